@@ -1,0 +1,592 @@
+// Drives the chat example in real browser windows against a real server process.
+//
+//   node chat.test.mjs --server <server binary> --name <label> --shots <directory>
+//
+// Without --shots there are no screenshots. The server is started with PORT=<a free port>, killed and started again on the way. One line per
+// check; the last line is "N passed, M failed", and the exit status is 1 if anything failed.
+// CHROMIUM names the browser (default /usr/bin/chromium).
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync } from "node:fs";
+import { createServer } from "node:net";
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { chromium } from "playwright-core";
+
+const { values: options } = parseArgs({
+  options: {
+    server: { type: "string" },
+    name: { type: "string", default: "server" },
+    shots: { type: "string" },
+  },
+});
+if (!options.server) {
+  console.error("usage: node chat.test.mjs --server <server binary> [--name <label>] [--shots <directory>]");
+  process.exit(2);
+}
+const serverPath = resolve(options.server);
+if (options.shots) mkdirSync(resolve(options.shots), { recursive: true });
+
+const WITHIN = 5_000;
+const RECONNECT_WITHIN = 12_000;
+const WHOLE_TEST = 40_000;
+
+const PHONE = { viewport: { width: 390, height: 844 }, colorScheme: "light", isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
+const DESKTOP = { viewport: { width: 1280, height: 800 }, colorScheme: "dark" };
+
+// ---- Results -------------------------------------------------------------------
+
+let passed = 0;
+let failed = 0;
+let finishing = false;
+
+async function check(name, body) {
+  const started = Date.now();
+  try {
+    await body();
+    passed += 1;
+    console.log(`ok   ${options.name}: ${name} (${Date.now() - started} ms)`);
+  } catch (error) {
+    if (finishing) return; // The browser was closed under it.
+    failed += 1;
+    console.log(`FAIL ${options.name}: ${name}\n     ${String(error?.message ?? error).replaceAll("\n", "\n     ")}`);
+  }
+}
+
+/** Asks again until the answer satisfies; fails with what it saw last. */
+async function eventually(what, ask, satisfies, within = WITHIN) {
+  const deadline = Date.now() + within;
+  let seen;
+  for (;;) {
+    try {
+      seen = await ask();
+      if (satisfies(seen)) return seen;
+    } catch (error) {
+      seen = error;
+    }
+    if (Date.now() > deadline) {
+      const shown = seen instanceof Error ? seen.message : JSON.stringify(seen);
+      throw new Error(`${what}: not within ${within} ms; last seen: ${shown}`);
+    }
+    await new Promise((wake) => setTimeout(wake, 40));
+  }
+}
+
+function same(what, actual, expected) {
+  const [a, b] = [JSON.stringify(actual), JSON.stringify(expected)];
+  if (a !== b) throw new Error(`${what}: expected ${b}, got ${a}`);
+}
+
+// ---- Server --------------------------------------------------------------------
+
+async function freePort() {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address();
+  probe.close();
+  await once(probe, "close");
+  return port;
+}
+
+const port = await freePort();
+const origin = `http://127.0.0.1:${port}`;
+let server = null;
+let serverOutput = "";
+
+async function startServer() {
+  const child = spawn(serverPath, [], {
+    env: { ...process.env, PORT: String(port) },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  server = child;
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (data) => (serverOutput = (serverOutput + data).slice(-4_000)));
+  }
+  let end = null;
+  child.on("error", (error) => (end = error.message));
+  child.on("exit", (code, signal) => (end = `exit ${code ?? signal}`));
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    if (end !== null) throw new Error(`the server ended while starting: ${end}\n${serverOutput}`);
+    const answer = await fetch(origin, { signal: AbortSignal.timeout(2_000) }).catch(() => null);
+    if (answer?.ok) return;
+    if (Date.now() > deadline) throw new Error(`the server does not answer on ${origin}\n${serverOutput}`);
+    await new Promise((wake) => setTimeout(wake, 25));
+  }
+}
+
+async function killServer() {
+  const child = server;
+  server = null;
+  if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, "exit");
+  child.kill("SIGKILL");
+  await gone;
+}
+
+// ---- Windows -------------------------------------------------------------------
+
+let browser = null;
+/** True from the killing of the server until every page is connected again. */
+let serverIsDown = false;
+const complaints = [];
+
+/** A browser window of its own: nothing is shared with the others. */
+async function openWindow(label, settings) {
+  const context = await browser.newContext({ ...settings, locale: "en-GB" });
+  context.setDefaultTimeout(WITHIN);
+  const page = await context.newPage();
+  page.on("pageerror", (error) => complaints.push(`${label}: ${error.stack ?? error}`));
+  page.on("console", (message) => {
+    if (message.type() !== "error" && message.type() !== "warning") return;
+    const text = message.text();
+    if (serverIsDown && /^WebSocket connection to .* failed/.test(text)) return;
+    complaints.push(`${label}: ${message.type()}: ${text}`);
+  });
+  page.on("response", (response) => {
+    if (response.status() >= 400) complaints.push(`${label}: ${response.status()} ${response.url()}`);
+  });
+  page.on("request", (request) => {
+    const url = new URL(request.url());
+    if (url.protocol !== "data:" && url.host !== `127.0.0.1:${port}`) {
+      complaints.push(`${label}: an external request: ${request.url()}`);
+    }
+  });
+  return page;
+}
+
+const id = (page, name) => page.getByTestId(name);
+
+async function joinByForm(page, name, room) {
+  await page.goto(origin);
+  await id(page, "name-input").fill(name);
+  await id(page, "room-input").fill(room);
+  await id(page, "join-button").click();
+}
+
+const joinByAddress = (page, name, room) => page.goto(`${origin}/?${new URLSearchParams({ room, name })}`);
+
+const state = (page, expected, within) =>
+  eventually("connection state", () => id(page, "state").getAttribute("data-state"), (seen) => seen === expected, within);
+
+const people = (page, expected, within) =>
+  eventually(
+    "people",
+    async () => (await page.locator('[data-testid="person"] .name').allTextContents()).sort(),
+    (seen) => JSON.stringify(seen) === JSON.stringify([...expected].sort()),
+    within,
+  );
+
+/** Author, text and delivery of each message, from the page's own structure. */
+const messages = (page) =>
+  id(page, "message").evaluateAll((nodes) =>
+    nodes.map((node) => ({
+      author: node.querySelector(".author").textContent,
+      text: node.querySelector(".text").textContent,
+      delivery: node.dataset.delivery,
+    })),
+  );
+
+const sees = (page, author, text, within) =>
+  eventually(
+    `the message ${JSON.stringify(text)} by ${author}`,
+    () => messages(page),
+    (all) => all.filter((m) => m.author === author && m.text === text && m.delivery === "sent").length === 1,
+    within,
+  );
+
+const notice = (page, text) =>
+  eventually(`the notice ${text}`, () => id(page, "notice").allTextContents(), (all) => all.includes(text));
+
+const typing = (page, expected) =>
+  eventually("typing", () => id(page, "typing").textContent(), (text) => text === expected);
+
+async function say(page, text) {
+  await id(page, "composer").fill(text);
+  await id(page, "send-button").click();
+}
+
+async function screenshot(page, name) {
+  if (!options.shots) return;
+  await page.screenshot({ path: resolve(options.shots, `${options.name}-${name}.png`), animations: "disabled" });
+}
+
+async function fits(page) {
+  const excess = await page.evaluate(() => {
+    const root = document.documentElement;
+    return [root.scrollWidth - root.clientWidth, root.scrollHeight - root.clientHeight];
+  });
+  same("what sticks out of the window", excess.map((pixels) => pixels > 0), [false, false]);
+}
+
+// ---- The test ------------------------------------------------------------------
+
+const TRICKY = 'Is it <b>bold</b> & "quoted"? 🦀\nSecond line, <img src=x onerror="alert(1)">';
+
+async function test() {
+  await check("the server starts and answers", startServer);
+  if (failed) return;
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+    handleSIGINT: false,
+    handleSIGTERM: false,
+    handleSIGHUP: false,
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+
+  const ann = await openWindow("Ann", PHONE);
+  const bob = await openWindow("Bob", DESKTOP);
+
+  await check("the join screen offers rooms", async () => {
+    await ann.goto(origin);
+    await id(ann, "join-button").waitFor();
+    same("rooms", await id(ann, "room-suggestion").allTextContents(), ["general", "rust", "random"]);
+    await id(ann, "room-suggestion").filter({ hasText: "rust" }).click();
+    same("room", await id(ann, "room-input").inputValue(), "rust");
+    await fits(ann);
+    await screenshot(ann, "join-phone-light");
+    await bob.goto(origin);
+    await id(bob, "name-input").fill("Bob");
+    await screenshot(bob, "join-desktop-dark");
+  });
+
+  await check("Ann and Bob join from the join screen", async () => {
+    await joinByForm(ann, "Ann", "general");
+    await state(ann, "connected");
+    await joinByForm(bob, "Bob", "general");
+    await state(bob, "connected");
+    same("the address", new URL(bob.url()).search, "?room=general");
+  });
+
+  await check("each sees the other", async () => {
+    await people(ann, ["Ann", "Bob"]);
+    await people(bob, ["Ann", "Bob"]);
+    await notice(ann, "Bob joined");
+  });
+
+  await check("Bob sees Ann typing, and stop", async () => {
+    await id(ann, "composer").pressSequentially("Hi Bob");
+    await typing(bob, "Ann is typing…");
+    same("typing, at Ann's", await id(ann, "typing").textContent(), "");
+    await id(ann, "composer").fill("");
+    await typing(bob, "");
+  });
+
+  await check("Ann's message reaches both, and her typing ends", async () => {
+    await id(ann, "composer").pressSequentially("Hi Bob, is the new room ready?");
+    await typing(bob, "Ann is typing…");
+    await id(ann, "send-button").click();
+    await sees(bob, "Ann", "Hi Bob, is the new room ready?");
+    await sees(ann, "You", "Hi Bob, is the new room ready?");
+    await typing(bob, "");
+    same("composer", await id(ann, "composer").inputValue(), "");
+  });
+
+  await check("Bob's answer is shown literally; Enter sends, Shift+Enter does not", async () => {
+    const composer = id(bob, "composer");
+    const [first, second] = TRICKY.split("\n");
+    await composer.pressSequentially(first);
+    await composer.press("Shift+Enter");
+    await composer.pressSequentially(second);
+    same("composer", await composer.inputValue(), TRICKY);
+    await composer.press("Enter");
+    for (const [page, author] of [[ann, "Bob"], [bob, "You"]]) {
+      await sees(page, author, TRICKY);
+      const lines = await page.locator(".text").last().evaluate((text) => ({
+        markup: text.querySelectorAll("*").length,
+        shown: text.innerText,
+      }));
+      same("as shown", lines, { markup: 0, shown: TRICKY });
+    }
+  });
+
+  await check("a window in another room sees none of it", async () => {
+    const dora = await openWindow("Dora", DESKTOP);
+    await joinByAddress(dora, "Dora", "random");
+    await state(dora, "connected");
+    await say(ann, "This stays in general");
+    await sees(bob, "Ann", "This stays in general");
+    await say(dora, "Hello, random");
+    await sees(dora, "You", "Hello, random");
+    await people(dora, ["Dora"]);
+    same("messages in random", (await messages(dora)).map((m) => m.text), ["Hello, random"]);
+    same("notices in random", await id(dora, "notice").allTextContents(), []);
+    same("Dora's words in general", (await messages(ann)).some((m) => m.text === "Hello, random"), false);
+    await dora.context().close();
+  });
+
+  const cleo = await openWindow("Cleo", { ...DESKTOP, colorScheme: "light" });
+  await check("a newcomer gets the history", async () => {
+    await joinByAddress(cleo, "Cleo", "general");
+    await state(cleo, "connected");
+    await people(cleo, ["Ann", "Bob", "Cleo"]);
+    await eventually("history", () => messages(cleo), (all) => all.length >= 3);
+    same("history", (await messages(cleo)).map((m) => [m.author, m.text]), [
+      ["Ann", "Hi Bob, is the new room ready?"],
+      ["Bob", TRICKY],
+      ["Ann", "This stays in general"],
+    ]);
+    await notice(ann, "Cleo joined");
+    await notice(bob, "Cleo joined");
+  });
+
+  await check("two people typing are both named", async () => {
+    await say(bob, "Yes, since this morning.");
+    await say(bob, "Presence, typing and history are in. Reconnecting is next.");
+    await say(cleo, "Morning! I just read up on it, looks good.");
+    await sees(ann, "Cleo", "Morning! I just read up on it, looks good.");
+    await id(ann, "composer").pressSequentially("Then let us see it live");
+    await typing(bob, "Ann is typing…");
+    await typing(cleo, "Ann is typing…");
+    await fits(bob);
+    await fits(cleo);
+    await screenshot(bob, "chat-desktop-dark");
+    await screenshot(cleo, "chat-desktop-light");
+    await id(ann, "composer").fill("");
+    await typing(cleo, "");
+    await id(bob, "composer").pressSequentially("On");
+    await typing(ann, "Bob is typing…");
+    await id(cleo, "composer").pressSequentially("And");
+    await typing(ann, "Bob and Cleo are typing…");
+    await fits(ann);
+    await screenshot(ann, "chat-phone-light");
+    await id(bob, "composer").fill("");
+    await id(cleo, "composer").fill("");
+    await typing(ann, "");
+  });
+
+  await check("Cleo leaves: a notice, and presence shrinks", async () => {
+    await cleo.context().close();
+    for (const page of [ann, bob]) {
+      await notice(page, "Cleo left");
+      await people(page, ["Ann", "Bob"]);
+    }
+  });
+
+  await check("a text over the limit cannot be sent, and is not cut", async () => {
+    await id(ann, "composer").fill("é".repeat(2001));
+    same("send is off", await id(ann, "send-button").isDisabled(), true);
+    await id(ann, "composer").press("Enter");
+    same("length", (await id(ann, "composer").inputValue()).length, 2001);
+    await id(ann, "composer").fill("");
+  });
+
+  let before;
+  await check("the server dies: both pages show it", async () => {
+    before = await messages(bob);
+    serverIsDown = true;
+    await killServer();
+    await state(ann, "reconnecting");
+    await state(bob, "reconnecting");
+  });
+
+  await check("what is written meanwhile waits visibly", async () => {
+    await say(ann, "Written while the server was down");
+    await say(ann, "And another one");
+    same("Ann's last messages", (await messages(ann)).slice(-2).map((m) => [m.text, m.delivery]), [
+      ["Written while the server was down", "waiting"],
+      ["And another one", "waiting"],
+    ]);
+    await id(ann, "banner").waitFor();
+    await id(bob, "banner").waitFor();
+    await screenshot(ann, "reconnecting-phone-light");
+    await screenshot(bob, "reconnecting-desktop-dark");
+  });
+
+  await check("the server is back: both reconnect by themselves", async () => {
+    await startServer();
+    await state(ann, "connected", RECONNECT_WITHIN);
+    await state(bob, "connected", RECONNECT_WITHIN);
+    serverIsDown = false;
+    await people(ann, ["Ann", "Bob"]);
+    await people(bob, ["Ann", "Bob"]);
+  });
+
+  await check("what waited is sent, once and in order; nothing is doubled", async () => {
+    await sees(bob, "Ann", "And another one");
+    await sees(ann, "You", "And another one");
+    same("Bob's messages", (await messages(bob)).map((m) => m.text), [
+      ...before.map((m) => m.text),
+      "Written while the server was down",
+      "And another one",
+    ]);
+  });
+
+  await check("messages go through again, both ways", async () => {
+    await say(bob, "Welcome back");
+    await sees(ann, "Bob", "Welcome back");
+    await say(ann, "As if nothing had happened");
+    await sees(bob, "Ann", "As if nothing had happened");
+  });
+
+  await check("a reload rejoins with the history; leaving goes to the join screen", async () => {
+    await bob.reload();
+    await state(bob, "connected");
+    await sees(bob, "You", "Welcome back");
+    await id(bob, "leave-button").click();
+    same("remembered name", await id(bob, "name-input").inputValue(), "Bob");
+    await people(ann, ["Ann"]);
+  });
+
+  await scriptedServer();
+
+  await check("no page complained", async () => {
+    same("complaints", complaints, []);
+  });
+}
+
+/** What the page does with frames a well-behaved server hardly ever sends: the server is played here. */
+async function scriptedServer() {
+  const page = await openWindow("Eve", PHONE);
+  let dials = 0;
+  let socket = null;
+  let eve = null;
+  let silent = false;
+  let log = [];
+  const pings = [];
+  const said = [];
+  const send = (frame) => socket.send(JSON.stringify(frame));
+  const value = (content) => send({ type: "message", value: content });
+  const refuse = () => send({ type: "error", error: { code: "INVALID_ARGUMENT", message: "That is too fast." } });
+  const message = (text) => ({ id: String(said.length), person: eve, text, at: 1763722800000 + said.length });
+  const accept = (text) => value({ type: "said", message: message(text) });
+  let answer = refuse;
+  await page.routeWebSocket("**/__realtime/chat?*", (route) => {
+    dials += 1;
+    socket = route;
+    eve = { id: `e${dials}`, name: "Eve" };
+    route.onMessage((text) => {
+      const frame = JSON.parse(text);
+      if (frame.type === "ping") {
+        pings.push(frame);
+        if (!silent) send({ type: "pong" });
+      } else if (frame.value?.type === "say") {
+        said.push(frame.value.text);
+        answer(frame.value.text);
+      }
+    });
+    send({ type: "welcome", connection: eve.id, heartbeatMs: 1_000, extra: true });
+    value({ type: "present", you: eve, people: [eve] });
+    value({ type: "history", messages: log });
+    value({ type: "something new" });
+    send({ type: "something new" });
+  });
+  await page.clock.install();
+  await joinByAddress(page, "Eve", "general");
+  await state(page, "connected");
+
+  await check("a server error is a toast, and the message is marked as not sent", async () => {
+    await say(page, "Too fast");
+    await eventually("toast", () => id(page, "toast").textContent(), (text) => text.includes("That is too fast."));
+    same("visible", await id(page, "toast").isVisible(), true);
+    same("delivery", (await messages(page)).map((m) => m.delivery), ["failed"]);
+    await screenshot(page, "toast-phone-light");
+    await id(page, "discard").click();
+    same("messages", await messages(page), []);
+  });
+
+  await check("a message lost with the connection is sent again only if the history lacks it", async () => {
+    const shown = () => messages(page).then((all) => all.map((m) => [m.text, m.delivery]));
+    const reached = (count) => eventually("said", () => said.length, (seen) => seen === count);
+    said.length = 0;
+    answer = (text) => {
+      // Two connections break on it: one after the server took the message, one before.
+      if (said.length === 1) log = [message(text)];
+      if (said.length <= 2) socket.close({ code: 1011, reason: "oops" });
+      else accept(text);
+    };
+    await say(page, "It arrived");
+    await reached(1);
+    await page.clock.runFor(1_000);
+    await sees(page, "You", "It arrived");
+    await say(page, "It did not");
+    await reached(2);
+    for (let second = 0; second < 3; second += 1) await page.clock.runFor(1_000);
+    await sees(page, "You", "It did not");
+    same("said", said, ["It arrived", "It did not", "It did not"]);
+    same("shown", await shown(), [["It arrived", "sent"], ["It did not", "sent"]]);
+    await page.clock.runFor(6_000);
+    dials = 1;
+  });
+
+  await check("the heartbeat notices a silent server and reconnects", async () => {
+    // In steps, so that the answers get through in between.
+    pings.length = 0;
+    for (let second = 0; second < 15; second += 1) await page.clock.runFor(1_000);
+    same("pings", pings.length >= 10, true);
+    same("dials while the server answers", dials, 1);
+    silent = true;
+    for (let second = 0; second < 13; second += 1) await page.clock.runFor(1_000);
+    await eventually("dials", () => dials, (count) => count === 2);
+    silent = false;
+    await state(page, "connected");
+  });
+
+  await check("close code 1008 ends it, with the reason shown; the button joins again", async () => {
+    await socket.close({ code: 1008, reason: "the name is taken" });
+    await state(page, "offline");
+    await eventually("banner", () => id(page, "banner").textContent(), (text) => text.includes("The name is taken (code 1008)"));
+    await page.clock.runFor(60_000);
+    same("dials", dials, 2);
+    await screenshot(page, "refused-phone-light");
+    await id(page, "banner-action").click();
+    await state(page, "connected");
+    same("dials", dials, 3);
+  });
+
+  await check("close code 4001 ends it, close code 1011 does not", async () => {
+    await socket.close({ code: 1011, reason: "oops" });
+    await eventually("dials", () => page.clock.runFor(1_000).then(() => dials), (count) => count === 4);
+    await state(page, "connected");
+    await socket.close({ code: 4001, reason: "removed from the room" });
+    await state(page, "offline");
+    await eventually("banner", () => id(page, "banner").textContent(), (text) => text.includes("Removed from the room (code 4001)"));
+  });
+  await page.context().close();
+}
+
+// ---- Running it ----------------------------------------------------------------
+
+async function finish() {
+  if (finishing) return;
+  finishing = true;
+  clearTimeout(tooLate);
+  await killServer().catch(() => {});
+  await Promise.race([browser?.close().catch(() => {}), new Promise((wake) => setTimeout(wake, 3_000))]);
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exit(failed ? 1 : 0);
+}
+
+function abort(why) {
+  if (finishing) return;
+  failed += 1;
+  console.log(`FAIL ${options.name}: ${why}`);
+  if (serverOutput) console.log(`     the server's last output:\n     ${serverOutput.trim().replaceAll("\n", "\n     ")}`);
+  finish();
+}
+
+const tooLate = setTimeout(() => abort(`not finished within ${WHOLE_TEST} ms`), WHOLE_TEST);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => abort(signal));
+process.on("uncaughtException", (error) => abort(error?.stack ?? error));
+process.on("unhandledRejection", (error) => abort(error?.stack ?? error));
+process.on("exit", () => server?.kill("SIGKILL"));
+
+try {
+  await test();
+  if (failed && serverOutput) {
+    console.log(`     the server's last output:\n     ${serverOutput.trim().replaceAll("\n", "\n     ")}`);
+  }
+  await finish();
+} catch (error) {
+  abort(error?.stack ?? error);
+}

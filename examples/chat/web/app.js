@@ -1,0 +1,1039 @@
+// The page of the chat example: one WebSocket, JSON text frames, no framework.
+//
+//   Connection  the transport: welcome, heartbeat, reconnecting with backoff
+//   Room        one visit to one room: people, messages, the outbox
+//   below       the join screen, the address bar and the wiring of the page
+//
+// Whatever comes from other people is put on the page with `textContent` only.
+
+const ENDPOINT = "/__realtime/chat";
+const SUBPROTOCOL = "realtime.v1.json";
+
+const BACKOFF_BASE = 500;
+const BACKOFF_CAP = 10_000;
+/** A connection that lasted this long was a good one: the next failure starts at the base again. */
+const STABLE_AFTER = 5_000;
+const HEARTBEAT = 25_000;
+/** How long the server may take for a welcome, a pong, or the echo of a message. */
+const ANSWER_WITHIN = 10_000;
+
+const MAX_TEXT = 2000;
+const COUNT_FROM = 1800;
+const MAX_WAITING = 50;
+const MAX_SHOWN = 500;
+const GROUP_WITHIN = 5 * 60_000;
+const TYPING_REPEAT = 3_000;
+const TYPING_IDLE = 4_000;
+const TYPING_EXPIRES = 8_000;
+
+const $ = (id) => document.getElementById(id);
+
+/** Makes an element; strings become text nodes, never markup. */
+function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "class") element.className = value;
+    else if (name === "data") Object.assign(element.dataset, value);
+    else if (name in element) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** Storage that is allowed to be missing (private windows, blocked cookies). */
+const store = {
+  read(area, key) {
+    try {
+      return JSON.parse(window[area].getItem(`chat.${key}`));
+    } catch {
+      return null;
+    }
+  },
+  write(area, key, value) {
+    try {
+      if (value === null) window[area].removeItem(`chat.${key}`);
+      else window[area].setItem(`chat.${key}`, JSON.stringify(value));
+    } catch {
+      // The page works without it.
+    }
+  },
+};
+
+// ---- Connection ---------------------------------------------------------------
+
+/** 1008 and the application's own codes are a refusal: asking again would not help. */
+const isRefusal = (code) => code === 1008 || (code >= 4000 && code <= 4999);
+
+/** The browser says there is no network (which says nothing about a server on this machine). */
+const isOffline = () =>
+  !navigator.onLine && !/^(localhost|127\.|\[::1\])/.test(location.hostname);
+
+/**
+ * Keeps one WebSocket open.
+ *
+ * `handlers`:
+ *   state({ name, retryAt, refusal })  connecting | welcomed | reconnecting | offline
+ *   value(value)                       an application message
+ *   error(error)                       an error frame
+ */
+class Connection {
+  #url;
+  #handlers;
+  #socket = null;
+  #welcomed = false;
+  #everTried = false;
+  #failures = 0;
+  #lastError = "";
+  #lastReceived = 0;
+  #timers = { retry: 0, welcome: 0, heartbeat: 0, pong: 0, stable: 0 };
+
+  constructor(input, handlers) {
+    const url = new URL(ENDPOINT, location.href);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    url.search = `?input=${encodeURIComponent(JSON.stringify(input))}`;
+    this.#url = url;
+    this.#handlers = handlers;
+  }
+
+  open() {
+    this.#dial();
+  }
+
+  close() {
+    this.#drop(1000, "left");
+  }
+
+  /** Returns whether the frame was handed to an open connection. */
+  send(value) {
+    return this.#write({ type: "message", value });
+  }
+
+  /** Something happened that makes it worth trying now: the network is back, the page is seen again. */
+  nudge() {
+    if (this.#timers.retry) this.#dial();
+    else if (this.#welcomed && performance.now() - this.#lastReceived > 2_000) this.#ping();
+  }
+
+  #dial() {
+    this.#clearTimers();
+    const socket = new WebSocket(this.#url, [SUBPROTOCOL]);
+    socket.onmessage = (event) => this.#receive(event.data);
+    socket.onclose = (event) => this.#lost(event.code, event.reason);
+    this.#socket = socket;
+    this.#lastError = "";
+    this.#timers.welcome = setTimeout(() => this.#giveUp("no welcome"), ANSWER_WITHIN);
+    this.#handlers.state({ name: this.#everTried ? "reconnecting" : "connecting" });
+    this.#everTried = true;
+  }
+
+  #write(frame) {
+    if (!this.#welcomed || this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(JSON.stringify(frame));
+    return true;
+  }
+
+  #receive(data) {
+    this.#lastReceived = performance.now();
+    clearTimeout(this.#timers.pong);
+    this.#timers.pong = 0;
+
+    let frame;
+    try {
+      frame = JSON.parse(data);
+    } catch {
+      return;
+    }
+    switch (frame?.type) {
+      case "welcome":
+        this.#welcome(frame);
+        break;
+      case "message":
+        this.#handlers.value(frame.value ?? {});
+        break;
+      case "error":
+        this.#lastError = String(frame.error?.message ?? frame.error?.code ?? "");
+        this.#handlers.error(frame.error ?? {});
+        break;
+      case "ping":
+        this.#write({ type: "pong" });
+        break;
+    }
+  }
+
+  #welcome(frame) {
+    if (this.#welcomed) return;
+    this.#welcomed = true;
+    clearTimeout(this.#timers.welcome);
+    const every = frame.heartbeatMs >= 1_000 ? Math.min(frame.heartbeatMs, 60_000) : HEARTBEAT;
+    this.#timers.heartbeat = setInterval(() => this.#ping(), every);
+    this.#timers.stable = setTimeout(() => (this.#failures = 0), STABLE_AFTER);
+    this.#handlers.state({ name: "welcomed" });
+  }
+
+  #ping() {
+    if (this.#timers.pong) return;
+    this.#write({ type: "ping" });
+    this.#timers.pong = setTimeout(() => this.#giveUp("no answer to a ping"), ANSWER_WITHIN);
+  }
+
+  /** The peer is silent. Does not wait for it to answer the close either. */
+  #giveUp(reason) {
+    this.#drop(3008, reason);
+    this.#lost(1006, "");
+  }
+
+  #drop(code, reason) {
+    this.#clearTimers();
+    const socket = this.#socket;
+    this.#socket = null;
+    this.#welcomed = false;
+    if (!socket) return;
+    socket.onmessage = socket.onclose = null;
+    socket.close(code, reason);
+  }
+
+  #lost(code, reason) {
+    this.#clearTimers();
+    this.#socket = null;
+    this.#welcomed = false;
+    if (isRefusal(code)) {
+      this.#handlers.state({ name: "offline", refusal: { code, reason: reason || this.#lastError } });
+      return;
+    }
+    // Full jitter: anywhere between now and the ceiling, so that many pages do not come back at once.
+    const ceiling = Math.min(BACKOFF_CAP, BACKOFF_BASE * 2 ** this.#failures);
+    const delay = Math.random() * ceiling;
+    this.#failures += 1;
+    this.#timers.retry = setTimeout(() => this.#dial(), delay);
+    this.#handlers.state({
+      name: isOffline() ? "offline" : "reconnecting",
+      retryAt: performance.now() + delay,
+    });
+  }
+
+  #clearTimers() {
+    for (const name of Object.keys(this.#timers)) {
+      clearTimeout(this.#timers[name]); // Clears intervals as well.
+      this.#timers[name] = 0;
+    }
+  }
+}
+
+// ---- Small parts of the page --------------------------------------------------
+
+const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
+const calendar = new Intl.DateTimeFormat([], { weekday: "long", day: "numeric", month: "long" });
+const longAgo = new Intl.DateTimeFormat([], { day: "numeric", month: "long", year: "numeric" });
+const moment = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "medium" });
+
+function dayName(at) {
+  const day = new Date(at).toDateString();
+  const date = new Date();
+  if (day === date.toDateString()) return "Today";
+  date.setDate(date.getDate() - 1);
+  if (day === date.toDateString()) return "Yesterday";
+  return (Date.now() - at < 180 * 24 * 3_600_000 ? calendar : longAgo).format(at);
+}
+
+/** A stable colour for a name. */
+function hue(name) {
+  let hash = 2166136261;
+  for (const character of name) hash = Math.imul(hash ^ character.codePointAt(0), 16777619);
+  // Steps of the golden angle keep similar names apart.
+  return Math.round(((hash >>> 8) * 137.508) % 360);
+}
+
+function avatar(name) {
+  const [initial = "?"] = name.trim();
+  const element = make("span", { class: "avatar", "aria-hidden": "true" }, initial.toUpperCase());
+  element.style.setProperty("--hue", hue(name));
+  return element;
+}
+
+/** "Ann is typing…", "Ann and Bob are typing…" */
+function typingSentence(names) {
+  if (names.length === 0) return "";
+  if (names.length === 1) return `${names[0]} is typing…`;
+  if (names.length > 3) return "Several people are typing…";
+  return `${names.slice(0, -1).join(", ")} and ${names.at(-1)} are typing…`;
+}
+
+/** "the name is taken" as the start of a sentence. */
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** Characters as people count them in a limit: code points, not UTF-16 units. */
+const lengthOf = (text) => [...text].length;
+
+const sameText = (a, b) => a.replaceAll("\r\n", "\n").trim() === b.replaceAll("\r\n", "\n").trim();
+
+const toast = {
+  timer: 0,
+  show(text) {
+    $("toast-text").textContent = text;
+    $("toast").hidden = false;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.hide(), 7_000);
+  },
+  hide() {
+    clearTimeout(this.timer);
+    $("toast").hidden = true;
+  },
+};
+
+function announce(text) {
+  $("announcer").textContent = text;
+}
+
+// ---- Room ---------------------------------------------------------------------
+
+/** One visit to one room, over as many connections as it takes. */
+class Room {
+  /** Messages and notices with the server's blessing, in order. */
+  #entries = [];
+  /** Own messages the server has not confirmed: waiting, sending or failed. Shown after the entries. */
+  #outbox = [];
+  #sending = null;
+  #known = new Set();
+  #people = new Map();
+  #typing = new Map();
+  #you = null;
+  /** The ids of this page's connections: a message by one of them is an own message. */
+  #mine = new Set(store.read("sessionStorage", "connections") ?? []);
+  #connection;
+  #state = { name: "connecting" };
+  #joined = false;
+  #hasHistory = false;
+  #flushTimer = 0;
+  #clockTimer = 0;
+  #bannerTimer = 0;
+  #sentTyping = 0;
+  #idleTimer = 0;
+  #unread = 0;
+  #missed = 0;
+  #stick = true;
+  #events = new AbortController();
+  #sizes = new ResizeObserver(() => this.#keepAtEnd());
+
+  constructor(room, name) {
+    this.room = room;
+    this.name = name;
+    this.#connection = new Connection(
+      { room, name },
+      {
+        state: (state) => this.#connectionChanged(state),
+        value: (value) => this.#received(value),
+        error: (error) => this.#failed(error),
+      },
+    );
+  }
+
+  get unsent() {
+    return this.#outbox.length;
+  }
+
+  enter() {
+    $("room-title").textContent = this.room;
+    $("me-name").textContent = this.name;
+    $("messages").replaceChildren();
+    $("empty").hidden = true;
+
+    const options = { signal: this.#events.signal };
+    $("scroller").addEventListener("scroll", () => this.#scrolled(), { ...options, passive: true });
+    $("composer").addEventListener("input", () => this.#edited(), options);
+    $("composer").addEventListener("keydown", (event) => this.#key(event), options);
+    $("composer-form").addEventListener("submit", (event) => this.#submit(event), options);
+    $("jump").addEventListener("click", () => this.#jump(), options);
+    $("banner-action").addEventListener("click", () => this.#bannerAction(), options);
+    window.addEventListener("online", () => this.#connection.nudge(), options);
+    window.addEventListener("offline", () => this.#connection.nudge(), options);
+    window.addEventListener("pageshow", () => this.#connection.nudge(), options);
+    document.addEventListener("visibilitychange", () => this.#seen(), options);
+    this.#sizes.observe($("scroller"));
+
+    this.#renderPeople();
+    this.#renderTyping();
+    this.#renderCount();
+    this.#fitComposer();
+    this.#connection.open();
+  }
+
+  leave() {
+    this.#connection.close();
+    this.#events.abort();
+    this.#sizes.disconnect();
+    for (const timer of [this.#flushTimer, this.#bannerTimer, this.#idleTimer]) clearTimeout(timer);
+    clearInterval(this.#clockTimer);
+    for (const { timer } of this.#typing.values()) clearTimeout(timer);
+    for (const entry of this.#outbox) clearTimeout(entry.timer);
+    $("jump").hidden = true;
+    $("banner").hidden = true;
+    document.title = "Chat";
+  }
+
+  // -- connection --
+
+  #connectionChanged(state) {
+    // Welcomed is not joined yet: the room counts as reached when it has told who is present.
+    if (state.name === "welcomed") {
+      this.#joined = false;
+      this.#hasHistory = false;
+      return;
+    }
+    if (this.#joined || this.#sending) this.#disconnected();
+    this.#show(state);
+  }
+
+  #disconnected() {
+    this.#joined = false;
+    clearTimeout(this.#flushTimer);
+    clearTimeout(this.#idleTimer);
+    this.#sentTyping = 0;
+    for (const { timer } of this.#typing.values()) clearTimeout(timer);
+    this.#typing.clear();
+    this.#renderTyping();
+    // Whether the server got it is known only from the history after reconnecting.
+    if (this.#sending) this.#setDelivery(this.#sending, "waiting");
+    this.#sending = null;
+  }
+
+  #show(state) {
+    const before = this.#state.name;
+    this.#state = state;
+    clearInterval(this.#clockTimer);
+    if (state.retryAt) this.#clockTimer = setInterval(() => this.#renderState(), 250);
+    this.#renderState();
+    if (before !== state.name) {
+      announce(
+        {
+          connecting: "",
+          connected: before === "connecting" ? "" : "Connected again.",
+          reconnecting: "Connection lost. Reconnecting.",
+          offline: state.refusal ? "Disconnected." : "No network.",
+        }[state.name],
+      );
+    }
+
+    // A hiccup of less than a second needs no banner.
+    if (state.name === "connecting" || state.name === "connected") {
+      clearTimeout(this.#bannerTimer);
+      this.#bannerTimer = 0;
+      this.#renderBanner();
+    } else if (state.refusal || !$("banner").hidden) {
+      this.#renderBanner();
+    } else {
+      this.#bannerTimer ||= setTimeout(() => this.#renderBanner(), 900);
+    }
+  }
+
+  #renderState() {
+    const { name, retryAt } = this.#state;
+    const seconds = retryAt ? Math.ceil((retryAt - performance.now()) / 1000) : 0;
+    const text = {
+      connecting: "Connecting…",
+      connected: "Connected",
+      reconnecting: seconds > 0 ? `Reconnecting in ${seconds} s` : "Reconnecting…",
+      offline: "Offline",
+    }[name];
+    $("state").dataset.state = name;
+    if ($("state-text").textContent !== text) $("state-text").textContent = text;
+    $("chat").toggleAttribute("data-away", name === "reconnecting" || name === "offline");
+  }
+
+  #renderBanner() {
+    const { name, refusal } = this.#state;
+    const visible = name === "reconnecting" || name === "offline";
+    $("banner").hidden = !visible;
+    if (!visible) return;
+    $("banner").dataset.tone = refusal ? "bad" : "wait";
+    $("banner-title").textContent = refusal
+      ? "Disconnected by the server"
+      : name === "offline"
+        ? "No network"
+        : "Connection lost";
+    $("banner-text").textContent = refusal
+      ? `${sentence(refusal.reason || "no reason given")} (code ${refusal.code})`
+      : "What you write now is sent as soon as the room is reached again.";
+    $("banner-action").textContent = refusal ? "Join again" : "Try now";
+  }
+
+  #bannerAction() {
+    if (this.#state.refusal) this.#connection.open();
+    else this.#connection.nudge();
+    $("composer").focus();
+  }
+
+  // -- what the server says --
+
+  #received(value) {
+    switch (value.type) {
+      case "present":
+        this.#present(value.you, value.people);
+        break;
+      case "history":
+        this.#history(value.messages);
+        break;
+      case "said":
+        this.#said(value.message);
+        break;
+      case "joined":
+        this.#people.set(value.person.id, value.person);
+        this.#renderPeople();
+        if (value.person.id !== this.#you?.id) this.#notice(value.person, "joined");
+        break;
+      case "left":
+        this.#people.delete(value.person.id);
+        this.#renderPeople();
+        this.#stoppedTyping(value.person.id);
+        if (value.person.id !== this.#you?.id) this.#notice(value.person, "left");
+        break;
+      case "typing":
+        if (value.active) this.#startedTyping(value.person);
+        else this.#stoppedTyping(value.person.id);
+        break;
+    }
+  }
+
+  #present(you, people) {
+    this.#you = you;
+    this.#mine.add(you.id);
+    store.write("sessionStorage", "connections", [...this.#mine].slice(-20));
+    this.#people = new Map(people.map((person) => [person.id, person]));
+    this.#people.set(you.id, you);
+    $("me-name").textContent = you.name;
+    this.#joined = true;
+    this.#renderPeople();
+    this.#show({ name: "connected" });
+    this.#readyToFlush();
+  }
+
+  #history(messages) {
+    const returning = this.#known.size > 0;
+    if (!returning) {
+      // What was said before is not news: a screen reader would read out all of it.
+      $("scroller").setAttribute("aria-live", "off");
+      setTimeout(() => $("scroller").setAttribute("aria-live", "polite"), 500);
+    }
+    for (const message of messages) {
+      const entry = this.#add(message);
+      if (returning && entry && !entry.own) this.#arrived();
+    }
+    this.#layout();
+    this.#hasHistory = true;
+    $("empty").hidden = this.#entries.length + this.#outbox.length > 0;
+    this.#readyToFlush();
+  }
+
+  #said(message) {
+    this.#stoppedTyping(message.person.id);
+    const entry = this.#add(message);
+    if (!entry) return;
+    if (!entry.own) this.#arrived();
+    this.#layout(entry);
+    this.#sendNext();
+  }
+
+  #failed(error) {
+    const message = String(error.message || error.code || "The server reported an error.");
+    toast.show(message);
+    if (this.#sending) {
+      this.#setDelivery(this.#sending, "failed");
+      this.#sending = null;
+      this.#layout();
+      this.#sendNext();
+    }
+  }
+
+  // -- people --
+
+  #renderPeople() {
+    const people = [...this.#people.values()].sort(
+      (a, b) => (b.id === this.#you?.id) - (a.id === this.#you?.id) || a.name.localeCompare(b.name),
+    );
+    $("people").replaceChildren(
+      ...people.map((person) => {
+        const who = make("span", { class: "who" }, make("bdi", { class: "name" }, person.name));
+        if (person.id === this.#you?.id) who.append(make("span", { class: "you" }, "you"));
+        return make("li", { data: { testid: "person", id: person.id } }, avatar(person.name), who);
+      }),
+    );
+    $("people-count").textContent = people.length || "";
+  }
+
+  #startedTyping(person) {
+    clearTimeout(this.#typing.get(person.id)?.timer);
+    const timer = setTimeout(() => this.#stoppedTyping(person.id), TYPING_EXPIRES);
+    this.#typing.set(person.id, { person, timer });
+    this.#renderTyping();
+  }
+
+  #stoppedTyping(id) {
+    if (!this.#typing.has(id)) return;
+    clearTimeout(this.#typing.get(id).timer);
+    this.#typing.delete(id);
+    this.#renderTyping();
+  }
+
+  #renderTyping() {
+    $("typing-text").textContent = typingSentence(
+      [...this.#typing.values()].map(({ person }) => person.name),
+    );
+    $("typing").toggleAttribute("data-idle", this.#typing.size === 0);
+  }
+
+  // -- messages --
+
+  #isMine(person) {
+    // The name as well: a restarted server may hand out the same ids to other people.
+    return (
+      person.id === this.#you?.id ||
+      (this.#mine.has(person.id) && [this.#you?.name, this.name].includes(person.name))
+    );
+  }
+
+  /** Adds a message of the server unless it is there already. Does not lay out. */
+  #add(message) {
+    // The time as well: a restarted server may count its messages from the start again.
+    const key = `${message.id}@${message.at}`;
+    if (this.#known.has(key)) return null;
+    this.#known.add(key);
+
+    const own = this.#isMine(message.person);
+    let entry = own ? this.#confirm(message.text) : null;
+    const wasShown = entry !== null;
+    entry ??= { kind: "message" };
+    Object.assign(entry, { key, own, name: message.person.name, person: message.person.id });
+    Object.assign(entry, { text: message.text, at: message.at });
+    if (wasShown) {
+      this.#setDelivery(entry, "sent");
+      entry.node.querySelector(".text").textContent = message.text;
+      this.#stamp(entry);
+    } else {
+      this.#build(entry);
+    }
+    entry.node.dataset.id = message.id;
+
+    // Nearly always the end; in between only if a history overtakes what it contains.
+    let index = this.#entries.length;
+    for (let i = index - 1; i >= 0; i -= 1) {
+      if (this.#entries[i].kind !== "message") continue;
+      if (this.#entries[i].at <= message.at) break;
+      index = i;
+    }
+    this.#entries.splice(index, 0, entry);
+    $("empty").hidden = true;
+    return entry;
+  }
+
+  /** Takes the message with this text out of the outbox, if it is one that was sent from here. */
+  #confirm(text) {
+    const matches = (entry) => entry?.attempted && sameText(entry.text, text);
+    const entry = matches(this.#sending)
+      ? this.#sending
+      : (this.#outbox.find(matches) ?? (this.#joined ? this.#sending : null));
+    if (!entry) return null;
+    this.#outbox.splice(this.#outbox.indexOf(entry), 1);
+    if (entry === this.#sending) this.#sending = null;
+    return entry;
+  }
+
+  #build(entry) {
+    entry.time = make("time");
+    entry.node = make(
+      "li",
+      { class: entry.own ? "message own" : "message", data: { testid: "message", delivery: "sent" } },
+      avatar(entry.name),
+      make(
+        "div",
+        { class: "body" },
+        make(
+          "p",
+          { class: "meta" },
+          make("bdi", { class: "author" }, entry.own ? "You" : entry.name),
+          entry.time,
+        ),
+        make("p", { class: "text", dir: "auto" }, entry.text),
+      ),
+    );
+    entry.node.style.setProperty("--hue", hue(entry.name));
+    if (entry.own) entry.node.dataset.own = "";
+    this.#stamp(entry);
+  }
+
+  #stamp(entry) {
+    entry.time.textContent = clock.format(entry.at);
+    entry.time.dateTime = new Date(entry.at).toISOString();
+    entry.node.querySelector(".text").title = moment.format(entry.at);
+  }
+
+  #notice(person, what) {
+    const time = Date.now();
+    const node = make(
+      "li",
+      { class: "notice", data: { testid: "notice" }, title: moment.format(time) },
+      make("bdi", {}, person.name),
+      ` ${what}`,
+    );
+    const entry = { kind: "notice", node };
+    this.#entries.push(entry);
+    $("empty").hidden = true;
+    this.#layout(entry);
+  }
+
+  /** Puts the nodes into the list in order and marks groups and days. */
+  #layout(fresh = null) {
+    while (this.#entries.length > MAX_SHOWN) {
+      const old = this.#entries.shift();
+      old.node.remove();
+      old.divider?.remove();
+      this.#known.delete(old.key);
+    }
+
+    const list = $("messages");
+    const all = [...this.#entries, ...this.#outbox];
+    let next = list.firstChild;
+    const place = (node) => {
+      if (node === next) next = node.nextSibling;
+      else list.insertBefore(node, next);
+    };
+    let lastDay = new Date().toDateString();
+    all.forEach((entry, index) => {
+      if (entry.kind === "message") {
+        const day = new Date(entry.at).toDateString();
+        if (day !== lastDay) {
+          entry.divider ??= make("li", { class: "day" });
+          entry.divider.textContent = dayName(entry.at);
+          place(entry.divider);
+        } else {
+          if (entry.divider && entry.divider === next) next = next.nextSibling;
+          entry.divider?.remove();
+          entry.divider = null;
+        }
+        lastDay = day;
+        const first = entry.divider || !this.#sameGroup(all[index - 1], entry);
+        entry.node.classList.toggle("first", Boolean(first));
+        entry.node.classList.toggle("last", !this.#sameGroup(entry, all[index + 1]));
+      }
+      place(entry.node);
+    });
+    while (next) {
+      const extra = next;
+      next = next.nextSibling;
+      extra.remove();
+    }
+
+    if (fresh) {
+      fresh.node.classList.add("fresh");
+      if (fresh.own) this.#stick = true;
+    }
+    this.#keepAtEnd();
+  }
+
+  #sameGroup(a, b) {
+    return (
+      a?.kind === "message" &&
+      b?.kind === "message" &&
+      a.own === b.own &&
+      (a.own || a.person === b.person) &&
+      b.at - a.at < GROUP_WITHIN &&
+      new Date(a.at).toDateString() === new Date(b.at).toDateString()
+    );
+  }
+
+  // -- reading --
+
+  #keepAtEnd() {
+    const scroller = $("scroller");
+    if (this.#stick) scroller.scrollTop = scroller.scrollHeight;
+  }
+
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = $("scroller");
+    this.#stick = scrollHeight - scrollTop - clientHeight < 60;
+    if (this.#stick) {
+      this.#missed = 0;
+      $("jump").hidden = true;
+    }
+  }
+
+  #arrived() {
+    if (!this.#stick) {
+      this.#missed += 1;
+      $("jump-text").textContent = this.#missed === 1 ? "1 new message" : `${this.#missed} new messages`;
+      $("jump").hidden = false;
+    }
+    if (document.hidden) this.#unread += 1;
+    this.#renderTitle();
+  }
+
+  #jump() {
+    this.#stick = true;
+    this.#keepAtEnd();
+    $("composer").focus();
+  }
+
+  #seen() {
+    if (document.hidden) return;
+    this.#unread = 0;
+    this.#renderTitle();
+    this.#connection.nudge();
+  }
+
+  #renderTitle() {
+    document.title = `${this.#unread ? `(${this.#unread}) ` : ""}#${this.room}`;
+  }
+
+  // -- writing --
+
+  #key(event) {
+    // 229: Safari ends its input methods with such an Enter.
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    event.preventDefault();
+    $("composer-form").requestSubmit();
+  }
+
+  #submit(event) {
+    event.preventDefault();
+    const composer = $("composer");
+    const text = composer.value.replaceAll("\r\n", "\n").trim();
+    if (!text || lengthOf(text) > MAX_TEXT) return;
+    if (this.#outbox.length >= MAX_WAITING) {
+      toast.show(`${MAX_WAITING} messages are waiting already. Your text stays in the box.`);
+      return;
+    }
+    composer.value = "";
+    this.#fitComposer();
+    this.#renderCount();
+    this.#stopTyping();
+    composer.focus();
+
+    const name = this.#you?.name ?? this.name;
+    const entry = { kind: "message", own: true, name, text, at: Date.now(), attempted: false };
+    this.#build(entry);
+    this.#outbox.push(entry);
+    this.#setDelivery(entry, "waiting");
+    $("empty").hidden = true;
+    this.#sendNext();
+    this.#layout(entry);
+  }
+
+  /** After joining: with the history it is known which unconfirmed messages did arrive. */
+  #readyToFlush() {
+    clearTimeout(this.#flushTimer);
+    if (!this.#joined) return;
+    if (this.#hasHistory) this.#sendNext();
+    else this.#flushTimer = setTimeout(() => ((this.#hasHistory = true), this.#sendNext()), 1_500);
+  }
+
+  /** One at a time, in order: the next one goes out when the server has echoed the one before. */
+  #sendNext() {
+    if (this.#sending || !this.#joined || !this.#hasHistory) return;
+    const entry = this.#outbox.find(({ delivery }) => delivery === "waiting");
+    if (!entry || !this.#connection.send({ type: "say", text: entry.text })) return;
+    this.#sending = entry;
+    entry.attempted = true;
+    this.#setDelivery(entry, "sending");
+  }
+
+  #setDelivery(entry, delivery) {
+    clearTimeout(entry.timer);
+    entry.delivery = delivery;
+    entry.node.dataset.delivery = delivery;
+    delete entry.node.dataset.slow;
+    entry.status?.remove();
+    entry.status = null;
+    if (delivery === "sent") return;
+
+    const status = make("p", { class: "delivery" });
+    if (delivery === "waiting") status.append(this.#joined ? "Waiting to be sent" : "Waiting for the connection");
+    if (delivery === "sending") {
+      status.append("Sending…");
+      entry.timer = setTimeout(() => {
+        entry.node.dataset.slow = "";
+        this.#keepAtEnd();
+        entry.timer = setTimeout(() => this.#unanswered(entry), ANSWER_WITHIN);
+      }, 700);
+    }
+    if (delivery === "failed") {
+      const again = make("button", { type: "button", data: { testid: "retry" } }, "Send again");
+      again.addEventListener("click", () => this.#retry(entry));
+      const discard = make("button", { type: "button", data: { testid: "discard" } }, "Discard");
+      discard.addEventListener("click", () => this.#discard(entry));
+      status.append("Not sent", again, discard);
+    }
+    entry.status = status;
+    entry.node.querySelector(".body").append(status);
+  }
+
+  #unanswered(entry) {
+    this.#setDelivery(entry, "failed");
+    if (this.#sending === entry) this.#sending = null;
+    this.#layout();
+    this.#sendNext();
+  }
+
+  #retry(entry) {
+    // To the end: what was written after it may have been sent meanwhile.
+    this.#outbox.splice(this.#outbox.indexOf(entry), 1);
+    this.#outbox.push(entry);
+    this.#setDelivery(entry, "waiting");
+    this.#sendNext();
+    this.#layout();
+    $("composer").focus();
+  }
+
+  #discard(entry) {
+    this.#outbox.splice(this.#outbox.indexOf(entry), 1);
+    this.#layout();
+    $("composer").focus();
+  }
+
+  #edited() {
+    this.#fitComposer();
+    this.#renderCount();
+    if (!$("composer").value.trim()) return this.#stopTyping();
+    const now = performance.now();
+    if (this.#joined && (!this.#sentTyping || now - this.#sentTyping > TYPING_REPEAT)) {
+      this.#sentTyping = now;
+      this.#connection.send({ type: "typing", active: true });
+    }
+    clearTimeout(this.#idleTimer);
+    this.#idleTimer = setTimeout(() => this.#stopTyping(), TYPING_IDLE);
+  }
+
+  #stopTyping() {
+    clearTimeout(this.#idleTimer);
+    if (this.#sentTyping && this.#joined) this.#connection.send({ type: "typing", active: false });
+    this.#sentTyping = 0;
+  }
+
+  #fitComposer() {
+    const composer = $("composer");
+    composer.style.height = "auto";
+    composer.style.height = `${composer.scrollHeight}px`;
+  }
+
+  #renderCount() {
+    const text = $("composer").value.trim();
+    const length = lengthOf(text);
+    $("counter").hidden = length < COUNT_FROM;
+    $("counter").textContent = `${length} of ${MAX_TEXT}`;
+    $("counter").toggleAttribute("data-over", length > MAX_TEXT);
+    $("send").disabled = length === 0 || length > MAX_TEXT;
+  }
+}
+
+// ---- Join screen and address bar ----------------------------------------------
+
+let current = null;
+
+/** On a touch screen, focusing a field opens a keyboard that covers what there is to read. */
+const hasKeyboard = matchMedia("(hover: hover)");
+
+const cleanName = (name) => (name ?? "").trim().replace(/\s+/g, " ");
+const cleanRoom = (room) => (room ?? "").trim().replace(/^#+\s*/, "");
+
+function showJoin({ room } = {}) {
+  $("chat").hidden = true;
+  $("join").hidden = false;
+  if (!$("name").value) $("name").value = store.read("localStorage", "name") ?? "";
+  if (room) $("room").value = room;
+  markSuggestion();
+  if (hasKeyboard.matches) ($("name").value ? $("join-form").querySelector(".primary") : $("name")).focus();
+}
+
+function enter(room, name) {
+  current?.leave();
+  store.write("localStorage", "name", name);
+  store.write("sessionStorage", "visit", { room, name });
+  $("name").value = name;
+  $("room").value = room;
+  $("join").hidden = true;
+  $("chat").hidden = false;
+  document.title = `#${room}`;
+  current = new Room(room, name);
+  current.enter();
+  $(hasKeyboard.matches ? "composer" : "heading").focus();
+}
+
+/** Returns false if the person wants to stay because of messages that are not sent. */
+function leave() {
+  if (current?.unsent && !confirm("Some messages are not sent yet. Leave the room without them?")) return false;
+  current?.leave();
+  current = null;
+  store.write("sessionStorage", "visit", null);
+  return true;
+}
+
+function markSuggestion() {
+  const room = cleanRoom($("room").value);
+  for (const button of $("suggestions").children) {
+    button.setAttribute("aria-pressed", String(button.dataset.room === room));
+  }
+}
+
+/** Shows what the address asks for: `?room=…&name=…` joins, `?room=…` offers the room. */
+function route() {
+  const query = new URLSearchParams(location.search);
+  const room = cleanRoom(query.get("room"));
+  const name = cleanName(query.get("name"));
+  const visit = store.read("sessionStorage", "visit");
+  if (room && name) enter(room, name);
+  else if (room && visit?.room === room) enter(room, visit.name); // The page was reloaded.
+  else showJoin({ room });
+}
+
+$("join-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = cleanName($("name").value);
+  const room = cleanRoom($("room").value);
+  for (const [id, value] of [
+    ["name", name],
+    ["room", room],
+  ]) {
+    if (value) continue;
+    $(id).setCustomValidity("Please fill this in.");
+    $(id).reportValidity();
+    return;
+  }
+  // Without the name: the address is an invitation to the room.
+  history.pushState(null, "", `?${new URLSearchParams({ room })}`);
+  enter(room, name);
+});
+
+for (const id of ["name", "room"]) {
+  $(id).addEventListener("input", () => {
+    $(id).setCustomValidity("");
+    markSuggestion();
+  });
+}
+
+for (const button of $("suggestions").children) {
+  button.addEventListener("click", () => {
+    $("room").value = button.dataset.room;
+    $("room").setCustomValidity("");
+    markSuggestion();
+  });
+}
+
+$("leave").addEventListener("click", () => {
+  if (!leave()) return;
+  history.pushState(null, "", location.pathname);
+  showJoin();
+});
+
+$("toast-close").addEventListener("click", () => toast.hide());
+
+window.addEventListener("popstate", () => {
+  if (current && !leave()) {
+    history.pushState(null, "", `?${new URLSearchParams({ room: current.room })}`);
+    return;
+  }
+  route();
+});
+
+window.addEventListener("beforeunload", (event) => {
+  if (current?.unsent) event.preventDefault();
+});
+
+route();

@@ -1,0 +1,143 @@
+use std::time::Duration;
+
+/// Every limit, with its default, unit and reason.
+///
+/// Durations are kept to the tick of the hub's clock, [`TICK`](crate::raw::TICK).
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::{Config, Origins};
+///
+/// let mut config = Config::default();
+/// config.message_bytes = 16 * 1024;
+/// config.origins = Origins::List(vec!["https://app.example.com".into()]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Payload bytes of one message from a client, all fragments together. Over it: close 1009, at
+    /// the header that says so. Default 256 KiB: ample for JSON, small enough to hold for each of
+    /// many connections.
+    pub message_bytes: usize,
+
+    /// Frames of one message from a client. Over it: close 1009. Default 1024: browsers fragment
+    /// rarely; without a bound, empty fragments are free for the sender and work for us.
+    pub frames_per_message: u32,
+
+    /// Time from a request to the session: middleware and the framework's upgrade together. Over
+    /// it: status 503, or the connection is dropped. Default 10 s.
+    pub handshake_timeout: Duration,
+
+    /// A client that sent nothing for this long is pinged. Default 25 s: below the 30 to 60 s
+    /// after which proxies drop silent connections.
+    pub ping_interval: Duration,
+
+    /// A client that sent nothing for this long, no pong either, is closed with 1001. Default 60 s:
+    /// two pings may be lost.
+    pub idle_timeout: Duration,
+
+    /// Bytes that may wait for one client. At the limit `send` gives the message back as
+    /// `Full`, and a broadcast closes that client with 1013. Default 1 MiB.
+    pub outbox_bytes: usize,
+
+    /// Topics that one connection may be subscribed to. Default 256.
+    pub topics_per_connection: usize,
+
+    /// Messages of one client that wait while its handler is busy, `on_open` included; their bytes
+    /// together stay below twice [`message_bytes`](Self::message_bytes). When it is reached,
+    /// reading stops until the handler catches up. Default 64.
+    pub queued_messages: usize,
+
+    /// Messages in a row that cannot be read before a client is closed with 1008. Default 32:
+    /// each gets an answer, and an endless stream of them only costs.
+    pub malformed_messages: u32,
+
+    /// Time for the closing handshake: for the client's close frame after ours, and for a hook
+    /// that still runs when the client has gone. Default 5 s.
+    pub close_timeout: Duration,
+
+    /// Connections in all. Over it: status 503. Default 100 000: memory, then file descriptors,
+    /// run out near there.
+    pub connections: usize,
+
+    /// Connections from one address, where the adapter knows it. Over it: status 429. Default
+    /// 1024: an office behind one address fits, one machine cannot take all places.
+    pub connections_per_peer: usize,
+
+    /// Who may connect from a browser's page. Default [`Origins::SameHost`].
+    pub origins: Origins,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            message_bytes: 256 * 1024,
+            frames_per_message: 1024,
+            handshake_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(25),
+            idle_timeout: Duration::from_secs(60),
+            outbox_bytes: 1024 * 1024,
+            topics_per_connection: 256,
+            queued_messages: 64,
+            malformed_messages: 32,
+            close_timeout: Duration::from_secs(5),
+            connections: 100_000,
+            connections_per_peer: 1024,
+            origins: Origins::SameHost,
+        }
+    }
+}
+
+/// Which pages may connect: browsers send `Origin` with every WebSocket request and send cookies
+/// to whatever host it names, so a foreign page could act as the user (RFC 6455, section 10.2).
+///
+/// Requests without `Origin` do not come from a browser's page and are not judged by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origins {
+    /// The origin's host and port are those of the request's `Host`.
+    SameHost,
+    /// One of these, as browsers write them (`https://app.example.com`), or of the same host.
+    List(Vec<String>),
+    /// Any page: only where nothing depends on cookies or on the network that a browser is in.
+    Any,
+}
+
+impl Origins {
+    pub(crate) fn allows(&self, origin: &str, host: Option<&str>) -> bool {
+        let same_host = || {
+            let authority = origin.split_once("://").map(|(_, authority)| authority);
+            authority.zip(host).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
+        };
+        match self {
+            Self::Any => true,
+            Self::SameHost => same_host(),
+            Self::List(list) => list.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) || same_host(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_host_compares_host_and_port() {
+        let same = |origin| Origins::SameHost.allows(origin, Some("app.example.com:8080"));
+        assert!(same("https://app.example.com:8080"));
+        assert!(same("http://APP.example.com:8080"));
+        for foreign in ["https://app.example.com", "https://evil.com", "null", "", "https://app.example.com:8080.evil.com"] {
+            assert!(!same(foreign), "{foreign}");
+        }
+        assert!(!Origins::SameHost.allows("https://a", None));
+    }
+
+    #[test]
+    fn a_list_adds_to_the_same_host() {
+        let list = Origins::List(vec!["https://a.example".into()]);
+        assert!(list.allows("https://a.example", Some("b")));
+        assert!(list.allows("https://b", Some("b")));
+        assert!(!list.allows("http://a.example", Some("b")));
+    }
+}

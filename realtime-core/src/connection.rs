@@ -1,0 +1,303 @@
+use crate::{
+    ConnectionId, Context, Topic,
+    error::{Error, Result},
+    handler::Handler,
+    protocol::{Encode, Outgoing},
+    session::{PushError, SendFailure, Session, Typed, encode},
+    websocket::CloseCode,
+};
+use serde::Serialize;
+use std::{fmt, future::poll_fn, marker::PhantomData, sync::Arc};
+
+/// The handle to one client.
+///
+/// A clone is another handle to the same client; it may be kept, sent to other tasks and outlive
+/// the connection, after which nothing can be sent. Dropping it does nothing.
+pub struct Connection<H: Handler> {
+    session: Arc<Session>,
+    handler: PhantomData<fn() -> H>,
+}
+
+impl<H: Handler> Connection<H> {
+    pub(crate) fn new(session: Arc<Session>) -> Self {
+        Self { session, handler: PhantomData }
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// The connection's name, unique in the cluster.
+    pub fn id(&self) -> ConnectionId {
+        self.session.id
+    }
+
+    /// What the client gave when it connected.
+    pub fn input(&self) -> &H::Input {
+        &Typed::<H>::of(&self.session).input
+    }
+
+    /// The request that opened the connection, with the variables that middleware has set.
+    pub fn context(&self) -> &Context {
+        &self.session.context
+    }
+
+    /// Queues a message for this client.
+    ///
+    /// `Ok` means queued behind all that was sent before, not that it has arrived.
+    ///
+    /// # Errors
+    ///
+    /// Gives the message back: [`SendError::Full`] if
+    /// [`Config::outbox_bytes`](crate::Config::outbox_bytes) wait already (see
+    /// [`ready`](Self::ready)), [`SendError::Closed`] if the connection has ended or is closing,
+    /// [`SendError::Invalid`] if it does not serialise.
+    pub fn send(&self, message: H::ServerMessage) -> Result<(), SendError<H::ServerMessage>> {
+        match self.session.send(&message) {
+            Ok(()) => Ok(()),
+            Err(SendFailure::Push(PushError::Full)) => Err(SendError::Full(message)),
+            Err(SendFailure::Push(PushError::Closed)) => Err(SendError::Closed(message)),
+            Err(SendFailure::Encode(error)) => Err(SendError::Invalid(message, error)),
+        }
+    }
+
+    /// Waits until at most half of the outbox is in use, so that a fast sender keeps the pace of
+    /// a slow client; also ends when the connection does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn ready(&self) {
+        poll_fn(|cx| self.session.outbox.poll_room(cx)).await;
+    }
+
+    /// Begins to close: what was sent before still goes out, nothing after it. Messages of the
+    /// client that are not yet handled are dropped. Does nothing if the connection is closing.
+    ///
+    /// [`CloseCode::NO_STATUS`] sends a close frame without a code; [`CloseCode::ABNORMAL`] cuts
+    /// the connection. Of the reason at most 123 bytes are sent.
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        self.session.close(code, reason);
+    }
+
+    /// Waits until either side has begun to close or the connection is lost.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn closed(&self) {
+        poll_fn(|cx| self.session.outbox.poll_ended(cx)).await;
+    }
+
+    /// Whether either side has begun to close or the connection is lost.
+    pub fn is_closed(&self) -> bool {
+        self.session.outbox.has_ended()
+    }
+
+    /// Bytes that wait to be sent to this client.
+    pub fn queued_bytes(&self) -> usize {
+        self.session.outbox.bytes()
+    }
+
+    /// Makes the client a member of a topic, for as long as it is connected. Does nothing if it
+    /// is one.
+    ///
+    /// # Errors
+    ///
+    /// `FAILED_PRECONDITION` if the connection has ended, `RESOURCE_EXHAUSTED` over
+    /// [`Config::topics_per_connection`](crate::Config::topics_per_connection),
+    /// `INVALID_ARGUMENT` for a name that is empty or over 256 bytes.
+    pub fn subscribe(&self, topic: &Topic<H::ServerMessage>) -> Result {
+        self.session.hub.topics.join(&self.session, topic.name())
+    }
+
+    /// Ends a subscription. What was published before may still arrive.
+    pub fn unsubscribe(&self, topic: &Topic<H::ServerMessage>) {
+        self.session.hub.topics.leave(&self.session, topic.name());
+    }
+
+    /// Whether the client is a member of a topic.
+    pub fn is_subscribed(&self, topic: &Topic<H::ServerMessage>) -> bool {
+        self.session.hub.topics.is_member(&self.session, topic.name())
+    }
+
+    /// Sends a message to all members of a topic but this client.
+    ///
+    /// A member whose outbox is full is closed with 1013.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` if the message does not serialise; then nobody is sent anything.
+    pub fn publish<T: Serialize + Sync + 'static>(&self, topic: &Topic<T>, message: &T) -> Result {
+        self.publish_to(topic, message, Audience::others())
+    }
+
+    /// Sends a message to the members of a topic that `audience` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn publish_to<T: Serialize + Sync + 'static>(
+        &self,
+        topic: &Topic<T>,
+        message: &T,
+        audience: Audience<'_>,
+    ) -> Result {
+        let own = [self.session.id];
+        let publish = |except: &[ConnectionId]| self.session.hub.publish(topic.name(), message, except);
+        match (audience.includes_self, audience.except) {
+            (true, except) => publish(except),
+            (false, []) => publish(&own),
+            (false, except) => publish(&[except, &own].concat()),
+        }
+    }
+}
+
+impl<H: Handler> Clone for Connection<H> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.session))
+    }
+}
+
+impl<H: Handler> fmt::Debug for Connection<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+/// Which members of a topic a publication goes to.
+///
+/// ```
+/// use realtime_core::Audience;
+/// # fn demo(blocked: &[realtime_core::ConnectionId]) {
+/// let all_but_blocked_and_me = Audience::others().except(blocked);
+/// let all_but_blocked = Audience::everyone().except(blocked);
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use = "an audience is given to `publish_to`"]
+pub struct Audience<'a> {
+    includes_self: bool,
+    except: &'a [ConnectionId],
+}
+
+impl<'a> Audience<'a> {
+    /// All members but the one who publishes.
+    pub fn others() -> Self {
+        Self { includes_self: false, except: &[] }
+    }
+
+    /// All members, the one who publishes among them.
+    pub fn everyone() -> Self {
+        Self { includes_self: true, except: &[] }
+    }
+
+    /// Leaves these out as well.
+    pub fn except(mut self, connections: &'a [ConnectionId]) -> Self {
+        self.except = connections;
+        self
+    }
+}
+
+/// A handle to a client whose handler's type is not known.
+#[derive(Clone)]
+pub struct AnyConnection(Arc<Session>);
+
+impl AnyConnection {
+    pub(crate) fn new(session: Arc<Session>) -> Self {
+        Self(session)
+    }
+
+    /// The connection's name.
+    pub fn id(&self) -> ConnectionId {
+        self.0.id
+    }
+
+    /// The id of the handler that it is connected to.
+    pub fn endpoint(&self) -> &str {
+        &self.0.endpoint.id
+    }
+
+    /// The request that opened the connection.
+    pub fn context(&self) -> &Context {
+        &self.0.context
+    }
+
+    /// Begins to close, as [`Connection::close`].
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        self.0.close(code, reason);
+    }
+
+    /// The typed handle, if `H` is the type of its handler.
+    pub fn downcast<H: Handler>(&self) -> Option<Connection<H>> {
+        self.0.typed.is::<Typed<H>>().then(|| Connection::new(Arc::clone(&self.0)))
+    }
+}
+
+impl fmt::Debug for AnyConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyConnection").field("id", &self.id()).field("endpoint", &self.endpoint()).finish()
+    }
+}
+
+/// Why a message was not queued; it is given back.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SendError<M> {
+    /// As much waits for this client as may; [`Connection::ready`] waits for room.
+    Full(M),
+    /// The connection has ended or is closing.
+    Closed(M),
+    /// The message does not serialise.
+    Invalid(M, Error),
+}
+
+impl<M> SendError<M> {
+    /// The message that was not sent.
+    pub fn into_message(self) -> M {
+        match self {
+            Self::Full(message) | Self::Closed(message) | Self::Invalid(message, _) => message,
+        }
+    }
+
+    /// Whether waiting for room would help.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}
+
+impl<M> fmt::Display for SendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("the client's outbox is full"),
+            Self::Closed(_) => f.write_str("the connection is closed"),
+            Self::Invalid(_, error) => write!(f, "the message does not serialise: {error}"),
+        }
+    }
+}
+
+/// So that a handler may say `connection.send(message)?`.
+impl<M> From<SendError<M>> for Error {
+    fn from(error: SendError<M>) -> Self {
+        match error {
+            SendError::Full(_) => Self::resource_exhausted("the client's outbox is full"),
+            SendError::Closed(_) => Self::new("CANCELLED", "the connection is closed"),
+            SendError::Invalid(_, error) => error,
+        }
+    }
+}
+
+impl crate::hub::Hub {
+    /// Frames a message once for each protocol that is spoken, and queues it for the members.
+    pub(crate) fn publish(&self, topic: &str, message: &dyn Encode, except: &[ConnectionId]) -> Result {
+        let delivered =
+            self.topics.publish(topic, except, |protocol| encode(&*self.protocols[protocol], &Outgoing::Message(message)))?;
+        self.counters.publication(delivered);
+        Ok(())
+    }
+}

@@ -1,0 +1,198 @@
+use http::{Extensions, Method, Version};
+use std::{fmt, net::SocketAddr};
+
+/// The request that opened a connection: what middleware sees and adds to, and what a handler can
+/// still ask for as long as the connection lives.
+///
+/// Variables are typed: one value of each type. Middleware sets them with [`set`](Self::set);
+/// those of the framework (axum and tower extensions, `adapter_actix::Vars`) are there as well.
+///
+/// The head is kept in two compact buffers of its own, so that a connection does not hold the
+/// framework's read buffer.
+pub struct Context(Box<Head>);
+
+struct Head {
+    method: Method,
+    version: Version,
+    uri: Box<str>,
+    headers: Box<[u8]>,
+    peer: Option<SocketAddr>,
+    extended_connect: bool,
+    variables: Extensions,
+}
+
+impl Context {
+    /// The request's method; `GET`, or `CONNECT` over HTTP/2.
+    pub fn method(&self) -> &Method {
+        &self.0.method
+    }
+
+    /// The request's target as it came: path and query.
+    pub fn uri(&self) -> &str {
+        &self.0.uri
+    }
+
+    /// The path, still percent-encoded.
+    pub fn path(&self) -> &str {
+        self.uri().split_once('?').map_or(self.uri(), |(path, _)| path)
+    }
+
+    /// The query after the `?`, still percent-encoded.
+    pub fn query(&self) -> Option<&str> {
+        self.uri().split_once('?').map(|(_, query)| query)
+    }
+
+    /// The HTTP version of the request.
+    pub fn version(&self) -> Version {
+        self.0.version
+    }
+
+    /// The first header of this name, in any case, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(header, _)| header.eq_ignore_ascii_case(name)).and_then(|(_, value)| std::str::from_utf8(value).ok())
+    }
+
+    /// All headers in the order in which they came, names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        // Neither a name nor a value can hold a line feed.
+        self.0.headers.split(|&byte| byte == b'\n').filter_map(|line| {
+            let colon = line.iter().position(|&byte| byte == b':')?;
+            Some((std::str::from_utf8(&line[..colon]).ok()?, &line[colon + 1..]))
+        })
+    }
+
+    /// The client's address, where the adapter knows it.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.0.peer
+    }
+
+    /// The id of the handler that is asked for: the last segment of the path.
+    pub fn endpoint(&self) -> &str {
+        self.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The variable of type `T`.
+    pub fn var<T: Clone + Send + Sync + 'static>(&self) -> Option<&T> {
+        self.0.variables.get()
+    }
+
+    /// Sets the variable of type `T` and gives back the one that was there.
+    pub fn set<T: Clone + Send + Sync + 'static>(&mut self, value: T) -> Option<T> {
+        self.0.variables.insert(value)
+    }
+
+    pub(crate) fn is_extended_connect(&self) -> bool {
+        self.0.extended_connect
+    }
+
+    /// Whether a comma-separated header holds `token`.
+    pub(crate) fn header_has(&self, name: &str, token: &str) -> bool {
+        self.header_tokens(name).any(|found| found.eq_ignore_ascii_case(token))
+    }
+
+    /// The comma-separated parts of all headers of this name.
+    pub(crate) fn header_tokens(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers()
+            .filter(move |(header, _)| header.eq_ignore_ascii_case(name))
+            .filter_map(|(_, value)| std::str::from_utf8(value).ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|token| !token.is_empty())
+    }
+}
+
+/// Without values: headers and queries hold secrets.
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self.headers().map(|(name, _)| name).collect();
+        f.debug_struct("Context")
+            .field("method", self.method())
+            .field("path", &self.path())
+            .field("headers", &headers)
+            .field("peer", &self.peer())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request's head, in any framework's types: what an adapter makes a [`Context`] from.
+#[derive(Debug)]
+pub struct RequestHead<'a, H> {
+    /// The method.
+    pub method: Method,
+    /// The version.
+    pub version: Version,
+    /// Path and query.
+    pub target: &'a str,
+    /// Names and values of the headers; `host` stands for HTTP/2's `:authority` too.
+    pub headers: H,
+    /// The client's address, if the framework knows it.
+    pub peer: Option<SocketAddr>,
+    /// Whether this is an extended CONNECT with `:protocol` `websocket` (RFC 8441).
+    pub extended_connect: bool,
+    /// The framework's typed extensions, less those that it only needs itself.
+    pub extensions: Extensions,
+}
+
+impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for Context {
+    fn from(head: RequestHead<'a, H>) -> Self {
+        let mut headers = Vec::new();
+        for (name, value) in head.headers {
+            headers.extend_from_slice(name.to_ascii_lowercase().as_bytes());
+            headers.push(b':');
+            headers.extend(value.iter().filter(|&&byte| byte != b'\n'));
+            headers.push(b'\n');
+        }
+        Self(Box::new(Head {
+            method: head.method,
+            version: head.version,
+            uri: head.target.into(),
+            headers: headers.into(),
+            peer: head.peer,
+            extended_connect: head.extended_connect,
+            variables: head.extensions,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(headers: &[(&str, &str)]) -> Context {
+        RequestHead {
+            method: Method::GET,
+            version: Version::HTTP_11,
+            target: "/__realtime/room?input=1",
+            headers: headers.iter().map(|(name, value)| (*name, value.as_bytes())),
+            peer: None,
+            extended_connect: false,
+            extensions: Extensions::new(),
+        }
+        .into()
+    }
+
+    #[test]
+    fn headers_are_found_in_any_case() {
+        let context = context(&[("Host", "a:b"), ("X-Many", "a, B"), ("x-many", " c,,")]);
+        assert_eq!(context.header("host"), Some("a:b"));
+        assert_eq!(context.header("X-MANY"), Some("a, B"));
+        assert_eq!(context.header_tokens("x-many").collect::<Vec<_>>(), ["a", "B", "c"]);
+        assert!(context.header_has("x-many", "b"));
+        assert_eq!(context.header("none"), None);
+    }
+
+    #[test]
+    fn the_target_is_taken_apart() {
+        let context = context(&[]);
+        assert_eq!((context.path(), context.query()), ("/__realtime/room", Some("input=1")));
+        assert_eq!(context.endpoint(), "room");
+    }
+
+    #[test]
+    fn variables_are_found_by_type() {
+        let mut context = context(&[]);
+        assert_eq!(context.set(7_u32), None);
+        assert_eq!(context.set(8_u32), Some(7));
+        assert_eq!((context.var::<u32>(), context.var::<u64>()), (Some(&8), None));
+    }
+}

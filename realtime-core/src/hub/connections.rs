@@ -1,0 +1,53 @@
+use crate::{
+    ConnectionId,
+    session::Session,
+    sync::{RwLock, RwLockWriteGuard},
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// Who is connected, by number, in shards so that connects on many cores do not queue.
+#[derive(Debug)]
+pub(crate) struct Connections([RwLock<HashMap<u64, Arc<Session>>>; SHARDS]);
+
+const SHARDS: usize = 16;
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| RwLock::default()))
+    }
+}
+
+impl Connections {
+    pub(crate) fn insert(&self, session: Arc<Session>) {
+        self.shard(session.id).insert(session.id.number, session);
+    }
+
+    pub(crate) fn remove(&self, id: ConnectionId) {
+        let mut shard = self.shard(id);
+        let removed = shard.remove(&id.number);
+        if shard.is_empty() {
+            shard.shrink_to(0);
+        }
+        drop(shard);
+        // The last handle may drop the application's values: not under the lock.
+        drop(removed);
+    }
+
+    pub(crate) fn find(&self, id: ConnectionId) -> Option<Arc<Session>> {
+        let session = self.0[id.number as usize % SHARDS].read().get(&id.number).cloned()?;
+        (session.id == id).then_some(session)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(|shard| shard.read().len()).sum()
+    }
+
+    /// All sessions at this moment.
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        self.0.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    fn shard(&self, id: ConnectionId) -> RwLockWriteGuard<'_, HashMap<u64, Arc<Session>>> {
+        self.0[id.number as usize % SHARDS].write()
+    }
+}

@@ -1,0 +1,61 @@
+use super::{Hub, TICK};
+use crate::websocket::CloseCode;
+use std::{
+    future::poll_fn,
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
+    time::Duration,
+};
+
+/// What a drain did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drained {
+    /// Connections that were open when it began.
+    pub open: usize,
+    /// Those that had not ended at the deadline and were cut.
+    pub cut: usize,
+}
+
+/// Closes all connections of a hub, in batches, and waits for them to end.
+pub(crate) async fn drain(hub: Arc<Hub>, deadline: Duration) -> Drained {
+    hub.draining.store(true, Relaxed);
+    let end = hub.clock.after(deadline);
+    let mut sessions = hub.connections.all();
+    let open = sessions.len();
+    tracing::info!(open, ?deadline, "draining");
+    // In an order that has nothing to do with who came first.
+    let order = RandomState::new();
+    sessions.sort_by_cached_key(|session| order.hash_one(session.id));
+    let batch = batch(open, deadline);
+    while !sessions.is_empty() {
+        for session in sessions.drain(sessions.len().saturating_sub(batch)..) {
+            session.close(CloseCode::GOING_AWAY, "the server is going away");
+        }
+        if !sessions.is_empty() {
+            hub.wheel.sleep_until(hub.clock.now() + 1).await;
+        }
+    }
+    let mut late = std::pin::pin!(hub.wheel.sleep_until(end));
+    poll_fn(|cx| match hub.permits.poll_idle(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => late.as_mut().poll(cx),
+    })
+    .await;
+    let rest = hub.connections.all();
+    for session in &rest {
+        session.outbox.signal_expired();
+    }
+    if !rest.is_empty() {
+        tracing::warn!(cut = rest.len(), "connections cut at the end of the drain");
+    }
+    Drained { open, cut: rest.len() }
+}
+
+/// Connections to close in one tick: spread over half of the time, so that their clients do not
+/// come back all at once, and at least 64.
+fn batch(open: usize, deadline: Duration) -> usize {
+    let ticks = (deadline.as_millis() / 2 / TICK.as_millis()).max(1) as usize;
+    open.div_ceil(ticks).max(64)
+}

@@ -1,0 +1,177 @@
+//! All clients of one node: who is connected, who is subscribed to what, and the one clock that
+//! looks after them.
+
+mod clock;
+mod connections;
+mod drain;
+mod permits;
+mod topics;
+mod wheel;
+
+pub(crate) use clock::Clock;
+pub use clock::TICK;
+pub(crate) use connections::Connections;
+pub use drain::Drained;
+pub(crate) use drain::drain;
+pub(crate) use permits::{Permit, Permits, Refused};
+pub(crate) use topics::{Membership, Topics};
+pub(crate) use wheel::Wheel;
+
+use crate::{
+    ConnectionId,
+    config::Config,
+    middleware::ErasedMiddleware,
+    protocol::Protocol,
+    runtime::{BoxFuture, Runtime},
+    session::Hooks,
+};
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+/// What all connections of a node share.
+pub(crate) struct Hub {
+    pub(crate) config: Config,
+    pub(crate) node: u64,
+    pub(crate) protocols: Vec<Arc<dyn Protocol>>,
+    pub(crate) clock: Clock,
+    pub(crate) wheel: Wheel,
+    pub(crate) connections: Connections,
+    pub(crate) permits: Arc<Permits>,
+    pub(crate) topics: Topics,
+    pub(crate) counters: Counters,
+    pub(crate) draining: AtomicBool,
+    next: AtomicU64,
+    runtime: OnceLock<Arc<dyn Runtime>>,
+    /// The task that turns the wheel is running, or time is turned by hand.
+    ticking: AtomicBool,
+    pub(crate) manual_time: bool,
+}
+
+/// One id under which clients connect.
+pub(crate) struct Endpoint {
+    pub(crate) id: Box<str>,
+    pub(crate) plain: bool,
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
+}
+
+impl Hub {
+    pub(crate) fn new(config: Config, node: u64, protocols: Vec<Arc<dyn Protocol>>, manual_time: bool) -> Self {
+        Self {
+            permits: Permits::new(config.connections, config.connections_per_peer),
+            config,
+            node,
+            protocols,
+            clock: Clock::default(),
+            wheel: Wheel::default(),
+            connections: Connections::default(),
+            topics: Topics::default(),
+            counters: Counters::default(),
+            draining: AtomicBool::new(false),
+            next: AtomicU64::new(1),
+            runtime: OnceLock::new(),
+            ticking: AtomicBool::new(manual_time),
+            manual_time,
+        }
+    }
+
+    pub(crate) fn next_id(&self) -> ConnectionId {
+        ConnectionId { node: self.node, number: self.next.fetch_add(1, Relaxed) }
+    }
+
+    /// Takes the adapter's runtime and sees to it that the wheel is turned.
+    pub(crate) fn start(self: &Arc<Self>, runtime: impl FnOnce() -> Arc<dyn Runtime>) {
+        if self.ticking.load(Relaxed) {
+            return;
+        }
+        let runtime = Arc::clone(self.runtime.get_or_init(runtime));
+        if self.ticking.swap(true, Relaxed) {
+            return;
+        }
+        let ticker = Ticker(Arc::downgrade(self));
+        runtime.spawn(Box::pin(ticker.run(Arc::clone(&runtime))));
+    }
+
+    /// Runs a task on the adapter's runtime, if there was one.
+    pub(crate) fn spawn(&self, task: BoxFuture<'static>) {
+        if let Some(runtime) = self.runtime.get() {
+            runtime.spawn(task);
+        }
+    }
+
+    /// One tick of the clock: whoever's turn it is.
+    pub(crate) fn tick(&self) {
+        let now = self.clock.advance();
+        self.wheel.turn(now, |id, now| self.connections.find(id)?.handle_turn(now));
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("connections", &self.connections.len()).finish_non_exhaustive()
+    }
+}
+
+/// The one task of a hub. It holds the hub weakly, and when its runtime drops it, the next
+/// connection starts another.
+struct Ticker(Weak<Hub>);
+
+impl Ticker {
+    async fn run(self, runtime: Arc<dyn Runtime>) {
+        let start = Instant::now();
+        let mut ticks = 0;
+        loop {
+            runtime.sleep(TICK).await;
+            let Some(hub) = self.0.upgrade() else { return };
+            ticks += 1;
+            hub.tick();
+            // A machine that was busy or asleep catches up, but not for hours at once.
+            let due = (start.elapsed().as_millis() / TICK.as_millis()) as u64;
+            if due > ticks + MAX_CATCH_UP {
+                ticks = due;
+            }
+            while ticks < due {
+                ticks += 1;
+                hub.tick();
+            }
+        }
+    }
+}
+
+/// A minute of ticks: after a longer sleep of the machine, time went on without its clients too.
+const MAX_CATCH_UP: u64 = 240;
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        if let Some(hub) = self.0.upgrade() {
+            hub.ticking.store(false, Relaxed);
+        }
+    }
+}
+
+/// What happened so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) published: AtomicU64,
+    pub(crate) delivered: AtomicU64,
+    pub(crate) slow_consumers: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn slow_consumer(&self) {
+        self.slow_consumers.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn publication(&self, deliveries: usize) {
+        self.published.fetch_add(1, Relaxed);
+        self.delivered.fetch_add(deliveries as u64, Relaxed);
+    }
+}

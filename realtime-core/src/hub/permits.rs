@@ -1,0 +1,92 @@
+use crate::sync::Mutex;
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+/// How many connections there may be, in all and from one address.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    limit: usize,
+    limit_per_peer: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    /// No larger than `all`: an address without connections has no entry.
+    peers: HashMap<IpAddr, usize>,
+    idle: Vec<std::task::Waker>,
+}
+
+/// Which limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    All,
+    Peer,
+}
+
+impl Permits {
+    pub(crate) fn new(limit: usize, limit_per_peer: usize) -> Arc<Self> {
+        Arc::new(Self { limit, limit_per_peer, taken: Mutex::default() })
+    }
+
+    pub(crate) fn acquire(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Permit, Refused> {
+        let mut taken = self.taken.lock();
+        if taken.all >= self.limit {
+            return Err(Refused::All);
+        }
+        if let Some(peer) = peer {
+            if taken.peers.get(&peer).is_some_and(|&count| count >= self.limit_per_peer) {
+                return Err(Refused::Peer);
+            }
+            *taken.peers.entry(peer).or_default() += 1;
+        }
+        taken.all += 1;
+        Ok(Permit { permits: Arc::clone(self), peer })
+    }
+
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.lock().all
+    }
+
+    /// Ready when no permit is out.
+    pub(crate) fn poll_idle(&self, cx: &std::task::Context<'_>) -> std::task::Poll<()> {
+        let mut taken = self.taken.lock();
+        if taken.all == 0 {
+            return std::task::Poll::Ready(());
+        }
+        if !taken.idle.iter().any(|waker| waker.will_wake(cx.waker())) {
+            taken.idle.push(cx.waker().clone());
+        }
+        std::task::Poll::Pending
+    }
+}
+
+/// One place, from the request to the end of the connection; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    permits: Arc<Permits>,
+    peer: Option<IpAddr>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut taken = self.permits.taken.lock();
+        taken.all -= 1;
+        if let Some(peer) = self.peer
+            && let Some(count) = taken.peers.get_mut(&peer)
+        {
+            *count -= 1;
+            if *count == 0 {
+                taken.peers.remove(&peer);
+            }
+        }
+        if taken.all > 0 {
+            return;
+        }
+        let idle = std::mem::take(&mut taken.idle);
+        drop(taken);
+        for waker in idle {
+            waker.wake();
+        }
+    }
+}

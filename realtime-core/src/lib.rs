@@ -1,0 +1,52 @@
+#![doc = include_str!("../README.md")]
+
+pub mod protocol;
+pub mod websocket;
+
+mod config;
+mod connection;
+mod context;
+mod error;
+mod function;
+mod handler;
+mod hub;
+mod input;
+mod message;
+mod middleware;
+mod mount;
+mod realtime;
+mod reject;
+mod runtime;
+mod session;
+mod sync;
+mod text;
+mod topic;
+mod transport;
+mod upgrade;
+
+pub use config::{Config, Origins};
+pub use connection::{AnyConnection, Audience, Connection, SendError};
+pub use context::Context;
+pub use error::{Code, Error, Result};
+pub use function::{FnConnection, Function, handler_fn};
+pub use handler::Handler;
+pub use hub::Drained;
+pub use message::Message;
+pub use middleware::{Accepted, Middleware, Next};
+pub use mount::Mount;
+pub use realtime::{Builder, Realtime, Stats};
+pub use reject::Reject;
+pub use session::ConnectionId;
+pub use topic::Topic;
+pub use websocket::{Close, CloseCode, Initiator};
+
+/// For the authors of adapters: what they bring, and what they are given.
+pub mod raw {
+    pub use crate::{
+        context::RequestHead,
+        hub::TICK,
+        runtime::{BoxFuture, Runtime},
+        transport::{SendQueue, Transport},
+        upgrade::Upgrade,
+    };
+}

@@ -1,0 +1,105 @@
+use crate::websocket::Data;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::{
+    any::{Any, TypeId},
+    fmt,
+};
+
+/// A whole WebSocket message, for handlers with a format of their own.
+///
+/// As `ClientMessage` or `ServerMessage` of a [`plain`](crate::Handler::plain) handler it passes
+/// through as it came: text as text, binary as binary. `String` takes text only, [`Bytes`] binary
+/// only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary(Bytes),
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(bytes: Bytes) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl From<Data<'_>> for Message {
+    fn from(data: Data<'_>) -> Self {
+        match data {
+            Data::Text(text) => Self::Text(text.into_owned()),
+            Data::Binary(bytes) => Self::Binary(bytes.into_owned().into()),
+        }
+    }
+}
+
+/// In an enveloped protocol text is a string and binary what the format has for bytes.
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Binary(bytes) => serializer.serialize_bytes(bytes),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOrBytes)
+    }
+}
+
+struct TextOrBytes;
+
+impl<'de> de::Visitor<'de> for TextOrBytes {
+    type Value = Message;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or bytes")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Message, E> {
+        Ok(text.into())
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Message, E> {
+        Ok(text.into())
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Message, E> {
+        Ok(Bytes::copy_from_slice(bytes).into())
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Message, A::Error> {
+        // No size hint is trusted: it is the peer's.
+        let mut bytes = Vec::new();
+        while let Some(byte) = seq.next_element()? {
+            bytes.push(byte);
+        }
+        Ok(Message::Binary(bytes.into()))
+    }
+}
+
+/// Whether `T` and `U` are one type: decided when the code is compiled for them.
+pub(crate) fn is<T: 'static, U: 'static>() -> bool {
+    TypeId::of::<T>() == TypeId::of::<U>()
+}
+
+/// Gives `value` as a `U` where that is its very type.
+pub(crate) fn same<T: 'static, U: 'static>(value: T) -> Option<U> {
+    let mut slot = Some(value);
+    (&mut slot as &mut dyn Any).downcast_mut::<Option<U>>()?.take()
+}

@@ -1,0 +1,175 @@
+use super::{Encode, Outgoing, Packet, Protocol, Value, value::unsupported};
+use crate::{
+    error::{Code, Error},
+    text::clip,
+    websocket::{Data, Kind},
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// The JSON form of the native protocol, `realtime.v1.json`: text messages, one object each.
+///
+/// The fields are those of `docs/protocol.md`.
+#[derive(Clone, Copy, Debug)]
+pub struct Json;
+
+impl Protocol for Json {
+    fn subprotocol(&self) -> Option<&'static str> {
+        Some("realtime.v1.json")
+    }
+
+    fn decode<'a>(&self, data: &'a Data<'_>) -> Result<Packet<'a>, Error> {
+        let Data::Text(text) = data else { return Err(unsupported(Kind::Binary)) };
+        let envelope: Envelope<'_> = serde_json::from_str(text).map_err(parse_error)?;
+        match &*envelope.kind {
+            "message" => {
+                let value = envelope.value.ok_or_else(|| missing("message", "value"))?;
+                Ok(Packet::Message(json(value)))
+            }
+            "event" => {
+                let name = envelope.name.ok_or_else(|| missing("event", "name"))?;
+                Ok(Packet::Event { name: name.0, data: envelope.data.map_or(Value::Json("null".into()), json) })
+            }
+            "ping" => Ok(Packet::Ping),
+            other => Err(Error::new(Code::PARSE_ERROR, format!("unknown type {:?}", clip(other, ECHOED_BYTES)))),
+        }
+    }
+
+    fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
+        match packet {
+            Outgoing::Welcome { connection, heartbeat } => {
+                out.extend_from_slice(br#"{"type":"welcome","connection":"#);
+                connection.to_string().encode_json(out)?;
+                out.extend_from_slice(br#","heartbeatMs":"#);
+                out.extend_from_slice(heartbeat.as_millis().to_string().as_bytes());
+            }
+            Outgoing::Message(value) => {
+                out.extend_from_slice(br#"{"type":"message","value":"#);
+                value.encode_json(out)?;
+            }
+            Outgoing::Event { name, data } => {
+                out.extend_from_slice(br#"{"type":"event","name":"#);
+                write_str(name, out)?;
+                out.extend_from_slice(br#","data":"#);
+                data.encode_json(out)?;
+            }
+            Outgoing::Error { id, error } => {
+                out.extend_from_slice(br#"{"type":"error","#);
+                if let Some(id) = id {
+                    out.extend_from_slice(br#""id":"#);
+                    write_str(id, out)?;
+                    out.push(b',');
+                }
+                out.extend_from_slice(br#""error":"#);
+                serde_json::to_writer(&mut *out, error).map_err(Error::internal)?;
+            }
+            Outgoing::Pong => out.extend_from_slice(br#"{"type":"pong""#),
+        }
+        out.push(b'}');
+        Ok(Some(Kind::Text))
+    }
+}
+
+/// The fields of all client frames. Values stay raw, whatever their depth, until their type reads
+/// them; fields that are not known are skipped.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Option<Name<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+}
+
+/// A field that is there is `Some`, also where it is null.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// A name of 1 to 64 bytes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+        let Text(name) = Text::deserialize(deserializer)?;
+        match name.len() {
+            1..=MAX_NAME_BYTES => Ok(Self(name)),
+            len => Err(serde::de::Error::custom(format!("a name of {len} bytes instead of 1 to {MAX_NAME_BYTES}"))),
+        }
+    }
+}
+
+/// Names and ids are keys of maps: a peer must not choose their size.
+const MAX_NAME_BYTES: usize = 64;
+
+fn json(raw: &RawValue) -> Value<'_> {
+    Value::Json(Cow::Borrowed(raw.get()))
+}
+
+fn write_str(text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+    serde_json::to_writer(out, text).map_err(Error::internal)
+}
+
+fn missing(kind: &str, field: &str) -> Error {
+    Error::invalid_argument(format!("a {kind} needs the field {field:?}"))
+}
+
+fn parse_error(error: serde_json::Error) -> Error {
+    Error::new(Code::PARSE_ERROR, clip(&error.to_string(), ECHOED_BYTES).to_owned())
+}
+
+/// A peer's own text goes back to it in an error only up to here.
+const ECHOED_BYTES: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Data<'_> {
+        Data::Text(text.into())
+    }
+
+    fn refusal(message: &str) -> String {
+        Json.decode(&text(message)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_message_keeps_its_value_raw() {
+        for (frame, expected) in [
+            (r#"{"type":"message","value":{"a":[1, 2]}}"#, r#"{"a":[1, 2]}"#),
+            (r#" { "value" : null , "type" : "message" , "more": 1 } "#, "null"),
+            (r#"{"type":"m\u0065ssage","value":"x"}"#, "\"x\""),
+        ] {
+            let data = text(frame);
+            let Packet::Message(Value::Json(value)) = Json.decode(&data).unwrap() else { panic!("{frame}") };
+            assert_eq!(value, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_frame_is_refused_with_the_reason() {
+        assert_eq!(refusal("{"), "PARSE_ERROR: EOF while parsing an object at line 1 column 1");
+        assert_eq!(refusal(r#"{"type":"nope"}"#), "PARSE_ERROR: unknown type \"nope\"");
+        assert_eq!(refusal(r#"{"type":"message"}"#), "INVALID_ARGUMENT: a message needs the field \"value\"");
+        let long = format!(r#"{{"type":"event","name":"{}"}}"#, "n".repeat(65));
+        assert!(refusal(&long).contains("a name of 65 bytes instead of 1 to 64"));
+        let huge = format!(r#"{{"type":"{}"}}"#, "é".repeat(1 << 20));
+        assert!(refusal(&huge).len() < 400, "a peer's text is not echoed whole");
+        assert!(Json.decode(&Data::Binary(b"{}"[..].into())).is_err());
+    }
+
+    #[test]
+    fn depth_is_no_matter_until_a_type_reads_it() {
+        let deep = format!(r#"{{"type":"message","value":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+        let data = text(&deep);
+        let Packet::Message(value) = Json.decode(&data).unwrap() else { panic!() };
+        let error = value.parse::<serde_json::Value>().unwrap_err();
+        assert!(error.message().contains("recursion limit exceeded"), "{error}");
+    }
+}

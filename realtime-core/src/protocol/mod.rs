@@ -1,0 +1,92 @@
+//! The wire format: one WebSocket message is one packet.
+//!
+//! A [`Protocol`] writes the envelope; the typed value inside is written by the type itself
+//! ([`Encode`]) and read by it ([`Value::parse`]), so that a format needs to know nothing of
+//! applications and a value is visited once, statically.
+
+mod json;
+mod plain;
+mod value;
+
+pub use json::Json;
+pub use plain::Plain;
+pub use value::{Encode, Value};
+
+use crate::{
+    ConnectionId,
+    error::Error,
+    websocket::{Data, Kind},
+};
+use std::{borrow::Cow, fmt, time::Duration};
+
+/// One wire format. The built-in ones are [`Json`] and [`Plain`].
+pub trait Protocol: Send + Sync + fmt::Debug + 'static {
+    /// The name by which clients ask for it in `Sec-WebSocket-Protocol`; `None` for a format that
+    /// an endpoint prescribes.
+    fn subprotocol(&self) -> Option<&'static str>;
+
+    /// Reads one message. Must accept any bytes, and take time linear in them.
+    ///
+    /// # Errors
+    ///
+    /// The message is not of this format; the client is told, and the session goes on.
+    fn decode<'a>(&self, data: &'a Data<'_>) -> Result<Packet<'a>, Error>;
+
+    /// Appends one message to `out` and gives its kind, or `None` where this format has no such
+    /// packet; then nothing is sent, and an error closes the connection instead.
+    ///
+    /// # Errors
+    ///
+    /// The value does not serialise.
+    fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error>;
+}
+
+/// What a client sent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Packet<'a> {
+    /// The whole WebSocket message is the handler's message.
+    Whole,
+    /// A message to the handler.
+    Message(Value<'a>),
+    /// A named one-way event.
+    Event {
+        /// Its name.
+        name: Cow<'a, str>,
+        /// Its data; null if there is none.
+        data: Value<'a>,
+    },
+    /// Asks for a [`Outgoing::Pong`].
+    Ping,
+}
+
+/// What the server sends.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outgoing<'a> {
+    /// The first packet, if a subprotocol was chosen.
+    Welcome {
+        /// The id of the connection.
+        connection: ConnectionId,
+        /// How often the server looks for signs of life.
+        heartbeat: Duration,
+    },
+    /// A handler's message.
+    Message(&'a dyn Encode),
+    /// A named one-way event.
+    Event {
+        /// Its name.
+        name: &'a str,
+        /// Its data.
+        data: &'a dyn Encode,
+    },
+    /// Something the client did could not be served.
+    Error {
+        /// The call or subscription that it ends; without one it is about the connection.
+        id: Option<&'a str>,
+        /// What the client is told.
+        error: &'a Error,
+    },
+    /// The answer to [`Packet::Ping`].
+    Pong,
+}

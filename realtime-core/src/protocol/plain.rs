@@ -1,0 +1,30 @@
+use super::{Outgoing, Packet, Protocol};
+use crate::{
+    error::Error,
+    websocket::{Data, Kind},
+};
+
+/// No envelope: one WebSocket message is one value, for clients that bring their own format.
+///
+/// Values are JSON text, or the message as it is where the handler's type is `String`, `Bytes` or
+/// [`Message`](crate::Message). There is no frame for an error: what cannot be served closes the
+/// connection with the error's close code and message.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain;
+
+impl Protocol for Plain {
+    fn subprotocol(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn decode<'a>(&self, _data: &'a Data<'_>) -> Result<Packet<'a>, Error> {
+        Ok(Packet::Whole)
+    }
+
+    fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
+        match packet {
+            Outgoing::Message(value) | Outgoing::Event { data: value, .. } => value.encode_whole(out).map(Some),
+            _ => Ok(None),
+        }
+    }
+}

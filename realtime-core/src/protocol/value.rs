@@ -1,0 +1,180 @@
+use crate::{
+    error::{Code, Error},
+    message::{Message, is, same},
+    websocket::{Data, Kind},
+};
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{borrow::Cow, fmt};
+
+/// A value that was received and not yet read: its type is the application's.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// JSON text.
+    Json(Cow<'a, str>),
+    /// A whole WebSocket message, in whatever format the application has.
+    Whole(Data<'a>),
+}
+
+impl Value<'_> {
+    /// Bytes that the value takes on the wire.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Json(json) => json.len(),
+            Self::Whole(data) => data.as_bytes().len(),
+        }
+    }
+
+    /// Reads the value as a `T`.
+    ///
+    /// A whole message becomes a `String`, `Bytes` or [`Message`] as it is, and any other type
+    /// from JSON.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` that names the field and the position; `UNSUPPORTED_DATA` for text where
+    /// the type is binary, and the other way round.
+    pub fn parse<T: DeserializeOwned + 'static>(self) -> Result<T, Error> {
+        let data = match self {
+            Self::Json(json) => return parse_json(json.as_bytes()),
+            Self::Whole(data) => data,
+        };
+        let found = if is::<T, Message>() {
+            same(Message::from(data))
+        } else if is::<T, String>() {
+            match data {
+                Data::Text(text) => same(text.into_owned()),
+                Data::Binary(_) => return Err(unsupported(Kind::Binary)),
+            }
+        } else if is::<T, Bytes>() {
+            match data {
+                Data::Binary(bytes) => same(Bytes::from(bytes.into_owned())),
+                Data::Text(_) => return Err(unsupported(Kind::Text)),
+            }
+        } else {
+            return parse_json(data.as_bytes());
+        };
+        found.ok_or_else(|| Error::internal("a type that is itself was not"))
+    }
+}
+
+pub(crate) fn unsupported(kind: Kind) -> Error {
+    Error::new(
+        Code::UNSUPPORTED_DATA,
+        match kind {
+            Kind::Text => "text messages are not taken here",
+            Kind::Binary => "binary messages are not taken here",
+        },
+    )
+}
+
+fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
+    // The quick way first: finding the path costs, and most messages are right.
+    if let Ok(value) = serde_json::from_slice(json) {
+        return Ok(value);
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        describe(&path, &error.into_inner().to_string())
+    })?;
+    deserializer.end().map_err(|error| describe(".", &error.to_string()))?;
+    Ok(parsed)
+}
+
+fn describe(path: &str, what: &str) -> Error {
+    if path == "." {
+        return Error::invalid_argument(what.to_owned());
+    }
+    Error::invalid_argument(format!("{path}: {what}")).details(serde_json::json!({ "path": path }))
+}
+
+/// A value that can be sent: any `'static` type that is [`Serialize`].
+///
+/// Erases the type once a message instead of once a field.
+pub trait Encode: Sync {
+    /// Appends the value as JSON.
+    ///
+    /// # Errors
+    ///
+    /// The value does not serialise.
+    fn encode_json(&self, out: &mut Vec<u8>) -> Result<(), Error>;
+
+    /// Appends the value as a whole WebSocket message: `String`, `Bytes` and [`Message`] as they
+    /// are, anything else as JSON text.
+    ///
+    /// # Errors
+    ///
+    /// The value does not serialise.
+    fn encode_whole(&self, out: &mut Vec<u8>) -> Result<Kind, Error>;
+}
+
+impl<T: Serialize + Sync + 'static> Encode for T {
+    fn encode_json(&self, out: &mut Vec<u8>) -> Result<(), Error> {
+        serde_json::to_writer(out, self).map_err(Error::internal)
+    }
+
+    fn encode_whole(&self, out: &mut Vec<u8>) -> Result<Kind, Error> {
+        let this: &dyn std::any::Any = self;
+        let (kind, payload) = if let Some(text) = this.downcast_ref::<String>() {
+            (Kind::Text, text.as_bytes())
+        } else if let Some(bytes) = this.downcast_ref::<Bytes>() {
+            (Kind::Binary, &bytes[..])
+        } else {
+            match this.downcast_ref::<Message>() {
+                Some(Message::Text(text)) => (Kind::Text, text.as_bytes()),
+                Some(Message::Binary(bytes)) => (Kind::Binary, &bytes[..]),
+                None => return self.encode_json(out).map(|()| Kind::Text),
+            }
+        };
+        out.extend_from_slice(payload);
+        Ok(kind)
+    }
+}
+
+impl fmt::Debug for dyn Encode + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Encode")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Deserialize, Debug, PartialEq)]
+    struct Say {
+        text: String,
+    }
+
+    fn whole(text: &str) -> Value<'_> {
+        Value::Whole(Data::Text(text.into()))
+    }
+
+    #[test]
+    fn a_whole_message_passes_through_by_its_type() {
+        assert_eq!(whole("\"a\"").parse::<String>().unwrap(), "\"a\"");
+        assert_eq!(whole("x").parse::<Message>().unwrap(), Message::from("x"));
+        assert_eq!(whole(r#"{"text":"a"}"#).parse::<Say>().unwrap(), Say { text: "a".into() });
+        let binary = Value::Whole(Data::Binary(vec![0xff].into()));
+        assert_eq!(binary.parse::<Bytes>().unwrap(), Bytes::from_static(b"\xff"));
+    }
+
+    #[test]
+    fn the_wrong_kind_is_refused() {
+        let error = Value::Whole(Data::Binary(vec![1].into())).parse::<String>().unwrap_err();
+        assert_eq!(error.code(), &Code::UNSUPPORTED_DATA);
+        assert_eq!(whole("x").parse::<Bytes>().unwrap_err().code(), &Code::UNSUPPORTED_DATA);
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        let error = Value::Json(r#"{"text":7}"#.into()).parse::<Say>().unwrap_err();
+        assert!(error.message().starts_with("text: invalid type: integer `7`"), "{error}");
+        let error = Value::Json("{}".into()).parse::<Say>().unwrap_err();
+        assert!(error.message().contains("missing field `text`"), "{error}");
+        let error = whole("{\"text\":\"a\"} x").parse::<Say>().unwrap_err();
+        assert!(error.message().contains("trailing characters"), "{error}");
+    }
+}

@@ -1,0 +1,309 @@
+use crate::{
+    ConnectionId, Topic,
+    config::Config,
+    connection::AnyConnection,
+    context::Context,
+    error::Result,
+    function::{FnConnection, handler_fn},
+    hub::{Drained, Endpoint, Hub, drain},
+    middleware::{ErasedMiddleware, Middleware},
+    mount::Mount,
+    protocol::{Json, Plain, Protocol},
+    reject::Reject,
+    upgrade::{Upgrade, accept},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+/// The registry that an application builds when it starts, and gives to an adapter.
+///
+/// A clone is another handle to the same registry. When the last one and all connections are
+/// gone, so is its clock.
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::{FnConnection, Realtime, Topic};
+///
+/// let realtime = Realtime::builder()
+///     .handler_fn("news", |connection: FnConnection<(), String>| async move {
+///         connection.subscribe(&Topic::fixed("news"))?;
+///         connection.closed().await;
+///         Ok(())
+///     })
+///     .build();
+/// realtime.publish(&Topic::fixed("news"), &"hello".to_owned()).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Realtime(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) endpoints: HashMap<Box<str>, Arc<Endpoint>>,
+    pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
+    prefix: Box<str>,
+}
+
+impl Realtime {
+    /// Begins to build.
+    pub fn builder() -> Builder {
+        Builder {
+            config: Config::default(),
+            mounts: Vec::new(),
+            middleware: Vec::new(),
+            protocols: Vec::new(),
+            prefix: "/__realtime".into(),
+            node: None,
+            manual_time: false,
+        }
+    }
+
+    /// Sends a message to all members of a topic.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` if the message does not serialise; then nobody is sent anything.
+    pub fn publish<T: Serialize + Sync + 'static>(&self, topic: &Topic<T>, message: &T) -> Result {
+        self.0.hub.publish(topic.name(), message, &[])
+    }
+
+    /// The connection with this id, if it is open on this node.
+    pub fn find(&self, id: ConnectionId) -> Option<AnyConnection> {
+        self.0.hub.connections.find(id).map(AnyConnection::new)
+    }
+
+    /// The open connections of this node for which `filter` says yes.
+    pub fn filter(&self, mut filter: impl FnMut(&AnyConnection) -> bool) -> Vec<AnyConnection> {
+        let all = self.0.hub.connections.all().into_iter().map(AnyConnection::new);
+        all.filter(|connection| filter(connection)).collect()
+    }
+
+    /// How many connections are open on this node.
+    pub fn connections(&self) -> usize {
+        self.0.hub.connections.len()
+    }
+
+    /// What this node does and did.
+    pub fn stats(&self) -> Stats {
+        let hub = &self.0.hub;
+        let counters = &hub.counters;
+        Stats {
+            connections: hub.connections.len(),
+            topics: hub.topics.len(),
+            accepted: counters.accepted.load(Relaxed),
+            refused: counters.refused.load(Relaxed),
+            published: counters.published.load(Relaxed),
+            delivered: counters.delivered.load(Relaxed),
+            slow_consumers: counters.slow_consumers.load(Relaxed),
+        }
+    }
+
+    /// Ends all connections before a shutdown: refuses new ones with 503, closes those that are
+    /// open with 1001, in batches over half of the time, and waits until all have ended or the
+    /// deadline is over; then cuts the rest.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, new connections stay refused and those not yet closed stay open.
+    pub async fn drain(&self, deadline: Duration) -> Drained {
+        drain(Arc::clone(&self.0.hub), deadline).await
+    }
+
+    /// Decides on a request: runs the checks and the middleware. For adapters.
+    ///
+    /// # Errors
+    ///
+    /// The response that refuses it.
+    pub async fn upgrade(&self, context: Context) -> Result<Upgrade, Reject> {
+        accept(&self.0, context).await
+    }
+
+    /// The path under which adapters mount the handlers, without a slash at its end.
+    pub fn prefix(&self) -> &str {
+        &self.0.prefix
+    }
+
+    /// Turns the clock by hand; only if it was built with [`Builder::manual_time`].
+    ///
+    /// # Panics
+    ///
+    /// If the clock runs by itself.
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn tick(&self) {
+        assert!(self.0.manual_time(), "the clock runs by itself");
+        self.0.hub.tick();
+    }
+}
+
+impl Inner {
+    fn manual_time(&self) -> bool {
+        self.hub.manual_time
+    }
+}
+
+impl fmt::Debug for Realtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoints: Vec<_> = self.0.endpoints.keys().collect();
+        f.debug_struct("Realtime").field("endpoints", &endpoints).field("hub", &self.0.hub).finish()
+    }
+}
+
+/// What a node does and did, for dashboards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections that are open.
+    pub connections: usize,
+    /// Topics that have members.
+    pub topics: usize,
+    /// Requests that became connections.
+    pub accepted: u64,
+    /// Requests that were refused.
+    pub refused: u64,
+    /// Publications.
+    pub published: u64,
+    /// Messages of publications that were queued for a member.
+    pub delivered: u64,
+    /// Connections that were closed because they did not keep up.
+    pub slow_consumers: u64,
+}
+
+/// Builds a [`Realtime`].
+#[derive(Debug)]
+#[must_use = "nothing is mounted before `build`"]
+pub struct Builder {
+    config: Config,
+    mounts: Vec<(Box<str>, Mount)>,
+    middleware: Vec<BoxedMiddleware>,
+    protocols: Vec<Arc<dyn Protocol>>,
+    prefix: Box<str>,
+    node: Option<u64>,
+    manual_time: bool,
+}
+
+struct BoxedMiddleware(Arc<dyn ErasedMiddleware>);
+
+impl fmt::Debug for BoxedMiddleware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Middleware")
+    }
+}
+
+impl Builder {
+    /// Mounts a handler under an id: clients connect to `/__realtime/{id}`.
+    ///
+    /// # Panics
+    ///
+    /// If the id is taken, or is not of 1 to 64 letters, digits, `-`, `_`, `.` and `~`.
+    #[track_caller]
+    pub fn handler(mut self, id: &str, handler: impl Into<Mount>) -> Self {
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+        assert!(
+            (1..=64).contains(&id.len()) && id.bytes().all(valid),
+            "the id {id:?} is not of 1 to 64 letters, digits, '-', '_', '.' and '~'",
+        );
+        assert!(self.mounts.iter().all(|(taken, _)| **taken != *id), "two handlers have the id {id:?}");
+        self.mounts.push((id.into(), handler.into()));
+        self
+    }
+
+    /// Mounts an async function: see [`handler_fn`](crate::handler_fn()).
+    ///
+    /// # Panics
+    ///
+    /// As [`handler`](Self::handler).
+    #[track_caller]
+    pub fn handler_fn<C, S, I, F, R>(self, id: &str, function: F) -> Self
+    where
+        C: DeserializeOwned + Send + 'static,
+        S: Serialize + Send + Sync + 'static,
+        I: DeserializeOwned + Send + Sync + 'static,
+        F: Fn(FnConnection<C, S, I>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result> + Send + 'static,
+    {
+        self.handler(id, handler_fn(function))
+    }
+
+    /// Adds a middleware for all handlers; it runs after those that were added before, and before
+    /// the handlers' own.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.push(BoxedMiddleware(Arc::new(middleware)));
+        self
+    }
+
+    /// Sets the limits.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Adds a wire format beside the built-in ones. Clients ask for it by its subprotocol.
+    ///
+    /// # Panics
+    ///
+    /// If it has no subprotocol, or another has the same.
+    #[track_caller]
+    pub fn protocol(mut self, protocol: impl Protocol) -> Self {
+        let name = protocol.subprotocol();
+        assert!(name.is_some(), "a protocol that has no subprotocol cannot be asked for");
+        let known = self.protocols.iter().any(|known| known.subprotocol() == name) || name == Json.subprotocol();
+        assert!(!known, "two protocols have the subprotocol {name:?}");
+        self.protocols.push(Arc::new(protocol));
+        self
+    }
+
+    /// Sets the path under which adapters mount the handlers; `/__realtime` by default.
+    ///
+    /// # Panics
+    ///
+    /// If it does not begin with a slash, or ends with one.
+    #[track_caller]
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        let valid = prefix.is_empty() || (prefix.starts_with('/') && !prefix.ends_with('/'));
+        assert!(valid, "the prefix {prefix:?} must begin with a slash and not end with one");
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Sets the number of this node in connection ids, which is random by default. Two nodes of
+    /// one cluster must not have the same.
+    pub fn node(mut self, node: u64) -> Self {
+        self.node = Some(node);
+        self
+    }
+
+    /// Time stands still until it is turned by hand: for tests.
+    #[doc(hidden)]
+    pub fn manual_time(mut self) -> Self {
+        self.manual_time = true;
+        self
+    }
+
+    /// Builds the registry.
+    pub fn build(self) -> Realtime {
+        let mut protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Plain), Arc::new(Json)];
+        protocols.extend(self.protocols);
+        let node = self.node.unwrap_or_else(random);
+        let endpoints = self.mounts.into_iter().map(|(id, mount)| {
+            let Mount { hooks, middleware, plain } = mount;
+            (id.clone(), Arc::new(Endpoint { id, plain, hooks, middleware }))
+        });
+        Realtime(Arc::new(Inner {
+            hub: Arc::new(Hub::new(self.config, node, protocols, self.manual_time)),
+            endpoints: endpoints.collect(),
+            middleware: self.middleware.into_iter().map(|boxed| boxed.0).collect(),
+            prefix: self.prefix,
+        }))
+    }
+}
+
+/// Where the system has no randomness, node 0 must do: ids are names and no secrets.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}

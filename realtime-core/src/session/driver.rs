@@ -1,0 +1,461 @@
+use super::{
+    Session,
+    hooks::{drop_caught, poll_caught},
+};
+use crate::{
+    error::Error,
+    protocol::{Outgoing, Packet, Value},
+    runtime::BoxFuture,
+    transport::{SendQueue, Transport},
+    websocket::{Close, CloseCode, Data, DecodeError, Decoder, Event, Frame, Limits, Opcode},
+};
+use bytes::Bytes;
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+/// Runs a session on its transport, from `on_open` to `on_close`.
+///
+/// The one future of a connection: `Send` exactly when the transport is. Where it is dropped
+/// before its end, `on_close` runs on the hub's runtime.
+pub(crate) async fn serve<T: Transport>(session: Arc<Session>, transport: T, early: Bytes) {
+    let mut farewell = Farewell(Some(Arc::clone(&session)));
+    let mut driver = Driver::new(session, transport, early);
+    let close = poll_fn(|cx| driver.poll(cx)).await;
+    drop(driver);
+    farewell.say(close).await;
+}
+
+struct Driver<T> {
+    session: Arc<Session>,
+    transport: T,
+    /// The application's part, until it is done.
+    run: Option<BoxFuture<'static>>,
+    /// There is news for it.
+    run_due: bool,
+    decoder: Decoder,
+    /// Bytes that were read and not decoded, because the handler was behind.
+    tail: Vec<u8>,
+    sending: SendQueue,
+    /// The transport took no more at the last try.
+    blocked: bool,
+    /// Replies of the protocol since the last flush.
+    replies: usize,
+    /// Unreadable messages in a row.
+    malformed: u32,
+    input: Input,
+    /// The client's own close.
+    peer: Option<Close>,
+    /// Ours, once nothing can be sent any more.
+    ours: Option<Close>,
+    /// Our close frame is queued or gone.
+    closing: bool,
+    /// The transport can carry nothing more.
+    lost: bool,
+    expired: bool,
+}
+
+/// What becomes of the client's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    /// They are decoded and handled.
+    Open,
+    /// We have closed: they are decoded to find the client's close frame.
+    AwaitingClose,
+    /// The client broke the protocol: they are read only to see the end, so that the close frame
+    /// is not lost to a reset.
+    Discarding,
+    /// Nothing is read any more.
+    Ended,
+}
+
+impl<T: Transport> Driver<T> {
+    fn new(session: Arc<Session>, transport: T, early: Bytes) -> Self {
+        let config = &session.hub.config;
+        let limits = Limits { message_bytes: config.message_bytes, frames: config.frames_per_message };
+        if session.welcome {
+            let heartbeat = config.ping_interval;
+            reply(&session, &Outgoing::Welcome { connection: session.id, heartbeat });
+        }
+        Self {
+            run: Some(session.endpoint.hooks.run(&session)),
+            run_due: true,
+            decoder: Decoder::new(limits),
+            // Copied: an empty or short `Bytes` may hold the framework's whole read buffer.
+            tail: early.to_vec(),
+            sending: SendQueue::default(),
+            blocked: false,
+            replies: 0,
+            malformed: 0,
+            input: Input::Open,
+            peer: None,
+            ours: None,
+            closing: false,
+            lost: false,
+            expired: false,
+            session,
+            transport,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
+        for _ in 0..ROUNDS {
+            self.poll_run(cx);
+            let received = self.poll_input(cx);
+            self.poll_output(cx);
+            if let Some(close) = self.poll_end(cx) {
+                return Poll::Ready(close);
+            }
+            if !received && self.park(cx) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The application's turn.
+    fn poll_run(&mut self, cx: &mut Context<'_>) {
+        let Some(run) = &mut self.run else { return };
+        if self.session.is_idle() && !std::mem::take(&mut self.run_due) {
+            return;
+        }
+        self.run_due = false;
+        match poll_caught(run, cx) {
+            Poll::Pending => return,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(panic)) => {
+                let (id, endpoint) = (self.session.id, &self.session.endpoint.id);
+                tracing::error!(connection = %id, %endpoint, panic = panic.0, "handler panicked");
+                self.session.close(CloseCode::INTERNAL, "handler failed");
+            }
+        }
+        self.stop_run();
+    }
+
+    fn stop_run(&mut self) {
+        if let Some(run) = self.run.take() {
+            drop_caught(run);
+        }
+        self.session.endpoint.hooks.end(&self.session, true);
+    }
+
+    /// Takes what the client sent; gives whether there was anything.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.input == Input::Ended || self.is_behind() {
+            return false;
+        }
+        if !self.tail.is_empty() {
+            let mut tail = std::mem::take(&mut self.tail);
+            let used = self.handle_bytes(cx, &mut tail);
+            tail.drain(..used);
+            self.tail = tail;
+            return used > 0;
+        }
+        // One buffer for each thread, not for each connection. Taken, not borrowed: a handler may
+        // itself drive another connection.
+        let mut scratch = SCRATCH.take();
+        scratch.resize(SCRATCH_BYTES, 0);
+        let read = self.transport.poll_read(cx, &mut scratch);
+        if let Poll::Ready(Ok(count @ 1..)) = read {
+            self.session.saw_life();
+            let used = self.handle_bytes(cx, &mut scratch[..count]);
+            self.tail.extend_from_slice(&scratch[used..count]);
+        }
+        SCRATCH.set(scratch);
+        match read {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(1..)) => {}
+            Poll::Ready(Ok(0)) => self.lose("end of stream"),
+            Poll::Ready(Err(error)) => self.lose(&error.to_string()),
+        }
+        true
+    }
+
+    /// Whether the handler has as many messages waiting as it may. Then nothing is read, so that
+    /// the client feels it, until the handler has caught up.
+    fn is_behind(&mut self) -> bool {
+        if self.input != Input::Open {
+            return false;
+        }
+        let config = &self.session.hub.config;
+        let backlog = self.session.endpoint.hooks.backlog(&self.session);
+        let behind = backlog.messages >= config.queued_messages || backlog.bytes >= config.message_bytes;
+        self.session.set_paused(behind);
+        behind
+    }
+
+    /// Decodes and handles `bytes`, as far as the handler and the output keep up; gives how many
+    /// were used.
+    fn handle_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> usize {
+        let count = bytes.len();
+        if self.input == Input::Discarding {
+            return count;
+        }
+        let mut rest = bytes;
+        loop {
+            let event = match self.decoder.decode(&mut rest) {
+                Ok(Some(event)) => event,
+                Ok(None) => return count,
+                Err(error) => {
+                    self.fail(cx, error);
+                    return count;
+                }
+            };
+            self.handle_event(cx, event);
+            if self.input == Input::Ended {
+                return count;
+            }
+            if self.replies >= REPLIES_PER_FLUSH || self.is_behind_after_a_turn(cx) {
+                return count - rest.len();
+            }
+        }
+    }
+
+    fn is_behind_after_a_turn(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.is_behind() {
+            return false;
+        }
+        self.settle(cx);
+        self.is_behind()
+    }
+
+    fn handle_event(&mut self, cx: &mut Context<'_>, event: Event<'_>) {
+        match event {
+            Event::Message(data) if self.input == Input::Open => self.handle_message(cx, data),
+            Event::Ping(payload) if self.input == Input::Open => {
+                self.settle(cx);
+                self.pong(&payload);
+            }
+            Event::Close(code, reason) => {
+                self.settle(cx);
+                self.peer = Some(Close::by_peer(code, &reason));
+                self.end_input();
+            }
+            Event::Message(_) | Event::Ping(_) | Event::Pong => {}
+        }
+    }
+
+    fn handle_message(&mut self, cx: &mut Context<'_>, data: Data<'_>) {
+        let session = Arc::clone(&self.session);
+        let packet = session.protocol().decode(&data);
+        match packet {
+            Ok(Packet::Whole) => {
+                drop(packet);
+                self.deliver(cx, Ok(Value::Whole(data)));
+            }
+            Ok(Packet::Message(value)) => self.deliver(cx, Ok(value)),
+            Ok(Packet::Event { name, .. }) => {
+                let error = Error::not_found(format!("no event is named {name:?} here"));
+                self.deliver(cx, Err(error));
+            }
+            Ok(Packet::Ping) => {
+                self.settle(cx);
+                self.replies += 1;
+                reply(&session, &Outgoing::Pong);
+            }
+            Err(error) => self.deliver(cx, Err(error)),
+        }
+    }
+
+    fn deliver(&mut self, cx: &mut Context<'_>, value: Result<Value<'_>, Error>) {
+        let (_, readable) = self.session.endpoint.hooks.deliver(&self.session, cx, value);
+        self.run_due = true;
+        if readable {
+            self.malformed = 0;
+            return;
+        }
+        self.malformed += 1;
+        if self.malformed > self.session.hub.config.malformed_messages {
+            self.settle(cx);
+            self.session.close(CloseCode::POLICY, "too many malformed messages");
+        }
+    }
+
+    /// Lets the application handle what came before, so that replies keep the order of what they
+    /// answer, however the client's bytes were split.
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        if self.run_due {
+            self.poll_run(cx);
+        }
+    }
+
+    fn pong(&mut self, payload: &[u8]) {
+        let pong = Frame::new(Opcode::Pong, payload);
+        if self.blocked {
+            self.sending.push_pong(pong.into_bytes());
+            return;
+        }
+        self.replies += 1;
+        self.session.outbox.push_reply(pong);
+    }
+
+    /// The client broke the protocol: RFC 6455, section 7.1.7.
+    fn fail(&mut self, cx: &mut Context<'_>, error: DecodeError) {
+        self.settle(cx);
+        tracing::debug!(connection = %self.session.id, %error, "protocol error");
+        self.session.close(error.close_code(), error.reason());
+        self.input = Input::Discarding;
+    }
+
+    /// Sends all that is queued, for as long as the transport takes it.
+    fn poll_output(&mut self, cx: &mut Context<'_>) {
+        self.replies = 0;
+        loop {
+            let signals = self.session.outbox.take(&mut self.sending);
+            self.expired |= signals.expired;
+            if signals.closing {
+                self.begin_closing();
+            }
+            if signals.ping && !self.closing {
+                self.sending.push_ping(Frame::new(Opcode::Ping, b"").into_bytes());
+            }
+            if self.lost || (self.sending.is_empty() && !self.blocked) {
+                self.sending.shrink();
+                return;
+            }
+            let before = self.sending.bytes();
+            let sent = self.transport.poll_send(cx, &mut self.sending);
+            if self.blocked && self.sending.bytes() < before {
+                // A slow reader is alive.
+                self.session.saw_life();
+            }
+            self.blocked = sent.is_pending();
+            match sent {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return self.lose(&error.to_string()),
+                Poll::Pending => return self.session.outbox.release(&self.sending),
+            }
+        }
+    }
+
+    fn begin_closing(&mut self) {
+        self.closing = true;
+        if self.input == Input::Open {
+            self.input = Input::AwaitingClose;
+        }
+        self.session.endpoint.hooks.end(&self.session, true);
+        self.run_due = true;
+        self.session.begin_end();
+    }
+
+    /// The client says nothing more; what it said before is still handled.
+    fn end_input(&mut self) {
+        self.input = Input::Ended;
+        self.tail = Vec::new();
+        self.session.endpoint.hooks.end(&self.session, false);
+        self.run_due = true;
+        self.session.begin_end();
+    }
+
+    fn lose(&mut self, why: &str) {
+        if self.lost {
+            return;
+        }
+        if !self.closing {
+            tracing::debug!(connection = %self.session.id, why, "connection lost");
+        }
+        self.lost = true;
+        self.ours = self.session.outbox.shut();
+        self.end_input();
+    }
+
+    /// Gives the close once nothing is left to do.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<Close> {
+        if self.expired {
+            self.stop_run();
+            return Some(self.finish());
+        }
+        if self.lost {
+            return self.run.is_none().then(|| self.finish());
+        }
+        if let Some(peer) = &self.peer && !self.closing {
+            if self.run.is_some() {
+                return None;
+            }
+            // All that the client had said is answered: now its close is.
+            self.session.outbox.close_reply(peer.clone());
+            self.poll_output(cx);
+        }
+        if !self.closing || !self.sending.is_empty() || self.run.is_some() {
+            return None;
+        }
+        let answered = self.peer.is_some();
+        if !answered && self.input != Input::Discarding {
+            return None;
+        }
+        match self.transport.poll_close(cx) {
+            Poll::Pending => None,
+            Poll::Ready(Ok(())) if !answered => None,
+            Poll::Ready(_) => Some(self.finish()),
+        }
+    }
+
+    fn finish(&mut self) -> Close {
+        self.session.begin_end();
+        let ours = self.ours.take().or_else(|| self.session.outbox.shut());
+        ours.or_else(|| self.peer.take()).unwrap_or_else(Close::lost)
+    }
+
+    /// Arms the wakers; gives whether there is nothing to do until one of them is called.
+    fn park(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.run_due && self.run.is_some() {
+            return false;
+        }
+        self.session.outbox.park(cx, self.blocked)
+    }
+}
+
+/// Turns of the loop before other tasks get theirs.
+const ROUNDS: usize = 16;
+
+/// Pongs and the like that one read may make us queue before they are sent.
+const REPLIES_PER_FLUSH: usize = 64;
+
+/// As much as one read takes. 64 KiB: larger reads save little, and it is one for each thread.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+fn reply(session: &Session, packet: &Outgoing<'_>) {
+    if let Ok(Some(frame)) = session.encode(packet) {
+        session.outbox.push_reply(frame);
+    }
+}
+
+/// Sees to it that `on_close` runs once, also where the connection's future is dropped.
+struct Farewell(Option<Arc<Session>>);
+
+impl Farewell {
+    async fn say(&mut self, close: Close) {
+        let Some(session) = self.0.take() else { return };
+        run_on_close(session, close).await;
+    }
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let Some(session) = self.0.take() else { return };
+        let close = session.outbox.shut().unwrap_or_else(Close::lost);
+        let hub = Arc::clone(&session.hub);
+        hub.spawn(Box::pin(run_on_close(session, close)));
+    }
+}
+
+async fn run_on_close(session: Arc<Session>, close: Close) {
+    session.begin_end();
+    let (id, endpoint) = (session.id, &session.endpoint.id);
+    tracing::debug!(connection = %id, %endpoint, code = %close.code, reason = %close.reason, "closed");
+    let mut hook = session.endpoint.hooks.close(&session, close);
+    if let Err(panic) = poll_fn(|cx| poll_caught(&mut hook, cx)).await {
+        tracing::error!(connection = %id, %endpoint, panic = panic.0, "on_close panicked");
+    }
+    drop_caught(hook);
+    session.hub.connections.remove(id);
+    drop(session.permit.lock().take());
+}

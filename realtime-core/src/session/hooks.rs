@@ -1,0 +1,152 @@
+use super::{
+    Session,
+    inbox::{Backlog, Inbox},
+};
+use crate::{
+    Connection, Context,
+    error::Error,
+    handler::Handler,
+    input,
+    protocol::Value,
+    runtime::BoxFuture,
+    websocket::{Close, CloseCode},
+};
+use std::{
+    any::Any,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll},
+};
+
+/// A handler as the driver sees it: without its types. One for all connections of an endpoint.
+pub(crate) trait Hooks: Send + Sync {
+    /// Reads the input of a connection-to-be and gives the typed part of its session.
+    fn open(&self, context: &Context) -> Result<Box<dyn Any + Send + Sync>, Error>;
+
+    /// Runs the session from `on_open` to the last message.
+    fn run(&self, session: &Arc<Session>) -> BoxFuture<'static>;
+
+    /// Queues what was received, or why it could not be read. Gives the backlog, and whether the
+    /// message was readable.
+    fn deliver(&self, session: &Session, cx: &task::Context<'_>, value: Result<Value<'_>, Error>) -> (Backlog, bool);
+
+    /// What waits for the handler.
+    fn backlog(&self, session: &Session) -> Backlog;
+
+    /// No more messages come; those that wait are dropped if `clear` says so.
+    fn end(&self, session: &Session, clear: bool);
+
+    /// Runs `on_close`.
+    fn close(&self, session: &Arc<Session>, close: Close) -> BoxFuture<'static>;
+}
+
+/// The typed part of a session.
+#[derive(Debug)]
+pub(crate) struct Typed<H: Handler> {
+    pub(crate) input: H::Input,
+    pub(crate) inbox: Inbox<H::ClientMessage>,
+}
+
+impl<H: Handler> Typed<H> {
+    pub(crate) fn of(session: &Session) -> &Self {
+        // The endpoint that made the session made this part of it.
+        session.typed.downcast_ref().expect("a session holds the typed part of its own handler")
+    }
+
+    /// The next message, for whoever runs this handler.
+    pub(crate) async fn next(session: &Session) -> Option<Result<H::ClientMessage, Error>> {
+        poll_fn(|cx| Self::of(session).inbox.poll_next(cx)).await
+    }
+}
+
+/// The hooks of a [`Handler`].
+pub(crate) struct HandlerHooks<H>(pub(crate) Arc<H>);
+
+impl<H: Handler> Hooks for HandlerHooks<H> {
+    fn open(&self, context: &Context) -> Result<Box<dyn Any + Send + Sync>, Error> {
+        Ok(Box::new(Typed::<H> { input: input::parse(context)?, inbox: Inbox::new() }))
+    }
+
+    fn run(&self, session: &Arc<Session>) -> BoxFuture<'static> {
+        let (handler, connection) = (Arc::clone(&self.0), Connection::<H>::new(Arc::clone(session)));
+        Box::pin(async move { handler.run(connection).await })
+    }
+
+    fn deliver(&self, session: &Session, cx: &task::Context<'_>, value: Result<Value<'_>, Error>) -> (Backlog, bool) {
+        let bytes = value.as_ref().map_or(0, Value::len);
+        let item = value.and_then(Value::parse::<H::ClientMessage>);
+        let readable = item.is_ok();
+        (Typed::<H>::of(session).inbox.push(cx, item, bytes), readable)
+    }
+
+    fn backlog(&self, session: &Session) -> Backlog {
+        Typed::<H>::of(session).inbox.backlog()
+    }
+
+    fn end(&self, session: &Session, clear: bool) {
+        Typed::<H>::of(session).inbox.end(clear);
+    }
+
+    fn close(&self, session: &Arc<Session>, close: Close) -> BoxFuture<'static> {
+        let (handler, connection) = (Arc::clone(&self.0), Connection::<H>::new(Arc::clone(session)));
+        Box::pin(async move { handler.on_close(&connection, close).await })
+    }
+}
+
+/// Runs a handler's session: `on_open`, then one message at a time until no more come.
+pub(crate) async fn run_handler<H: Handler>(handler: &H, connection: &Connection<H>) {
+    if let Err(error) = handler.on_open(connection).await {
+        let error = handler.on_error(connection, error).await;
+        let code = match error.code().close_code() {
+            CloseCode::INVALID_PAYLOAD => CloseCode::POLICY,
+            code => code,
+        };
+        connection.session().report(&error);
+        connection.session().close(code, error.message());
+        return;
+    }
+    let session = connection.session();
+    loop {
+        session.set_idle(true);
+        let next = Typed::<H>::next(session).await;
+        session.set_idle(false);
+        let handled = match next {
+            None => return,
+            Some(Ok(message)) => handler.on_message(connection, message).await,
+            Some(Err(error)) => Err(error),
+        };
+        if let Err(error) = handled {
+            let error = handler.on_error(connection, error).await;
+            session.report(&error);
+        }
+    }
+}
+
+/// Polls the application's code; a panic in it is an `Err` and harms nothing else.
+pub(crate) fn poll_caught(future: &mut BoxFuture<'static>, cx: &mut task::Context<'_>) -> Poll<Result<(), Panicked>> {
+    let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx)));
+    match polled {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(Panicked::new(&*panic))),
+    }
+}
+
+/// Drops the application's future, which may panic as well.
+pub(crate) fn drop_caught(future: BoxFuture<'static>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
+        tracing::error!(panic = Panicked::new(&*panic).0, "a handler panicked while it was dropped");
+    }
+}
+
+/// What a panic said.
+#[derive(Debug)]
+pub(crate) struct Panicked(pub(crate) String);
+
+impl Panicked {
+    fn new(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self(text.unwrap_or("no message").to_owned())
+    }
+}

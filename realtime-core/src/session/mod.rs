@@ -1,0 +1,272 @@
+//! One client: what waits for it, what waits for its handler, and the future that runs both.
+
+mod driver;
+mod hooks;
+mod inbox;
+mod outbox;
+mod wakers;
+
+pub(crate) use driver::serve;
+pub(crate) use hooks::{HandlerHooks, Hooks, Typed, run_handler};
+pub(crate) use outbox::PushError;
+
+use crate::{
+    Context,
+    error::Error,
+    hub::{Endpoint, Hub, Membership, Permit},
+    protocol::{Encode, Outgoing, Protocol},
+    sync::Mutex,
+    websocket::{Close, CloseCode, Frame},
+};
+use outbox::Outbox;
+use std::{
+    any::Any,
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+};
+
+/// One client's state, shared by its driver, its handles and the hub.
+pub(crate) struct Session {
+    pub(crate) id: ConnectionId,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) context: Context,
+    /// The handler's [`Typed`] part.
+    pub(crate) typed: Box<dyn Any + Send + Sync>,
+    pub(crate) outbox: Outbox,
+    pub(crate) topics: Mutex<Memberships>,
+    /// Where its protocol stands in the hub's list.
+    protocol: u8,
+    welcome: bool,
+    /// The tick at which the client last gave a sign of life.
+    seen: AtomicU32,
+    /// The tick at which a close that has begun is over; 0 before.
+    deadline: AtomicU32,
+    /// Reading has stopped until the handler catches up: silence is our own doing.
+    paused: AtomicBool,
+    /// The handler waits for the next message and for nothing else.
+    idle: AtomicBool,
+    /// Given back at the end, also where handles to the connection are kept.
+    pub(crate) permit: Mutex<Option<Permit>>,
+}
+
+/// The topics of one connection; once `closed`, none can be added.
+#[derive(Debug, Default)]
+pub(crate) struct Memberships {
+    pub(crate) closed: bool,
+    pub(crate) list: Vec<Membership>,
+}
+
+/// What a session is made from.
+pub(crate) struct Opening {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) context: Context,
+    pub(crate) typed: Box<dyn Any + Send + Sync>,
+    pub(crate) protocol: u8,
+    pub(crate) welcome: bool,
+    pub(crate) permit: Permit,
+}
+
+impl Session {
+    pub(crate) fn new(id: ConnectionId, opening: Opening) -> Arc<Self> {
+        let outbox = Outbox::new(opening.hub.config.outbox_bytes);
+        let seen = AtomicU32::new(opening.hub.clock.now());
+        Arc::new(Self {
+            id,
+            hub: opening.hub,
+            endpoint: opening.endpoint,
+            context: opening.context,
+            typed: opening.typed,
+            outbox,
+            topics: Mutex::default(),
+            protocol: opening.protocol,
+            welcome: opening.welcome,
+            seen,
+            deadline: AtomicU32::new(0),
+            paused: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
+            permit: Mutex::new(Some(opening.permit)),
+        })
+    }
+
+    pub(crate) fn protocol(&self) -> &dyn Protocol {
+        &*self.hub.protocols[usize::from(self.protocol)]
+    }
+
+    pub(crate) fn protocol_index(&self) -> usize {
+        usize::from(self.protocol)
+    }
+
+    pub(crate) fn encode(&self, packet: &Outgoing<'_>) -> Result<Option<Frame>, Error> {
+        encode(self.protocol(), packet)
+    }
+
+    /// Queues a value for this client.
+    pub(crate) fn send(&self, value: &dyn Encode) -> Result<(), SendFailure> {
+        let frame = self.encode(&Outgoing::Message(value)).map_err(SendFailure::Encode)?;
+        let Some(frame) = frame else { return Ok(()) };
+        self.outbox.push(frame).map_err(SendFailure::Push)
+    }
+
+    /// Tells the client of an error; closes with the error's code where the protocol has no
+    /// packet for it, or no room is left to say it.
+    pub(crate) fn report(&self, error: &Error) {
+        if error.code() == &crate::Code::INTERNAL {
+            tracing::error!(connection = %self.id, endpoint = %self.endpoint.id, ?error, "handler failed");
+        }
+        match self.encode(&Outgoing::Error { id: None, error }) {
+            Ok(Some(frame)) => {
+                if self.outbox.push(frame) == Err(PushError::Full) {
+                    self.close_slow();
+                }
+            }
+            Ok(None) | Err(_) => {
+                self.close(error.code().close_code(), error.message());
+            }
+        }
+    }
+
+    pub(crate) fn close(&self, code: CloseCode, reason: &str) {
+        self.outbox.close(Close::by_server(code, reason));
+    }
+
+    /// Closes a client that does not read as fast as others write.
+    pub(crate) fn close_slow(&self) {
+        let reason = "slow consumer: the outbox is full";
+        if self.outbox.close_discarding(Close::by_server(CloseCode::TRY_AGAIN_LATER, reason)) {
+            self.hub.counters.slow_consumer();
+            tracing::info!(connection = %self.id, endpoint = %self.endpoint.id, "slow consumer closed");
+        }
+    }
+
+    /// The client is gone or going: releases what others hold of it, and starts the clock for the
+    /// rest. May be called again.
+    pub(crate) fn begin_end(self: &Arc<Self>) {
+        if self.deadline.load(Relaxed) != 0 {
+            return;
+        }
+        let deadline = self.hub.clock.after(self.hub.config.close_timeout);
+        self.deadline.store(deadline, Relaxed);
+        self.hub.wheel.watch(self.id, deadline);
+        self.outbox.end();
+        self.hub.topics.leave_all(self);
+    }
+
+    /// Looks after the session at its turn on the wheel; gives the tick of its next turn.
+    pub(crate) fn handle_turn(&self, now: u32) -> Option<u32> {
+        let deadline = self.deadline.load(Relaxed);
+        if deadline != 0 {
+            if now >= deadline {
+                self.outbox.signal_expired();
+                return None;
+            }
+            return Some(deadline);
+        }
+        let config = &self.hub.config;
+        let (ping, idle) = (self.hub.clock.ticks(config.ping_interval), self.hub.clock.ticks(config.idle_timeout));
+        let seen = self.seen.load(Relaxed);
+        let silent = now.saturating_sub(seen);
+        if silent >= idle && !self.paused.load(Relaxed) {
+            tracing::debug!(connection = %self.id, endpoint = %self.endpoint.id, "idle timeout");
+            self.close(CloseCode::GOING_AWAY, "idle timeout: nothing was received");
+            return Some(now + 1);
+        }
+        if silent >= ping {
+            self.outbox.signal_ping();
+            return Some((now + ping).min((seen + idle).max(now + 1)));
+        }
+        Some(seen + ping.min(idle))
+    }
+
+    pub(crate) fn saw_life(&self) {
+        self.seen.store(self.hub.clock.now(), Relaxed);
+    }
+
+    pub(crate) fn set_paused(&self, paused: bool) {
+        if self.paused.swap(paused, Relaxed) && !paused {
+            self.saw_life();
+        }
+    }
+
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.idle.store(idle, Relaxed);
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle.load(Relaxed)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).field("endpoint", &self.endpoint.id).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn encode(protocol: &dyn Protocol, packet: &Outgoing<'_>) -> Result<Option<Frame>, Error> {
+    Frame::build(|out| Ok(protocol.encode(packet, out)?.map(Into::into)))
+}
+
+/// Why a value was not queued.
+pub(crate) enum SendFailure {
+    Encode(Error),
+    Push(PushError),
+}
+
+/// The name of one connection, the same wherever it is shown: in the `welcome`, in logs, in
+/// exclusions and in [`Realtime::find`](crate::Realtime::find).
+///
+/// Unique among the nodes of a cluster and over restarts. It is no secret and grants nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId {
+    pub(crate) node: u64,
+    pub(crate) number: u64,
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{:x}", self.node, self.number)
+    }
+}
+
+impl fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ConnectionId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let parse = || {
+            let (node, number) = text.split_once('-')?;
+            Some(Self { node: u64::from_str_radix(node, 16).ok()?, number: u64::from_str_radix(number, 16).ok()? })
+        };
+        parse().ok_or_else(|| Error::invalid_argument("not a connection id"))
+    }
+}
+
+impl serde::Serialize for ConnectionId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_its_text() {
+        let id = ConnectionId { node: 7, number: u64::MAX };
+        assert_eq!(id.to_string().parse::<ConnectionId>().unwrap(), id);
+        assert!("".parse::<ConnectionId>().is_err());
+        assert!("x-1".parse::<ConnectionId>().is_err());
+    }
+}

@@ -1,0 +1,219 @@
+use bytes::{Buf, Bytes, BytesMut};
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    task::{Context, Poll},
+};
+
+/// The bytes of one client: what an adapter brings to the driver.
+///
+/// Sockets implement it with vectored writes, frameworks that pull a response body with a shared
+/// queue. The driver calls these methods from one task; wake-ups go to the task of the last call.
+/// After an error, or after `poll_close` was ready, only dropping follows.
+///
+/// # Cancel safety
+///
+/// Each method may be called any number of times, in any order, and loses nothing when it gives
+/// [`Poll::Pending`]: all state lives in the transport and in the queue.
+pub trait Transport: Unpin {
+    /// Reads what is there into `buffer` and gives the number of bytes; 0 is the end of the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Takes as much of `queue` as fits, and flushes. `Ready` once the queue is empty and flushed;
+    /// `Pending` while something is left, with what was taken removed from the queue.
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>>;
+
+    /// Ends the stream towards the peer (FIN, end of the body) after what was sent. Reading may go on.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// The frames on their way to one client, in the order of the wire.
+///
+/// Transports that can write several buffers at once take [`slices`](Self::slices) and
+/// [`advance`](Self::advance); those that copy anyway call [`coalesce`](Self::coalesce) first;
+/// those from which the framework pulls take [`pop`](Self::pop).
+///
+/// Control frames have a lane of their own: while data waits for a slow reader, a pong or ping
+/// goes out after the frame that is half written, and before the rest.
+#[derive(Debug, Default)]
+pub struct SendQueue {
+    /// The frame of which some bytes are written already.
+    partial: Option<Bytes>,
+    pong: Option<Bytes>,
+    ping: Option<Bytes>,
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl SendQueue {
+    /// Bytes that wait to be written.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Fills `slices` with the front of the queue and gives how many were filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        for (slice, bytes) in slices.iter_mut().zip(self.iter()) {
+            *slice = IoSlice::new(bytes);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// The first buffer of the queue; empty if the queue is.
+    pub fn front(&self) -> &[u8] {
+        self.iter().next().map_or(&[], |bytes| &bytes[..])
+    }
+
+    /// How many buffers wait.
+    pub fn count(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Removes `count` bytes from the front: what a write has taken.
+    ///
+    /// # Panics
+    ///
+    /// If fewer bytes wait.
+    #[track_caller]
+    pub fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.bytes, "advanced by {count} of {} bytes", self.bytes);
+        self.bytes -= count;
+        while count > 0 {
+            let Some(mut front) = self.take_front() else { return };
+            if count < front.len() {
+                front.advance(count);
+                self.partial = Some(front);
+                return;
+            }
+            count -= front.len();
+        }
+    }
+
+    /// Takes the first buffer.
+    pub fn pop(&mut self) -> Option<Bytes> {
+        let front = self.take_front()?;
+        self.bytes -= front.len();
+        Some(front)
+    }
+
+    /// Joins the small buffers at the front into one of at most `limit` bytes, for streams that
+    /// cannot write several at once (HTTP/2, TLS).
+    pub fn coalesce(&mut self, limit: usize) {
+        let (mut count, mut bytes) = (0, 0);
+        for buffer in self.iter() {
+            if bytes + buffer.len() > limit {
+                break;
+            }
+            count += 1;
+            bytes += buffer.len();
+        }
+        if count < 2 {
+            return;
+        }
+        let mut joined = BytesMut::with_capacity(bytes);
+        for _ in 0..count {
+            joined.extend_from_slice(&self.take_front().unwrap_or_default());
+        }
+        self.partial = Some(joined.freeze());
+    }
+
+    pub(crate) fn push(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+    }
+
+    /// Puts a pong in front of the data. Replaces one that still waits: only the latest ping needs
+    /// an answer (RFC 6455, section 5.5.3).
+    pub(crate) fn push_pong(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        if let Some(earlier) = self.pong.replace(frame) {
+            self.bytes -= earlier.len();
+        }
+    }
+
+    /// Puts a ping in front of the data, unless one waits already.
+    pub(crate) fn push_ping(&mut self, frame: Bytes) {
+        if self.ping.is_none() {
+            self.bytes += frame.len();
+            self.ping = Some(frame);
+        }
+    }
+
+    /// Drops all data but the frame that is half written, which the peer must get whole.
+    pub(crate) fn discard(&mut self) {
+        self.bytes -= self.frames.iter().map(Bytes::len).sum::<usize>();
+        self.frames = VecDeque::new();
+    }
+
+    /// Gives back what a burst had grown.
+    pub(crate) fn shrink(&mut self) {
+        if self.is_empty() && self.frames.capacity() > 0 {
+            self.frames = VecDeque::new();
+        }
+    }
+
+    fn take_front(&mut self) -> Option<Bytes> {
+        self.partial
+            .take()
+            .or_else(|| self.pong.take())
+            .or_else(|| self.ping.take())
+            .or_else(|| self.frames.pop_front())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.partial.iter().chain(&self.pong).chain(&self.ping).chain(&self.frames)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(queue: &mut SendQueue) -> Vec<u8> {
+        std::iter::from_fn(|| queue.pop()).flatten().collect()
+    }
+
+    #[test]
+    fn a_pong_goes_between_frames_never_inside_one() {
+        let mut queue = SendQueue::default();
+        queue.push(Bytes::from_static(b"aaaa"));
+        queue.push(Bytes::from_static(b"bb"));
+        queue.advance(1);
+        queue.push_pong(Bytes::from_static(b"1"));
+        queue.push_pong(Bytes::from_static(b"2"));
+        queue.push_ping(Bytes::from_static(b"3"));
+        assert_eq!(queue.bytes(), 3 + 2 + 2);
+        assert_eq!(drain(&mut queue), b"aaa23bb");
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn discard_keeps_the_frame_that_is_half_written() {
+        let mut queue = SendQueue::default();
+        queue.push(Bytes::from_static(b"aaaa"));
+        queue.push(Bytes::from_static(b"bb"));
+        queue.advance(2);
+        queue.discard();
+        queue.push(Bytes::from_static(b"close"));
+        assert_eq!(drain(&mut queue), b"aaclose");
+    }
+
+    #[test]
+    fn coalescing_changes_no_byte() {
+        let mut queue = SendQueue::default();
+        for part in ["a", "bc", "def", "ghijklmnop", "q"] {
+            queue.push(Bytes::from_static(part.as_bytes()));
+        }
+        queue.coalesce(8);
+        assert_eq!((queue.front(), queue.bytes(), queue.count()), (&b"abcdef"[..], 17, 3));
+        queue.advance(2);
+        assert_eq!(drain(&mut queue), b"cdefghijklmnopq");
+    }
+}

@@ -1,0 +1,166 @@
+use super::{Close, CloseCode};
+use bytes::Bytes;
+use std::cell::Cell;
+
+/// The opcodes of RFC 6455, section 5.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Opcode {
+    /// The next part of a fragmented message.
+    Continuation = 0,
+    /// A text message, or its first part.
+    Text = 1,
+    /// A binary message, or its first part.
+    Binary = 2,
+    /// A close frame.
+    Close = 8,
+    /// A ping.
+    Ping = 9,
+    /// A pong.
+    Pong = 10,
+}
+
+impl Opcode {
+    pub(crate) fn parse(bits: u8) -> Option<Self> {
+        Some(match bits {
+            0 => Self::Continuation,
+            1 => Self::Text,
+            2 => Self::Binary,
+            8 => Self::Close,
+            9 => Self::Ping,
+            10 => Self::Pong,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn is_control(self) -> bool {
+        self as u8 >= 8
+    }
+}
+
+/// One whole server frame, header included, ready for the wire.
+///
+/// Made once and shared: a clone is a reference count, so a broadcast costs one encoding however
+/// many connections it goes to. Server frames are final and never masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame(Bytes);
+
+impl Frame {
+    /// Frames a payload.
+    pub fn new(opcode: Opcode, payload: &[u8]) -> Self {
+        let mut frame = Vec::with_capacity(HEADER_BYTES + payload.len());
+        let (header, len) = header(opcode, payload.len());
+        frame.extend_from_slice(&header[..len]);
+        frame.extend_from_slice(payload);
+        Self(frame.into())
+    }
+
+    /// Lets `write` append the payload to a buffer that has room for the header in front, and
+    /// frames it there: the payload is written once, into one allocation of its exact size.
+    ///
+    /// Gives `Ok(None)`, and no frame, where `write` does.
+    pub fn build<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<Option<Opcode>, E>) -> Result<Option<Self>, E> {
+        // Taken, not borrowed: a `Serialize` that itself sends must not find it in use.
+        let mut buffer = SCRATCH.take();
+        buffer.clear();
+        buffer.resize(HEADER_BYTES, 0);
+        let frame = write(&mut buffer).map(|opcode| opcode.map(|opcode| Self::finish(opcode, &mut buffer)));
+        if buffer.capacity() <= SCRATCH_BYTES {
+            SCRATCH.set(buffer);
+        }
+        frame
+    }
+
+    fn finish(opcode: Opcode, buffer: &mut Vec<u8>) -> Self {
+        let (header, len) = header(opcode, buffer.len() - HEADER_BYTES);
+        let start = HEADER_BYTES - len;
+        buffer[start..HEADER_BYTES].copy_from_slice(&header[..len]);
+        if buffer.len() > SCRATCH_BYTES {
+            return Self(Bytes::from(std::mem::take(buffer)).slice(start..));
+        }
+        Self(Bytes::copy_from_slice(&buffer[start..]))
+    }
+
+    /// The close frame that says `close`.
+    pub(crate) fn close(close: &Close) -> Self {
+        Self::new(Opcode::Close, &close.code.payload(&close.reason))
+    }
+
+    /// The answer to a peer's close frame: its own code.
+    pub(crate) fn close_reply(code: CloseCode) -> Self {
+        Self::new(Opcode::Close, &code.payload(""))
+    }
+
+    /// The frame's bytes.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    /// Bytes of the whole frame, header included; never 0.
+    #[expect(clippy::len_without_is_empty, reason = "a frame has a header of two bytes at least")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The longest header of a server frame.
+const HEADER_BYTES: usize = 10;
+
+/// A larger buffer is given away or freed instead of being kept by the thread.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+fn header(opcode: Opcode, payload: usize) -> ([u8; HEADER_BYTES], usize) {
+    let mut header = [0; HEADER_BYTES];
+    header[0] = 0x80 | opcode as u8;
+    match payload {
+        0..126 => {
+            header[1] = payload as u8;
+            (header, 2)
+        }
+        126..65_536 => {
+            header[1] = 126;
+            header[2..4].copy_from_slice(&(payload as u16).to_be_bytes());
+            (header, 4)
+        }
+        _ => {
+            header[1] = 127;
+            header[2..10].copy_from_slice(&(payload as u64).to_be_bytes());
+            (header, 10)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn building_in_place_gives_the_same_bytes() {
+        for len in [0, 1, 125, 126, 65_535, 65_536, 200_000] {
+            let payload = vec![7; len];
+            let built = Frame::build::<()>(|buffer| {
+                buffer.extend_from_slice(&payload);
+                Ok(Some(Opcode::Binary))
+            });
+            assert_eq!(built, Ok(Some(Frame::new(Opcode::Binary, &payload))), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_build_inside_a_build_has_its_own_buffer() {
+        let outer = Frame::build::<()>(|buffer| {
+            buffer.push(b'a');
+            Frame::build::<()>(|inner| {
+                inner.push(b'b');
+                Ok(Some(Opcode::Text))
+            })?;
+            buffer.push(b'c');
+            Ok(Some(Opcode::Text))
+        });
+        assert_eq!(outer, Ok(Some(Frame::new(Opcode::Text, b"ac"))));
+    }
+}

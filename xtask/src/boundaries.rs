@@ -1,0 +1,253 @@
+//! The limits that the architecture sets and the compiler doesn't check.
+
+use std::{collections::BTreeMap, fmt, fs, io, path::Path};
+
+use crate::command::{Outcome, none_of, repository};
+use crate::metadata::{Kind, Metadata, Package};
+
+/// Checks every limit, also after one that does not hold.
+pub(crate) fn check() -> Outcome {
+    let metadata = Metadata::with_dependencies()?;
+    let checks = [check_core(&metadata), check_rust_version(&metadata), check_adapters(&repository())];
+    none_of(checks.into_iter().filter_map(Result::err).collect())
+}
+
+const CORE: &str = "realtime-core";
+
+/// The core knows neither a runtime nor a web framework; the adapters bring both.
+const FORBIDDEN_IN_CORE: [&str; 22] = [
+    "actix-http",
+    "actix-rt",
+    "actix-web",
+    "async-executor",
+    "async-global-executor",
+    "async-io",
+    "async-net",
+    "async-std",
+    "axum",
+    "axum-core",
+    "blocking",
+    "futures-executor",
+    "h2",
+    "hyper",
+    "hyper-util",
+    "mio",
+    "polling",
+    "smol",
+    "tokio",
+    "tokio-tungstenite",
+    "tokio-util",
+    "tower",
+];
+
+fn check_core(metadata: &Metadata) -> Outcome {
+    let core = metadata.member(CORE)?;
+    let ways = metadata.dependencies(core, &[Kind::Normal]);
+    println!(
+        "{CORE}: {} direct and indirect dependencies, checked against {} runtimes and frameworks",
+        ways.len(),
+        FORBIDDEN_IN_CORE.len()
+    );
+    let forbidden = ways.iter().filter(|way| is_forbidden(way));
+    none_of(forbidden.map(|way| forbidden_problem(way)).collect())
+}
+
+fn is_forbidden(way: &[&Package]) -> bool {
+    way.last().is_some_and(|package| FORBIDDEN_IN_CORE.contains(&package.name.as_str()))
+}
+
+fn forbidden_problem(way: &[&Package]) -> String {
+    let names: Vec<&str> = way.iter().map(|package| package.name.as_str()).collect();
+    format!("{CORE} may not depend on a runtime or a web framework: {CORE} -> {}", names.join(" -> "))
+}
+
+const LIBRARIES: [&str; 5] = [CORE, "adapter-axum", "adapter-actix", "adapter-hyper", "adapter-testing"];
+
+/// A lower rust-version promises what a dependency breaks, a higher one shuts users out.
+fn check_rust_version(metadata: &Metadata) -> Outcome {
+    let (needed, by) = needed_rust_version(metadata)?;
+    println!("rust-version: {needed}, which {by} needs");
+    let mut wrong = Vec::new();
+    for name in LIBRARIES {
+        if rust_version(metadata.member(name)?)? != needed {
+            wrong.push(name);
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "{} must declare rust-version {needed}, neither more nor less ({by} needs it): set it in \
+         [workspace.package] and take it over by `rust-version.workspace = true`",
+        wrong.join(", ")
+    ))
+}
+
+/// The highest among the dependencies, and a package that has it.
+fn needed_rust_version(metadata: &Metadata) -> Outcome<(RustVersion, String)> {
+    let mut needed = (RustVersion::default(), "no dependency".to_owned());
+    for name in LIBRARIES {
+        let library = metadata.member(name)?;
+        for way in metadata.dependencies(library, &[Kind::Normal, Kind::Build]) {
+            let Some(package) = way.last().filter(|package| !metadata.is_member(package)) else {
+                continue;
+            };
+            let version = rust_version(package)?;
+            if version > needed.0 {
+                needed = (version, format!("{} {}", package.name, package.version));
+            }
+        }
+    }
+    Ok(needed)
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct RustVersion {
+    major: u32,
+    minor: u32,
+    patch: u32,
+}
+
+impl fmt::Display for RustVersion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.major, self.minor)?;
+        if self.patch > 0 {
+            write!(formatter, ".{}", self.patch)?;
+        }
+        Ok(())
+    }
+}
+
+/// The lowest version there is when the package names none.
+fn rust_version(package: &Package) -> Outcome<RustVersion> {
+    let Some(text) = &package.rust_version else {
+        return Ok(RustVersion::default());
+    };
+    parse_version(text).ok_or_else(|| format!("{} has the odd rust-version {text:?}", package.name))
+}
+
+fn parse_version(text: &str) -> Option<RustVersion> {
+    let mut numbers = text.split('.').map(|number| number.parse().ok());
+    let major = numbers.next()??;
+    let minor = numbers.next().unwrap_or(Some(0))?;
+    let patch = numbers.next().unwrap_or(Some(0))?;
+    Some(RustVersion { major, minor, patch })
+}
+
+const ADAPTERS: [&str; 3] = ["adapter-axum", "adapter-actix", "adapter-hyper"];
+
+/// The only adapter that may have files of its own: one for each runtime.
+const ADAPTER_WITH_RUNTIMES: &str = "adapter-hyper";
+
+const LINES_OF_AN_ADAPTER: usize = 300;
+
+fn check_adapters(repository: &Path) -> Outcome {
+    let mut adapters = Vec::new();
+    for name in ADAPTERS {
+        let files = line_counts(&repository.join(name).join("src"))?;
+        let total: usize = files.values().sum();
+        let each: Vec<String> = files.iter().map(|(file, lines)| format!("{file} {lines}")).collect();
+        println!("{name}/src: {total} lines of at most {LINES_OF_AN_ADAPTER} ({})", each.join(", "));
+        adapters.push((name, files));
+    }
+    let mut problems: Vec<String> = adapters.iter().filter_map(size_problem).collect();
+    problems.extend(name_problems(&adapters));
+    none_of(problems)
+}
+
+type Adapter = (&'static str, Files);
+
+/// The lines of each file, by its path in the folder.
+type Files = BTreeMap<String, usize>;
+
+fn size_problem((name, files): &Adapter) -> Option<String> {
+    let total: usize = files.values().sum();
+    (total > LINES_OF_AN_ADAPTER).then(|| {
+        format!(
+            "{name}/src has {total} lines, more than {LINES_OF_AN_ADAPTER}: what every adapter \
+             does belongs in {CORE}"
+        )
+    })
+}
+
+/// A file of one adapter that another lacks: whoever knows one adapter has to find their way
+/// in the others.
+fn name_problems(adapters: &[Adapter]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (having, files) in adapters {
+        if *having == ADAPTER_WITH_RUNTIMES {
+            continue;
+        }
+        for (lacking, others) in adapters {
+            let missing = files.keys().filter(|file| !others.contains_key(*file));
+            problems.extend(missing.map(|file| {
+                format!(
+                    "{having}/src has {file} and {lacking}/src has not: the adapters are divided \
+                     into the same files"
+                )
+            }));
+        }
+    }
+    problems
+}
+
+fn line_counts(folder: &Path) -> Outcome<Files> {
+    let mut files = Files::new();
+    count_lines(folder, "", &mut files).map_err(|error| format!("{} can't be read: {error}", folder.display()))?;
+    Ok(files)
+}
+
+fn count_lines(folder: &Path, prefix: &str, files: &mut Files) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            count_lines(&entry.path(), &format!("{name}/"), files)?;
+        } else if name.ends_with(".rs") {
+            let lines = fs::read_to_string(entry.path())?.lines().count();
+            files.insert(name, lines);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rust_versions_compare_as_numbers() {
+        let version = |text| parse_version(text).unwrap();
+        assert!(version("1.9") < version("1.89"));
+        assert_eq!(version("1.89"), version("1.89.0"));
+        assert_eq!(version("1.89.0").to_string(), "1.89");
+        assert_eq!(parse_version("stable"), None);
+    }
+
+    #[test]
+    fn only_the_adapter_with_runtimes_has_files_of_its_own() {
+        let same = [
+            adapter("adapter-axum", &["lib.rs"]),
+            adapter("adapter-actix", &["lib.rs"]),
+            adapter("adapter-hyper", &["lib.rs", "smol.rs"]),
+        ];
+        assert_eq!(name_problems(&same), [""; 0]);
+
+        let different = [adapter("adapter-axum", &["lib.rs", "tower.rs"]), adapter("adapter-hyper", &["lib.rs"])];
+        let problems = name_problems(&different);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].contains("tower.rs"), "{problems:?}");
+    }
+
+    #[test]
+    fn an_adapter_may_reach_the_limit_but_not_pass_it() {
+        let sized = |lines| ("adapter-axum", Files::from([("lib.rs".to_owned(), lines)]));
+        assert_eq!(size_problem(&sized(LINES_OF_AN_ADAPTER)), None);
+        assert!(size_problem(&sized(LINES_OF_AN_ADAPTER + 1)).is_some());
+    }
+
+    fn adapter(name: &'static str, files: &[&str]) -> Adapter {
+        let files = files.iter().map(|file| ((*file).to_owned(), 1));
+        (name, files.collect())
+    }
+}

@@ -1,0 +1,133 @@
+//! The chat example on every server, driven by a real browser.
+
+use std::{
+    env, fs,
+    path::{self, Path, PathBuf},
+};
+
+use crate::command::{Outcome, cargo, output, program, repository, run, run_each, works};
+use crate::metadata::Metadata;
+
+pub(crate) fn test() -> Outcome {
+    check_node()?;
+    let chromium = chromium()?;
+    let target = Metadata::of_workspace()?.target_directory;
+    let folder = prepare(target.join("browser-test"))?;
+    run(cargo().args(["build", "-p", "chat", "--bins", "--all-features"]))?;
+
+    run_each(SERVERS, |name| {
+        let server = format!("{name}{}", env::consts::EXE_SUFFIX);
+        let screenshots = target.join("screenshots").join(name);
+        create_folder(&screenshots)?;
+        run(program("node")
+            .current_dir(&folder)
+            .env("CHROMIUM", &chromium)
+            .arg("chat.test.mjs")
+            .arg("--server")
+            .arg(target.join("debug").join(server))
+            .args(["--name", name, "--shots"])
+            .arg(screenshots))
+    })
+}
+
+const SERVERS: [&str; 5] = ["chat", "chat-actix", "chat-hyper", "chat-smol", "chat-async-std"];
+
+fn check_node() -> Outcome {
+    for tool in ["node", "npm"] {
+        if !works(program(tool).arg("--version"))? {
+            return Err(format!(
+                "the browser test needs {tool}: install Node.js 20 or later with npm \
+                 (on Debian: apt-get install nodejs npm), or leave it out with --skip browser"
+            ));
+        }
+    }
+    Ok(())
+}
+
+const DEBIAN_CHROMIUM: &str = "/usr/bin/chromium";
+
+/// The fonts are for the screenshots: without them letters and emoji are empty boxes.
+const DEBIAN_PACKAGES: [&str; 3] = ["chromium", "fonts-dejavu-core", "fonts-noto-color-emoji"];
+
+fn chromium() -> Outcome<PathBuf> {
+    if let Some(chosen) = env::var_os("CHROMIUM").map(PathBuf::from) {
+        if chosen.is_file() {
+            return path::absolute(&chosen).map_err(|error| format!("CHROMIUM has no absolute path: {error}"));
+        }
+        return Err(format!(
+            "CHROMIUM is {}, which is no file: set it to a Chromium's path, or unset it",
+            chosen.display()
+        ));
+    }
+    if !Path::new(DEBIAN_CHROMIUM).is_file() {
+        install_chromium()?;
+    }
+    Ok(DEBIAN_CHROMIUM.into())
+}
+
+fn install_chromium() -> Outcome {
+    let by_hand = format!(
+        "install Chromium, on Debian as root by `apt-get update && apt-get install -y \
+         --no-install-recommends {}`, or set CHROMIUM to the path of one, or leave the browser \
+         test out with --skip browser",
+        DEBIAN_PACKAGES.join(" ")
+    );
+    if !is_root() || !works(program("apt-get").arg("--version"))? {
+        return Err(format!("there is no {DEBIAN_CHROMIUM}: {by_hand}"));
+    }
+    let with_hint = |problem| format!("{problem}\n{by_hand}");
+    run(program("apt-get").arg("update")).map_err(with_hint)?;
+    run(program("apt-get")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(DEBIAN_PACKAGES))
+    .map_err(with_hint)
+}
+
+fn is_root() -> bool {
+    output(program("id").arg("-u")).is_ok_and(|said| said.trim_ascii() == b"0")
+}
+
+/// Copies the test to a folder among the build's products and installs there what it needs: the
+/// work tree stays clean.
+fn prepare(folder: PathBuf) -> Outcome<PathBuf> {
+    create_folder(&folder)?;
+    let mut up_to_date = folder.join("node_modules/.package-lock.json").is_file();
+    for file in files(&repository().join("examples/chat/browser-test"))? {
+        let name = file.file_name().unwrap_or_default();
+        let same = copy(&file, &folder.join(name))?;
+        let is_package = name == "package.json" || name == "package-lock.json";
+        up_to_date &= same || !is_package;
+    }
+
+    if !up_to_date {
+        run(program("npm").current_dir(&folder).args(["ci", "--no-audit", "--no-fund"]))?;
+    }
+    Ok(folder)
+}
+
+fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
+    let unreadable = |error| format!("{} can't be read: {error}", folder.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.is_file() {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// Whether the copy was there already, the same as its source.
+fn copy(from: &Path, to: &Path) -> Outcome<bool> {
+    let content = fs::read(from).map_err(|error| format!("{} can't be read: {error}", from.display()))?;
+    if fs::read(to).is_ok_and(|copied| copied == content) {
+        return Ok(true);
+    }
+    fs::write(to, content).map_err(|error| format!("{} can't be written: {error}", to.display()))?;
+    Ok(false)
+}
+
+fn create_folder(folder: &Path) -> Outcome {
+    fs::create_dir_all(folder).map_err(|error| format!("{} can't be created: {error}", folder.display()))
+}

@@ -1,0 +1,49 @@
+//! The project's own commands, run as `cargo xtask COMMAND`.
+
+#![allow(clippy::print_stdout)]
+
+mod boundaries;
+mod browser;
+mod command;
+mod fuzz;
+mod metadata;
+mod steps;
+
+use std::{env, process::ExitCode};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    dispatch(&words).unwrap_or_else(|problem| {
+        eprintln!("error: {problem}");
+        ExitCode::FAILURE
+    })
+}
+
+fn dispatch(words: &[&str]) -> Result<ExitCode, String> {
+    if words.iter().any(|word| ["--help", "-h"].contains(word)) {
+        return Ok(help());
+    }
+    match words {
+        [] | ["help", ..] => Ok(help()),
+        ["test", flags @ ..] => steps::test(flags),
+        ["fuzz", seconds @ ..] => fuzz::fuzz(seconds).map(|()| ExitCode::SUCCESS),
+        [unknown, ..] => Err(format!("there is no command `{unknown}`; `cargo xtask help` lists them")),
+    }
+}
+
+fn help() -> ExitCode {
+    println!("Usage: cargo xtask COMMAND\n");
+    println!("  help            lists the commands");
+    println!("  test [FLAGS]    runs everything CI runs");
+    println!(
+        "  fuzz [SECONDS]  runs every fuzz target, each for that long ({} by default)",
+        fuzz::DEFAULT_SECONDS
+    );
+    println!("\nThe steps of `test`, in order; --skip NAME leaves one out, --only NAME runs just");
+    println!("that one, and both may be repeated:\n");
+    for step in &steps::STEPS {
+        println!("  {:<12}{}", step.name, step.about);
+    }
+    ExitCode::SUCCESS
+}
