@@ -1,1 +1,24 @@
+#![doc = include_str!("../README.md")]
 
+mod routes;
+mod runtime;
+mod serve;
+mod transport;
+mod upgrade;
+
+#[cfg(feature = "async-std")]
+mod async_std;
+#[cfg(feature = "smol")]
+mod smol;
+#[cfg(feature = "tokio")]
+mod tokio;
+
+pub use routes::{Routes, Upgrader, routes, upgrade_websocket};
+pub use serve::serve;
+
+/// For adapters of frameworks that are themselves built on hyper.
+pub mod raw {
+    #[cfg(feature = "tokio")]
+    pub use crate::tokio::Tokio;
+    pub use crate::{runtime::Listen, transport::Io, upgrade::upgrade};
+}

@@ -154,6 +154,26 @@ impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for C
     }
 }
 
+impl Context {
+    /// Makes a context from a request of the `http` crate, for adapters: all of the `extensions`
+    /// become variables.
+    pub fn from_parts(parts: http::request::Parts, peer: Option<SocketAddr>, extended_connect: bool) -> Self {
+        // HTTP/2 has the host in its target.
+        let authority = parts.uri.authority().filter(|_| !parts.headers.contains_key(http::header::HOST));
+        let headers = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        RequestHead {
+            version: parts.version,
+            target: parts.uri.path_and_query().map_or("/", |target| target.as_str()),
+            headers: headers.chain(authority.map(|host| ("host", host.as_str().as_bytes()))),
+            method: parts.method,
+            peer,
+            extended_connect,
+            extensions: parts.extensions,
+        }
+        .into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

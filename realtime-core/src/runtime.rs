@@ -1,4 +1,4 @@
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::{Duration, Instant}};
 
 /// A boxed future that may cross threads.
 pub type BoxFuture<'a, T = ()> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -11,6 +11,25 @@ pub trait Runtime: Send + Sync + 'static {
     /// A future that is ready after `duration`.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static>;
 
+    /// The time now, on the clock that `sleep` goes by.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
     /// Runs a future to its end in the background. Does nothing if the runtime is shutting down.
     fn spawn(&self, task: BoxFuture<'static>);
+}
+
+impl<R: Runtime + ?Sized> Runtime for Arc<R> {
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static> {
+        (**self).sleep(duration)
+    }
+
+    fn now(&self) -> Instant {
+        (**self).now()
+    }
+
+    fn spawn(&self, task: BoxFuture<'static>) {
+        (**self).spawn(task);
+    }
 }

@@ -2,7 +2,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 /// The bytes of one client: what an adapter brings to the driver.
@@ -29,9 +29,8 @@ pub trait Transport: Unpin {
 
 /// The frames on their way to one client, in the order of the wire.
 ///
-/// Transports that can write several buffers at once take [`slices`](Self::slices) and
-/// [`advance`](Self::advance); those that copy anyway call [`coalesce`](Self::coalesce) first;
-/// those from which the framework pulls take [`pop`](Self::pop).
+/// Transports that write call [`poll_write`](Self::poll_write); those from which the framework
+/// pulls take [`pop`](Self::pop).
 ///
 /// Control frames have a lane of their own: while data waits for a slow reader, a pong or ping
 /// goes out after the frame that is half written, and before the rest.
@@ -124,6 +123,34 @@ impl SendQueue {
         self.partial = Some(joined.freeze());
     }
 
+    /// Calls `write` with the front of the queue, and removes what it took, until the queue is
+    /// empty: with many buffers at once if the stream is `vectored`, else with small ones joined,
+    /// up to the 16 KiB of a record of TLS or a frame of HTTP/2.
+    ///
+    /// # Errors
+    ///
+    /// That of `write`; [`io::ErrorKind::WriteZero`] if it takes nothing.
+    pub fn poll_write(
+        &mut self,
+        vectored: bool,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<()>> {
+        while !self.is_empty() {
+            let mut buffers = [IoSlice::new(&[]); MAX_BUFFERS];
+            let limit = if vectored { MAX_BUFFERS } else { 1 };
+            if !vectored {
+                self.coalesce(16 * 1024);
+            }
+            let filled = self.slices(&mut buffers[..limit]);
+            let count = ready!(write(&buffers[..filled]))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
     pub(crate) fn push(&mut self, frame: Bytes) {
         self.bytes += frame.len();
         self.frames.push_back(frame);
@@ -171,6 +198,9 @@ impl SendQueue {
         self.partial.iter().chain(&self.pong).chain(&self.ping).chain(&self.frames)
     }
 }
+
+/// A kibibyte of stack; the gain of more is lost in the cost of a longer call.
+const MAX_BUFFERS: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -31,7 +31,6 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
 };
 
 /// What all connections of a node share.
@@ -124,7 +123,7 @@ struct Ticker(Weak<Hub>);
 
 impl Ticker {
     async fn run(self, runtime: Arc<dyn Runtime>) {
-        let start = Instant::now();
+        let start = runtime.now();
         let mut ticks = 0;
         loop {
             runtime.sleep(TICK).await;
@@ -132,7 +131,7 @@ impl Ticker {
             ticks += 1;
             hub.tick();
             // A machine that was busy or asleep catches up, but not for hours at once.
-            let due = (start.elapsed().as_millis() / TICK.as_millis()) as u64;
+            let due = (runtime.now().saturating_duration_since(start).as_millis() / TICK.as_millis()) as u64;
             if due > ticks + MAX_CATCH_UP {
                 ticks = due;
             }

@@ -44,9 +44,6 @@ impl Permits {
         Ok(Permit { permits: Arc::clone(self), peer })
     }
 
-    pub(crate) fn taken(&self) -> usize {
-        self.taken.lock().all
-    }
 
     /// Ready when no permit is out.
     pub(crate) fn poll_idle(&self, cx: &std::task::Context<'_>) -> std::task::Poll<()> {

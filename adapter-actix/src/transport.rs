@@ -1,0 +1,153 @@
+use actix_web::{
+    body::{BodySize, MessageBody},
+    web::Payload,
+};
+use bytes::{Buf, Bytes};
+use futures_core::Stream;
+use realtime_core::raw::{SendQueue, Transport};
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    convert::Infallible,
+    io::{self, ErrorKind},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+/// The two halves of a connection: for the session, and for actix as the body of its response,
+/// which it pulls. Both live on one worker's thread.
+pub(crate) fn pipe(payload: Payload) -> (PayloadAndBody, PulledBody) {
+    let shared = Rc::<RefCell<Shared>>::default();
+    let transport = PayloadAndBody { payload, rest: Bytes::new(), shared: Rc::clone(&shared) };
+    (transport, PulledBody(shared))
+}
+
+#[derive(Default)]
+struct Shared {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    /// The session has ended the body.
+    ended: bool,
+    /// actix has dropped the body: the client is gone.
+    dropped: bool,
+    body: Option<Waker>,
+    session: Option<Waker>,
+}
+
+/// What may wait for actix to pull it: as much as its own write buffer holds.
+const PULLED_AHEAD: usize = 64 * 1024;
+
+/// The session's half.
+pub(crate) struct PayloadAndBody {
+    payload: Payload,
+    rest: Bytes,
+    shared: Rc<RefCell<Shared>>,
+}
+
+impl Transport for PayloadAndBody {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.rest.is_empty() {
+            // A client that is gone while nothing is read is noticed only by the body's drop.
+            let mut shared = self.shared.borrow_mut();
+            if shared.dropped {
+                return Poll::Ready(Ok(0));
+            }
+            register(&mut shared.session, cx);
+            drop(shared);
+            match Pin::new(&mut self.payload).poll_next(cx) {
+                Poll::Ready(Some(Ok(chunk))) => self.rest = chunk,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error.to_string()))),
+                Poll::Ready(None) => return Poll::Ready(Ok(0)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let count = self.rest.len().min(buffer.len());
+        self.rest.copy_to_slice(&mut buffer[..count]);
+        if self.rest.is_empty() {
+            self.rest = Bytes::new();
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
+        let mut shared = self.shared.borrow_mut();
+        if shared.dropped {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        }
+        register(&mut shared.session, cx);
+        while shared.bytes < PULLED_AHEAD {
+            let Some(chunk) = queue.pop() else { break };
+            shared.bytes += chunk.len();
+            shared.chunks.push_back(chunk);
+        }
+        wake(shared.body.take());
+        if queue.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut shared = self.shared.borrow_mut();
+        shared.ended = true;
+        register(&mut shared.session, cx);
+        wake(shared.body.take());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for PayloadAndBody {
+    fn drop(&mut self) {
+        let mut shared = self.shared.borrow_mut();
+        shared.ended = true;
+        wake(shared.body.take());
+    }
+}
+
+/// actix's half.
+pub(crate) struct PulledBody(Rc<RefCell<Shared>>);
+
+impl MessageBody for PulledBody {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let mut shared = self.0.borrow_mut();
+        let Some(chunk) = shared.chunks.pop_front() else {
+            if shared.ended {
+                return Poll::Ready(None);
+            }
+            shared.chunks = VecDeque::new();
+            register(&mut shared.body, cx);
+            return Poll::Pending;
+        };
+        let was_full = shared.bytes >= PULLED_AHEAD;
+        shared.bytes -= chunk.len();
+        if was_full && shared.bytes < PULLED_AHEAD {
+            wake(shared.session.take());
+        }
+        Poll::Ready(Some(Ok(chunk)))
+    }
+}
+
+impl Drop for PulledBody {
+    fn drop(&mut self) {
+        let mut shared = self.0.borrow_mut();
+        shared.dropped = true;
+        shared.chunks = VecDeque::new();
+        wake(shared.session.take());
+    }
+}
+
+fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    if !slot.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        *slot = Some(cx.waker().clone());
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

@@ -1,0 +1,57 @@
+use crate::{runtime::Listen, transport};
+use hyper::rt::Timer;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use realtime_core::raw::{BoxFuture, Runtime};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+    time,
+};
+
+/// A runtime of tokio's.
+#[derive(Clone, Debug)]
+pub struct Tokio(Handle);
+
+impl Tokio {
+    /// The current one, if there is one.
+    pub fn current() -> Option<Self> {
+        Handle::try_current().ok().map(Self)
+    }
+}
+
+impl Runtime for Tokio {
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static> {
+        let _context = self.0.enter();
+        Box::pin(time::sleep(duration))
+    }
+
+    fn spawn(&self, task: BoxFuture<'static>) {
+        self.0.spawn(task);
+    }
+}
+
+impl Listen for TcpListener {
+    type Io = TokioIo<TcpStream>;
+    type Transport = transport::Io<TokioIo<TcpStream>>;
+
+    fn runtime() -> Arc<dyn Runtime> {
+        Arc::new(Tokio(Handle::current()))
+    }
+
+    fn timer() -> impl Timer + Send + Sync + 'static {
+        TokioTimer::new()
+    }
+
+    async fn accept(&self) -> io::Result<(Self::Io, SocketAddr)> {
+        let (socket, peer) = TcpListener::accept(self).await?;
+        socket.set_nodelay(true)?;
+        Ok((TokioIo::new(socket), peer))
+    }
+
+    fn transport(io: Self::Io) -> Self::Transport {
+        // For those that another server has accepted.
+        let _ = io.inner().set_nodelay(true);
+        transport::Io(io)
+    }
+}

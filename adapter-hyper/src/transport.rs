@@ -1,0 +1,53 @@
+use hyper::rt::{Read, ReadBuf, Write};
+use realtime_core::raw::{SendQueue, Transport};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+/// Any of hyper's streams as a transport: a socket, TLS, a stream of HTTP/2.
+#[derive(Debug)]
+pub struct Io<S>(pub S);
+
+impl<S: Read + Write + Unpin> Transport for Io<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(&mut self.0).poll_read(cx, buffer.unfilled()))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
+        let vectored = self.0.is_write_vectored();
+        let mut stream = Pin::new(&mut self.0);
+        ready!(queue.poll_write(vectored, |buffers| match buffers {
+            [buffer] => stream.as_mut().poll_write(cx, buffer),
+            buffers => stream.as_mut().poll_write_vectored(cx, buffers),
+        }))?;
+        stream.poll_flush(cx)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// A socket of smol's or async-std's: by hyper's traits, each read would zero the buffer first.
+#[cfg(any(feature = "smol", feature = "async-std"))]
+#[derive(Debug)]
+pub struct Futures<S>(pub(crate) S);
+
+#[cfg(any(feature = "smol", feature = "async-std"))]
+impl<S: futures_util::AsyncRead + futures_util::AsyncWrite + Unpin> Transport for Futures<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
+        queue.poll_write(true, |buffers| Pin::new(&mut self.0).poll_write_vectored(cx, buffers))
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}

@@ -1,0 +1,64 @@
+use realtime_core::raw::BoxFuture;
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Poll, Waker},
+    time::{Duration, Instant},
+};
+
+/// Time that stands still until it is advanced.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: Duration,
+    sleepers: Vec<(Duration, Waker)>,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now(), state: Arc::default() }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.start + self.with(|state| state.now)
+    }
+
+    pub(crate) fn sleep(&self, duration: Duration) -> BoxFuture<'static> {
+        let clock = self.clone();
+        let until = self.with(|state| state.now) + duration;
+        Box::pin(poll_fn(move |cx| {
+            clock.with(|state| {
+                if state.now >= until {
+                    return Poll::Ready(());
+                }
+                state.sleepers.push((until, cx.waker().clone()));
+                Poll::Pending
+            })
+        }))
+    }
+
+    /// Goes to the next moment at which somebody wants to wake up, but not past `end`; gives
+    /// whether `end` is reached.
+    pub(crate) fn step(&self, end: Instant) -> bool {
+        let end = end - self.start;
+        let (due, reached) = self.with(|state| {
+            state.now = state.sleepers.iter().map(|(until, _)| *until).min().unwrap_or(end).clamp(state.now, end);
+            let now = state.now;
+            let due: Vec<_> = state.sleepers.extract_if(.., |(until, _)| *until <= now).collect();
+            (due, now == end)
+        });
+        for (_, waker) in due {
+            waker.wake();
+        }
+        reached
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,140 @@
+use realtime_core::raw::{SendQueue, Transport};
+use std::{
+    io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+/// Two streams of bytes between a session and a test, each bounded like a socket's buffer.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    to_server: Stream,
+    to_client: Stream,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    bytes: Vec<u8>,
+    /// No more bytes come.
+    ended: bool,
+    /// Nobody reads any more.
+    unread: bool,
+    waker: Option<Waker>,
+}
+
+/// As a socket's buffers on both sides together, in order of size.
+const CAPACITY: usize = 256 * 1024;
+
+impl Pipe {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), changed: Condvar::new() })
+    }
+
+    /// Sends bytes to the server, however many.
+    pub(crate) fn send(&self, bytes: &[u8]) {
+        let mut state = self.lock();
+        state.to_server.bytes.extend_from_slice(bytes);
+        wake(state.to_server.waker.take());
+    }
+
+    /// Takes what the server has sent so far, and whether it has ended.
+    pub(crate) fn take(&self) -> (Vec<u8>, bool) {
+        let mut state = self.lock();
+        let bytes = std::mem::take(&mut state.to_client.bytes);
+        if !bytes.is_empty() {
+            wake(state.to_client.waker.take());
+        }
+        (bytes, state.to_client.ended)
+    }
+
+    /// Waits for something to take.
+    pub(crate) fn wait(&self, patience: Duration) {
+        let state = self.lock();
+        let nothing = |state: &mut State| state.to_client.bytes.is_empty() && !state.to_client.ended;
+        let _ = self.changed.wait_timeout_while(state, patience, nothing);
+    }
+
+    /// The client sends no more; if it is `gone`, it reads no more either.
+    pub(crate) fn end(&self, gone: bool) {
+        let mut state = self.lock();
+        state.to_server.ended = true;
+        state.to_client.unread |= gone;
+        wake(state.to_server.waker.take());
+        wake(state.to_client.waker.take());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The server's end.
+#[derive(Debug)]
+pub(crate) struct MemoryTransport(pub(crate) Arc<Pipe>);
+
+impl Transport for MemoryTransport {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.0.lock();
+        let stream = &mut state.to_server;
+        if stream.bytes.is_empty() && !stream.ended {
+            stream.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let count = stream.bytes.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&stream.bytes[..count]);
+        stream.bytes.drain(..count);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
+        let mut state = self.0.lock();
+        let stream = &mut state.to_client;
+        if stream.unread {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let waker = cx.waker();
+        let sent = queue.poll_write(true, |buffers| {
+            let room = CAPACITY - stream.bytes.len();
+            if room == 0 {
+                stream.waker = Some(waker.clone());
+                return Poll::Pending;
+            }
+            let mut taken = 0;
+            for buffer in buffers {
+                let count = buffer.len().min(room - taken);
+                stream.bytes.extend_from_slice(&buffer[..count]);
+                taken += count;
+            }
+            Poll::Ready(Ok(taken))
+        });
+        drop(state);
+        self.0.changed.notify_all();
+        sent
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().to_client.ended = true;
+        self.0.changed.notify_all();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for MemoryTransport {
+    fn drop(&mut self) {
+        self.0.lock().to_client.ended = true;
+        self.0.changed.notify_all();
+    }
+}

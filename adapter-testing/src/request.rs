@@ -1,0 +1,166 @@
+use crate::{
+    TestServer,
+    client::{Peer, TestClient},
+    pipe::{MemoryTransport, Pipe},
+};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use realtime_core::{Context, Handler};
+use serde::Serialize;
+use std::{
+    fmt,
+    future::poll_fn,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, Mutex},
+};
+
+/// A request to connect, before it is made.
+#[derive(Debug)]
+#[must_use = "nothing is asked for before `connect`"]
+pub struct TestRequest {
+    server: TestServer,
+    request: Request<()>,
+    peer: Option<SocketAddr>,
+}
+
+impl TestRequest {
+    pub(crate) fn new(server: TestServer, id: &str) -> Self {
+        let request = upgrade_request(&format!("{}/{id}", server.realtime().prefix()));
+        Self { server, request, peer: None }
+    }
+
+    /// Gives the typed input.
+    ///
+    /// # Panics
+    ///
+    /// If it does not serialise to JSON.
+    #[track_caller]
+    pub fn input(self, input: &impl Serialize) -> Self {
+        let json = serde_json::to_string(input).expect("the input serialises");
+        if json == "null" {
+            return self;
+        }
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("input", &json).finish();
+        self.query(&query)
+    }
+
+    /// Sets the query, as it stands in a URL.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot stand in one.
+    #[track_caller]
+    pub fn query(mut self, query: &str) -> Self {
+        let uri = format!("{}?{query}", self.request.uri().path());
+        *self.request.uri_mut() = uri.parse().expect("the query can stand in a URL");
+        self
+    }
+
+    /// Adds a header.
+    ///
+    /// # Panics
+    ///
+    /// If name or value cannot stand in a header.
+    #[track_caller]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        let name: http::HeaderName = name.parse().expect("a header's name");
+        self.request.headers_mut().append(name, value.parse().expect("a header's value"));
+        self
+    }
+
+    /// Sets a variable, as a layer of the framework would.
+    pub fn var<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.request.extensions_mut().insert(value);
+        self
+    }
+
+    /// Sets the client's address.
+    pub fn peer(mut self, peer: SocketAddr) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, with its HTTP status.
+    ///
+    /// # Panics
+    ///
+    /// If the handler with this id is not an `H`.
+    pub async fn connect<H: Handler>(self) -> Result<TestClient<H>, Refused> {
+        let (server, pipe) = (self.server, Pipe::new());
+        let context = Context::from_parts(self.request.into_parts().0, self.peer, false);
+        let upgrade = {
+            let mut accept = pin!(server.realtime().upgrade(context));
+            poll_fn(|cx| {
+                server.run(cx);
+                accept.as_mut().poll(cx)
+            })
+            .await
+        };
+        let mut upgrade = upgrade.map_err(|reject| Refused(reject.into_response()))?;
+        let response = upgrade.response();
+        let runtime = server.0.executor.clone();
+        let session = upgrade.serve(runtime.clone(), MemoryTransport(Arc::clone(&pipe)), Bytes::new());
+        realtime_core::raw::Runtime::spawn(&runtime, Box::pin(session));
+        let peer = Arc::new(Mutex::new(Peer::new(pipe)));
+        server.add(&peer);
+        server.settle().await;
+        Ok(TestClient::new(server, peer, response))
+    }
+}
+
+/// The head of a request to upgrade, as any client sends it.
+pub(crate) fn upgrade_request(target: &str) -> Request<()> {
+    let request = Request::builder().method(Method::GET).uri(target);
+    let request = request.header("host", "localhost").header("connection", "Upgrade").header("upgrade", "websocket");
+    let request = request.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    request.body(()).expect("the target is a path")
+}
+
+/// A refusal before the upgrade.
+pub struct Refused(pub(crate) Response<Bytes>);
+
+impl Refused {
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.0.status()
+    }
+
+    /// The whole response.
+    pub fn response(&self) -> &Response<Bytes> {
+        &self.0
+    }
+
+    /// The code of the error in the body.
+    pub fn code(&self) -> String {
+        self.error("code")
+    }
+
+    /// The message of the error in the body.
+    pub fn message(&self) -> String {
+        self.error("message")
+    }
+
+    fn error(&self, field: &str) -> String {
+        let body: serde_json::Value = serde_json::from_slice(self.0.body()).unwrap_or_default();
+        body["error"][field].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Refused({}: {})", self.status(), String::from_utf8_lossy(self.0.body()))
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused with {}: {}", self.status(), self.message())
+    }
+}
+
+impl std::error::Error for Refused {}

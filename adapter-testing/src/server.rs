@@ -1,0 +1,103 @@
+use crate::{
+    client::{Peer, TestClient},
+    executor::Executor,
+    request::{Refused, TestRequest},
+};
+use realtime_core::{Handler, Realtime};
+use serde::Serialize;
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// A server in memory, with a clock that stands still until it is advanced.
+///
+/// Its connections run whenever something of it or of one of its clients is awaited, until they
+/// have nothing left to do. A clone is another handle to the same server.
+#[derive(Clone, Debug)]
+pub struct TestServer(pub(crate) Arc<Shared>);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) realtime: Realtime,
+    pub(crate) executor: Executor,
+    peers: Mutex<Vec<Weak<Mutex<Peer>>>>,
+}
+
+impl TestServer {
+    /// Serves the handlers of `realtime`.
+    pub fn new(realtime: Realtime) -> Self {
+        Self(Arc::new(Shared { realtime, executor: Executor::new(), peers: Mutex::default() }))
+    }
+
+    /// The registry that is served.
+    pub fn realtime(&self) -> &Realtime {
+        &self.0.realtime
+    }
+
+    /// Connects to a handler with its typed input.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, with its HTTP status.
+    pub async fn connect<H: Handler>(&self, id: &str, input: H::Input) -> Result<TestClient<H>, Refused>
+    where
+        H::Input: Serialize,
+    {
+        self.request(id).input(&input).connect().await
+    }
+
+    /// Begins a request whose headers, variables or address matter.
+    pub fn request(&self, id: &str) -> TestRequest {
+        TestRequest::new(self.clone(), id)
+    }
+
+    /// Lets the connections run until they have nothing left to do.
+    pub async fn settle(&self) {
+        poll_fn(|cx| {
+            self.run(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Lets time go by: heartbeats, timeouts and drains happen as they would.
+    pub async fn advance(&self, duration: Duration) {
+        self.settle().await;
+        let end = self.0.executor.clock().now() + duration;
+        loop {
+            let reached = self.0.executor.clock().step(end);
+            self.settle().await;
+            if reached {
+                return;
+            }
+        }
+    }
+
+    /// Runs the connections, and the clients' own part: they take what they are sent, and answer
+    /// pings.
+    pub(crate) fn run(&self, cx: &Context<'_>) {
+        loop {
+            self.0.executor.run(cx);
+            let mut progress = false;
+            self.peers().retain(|peer| {
+                let Some(peer) = peer.upgrade() else { return false };
+                progress |= peer.lock().unwrap_or_else(PoisonError::into_inner).pump();
+                true
+            });
+            if !progress {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn add(&self, peer: &Arc<Mutex<Peer>>) {
+        self.peers().push(Arc::downgrade(peer));
+    }
+
+    fn peers(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Mutex<Peer>>>> {
+        self.0.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

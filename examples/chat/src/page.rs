@@ -1,0 +1,49 @@
+use adapter_hyper::Routes;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::service::Service;
+use realtime_core::{Realtime, raw::BoxFuture};
+use std::{convert::Infallible, future::ready};
+
+/// The files of the page: content type and content of a path.
+pub fn asset(path: &str) -> Option<(&'static str, &'static str)> {
+    match path {
+        "/" => Some(("text/html; charset=utf-8", include_str!("../web/index.html"))),
+        "/style.css" => Some(("text/css; charset=utf-8", include_str!("../web/style.css"))),
+        "/app.js" => Some(("text/javascript; charset=utf-8", include_str!("../web/app.js"))),
+        _ => None,
+    }
+}
+
+/// The page and the chat as one service of hyper's, whose connections all three runtimes serve.
+#[derive(Clone, Debug)]
+pub struct Site(Routes);
+
+impl Site {
+    /// The site with this registry.
+    pub fn new(realtime: &Realtime) -> Self {
+        Self(adapter_hyper::routes(realtime))
+    }
+}
+
+impl<B: Send + 'static> Service<Request<B>> for Site {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        if self.0.matches(&request) {
+            return self.0.call(request);
+        }
+        let mut response = Response::default();
+        match asset(request.uri().path()) {
+            Some((kind, content)) => {
+                *response.body_mut() = Full::from(content);
+                response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+            }
+            None => *response.status_mut() = StatusCode::NOT_FOUND,
+        }
+        Box::pin(ready(Ok(response)))
+    }
+}

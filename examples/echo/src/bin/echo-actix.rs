@@ -1,0 +1,13 @@
+//! The echo on actix-web.
+
+use actix_web::{App, HttpServer};
+
+#[actix_web::main]
+async fn main() -> std::io::Result<()> {
+    let realtime = echo::realtime();
+    HttpServer::new(move || App::new().configure(adapter_actix::routes(&realtime)))
+        .tcp_nodelay(true)
+        .bind(echo::address())?
+        .run()
+        .await
+}

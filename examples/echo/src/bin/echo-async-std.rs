@@ -1,0 +1,11 @@
+//! The echo on hyper and async-std, which is discontinued: new applications take smol.
+
+use async_std::net::TcpListener;
+
+fn main() -> std::io::Result<()> {
+    async_std::task::block_on(async {
+        let listener = TcpListener::bind(echo::address()).await?;
+        adapter_hyper::serve(listener, adapter_hyper::routes(&echo::realtime()), std::future::pending()).await;
+        Ok(())
+    })
+}

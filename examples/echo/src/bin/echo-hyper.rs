@@ -1,0 +1,10 @@
+//! The echo on hyper and tokio.
+
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let listener = TcpListener::bind(echo::address()).await?;
+    adapter_hyper::serve(listener, adapter_hyper::routes(&echo::realtime()), std::future::pending()).await;
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The echo on hyper and smol.
+
+use smol::net::TcpListener;
+
+fn main() -> std::io::Result<()> {
+    smol::block_on(async {
+        let listener = TcpListener::bind(echo::address()).await?;
+        adapter_hyper::serve(listener, adapter_hyper::routes(&echo::realtime()), std::future::pending()).await;
+        Ok(())
+    })
+}
