@@ -1,7 +1,7 @@
 use crate::{runtime::Listen, transport::Futures};
-use smol::net::{TcpListener, TcpStream};
 use hyper::rt::Timer;
 use realtime_core::raw::{BoxFuture, Runtime};
+use smol::net::{TcpListener, TcpStream};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -47,11 +47,20 @@ async fn accept(realtime: &Realtime, mut parts: http::request::Parts) -> Result<
 /// On the bare socket where there is one, else on whatever hyper has: HTTP/2, TLS.
 async fn run(upgrade: raw::Upgrade, runtime: Spawner, upgraded: Upgraded) {
     #[cfg(feature = "tokio")]
-    let Some((upgrade, upgraded)) = on_socket_of::<tokio::net::TcpListener>(upgrade, &runtime, upgraded).await else { return };
+    let Some((upgrade, upgraded)) = on_socket_of::<tokio::net::TcpListener>(upgrade, &runtime, upgraded).await
+    else {
+        return;
+    };
     #[cfg(feature = "smol")]
-    let Some((upgrade, upgraded)) = on_socket_of::<smol::net::TcpListener>(upgrade, &runtime, upgraded).await else { return };
+    let Some((upgrade, upgraded)) = on_socket_of::<smol::net::TcpListener>(upgrade, &runtime, upgraded).await
+    else {
+        return;
+    };
     #[cfg(feature = "async-std")]
-    let Some((upgrade, upgraded)) = on_socket_of::<async_std::net::TcpListener>(upgrade, &runtime, upgraded).await else { return };
+    let Some((upgrade, upgraded)) = on_socket_of::<async_std::net::TcpListener>(upgrade, &runtime, upgraded).await
+    else {
+        return;
+    };
     upgrade.serve(runtime.0, Io(upgraded), Bytes::new()).await;
 }
 

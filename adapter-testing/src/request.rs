@@ -116,8 +116,10 @@ impl TestRequest {
 /// The head of a request to upgrade, as any client sends it.
 pub(crate) fn upgrade_request(target: &str) -> Request<()> {
     let request = Request::builder().method(Method::GET).uri(target);
-    let request = request.header("host", "localhost").header("connection", "Upgrade").header("upgrade", "websocket");
-    let request = request.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let request =
+        request.header("host", "localhost").header("connection", "Upgrade").header("upgrade", "websocket");
+    let request =
+        request.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
     request.body(()).expect("the target is a path")
 }
 

@@ -127,7 +127,9 @@ mod tests {
         let same = |origin| Origins::SameHost.allows(origin, Some("app.example.com:8080"));
         assert!(same("https://app.example.com:8080"));
         assert!(same("http://APP.example.com:8080"));
-        for foreign in ["https://app.example.com", "https://evil.com", "null", "", "https://app.example.com:8080.evil.com"] {
+        for foreign in
+            ["https://app.example.com", "https://evil.com", "null", "", "https://app.example.com:8080.evil.com"]
+        {
             assert!(!same(foreign), "{foreign}");
         }
         assert!(!Origins::SameHost.allows("https://a", None));

@@ -295,8 +295,9 @@ impl<M> From<SendError<M>> for Error {
 impl crate::hub::Hub {
     /// Frames a message once for each protocol that is spoken, and queues it for the members.
     pub(crate) fn publish(&self, topic: &str, message: &dyn Encode, except: &[ConnectionId]) -> Result {
-        let delivered =
-            self.topics.publish(topic, except, |protocol| encode(&*self.protocols[protocol], &Outgoing::Message(message)))?;
+        let delivered = self
+            .topics
+            .publish(topic, except, |protocol| encode(&*self.protocols[protocol], &Outgoing::Message(message)))?;
         self.counters.publication(delivered);
         Ok(())
     }

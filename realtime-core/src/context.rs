@@ -49,7 +49,9 @@ impl Context {
 
     /// The first header of this name, in any case, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers().find(|(header, _)| header.eq_ignore_ascii_case(name)).and_then(|(_, value)| std::str::from_utf8(value).ok())
+        self.headers()
+            .find(|(header, _)| header.eq_ignore_ascii_case(name))
+            .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
     /// All headers in the order in which they came, names in lower case.

@@ -1,9 +1,4 @@
-use crate::{
-    context::Context,
-    hub::Endpoint,
-    reject::Reject,
-    runtime::BoxFuture,
-};
+use crate::{context::Context, hub::Endpoint, reject::Reject, runtime::BoxFuture};
 use http::HeaderMap;
 use std::{any::Any, fmt, sync::Arc};
 

@@ -1,4 +1,8 @@
-use std::{pin::Pin, sync::Arc, time::{Duration, Instant}};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// A boxed future that may cross threads.
 pub type BoxFuture<'a, T = ()> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -160,7 +160,9 @@ fn permit(realtime: &Inner, context: &Context) -> Result<Permit, Reject> {
         let retry = Duration::from_secs(1);
         match refused {
             Refused::All => Error::unavailable("too many connections").retry_after(retry).into(),
-            Refused::Peer => Error::resource_exhausted("too many connections from this address").retry_after(retry).into(),
+            Refused::Peer => {
+                Error::resource_exhausted("too many connections from this address").retry_after(retry).into()
+            }
         }
     })
 }

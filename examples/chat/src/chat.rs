@@ -196,7 +196,9 @@ fn person(connection: &Connection<Chat>) -> Person {
 fn check(what: &str, text: &str, max: usize) -> Result {
     match text.trim().chars().count() {
         0 => Err(Error::invalid_argument(format!("the {what} is empty"))),
-        len if len > max => Err(Error::invalid_argument(format!("the {what} has {len} characters, and {max} are allowed"))),
+        len if len > max => {
+            Err(Error::invalid_argument(format!("the {what} has {len} characters, and {max} are allowed")))
+        }
         _ => Ok(()),
     }
 }

@@ -44,7 +44,6 @@ impl Permits {
         Ok(Permit { permits: Arc::clone(self), peer })
     }
 
-
     /// Ready when no permit is out.
     pub(crate) fn poll_idle(&self, cx: &std::task::Context<'_>) -> std::task::Poll<()> {
         let mut taken = self.taken.lock();

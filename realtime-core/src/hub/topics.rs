@@ -176,7 +176,9 @@ impl Topics {
 fn check_name(name: &str) -> Result<(), Error> {
     match name.len() {
         1..=MAX_NAME_BYTES => Ok(()),
-        len => Err(Error::invalid_argument(format!("a topic name of {len} bytes instead of 1 to {MAX_NAME_BYTES}"))),
+        len => {
+            Err(Error::invalid_argument(format!("a topic name of {len} bytes instead of 1 to {MAX_NAME_BYTES}")))
+        }
     }
 }
 

@@ -100,7 +100,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
         let Text(name) = Text::deserialize(deserializer)?;
         match name.len() {
             1..=MAX_NAME_BYTES => Ok(Self(name)),
-            len => Err(serde::de::Error::custom(format!("a name of {len} bytes instead of 1 to {MAX_NAME_BYTES}"))),
+            len => {
+                Err(serde::de::Error::custom(format!("a name of {len} bytes instead of 1 to {MAX_NAME_BYTES}")))
+            }
         }
     }
 }

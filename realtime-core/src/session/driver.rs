@@ -372,7 +372,9 @@ impl<T: Transport> Driver<T> {
         if self.lost {
             return self.run.is_none().then(|| self.finish());
         }
-        if let Some(peer) = &self.peer && !self.closing {
+        if let Some(peer) = &self.peer
+            && !self.closing
+        {
             if self.run.is_some() {
                 return None;
             }

@@ -30,7 +30,12 @@ pub(crate) trait Hooks: Send + Sync {
 
     /// Queues what was received, or why it could not be read. Gives the backlog, and whether the
     /// message was readable.
-    fn deliver(&self, session: &Session, cx: &task::Context<'_>, value: Result<Value<'_>, Error>) -> (Backlog, bool);
+    fn deliver(
+        &self,
+        session: &Session,
+        cx: &task::Context<'_>,
+        value: Result<Value<'_>, Error>,
+    ) -> (Backlog, bool);
 
     /// What waits for the handler.
     fn backlog(&self, session: &Session) -> Backlog;
@@ -74,7 +79,12 @@ impl<H: Handler> Hooks for HandlerHooks<H> {
         Box::pin(async move { handler.run(connection).await })
     }
 
-    fn deliver(&self, session: &Session, cx: &task::Context<'_>, value: Result<Value<'_>, Error>) -> (Backlog, bool) {
+    fn deliver(
+        &self,
+        session: &Session,
+        cx: &task::Context<'_>,
+        value: Result<Value<'_>, Error>,
+    ) -> (Backlog, bool) {
         let bytes = value.as_ref().map_or(0, Value::len);
         let item = value.and_then(Value::parse::<H::ClientMessage>);
         let readable = item.is_ok();
@@ -125,7 +135,10 @@ pub(crate) async fn run_handler<H: Handler>(handler: &H, connection: &Connection
 }
 
 /// Polls the application's code; a panic in it is an `Err` and harms nothing else.
-pub(crate) fn poll_caught(future: &mut BoxFuture<'static>, cx: &mut task::Context<'_>) -> Poll<Result<(), Panicked>> {
+pub(crate) fn poll_caught(
+    future: &mut BoxFuture<'static>,
+    cx: &mut task::Context<'_>,
+) -> Poll<Result<(), Panicked>> {
     let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx)));
     match polled {
         Ok(polled) => polled.map(Ok),
@@ -146,7 +159,8 @@ pub(crate) struct Panicked(pub(crate) String);
 
 impl Panicked {
     fn new(panic: &(dyn Any + Send)) -> Self {
-        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let text =
+            panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         Self(text.unwrap_or("no message").to_owned())
     }
 }
