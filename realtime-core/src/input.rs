@@ -1,4 +1,9 @@
-use crate::{context::Context, error::Error, message::same};
+use crate::{
+    context::Context,
+    error::Error,
+    message::same,
+    protocol::{describe, parse_json_with_path},
+};
 use serde::de::DeserializeOwned;
 
 /// Reads a handler's `Input` from the query: `?input=<JSON>`, else the pairs themselves.
@@ -7,25 +12,11 @@ pub(crate) fn parse<I: DeserializeOwned + 'static>(context: &Context) -> Result<
     if let Some(unit) = same::<(), I>(()) {
         return Ok(unit);
     }
-    let query = context.query().unwrap_or_default();
-    if let Some((_, json)) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "input") {
-        let mut deserializer = serde_json::Deserializer::from_str(&json);
-        let input = serde_path_to_error::deserialize(&mut deserializer).map_err(refusal)?;
-        deserializer.end().map_err(|error| invalid("", &error))?;
-        return Ok(input);
+    let query = context.query().unwrap_or_default().as_bytes();
+    if let Some((_, json)) = form_urlencoded::parse(query).find(|(name, _)| name == "input") {
+        return parse_json_with_path(json.as_bytes());
     }
-    let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
-    serde_path_to_error::deserialize(pairs).map_err(refusal)
-}
-
-fn refusal<E: std::fmt::Display>(error: serde_path_to_error::Error<E>) -> Error {
-    let path = error.path().to_string();
-    invalid(if path == "." { "" } else { &path }, error.inner())
-}
-
-fn invalid(path: &str, what: &impl std::fmt::Display) -> Error {
-    if path.is_empty() {
-        return Error::invalid_argument(format!("input: {what}"));
-    }
-    Error::invalid_argument(format!("input.{path}: {what}")).details(serde_json::json!({ "path": path }))
+    let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query));
+    serde_path_to_error::deserialize(pairs)
+        .map_err(|error| describe(&error.path().to_string(), &error.inner().to_string()))
 }

@@ -11,6 +11,7 @@ mod value;
 pub use json::Json;
 pub use plain::Plain;
 pub use value::{Encode, Value};
+pub(crate) use value::{describe, parse_json_with_path};
 
 use crate::{
     ConnectionId,

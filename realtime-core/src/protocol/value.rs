@@ -1,6 +1,7 @@
 use crate::{
     error::{Code, Error},
     message::{Message, is, same},
+    text::clip,
     websocket::{Data, Kind},
 };
 use bytes::Bytes;
@@ -71,24 +72,28 @@ pub(crate) fn unsupported(kind: Kind) -> Error {
 
 fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
     // The quick way first: finding the path costs, and most messages are right.
-    if let Ok(value) = serde_json::from_slice(json) {
-        return Ok(value);
-    }
+    serde_json::from_slice(json).or_else(|_| parse_json_with_path(json))
+}
+
+/// Slower, and its errors say where in the value they are.
+pub(crate) fn parse_json_with_path<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        describe(&path, &error.into_inner().to_string())
-    })?;
+    let parsed = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| describe(&error.path().to_string(), &error.inner().to_string()))?;
     deserializer.end().map_err(|error| describe(".", &error.to_string()))?;
     Ok(parsed)
 }
 
-fn describe(path: &str, what: &str) -> Error {
+/// What was wrong and where. Both may quote the peer's own text, so both have an end.
+pub(crate) fn describe(path: &str, what: &str) -> Error {
+    let (path, what) = (clip(path, QUOTED_BYTES), clip(what, QUOTED_BYTES));
     if path == "." {
         return Error::invalid_argument(what.to_owned());
     }
     Error::invalid_argument(format!("{path}: {what}")).details(serde_json::json!({ "path": path }))
 }
+
+const QUOTED_BYTES: usize = 160;
 
 /// A value that can be sent: any `'static` type that is [`Serialize`].
 ///

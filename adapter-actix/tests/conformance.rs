@@ -1,0 +1,25 @@
+//! The suite, on actix-web.
+
+use actix_web::{App, HttpServer};
+use adapter_testing::conformance::{Capabilities, Stop, Subject};
+use realtime_core::Realtime;
+use std::net::TcpListener;
+
+fn subject() -> Subject {
+    Subject::tcp(Capabilities::default().peer_address(), serve)
+}
+
+#[actix_web::main]
+async fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
+    let app = move || App::new().configure(adapter_actix::routes(&realtime));
+    let server = HttpServer::new(app).workers(1).disable_signals().tcp_nodelay(true).listen(listener);
+    let server = server.expect("a listener").run();
+    let handle = server.handle();
+    actix_web::rt::spawn(async move {
+        stop.await;
+        handle.stop(false).await;
+    });
+    server.await.expect("actix serves");
+}
+
+adapter_testing::conformance!(subject());

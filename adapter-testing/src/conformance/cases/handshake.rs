@@ -1,0 +1,288 @@
+//! From the request to the session.
+
+use super::{builder, start, start_with, works};
+use crate::{
+    Frame,
+    conformance::{Command, Gate, Reply, Subject},
+};
+use http::{HeaderValue, Method, StatusCode, Version};
+use realtime_core::{Accepted, Context, Error, Next, Origins, Reject};
+use std::time::Duration;
+
+pub fn an_upgrade_is_accepted(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let mut client = server.connect("lab");
+    assert_eq!(client.header("sec-websocket-protocol"), None);
+    works(&mut client);
+    let id = seen.opened();
+    assert_eq!(server.realtime().find(id).map(|connection| connection.id()), Some(id));
+    assert_eq!(server.realtime().stats().accepted, 1);
+}
+
+pub fn an_unknown_id_is_404(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut refused = server.request("nobody").refused(404);
+    assert_eq!(refused.header("content-type").as_deref(), Some("application/json"));
+    let body = refused.body();
+    assert_eq!((&body["ok"], &body["error"]["code"]), (&false.into(), &"NOT_FOUND".into()));
+}
+
+/// A plain GET, as a browser's address bar makes it.
+pub fn a_request_without_upgrade_is_426(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let request = server.request("lab").without("upgrade").without("connection");
+    let refused = request.without("sec-websocket-key").without("sec-websocket-version").refused(426);
+    assert_eq!(refused.header("upgrade").as_deref(), Some("websocket"));
+}
+
+/// A proxy that does not know WebSockets removes `Upgrade` and leaves the rest.
+pub fn a_stripped_upgrade_header_is_426(subject: &Subject) {
+    let (server, ..) = start(subject);
+    server.request("lab").without("upgrade").refused(426);
+    server.request("lab").header("connection", "keep-alive").refused(426);
+    works(&mut server.connect("lab"));
+}
+
+pub fn http_1_0_is_400(subject: &Subject) {
+    let (server, ..) = start(subject);
+    server.request("lab").change(|request| *request.version_mut() = Version::HTTP_10).refused(400);
+}
+
+pub fn another_version_is_426_and_told_13(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let refused = server.request("lab").header("sec-websocket-version", "8").refused(426);
+    assert_eq!(refused.header("sec-websocket-version").as_deref(), Some("13"));
+    server.request("lab").without("sec-websocket-version").refused(426);
+}
+
+pub fn a_bad_key_is_400(subject: &Subject) {
+    let (server, ..) = start(subject);
+    server.request("lab").header("sec-websocket-key", "dG9vIHNob3J0").refused(400);
+    server.request("lab").header("sec-websocket-key", "not base64 at all!!!!!!!").refused(400);
+    server.request("lab").without("sec-websocket-key").refused(400);
+}
+
+pub fn a_post_is_405(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let refused = server.request("lab").change(|request| *request.method_mut() = Method::POST).refused(405);
+    assert_eq!(refused.header("allow").as_deref(), Some("GET"));
+}
+
+pub fn a_foreign_origin_is_403(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    for origin in ["https://evil.example", "null", "http://localhost.evil.example", "http://localhost:1"] {
+        let mut refused = server.request("lab").header("origin", origin).refused(403);
+        assert_eq!(refused.body()["error"]["code"], "PERMISSION_DENIED");
+    }
+    seen.nothing_more();
+    assert_eq!(server.realtime().stats().refused, 4);
+}
+
+pub fn the_origin_of_the_same_host_is_let_in(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let request = server.request("lab").header("host", "chat.example:8443");
+    works(&mut request.header("origin", "https://chat.example:8443").connect());
+}
+
+pub fn a_listed_origin_is_let_in(subject: &Subject) {
+    let (server, ..) = start_with(subject, |config| {
+        config.origins = Origins::List(vec!["https://app.example".into()]);
+    });
+    works(&mut server.request("lab").header("origin", "https://app.example").connect());
+    server.request("lab").header("origin", "http://app.example").refused(403);
+}
+
+pub fn input_comes_as_json_or_as_pairs(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    for query in ["input=%7B%22open%22%3A%22fail%22%2C%22number%22%3A7%7D", "open=fail&number=7&more=x"] {
+        let mut client = server.request("lab").query(query).connect();
+        client.expect_error("PERMISSION_DENIED");
+        client.expect_close(1008);
+        seen.closed();
+    }
+}
+
+pub fn bad_input_is_400_and_names_the_field(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    for query in ["number=seven", "input=%7B%22number%22%3A%22seven%22%7D", "input=%7B%22number%22%3A-1%7D"] {
+        let mut refused = server.request("lab").query(query).refused(400);
+        let body = refused.body();
+        assert_eq!(body["error"]["code"], "INVALID_ARGUMENT");
+        assert!(body["error"]["message"].as_str().is_some_and(|message| message.contains("number")), "{body}");
+    }
+    for query in ["input=%7B", "input=", "input=%7B%7D%20x", "input=%FF"] {
+        server.request("lab").query(query).refused(400);
+    }
+    seen.nothing_more();
+}
+
+pub fn middleware_runs_in_order_before_the_upgrade(subject: &Subject) {
+    async fn first(mut context: Context, next: Next) -> Result<Accepted, Reject> {
+        assert_eq!(context.set(1_u32), None);
+        next.run(context).await
+    }
+    async fn second(mut context: Context, next: Next) -> Result<Accepted, Reject> {
+        let Some(&before) = context.var::<u32>() else { return Err(Reject::bad_request("nobody came first")) };
+        context.set(before * 10 + 2);
+        next.run(context).await
+    }
+    let (builder, ..) = builder(|_| {});
+    let server = subject.start(builder.middleware(first).middleware(second).build());
+    let mut client = server.connect("lab");
+    client.value(&Command::Describe);
+    client.expect_value(&Reply::Described {
+        method: "GET".into(),
+        uri: "/__realtime/lab".into(),
+        endpoint: "lab".into(),
+        header: None,
+        variable: Some(12),
+        peer: subject.capabilities().peer_address,
+    });
+}
+
+pub fn middleware_refuses_with_its_status_headers_and_body(subject: &Subject) {
+    async fn teapot(_: Context, _: Next) -> Result<Accepted, Reject> {
+        let error = Error::new("SHORT_AND_STOUT", "no coffee").retry_after(Duration::from_millis(2500));
+        let reject = Reject::new(StatusCode::IM_A_TEAPOT, error);
+        Err(reject.header(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Tea")))
+    }
+    let (builder, seen, _) = builder(|_| {});
+    let server = subject.start(builder.middleware(teapot).build());
+    let mut refused = server.request("lab").refused(418);
+    assert_eq!(refused.header("www-authenticate").as_deref(), Some("Tea"));
+    assert_eq!(refused.header("retry-after").as_deref(), Some("3"));
+    let error = serde_json::json!({
+        "code": "SHORT_AND_STOUT", "message": "no coffee", "retryable": true, "retryAfterMs": 2500,
+    });
+    assert_eq!(refused.body(), serde_json::json!({ "ok": false, "error": error }));
+    seen.nothing_more();
+}
+
+pub fn middleware_adds_headers_to_the_upgrade(subject: &Subject) {
+    async fn cookie(context: Context, next: Next) -> Result<Accepted, Reject> {
+        let mut accepted = next.run(context).await?;
+        accepted.headers_mut().insert(http::header::SET_COOKIE, HeaderValue::from_static("seen=1"));
+        Ok(accepted)
+    }
+    let (builder, ..) = builder(|_| {});
+    let server = subject.start(builder.middleware(cookie).build());
+    assert_eq!(server.connect("lab").header("set-cookie").as_deref(), Some("seen=1"));
+}
+
+pub fn the_context_tells_of_the_request(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.request("lab").query("number=3&x=%20").header("x-lab", "a, b").connect();
+    client.value(&Command::Describe);
+    client.expect_value(&Reply::Described {
+        method: "GET".into(),
+        uri: "/__realtime/lab?number=3&x=%20".into(),
+        endpoint: "lab".into(),
+        header: Some("a, b".into()),
+        variable: None,
+        peer: subject.capabilities().peer_address,
+    });
+}
+
+pub fn an_offered_subprotocol_is_chosen_and_welcomed(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let request = server.request("lab").header("sec-websocket-protocol", "bearer.secret, realtime.v1.json");
+    let mut client = request.connect();
+    assert_eq!(client.header("sec-websocket-protocol").as_deref(), Some("realtime.v1.json"));
+    let welcome: serde_json::Value = serde_json::from_slice(&client.next().payload).unwrap_or_default();
+    let id = seen.opened().to_string();
+    assert_eq!(welcome, serde_json::json!({ "type": "welcome", "connection": id, "heartbeatMs": 25_000 }));
+    works(&mut client);
+}
+
+pub fn a_foreign_subprotocol_is_ignored(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.request("lab").header("sec-websocket-protocol", "soap, wamp").connect();
+    assert_eq!(client.header("sec-websocket-protocol"), None);
+    works(&mut client);
+}
+
+pub fn an_unknown_realtime_subprotocol_is_400(subject: &Subject) {
+    let (server, ..) = start(subject);
+    server.request("lab").header("sec-websocket-protocol", "realtime.v9.json").refused(400);
+}
+
+pub fn a_plain_handler_speaks_no_subprotocol(subject: &Subject) {
+    let (server, ..) = start(subject);
+    server.request("echo").header("sec-websocket-protocol", "realtime.v1.json").refused(400);
+    let mut client = server.request("echo").header("sec-websocket-protocol", "mine").connect();
+    assert_eq!(client.header("sec-websocket-protocol"), None);
+    client.text("hi");
+    client.expect_text("hi");
+}
+
+pub fn over_the_limit_of_connections_is_503(subject: &Subject) {
+    let (server, seen, _) = start_with(subject, |config| config.connections = 2);
+    let first = server.connect("lab");
+    let _second = server.connect("lab");
+    let refused = server.request("lab").refused(503);
+    assert_eq!(refused.header("retry-after").as_deref(), Some("1"));
+    drop(first);
+    seen.closed();
+    // The place is given back with the connection, right after `on_close`.
+    while server.realtime().connections() > 1 {
+        std::thread::yield_now();
+    }
+    works(&mut server.connect("lab"));
+}
+
+pub fn over_the_limit_of_a_peer_is_429(subject: &Subject) {
+    if !subject.capabilities().peer_address {
+        return;
+    }
+    let (server, ..) = start_with(subject, |config| config.connections_per_peer = 1);
+    let _first = server.connect("lab");
+    let mut refused = server.request("lab").refused(429);
+    assert_eq!(refused.body()["error"]["code"], "RESOURCE_EXHAUSTED");
+}
+
+pub fn a_draining_server_refuses_with_503(subject: &Subject) {
+    let (server, ..) = start(subject);
+    crate::block_on(server.realtime().drain(Duration::from_secs(1)));
+    let refused = server.request("lab").refused(503);
+    assert_eq!(refused.header("retry-after").as_deref(), Some("1"));
+}
+
+pub fn a_stuck_middleware_is_timed_out(subject: &Subject) {
+    let (builder, seen, _) = builder(|_| {});
+    let (stuck, reached) = (Gate::default(), Gate::default());
+    let tell = reached.clone();
+    let builder = builder.middleware(move |context: Context, next: Next| {
+        let (stuck, tell) = (stuck.clone(), tell.clone());
+        async move {
+            tell.open();
+            stuck.wait().await;
+            next.run(context).await
+        }
+    });
+    let server = subject.start(builder.build());
+    std::thread::scope(|scope| {
+        let realtime = server.realtime().clone();
+        scope.spawn(move || {
+            crate::block_on(reached.wait());
+            // Until the request is answered: its timer is set a moment after the gate was reached.
+            while realtime.stats().refused == 0 {
+                realtime.tick();
+                std::thread::yield_now();
+            }
+        });
+        let mut refused = server.request("lab").refused(503);
+        assert_eq!(refused.body()["error"]["code"], "UNAVAILABLE");
+    });
+    seen.nothing_more();
+}
+
+pub fn frames_sent_with_the_request_are_handled(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let early = [Frame::text("one").to_bytes(), Frame::text("two").to_bytes()].concat();
+    // The last frame is cut: its end comes later.
+    let (now, later) = early.split_at(early.len() - 2);
+    let mut client = server.request("echo").early(now).connect();
+    client.expect_text("one");
+    client.raw(later);
+    client.expect_text("two");
+}

@@ -1,0 +1,246 @@
+//! Input that nobody means well with. Each case has a bystander, who must not notice.
+
+use super::{start_with, works};
+use crate::{
+    Frame,
+    conformance::{Client, Seen, Server, Subject},
+};
+use realtime_core::{Config, websocket::Opcode};
+
+struct Scene {
+    server: Server,
+    _seen: Seen,
+    bystander: Client,
+}
+
+fn scene(subject: &Subject) -> Scene {
+    scene_with(subject, |_| {})
+}
+
+fn scene_with(subject: &Subject, change: impl FnOnce(&mut Config)) -> Scene {
+    let (server, seen, _) = start_with(subject, change);
+    let mut bystander = server.connect("lab");
+    works(&mut bystander);
+    Scene { server, _seen: seen, bystander }
+}
+
+impl Scene {
+    /// These bytes close the connection with this code and reason, and the bystander lives.
+    #[track_caller]
+    fn fails(&mut self, bytes: &[u8], code: u16, reason: &str) {
+        let mut client = self.server.connect("echo");
+        client.raw(bytes);
+        let frame = client.next();
+        assert_eq!(frame.as_close(), Some((code, reason.to_owned())), "{bytes:x?}");
+        client.finish();
+        client.expect_end();
+        works(&mut self.bystander);
+    }
+}
+
+pub fn a_frame_of_2_to_the_63_bytes_is_refused_at_its_header(subject: &Subject) {
+    let mut scene = scene(subject);
+    let reason = "message over the limit";
+    scene.fails(&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4], 1009, reason);
+    scene.fails(&[0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4], 1009, reason);
+    scene.fails(&[0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4], 1009, reason);
+}
+
+pub fn a_message_over_the_limit_is_refused(subject: &Subject) {
+    let mut scene = scene_with(subject, |config| config.message_bytes = 1000);
+    scene.fails(&Frame::text(&"x".repeat(1001)).to_bytes(), 1009, "message over the limit");
+}
+
+pub fn fragments_over_the_limit_are_refused(subject: &Subject) {
+    let mut scene = scene_with(subject, |config| config.message_bytes = 1000);
+    let first = Frame::text(&"x".repeat(600)).unfinished().to_bytes();
+    let second = Frame::new(Opcode::Continuation, "x".repeat(401)).to_bytes();
+    scene.fails(&[first, second].concat(), 1009, "message over the limit");
+}
+
+pub fn endless_empty_continuations_are_refused(subject: &Subject) {
+    let mut scene = scene(subject);
+    let mut bytes = Frame::text("").unfinished().to_bytes();
+    for _ in 0..100_000 {
+        bytes.extend(Frame::new(Opcode::Continuation, "").unfinished().to_bytes());
+    }
+    scene.fails(&bytes, 1009, "too many frames in one message");
+}
+
+pub fn unmasked_frames_are_refused(subject: &Subject) {
+    let mut scene = scene(subject);
+    scene.fails(b"\x81\x02hi", 1002, "client frame not masked");
+    scene.fails(b"\x88\x00", 1002, "client frame not masked");
+}
+
+pub fn reserved_bits_and_opcodes_are_refused(subject: &Subject) {
+    let mut scene = scene(subject);
+    for bit in [0x40, 0x20, 0x10] {
+        scene.fails(&[0x81 | bit, 0x80, 1, 2, 3, 4], 1002, "reserved bit set");
+    }
+    for opcode in [3, 7, 11, 15] {
+        scene.fails(&[0x80 | opcode, 0x80, 1, 2, 3, 4], 1002, "reserved opcode");
+    }
+}
+
+pub fn control_frames_over_125_bytes_are_refused(subject: &Subject) {
+    let mut scene = scene(subject);
+    for opcode in [Opcode::Ping, Opcode::Pong, Opcode::Close] {
+        scene.fails(&Frame::new(opcode, [7; 126]).to_bytes(), 1002, "control frame over 125 bytes");
+    }
+}
+
+pub fn fragmented_control_frames_are_refused(subject: &Subject) {
+    let mut scene = scene(subject);
+    let frame = Frame::new(Opcode::Ping, "x").unfinished();
+    scene.fails(&frame.to_bytes(), 1002, "fragmented control frame");
+}
+
+/// The frame is not complete, and never will be.
+pub fn bad_utf8_is_refused_at_its_first_byte(subject: &Subject) {
+    let mut scene = scene(subject);
+    for bad in [&b"\xff"[..], b"\xc0\x80", b"\xed\xa0", b"\xf4\x90", b"\xe2\x28"] {
+        let mut payload = b"good ".to_vec();
+        payload.extend_from_slice(bad);
+        payload.extend_from_slice(&[b'x'; 1000]);
+        let bytes = Frame::new(Opcode::Text, payload).to_bytes();
+        let header = bytes.len() - (5 + bad.len() + 1000);
+        scene.fails(&bytes[..header + 5 + bad.len()], 1007, "invalid UTF-8");
+    }
+}
+
+pub fn bad_utf8_split_over_frames_is_refused(subject: &Subject) {
+    let mut scene = scene(subject);
+    let first = Frame::new(Opcode::Text, b"\xe2\x82").unfinished().to_bytes();
+    let second = Frame::new(Opcode::Continuation, b"\x28").to_bytes();
+    scene.fails(&[first.clone(), second].concat(), 1007, "invalid UTF-8");
+    let end = Frame::new(Opcode::Continuation, b"").to_bytes();
+    scene.fails(&[first, end].concat(), 1007, "invalid UTF-8");
+}
+
+pub fn invalid_close_codes_are_refused(subject: &Subject) {
+    let mut scene = scene(subject);
+    for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535] {
+        scene.fails(&Frame::close(code, "").to_bytes(), 1002, "invalid close code");
+    }
+    scene.fails(&Frame::new(Opcode::Close, [3]).to_bytes(), 1002, "close frame of one byte");
+    scene.fails(&Frame::new(Opcode::Close, b"\x03\xe8\xff").to_bytes(), 1007, "invalid UTF-8");
+}
+
+pub fn continuations_out_of_place_are_refused(subject: &Subject) {
+    let mut scene = scene(subject);
+    let stray = Frame::new(Opcode::Continuation, "x").to_bytes();
+    scene.fails(&stray, 1002, "continuation without a message");
+    let begun = Frame::text("x").unfinished().to_bytes();
+    scene.fails(&[begun.clone(), begun].concat(), 1002, "new message inside a fragmented one");
+}
+
+pub fn deep_json_is_answered(subject: &Subject) {
+    let mut scene = scene(subject);
+    let mut client = scene.server.connect("lab");
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    client.text(&deep);
+    client.expect_error("PARSE_ERROR");
+    client.text(&format!(r#"{{"type":"message","value":{deep}}}"#));
+    client.expect_error("INVALID_ARGUMENT");
+    client.text(&format!(r#"{{"type":"message","value":{{"echo":"x"}},"more":{deep}}}"#));
+    super::said(&mut client, "x");
+    works(&mut client);
+    works(&mut scene.bystander);
+}
+
+pub fn a_huge_name_is_answered_without_echo(subject: &Subject) {
+    let mut scene = scene_with(subject, |config| config.message_bytes = 2 << 20);
+    let mut client = scene.server.connect("lab");
+    let huge = "n".repeat(1 << 20);
+    client.text(&format!(r#"{{"type":"event","name":"{huge}"}}"#));
+    let error = client.expect_error("PARSE_ERROR");
+    assert!(error.to_string().len() < 500);
+    client.text(&format!(r#"{{"type":"{huge}"}}"#));
+    assert!(client.expect_error("PARSE_ERROR").to_string().len() < 500);
+    client.text(&format!(r#"{{"type":"message","value":{{"{huge}":1}}}}"#));
+    assert!(client.expect_error("INVALID_ARGUMENT").to_string().len() < 500);
+    works(&mut client);
+    works(&mut scene.bystander);
+}
+
+pub fn a_flood_of_malformed_messages_is_closed(subject: &Subject) {
+    let mut scene = scene(subject);
+    let mut client = scene.server.connect("lab");
+    // A good one in between starts the count again.
+    for _ in 0..3 {
+        for _ in 0..32 {
+            client.text("?");
+            client.expect_error("PARSE_ERROR");
+        }
+        works(&mut client);
+    }
+    for _ in 0..40 {
+        client.text("?");
+    }
+    for _ in 0..33 {
+        client.expect_error("PARSE_ERROR");
+    }
+    assert_eq!(client.expect_close(1008), "too many malformed messages");
+    works(&mut scene.bystander);
+}
+
+/// Nothing of it is read until all is sent: the answers are bounded, and the last one comes.
+pub fn a_flood_of_pings_is_survived(subject: &Subject) {
+    let mut scene = scene(subject);
+    let mut client = scene.server.connect("lab");
+    let mut bytes = Vec::new();
+    for number in 0..20_000 {
+        bytes.extend(Frame::new(Opcode::Ping, number.to_string()).to_bytes());
+    }
+    client.raw(&bytes);
+    let mut answered = 0;
+    loop {
+        let frame = client.next();
+        assert_eq!(frame.opcode, Opcode::Pong);
+        answered += 1;
+        if frame.payload == b"19999" {
+            break;
+        }
+    }
+    assert!(answered >= 1);
+    works(&mut client);
+    works(&mut scene.bystander);
+}
+
+/// It asks for more and more and takes nothing: what waits for it stays within its bound.
+pub fn a_client_that_never_reads_is_closed(subject: &Subject) {
+    let mut scene = scene_with(subject, |config| config.outbox_bytes = 64 * 1024);
+    let mut client = scene.server.connect("lab");
+    let realtime = scene.server.realtime().clone();
+    let topic = realtime_core::Topic::new("flood");
+    super::subscribe(&mut client, "flood");
+    let message = crate::conformance::Reply::Text("x".repeat(32 * 1024));
+    let mut published = 0;
+    while realtime.stats().slow_consumers == 0 {
+        assert!(realtime.publish(&topic, &message).is_ok());
+        published += 1;
+        assert!(published < 100_000, "a client that reads nothing was never slow");
+        std::thread::yield_now();
+    }
+    works(&mut scene.bystander);
+    // It does not read the close frame either.
+    while realtime.connections() > 1 {
+        scene.server.advance(std::time::Duration::from_secs(1));
+        std::thread::yield_now();
+        scene.bystander.frame(&Frame::new(Opcode::Pong, ""));
+    }
+    drop(client);
+}
+
+pub fn garbage_after_a_close_is_ignored(subject: &Subject) {
+    let mut scene = scene(subject);
+    let mut client = scene.server.connect("echo");
+    let mut bytes = Frame::close(1000, "").to_bytes();
+    bytes.extend_from_slice(&[0xff; 100]);
+    bytes.extend(Frame::text("ignored").to_bytes());
+    client.raw(&bytes);
+    assert_eq!(client.next().as_close(), Some((1000, String::new())));
+    client.expect_end();
+    works(&mut scene.bystander);
+}

@@ -1,0 +1,340 @@
+//! Both ways, in order.
+
+use super::{builder, said, start, start_with, subscribe, works};
+use crate::{
+    Frame,
+    conformance::{Command, Sight, Subject},
+};
+use bytes::Bytes;
+use realtime_core::{FnConnection, Handler, Result, handler_fn, websocket::Opcode};
+use std::sync::mpsc::channel;
+
+pub fn text_and_binary_come_back_as_they_came(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("echo");
+    for text in ["", "a", "žluťoučký kůň 🐎", "\n\0\u{7f}", "{\"type\":\"message\"}"] {
+        client.text(text);
+        client.expect_text(text);
+    }
+    for bytes in [&b""[..], b"\xff\x00\xfe", b"text"] {
+        client.frame(&Frame::new(Opcode::Binary, bytes));
+        assert_eq!(client.next(), Frame::new(Opcode::Binary, bytes));
+    }
+    client.close(1000, "done");
+}
+
+pub fn every_length_of_a_frame_works(subject: &Subject) {
+    let (server, ..) = start_with(subject, |config| config.message_bytes = 1 << 20);
+    let mut client = server.connect("echo");
+    for len in [1, 124, 125, 126, 127, 65_534, 65_535, 65_536, 65_537, 300_000] {
+        let frame = Frame::new(Opcode::Binary, (0..len).map(|at| at as u8).collect::<Vec<_>>());
+        client.frame(&frame);
+        assert!(client.next() == frame, "{len} bytes came back otherwise");
+    }
+}
+
+pub fn a_message_may_come_in_pieces_with_pings_between(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("echo");
+    // The pieces cut through a character.
+    client.frame(&Frame::new(Opcode::Text, b"h\xc3").unfinished());
+    client.frame(&Frame::new(Opcode::Ping, "between"));
+    assert_eq!(client.next(), Frame::new(Opcode::Pong, "between"));
+    client.frame(&Frame::new(Opcode::Continuation, b"").unfinished());
+    client.frame(&Frame::new(Opcode::Continuation, b"\xa9\xe2\x82").unfinished());
+    client.frame(&Frame::new(Opcode::Pong, "unasked"));
+    client.frame(&Frame::new(Opcode::Continuation, b"\xac"));
+    client.expect_text("hé€");
+}
+
+pub fn a_message_of_the_limit_is_taken(subject: &Subject) {
+    let (server, ..) = start_with(subject, |config| config.message_bytes = 1000);
+    let mut client = server.connect("echo");
+    let text = "x".repeat(1000);
+    client.text(&text);
+    client.expect_text(&text);
+}
+
+pub fn the_json_protocol_wraps_values(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("lab");
+    client.text(r#" {"value": {"echo": "\u00e9 \"quoted\" \u2028"}, "more": [1], "type": "message"} "#);
+    client.expect_text("{\"type\":\"message\",\"value\":{\"text\":\"é \\\"quoted\\\" \u{2028}\"}}");
+}
+
+/// Each gets exactly one answer, and the session goes on.
+pub fn a_malformed_message_is_answered_and_the_session_goes_on(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("lab");
+    for (text, code) in [
+        ("", "PARSE_ERROR"),
+        ("not json", "PARSE_ERROR"),
+        ("null", "PARSE_ERROR"),
+        ("[]", "PARSE_ERROR"),
+        ("{}", "PARSE_ERROR"),
+        (r#"{"type":7}"#, "PARSE_ERROR"),
+        (r#"{"type":"unknown"}"#, "PARSE_ERROR"),
+        (r#"{"type":"message","type":"message","value":1}"#, "PARSE_ERROR"),
+        (r#"{"type":"message"}"#, "INVALID_ARGUMENT"),
+        (r#"{"type":"message","value":null}"#, "INVALID_ARGUMENT"),
+        (r#"{"type":"message","value":{"echo":7}}"#, "INVALID_ARGUMENT"),
+        (r#"{"type":"message","value":{"unknown":7}}"#, "INVALID_ARGUMENT"),
+        (r#"{"type":"event"}"#, "INVALID_ARGUMENT"),
+        (r#"{"type":"event","name":"TYPING"}"#, "NOT_FOUND"),
+    ] {
+        client.text(text);
+        let error = client.expect_error(code);
+        assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{text}");
+    }
+    client.frame(&Frame::new(Opcode::Binary, r#"{"type":"ping"}"#));
+    client.expect_error("UNSUPPORTED_DATA");
+    works(&mut client);
+}
+
+pub fn an_error_of_the_handler_is_told_and_the_session_goes_on(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let mut client = server.connect("lab");
+    client.value(&Command::Fail { code: "OUT_OF_TEA".into(), message: "come back \"later\"".into() });
+    client.expect_text(r#"{"type":"error","error":{"code":"OUT_OF_TEA","message":"come back \"later\""}}"#);
+    works(&mut client);
+    seen.opened();
+    assert_eq!((seen.next(), seen.next()), (Sight::Message, Sight::Error("OUT_OF_TEA".into())));
+}
+
+pub fn internal_causes_are_not_told(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("lab");
+    client.value(&Command::FailInside);
+    client.expect_text(r#"{"type":"error","error":{"code":"INTERNAL","message":"internal error"}}"#);
+    works(&mut client);
+}
+
+pub fn the_error_hook_decides_what_is_told(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("lab");
+    client.value(&Command::Fail { code: "HIDDEN".into(), message: "the password is 7".into() });
+    client.expect_text(
+        r#"{"type":"error","error":{"code":"UNAVAILABLE","message":"ask again later","retryable":true}}"#,
+    );
+}
+
+pub fn a_ping_of_the_protocol_is_answered(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("lab");
+    client.text(r#"{"type":"ping"}"#);
+    client.expect_text(r#"{"type":"pong"}"#);
+}
+
+pub fn a_ping_frame_is_answered_with_its_payload(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("lab");
+    for payload in [&b""[..], b"\xff\x00", &[7; 125]] {
+        client.frame(&Frame::new(Opcode::Ping, payload));
+        assert_eq!(client.next(), Frame::new(Opcode::Pong, payload));
+    }
+}
+
+/// However the bytes arrive: in one read, or one by one.
+pub fn replies_keep_the_order_of_what_they_answer(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let echo = r#"{"type":"message","value":{"echo":"1"}}"#;
+    let script = [
+        Frame::text(echo),
+        Frame::new(Opcode::Ping, "2"),
+        Frame::text("3"),
+        Frame::text(r#"{"type":"ping"}"#),
+        Frame::text(echo),
+        Frame::close(1000, ""),
+    ];
+    let bytes: Vec<u8> = script.iter().flat_map(Frame::to_bytes).collect();
+    let mut transcripts = Vec::new();
+    for size in [bytes.len(), 1, 7] {
+        let mut client = server.connect("lab");
+        for chunk in bytes.chunks(size) {
+            client.raw(chunk);
+        }
+        transcripts.push(client.rest());
+    }
+    assert_eq!(transcripts[0], transcripts[1]);
+    assert_eq!(transcripts[0], transcripts[2]);
+}
+
+pub fn messages_wait_for_on_open(subject: &Subject) {
+    let (server, seen, gate) = start(subject);
+    let mut client = server.request("lab").query("open=wait").connect();
+    client.value(&Command::Echo("first".into()));
+    client.value(&Command::Echo("second".into()));
+    // Both have been read: the ping behind them was.
+    client.settle();
+    seen.opened();
+    seen.nothing_more();
+    gate.open();
+    said(&mut client, "first");
+    said(&mut client, "second");
+}
+
+/// None is lost and none handled out of turn: the client is held up until they fit.
+pub fn more_messages_than_may_wait_are_read_later(subject: &Subject) {
+    let (server, seen, gate) = start_with(subject, |config| config.queued_messages = 4);
+    let mut client = server.request("lab").query("open=wait").connect();
+    for number in 0..200 {
+        client.value(&Command::Echo(number.to_string()));
+    }
+    seen.opened();
+    gate.open();
+    for number in 0..200 {
+        said(&mut client, &number.to_string());
+    }
+}
+
+pub fn messages_are_handled_one_after_the_other(subject: &Subject) {
+    let (server, seen, gate) = start(subject);
+    let mut client = server.connect("lab");
+    client.value(&Command::EchoAtGate("slow".into()));
+    client.value(&Command::Echo("quick".into()));
+    // A ping is answered while the handler is busy.
+    client.settle();
+    seen.opened();
+    assert_eq!(seen.next(), Sight::Message);
+    seen.nothing_more();
+    gate.open();
+    said(&mut client, "slow");
+    said(&mut client, "quick");
+}
+
+pub fn send_then_publish_arrive_in_that_order(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("lab");
+    subscribe(&mut client, "t");
+    for _ in 0..20 {
+        let (topic, sent, published) = ("t".into(), "sent".into(), "published".into());
+        client.value(&Command::SendThenPublish { topic, sent, published });
+        said(&mut client, "sent");
+        said(&mut client, "published");
+    }
+}
+
+/// It has no frame for an error, so the close code and the reason say it.
+pub fn a_plain_handler_is_told_errors_by_the_close_code(subject: &Subject) {
+    struct Add;
+    impl Handler for Add {
+        type Input = ();
+        type ClientMessage = (i64, i64);
+        type ServerMessage = i64;
+
+        async fn on_message(&self, connection: &realtime_core::Connection<Self>, (a, b): (i64, i64)) -> Result {
+            let sum = a.checked_add(b).ok_or_else(|| realtime_core::Error::failed_precondition("too much"))?;
+            connection.send(sum)?;
+            Ok(())
+        }
+    }
+    let (builder, ..) = builder(|_| {});
+    let server = subject.start(builder.handler("add", Add.plain()).build());
+    let mut client = server.connect("add");
+    client.text(" [1, 2] ");
+    client.expect_text("3");
+    client.text(&format!("[{}, 1]", i64::MAX));
+    assert_eq!(client.expect_close(1008), "too much");
+
+    let mut client = server.connect("add");
+    client.text("[1]");
+    let reason = client.expect_close(1007);
+    assert!(reason.contains("invalid length 1"), "{reason}");
+}
+
+pub fn a_plain_handler_of_one_kind_closes_on_the_other(subject: &Subject) {
+    let (builder, ..) = builder(|_| {});
+    let builder = builder.handler("text", echo::<String>()).handler("binary", echo::<Bytes>());
+    let server = subject.start(builder.build());
+
+    let mut client = server.connect("text");
+    client.text("not JSON");
+    client.expect_text("not JSON");
+    client.frame(&Frame::new(Opcode::Binary, "x"));
+    assert_eq!(client.expect_close(1003), "binary messages are not taken here");
+
+    let mut client = server.connect("binary");
+    client.frame(&Frame::new(Opcode::Binary, b"\xff"));
+    assert_eq!(client.next(), Frame::new(Opcode::Binary, b"\xff"));
+    client.text("x");
+    assert_eq!(client.expect_close(1003), "text messages are not taken here");
+}
+
+fn echo<M>() -> realtime_core::Mount
+where
+    M: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
+{
+    struct Same<M>(std::marker::PhantomData<fn() -> M>);
+    impl<M> Handler for Same<M>
+    where
+        M: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
+    {
+        type Input = ();
+        type ClientMessage = M;
+        type ServerMessage = M;
+
+        async fn on_message(&self, connection: &realtime_core::Connection<Self>, message: M) -> Result {
+            connection.send(message)?;
+            Ok(())
+        }
+    }
+    Same::<M>(std::marker::PhantomData).plain()
+}
+
+pub fn a_function_receives_and_ends_the_session(subject: &Subject) {
+    let (builder, ..) = builder(|_| {});
+    let function = handler_fn(|connection: FnConnection<String, String>| async move {
+        connection.send("welcome".into())?;
+        while let Some(text) = connection.recv().await {
+            match &*text {
+                "end" => return Ok(()),
+                "fail" => return Err(realtime_core::Error::permission_denied("you failed")),
+                _ => connection.send(text)?,
+            }
+        }
+        Ok(())
+    });
+    let server = subject.start(builder.handler("function", function).build());
+    let mut client = server.connect("function");
+    client.expect_value(&"welcome");
+    client.value(&"hi");
+    client.expect_value(&"hi");
+    // What cannot be read is answered, and the function does not see it.
+    client.value(&7);
+    client.expect_error("INVALID_ARGUMENT");
+    client.value(&"end");
+    assert_eq!(client.expect_close(1000), "");
+
+    let mut client = server.connect("function");
+    client.expect_value(&"welcome");
+    client.value(&"fail");
+    client.expect_error("PERMISSION_DENIED");
+    assert_eq!(client.expect_close(1008), "you failed");
+}
+
+pub fn a_function_sees_the_end_of_its_client(subject: &Subject) {
+    let (builder, ..) = builder(|_| {});
+    let (ended, seen) = channel();
+    let function = handler_fn(move |connection: FnConnection<String, String>| {
+        let ended = ended.clone();
+        async move {
+            connection.send("welcome".into())?;
+            let mut received = Vec::new();
+            while let Some(text) = connection.recv().await {
+                received.push(text);
+            }
+            assert!(connection.is_closed());
+            let _ = ended.send(received);
+            Ok(())
+        }
+    });
+    let server = subject.start(builder.handler("function", function).build());
+    let mut client = server.connect("function");
+    client.expect_value(&"welcome");
+    client.value(&"a");
+    client.value(&"b");
+    client.settle();
+    drop(client);
+    let received = seen.recv_timeout(std::time::Duration::from_secs(10)).unwrap_or_default();
+    assert_eq!(received, ["a", "b"]);
+}

@@ -1,0 +1,51 @@
+//! The cases, by subject.
+#![expect(missing_docs, reason = "the names of the cases are statements")]
+
+pub mod closing;
+pub mod handshake;
+pub mod hostile;
+pub mod messages;
+pub mod protocols;
+pub mod timing;
+pub mod topics;
+pub mod transcript;
+
+use super::{Client, Command, Reply, Server, Subject, lab};
+use realtime_core::{Builder, Config};
+
+/// The registry of most cases, with limits as the case wants them.
+fn builder(change: impl FnOnce(&mut Config)) -> (Builder, super::Seen, super::Gate) {
+    let (builder, seen, gate) = lab::builder();
+    let mut config = Config::default();
+    change(&mut config);
+    (builder.config(config), seen, gate)
+}
+
+/// The server of most cases.
+fn start(subject: &Subject) -> (Server, super::Seen, super::Gate) {
+    start_with(subject, |_| {})
+}
+
+fn start_with(subject: &Subject, change: impl FnOnce(&mut Config)) -> (Server, super::Seen, super::Gate) {
+    let (builder, seen, gate) = builder(change);
+    (subject.start(builder.build()), seen, gate)
+}
+
+/// Asks for a text, and gets it.
+#[track_caller]
+fn works(client: &mut Client) {
+    client.value(&Command::Echo("still here".into()));
+    client.expect_value(&Reply::Text("still here".into()));
+}
+
+#[track_caller]
+fn said(client: &mut Client, text: &str) {
+    client.expect_value(&Reply::Text(text.into()));
+}
+
+/// Subscribes a client, and waits until it is.
+#[track_caller]
+fn subscribe(client: &mut Client, topic: &str) {
+    client.value(&Command::Subscribe(topic.into()));
+    client.expect_value(&Reply::Answer(true));
+}

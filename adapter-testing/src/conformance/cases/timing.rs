@@ -1,0 +1,73 @@
+//! Signs of life.
+
+use super::{start, works};
+use crate::{Frame, conformance::Subject};
+use realtime_core::{Initiator, websocket::Opcode};
+use std::time::Duration;
+
+const PING: Duration = Duration::from_secs(26);
+
+pub fn a_silent_client_is_pinged(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("lab");
+    works(&mut client);
+    server.advance(PING);
+    assert_eq!(client.next(), Frame::new(Opcode::Ping, ""));
+    client.frame(&Frame::new(Opcode::Pong, ""));
+    works(&mut client);
+}
+
+pub fn a_client_that_answers_pings_stays(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("lab");
+    works(&mut client);
+    for _ in 0..20 {
+        server.advance(PING);
+        assert_eq!(client.next(), Frame::new(Opcode::Ping, ""));
+        client.frame(&Frame::new(Opcode::Pong, ""));
+        client.settle();
+    }
+    works(&mut client);
+}
+
+/// No FIN, no answer: as after a cable was pulled.
+pub fn a_half_open_client_is_closed(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let mut client = server.connect("lab");
+    let mut other = server.connect("lab");
+    works(&mut client);
+    works(&mut other);
+    server.advance(PING);
+    other.next();
+    other.frame(&Frame::new(Opcode::Pong, ""));
+    other.settle();
+    server.advance(PING);
+    other.next();
+    other.frame(&Frame::new(Opcode::Pong, ""));
+    other.settle();
+    server.advance(Duration::from_secs(10));
+    let mut frame = client.next();
+    while frame.opcode == Opcode::Ping {
+        frame = client.next();
+    }
+    assert_eq!(frame.as_close(), Some((1001, "idle timeout: nothing was received".into())));
+    // It does not answer that either.
+    while server.realtime().connections() > 1 {
+        server.advance(Duration::from_secs(1));
+        std::thread::yield_now();
+    }
+    client.expect_end();
+    let close = seen.closed();
+    assert_eq!((close.code.get(), close.initiator), (1001, Initiator::Server));
+    works(&mut other);
+}
+
+pub fn a_client_that_talks_is_not_pinged(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("lab");
+    for _ in 0..10 {
+        works(&mut client);
+        server.advance(Duration::from_secs(20));
+    }
+    works(&mut client);
+}

@@ -1,0 +1,247 @@
+use super::server::Host;
+use crate::{Frame, request::upgrade_request};
+use http::Response;
+use realtime_core::websocket::{Opcode, accept_key};
+use std::{fmt, time::Duration};
+
+/// How long a case waits for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The bytes of one connection, as the client has them.
+pub(crate) trait Wire: Send {
+    fn send(&mut self, bytes: &[u8]);
+    fn recv(&mut self, into: &mut Vec<u8>, patience: Duration) -> Received;
+    /// Sends no more, and still reads.
+    fn finish(&mut self);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    Bytes,
+    End,
+    Reset,
+    Nothing,
+}
+
+/// A request before it is made.
+#[must_use]
+pub struct Request<'a> {
+    host: &'a dyn Host,
+    request: http::Request<()>,
+    early: Vec<u8>,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn new(host: &'a dyn Host, target: &str) -> Self {
+        Self { host, request: upgrade_request(target), early: Vec::new() }
+    }
+
+    /// Changes the request in any way.
+    pub fn change(mut self, change: impl FnOnce(&mut http::Request<()>)) -> Self {
+        change(&mut self.request);
+        self
+    }
+
+    /// Sets a header.
+    pub fn header(self, name: &'static str, value: &str) -> Self {
+        let value = value.parse().expect("a header's value");
+        self.change(|request| drop(request.headers_mut().insert(name, value)))
+    }
+
+    /// Leaves a header out.
+    pub fn without(self, name: &str) -> Self {
+        self.change(|request| drop(request.headers_mut().remove(name)))
+    }
+
+    /// Sets the query.
+    pub fn query(self, query: &str) -> Self {
+        self.change(|request| {
+            let uri = format!("{}?{query}", request.uri().path());
+            *request.uri_mut() = uri.parse().expect("a query");
+        })
+    }
+
+    /// Sends these bytes together with the request.
+    pub fn early(mut self, bytes: &[u8]) -> Self {
+        self.early = bytes.to_vec();
+        self
+    }
+
+    /// Makes the request, which must be accepted.
+    #[track_caller]
+    pub fn connect(self) -> Client {
+        let key =
+            self.request.headers().get("sec-websocket-key").and_then(|key| key.to_str().ok()).map(accept_key);
+        let (response, wire) = self.host.request(&self.request, &self.early);
+        let mut client = Client { wire, bytes: Vec::new(), response };
+        let status = client.response.status().as_u16();
+        if status != 101 {
+            panic!("refused with {status}: {}", client.body());
+        }
+        assert_eq!(client.header("sec-websocket-accept"), key);
+        assert_eq!(client.header("upgrade").as_deref(), Some("websocket"));
+        assert_eq!(client.header("connection").map(|value| value.to_lowercase()).as_deref(), Some("upgrade"));
+        client
+    }
+
+    /// Makes the request, which must be refused with this status; gives the response.
+    #[track_caller]
+    pub fn refused(self, status: u16) -> Client {
+        let (response, wire) = self.host.request(&self.request, &self.early);
+        assert_eq!(response.status().as_u16(), status);
+        Client { wire, bytes: Vec::new(), response }
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.request.fmt(f)
+    }
+}
+
+/// One connection of a case.
+pub struct Client {
+    wire: Box<dyn Wire>,
+    bytes: Vec<u8>,
+    response: Response<()>,
+}
+
+impl Client {
+    /// A header of the response.
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    }
+
+    /// The body of a refusal: JSON.
+    #[track_caller]
+    pub fn body(&mut self) -> serde_json::Value {
+        loop {
+            if let Ok(body) = serde_json::from_slice(&self.bytes) {
+                return body;
+            }
+            if self.wire.recv(&mut self.bytes, PATIENCE) != Received::Bytes {
+                panic!("the body is no JSON: {}", String::from_utf8_lossy(&self.bytes));
+            }
+        }
+    }
+
+    /// Sends bytes as they are.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.wire.send(bytes);
+    }
+
+    /// Sends a frame.
+    pub fn frame(&mut self, frame: &Frame) {
+        self.raw(&frame.to_bytes());
+    }
+
+    /// Sends a text message.
+    pub fn text(&mut self, text: &str) {
+        self.frame(&Frame::text(text));
+    }
+
+    /// Sends a value in the JSON protocol.
+    #[track_caller]
+    pub fn value(&mut self, value: &impl serde::Serialize) {
+        let value = serde_json::to_value(value).expect("the value serialises");
+        self.text(&serde_json::json!({ "type": "message", "value": value }).to_string());
+    }
+
+    /// The next frame.
+    #[track_caller]
+    pub fn next(&mut self) -> Frame {
+        loop {
+            if let Some(frame) = Frame::take(&mut self.bytes) {
+                return frame;
+            }
+            let received = self.wire.recv(&mut self.bytes, PATIENCE);
+            assert_eq!(received, Received::Bytes, "no frame comes");
+        }
+    }
+
+    /// The next frame is this text.
+    #[track_caller]
+    pub fn expect_text(&mut self, text: &str) {
+        assert_eq!(self.next(), Frame::text(text));
+    }
+
+    /// The next frame is a message with this value.
+    #[track_caller]
+    pub fn expect_value(&mut self, value: &impl serde::Serialize) {
+        let frame = self.next();
+        let found: serde_json::Value =
+            serde_json::from_slice(&frame.payload).unwrap_or_else(|_| panic!("no JSON: {frame:?}"));
+        let value = serde_json::to_value(value).expect("the value serialises");
+        assert_eq!(found, serde_json::json!({ "type": "message", "value": value }));
+    }
+
+    /// The next frame is an error with this code; gives the error.
+    #[track_caller]
+    pub fn expect_error(&mut self, code: &str) -> serde_json::Value {
+        let frame = self.next();
+        let found: serde_json::Value =
+            serde_json::from_slice(&frame.payload).unwrap_or_else(|_| panic!("no JSON: {frame:?}"));
+        assert_eq!((&found["type"], &found["error"]["code"]), (&"error".into(), &code.into()), "{found}");
+        found["error"].clone()
+    }
+
+    /// The next frame closes with this code; it is answered, and the connection ends. Gives the
+    /// reason.
+    #[track_caller]
+    pub fn expect_close(&mut self, code: u16) -> String {
+        let frame = self.next();
+        let Some((found, reason)) = frame.as_close() else { panic!("no close frame: {frame:?}") };
+        assert_eq!(found, code, "{reason}");
+        self.frame(&Frame { payload: frame.payload, ..Frame::close(code, "") });
+        self.expect_end();
+        reason
+    }
+
+    /// Closes; the answer is the same code, and the connection ends.
+    #[track_caller]
+    pub fn close(mut self, code: u16, reason: &str) {
+        self.frame(&Frame::close(code, reason));
+        let frame = self.next();
+        assert_eq!(frame.as_close(), Some((code, String::new())), "{frame:?}");
+        self.expect_end();
+    }
+
+    /// Nothing comes but the end.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        let received = self.wire.recv(&mut self.bytes, PATIENCE);
+        assert!(matches!(received, Received::End | Received::Reset), "{received:?}, {:?}", self.bytes);
+        assert!(self.bytes.is_empty(), "before the end came {:?}", self.bytes);
+    }
+
+    /// Everything that comes until the end.
+    #[track_caller]
+    pub fn rest(&mut self) -> Vec<u8> {
+        loop {
+            match self.wire.recv(&mut self.bytes, PATIENCE) {
+                Received::Bytes => {}
+                Received::End | Received::Reset => return std::mem::take(&mut self.bytes),
+                Received::Nothing => panic!("no end comes, but {:?}", self.bytes),
+            }
+        }
+    }
+
+    /// The server has answered all that was sent before.
+    #[track_caller]
+    pub fn settle(&mut self) {
+        self.frame(&Frame::new(Opcode::Ping, "settle"));
+        let frame = self.next();
+        assert_eq!(frame, Frame::new(Opcode::Pong, "settle"));
+    }
+
+    /// Sends no more, and still reads.
+    pub fn finish(&mut self) {
+        self.wire.finish();
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("response", &self.response).finish_non_exhaustive()
+    }
+}

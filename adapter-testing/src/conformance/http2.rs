@@ -1,0 +1,92 @@
+use super::{Command, Reply, Seen, Server};
+use crate::Frame;
+use bytes::Bytes;
+use h2::{RecvStream, SendStream, client::SendRequest, ext::Protocol};
+use http::{Method, Request};
+use std::time::Duration;
+use tokio::{net::TcpStream, time::timeout};
+
+/// Opens two sessions on one connection, and uses both.
+pub(crate) fn two_sessions(server: &Server, seen: &Seen) {
+    let address = server.address().expect("an adapter with HTTP/2 has an address");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let patience = Duration::from_secs(20);
+    runtime.block_on(async { timeout(patience, run(address)).await.expect("an answer over HTTP/2 comes") });
+    for _ in 0..2 {
+        assert_eq!(seen.closed().code.get(), 1000);
+    }
+}
+
+async fn run(address: std::net::SocketAddr) {
+    let socket = TcpStream::connect(address).await.expect("the server listens");
+    let (mut requests, connection) = h2::client::handshake(socket).await.expect("HTTP/2 is spoken");
+    tokio::spawn(connection);
+    while !requests.is_extended_connect_protocol_enabled() {
+        // Told by the server's first frame.
+        requests = requests.ready().await.expect("the connection lives");
+        tokio::task::yield_now().await;
+    }
+    let mut first = Stream::open(&mut requests, address).await;
+    let mut second = Stream::open(&mut requests, address).await;
+    for text in ["a", &"long ".repeat(20_000)] {
+        first.echoes(text).await;
+        second.echoes(text).await;
+    }
+    first.send(&Frame::close(1000, "")).await;
+    assert_eq!(first.next().await.as_close(), Some((1000, String::new())));
+    second.echoes("the other goes on").await;
+    second.send(&Frame::close(1000, "")).await;
+    assert_eq!(second.next().await.as_close(), Some((1000, String::new())));
+}
+
+struct Stream {
+    send: SendStream<Bytes>,
+    recv: RecvStream,
+    bytes: Vec<u8>,
+}
+
+impl Stream {
+    async fn open(requests: &mut SendRequest<Bytes>, address: std::net::SocketAddr) -> Self {
+        let request = Request::builder().method(Method::CONNECT).uri(format!("http://{address}/__realtime/lab"));
+        let mut request = request.header("sec-websocket-version", "13").body(()).expect("a request");
+        request.extensions_mut().insert(Protocol::from("websocket"));
+        let (response, send) = requests.send_request(request, false).expect("a stream");
+        let response = response.await.expect("a response");
+        assert_eq!(response.status(), 200);
+        assert!(!response.headers().contains_key("sec-websocket-accept"));
+        Self { send, recv: response.into_body(), bytes: Vec::new() }
+    }
+
+    async fn echoes(&mut self, text: &str) {
+        let value = serde_json::json!({ "type": "message", "value": Command::Echo(text.into()) });
+        self.send(&Frame::text(&value.to_string())).await;
+        let expected = serde_json::json!({ "type": "message", "value": Reply::Text(text.into()) });
+        assert!(
+            self.next().await == Frame::text(&expected.to_string()),
+            "{} bytes came back otherwise",
+            text.len()
+        );
+    }
+
+    async fn send(&mut self, frame: &Frame) {
+        let mut bytes = Bytes::from(frame.to_bytes());
+        while !bytes.is_empty() {
+            self.send.reserve_capacity(bytes.len());
+            let capacity = std::future::poll_fn(|cx| self.send.poll_capacity(cx)).await;
+            let capacity = capacity.expect("the stream is open").expect("there will be room");
+            let chunk = bytes.split_to(capacity.min(bytes.len()));
+            self.send.send_data(chunk, false).expect("there is room");
+        }
+    }
+
+    async fn next(&mut self) -> Frame {
+        loop {
+            if let Some(frame) = Frame::take(&mut self.bytes) {
+                return frame;
+            }
+            let data = self.recv.data().await.expect("the stream goes on").expect("data");
+            self.recv.flow_control().release_capacity(data.len()).expect("what was taken is given back");
+            self.bytes.extend_from_slice(&data);
+        }
+    }
+}

@@ -1,0 +1,344 @@
+use super::client::PATIENCE;
+use realtime_core::{
+    Audience, Builder, Close, CloseCode, Connection, ConnectionId, Error, Handler, Message, Realtime, Result,
+    Topic,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
+    task::{Poll, Waker},
+};
+
+/// A handler that does what it is told, and tells what happens to it.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    sights: Sender<Sight>,
+    gate: Gate,
+}
+
+/// What a client tells the lab to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Command {
+    Echo(String),
+    /// Waits for the gate, then echoes.
+    EchoAtGate(String),
+    /// Waits for room in the outbox, then echoes.
+    EchoWhenReady(String),
+    Fail {
+        code: String,
+        message: String,
+    },
+    FailInside,
+    Panic,
+    Hang,
+    Subscribe(String),
+    Unsubscribe(String),
+    IsSubscribed(String),
+    Publish {
+        topic: String,
+        text: String,
+    },
+    PublishToAll {
+        topic: String,
+        text: String,
+    },
+    PublishExcept {
+        topic: String,
+        text: String,
+        except: Vec<String>,
+        everyone: bool,
+    },
+    SendThenPublish {
+        topic: String,
+        sent: String,
+        published: String,
+    },
+    /// Sends so many messages of so many bytes, and tells how many were taken.
+    Burst {
+        count: usize,
+        bytes: usize,
+    },
+    Close {
+        code: u16,
+        reason: String,
+    },
+    Describe,
+}
+
+/// What the lab says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Reply {
+    Text(String),
+    Answer(bool),
+    Taken(usize),
+    Described {
+        method: String,
+        uri: String,
+        endpoint: String,
+        header: Option<String>,
+        variable: Option<u32>,
+        peer: bool,
+    },
+}
+
+/// What a client gives when it connects.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LabInput {
+    /// What `on_open` does: nothing, `wait` for the gate, `fail`, `panic`.
+    #[serde(default)]
+    pub open: String,
+    /// What `on_close` does: nothing, `panic`.
+    #[serde(default)]
+    pub close: String,
+    /// A number, to be wrong about.
+    #[serde(default)]
+    pub number: u32,
+}
+
+/// What was seen in the handler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Sight {
+    Opened(ConnectionId),
+    Message,
+    Error(String),
+    /// A hook that hangs was dropped.
+    Dropped,
+    Closed(ConnectionId, Close),
+}
+
+/// What was seen, for the case.
+#[derive(Debug)]
+pub struct Seen(Receiver<Sight>);
+
+impl Seen {
+    /// The next one.
+    #[track_caller]
+    pub fn next(&self) -> Sight {
+        self.0.recv_timeout(PATIENCE).expect("the handler is called")
+    }
+
+    /// The next one is an opening; gives the connection's id.
+    #[track_caller]
+    pub fn opened(&self) -> ConnectionId {
+        match self.next() {
+            Sight::Opened(id) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next closing, whatever is seen before; gives how.
+    #[track_caller]
+    pub fn closed(&self) -> Close {
+        loop {
+            if let Sight::Closed(_, close) = self.next() {
+                return close;
+            }
+        }
+    }
+
+    /// Nothing more was seen.
+    #[track_caller]
+    pub fn nothing_more(&self) {
+        assert_eq!(self.0.try_recv().ok(), None);
+    }
+}
+
+impl Lab {
+    /// A lab, what is seen in it, and a gate that is shut.
+    pub fn new() -> (Self, Seen, Gate) {
+        let (sights, seen) = channel();
+        let gate = Gate::default();
+        (Self { sights, gate: gate.clone() }, Seen(seen), gate)
+    }
+
+    fn saw(&self, sight: Sight) {
+        let _ = self.sights.send(sight);
+    }
+}
+
+/// The registry of most cases: `lab`, and `echo`, which has no envelope. The node's number is
+/// fixed, so that ids are the same everywhere, and time is turned by hand.
+pub(crate) fn builder() -> (Builder, Seen, Gate) {
+    let (lab, seen, gate) = Lab::new();
+    let builder =
+        Realtime::builder().node(0xc0ffee).manual_time().handler("lab", lab).handler("echo", Echo.plain());
+    (builder, seen, gate)
+}
+
+/// Sends back what it is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Echo;
+
+impl Handler for Echo {
+    type Input = ();
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
+        connection.ready().await;
+        connection.send(message)?;
+        Ok(())
+    }
+}
+
+impl Handler for Lab {
+    type Input = LabInput;
+    type ClientMessage = Command;
+    type ServerMessage = Reply;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        self.saw(Sight::Opened(connection.id()));
+        match &*connection.input().open {
+            "wait" => self.gate.wait().await,
+            "fail" => return Err(Error::permission_denied("not today")),
+            "panic" => panic!("on_open panics as it was told"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn on_message(&self, connection: &Connection<Self>, command: Command) -> Result {
+        self.saw(Sight::Message);
+        let reply = match command {
+            Command::Echo(text) => Reply::Text(text),
+            Command::EchoAtGate(text) => {
+                self.gate.wait().await;
+                Reply::Text(text)
+            }
+            Command::EchoWhenReady(text) => {
+                connection.ready().await;
+                Reply::Text(text)
+            }
+            Command::Fail { code, message } => return Err(Error::new(code, message)),
+            Command::FailInside => return Ok(std::fs::read("/no such file, secret").map(drop)?),
+            Command::Panic => panic!("on_message panics as it was told"),
+            Command::Hang => {
+                let _dropped = TellDropped(self);
+                std::future::pending().await
+            }
+            Command::Subscribe(name) => {
+                connection.subscribe(&Topic::new(name))?;
+                Reply::Answer(true)
+            }
+            Command::Unsubscribe(name) => {
+                connection.unsubscribe(&Topic::new(name));
+                Reply::Answer(true)
+            }
+            Command::IsSubscribed(name) => Reply::Answer(connection.is_subscribed(&Topic::new(name))),
+            Command::Publish { topic, text } => return connection.publish(&Topic::new(topic), &Reply::Text(text)),
+            Command::PublishToAll { topic, text } => {
+                return connection.publish_to(&Topic::new(topic), &Reply::Text(text), Audience::everyone());
+            }
+            Command::PublishExcept { topic, text, except, everyone } => {
+                let except: Vec<ConnectionId> = except.iter().map(|id| id.parse()).collect::<Result<_>>()?;
+                let audience = if everyone { Audience::everyone() } else { Audience::others() };
+                return connection.publish_to(&Topic::new(topic), &Reply::Text(text), audience.except(&except));
+            }
+            Command::SendThenPublish { topic, sent, published } => {
+                connection.send(Reply::Text(sent))?;
+                return connection.publish_to(&Topic::new(topic), &Reply::Text(published), Audience::everyone());
+            }
+            Command::Burst { count, bytes } => {
+                let text = "x".repeat(bytes);
+                let send = || connection.send(Reply::Text(text.clone()));
+                let taken = (0..count).map(|_| send()).take_while(Result::is_ok).count();
+                if taken < count {
+                    let error = send().expect_err("a full outbox stays full while its driver is here");
+                    assert!(error.is_full());
+                    assert_eq!(error.into_message(), Reply::Text(text));
+                    connection.ready().await;
+                }
+                Reply::Taken(taken)
+            }
+            Command::Close { code, reason } => {
+                connection.send(Reply::Text("last words".into()))?;
+                connection.close(CloseCode::new(code).unwrap_or(CloseCode::NO_STATUS), &reason);
+                assert!(connection.is_closed());
+                assert!(connection.send(Reply::Text("too late".into())).is_err_and(|error| error.is_closed()));
+                return Ok(());
+            }
+            Command::Describe => {
+                let context = connection.context();
+                Reply::Described {
+                    method: context.method().to_string(),
+                    uri: context.uri().to_owned(),
+                    endpoint: context.endpoint().to_owned(),
+                    header: context.header("x-lab").map(str::to_owned),
+                    variable: context.var::<u32>().copied(),
+                    peer: context.peer().is_some(),
+                }
+            }
+        };
+        connection.send(reply)?;
+        Ok(())
+    }
+
+    async fn on_close(&self, connection: &Connection<Self>, close: Close) {
+        self.saw(Sight::Closed(connection.id(), close));
+        if connection.input().close == "panic" {
+            panic!("on_close panics as it was told");
+        }
+    }
+
+    async fn on_error(&self, _: &Connection<Self>, error: Error) -> Error {
+        self.saw(Sight::Error(error.code().to_string()));
+        if error.code().as_str() == "HIDDEN" {
+            return Error::unavailable("ask again later");
+        }
+        error
+    }
+}
+
+struct TellDropped<'a>(&'a Lab);
+
+impl Drop for TellDropped<'_> {
+    fn drop(&mut self) {
+        self.0.saw(Sight::Dropped);
+    }
+}
+
+/// Holds up those who wait until it is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<Mutex<GateState>>);
+
+#[derive(Debug, Default)]
+struct GateState {
+    open: bool,
+    waiting: Vec<Waker>,
+}
+
+impl Gate {
+    /// Lets everybody through, now and later.
+    pub fn open(&self) {
+        let waiting = {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.open = true;
+            std::mem::take(&mut state.waiting)
+        };
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+
+    /// Waits until it is open.
+    pub async fn wait(&self) {
+        poll_fn(|cx| {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.open {
+                return Poll::Ready(());
+            }
+            state.waiting.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}

@@ -1,0 +1,66 @@
+use super::{Client, Kind, Request, Subject, client::Wire, memory::Memory, tcp::Tcp};
+use http::Response;
+use realtime_core::{Realtime, raw::TICK};
+use std::{fmt, time::Duration};
+
+/// A server under test. It stops when it is dropped.
+pub struct Server {
+    realtime: Realtime,
+    host: Box<dyn Host>,
+}
+
+/// Where requests go: a socket, or memory.
+pub(crate) trait Host: Sync {
+    /// Makes a request, with bytes right behind its head; gives the response's head, and the wire
+    /// that follows it.
+    fn request(&self, request: &http::Request<()>, early: &[u8]) -> (Response<()>, Box<dyn Wire>);
+
+    /// The address to connect to, where there is one.
+    fn address(&self) -> Option<std::net::SocketAddr>;
+}
+
+impl Subject {
+    /// Starts a server. `realtime` must be built with time by hand.
+    pub fn start(&self, realtime: Realtime) -> Server {
+        let host: Box<dyn Host> = match self.kind {
+            Kind::Memory => Box::new(Memory::start(realtime.clone())),
+            Kind::Tcp(serve) => Box::new(Tcp::start(realtime.clone(), serve)),
+        };
+        Server { realtime, host }
+    }
+}
+
+impl Server {
+    /// The registry that is served.
+    pub fn realtime(&self) -> &Realtime {
+        &self.realtime
+    }
+
+    /// Connects to a handler.
+    #[track_caller]
+    pub fn connect(&self, id: &str) -> Client {
+        self.request(id).connect()
+    }
+
+    /// Begins a request for a handler.
+    pub fn request(&self, id: &str) -> Request<'_> {
+        Request::new(&*self.host, &format!("{}/{id}", self.realtime.prefix()))
+    }
+
+    /// Lets the hub's time go by.
+    pub fn advance(&self, duration: Duration) {
+        for _ in 0..duration.as_millis().div_ceil(TICK.as_millis()) {
+            self.realtime.tick();
+        }
+    }
+
+    pub(crate) fn address(&self) -> Option<std::net::SocketAddr> {
+        self.host.address()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("realtime", &self.realtime).finish_non_exhaustive()
+    }
+}

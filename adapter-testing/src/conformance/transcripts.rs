@@ -1,0 +1,122 @@
+use super::lab::Command;
+use crate::Frame;
+use realtime_core::websocket::Opcode;
+use std::fmt::Write as _;
+
+/// What a client sends.
+pub(crate) struct Script {
+    pub(crate) name: &'static str,
+    pub(crate) id: &'static str,
+    pub(crate) subprotocol: Option<&'static str>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What the server sends, from the first byte after the upgrade to the end.
+pub(crate) struct Transcript {
+    pub(crate) name: String,
+    pub(crate) answer: Vec<u8>,
+}
+
+impl Transcript {
+    pub(crate) fn write(transcripts: &[Self]) -> String {
+        let mut text = String::new();
+        for transcript in transcripts {
+            let _ = writeln!(text, "{}: {}", transcript.name, transcript.answer.escape_ascii());
+        }
+        text
+    }
+}
+
+/// The answers on record. With `UPDATE_TRANSCRIPTS` in the environment, those that were found are
+/// put in their place.
+pub(crate) fn recorded(found: &[Transcript]) -> String {
+    if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/conformance/transcripts.txt");
+        let written = std::fs::write(file, Transcript::write(found));
+        written.expect("the record can be written");
+        return Transcript::write(found);
+    }
+    include_str!("transcripts.txt").to_owned()
+}
+
+/// Each ends the session, so that its answer has an end.
+pub(crate) fn scripts() -> Vec<Script> {
+    let text = |text: &str| Frame::text(text);
+    let value = |command: &Command| {
+        let value = serde_json::to_value(command).unwrap_or_default();
+        Frame::text(&serde_json::json!({ "type": "message", "value": value }).to_string())
+    };
+    let close = || Frame::close(1000, "done");
+    let ping = |payload: &str| Frame::new(Opcode::Ping, payload);
+    let more = |payload: &str| Frame::new(Opcode::Continuation, payload);
+    let script = |name, id, frames: Vec<Frame>| Script {
+        name,
+        id,
+        subprotocol: None,
+        bytes: frames.iter().flat_map(Frame::to_bytes).collect(),
+    };
+    let raw = |name, bytes: &[u8]| Script { name, id: "echo", subprotocol: None, bytes: bytes.to_vec() };
+    let echo = |name, frames| script(name, "echo", frames);
+    let lab = |name, frames| script(name, "lab", frames);
+    let tell = |text: &str| value(&Command::Echo(text.into()));
+    let publish = Command::PublishToAll { topic: "t".into(), text: "to all".into() };
+    let both = Command::SendThenPublish { topic: "t".into(), sent: "1".into(), published: "2".into() };
+    vec![
+        echo("close at once", vec![close()]),
+        echo("close without a code", vec![Frame::new(Opcode::Close, "")]),
+        echo("texts", vec![text("a"), text(""), text("žluťoučký 🐎"), close()]),
+        echo("binaries", vec![Frame::new(Opcode::Binary, b"\xff\0"), Frame::new(Opcode::Binary, ""), close()]),
+        echo("lengths", vec![text(&"x".repeat(125)), text(&"x".repeat(126)), text(&"x".repeat(4096)), close()]),
+        echo("pieces", vec![text("a").unfinished(), ping("p"), more("b").unfinished(), more("c"), close()]),
+        echo("pings between", vec![ping("1"), text("2"), ping("3"), ping("4"), text("5"), close()]),
+        echo("unasked pong", vec![Frame::new(Opcode::Pong, "x"), text("a"), close()]),
+        echo("nothing after a close", vec![text("a"), close(), text("b"), ping("c")]),
+        echo("too long", vec![text("a"), text(&"x".repeat(4097)), text("b")]),
+        echo("too many pieces", [vec![text("").unfinished()], vec![more("").unfinished(); 20]].concat()),
+        echo("application's code", vec![Frame::close(4999, "mine")]),
+        echo("reserved code", vec![Frame::close(1005, "")]),
+        echo("long ping", vec![text("a"), Frame::new(Opcode::Ping, [1; 126])]),
+        echo("stray continuation", vec![more("x")]),
+        echo("message inside a message", vec![text("a").unfinished(), text("b")]),
+        raw("unmasked", b"\x81\x01a"),
+        raw("reserved bit", b"\xc1\x80aaaa"),
+        raw("reserved opcode", b"\x83\x80aaaa"),
+        raw("2 to the 63", b"\x82\xff\x80\0\0\0\0\0\0\0aaaa"),
+        raw("bad UTF-8", b"\x81\x82\0\0\0\0\xc3\x28"),
+        lab("values", vec![tell("a"), tell("\"\\\n"), close()]),
+        lab("malformed", vec![text("{"), tell("a"), text("[]"), text(r#"{"type":"x"}"#), tell("b"), close()]),
+        lab("wrong fields", vec![text(r#"{"type":"message"}"#), text(r#"{"type":"message","value":7}"#), close()]),
+        lab(
+            "pings of both kinds",
+            vec![text(r#"{"type":"ping"}"#), ping("p"), tell("a"), text(r#"{"type":"ping"}"#), close()],
+        ),
+        lab(
+            "errors",
+            vec![
+                value(&Command::Fail { code: "MINE".into(), message: "so".into() }),
+                value(&Command::FailInside),
+                tell("a"),
+                close(),
+            ],
+        ),
+        lab("a panic", vec![tell("a"), value(&Command::Panic), tell("b"), close()]),
+        lab(
+            "topics",
+            vec![
+                value(&Command::Subscribe("t".into())),
+                value(&publish),
+                value(&both),
+                value(&Command::Unsubscribe("t".into())),
+                value(&publish),
+                value(&Command::IsSubscribed("t".into())),
+                close(),
+            ],
+        ),
+        lab(
+            "a close of the server",
+            vec![tell("a"), value(&Command::Close { code: 4000, reason: "enough".into() }), tell("b"), close()],
+        ),
+        lab("unknown event", vec![text(r#"{"type":"event","name":"X","data":1}"#), close()]),
+        Script { subprotocol: Some("realtime.v1.json"), ..lab("welcome", vec![tell("a"), close()]) },
+    ]
+}
