@@ -3,7 +3,7 @@
 use actix_web::{App, HttpServer};
 use adapter_testing::conformance::{Capabilities, Stop, Subject};
 use realtime_core::Realtime;
-use std::net::TcpListener;
+use std::{net::TcpListener, time::Duration};
 
 fn subject() -> Subject {
     Subject::tcp(Capabilities::default().peer_address(), serve)
@@ -12,8 +12,8 @@ fn subject() -> Subject {
 #[actix_web::main]
 async fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
     let app = move || App::new().configure(adapter_actix::routes(&realtime));
-    let server = HttpServer::new(app).workers(1).disable_signals().tcp_nodelay(true).listen(listener);
-    let server = server.expect("a listener").run();
+    let server = HttpServer::new(app).workers(1).disable_signals().tcp_nodelay(true);
+    let server = server.client_disconnect_timeout(Duration::ZERO).listen(listener).expect("a listener").run();
     let handle = server.handle();
     actix_web::rt::spawn(async move {
         stop.await;
