@@ -37,6 +37,6 @@ impl Listen for TcpListener {
     }
 
     fn transport(io: Self::Io) -> Self::Transport {
-        Futures(io.into_inner())
+        Futures { socket: io.into_inner(), shutdown: TcpStream::shutdown }
     }
 }

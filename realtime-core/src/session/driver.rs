@@ -359,8 +359,8 @@ impl<T: Transport> Driver<T> {
             tracing::debug!(connection = %self.session.id, why, "connection lost");
         }
         self.lost = true;
-        self.ours = self.session.outbox.shut();
         self.end_input();
+        self.ours = self.session.outbox.shut();
     }
 
     /// Gives the close once nothing is left to do.

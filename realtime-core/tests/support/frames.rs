@@ -193,7 +193,8 @@ fn control() -> impl Strategy<Value = ClientFrame> {
 }
 
 fn close() -> impl Strategy<Value = ClientFrame> {
-    let code = prop_oneof![any::<u16>(), 990..1030_u16, 2990..3010_u16, 4990..5010_u16];
+    let odd = select(&[1004, 1005, 1006, 1014, 1015][..]);
+    let code = prop_oneof![any::<u16>(), 990..1030_u16, 2990..3010_u16, 4990..5010_u16, odd];
     let reason = prop_oneof![text().prop_map(String::into_bytes), select(&NOT_UTF8[..]).prop_map(<[u8]>::to_vec),];
     prop_oneof![
         4 => (code, reason).prop_map(|(code, reason)| [&code.to_be_bytes()[..], &reason[..reason.len().min(123)]].concat()),

@@ -1,0 +1,476 @@
+//! The JSON protocol: what is sent is read as it was, and nothing that is sent does any harm.
+
+use bytes::Bytes;
+use proptest::{collection::vec, prelude::*, sample::select};
+use realtime_core::{
+    Code, Error, Message,
+    protocol::{Encode, Json, Outgoing, Packet, Protocol, Value},
+    websocket::{Data, Kind},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::json;
+use std::{collections::HashMap, time::Duration};
+
+/// A message as an application has it: every kind of field.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Say {
+    text: String,
+    #[serde(default)]
+    tags: Vec<String>,
+    to: Option<Box<Say>>,
+    #[serde(default)]
+    kind: SayKind,
+    #[serde(default)]
+    counts: HashMap<String, u8>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+enum SayKind {
+    #[default]
+    Plain,
+    At(i64, f32),
+    Image {
+        url: String,
+    },
+}
+
+fn config() -> ProptestConfig {
+    // What once failed becomes a test of its own.
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn arbitrary_text_harms_nothing(text in ".*") {
+        read_all(&text);
+    }
+
+    /// Nearly a frame: the pieces of one in any order.
+    #[test]
+    fn text_that_looks_like_a_frame_harms_nothing(text in soup()) {
+        read_all(&text);
+    }
+
+    #[test]
+    fn a_spoilt_frame_harms_nothing(value in value(), at in any::<prop::sample::Index>(), with in ".{0,3}") {
+        let text = sent(&Outgoing::Message(&value));
+        let mut chars: Vec<char> = text.chars().collect();
+        let at = at.index(chars.len());
+        chars.splice(at..at + 1, with.chars());
+        read_all(&chars.into_iter().collect::<String>());
+    }
+
+    /// The text between is the very one that the value was written as: nothing on the way reads
+    /// the numbers in it.
+    #[test]
+    fn any_value_survives_as_a_message(value in value()) {
+        let text = sent(&Outgoing::Message(&value));
+        prop_assert!(!text.contains('\n'), "one line: {text}");
+        let data = Data::Text(text.into());
+        let Packet::Message(Value::Json(raw)) = Json.decode(&data).unwrap() else { panic!("{data:?}") };
+        prop_assert_eq!(&*raw, serde_json::to_string(&value).unwrap());
+        prop_assert_eq!(Value::Json(raw).parse::<serde_json::Value>().unwrap(), value);
+    }
+
+    #[test]
+    fn any_event_survives(name in "\\PC{1,16}", value in value()) {
+        let data = Data::Text(sent(&Outgoing::Event { name: &name, data: &value }).into());
+        let Packet::Event { name: read, data } = Json.decode(&data).unwrap() else { panic!("{data:?}") };
+        prop_assert_eq!(&*read, &*name);
+        prop_assert_eq!(data.parse::<serde_json::Value>().unwrap(), value);
+    }
+
+    /// Where the fields stand, and what blanks are between them, is the sender's affair.
+    #[test]
+    fn a_frame_may_be_written_in_any_way(
+        value in value(),
+        blanks in vec("[ \t\r\n]{0,2}", 8),
+        fields in Just([0, 1, 2]).prop_shuffle(),
+    ) {
+        let written = serde_json::to_string_pretty(&value).unwrap();
+        let fields = fields.map(|field| match field {
+            0 => ("type", "\"mess\\u0061ge\"".to_owned()),
+            1 => ("value", written.clone()),
+            _ => ("more", "[{}, null]".to_owned()),
+        });
+        let [a, b, c] = fields.map(|(name, value)| format!("\"{name}\"{}:{}{value}", blanks[0], blanks[1]));
+        let text = format!("{}{{{}{a}{},{}{b},{c}{}}}{}", blanks[2], blanks[3], blanks[4], blanks[5], blanks[6], blanks[7]);
+        let data = Data::Text(text.into());
+        let Packet::Message(value) = Json.decode(&data).unwrap() else { panic!("{data:?}") };
+        let Value::Json(raw) = value else { panic!("{value:?}") };
+        prop_assert_eq!(raw, written);
+    }
+
+    #[test]
+    fn whole_messages_survive_in_the_envelope(text in ".*", bytes in vec(any::<u8>(), 0..100)) {
+        let bytes = Bytes::from(bytes);
+        prop_assert_eq!(through(&text), Ok(text.clone()));
+        prop_assert_eq!(through(&Message::Text(text.clone())), Ok(Message::Text(text)));
+        prop_assert_eq!(through(&bytes), Ok(bytes.clone()));
+        prop_assert_eq!(through(&Message::Binary(bytes.clone())), Ok(Message::Binary(bytes)));
+    }
+
+    #[test]
+    fn a_typed_message_survives(text in ".*", tags in vec(".*", 0..3), at in any::<i64>(), count in any::<u8>()) {
+        let say = Say {
+            to: Some(Box::new(Say {
+                text: String::new(),
+                tags: Vec::new(),
+                to: None,
+                kind: SayKind::Image { url: text.clone() },
+                counts: HashMap::new(),
+            })),
+            counts: tags.iter().cloned().map(|tag| (tag, count)).collect(),
+            kind: SayKind::At(at, 0.5),
+            text,
+            tags,
+        };
+        let read: Result<Say, String> = through(&say);
+        prop_assert_eq!(read, Ok(say));
+    }
+}
+
+#[test]
+fn what_is_not_one_object_is_refused() {
+    for text in [
+        "",
+        " ",
+        "\n",
+        "\0",
+        "\u{feff}",
+        "null",
+        "1",
+        "\"ping\"",
+        "[]",
+        "{}",
+        "{",
+        "}",
+        "{]",
+        "{\"type\"",
+        "{\"type\":",
+        "{\"type\":\"ping\"",
+        "{\"type\":\"ping\",}",
+        "{\"type\":\"ping\"}}",
+        "{\"type\":\"ping\"} x",
+        "{\"type\":\"ping\"}{\"type\":\"ping\"}",
+        "\u{feff}{\"type\":\"ping\"}",
+        "{type:\"ping\"}",
+        "{'type':'ping'}",
+        "{\"type\":\"ping\"/**/}",
+        "{\"type\":\"pi\nng\"}",
+        "{\"type\":\"ping\",\"more\":\"\0\"}",
+    ] {
+        assert_eq!(refused(text), Code::PARSE_ERROR, "{text:?}");
+    }
+    for blank in ["", " ", "\n", "\r\n\t"] {
+        let data = Data::Text(format!("{blank}{{\"type\":\"ping\"}}{blank}").into());
+        assert!(matches!(Json.decode(&data), Ok(Packet::Ping)), "{data:?}");
+    }
+}
+
+#[test]
+fn the_type_is_a_known_word() {
+    for kind in
+        ["null", "1", "[]", "{}", "\"\"", "\"Ping\"", "\"ping \"", "\"ping\\u0000\"", "\"\\ud800\"", "\"welcome\""]
+    {
+        assert_eq!(refused(&format!("{{\"type\":{kind}}}")), Code::PARSE_ERROR, "{kind}");
+    }
+}
+
+#[test]
+fn a_name_has_1_to_64_bytes() {
+    let name = |name: &str| refused(&format!("{{\"type\":\"event\",\"name\":{name}}}"));
+    for wrong in ["\"\"", "1", "[]", "\"\\ud800\"", "\"\\udc00\\ud800\""] {
+        assert_eq!(name(wrong), Code::PARSE_ERROR, "{wrong}");
+    }
+    assert_eq!(name("null"), Code::INVALID_ARGUMENT);
+    for (char, most) in [("a", 64), ("\u{e9}", 32), ("\u{1f600}", 16)] {
+        assert_eq!(name(&format!("\"{}\"", char.repeat(most + 1))), Code::PARSE_ERROR, "{char}");
+        let longest = char.repeat(most);
+        let data = Data::Text(format!("{{\"type\":\"event\",\"name\":\"{longest}\"}}").into());
+        let Packet::Event { name, data } = Json.decode(&data).unwrap() else { panic!("{data:?}") };
+        assert_eq!(name, longest);
+        assert_eq!(data.parse::<serde_json::Value>().unwrap(), json!(null));
+    }
+}
+
+/// Of two fields with one name it would depend on the reader which one counts.
+#[test]
+fn a_field_that_stands_twice_is_refused() {
+    for fields in [
+        r#""type":"message","value":1,"value":2"#,
+        r#""type":"message","type":"ping","value":1"#,
+        r#""type":"message","value":1,"v\u0061lue":2"#,
+        r#""type":"event","name":"a","name":"b""#,
+        r#""type":"event","name":"a","data":null,"data":null"#,
+    ] {
+        assert_eq!(refused(&format!("{{{fields}}}")), Code::PARSE_ERROR, "{fields}");
+    }
+    let twice = r#"{"type":"message","value":{"text":"a","text":"b","tags":[]}}"#;
+    assert!(parsed::<Say>(twice).unwrap_err().contains("duplicate field `text`"));
+    assert_eq!(parsed(twice), Ok(json!({ "text": "b", "tags": [] })), "a map has the last");
+}
+
+#[test]
+fn a_string_of_a_mebibyte_passes() {
+    for char in ["a", "\n", "\0", "\"", "\u{e9}", "\u{1f600}"] {
+        let text = char.repeat((1 << 20) / char.len());
+        assert_eq!(through(&text).as_ref(), Ok(&text), "{char:?}");
+    }
+    let blanks = " \n".repeat(1 << 19);
+    assert_eq!(parsed(&format!("{{\"type\":\"message\",{blanks}\"value\":{blanks}1}}")), Ok(1));
+}
+
+/// Nor is what is not read at all.
+#[test]
+fn what_a_frame_says_wrongly_is_not_echoed_whole() {
+    let long = "\u{1f600}".repeat(1 << 18);
+    for frame in [
+        format!("{{\"type\":\"{long}\"}}"),
+        format!("{{\"type\":[\"{long}\"]}}"),
+        format!("{{\"type\":\"event\",\"name\":\"{long}\"}}"),
+        format!("{{\"{long}\":\"\\"),
+        format!("{{\"type\":\"message\",\"value\":{long}}}"),
+    ] {
+        let error = Json.decode(&Data::Text(frame.into())).unwrap_err();
+        assert!(sent(&Outgoing::Error { id: None, error: &error }).len() < 600, "{error}");
+    }
+}
+
+/// Whatever nests, and wherever it stands: nothing calls itself once a level.
+#[test]
+fn a_million_levels_harm_nothing() {
+    const LEVELS: usize = 1_000_000;
+    for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"to\":", "}]")] {
+        let (open, close) = (open.repeat(LEVELS), close.repeat(LEVELS));
+        let deep = format!("{open}null{close}");
+        assert!(parsed::<serde_json::Value>(&message(&deep)).unwrap_err().contains("recursion limit"));
+        assert!(parsed::<String>(&message(&deep)).unwrap_err().starts_with("INVALID_ARGUMENT"));
+        assert!(parsed::<Say>(&message(&deep)).unwrap_err().starts_with("INVALID_ARGUMENT"));
+        assert_eq!(parsed(&format!("{{\"more\":{deep},{}", &message("7")[1..])), Ok(7), "skipped");
+        assert_eq!(refused(&format!("{{\"type\":{deep}}}")), Code::PARSE_ERROR);
+        assert_eq!(refused(&format!("{{\"type\":\"event\",\"name\":{deep}}}")), Code::PARSE_ERROR);
+        assert_eq!(refused(&message(&open)), Code::PARSE_ERROR, "never closed");
+        assert_eq!(refused(&open), Code::PARSE_ERROR, "never closed");
+    }
+    let recursive = format!("{}null{}", "{\"text\":\"\",\"to\":".repeat(LEVELS), "}".repeat(LEVELS));
+    assert!(parsed::<Say>(&message(&recursive)).unwrap_err().contains("recursion limit"));
+}
+
+#[test]
+fn a_hundred_levels_pass() {
+    let deep = (0..100).fold(json!("end"), |value, _| json!([value]));
+    assert_eq!(through(&deep), Ok(deep));
+}
+
+#[test]
+fn a_nul_is_a_character_like_any() {
+    assert_eq!(parsed(&message(r#""a\u0000b""#)), Ok("a\0b".to_owned()));
+    assert!(parsed::<String>(&message("\"a\0b\"")).unwrap_err().starts_with("PARSE_ERROR"), "unescaped");
+    assert_eq!(parsed(&message(r#"{"\u0000":"\u0000"}"#)), Ok(json!({ "\0": "\0" })));
+    let data = Data::Text(r#"{"type":"event","name":"\u0000"}"#.into());
+    assert!(matches!(Json.decode(&data), Ok(Packet::Event { name, .. }) if name == "\0"));
+}
+
+/// Half a pair is no character: it is refused where a string is read, and skipped elsewhere.
+#[test]
+fn lone_surrogates_are_refused() {
+    for half in
+        [r"\ud800", r"\udbff", r"\udc00", r"\udfff", r"\udc00\ud800", r"\ud800\ud800", r"\ud83dx", r"\ud83d\n"]
+    {
+        let frame = message(&format!("\"{half}\""));
+        assert!(parsed::<String>(&frame).unwrap_err().starts_with("INVALID_ARGUMENT"), "{half}");
+        assert!(parsed::<Message>(&frame).unwrap_err().starts_with("INVALID_ARGUMENT"), "{half}");
+        assert!(parsed::<serde_json::Value>(&frame).unwrap_err().starts_with("INVALID_ARGUMENT"), "{half}");
+        let key = message(&format!("{{\"{half}\":1}}"));
+        assert!(parsed::<serde_json::Value>(&key).unwrap_err().starts_with("INVALID_ARGUMENT"), "{half}");
+        assert_eq!(parsed(&format!("{{\"more\":\"{half}\",{}", &message("7")[1..])), Ok(7), "{half}");
+    }
+    assert_eq!(parsed(&message(r#""\ud83d\ude00""#)), Ok("\u{1f600}".to_owned()));
+}
+
+#[test]
+fn numbers_are_taken_as_json_has_them() {
+    for wrong in ["01", "+1", ".5", "1.", "1e", "-", "0x1", "NaN", "Infinity", "1_000", "--1"] {
+        assert_eq!(refused(&message(wrong)), Code::PARSE_ERROR, "{wrong}");
+    }
+    assert_eq!(parsed(&message("18446744073709551615")), Ok(u64::MAX));
+    assert_eq!(parsed(&message("-9223372036854775808")), Ok(i64::MIN));
+    assert!(parsed::<u64>(&message("18446744073709551616")).is_err());
+    assert!(parsed::<u8>(&message("256")).is_err());
+    for huge in ["1e400".to_owned(), "9".repeat(1 << 20)] {
+        assert!(parsed::<f64>(&message(&huge)).unwrap_err().contains("number out of range"));
+    }
+    assert_eq!(parsed(&message(&format!("1e-{}", "9".repeat(1 << 20)))), Ok(0.0));
+}
+
+#[test]
+fn binary_messages_are_not_taken() {
+    for bytes in [&b""[..], b"{\"type\":\"ping\"}", b"\xff"] {
+        let error = Json.decode(&Data::Binary(bytes.into())).unwrap_err();
+        assert_eq!(error.code(), &Code::UNSUPPORTED_DATA);
+    }
+}
+
+#[test]
+fn every_packet_is_one_object() {
+    let connection = "000000000000002a-7".parse().unwrap();
+    let error = Error::not_found("no \"such\"\nroom").details(json!([1])).retry_after(Duration::from_secs(2));
+    for (packet, expected) in [
+        (
+            Outgoing::Welcome { connection, heartbeat: Duration::from_secs(25) },
+            json!({ "type": "welcome", "connection": "000000000000002a-7", "heartbeatMs": 25000 }),
+        ),
+        (Outgoing::Message(&"\0"), json!({ "type": "message", "value": "\0" })),
+        (Outgoing::Event { name: "\"", data: &() }, json!({ "type": "event", "name": "\"", "data": null })),
+        (
+            Outgoing::Error { id: Some("\\"), error: &error },
+            json!({ "type": "error", "id": "\\", "error": {
+                "code": "NOT_FOUND", "message": "no \"such\"\nroom", "details": [1], "retryable": true, "retryAfterMs": 2000,
+            } }),
+        ),
+        (Outgoing::Pong, json!({ "type": "pong" })),
+    ] {
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&sent(&packet)).unwrap(), expected);
+    }
+}
+
+/// The frame of a message whose value is this text.
+fn message(value: &str) -> String {
+    format!("{{\"type\":\"message\",\"value\":{value}}}")
+}
+
+fn refused(frame: &str) -> Code {
+    let error = Json.decode(&Data::Text(frame.into())).unwrap_err();
+    assert_can_be_told(&error);
+    error.code().clone()
+}
+
+/// Reads a client's text as every kind of value, and tells the client of each failure.
+fn read_all(text: &str) {
+    let data = Data::Text(text.into());
+    match Json.decode(&data) {
+        Ok(Packet::Message(value) | Packet::Event { data: value, .. }) => {
+            read_as::<serde_json::Value>(&value);
+            read_as::<Say>(&value);
+            read_as::<String>(&value);
+            read_as::<Message>(&value);
+            read_as::<Bytes>(&value);
+            read_as::<u32>(&value);
+            read_as::<()>(&value);
+            read_as::<Option<HashMap<u8, f64>>>(&value);
+        }
+        Ok(Packet::Ping) => {}
+        Ok(packet) => panic!("{packet:?} is not of this format"),
+        Err(error) => assert_can_be_told(&error),
+    }
+}
+
+fn read_as<T: DeserializeOwned + 'static>(value: &Value<'_>) {
+    let Value::Json(json) = value else { panic!("{value:?}") };
+    if let Err(error) = Value::Json(json.as_ref().into()).parse::<T>() {
+        assert_eq!(error.code(), &Code::INVALID_ARGUMENT);
+        assert_can_be_told(&error);
+    }
+}
+
+/// An error is one frame, which says what it says.
+fn assert_can_be_told(error: &Error) {
+    let told: serde_json::Value = serde_json::from_str(&sent(&Outgoing::Error { id: None, error })).unwrap();
+    assert_eq!(told["type"], "error");
+    assert_eq!(told["error"]["code"], error.code().as_str());
+    assert_eq!(told["error"]["message"], error.message());
+}
+
+/// What goes over the wire for a packet.
+fn sent(packet: &Outgoing<'_>) -> String {
+    let mut out = Vec::new();
+    assert_eq!(Json.encode(packet, &mut out).unwrap(), Some(Kind::Text));
+    String::from_utf8(out).unwrap()
+}
+
+/// Sends a value and reads it again.
+fn through<T: Encode + DeserializeOwned + 'static>(value: &T) -> Result<T, String> {
+    parsed(&sent(&Outgoing::Message(value)))
+}
+
+/// Reads the value of a message.
+fn parsed<T: DeserializeOwned + 'static>(frame: &str) -> Result<T, String> {
+    let data = Data::Text(frame.into());
+    match Json.decode(&data) {
+        Ok(Packet::Message(value)) => value.parse().map_err(|error| error.to_string()),
+        Ok(packet) => panic!("{packet:?} is not a message"),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Any value, also one that few would send.
+fn value() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(serde_json::Value::from),
+        any::<i64>().prop_map(serde_json::Value::from),
+        any::<u64>().prop_map(serde_json::Value::from),
+        any::<f64>().prop_map(serde_json::Value::from),
+        string().prop_map(serde_json::Value::from),
+    ];
+    leaf.prop_recursive(6, 40, 6, |value| {
+        prop_oneof![
+            vec(value.clone(), 0..6).prop_map(serde_json::Value::from),
+            vec((string(), value), 0..6).prop_map(|fields| fields.into_iter().collect()),
+        ]
+    })
+}
+
+fn string() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => ".{0,12}",
+        2 => vec(any::<char>(), 0..8).prop_map(|chars| chars.into_iter().collect()),
+        1 => select(&["", "\0", "\n", "\r\n", "\u{2028}", "\"", "\\u0000", "\u{feff}", "type", "value", "$serde_json::private::RawValue"][..])
+            .prop_map(str::to_owned),
+    ]
+}
+
+fn soup() -> impl Strategy<Value = String> {
+    let piece = select(
+        &[
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            "\"",
+            "\\",
+            " ",
+            "\n",
+            "\0",
+            "null",
+            "true",
+            "1",
+            "-",
+            "1e9",
+            "e",
+            ".",
+            "\\u",
+            "\\ud800",
+            "\\udc00",
+            "\\u0000",
+            "{\"type\":\"message\",\"value\":",
+            "{\"type\":\"event\",\"name\":\"a\",\"data\":",
+            "\"type\":\"ping\"",
+            "\"type\":",
+            "\"name\":",
+            "\"value\":",
+            "\"text\":",
+            "\"to\":{",
+            "\"a\"",
+            "\u{e9}",
+            "\u{1f600}",
+        ][..],
+    );
+    vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
