@@ -2,8 +2,7 @@ use crate::{
     ConnectionId, Context, Topic,
     error::{Error, Result},
     handler::Handler,
-    protocol::{Encode, Outgoing},
-    session::{PushError, SendFailure, Session, Typed, encode},
+    session::{PushError, SendFailure, Session, Typed},
     websocket::CloseCode,
 };
 use serde::Serialize;
@@ -127,7 +126,9 @@ impl<H: Handler> Connection<H> {
     ///
     /// # Errors
     ///
-    /// `INTERNAL` if the message does not serialise; then nobody is sent anything.
+    /// `INTERNAL` if the message does not serialise, `INVALID_ARGUMENT` for a name that is empty or
+    /// over 256 bytes; then nobody is sent anything. `UNAVAILABLE` if the broker is so far behind
+    /// that other nodes will miss it.
     pub fn publish<T: Serialize + Sync + 'static>(&self, topic: &Topic<T>, message: &T) -> Result {
         self.publish_to(topic, message, Audience::others())
     }
@@ -289,16 +290,5 @@ impl<M> From<SendError<M>> for Error {
             SendError::Closed(_) => Self::new("CANCELLED", "the connection is closed"),
             SendError::Invalid(_, error) => error,
         }
-    }
-}
-
-impl crate::hub::Hub {
-    /// Frames a message once for each protocol that is spoken, and queues it for the members.
-    pub(crate) fn publish(&self, topic: &str, message: &dyn Encode, except: &[ConnectionId]) -> Result {
-        let delivered = self
-            .topics
-            .publish(topic, except, |protocol| encode(&*self.protocols[protocol], &Outgoing::Message(message)))?;
-        self.counters.publication(delivered);
-        Ok(())
     }
 }

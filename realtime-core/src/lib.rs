@@ -3,6 +3,7 @@
 pub mod protocol;
 pub mod websocket;
 
+mod broker;
 mod config;
 mod connection;
 mod context;
@@ -24,6 +25,8 @@ mod topic;
 mod transport;
 mod upgrade;
 
+pub use async_trait::async_trait;
+pub use broker::{Broker, MemoryBroker, Publication};
 pub use config::{Config, Origins};
 pub use connection::{AnyConnection, Audience, Connection, SendError};
 pub use context::Context;

@@ -1,15 +1,17 @@
 use crate::{
     ConnectionId, Topic,
+    broker::Broker,
     config::Config,
     connection::AnyConnection,
     context::Context,
     error::Result,
     function::{FnConnection, handler_fn},
-    hub::{Drained, Endpoint, Hub, drain},
+    hub::{Drained, Endpoint, Hub, Plan, drain},
     middleware::{ErasedMiddleware, Middleware},
     mount::Mount,
     protocol::{Json, Plain, Protocol},
     reject::Reject,
+    runtime::Runtime,
     upgrade::{Upgrade, accept},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -58,6 +60,7 @@ impl Realtime {
             middleware: Vec::new(),
             protocols: Vec::new(),
             prefix: "/__realtime".into(),
+            broker: None,
             node: None,
             manual_time: false,
         }
@@ -67,7 +70,7 @@ impl Realtime {
     ///
     /// # Errors
     ///
-    /// `INTERNAL` if the message does not serialise; then nobody is sent anything.
+    /// As [`Connection::publish`](crate::Connection::publish).
     pub fn publish<T: Serialize + Sync + 'static>(&self, topic: &Topic<T>, message: &T) -> Result {
         self.0.hub.publish(topic.name(), message, &[])
     }
@@ -100,6 +103,7 @@ impl Realtime {
             published: counters.published.load(Relaxed),
             delivered: counters.delivered.load(Relaxed),
             slow_consumers: counters.slow_consumers.load(Relaxed),
+            broker_failures: counters.broker_failures.load(Relaxed),
         }
     }
 
@@ -112,6 +116,12 @@ impl Realtime {
     /// When the future is dropped, new connections stay refused and those not yet closed stay open.
     pub async fn drain(&self, deadline: Duration) -> Drained {
         drain(Arc::clone(&self.0.hub), deadline).await
+    }
+
+    /// Starts what runs beside the connections, the clock and the link to the broker, on a node
+    /// that has no connections yet and publishes all the same. The first connection does it too.
+    pub fn start(&self, runtime: impl Runtime) {
+        self.0.hub.start(|| Arc::new(runtime));
     }
 
     /// Decides on a request: runs the checks and the middleware. For adapters.
@@ -172,6 +182,8 @@ pub struct Stats {
     pub delivered: u64,
     /// Connections that were closed because they did not keep up.
     pub slow_consumers: u64,
+    /// Publications that the broker did not take, after all tries.
+    pub broker_failures: u64,
 }
 
 /// Builds a [`Realtime`].
@@ -183,6 +195,7 @@ pub struct Builder {
     middleware: Vec<BoxedMiddleware>,
     protocols: Vec<Arc<dyn Protocol>>,
     prefix: Box<str>,
+    broker: Option<Arc<dyn Broker>>,
     node: Option<u64>,
     manual_time: bool,
 }
@@ -271,6 +284,12 @@ impl Builder {
         self
     }
 
+    /// Links this node to others: what is published on one reaches the members on all.
+    pub fn broker(mut self, broker: impl Broker) -> Self {
+        self.broker = Some(Arc::new(broker));
+        self
+    }
+
     /// Sets the number of this node in connection ids, which is random by default. Two nodes of
     /// one cluster must not have the same.
     pub fn node(mut self, node: u64) -> Self {
@@ -294,8 +313,10 @@ impl Builder {
             let Mount { hooks, middleware, plain } = mount;
             (id.clone(), Arc::new(Endpoint { id, plain, hooks, middleware }))
         });
+        let plan =
+            Plan { config: self.config, node, protocols, broker: self.broker, manual_time: self.manual_time };
         Realtime(Arc::new(Inner {
-            hub: Arc::new(Hub::new(self.config, node, protocols, self.manual_time)),
+            hub: Arc::new(Hub::new(plan)),
             endpoints: endpoints.collect(),
             middleware: self.middleware.into_iter().map(|boxed| boxed.0).collect(),
             prefix: self.prefix,

@@ -80,6 +80,7 @@ impl Host for Memory {
         (Response::from_parts(head, ()), Box::new(wire))
     }
 
+    #[cfg(feature = "http2")]
     fn address(&self) -> Option<SocketAddr> {
         None
     }

@@ -149,6 +149,7 @@ macro_rules! conformance {
                 a_plain_handler_of_one_kind_closes_on_the_other,
                 a_function_receives_and_ends_the_session,
                 a_function_sees_the_end_of_its_client,
+                a_function_that_waits_for_the_end_is_not_polled_again,
             ],
             closing: [
                 the_close_code_reaches_the_handler,

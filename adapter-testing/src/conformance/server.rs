@@ -16,6 +16,7 @@ pub(crate) trait Host: Sync {
     fn request(&self, request: &http::Request<()>, early: &[u8]) -> (Response<()>, Box<dyn Wire>);
 
     /// The address to connect to, where there is one.
+    #[cfg(feature = "http2")]
     fn address(&self) -> Option<std::net::SocketAddr>;
 }
 
@@ -54,6 +55,7 @@ impl Server {
         }
     }
 
+    #[cfg(feature = "http2")]
     pub(crate) fn address(&self) -> Option<std::net::SocketAddr> {
         self.host.address()
     }

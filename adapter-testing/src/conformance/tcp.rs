@@ -58,6 +58,7 @@ impl Host for Tcp {
         }
     }
 
+    #[cfg(feature = "http2")]
     fn address(&self) -> Option<SocketAddr> {
         Some(self.address)
     }

@@ -4,6 +4,7 @@
 mod clock;
 mod connections;
 mod drain;
+mod link;
 mod permits;
 mod topics;
 mod wheel;
@@ -13,22 +14,26 @@ pub use clock::TICK;
 pub(crate) use connections::Connections;
 pub use drain::Drained;
 pub(crate) use drain::drain;
+pub(crate) use link::Link;
 pub(crate) use permits::{Permit, Permits, Refused};
 pub(crate) use topics::{Membership, Topics};
 pub(crate) use wheel::Wheel;
 
 use crate::{
     ConnectionId,
+    broker::{Broker, Publication},
     config::Config,
+    error::Result,
     middleware::ErasedMiddleware,
-    protocol::Protocol,
+    protocol::{Encode, Outgoing, Protocol},
     runtime::{BoxFuture, Runtime},
-    session::Hooks,
+    session::{Hooks, encode},
+    sync::Mutex,
 };
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
@@ -44,11 +49,22 @@ pub(crate) struct Hub {
     pub(crate) permits: Arc<Permits>,
     pub(crate) topics: Topics,
     pub(crate) counters: Counters,
+    link: Option<Link>,
     pub(crate) draining: AtomicBool,
     next: AtomicU64,
-    runtime: OnceLock<Arc<dyn Runtime>>,
-    /// The task that turns the wheel is running, or time is turned by hand.
+    runtime: Mutex<Option<Arc<dyn Runtime>>>,
+    /// The task that turns the wheel is running.
     ticking: AtomicBool,
+    /// Time is turned by hand.
+    pub(crate) manual_time: bool,
+}
+
+/// What a hub is made from.
+pub(crate) struct Plan {
+    pub(crate) config: Config,
+    pub(crate) node: u64,
+    pub(crate) protocols: Vec<Arc<dyn Protocol>>,
+    pub(crate) broker: Option<Arc<dyn Broker>>,
     pub(crate) manual_time: bool,
 }
 
@@ -61,22 +77,23 @@ pub(crate) struct Endpoint {
 }
 
 impl Hub {
-    pub(crate) fn new(config: Config, node: u64, protocols: Vec<Arc<dyn Protocol>>, manual_time: bool) -> Self {
+    pub(crate) fn new(plan: Plan) -> Self {
         Self {
-            permits: Permits::new(config.connections, config.connections_per_peer),
-            config,
-            node,
-            protocols,
+            permits: Permits::new(plan.config.connections, plan.config.connections_per_peer),
+            config: plan.config,
+            node: plan.node,
+            protocols: plan.protocols,
             clock: Clock::default(),
             wheel: Wheel::default(),
             connections: Connections::default(),
             topics: Topics::default(),
             counters: Counters::default(),
+            link: plan.broker.map(Link::new),
             draining: AtomicBool::new(false),
             next: AtomicU64::new(1),
-            runtime: OnceLock::new(),
-            ticking: AtomicBool::new(manual_time),
-            manual_time,
+            runtime: Mutex::default(),
+            ticking: AtomicBool::new(false),
+            manual_time: plan.manual_time,
         }
     }
 
@@ -84,24 +101,60 @@ impl Hub {
         ConnectionId { node: self.node, number: self.next.fetch_add(1, Relaxed) }
     }
 
-    /// Takes the adapter's runtime and sees to it that the wheel is turned.
+    /// Takes the adapter's runtime, and starts what runs beside the connections: the clock and the
+    /// link to the broker. Quick when that has been done.
     pub(crate) fn start(self: &Arc<Self>, runtime: impl FnOnce() -> Arc<dyn Runtime>) {
         if self.ticking.load(Relaxed) {
             return;
         }
-        let runtime = Arc::clone(self.runtime.get_or_init(runtime));
         if self.ticking.swap(true, Relaxed) {
             return;
         }
-        let ticker = Ticker(Arc::downgrade(self));
-        runtime.spawn(Box::pin(ticker.run(Arc::clone(&runtime))));
+        let runtime = runtime();
+        *self.runtime.lock() = Some(Arc::clone(&runtime));
+        if let Some(link) = &self.link {
+            link.start(Arc::downgrade(self), &runtime);
+        }
+        if !self.manual_time {
+            let ticker = Ticker(Arc::downgrade(self));
+            runtime.spawn(Box::pin(ticker.run(Arc::clone(&runtime))));
+        }
     }
 
     /// Runs a task on the adapter's runtime, if there was one.
     pub(crate) fn spawn(&self, task: BoxFuture<'static>) {
-        if let Some(runtime) = self.runtime.get() {
+        let runtime = self.runtime.lock().clone();
+        if let Some(runtime) = runtime {
             runtime.spawn(task);
         }
+    }
+
+    /// Sends a message to the members of a topic, here and on the other nodes.
+    pub(crate) fn publish(&self, topic: &str, message: &dyn Encode, except: &[ConnectionId]) -> Result {
+        let publication = match &self.link {
+            Some(link) => Some((link, Publication::of(self.node, topic, message, except)?)),
+            None => None,
+        };
+        self.deliver_here(topic, message, except)?;
+        publication.map_or(Ok(()), |(link, publication)| link.publish(publication))
+    }
+
+    /// Delivers what another node has published.
+    fn deliver(&self, publication: &Publication) {
+        if publication.node == self.node {
+            return;
+        }
+        if let Err(error) = self.deliver_here(&publication.topic, publication, &publication.except) {
+            tracing::error!(topic = publication.topic, ?error, "a publication of another node is not valid");
+        }
+    }
+
+    /// Frames a message once for each protocol that is spoken, and queues it for the members.
+    fn deliver_here(&self, topic: &str, message: &dyn Encode, except: &[ConnectionId]) -> Result {
+        let frame = |protocol: usize| encode(&*self.protocols[protocol], &Outgoing::Message(message));
+        let delivered = self.topics.publish(topic, except, frame)?;
+        self.counters.publication(delivered);
+        Ok(())
     }
 
     /// One tick of the clock: whoever's turn it is.
@@ -162,11 +215,16 @@ pub(crate) struct Counters {
     pub(crate) published: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) slow_consumers: AtomicU64,
+    pub(crate) broker_failures: AtomicU64,
 }
 
 impl Counters {
     pub(crate) fn slow_consumer(&self) {
         self.slow_consumers.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn broker_failure(&self) {
+        self.broker_failures.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn publication(&self, deliveries: usize) {

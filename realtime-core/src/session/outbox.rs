@@ -33,8 +33,10 @@ struct State {
     blocked: bool,
     /// The client is gone or going.
     ended: bool,
-    /// Those who wait for room, or for the end.
-    waiting: Wakers,
+    /// Those who wait for room.
+    for_room: Wakers,
+    /// Those who wait for the end.
+    for_end: Wakers,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -137,10 +139,10 @@ impl Outbox {
         }
         state.signals.closing = true;
         state.phase = Phase::Closing(close);
-        let (driver, waiting) = (state.driver.take(), std::mem::take(&mut state.waiting));
+        let (driver, waiting) = (state.driver.take(), state.take_waiting());
         drop(state);
         wake(driver);
-        waiting.wake();
+        wake_all(waiting);
         true
     }
 
@@ -150,9 +152,9 @@ impl Outbox {
         state.frames = VecDeque::new();
         (state.queued, state.in_flight) = (0, 0);
         let phase = std::mem::replace(&mut state.phase, Phase::Closed);
-        let waiting = std::mem::take(&mut state.waiting);
+        let waiting = state.take_waiting();
         drop(state);
-        waiting.wake();
+        wake_all(waiting);
         match phase {
             Phase::Closing(close) => Some(close),
             _ => None,
@@ -202,10 +204,10 @@ impl Outbox {
 
     fn set_in_flight(&self, mut state: MutexGuard<'_, State>, bytes: usize) {
         state.in_flight = bytes;
-        if state.waiting.is_empty() || state.bytes() > self.limit / 2 {
+        if state.for_room.is_empty() || state.bytes() > self.limit / 2 {
             return;
         }
-        let waiting = std::mem::take(&mut state.waiting);
+        let waiting = std::mem::take(&mut state.for_room);
         drop(state);
         waiting.wake();
     }
@@ -226,9 +228,9 @@ impl Outbox {
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.ended = true;
-        let waiting = std::mem::take(&mut state.waiting);
+        let waiting = state.take_waiting();
         drop(state);
-        waiting.wake();
+        wake_all(waiting);
     }
 
     /// Ready when either side has begun to close.
@@ -237,7 +239,7 @@ impl Outbox {
         if state.ended || state.phase != Phase::Open {
             return Poll::Ready(());
         }
-        state.waiting.add(cx.waker());
+        state.for_end.add(cx.waker());
         Poll::Pending
     }
 
@@ -252,7 +254,7 @@ impl Outbox {
         if state.ended || state.phase != Phase::Open || state.bytes() <= self.limit / 2 {
             return Poll::Ready(());
         }
-        state.waiting.add(cx.waker());
+        state.for_room.add(cx.waker());
         Poll::Pending
     }
 
@@ -266,6 +268,10 @@ impl Outbox {
 }
 
 impl State {
+    fn take_waiting(&mut self) -> [Wakers; 2] {
+        [std::mem::take(&mut self.for_room), std::mem::take(&mut self.for_end)]
+    }
+
     fn bytes(&self) -> usize {
         self.queued + self.in_flight
     }
@@ -283,4 +289,8 @@ fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
     }
+}
+
+fn wake_all(waiting: [Wakers; 2]) {
+    waiting.into_iter().for_each(Wakers::wake);
 }

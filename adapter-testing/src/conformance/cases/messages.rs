@@ -7,7 +7,11 @@ use crate::{
 };
 use bytes::Bytes;
 use realtime_core::{FnConnection, Handler, Result, handler_fn, websocket::Opcode};
-use std::sync::mpsc::channel;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+    mpsc::channel,
+};
 
 pub fn text_and_binary_come_back_as_they_came(subject: &Subject) {
     let (server, ..) = start(subject);
@@ -337,4 +341,32 @@ pub fn a_function_sees_the_end_of_its_client(subject: &Subject) {
     drop(client);
     let received = seen.recv_timeout(std::time::Duration::from_secs(10)).unwrap_or_default();
     assert_eq!(received, ["a", "b"]);
+}
+
+/// One that only waits for the end is left alone until then.
+pub fn a_function_that_waits_for_the_end_is_not_polled_again(subject: &Subject) {
+    let (builder, ..) = builder(|_| {});
+    let polls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&polls);
+    let function = handler_fn(move |connection: FnConnection<String, String>| {
+        let polls = Arc::clone(&count);
+        async move {
+            let mut closed = std::pin::pin!(connection.closed());
+            std::future::poll_fn(|cx| {
+                polls.fetch_add(1, SeqCst);
+                closed.as_mut().poll(cx)
+            })
+            .await;
+            Ok(())
+        }
+    });
+    let server = subject.start(builder.handler("function", function).build());
+    let mut client = server.connect("function");
+    for _ in 0..10 {
+        client.settle();
+    }
+    // Once for each ping at most, and some for the wake-ups of the transport.
+    let polled = polls.load(SeqCst);
+    assert!(polled < 100, "polled {polled} times");
+    client.close(1000, "");
 }

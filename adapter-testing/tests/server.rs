@@ -1,0 +1,227 @@
+//! The server in memory, in every kind of test.
+
+use adapter_testing::{Ended, Frame, TestServer, block_on};
+use realtime_core::{
+    Close, Connection, FnConnection, Function, Handler, Realtime, Reject, Result, websocket::Opcode,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    sync::mpsc::{Receiver, Sender, channel},
+    time::Duration,
+};
+
+#[derive(Serialize, Deserialize)]
+struct Greeting {
+    name: String,
+}
+
+/// Greets, and shouts back what it is told.
+struct Shout {
+    closed: Sender<Close>,
+}
+
+impl Handler for Shout {
+    type Input = Greeting;
+    type ClientMessage = String;
+    type ServerMessage = String;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        connection.send(format!("hello {}", connection.input().name))?;
+        Ok(())
+    }
+
+    async fn on_message(&self, connection: &Connection<Self>, text: String) -> Result {
+        connection.send(text.to_uppercase())?;
+        Ok(())
+    }
+
+    async fn on_close(&self, _: &Connection<Self>, close: Close) {
+        let _ = self.closed.send(close);
+    }
+}
+
+fn server() -> (TestServer, Receiver<Close>) {
+    let (closed, seen) = channel();
+    (TestServer::new(Realtime::builder().handler("shout", Shout { closed }).build()), seen)
+}
+
+fn ann() -> Greeting {
+    Greeting { name: "Ann & co".into() }
+}
+
+async fn talks(server: &TestServer) {
+    let mut client = server.connect::<Shout>("shout", ann()).await.unwrap();
+    assert_eq!(client.recv().await.unwrap(), "hello Ann & co");
+    client.send("hi".into()).await;
+    assert_eq!(client.recv().await.unwrap(), "HI");
+    assert_eq!(client.close(1000, "bye").await, Some((1000, String::new())));
+}
+
+#[test]
+fn works_in_a_plain_test() {
+    let (server, seen) = server();
+    block_on(talks(&server));
+    assert_eq!(seen.try_recv().unwrap().reason, "bye");
+}
+
+#[tokio::test]
+async fn works_in_a_test_of_tokio() {
+    let (server, _seen) = server();
+    talks(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn works_on_threads() {
+    let (server, _seen) = server();
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let server = server.clone();
+            tokio::spawn(async move { talks(&server).await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+/// A handler may use tokio's own clock; paused, it goes on by itself when nothing else can.
+#[tokio::test(start_paused = true)]
+async fn works_with_the_paused_time_of_tokio() {
+    let realtime = Realtime::builder()
+        .handler_fn("slow", |connection: FnConnection<String, String>| async move {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            connection.send("an hour later".into())?;
+            Ok(())
+        })
+        .build();
+    let server = TestServer::new(realtime);
+    let mut client = server.connect::<Function<String, String, ()>>("slow", ()).await.unwrap();
+    assert_eq!(client.recv().await.unwrap(), "an hour later");
+    assert_eq!(client.recv().await, Err(Ended::Closed { code: 1000, reason: String::new() }));
+}
+
+#[test]
+fn time_goes_by_only_when_it_is_told_to() {
+    block_on(async {
+        let (server, seen) = server();
+        let mut ann = server.connect::<Shout>("shout", ann()).await.unwrap();
+        ann.silence();
+        server.advance(Duration::from_secs(59)).await;
+        assert!(!ann_is_gone(&server));
+        server.advance(Duration::from_secs(2)).await;
+        // The close frame is not answered by a client that is gone: then it is cut.
+        server.advance(Duration::from_secs(6)).await;
+        assert!(ann_is_gone(&server));
+        assert_eq!(seen.try_recv().unwrap().code.get(), 1001);
+    });
+}
+
+fn ann_is_gone(server: &TestServer) -> bool {
+    server.realtime().connections() == 0
+}
+
+#[test]
+fn a_client_answers_pings_by_itself() {
+    block_on(async {
+        let (server, _seen) = server();
+        let mut ann = server.connect::<Shout>("shout", ann()).await.unwrap();
+        server.advance(Duration::from_secs(3600)).await;
+        ann.recv().await.unwrap();
+        ann.send("still here".into()).await;
+        assert_eq!(ann.recv().await.unwrap(), "STILL HERE");
+    });
+}
+
+#[test]
+fn a_dropped_client_is_gone() {
+    block_on(async {
+        let (server, seen) = server();
+        drop(server.connect::<Shout>("shout", ann()).await.unwrap());
+        server.settle().await;
+        assert_eq!(seen.try_recv().unwrap().code.get(), 1006);
+    });
+}
+
+#[test]
+fn a_refusal_tells_its_status_and_why() {
+    block_on(async {
+        let (server, _seen) = server();
+        let refused = server.request("shout").connect::<Shout>().await.unwrap_err();
+        assert_eq!((refused.status().as_u16(), &*refused.code()), (400, "INVALID_ARGUMENT"));
+        let refused = server.request("nobody").connect::<Shout>().await.unwrap_err();
+        assert_eq!(refused.status().as_u16(), 404);
+    });
+}
+
+#[test]
+fn headers_variables_and_address_reach_the_middleware() {
+    #[derive(Clone)]
+    struct Layer(&'static str);
+
+    let realtime = Realtime::builder()
+        .middleware(|context: realtime_core::Context, next: realtime_core::Next| async move {
+            let layer = context.var::<Layer>().map(|layer| layer.0);
+            let seen = (context.header("authorization"), layer, context.peer());
+            if seen == (Some("me"), Some("set"), Some(([10, 0, 0, 1], 7).into())) {
+                return next.run(context).await;
+            }
+            Err(Reject::unauthorized())
+        })
+        .handler_fn("fn", |connection: FnConnection<(), ()>| async move {
+            connection.closed().await;
+            Ok(())
+        })
+        .build();
+    block_on(async {
+        let server = TestServer::new(realtime);
+        let refused = server.request("fn").connect::<Function<(), (), ()>>().await.unwrap_err();
+        assert_eq!(refused.status().as_u16(), 401);
+        let request = server.request("fn").header("authorization", "me").var(Layer("set"));
+        request.peer(([10, 0, 0, 1], 7).into()).connect::<Function<(), (), ()>>().await.unwrap();
+    });
+}
+
+#[test]
+fn raw_frames_go_both_ways() {
+    block_on(async {
+        let (server, _seen) = server();
+        let mut ann = server.connect::<Shout>("shout", ann()).await.unwrap();
+        ann.recv_frame().await.unwrap();
+        ann.send_frame(&Frame::new(Opcode::Ping, "x")).await;
+        assert_eq!(ann.recv_frame().await, Some(Frame::new(Opcode::Pong, "x")));
+        ann.send_bytes(b"\x81\x01unmasked").await;
+        let close = ann.recv_frame().await.and_then(|frame| frame.as_close());
+        assert_eq!(close, Some((1002, "client frame not masked".into())));
+        assert_eq!(ann.recv_frame().await, None);
+    });
+}
+
+#[test]
+fn a_stalled_client_is_closed_and_its_memory_comes_back() {
+    block_on(async {
+        let (server, seen) = server();
+        let mut ann = server.connect::<Shout>("shout", ann()).await.unwrap();
+        ann.stall();
+        let connection = server.realtime().filter(|_| true).remove(0).downcast::<Shout>().unwrap();
+        let mut sent = 0;
+        while connection.send("x".repeat(10_000)).is_ok() {
+            sent += 1;
+            server.settle().await;
+        }
+        assert!(sent > 100, "{sent}");
+        assert!(connection.queued_bytes() <= 1024 * 1024);
+        server.advance(Duration::from_secs(70)).await;
+        assert_eq!((seen.try_recv().unwrap().code.get(), connection.queued_bytes()), (1001, 0));
+    });
+}
+
+#[test]
+#[should_panic(expected = "what is awaited will not come")]
+fn a_message_that_never_comes_fails_the_test() {
+    let (server, _seen) = server();
+    block_on(async {
+        let mut ann = server.connect::<Shout>("shout", ann()).await.unwrap();
+        ann.recv().await.unwrap();
+        let _ = ann.recv().await;
+    });
+}

@@ -1,0 +1,182 @@
+use crate::{
+    ConnectionId,
+    error::{Error, Result},
+    protocol::Encode,
+    sync::Mutex,
+    websocket::Kind,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    sync::{Arc, Weak},
+    task::{Context, Poll, Waker},
+};
+
+/// The link between the nodes of a cluster: what is published on one reaches the members on all.
+///
+/// A node delivers to its own members itself, at once; the broker carries a publication to the
+/// others. Without one, a node is alone.
+///
+/// Both methods are called by one task each, which waits for one call before it makes the next.
+#[async_trait]
+pub trait Broker: Send + Sync + fmt::Debug + 'static {
+    /// Hands a publication to the other nodes; ready when it is in the broker's care.
+    ///
+    /// # Errors
+    ///
+    /// It was not taken. It is tried again if the error [is retryable](Error::is_retryable), and
+    /// otherwise logged, counted and dropped.
+    async fn publish(&self, publication: &Publication) -> Result;
+
+    /// Waits for the next publication of another node.
+    ///
+    /// # Errors
+    ///
+    /// The link is down; the call is made again after a second.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future must lose no publication.
+    async fn receive(&self) -> Result<Publication>;
+}
+
+/// A message on its way to the members of a topic on another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Publication {
+    /// The node that it comes from.
+    pub node: u64,
+    /// The topic's name.
+    pub topic: String,
+    /// The message as JSON.
+    pub json: Bytes,
+    /// The message as a whole WebSocket message, where that is not its JSON.
+    pub whole: Option<(Kind, Bytes)>,
+    /// Connections that are left out.
+    pub except: Vec<ConnectionId>,
+}
+
+impl Publication {
+    /// A publication from its parts.
+    pub fn new(
+        node: u64,
+        topic: String,
+        json: Bytes,
+        whole: Option<(Kind, Bytes)>,
+        except: Vec<ConnectionId>,
+    ) -> Self {
+        Self { node, topic, json, whole, except }
+    }
+
+    pub(crate) fn of(node: u64, topic: &str, message: &dyn Encode, except: &[ConnectionId]) -> Result<Self> {
+        let (mut json, mut whole) = (Vec::new(), Vec::new());
+        message.encode_json(&mut json)?;
+        let kind = message.encode_whole(&mut whole)?;
+        let whole = (whole != json).then(|| (kind, whole.into()));
+        Ok(Self::new(node, topic.to_owned(), json.into(), whole, except.to_vec()))
+    }
+}
+
+impl Encode for Publication {
+    fn encode_json(&self, out: &mut Vec<u8>) -> Result {
+        out.extend_from_slice(&self.json);
+        Ok(())
+    }
+
+    fn encode_whole(&self, out: &mut Vec<u8>) -> Result<Kind> {
+        let (kind, bytes) = self.whole.as_ref().map_or((Kind::Text, &self.json), |(kind, bytes)| (*kind, bytes));
+        out.extend_from_slice(bytes);
+        Ok(kind)
+    }
+}
+
+/// A cluster within one process: for tests, and for several registries that share their topics.
+///
+/// ```
+/// use realtime_core::{MemoryBroker, Realtime};
+///
+/// let first = MemoryBroker::new();
+/// let second = first.join();
+/// let first = Realtime::builder().broker(first).build();
+/// let second = Realtime::builder().broker(second).build();
+/// ```
+#[derive(Debug)]
+pub struct MemoryBroker {
+    own: Arc<Inbox>,
+    all: Arc<Mutex<Vec<Weak<Inbox>>>>,
+}
+
+#[derive(Debug, Default)]
+struct Inbox(Mutex<Received>);
+
+#[derive(Debug, Default)]
+struct Received {
+    publications: VecDeque<Publication>,
+    waker: Option<Waker>,
+}
+
+/// What may wait for one node. More, and it is not keeping up.
+const WAITING: usize = 65_536;
+
+impl MemoryBroker {
+    /// The first node of a new cluster.
+    #[expect(clippy::new_without_default, reason = "a default value is not expected to be a member of something")]
+    pub fn new() -> Self {
+        Self::join_to(Arc::default())
+    }
+
+    /// Another node of the same cluster.
+    pub fn join(&self) -> Self {
+        Self::join_to(Arc::clone(&self.all))
+    }
+
+    fn join_to(all: Arc<Mutex<Vec<Weak<Inbox>>>>) -> Self {
+        let own = Arc::<Inbox>::default();
+        all.lock().push(Arc::downgrade(&own));
+        Self { own, all }
+    }
+}
+
+#[async_trait]
+impl Broker for MemoryBroker {
+    async fn publish(&self, publication: &Publication) -> Result {
+        let others: Vec<_> = {
+            let mut all = self.all.lock();
+            all.retain(|inbox| inbox.strong_count() > 0);
+            all.iter().filter_map(Weak::upgrade).filter(|inbox| !Arc::ptr_eq(inbox, &self.own)).collect()
+        };
+        // All or none: a publication that is tried again must not arrive twice.
+        if others.iter().any(|inbox| inbox.0.lock().publications.len() >= WAITING) {
+            return Err(Error::unavailable("a node does not keep up"));
+        }
+        for inbox in others {
+            let waker = {
+                let mut received = inbox.0.lock();
+                received.publications.push_back(publication.clone());
+                received.waker.take()
+            };
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+        Ok(())
+    }
+
+    async fn receive(&self) -> Result<Publication> {
+        poll_fn(|cx| self.own.poll(cx)).await
+    }
+}
+
+impl Inbox {
+    fn poll(&self, cx: &Context<'_>) -> Poll<Result<Publication>> {
+        let mut received = self.0.lock();
+        if let Some(publication) = received.publications.pop_front() {
+            return Poll::Ready(Ok(publication));
+        }
+        received.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}

@@ -1,0 +1,147 @@
+use super::Hub;
+use crate::{
+    broker::{Broker, Publication},
+    error::{Error, Result},
+    runtime::Runtime,
+    sync::Mutex,
+};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::pin,
+    sync::{Arc, Weak},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+/// A hub's side of its broker: what waits to be handed over, and the two tasks that talk to it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) broker: Arc<dyn Broker>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Publication>,
+    /// The hub is gone.
+    ended: bool,
+    wakers: Vec<Waker>,
+}
+
+/// What may wait while the broker is slow or down; more is refused where it is published.
+const WAITING: usize = 16_384;
+
+/// Pause before a broker that failed is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Tries of one publication, a pause apart.
+const TRIES: usize = 30;
+
+impl Link {
+    pub(crate) fn new(broker: Arc<dyn Broker>) -> Self {
+        Self { broker, state: Arc::default() }
+    }
+
+    /// Queues a publication for the other nodes.
+    pub(crate) fn publish(&self, publication: Publication) -> Result {
+        let mut state = self.state.lock();
+        if state.waiting.len() >= WAITING {
+            return Err(Error::unavailable("the broker does not keep up: other nodes miss this publication"));
+        }
+        state.waiting.push_back(publication);
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Starts the two tasks, unless they run: a runtime that ended has dropped them.
+    pub(crate) fn start(&self, hub: Weak<Hub>, runtime: &Arc<dyn Runtime>) {
+        if Arc::strong_count(&self.state) > 1 {
+            return;
+        }
+        let (broker, state) = (Arc::clone(&self.broker), Arc::clone(&self.state));
+        runtime.spawn(Box::pin(hand_over(broker, state, hub.clone(), Arc::clone(runtime))));
+        let (broker, state) = (Arc::clone(&self.broker), Arc::clone(&self.state));
+        runtime.spawn(Box::pin(receive(broker, state, hub, Arc::clone(runtime))));
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let wakers = {
+            let mut state = self.state.lock();
+            state.ended = true;
+            std::mem::take(&mut state.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+async fn hand_over(broker: Arc<dyn Broker>, state: Arc<Mutex<State>>, hub: Weak<Hub>, runtime: Arc<dyn Runtime>) {
+    while let Some(publication) = poll_fn(|cx| next(&state, cx)).await {
+        for attempt in 1..=TRIES {
+            let Err(error) = broker.publish(&publication).await else { break };
+            if error.is_retryable() && attempt < TRIES {
+                runtime.sleep(PAUSE).await;
+                continue;
+            }
+            tracing::error!(topic = publication.topic, ?error, "a publication was not taken by the broker");
+            if let Some(hub) = hub.upgrade() {
+                hub.counters.broker_failure();
+            }
+            break;
+        }
+    }
+}
+
+async fn receive(broker: Arc<dyn Broker>, state: Arc<Mutex<State>>, hub: Weak<Hub>, runtime: Arc<dyn Runtime>) {
+    loop {
+        let mut received = pin!(broker.receive());
+        let received = poll_fn(|cx| match poll_ended(&state, cx) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => received.as_mut().poll(cx).map(Some),
+        });
+        match received.await {
+            None => return,
+            Some(Ok(publication)) => {
+                let Some(hub) = hub.upgrade() else { return };
+                hub.deliver(&publication);
+            }
+            Some(Err(error)) => {
+                tracing::error!(?error, "the broker's link is down");
+                runtime.sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn next(state: &Mutex<State>, cx: &Context<'_>) -> Poll<Option<Publication>> {
+    let mut state = state.lock();
+    if let Some(publication) = state.waiting.pop_front() {
+        return Poll::Ready(Some(publication));
+    }
+    if state.ended {
+        return Poll::Ready(None);
+    }
+    state.register(cx);
+    Poll::Pending
+}
+
+fn poll_ended(state: &Mutex<State>, cx: &Context<'_>) -> Poll<()> {
+    let mut state = state.lock();
+    if state.ended {
+        return Poll::Ready(());
+    }
+    state.register(cx);
+    Poll::Pending
+}
+
+impl State {
+    fn register(&mut self, cx: &Context<'_>) {
+        if !self.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.wakers.push(cx.waker().clone());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Nodes that share their topics.
+
+use adapter_testing::{TestServer, block_on};
+use bytes::Bytes;
+use realtime_core::{
+    Broker, Builder, Connection, Error, Handler, MemoryBroker, Message, Publication, Realtime, Result, Topic,
+};
+use serde::Serialize;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+const NEWS: Topic<Message> = Topic::fixed("news");
+
+/// Subscribes to the news, and publishes what it is told.
+struct Desk;
+
+impl Handler for Desk {
+    type Input = ();
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        connection.subscribe(&NEWS)
+    }
+
+    async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
+        connection.publish(&NEWS, &message)
+    }
+}
+
+fn node() -> Builder {
+    Realtime::builder().handler("json", Desk).handler("plain", Desk.plain())
+}
+
+#[test]
+fn a_publication_reaches_the_members_on_all_nodes() {
+    block_on(async {
+        let broker = MemoryBroker::new();
+        let second = TestServer::new(node().broker(broker.join()).build());
+        let first = TestServer::new(node().broker(broker).build());
+        let mut ann = first.connect::<Desk>("json", ()).await.unwrap();
+        let mut bob = second.connect::<Desk>("json", ()).await.unwrap();
+        let mut cleo = second.connect::<Desk>("plain", ()).await.unwrap();
+
+        ann.send_text(r#"{"type":"message","value":"hello"}"#).await;
+        assert_eq!(bob.recv().await, Ok("hello".into()));
+        // A plain member is sent the text itself, and not its JSON.
+        assert_eq!(cleo.recv_frame().await.map(|frame| frame.as_text()).as_deref(), Some("hello"));
+        assert_eq!(ann.try_recv().await, Ok(None), "the one who publishes is left out");
+
+        first.realtime().publish(&NEWS, &Message::Binary(Bytes::from_static(b"\xff"))).unwrap();
+        first.settle().await;
+        let frame = cleo.recv_frame().await.unwrap();
+        assert_eq!((frame.opcode, frame.payload), (realtime_core::websocket::Opcode::Binary, vec![0xff]));
+    });
+}
+
+#[test]
+fn publications_of_one_node_keep_their_order() {
+    block_on(async {
+        let broker = MemoryBroker::new();
+        let second = TestServer::new(node().broker(broker.join()).build());
+        let first = TestServer::new(node().broker(broker).build());
+        let mut bob = second.connect::<Desk>("json", ()).await.unwrap();
+        let _ann = first.connect::<Desk>("json", ()).await.unwrap();
+        for number in 0..100 {
+            first.realtime().publish(&NEWS, &Message::Text(number.to_string())).unwrap();
+        }
+        first.settle().await;
+        for number in 0..100 {
+            assert_eq!(bob.recv().await, Ok(Message::Text(number.to_string())));
+        }
+    });
+}
+
+/// Fails as often as it is told, and then takes everything.
+#[derive(Clone, Debug, Default)]
+struct Flaky {
+    fail: Arc<AtomicUsize>,
+    taken: Arc<AtomicUsize>,
+    retryable: bool,
+}
+
+#[realtime_core::async_trait]
+impl Broker for Flaky {
+    async fn publish(&self, _: &Publication) -> Result {
+        if self.fail.load(SeqCst) > 0 {
+            self.fail.fetch_sub(1, SeqCst);
+            let error = Error::new("UNAVAILABLE", "the broker is down");
+            return Err(if self.retryable { error.retryable() } else { error });
+        }
+        self.taken.fetch_add(1, SeqCst);
+        Ok(())
+    }
+
+    async fn receive(&self) -> Result<Publication> {
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn a_broker_that_is_down_is_tried_again() {
+    block_on(async {
+        let broker = Flaky { fail: Arc::new(5.into()), retryable: true, ..Flaky::default() };
+        let server = TestServer::new(node().broker(broker.clone()).build());
+        let _ann = server.connect::<Desk>("json", ()).await.unwrap();
+        server.realtime().publish(&NEWS, &"hello".into()).unwrap();
+        server.settle().await;
+        assert_eq!(broker.taken.load(SeqCst), 0);
+        server.advance(Duration::from_secs(5)).await;
+        assert_eq!(broker.taken.load(SeqCst), 1);
+        assert_eq!(server.realtime().stats().broker_failures, 0);
+    });
+}
+
+#[test]
+fn a_publication_that_is_refused_for_good_is_counted() {
+    block_on(async {
+        let broker = Flaky { fail: Arc::new(1.into()), ..Flaky::default() };
+        let server = TestServer::new(node().broker(broker.clone()).build());
+        let _ann = server.connect::<Desk>("json", ()).await.unwrap();
+        server.realtime().publish(&NEWS, &"lost".into()).unwrap();
+        server.realtime().publish(&NEWS, &"taken".into()).unwrap();
+        server.settle().await;
+        assert_eq!(broker.taken.load(SeqCst), 1);
+        assert_eq!(server.realtime().stats().broker_failures, 1);
+    });
+}
+
+#[test]
+fn a_node_that_never_hands_over_refuses_in_the_end() {
+    // Nobody has connected: there is no task that talks to the broker.
+    let realtime = node().broker(Flaky::default()).build();
+    let refused = (0..20_000).map(|_| realtime.publish(&NEWS, &"x".into())).find_map(Result::err);
+    let error = refused.expect("what waits for the broker has a bound");
+    assert_eq!((error.code().as_str(), error.is_retryable()), ("UNAVAILABLE", true));
+}
+
+#[test]
+fn what_does_not_serialise_is_sent_to_nobody() {
+    struct Bad;
+    impl Serialize for Bad {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("not today"))
+        }
+    }
+    block_on(async {
+        let server = TestServer::new(node().build());
+        let mut ann = server.connect::<Desk>("json", ()).await.unwrap();
+        let error = server.realtime().publish(&Topic::new("news"), &Bad).unwrap_err();
+        assert_eq!(error.code().as_str(), "INTERNAL");
+        assert_eq!(ann.try_recv().await, Ok(None));
+    });
+}
