@@ -6,10 +6,8 @@ mod serve;
 mod transport;
 mod upgrade;
 
-#[cfg(feature = "async-std")]
-mod async_std;
-#[cfg(feature = "smol")]
-mod smol;
+#[cfg(any(feature = "smol", feature = "async-std"))]
+mod futures;
 #[cfg(feature = "tokio")]
 mod tokio;
 

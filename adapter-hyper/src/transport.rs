@@ -2,7 +2,6 @@ use hyper::rt::{Read, ReadBuf, Write};
 use realtime_core::raw::{SendQueue, Transport};
 use std::{
     io,
-    net::Shutdown,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -30,29 +29,5 @@ impl<S: Read + Write + Unpin> Transport for Io<S> {
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-/// A socket of smol's or async-std's: by hyper's traits, each read would zero the buffer first.
-#[cfg(any(feature = "smol", feature = "async-std"))]
-#[derive(Debug)]
-pub struct Futures<S> {
-    pub(crate) socket: S,
-    /// async-std's `poll_close` sends no FIN.
-    pub(crate) shutdown: fn(&S, Shutdown) -> io::Result<()>,
-}
-
-#[cfg(any(feature = "smol", feature = "async-std"))]
-impl<S: futures_util::AsyncRead + futures_util::AsyncWrite + Unpin> Transport for Futures<S> {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_read(cx, buffer)
-    }
-
-    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
-        queue.poll_write(true, |buffers| Pin::new(&mut self.socket).poll_write_vectored(cx, buffers))
-    }
-
-    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready((self.shutdown)(&self.socket, Shutdown::Write))
     }
 }

@@ -48,10 +48,12 @@ where
 
 type Running = std::pin::Pin<Box<dyn Future<Output = Result> + Send>>;
 
+type Types<C, S, I> = fn() -> (C, S, I);
+
 /// The handler that [`handler_fn`] makes.
 pub struct Function<C, S, I> {
     run: Box<dyn Fn(Arc<Session>) -> Running + Send + Sync>,
-    types: PhantomData<fn() -> (C, S, I)>,
+    types: PhantomData<Types<C, S, I>>,
 }
 
 impl<C, S, I> Handler for Function<C, S, I>

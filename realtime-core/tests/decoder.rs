@@ -141,6 +141,48 @@ proptest! {
     }
 }
 
+/// Nobody has to send the rest of a frame, so nobody has to be waited for.
+#[test]
+fn a_frame_is_refused_at_its_first_wrong_byte() {
+    use DecodeError::*;
+    for (first, error) in [
+        (0xc1, ReservedBits),
+        (0xa2, ReservedBits),
+        (0x99, ReservedBits),
+        (0x83, ReservedOpcode),
+        (0x07, ReservedOpcode),
+        (0x8b, ReservedOpcode),
+        (0x8f, ReservedOpcode),
+        (0x08, FragmentedControl),
+        (0x09, FragmentedControl),
+        (0x0a, FragmentedControl),
+        (0x00, UnexpectedContinuation),
+        (0x80, UnexpectedContinuation),
+    ] {
+        assert_refused_at_the_end(&mut Decoder::new(AMPLE), &[first], error);
+    }
+    for (header, error) in [
+        ([0x81, 0x00], Unmasked),
+        ([0x82, 0x7f], Unmasked),
+        ([0x88, 0x02], Unmasked),
+        ([0x88, 0xfe], LongControl),
+        ([0x89, 0xff], LongControl),
+        ([0x8a, 0xfe], LongControl),
+    ] {
+        assert_refused_at_the_end(&mut Decoder::new(AMPLE), &header, error);
+    }
+    for first in [0x01, 0x81, 0x02, 0x82] {
+        let wire = [&ClientFrame::new(1, b"a").to_bytes()[..], &[first]].concat();
+        assert_refused_at_the_end(&mut Decoder::new(AMPLE), &wire, ExpectedContinuation);
+    }
+    for (close, error) in
+        [(&b"\x03"[..], BadClosePayload), (b"\x03\xed", BadCloseCode), (b"\x03\xe8\xff", BadUtf8)]
+    {
+        let wire = ClientFrame::new(FIN | 8, close).to_bytes();
+        assert_refused_at_the_end(&mut Decoder::new(AMPLE), &wire, error);
+    }
+}
+
 #[test]
 fn exactly_the_close_codes_that_may_be_sent_are_taken() {
     for code in 0..=u16::MAX {

@@ -149,7 +149,7 @@ impl Client {
 
     /// The next frame.
     #[track_caller]
-    pub fn next(&mut self) -> Frame {
+    pub fn recv(&mut self) -> Frame {
         loop {
             if let Some(frame) = Frame::take(&mut self.bytes) {
                 return frame;
@@ -162,13 +162,13 @@ impl Client {
     /// The next frame is this text.
     #[track_caller]
     pub fn expect_text(&mut self, text: &str) {
-        assert_eq!(self.next(), Frame::text(text));
+        assert_eq!(self.recv(), Frame::text(text));
     }
 
     /// The next frame is a message with this value.
     #[track_caller]
     pub fn expect_value(&mut self, value: &impl serde::Serialize) {
-        let frame = self.next();
+        let frame = self.recv();
         let found: serde_json::Value =
             serde_json::from_slice(&frame.payload).unwrap_or_else(|_| panic!("no JSON: {frame:?}"));
         let value = serde_json::to_value(value).expect("the value serialises");
@@ -178,7 +178,7 @@ impl Client {
     /// The next frame is an error with this code; gives the error.
     #[track_caller]
     pub fn expect_error(&mut self, code: &str) -> serde_json::Value {
-        let frame = self.next();
+        let frame = self.recv();
         let found: serde_json::Value =
             serde_json::from_slice(&frame.payload).unwrap_or_else(|_| panic!("no JSON: {frame:?}"));
         assert_eq!((&found["type"], &found["error"]["code"]), (&"error".into(), &code.into()), "{found}");
@@ -189,7 +189,7 @@ impl Client {
     /// reason.
     #[track_caller]
     pub fn expect_close(&mut self, code: u16) -> String {
-        let frame = self.next();
+        let frame = self.recv();
         let Some((found, reason)) = frame.as_close() else { panic!("no close frame: {frame:?}") };
         assert_eq!(found, code, "{reason}");
         self.frame(&Frame { payload: frame.payload, ..Frame::close(code, "") });
@@ -201,7 +201,7 @@ impl Client {
     #[track_caller]
     pub fn close(mut self, code: u16, reason: &str) {
         self.frame(&Frame::close(code, reason));
-        let frame = self.next();
+        let frame = self.recv();
         assert_eq!(frame.as_close(), Some((code, String::new())), "{frame:?}");
         self.expect_end();
     }
@@ -230,7 +230,7 @@ impl Client {
     #[track_caller]
     pub fn settle(&mut self) {
         self.frame(&Frame::new(Opcode::Ping, "settle"));
-        let frame = self.next();
+        let frame = self.recv();
         assert_eq!(frame, Frame::new(Opcode::Pong, "settle"));
     }
 

@@ -47,7 +47,7 @@ pub fn messages_before_a_close_are_answered_first(subject: &Subject) {
     assert_eq!(seen.next(), Sight::Message);
     gate.open();
     said(&mut client, "late");
-    assert_eq!(client.next().as_close(), Some((1000, String::new())));
+    assert_eq!(client.recv().as_close(), Some((1000, String::new())));
     closed_once(&seen, 1000, Initiator::Peer);
 }
 
@@ -130,7 +130,7 @@ pub fn a_client_that_never_answers_a_close_is_cut(subject: &Subject) {
     let mut client = server.connect("lab");
     client.value(&Command::Close { code: 4000, reason: String::new() });
     said(&mut client, "last words");
-    assert_eq!(client.next().as_close(), Some((4000, String::new())));
+    assert_eq!(client.recv().as_close(), Some((4000, String::new())));
     let (_, _) = (seen.opened(), seen.next());
     seen.nothing_more();
     server.advance(LONG);
@@ -186,7 +186,7 @@ pub fn a_drain_cuts_those_who_do_not_leave(subject: &Subject) {
     client.settle();
     let drained = std::thread::scope(|scope| {
         let drain = scope.spawn(|| crate::block_on(server.realtime().drain(Duration::from_secs(2))));
-        assert_eq!(client.next().as_close().map(|(code, _)| code), Some(1001));
+        assert_eq!(client.recv().as_close().map(|(code, _)| code), Some(1001));
         while !drain.is_finished() {
             server.advance(Duration::from_millis(250));
             std::thread::yield_now();

@@ -188,7 +188,7 @@ pub fn an_offered_subprotocol_is_chosen_and_welcomed(subject: &Subject) {
     let request = server.request("lab").header("sec-websocket-protocol", "bearer.secret, realtime.v1.json");
     let mut client = request.connect();
     assert_eq!(client.header("sec-websocket-protocol").as_deref(), Some("realtime.v1.json"));
-    let welcome: serde_json::Value = serde_json::from_slice(&client.next().payload).unwrap_or_default();
+    let welcome: serde_json::Value = serde_json::from_slice(&client.recv().payload).unwrap_or_default();
     let id = seen.opened().to_string();
     assert_eq!(welcome, serde_json::json!({ "type": "welcome", "connection": id, "heartbeatMs": 25_000 }));
     works(&mut client);

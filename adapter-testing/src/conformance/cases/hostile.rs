@@ -30,7 +30,7 @@ impl Scene {
     fn fails(&mut self, bytes: &[u8], code: u16, reason: &str) {
         let mut client = self.server.connect("echo");
         client.raw(bytes);
-        let frame = client.next();
+        let frame = client.recv();
         assert_eq!(frame.as_close(), Some((code, reason.to_owned())), "{bytes:x?}");
         client.finish();
         client.expect_end();
@@ -196,7 +196,7 @@ pub fn a_flood_of_pings_is_survived(subject: &Subject) {
     client.raw(&bytes);
     let mut answered = 0;
     loop {
-        let frame = client.next();
+        let frame = client.recv();
         assert_eq!(frame.opcode, Opcode::Pong);
         answered += 1;
         if frame.payload == b"19999" {
@@ -240,7 +240,7 @@ pub fn garbage_after_a_close_is_ignored(subject: &Subject) {
     bytes.extend_from_slice(&[0xff; 100]);
     bytes.extend(Frame::text("ignored").to_bytes());
     client.raw(&bytes);
-    assert_eq!(client.next().as_close(), Some((1000, String::new())));
+    assert_eq!(client.recv().as_close(), Some((1000, String::new())));
     client.expect_end();
     works(&mut scene.bystander);
 }

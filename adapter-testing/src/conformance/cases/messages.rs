@@ -22,7 +22,7 @@ pub fn text_and_binary_come_back_as_they_came(subject: &Subject) {
     }
     for bytes in [&b""[..], b"\xff\x00\xfe", b"text"] {
         client.frame(&Frame::new(Opcode::Binary, bytes));
-        assert_eq!(client.next(), Frame::new(Opcode::Binary, bytes));
+        assert_eq!(client.recv(), Frame::new(Opcode::Binary, bytes));
     }
     client.close(1000, "done");
 }
@@ -33,7 +33,7 @@ pub fn every_length_of_a_frame_works(subject: &Subject) {
     for len in [1, 124, 125, 126, 127, 65_534, 65_535, 65_536, 65_537, 300_000] {
         let frame = Frame::new(Opcode::Binary, (0..len).map(|at| at as u8).collect::<Vec<_>>());
         client.frame(&frame);
-        assert!(client.next() == frame, "{len} bytes came back otherwise");
+        assert!(client.recv() == frame, "{len} bytes came back otherwise");
     }
 }
 
@@ -43,7 +43,7 @@ pub fn a_message_may_come_in_pieces_with_pings_between(subject: &Subject) {
     // The pieces cut through a character.
     client.frame(&Frame::new(Opcode::Text, b"h\xc3").unfinished());
     client.frame(&Frame::new(Opcode::Ping, "between"));
-    assert_eq!(client.next(), Frame::new(Opcode::Pong, "between"));
+    assert_eq!(client.recv(), Frame::new(Opcode::Pong, "between"));
     client.frame(&Frame::new(Opcode::Continuation, b"").unfinished());
     client.frame(&Frame::new(Opcode::Continuation, b"\xa9\xe2\x82").unfinished());
     client.frame(&Frame::new(Opcode::Pong, "unasked"));
@@ -134,7 +134,7 @@ pub fn a_ping_frame_is_answered_with_its_payload(subject: &Subject) {
     let mut client = server.connect("lab");
     for payload in [&b""[..], b"\xff\x00", &[7; 125]] {
         client.frame(&Frame::new(Opcode::Ping, payload));
-        assert_eq!(client.next(), Frame::new(Opcode::Pong, payload));
+        assert_eq!(client.recv(), Frame::new(Opcode::Pong, payload));
     }
 }
 
@@ -259,7 +259,7 @@ pub fn a_plain_handler_of_one_kind_closes_on_the_other(subject: &Subject) {
 
     let mut client = server.connect("binary");
     client.frame(&Frame::new(Opcode::Binary, b"\xff"));
-    assert_eq!(client.next(), Frame::new(Opcode::Binary, b"\xff"));
+    assert_eq!(client.recv(), Frame::new(Opcode::Binary, b"\xff"));
     client.text("x");
     assert_eq!(client.expect_close(1003), "text messages are not taken here");
 }

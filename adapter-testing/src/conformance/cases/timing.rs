@@ -12,7 +12,7 @@ pub fn a_silent_client_is_pinged(subject: &Subject) {
     let mut client = server.connect("lab");
     works(&mut client);
     server.advance(PING);
-    assert_eq!(client.next(), Frame::new(Opcode::Ping, ""));
+    assert_eq!(client.recv(), Frame::new(Opcode::Ping, ""));
     client.frame(&Frame::new(Opcode::Pong, ""));
     works(&mut client);
 }
@@ -23,7 +23,7 @@ pub fn a_client_that_answers_pings_stays(subject: &Subject) {
     works(&mut client);
     for _ in 0..20 {
         server.advance(PING);
-        assert_eq!(client.next(), Frame::new(Opcode::Ping, ""));
+        assert_eq!(client.recv(), Frame::new(Opcode::Ping, ""));
         client.frame(&Frame::new(Opcode::Pong, ""));
         client.settle();
     }
@@ -38,17 +38,17 @@ pub fn a_half_open_client_is_closed(subject: &Subject) {
     works(&mut client);
     works(&mut other);
     server.advance(PING);
-    other.next();
+    other.recv();
     other.frame(&Frame::new(Opcode::Pong, ""));
     other.settle();
     server.advance(PING);
-    other.next();
+    other.recv();
     other.frame(&Frame::new(Opcode::Pong, ""));
     other.settle();
     server.advance(Duration::from_secs(10));
-    let mut frame = client.next();
+    let mut frame = client.recv();
     while frame.opcode == Opcode::Ping {
-        frame = client.next();
+        frame = client.recv();
     }
     assert_eq!(frame.as_close(), Some((1001, "idle timeout: nothing was received".into())));
     // It does not answer that either.
@@ -61,9 +61,9 @@ pub fn a_half_open_client_is_closed(subject: &Subject) {
     assert_eq!((close.code.get(), close.initiator), (1001, Initiator::Server));
     // It has been pinged again meanwhile, or not.
     other.frame(&Frame::new(Opcode::Ping, "alive"));
-    let mut frame = other.next();
+    let mut frame = other.recv();
     while frame.opcode == Opcode::Ping {
-        frame = other.next();
+        frame = other.recv();
     }
     assert_eq!(frame, Frame::new(Opcode::Pong, "alive"));
 }

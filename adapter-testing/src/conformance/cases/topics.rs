@@ -171,7 +171,7 @@ pub fn a_slow_consumer_is_closed_and_the_others_get_everything(subject: &Subject
     // The data that waited is gone; the frame that was half written is finished, then the close
     // frame comes.
     let frame = loop {
-        let frame = stalled.next();
+        let frame = stalled.recv();
         if frame.opcode != Opcode::Text {
             break frame;
         }

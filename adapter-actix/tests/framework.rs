@@ -1,0 +1,111 @@
+//! What is actix-web's own: middleware, routes, workers.
+
+use actix_web::{
+    App, HttpMessage, HttpServer,
+    dev::{ServerHandle, Service},
+    error::ErrorPaymentRequired,
+    web,
+};
+use adapter_actix::Vars;
+use adapter_testing::conformance::{Capabilities, Command, Lab, Reply, Stop, Subject};
+use realtime_core::Realtime;
+use std::{net::TcpListener, time::Duration};
+
+fn realtime() -> Realtime {
+    Realtime::builder().manual_time().handler("lab", Lab::new().0).build()
+}
+
+fn stop_with(handle: ServerHandle, stop: Stop) {
+    actix_web::rt::spawn(async move {
+        stop.await;
+        handle.stop(false).await;
+    });
+}
+
+fn described(variable: Option<u32>, uri: &str) -> Reply {
+    let (method, endpoint, header) = ("GET".into(), "lab".into(), None);
+    Reply::Described { method, uri: uri.into(), endpoint, header, variable, peer: true }
+}
+
+#[test]
+fn middleware_runs_first_and_its_variables_reach_the_handler() {
+    #[actix_web::main]
+    async fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
+        let app = move || {
+            App::new().configure(adapter_actix::routes(&realtime)).wrap_fn(|request, service| {
+                request.extensions_mut().insert({
+                    let mut vars = Vars::new();
+                    vars.insert(7_u32);
+                    vars
+                });
+                service.call(request)
+            })
+        };
+        let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).expect("a listener").run();
+        stop_with(server.handle(), stop);
+        server.await.expect("actix serves");
+    }
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
+    let mut client = server.connect("lab");
+    client.value(&Command::Describe);
+    client.expect_value(&described(Some(7), "/__realtime/lab"));
+}
+
+#[test]
+fn middleware_may_refuse() {
+    #[actix_web::main]
+    async fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
+        let app = move || {
+            App::new().configure(adapter_actix::routes(&realtime)).wrap_fn(|_, _| async {
+                Err(ErrorPaymentRequired("no")) as Result<actix_web::dev::ServiceResponse, _>
+            })
+        };
+        let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).expect("a listener").run();
+        stop_with(server.handle(), stop);
+        server.await.expect("actix serves");
+    }
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
+    server.request("lab").refused(402);
+}
+
+#[test]
+fn a_handler_is_mounted_on_a_route_of_the_applications_own() {
+    #[actix_web::main]
+    async fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
+        let app = move || {
+            let live = web::scope("/live").route("/{tenant}/{id}", adapter_actix::upgrade_websocket(&realtime));
+            App::new().service(live)
+        };
+        let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).expect("a listener").run();
+        stop_with(server.handle(), stop);
+        server.await.expect("actix serves");
+    }
+    let realtime = Realtime::builder().manual_time().prefix("/live/acme").handler("lab", Lab::new().0).build();
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime);
+    let mut client = server.connect("lab");
+    client.value(&Command::Describe);
+    client.expect_value(&described(None, "/live/acme/lab"));
+}
+
+/// Members on several workers, each with a thread of its own.
+#[test]
+fn a_publication_crosses_workers() {
+    #[actix_web::main]
+    async fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
+        let app = move || App::new().configure(adapter_actix::routes(&realtime));
+        let server = HttpServer::new(app).workers(2).disable_signals().tcp_nodelay(true);
+        let server = server.client_disconnect_timeout(Duration::ZERO).listen(listener).expect("a listener").run();
+        stop_with(server.handle(), stop);
+        server.await.expect("actix serves");
+    }
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
+    let mut clients: Vec<_> = (0..8).map(|_| server.connect("lab")).collect();
+    for client in &mut clients {
+        client.value(&Command::Subscribe("t".into()));
+        client.expect_value(&Reply::Answer(true));
+    }
+    clients[0].value(&Command::PublishToAll { topic: "t".into(), text: "hello".into() });
+    for client in &mut clients {
+        client.expect_value(&Reply::Text("hello".into()));
+    }
+}

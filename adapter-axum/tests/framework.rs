@@ -1,0 +1,111 @@
+//! What is axum's own: layers, routes, state, listeners.
+
+use adapter_testing::conformance::{Capabilities, Command, Lab, Reply, Stop, Subject};
+use axum::{
+    Extension, Router,
+    extract::Request,
+    http::StatusCode,
+    middleware::{Next, from_fn},
+    response::Response,
+    serve::Listener,
+};
+use realtime_core::Realtime;
+use std::io;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    net::TcpListener,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+};
+
+fn realtime() -> Realtime {
+    Realtime::builder().manual_time().handler("lab", Lab::new().0).build()
+}
+
+async fn run(app: Router, listener: std::net::TcpListener, stop: Stop) {
+    let listener = TcpListener::from_std(listener).expect("a listener");
+    axum::serve(listener, app).with_graceful_shutdown(stop).await.expect("axum serves");
+}
+
+fn described(variable: Option<u32>, uri: &str) -> Reply {
+    let (method, endpoint, header) = ("GET".into(), "lab".into(), None);
+    Reply::Described { method, uri: uri.into(), endpoint, header, variable, peer: false }
+}
+
+#[test]
+fn a_layer_runs_first_and_its_extension_reaches_the_handler() {
+    #[tokio::main(flavor = "current_thread")]
+    async fn serve(realtime: Realtime, listener: std::net::TcpListener, stop: Stop) {
+        let app = Router::new().merge(adapter_axum::routes(&realtime));
+        run(app.layer(Extension(7_u32)), listener, stop).await;
+    }
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
+    let mut client = server.connect("lab");
+    client.value(&Command::Describe);
+    client.expect_value(&described(Some(7), "/__realtime/lab"));
+}
+
+#[test]
+fn a_layer_may_refuse() {
+    async fn refuse(_: Request, _: Next) -> Result<Response, StatusCode> {
+        Err(StatusCode::PAYMENT_REQUIRED)
+    }
+    #[tokio::main(flavor = "current_thread")]
+    async fn serve(realtime: Realtime, listener: std::net::TcpListener, stop: Stop) {
+        let app = Router::new().merge(adapter_axum::routes(&realtime)).layer(from_fn(refuse));
+        run(app, listener, stop).await;
+    }
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
+    server.request("lab").refused(402);
+}
+
+#[test]
+fn a_handler_is_mounted_on_a_route_of_the_applications_own() {
+    #[tokio::main(flavor = "current_thread")]
+    async fn serve(realtime: Realtime, listener: std::net::TcpListener, stop: Stop) {
+        let live = Router::new().route("/{tenant}/{id}", adapter_axum::upgrade_websocket(&realtime));
+        run(Router::new().nest("/live", live).with_state(()), listener, stop).await;
+    }
+    let realtime = Realtime::builder().manual_time().prefix("/live/acme").handler("lab", Lab::new().0).build();
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime);
+    let mut client = server.connect("lab");
+    client.value(&Command::Describe);
+    // The path as the framework gives it to a nested route: without what was matched before.
+    client.expect_value(&described(None, "/acme/lab"));
+}
+
+/// Streams that are no sockets: as TLS would be.
+struct Streams(UnboundedReceiver<DuplexStream>);
+
+impl Listener for Streams {
+    type Io = DuplexStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (DuplexStream, ()) {
+        match self.0.recv().await {
+            Some(stream) => (stream, ()),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn any_other_stream_works() {
+    let (streams, accepted) = unbounded_channel();
+    let app = Router::new().merge(adapter_axum::routes(&realtime()));
+    tokio::spawn(async move { axum::serve(Streams(accepted), app).await });
+    let (mut client, server) = tokio::io::duplex(1000);
+    streams.send(server).expect("axum accepts");
+    let head = "GET /__realtime/lab HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    client.write_all(head.as_bytes()).await.expect("the request is read");
+    let close = adapter_testing::Frame::close(1000, "").to_bytes();
+    client.write_all(&close).await.expect("the frame is read");
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.expect("the server ends the stream");
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", answer.escape_ascii());
+    assert!(answer.ends_with(b"\r\n\r\n\x88\x02\x03\xe8"), "{}", answer.escape_ascii());
+}

@@ -1,0 +1,103 @@
+use crate::runtime::Listen;
+use futures_util::{AsyncRead, AsyncWrite};
+use hyper::rt::Timer;
+use realtime_core::raw::{BoxFuture, Runtime, SendQueue, Transport};
+use smol_hyper::rt::{FuturesIo, SmolTimer};
+use std::{
+    io,
+    net::{Shutdown, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// The global runtime of smol.
+#[cfg(feature = "smol")]
+struct Smol;
+
+#[cfg(feature = "smol")]
+impl Runtime for Smol {
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static> {
+        Box::pin(async move {
+            smol::Timer::after(duration).await;
+        })
+    }
+
+    fn spawn(&self, task: BoxFuture<'static>) {
+        smol::spawn(task).detach();
+    }
+}
+
+/// The global runtime of async-std, which is discontinued (RUSTSEC-2025-0052).
+#[cfg(feature = "async-std")]
+struct AsyncStd;
+
+#[cfg(feature = "async-std")]
+impl Runtime for AsyncStd {
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static> {
+        Box::pin(async_std::task::sleep(duration))
+    }
+
+    fn spawn(&self, task: BoxFuture<'static>) {
+        async_std::task::spawn(task);
+    }
+}
+
+/// Their sockets have the same methods, and no trait in common.
+macro_rules! listen {
+    ($runtime:ident, $net:path) => {
+        const _: () = {
+            use $net::{TcpListener, TcpStream};
+
+            impl Listen for TcpListener {
+                type Io = FuturesIo<TcpStream>;
+                type Transport = Socket<TcpStream>;
+
+                fn runtime() -> Arc<dyn Runtime> {
+                    Arc::new($runtime)
+                }
+
+                fn timer() -> impl Timer + Send + Sync + 'static {
+                    SmolTimer::new()
+                }
+
+                async fn accept(&self) -> io::Result<(Self::Io, SocketAddr)> {
+                    let (socket, peer) = TcpListener::accept(self).await?;
+                    socket.set_nodelay(true)?;
+                    Ok((FuturesIo::new(socket), peer))
+                }
+
+                fn transport(io: Self::Io) -> Self::Transport {
+                    Socket { socket: io.into_inner(), shutdown: TcpStream::shutdown }
+                }
+            }
+        };
+    };
+}
+
+#[cfg(feature = "smol")]
+listen!(Smol, smol::net);
+#[cfg(feature = "async-std")]
+listen!(AsyncStd, async_std::net);
+
+/// A socket of either. By hyper's traits, each read would zero the buffer first.
+#[derive(Debug)]
+pub struct Socket<S> {
+    socket: S,
+    /// async-std's `poll_close` sends no FIN.
+    shutdown: fn(&S, Shutdown) -> io::Result<()>,
+}
+impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Socket<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_read(cx, buffer)
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
+        queue.poll_write(true, |buffers| Pin::new(&mut self.socket).poll_write_vectored(cx, buffers))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready((self.shutdown)(&self.socket, Shutdown::Write))
+    }
+}
