@@ -16,7 +16,7 @@ pub type Vars = http::Extensions;
 
 /// Answers one request of actix-web's, and runs its connection on this worker if it becomes one.
 pub(crate) async fn upgrade(realtime: &Realtime, request: &HttpRequest, payload: Payload) -> HttpResponse {
-    let mut upgrade = match realtime.upgrade(context(request)).await {
+    let mut upgrade = match realtime.upgrade(context(request), Actix).await {
         Ok(upgrade) => upgrade,
         Err(reject) => {
             let (head, body) = reject.into_response().into_parts();
@@ -25,7 +25,7 @@ pub(crate) async fn upgrade(realtime: &Realtime, request: &HttpRequest, payload:
     };
     let (head, ()) = upgrade.response().into_parts();
     let (transport, body) = pipe(payload);
-    rt::spawn(upgrade.serve(Actix, transport, Bytes::new()));
+    rt::spawn(upgrade.serve(transport, Bytes::new()));
     builder(&head).upgrade("websocket").body(body)
 }
 

@@ -27,16 +27,18 @@ async fn accept(realtime: &Realtime, mut parts: http::request::Parts) -> Result<
     let extended_connect = parts.method == Method::CONNECT && websocket;
     let peer = parts.extensions.get::<SocketAddr>().copied();
 
-    let mut upgrade = realtime.upgrade(Context::from_parts(parts, peer, extended_connect)).await?;
-    let missing = "the connection must be served with upgrades, by `serve` or on tokio";
-    let (Some(on_upgrade), Some(Spawner(runtime))) = (on_upgrade, spawner) else {
-        tracing::error!(missing);
-        return Err(Error::internal(missing).into());
+    let Some(Spawner(runtime)) = spawner else {
+        return Err(misuse("requests must be served by `adapter_hyper::serve`, or on tokio"));
+    };
+    let mut upgrade =
+        realtime.upgrade(Context::from_parts(parts, peer, extended_connect), runtime.clone()).await?;
+    let Some(on_upgrade) = on_upgrade else {
+        return Err(misuse("connections must be served with upgrades"));
     };
     let response = upgrade.response();
-    runtime.clone().spawn(Box::pin(async move {
-        match upgrade.timeout(runtime.clone(), on_upgrade).await {
-            Some(Ok(upgraded)) => run(upgrade, Spawner(runtime), upgraded).await,
+    runtime.spawn(Box::pin(async move {
+        match upgrade.timeout(on_upgrade).await {
+            Some(Ok(upgraded)) => run(upgrade, upgraded).await,
             Some(Err(error)) => tracing::debug!(%error, "the client left during the upgrade"),
             None => {}
         }
@@ -44,32 +46,31 @@ async fn accept(realtime: &Realtime, mut parts: http::request::Parts) -> Result<
     Ok(response)
 }
 
+/// The application has served its connections in a way that cannot work: it is told in its log.
+fn misuse(what: &'static str) -> Reject {
+    tracing::error!("{what}");
+    Error::internal(what).into()
+}
+
 /// On the bare socket where there is one, else on whatever hyper has: HTTP/2, TLS.
-async fn run(upgrade: raw::Upgrade, runtime: Spawner, upgraded: Upgraded) {
+async fn run(upgrade: raw::Upgrade, upgraded: Upgraded) {
     #[cfg(feature = "tokio")]
-    let Some((upgrade, upgraded)) = on_socket_of::<tokio::net::TcpListener>(upgrade, &runtime, upgraded).await
-    else {
+    let Some((upgrade, upgraded)) = on_socket_of::<tokio::net::TcpListener>(upgrade, upgraded).await else {
         return;
     };
     #[cfg(feature = "smol")]
-    let Some((upgrade, upgraded)) = on_socket_of::<smol::net::TcpListener>(upgrade, &runtime, upgraded).await
-    else {
+    let Some((upgrade, upgraded)) = on_socket_of::<smol::net::TcpListener>(upgrade, upgraded).await else {
         return;
     };
     #[cfg(feature = "async-std")]
-    let Some((upgrade, upgraded)) = on_socket_of::<async_std::net::TcpListener>(upgrade, &runtime, upgraded).await
-    else {
+    let Some((upgrade, upgraded)) = on_socket_of::<async_std::net::TcpListener>(upgrade, upgraded).await else {
         return;
     };
-    upgrade.serve(runtime.0, Io(upgraded), Bytes::new()).await;
+    upgrade.serve(Io(upgraded), Bytes::new()).await;
 }
 
 /// Gives both back if the stream is no socket of `L`'s.
-async fn on_socket_of<L: Listen>(
-    upgrade: raw::Upgrade,
-    runtime: &Spawner,
-    upgraded: Upgraded,
-) -> Option<(raw::Upgrade, Upgraded)> {
+async fn on_socket_of<L: Listen>(upgrade: raw::Upgrade, upgraded: Upgraded) -> Option<(raw::Upgrade, Upgraded)> {
     let (io, early) = match downcast::<L::Io>(upgraded) {
         Ok(parts) => (parts.io, parts.read_buf),
         Err(upgraded) => match upgraded.downcast::<L::Io>() {
@@ -77,6 +78,6 @@ async fn on_socket_of<L: Listen>(
             Err(upgraded) => return Some((upgrade, upgraded)),
         },
     };
-    upgrade.serve(runtime.0.clone(), L::transport(io), early).await;
+    upgrade.serve(L::transport(io), early).await;
     None
 }

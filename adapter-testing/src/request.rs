@@ -94,7 +94,7 @@ impl TestRequest {
         let (server, pipe) = (self.server, Pipe::new());
         let context = Context::from_parts(self.request.into_parts().0, self.peer, false);
         let upgrade = {
-            let mut accept = pin!(server.realtime().upgrade(context));
+            let mut accept = pin!(server.realtime().upgrade(context, server.0.executor.clone()));
             poll_fn(|cx| {
                 server.run(cx);
                 accept.as_mut().poll(cx)
@@ -104,7 +104,7 @@ impl TestRequest {
         let mut upgrade = upgrade.map_err(|reject| Refused(reject.into_response()))?;
         let response = upgrade.response();
         let runtime = server.0.executor.clone();
-        let session = upgrade.serve(runtime.clone(), MemoryTransport(Arc::clone(&pipe)), Bytes::new());
+        let session = upgrade.serve(MemoryTransport(Arc::clone(&pipe)), Bytes::new());
         realtime_core::raw::Runtime::spawn(&runtime, Box::pin(session));
         let peer = Arc::new(Mutex::new(Peer::new(pipe)));
         server.add(&peer);

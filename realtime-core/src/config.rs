@@ -89,6 +89,23 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        let needed = [
+            ("message_bytes", self.message_bytes > 0),
+            ("frames_per_message", self.frames_per_message > 0),
+            ("outbox_bytes", self.outbox_bytes > 0),
+            ("queued_messages", self.queued_messages > 0),
+            ("ping_interval", !self.ping_interval.is_zero()),
+            ("idle_timeout", !self.idle_timeout.is_zero()),
+        ];
+        for (name, valid) in needed {
+            assert!(valid, "Config::{name} is 0: no connection could work");
+        }
+    }
+}
+
 /// Which pages may connect: browsers send `Origin` with every WebSocket request and send cookies
 /// to whatever host it names, so a foreign page could act as the user (RFC 6455, section 10.2).
 ///
@@ -121,6 +138,12 @@ impl Origins {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "Config::queued_messages is 0")]
+    fn a_limit_with_which_nothing_works_is_refused() {
+        Config { queued_messages: 0, ..Config::default() }.check();
+    }
 
     #[test]
     fn same_host_compares_host_and_port() {

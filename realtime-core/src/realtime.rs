@@ -124,12 +124,14 @@ impl Realtime {
         self.0.hub.start(|| Arc::new(runtime));
     }
 
-    /// Decides on a request: runs the checks and the middleware. For adapters.
+    /// Decides on a request: runs the checks and the middleware. For adapters, which bring the
+    /// runtime that the clock and the link to the broker run on.
     ///
     /// # Errors
     ///
     /// The response that refuses it.
-    pub async fn upgrade(&self, context: Context) -> Result<Upgrade, Reject> {
+    pub async fn upgrade(&self, context: Context, runtime: impl Runtime) -> Result<Upgrade, Reject> {
+        self.start(runtime);
         accept(&self.0, context).await
     }
 
@@ -267,6 +269,7 @@ impl Builder {
         assert!(name.is_some(), "a protocol that has no subprotocol cannot be asked for");
         let known = self.protocols.iter().any(|known| known.subprotocol() == name) || name == Json.subprotocol();
         assert!(!known, "two protocols have the subprotocol {name:?}");
+        assert!(self.protocols.len() < MAX_PROTOCOLS, "there are {MAX_PROTOCOLS} protocols already");
         self.protocols.push(Arc::new(protocol));
         self
     }
@@ -305,7 +308,13 @@ impl Builder {
     }
 
     /// Builds the registry.
+    ///
+    /// # Panics
+    ///
+    /// If a limit of the [`Config`] is 0 where nothing could work with it.
+    #[track_caller]
     pub fn build(self) -> Realtime {
+        self.config.check();
         let mut protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Plain), Arc::new(Json)];
         protocols.extend(self.protocols);
         let node = self.node.unwrap_or_else(random);
@@ -323,6 +332,9 @@ impl Builder {
         }))
     }
 }
+
+/// A connection keeps its protocol's place in a byte.
+const MAX_PROTOCOLS: usize = 128;
 
 /// Where the system has no randomness, node 0 must do: ids are names and no secrets.
 fn random() -> u64 {

@@ -5,7 +5,6 @@ use crate::{
     middleware::{Accepted, Next},
     realtime::Inner,
     reject::Reject,
-    runtime::Runtime,
     session::{Opening, Session, serve},
     transport::Transport,
     websocket::{CloseCode, handshake},
@@ -39,8 +38,7 @@ impl Upgrade {
 
     /// Waits for the framework to hand over the connection, but not for ever; gives `None` when
     /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) is over first.
-    pub async fn timeout<T>(&self, runtime: impl Runtime, upgrade: impl Future<Output = T>) -> Option<T> {
-        self.opening.hub.start(|| Arc::new(runtime));
+    pub async fn timeout<T>(&self, upgrade: impl Future<Output = T>) -> Option<T> {
         let timeout = self.opening.hub.config.handshake_timeout;
         let upgraded = before(&self.opening.hub, timeout, upgrade).await;
         if upgraded.is_none() {
@@ -53,10 +51,10 @@ impl Upgrade {
     /// sent right behind its request.
     ///
     /// The future is `Send` exactly when the transport is. If it is dropped, the connection is
-    /// cut, and `on_close` runs on the runtime.
-    pub async fn serve(self, runtime: impl Runtime, transport: impl Transport, early: Bytes) {
+    /// cut, and `on_close` runs on the runtime that [`Realtime::upgrade`](crate::Realtime::upgrade)
+    /// was given.
+    pub async fn serve(self, transport: impl Transport, early: Bytes) {
         let hub = Arc::clone(&self.opening.hub);
-        hub.start(|| Arc::new(runtime));
         let session = Session::new(hub.next_id(), self.opening);
         hub.connections.insert(Arc::clone(&session));
         hub.counters.accepted.fetch_add(1, Relaxed);

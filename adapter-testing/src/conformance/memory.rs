@@ -66,10 +66,10 @@ impl Host for Memory {
         let (realtime, runtime) = (self.realtime.clone(), self.executor.clone());
         let (transport, early) = (MemoryTransport(Arc::clone(&pipe)), Bytes::copy_from_slice(early));
         self.executor.spawn(Box::pin(async move {
-            match realtime.upgrade(context).await {
+            match realtime.upgrade(context, runtime).await {
                 Ok(mut upgrade) => {
                     let _ = sender.send(upgrade.response().map(|()| Bytes::new()));
-                    upgrade.serve(runtime, transport, early).await;
+                    upgrade.serve(transport, early).await;
                 }
                 Err(reject) => drop(sender.send(reject.into_response())),
             }

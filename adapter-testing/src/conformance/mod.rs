@@ -150,6 +150,7 @@ macro_rules! conformance {
                 a_function_receives_and_ends_the_session,
                 a_function_sees_the_end_of_its_client,
                 a_function_that_waits_for_the_end_is_not_polled_again,
+                messages_may_be_received_on_another_thread,
             ],
             closing: [
                 the_close_code_reaches_the_handler,

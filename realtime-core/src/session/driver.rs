@@ -151,8 +151,10 @@ impl<T: Transport> Driver<T> {
         if !self.tail.is_empty() {
             let mut tail = std::mem::take(&mut self.tail);
             let used = self.handle_bytes(cx, &mut tail);
-            tail.drain(..used);
-            self.tail = tail;
+            if used < tail.len() {
+                tail.drain(..used);
+                self.tail = tail;
+            }
             return used > 0;
         }
         // One buffer for each thread, not for each connection. Taken, not borrowed: a handler may
@@ -436,7 +438,7 @@ struct Farewell(Option<Arc<Session>>);
 impl Farewell {
     async fn say(&mut self, close: Close) {
         let Some(session) = self.0.take() else { return };
-        run_on_close(session, close).await;
+        run_on_close(Leave(session), close).await;
     }
 }
 
@@ -445,19 +447,29 @@ impl Drop for Farewell {
         let Some(session) = self.0.take() else { return };
         let close = session.outbox.shut().unwrap_or_else(Close::lost);
         let hub = Arc::clone(&session.hub);
-        hub.spawn(Box::pin(run_on_close(session, close)));
+        hub.spawn(Box::pin(run_on_close(Leave(session), close)));
     }
 }
 
-async fn run_on_close(session: Arc<Session>, close: Close) {
+/// Takes a session off the hub's lists when it is dropped, whatever became of `on_close`.
+struct Leave(Arc<Session>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.begin_end();
+        self.0.hub.connections.remove(self.0.id);
+        drop(self.0.permit.lock().take());
+    }
+}
+
+async fn run_on_close(leave: Leave, close: Close) {
+    let session = &leave.0;
     session.begin_end();
     let (id, endpoint) = (session.id, &session.endpoint.id);
     tracing::debug!(connection = %id, %endpoint, code = %close.code, reason = %close.reason, "closed");
-    let mut hook = session.endpoint.hooks.close(&session, close);
+    let mut hook = session.endpoint.hooks.close(session, close);
     if let Err(panic) = poll_fn(|cx| poll_caught(&mut hook, cx)).await {
         tracing::error!(connection = %id, %endpoint, panic = panic.0, "on_close panicked");
     }
     drop_caught(hook);
-    session.hub.connections.remove(id);
-    drop(session.permit.lock().take());
 }

@@ -62,7 +62,11 @@ impl<H: Handler> Typed<H> {
 
     /// The next message, for whoever runs this handler.
     pub(crate) async fn next(session: &Session) -> Option<Result<H::ClientMessage, Error>> {
-        poll_fn(|cx| Self::of(session).inbox.poll_next(cx)).await
+        let next = poll_fn(|cx| Self::of(session).inbox.poll_next(cx)).await;
+        if session.is_paused() {
+            session.outbox.signal_look();
+        }
+        next
     }
 }
 

@@ -193,6 +193,10 @@ impl Session {
         }
     }
 
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Relaxed)
+    }
+
     pub(crate) fn set_idle(&self, idle: bool) {
         self.idle.store(idle, Relaxed);
     }

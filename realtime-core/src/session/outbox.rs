@@ -54,6 +54,8 @@ enum Phase {
 pub(crate) struct Signals {
     /// Send a ping.
     pub(crate) ping: bool,
+    /// Look at the handler's backlog again: another task has taken something from it.
+    pub(crate) look: bool,
     /// The time for closing is over: end at once.
     pub(crate) expired: bool,
     /// A close was begun on this side.
@@ -165,6 +167,10 @@ impl Outbox {
         self.signal(|signals| signals.ping = true);
     }
 
+    pub(crate) fn signal_look(&self) {
+        self.signal(|signals| signals.look = true);
+    }
+
     pub(crate) fn signal_expired(&self) {
         self.signal(|signals| signals.expired = true);
     }
@@ -216,7 +222,12 @@ impl Outbox {
     pub(crate) fn park(&self, cx: &Context<'_>, blocked: bool) -> bool {
         let mut state = self.lock();
         let signals = state.signals;
-        if signals.ping || signals.expired || signals.closing || (!blocked && !state.frames.is_empty()) {
+        if signals.ping
+            || signals.look
+            || signals.expired
+            || signals.closing
+            || (!blocked && !state.frames.is_empty())
+        {
             return false;
         }
         state.driver = Some(cx.waker().clone());

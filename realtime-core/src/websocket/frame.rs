@@ -76,6 +76,8 @@ impl Frame {
         let start = HEADER_BYTES - len;
         buffer[start..HEADER_BYTES].copy_from_slice(&header[..len]);
         if buffer.len() > SCRATCH_BYTES {
+            // What it has beyond its length would count in no outbox.
+            buffer.shrink_to_fit();
             return Self(Bytes::from(std::mem::take(buffer)).slice(start..));
         }
         Self(Bytes::copy_from_slice(&buffer[start..]))

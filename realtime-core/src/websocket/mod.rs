@@ -2,7 +2,7 @@
 //!
 //! Nothing here reads a socket, waits or knows of a session. [`Decoder`] turns any split of a
 //! peer's bytes into the same [`Event`]s; [`Frame`] is one encoded frame, made once and shared by
-//! all who are sent it; [`handshake`] decides whether a request may become a WebSocket.
+//! all who are sent it; `handshake` decides whether a request may become a WebSocket.
 
 mod close;
 mod decoder;

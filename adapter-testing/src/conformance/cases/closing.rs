@@ -203,6 +203,8 @@ pub fn a_connection_is_found_by_its_id_and_closed(subject: &Subject) {
     let (server, seen, _) = start(subject);
     let (mut first, mut second) = (server.connect("lab"), server.connect("echo"));
     works(&mut first);
+    second.text("here");
+    second.expect_text("here");
     let realtime = server.realtime();
     let id = seen.opened();
     assert_eq!(realtime.find(id).map(|found| found.endpoint().to_owned()).as_deref(), Some("lab"));

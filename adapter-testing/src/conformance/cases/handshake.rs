@@ -6,7 +6,7 @@ use crate::{
     conformance::{Command, Gate, Reply, Subject},
 };
 use http::{HeaderValue, Method, StatusCode, Version};
-use realtime_core::{Accepted, Context, Error, Next, Origins, Reject};
+use realtime_core::{Accepted, Context, Error, Handler, Next, Origins, Reject};
 use std::time::Duration;
 
 pub fn an_upgrade_is_accepted(subject: &Subject) {
@@ -127,15 +127,17 @@ pub fn middleware_runs_in_order_before_the_upgrade(subject: &Subject) {
         next.run(context).await
     }
     let (builder, ..) = builder(|_| {});
-    let server = subject.start(builder.middleware(first).middleware(second).build());
-    let mut client = server.connect("lab");
+    // A handler's own come after those of all, whatever was said first.
+    let own = crate::conformance::Lab::new().0.middleware(second).middleware(second);
+    let server = subject.start(builder.handler("own", own).middleware(first).build());
+    let mut client = server.connect("own");
     client.value(&Command::Describe);
     client.expect_value(&Reply::Described {
         method: "GET".into(),
-        uri: "/__realtime/lab".into(),
-        endpoint: "lab".into(),
+        uri: "/__realtime/own".into(),
+        endpoint: "own".into(),
         header: None,
-        variable: Some(12),
+        variable: Some(122),
         peer: subject.capabilities().peer_address,
     });
 }

@@ -370,3 +370,31 @@ pub fn a_function_that_waits_for_the_end_is_not_polled_again(subject: &Subject) 
     assert!(polled < 100, "polled {polled} times");
     client.close(1000, "");
 }
+
+/// It may hand its connection to another thread, which takes what has held the client up.
+pub fn messages_may_be_received_on_another_thread(subject: &Subject) {
+    let (builder, ..) = builder(|config| config.queued_messages = 4);
+    let function = handler_fn(|connection: FnConnection<u32, u32>| async move {
+        let other = connection.clone();
+        std::thread::spawn(move || {
+            crate::block_on(async {
+                while let Some(number) = other.recv().await {
+                    if other.send(number).is_err() {
+                        return;
+                    }
+                }
+            });
+        });
+        connection.closed().await;
+        Ok(())
+    });
+    let server = subject.start(builder.handler("function", function).build());
+    let mut client = server.connect("function");
+    for number in 0..500 {
+        client.value(&number);
+    }
+    for number in 0..500 {
+        client.expect_value(&number);
+    }
+    client.close(1000, "");
+}
