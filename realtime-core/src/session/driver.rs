@@ -56,6 +56,8 @@ struct Driver<T> {
     /// The transport can carry nothing more.
     lost: bool,
     expired: bool,
+    /// Another task has made room in the handler's backlog.
+    look: bool,
 }
 
 /// What becomes of the client's bytes.
@@ -96,6 +98,7 @@ impl<T: Transport> Driver<T> {
             closing: false,
             lost: false,
             expired: false,
+            look: false,
             session,
             transport,
         }
@@ -183,11 +186,23 @@ impl<T: Transport> Driver<T> {
         if self.input != Input::Open {
             return false;
         }
+        let mut behind = self.has_backlog();
+        if behind {
+            // Looked at again once it is told: another task may just have taken something, and
+            // from now on says so.
+            self.session.set_paused(true);
+            behind = self.has_backlog();
+        }
+        if !behind {
+            self.session.set_paused(false);
+        }
+        behind
+    }
+
+    fn has_backlog(&self) -> bool {
         let config = &self.session.hub.config;
         let backlog = self.session.endpoint.hooks.backlog(&self.session);
-        let behind = backlog.messages >= config.queued_messages || backlog.bytes >= config.message_bytes;
-        self.session.set_paused(behind);
-        behind
+        backlog.messages >= config.queued_messages || backlog.bytes >= config.message_bytes
     }
 
     /// Decodes and handles `bytes`, as far as the handler and the output keep up; gives how many
@@ -309,6 +324,7 @@ impl<T: Transport> Driver<T> {
         loop {
             let signals = self.session.outbox.take(&mut self.sending);
             self.expired |= signals.expired;
+            self.look |= signals.look;
             if signals.closing {
                 self.begin_closing();
             }
@@ -406,7 +422,7 @@ impl<T: Transport> Driver<T> {
 
     /// Arms the wakers; gives whether there is nothing to do until one of them is called.
     fn park(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.run_due && self.run.is_some() {
+        if std::mem::take(&mut self.look) || (self.run_due && self.run.is_some()) {
             return false;
         }
         self.session.outbox.park(cx, self.blocked)
