@@ -64,7 +64,7 @@ macro_rules! listen {
 
                 async fn accept(&self) -> io::Result<(Self::Io, SocketAddr)> {
                     let (socket, peer) = TcpListener::accept(self).await?;
-                    socket.set_nodelay(true)?;
+                    let _ = socket.set_nodelay(true);
                     Ok((FuturesIo::new(socket), peer))
                 }
 

@@ -37,11 +37,12 @@ impl Pipe {
         Arc::new(Self { state: Mutex::default(), changed: Condvar::new() })
     }
 
-    /// Sends bytes to the server, however many.
-    pub(crate) fn send(&self, bytes: &[u8]) {
+    /// Sends bytes to the server, however many; gives whether it still takes them.
+    pub(crate) fn send(&self, bytes: &[u8]) -> bool {
         let mut state = self.lock();
         state.to_server.bytes.extend_from_slice(bytes);
         wake(state.to_server.waker.take());
+        !state.to_server.unread
     }
 
     /// Takes what the server has sent so far, and whether it has ended.
@@ -134,7 +135,10 @@ impl Transport for MemoryTransport {
 
 impl Drop for MemoryTransport {
     fn drop(&mut self) {
-        self.0.lock().to_client.ended = true;
+        let mut state = self.0.lock();
+        state.to_server.unread = true;
+        state.to_client.ended = true;
+        drop(state);
         self.0.changed.notify_all();
     }
 }

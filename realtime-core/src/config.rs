@@ -25,8 +25,8 @@ pub struct Config {
     /// rarely; without a bound, empty fragments are free for the sender and work for us.
     pub frames_per_message: u32,
 
-    /// Time from a request to the session: middleware and the framework's upgrade together. Over
-    /// it: status 503, or the connection is dropped. Default 10 s.
+    /// Time for the middleware to decide on a request, and again for the framework to hand over the
+    /// connection. Over it: status 503, or the connection is dropped. Default 10 s.
     pub handshake_timeout: Duration,
 
     /// A client that sent nothing for this long is pinged. Default 25 s: below the 30 to 60 s

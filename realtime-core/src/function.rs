@@ -74,10 +74,7 @@ where
         let session = Arc::clone(connection.session());
         match (self.run)(Arc::clone(&session)).await {
             Ok(()) => session.close(CloseCode::NORMAL, ""),
-            Err(error) => {
-                session.report(&error);
-                session.close(error.code().close_code(), error.message());
-            }
+            Err(error) => session.refuse(&error),
         }
     }
 }

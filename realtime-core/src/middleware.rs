@@ -1,4 +1,4 @@
-use crate::{context::Context, hub::Endpoint, reject::Reject, runtime::BoxFuture};
+use crate::{context::Context, error::Error, hub::Endpoint, reject::Reject, runtime::BoxFuture, session::catch};
 use http::HeaderMap;
 use std::{any::Any, fmt, sync::Arc};
 
@@ -60,7 +60,8 @@ impl Next {
         if let Some(middleware) = self.rest.next() {
             return middleware.handle_boxed(context, self).await;
         }
-        let typed = self.endpoint.hooks.open(&context)?;
+        // The input's own `Deserialize` may panic.
+        let typed = catch(|| self.endpoint.hooks.open(&context)).map_err(|panic| Error::internal(panic.0))??;
         Ok(Accepted { context, typed, headers: HeaderMap::new() })
     }
 }

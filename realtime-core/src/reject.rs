@@ -1,6 +1,7 @@
 use crate::error::Error;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
 use std::borrow::Cow;
 
 /// A refusal before the upgrade: an HTTP status, headers and a JSON body.
@@ -61,8 +62,8 @@ impl Reject {
 
     /// The response: `{"ok":false,"error":…}` with the headers, `Retry-After` where it is known.
     pub fn into_response(self) -> Response<Bytes> {
-        let body = serde_json::json!({ "ok": false, "error": self.error });
-        let mut response = Response::new(Bytes::from(body.to_string()));
+        let body = Body { ok: false, error: &self.error };
+        let mut response = Response::new(Bytes::from(serde_json::to_vec(&body).unwrap_or_default()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -72,6 +73,12 @@ impl Reject {
         headers.extend(self.headers);
         response
     }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    ok: bool,
+    error: &'a Error,
 }
 
 /// The status of the error's code, from the one table.

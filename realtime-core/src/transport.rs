@@ -9,7 +9,8 @@ use std::{
 ///
 /// Sockets implement it with vectored writes, frameworks that pull a response body with a shared
 /// queue. The driver calls these methods from one task; wake-ups go to the task of the last call.
-/// After an error, or after `poll_close` was ready, only dropping follows.
+/// After an error only dropping follows; after `poll_close` was ready, it may be called again, and
+/// reading goes on until the peer has seen the end.
 ///
 /// # Cancel safety
 ///

@@ -1,6 +1,6 @@
 use crate::{
     context::Context,
-    error::Error,
+    error::{Code, Error},
     hub::{Endpoint, Permit, Refused},
     middleware::{Accepted, Next},
     realtime::Inner,
@@ -79,7 +79,11 @@ pub(crate) async fn accept(realtime: &Inner, context: Context) -> Result<Upgrade
     let decided = decide(realtime, context).await;
     if let Err(reject) = &decided {
         realtime.hub.counters.refused.fetch_add(1, Relaxed);
-        tracing::debug!(status = reject.status().as_u16(), error = %reject.error(), "upgrade refused");
+        let (status, error) = (reject.status().as_u16(), reject.error());
+        match error.code() == &Code::INTERNAL {
+            true => tracing::error!(status, ?error, "upgrade refused"),
+            false => tracing::debug!(status, %error, "upgrade refused"),
+        }
     }
     decided
 }

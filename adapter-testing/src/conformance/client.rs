@@ -9,7 +9,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The bytes of one connection, as the client has them.
 pub(crate) trait Wire: Send {
-    fn send(&mut self, bytes: &[u8]);
+    /// Gives whether the server still takes them.
+    fn send(&mut self, bytes: &[u8]) -> bool;
     fn recv(&mut self, into: &mut Vec<u8>, patience: Duration) -> Received;
     /// Sends no more, and still reads.
     fn finish(&mut self);
@@ -127,7 +128,13 @@ impl Client {
 
     /// Sends bytes as they are.
     pub fn raw(&mut self, bytes: &[u8]) {
+        // The server may have closed already: what it said first is what counts.
         self.wire.send(bytes);
+    }
+
+    /// Sends bytes as they are; gives whether the server still takes them.
+    pub fn try_raw(&mut self, bytes: &[u8]) -> bool {
+        self.wire.send(bytes)
     }
 
     /// Sends a frame.

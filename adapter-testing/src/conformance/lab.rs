@@ -298,6 +298,16 @@ impl Handler for Lab {
     }
 }
 
+/// Panics when it is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Explosive;
+
+impl<'de> Deserialize<'de> for Explosive {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> std::result::Result<Self, D::Error> {
+        panic!("a type panics as it was told")
+    }
+}
+
 struct TellDropped<'a>(&'a Lab);
 
 impl Drop for TellDropped<'_> {

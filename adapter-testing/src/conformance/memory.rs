@@ -102,8 +102,8 @@ struct MemoryWire {
 }
 
 impl Wire for MemoryWire {
-    fn send(&mut self, bytes: &[u8]) {
-        self.pipe.send(bytes);
+    fn send(&mut self, bytes: &[u8]) -> bool {
+        self.pipe.send(bytes)
     }
 
     fn recv(&mut self, into: &mut Vec<u8>, patience: Duration) -> Received {

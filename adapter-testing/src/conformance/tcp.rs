@@ -91,9 +91,8 @@ struct TcpWire {
 }
 
 impl Wire for TcpWire {
-    fn send(&mut self, bytes: &[u8]) {
-        // The server may have closed already: what it said first is what counts.
-        let _ = self.socket.write_all(bytes);
+    fn send(&mut self, bytes: &[u8]) -> bool {
+        self.socket.write_all(bytes).is_ok()
     }
 
     fn recv(&mut self, into: &mut Vec<u8>, patience: Duration) -> Received {

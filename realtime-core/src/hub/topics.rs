@@ -111,8 +111,14 @@ impl Topics {
             let members = topic.members.lock();
             let missing = members.protocols().find(|protocol| !frames.iter().any(|(known, _)| known == protocol));
             if let Some(protocol) = missing {
+                let sample = members.list.first().map(Arc::clone);
                 drop(members);
-                frames.push((protocol, encode(protocol)?));
+                let frame = encode(protocol)?;
+                // Else it would close them all, for what is none of their fault.
+                if let (Some(frame), Some(sample)) = (&frame, sample) {
+                    sample.outbox.may_hold(frame)?;
+                }
+                frames.push((protocol, frame));
                 continue;
             }
             let mut effects = Effects::default();

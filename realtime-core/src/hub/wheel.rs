@@ -13,7 +13,14 @@ use std::{
 ///
 /// (Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987: scheme 6.)
 #[derive(Debug)]
-pub(crate) struct Wheel(Mutex<Box<[Vec<Entry>]>>);
+pub(crate) struct Wheel(Mutex<Slots>);
+
+#[derive(Debug)]
+struct Slots {
+    /// The last tick that was turned to.
+    now: u32,
+    slots: Box<[Vec<Entry>]>,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -30,7 +37,7 @@ enum Who {
 
 impl Default for Wheel {
     fn default() -> Self {
-        Self(Mutex::new((0..SLOTS).map(|_| Vec::new()).collect()))
+        Self(Mutex::new(Slots { now: 0, slots: (0..SLOTS).map(|_| Vec::new()).collect() }))
     }
 }
 
@@ -49,14 +56,14 @@ impl Wheel {
 
     /// Calls `turn` for each connection that is due at `now`; it gives the tick of the next turn.
     pub(crate) fn turn(&self, now: u32, turn: impl Fn(ConnectionId, u32) -> Option<u32>) {
-        let due = {
-            let mut slots = self.0.lock();
-            let slot = std::mem::take(&mut slots[slot(now)]);
-            let (due, later) = slot.into_iter().partition(|entry| entry.due <= now);
-            slots[self::slot(now)] = later;
+        let due: Vec<Entry> = {
+            let mut wheel = self.0.lock();
+            wheel.now = now;
+            let slot = &mut wheel.slots[slot(now)];
+            let (due, later) = std::mem::take(slot).into_iter().partition(|entry| entry.due <= now);
+            *slot = later;
             due
         };
-        let due: Vec<Entry> = due;
         for entry in due {
             match entry.who {
                 Who::Sleeper(sleeper) => sleeper.wake(),
@@ -69,8 +76,11 @@ impl Wheel {
         }
     }
 
-    fn insert(&self, entry: Entry) {
-        self.0.lock()[slot(entry.due)].push(entry);
+    fn insert(&self, mut entry: Entry) {
+        let mut wheel = self.0.lock();
+        // What is past already has its turn at the next tick, not a round later.
+        entry.due = entry.due.max(wheel.now + 1);
+        wheel.slots[slot(entry.due)].push(entry);
     }
 }
 

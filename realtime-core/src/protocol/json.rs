@@ -4,9 +4,12 @@ use crate::{
     text::clip,
     websocket::{Data, Kind},
 };
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// The JSON form of the native protocol, `realtime.v1.json`: text messages, one object each.
 ///
@@ -22,7 +25,9 @@ impl Protocol for Json {
     fn decode<'a>(&self, data: &'a Data<'_>) -> Result<Packet<'a>, Error> {
         let Data::Text(text) = data else { return Err(unsupported(Kind::Binary)) };
         let envelope: Envelope<'_> = serde_json::from_str(text).map_err(parse_error)?;
-        match &*envelope.kind {
+        let kind =
+            envelope.kind.ok_or_else(|| Error::new(Code::PARSE_ERROR, "a frame needs the field \"type\""))?;
+        match &*kind {
             "message" => {
                 let value = envelope.value.ok_or_else(|| missing("message", "value"))?;
                 Ok(Packet::Message(json(value)))
@@ -73,36 +78,64 @@ impl Protocol for Json {
 
 /// The fields of all client frames. Values stay raw, whatever their depth, until their type reads
 /// them; fields that are not known are skipped.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Envelope<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
+    kind: Option<Cow<'a, str>>,
     name: Option<Name<'a>>,
-    #[serde(borrow, default, deserialize_with = "present")]
     value: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
 }
 
-/// A field that is there is `Some`, also where it is null.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    Deserialize::deserialize(deserializer).map(Some)
+/// By hand: the derived form takes arrays as well.
+impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
 }
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Envelope<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
+        let mut envelope = Envelope::default();
+        while let Some(Text(key)) = map.next_key()? {
+            let twice = match &*key {
+                "type" => envelope.kind.replace(map.next_value::<Text<'_>>()?.0).is_some(),
+                "name" => envelope.name.replace(map.next_value()?).is_some(),
+                "value" => envelope.value.replace(map.next_value()?).is_some(),
+                "data" => envelope.data.replace(map.next_value()?).is_some(),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    false
+                }
+            };
+            if twice {
+                return Err(A::Error::custom(format!("the field {key:?} twice")));
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+/// Text that is borrowed where it holds no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A name of 1 to 64 bytes.
 struct Name<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Text(name) = Text::deserialize(deserializer)?;
         match name.len() {
             1..=MAX_NAME_BYTES => Ok(Self(name)),
-            len => {
-                Err(serde::de::Error::custom(format!("a name of {len} bytes instead of 1 to {MAX_NAME_BYTES}")))
-            }
+            len => Err(D::Error::custom(format!("a name of {len} bytes instead of 1 to {MAX_NAME_BYTES}"))),
         }
     }
 }

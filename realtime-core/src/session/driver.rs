@@ -1,6 +1,6 @@
 use super::{
-    Session,
-    hooks::{drop_caught, poll_caught},
+    PushError, Session,
+    hooks::{Panicked, catch, drop_caught, poll_caught},
 };
 use crate::{
     error::Error,
@@ -130,13 +130,15 @@ impl<T: Transport> Driver<T> {
         match poll_caught(run, cx) {
             Poll::Pending => return,
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(panic)) => {
-                let (id, endpoint) = (self.session.id, &self.session.endpoint.id);
-                tracing::error!(connection = %id, %endpoint, panic = panic.0, "handler panicked");
-                self.session.close(CloseCode::INTERNAL, "handler failed");
-            }
+            Poll::Ready(Err(panic)) => self.fail_panicked(&panic),
         }
         self.stop_run();
+    }
+
+    fn fail_panicked(&self, panic: &Panicked) {
+        let (id, endpoint) = (self.session.id, &self.session.endpoint.id);
+        tracing::error!(connection = %id, %endpoint, panic = panic.0, "handler panicked");
+        self.session.close(CloseCode::INTERNAL, "handler failed");
     }
 
     fn stop_run(&mut self) {
@@ -279,8 +281,13 @@ impl<T: Transport> Driver<T> {
     }
 
     fn deliver(&mut self, cx: &mut Context<'_>, value: Result<Value<'_>, Error>) {
-        let (_, readable) = self.session.endpoint.hooks.deliver(&self.session, cx, value);
         self.run_due = true;
+        let hooks = &self.session.endpoint.hooks;
+        // The message's own `Deserialize` may panic.
+        let readable = match catch(|| hooks.deliver(&self.session, cx, value)) {
+            Ok(readable) => readable,
+            Err(panic) => return self.fail_panicked(&panic),
+        };
         if readable {
             self.malformed = 0;
             return;
@@ -307,7 +314,9 @@ impl<T: Transport> Driver<T> {
             return;
         }
         self.replies += 1;
-        self.session.outbox.push_reply(pong);
+        if let Err(PushError::Full) = self.session.outbox.push_reply(pong.clone()) {
+            self.sending.push_pong(pong.into_bytes());
+        }
     }
 
     /// The client broke the protocol: RFC 6455, section 7.1.7.
@@ -443,8 +452,10 @@ thread_local! {
 }
 
 fn reply(session: &Session, packet: &Outgoing<'_>) {
-    if let Ok(Some(frame)) = session.encode(packet) {
-        session.outbox.push_reply(frame);
+    let Ok(Some(frame)) = session.encode(packet) else { return };
+    // A client that asks and asks, and does not read the answers.
+    if let Err(PushError::Full) = session.outbox.push_reply(frame) {
+        session.close_slow();
     }
 }
 

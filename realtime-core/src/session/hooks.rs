@@ -3,13 +3,8 @@ use super::{
     inbox::{Backlog, Inbox},
 };
 use crate::{
-    Connection, Context,
-    error::Error,
-    handler::Handler,
-    input,
-    protocol::Value,
-    runtime::BoxFuture,
-    websocket::{Close, CloseCode},
+    Connection, Context, error::Error, handler::Handler, input, protocol::Value, runtime::BoxFuture,
+    websocket::Close,
 };
 use std::{
     any::Any,
@@ -28,14 +23,8 @@ pub(crate) trait Hooks: Send + Sync {
     /// Runs the session from `on_open` to the last message.
     fn run(&self, session: &Arc<Session>) -> BoxFuture<'static>;
 
-    /// Queues what was received, or why it could not be read. Gives the backlog, and whether the
-    /// message was readable.
-    fn deliver(
-        &self,
-        session: &Session,
-        cx: &task::Context<'_>,
-        value: Result<Value<'_>, Error>,
-    ) -> (Backlog, bool);
+    /// Queues what was received, or why it could not be read. Gives whether it was readable.
+    fn deliver(&self, session: &Session, cx: &task::Context<'_>, value: Result<Value<'_>, Error>) -> bool;
 
     /// What waits for the handler.
     fn backlog(&self, session: &Session) -> Backlog;
@@ -83,16 +72,12 @@ impl<H: Handler> Hooks for HandlerHooks<H> {
         Box::pin(async move { handler.run(connection).await })
     }
 
-    fn deliver(
-        &self,
-        session: &Session,
-        cx: &task::Context<'_>,
-        value: Result<Value<'_>, Error>,
-    ) -> (Backlog, bool) {
+    fn deliver(&self, session: &Session, cx: &task::Context<'_>, value: Result<Value<'_>, Error>) -> bool {
         let bytes = value.as_ref().map_or(0, Value::len);
         let item = value.and_then(Value::parse::<H::ClientMessage>);
         let readable = item.is_ok();
-        (Typed::<H>::of(session).inbox.push(cx, item, bytes), readable)
+        Typed::<H>::of(session).inbox.push(cx, item, bytes);
+        readable
     }
 
     fn backlog(&self, session: &Session) -> Backlog {
@@ -113,12 +98,7 @@ impl<H: Handler> Hooks for HandlerHooks<H> {
 pub(crate) async fn run_handler<H: Handler>(handler: &H, connection: &Connection<H>) {
     if let Err(error) = handler.on_open(connection).await {
         let error = handler.on_error(connection, error).await;
-        let code = match error.code().close_code() {
-            CloseCode::INVALID_PAYLOAD => CloseCode::POLICY,
-            code => code,
-        };
-        connection.session().report(&error);
-        connection.session().close(code, error.message());
+        connection.session().refuse(&error);
         return;
     }
     let session = connection.session();
@@ -143,17 +123,21 @@ pub(crate) fn poll_caught(
     future: &mut BoxFuture<'static>,
     cx: &mut task::Context<'_>,
 ) -> Poll<Result<(), Panicked>> {
-    let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx)));
-    match polled {
+    match catch(|| Pin::new(future).poll(cx)) {
         Ok(polled) => polled.map(Ok),
-        Err(panic) => Poll::Ready(Err(Panicked::new(&*panic))),
+        Err(panic) => Poll::Ready(Err(panic)),
     }
+}
+
+/// Calls the application's code; a panic in it is an `Err`.
+pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| Panicked::new(&*panic))
 }
 
 /// Drops the application's future, which may panic as well.
 pub(crate) fn drop_caught(future: BoxFuture<'static>) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
-        tracing::error!(panic = Panicked::new(&*panic).0, "a handler panicked while it was dropped");
+    if let Err(panic) = catch(|| drop(future)) {
+        tracing::error!(panic = panic.0, "a handler panicked while it was dropped");
     }
 }
 

@@ -1,7 +1,8 @@
+use super::wakers::Wakers;
 use crate::{error::Error, sync::Mutex};
 use std::{
     collections::VecDeque,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 /// The messages of one client that wait for its handler, in order, what could not be read among
@@ -14,7 +15,7 @@ struct State<M> {
     items: VecDeque<(Result<M, Error>, usize)>,
     bytes: usize,
     ended: bool,
-    waker: Option<Waker>,
+    waiting: Wakers,
 }
 
 /// What is in an inbox.
@@ -26,23 +27,20 @@ pub(crate) struct Backlog {
 
 impl<M> Inbox<M> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State { items: VecDeque::new(), bytes: 0, ended: false, waker: None }))
+        Self(Mutex::new(State { items: VecDeque::new(), bytes: 0, ended: false, waiting: Wakers::default() }))
     }
 
     /// Adds a message that took `bytes` on the wire. Wakes who waits for it, unless that is the
     /// driver's own task, which runs the handler next anyway.
-    pub(crate) fn push(&self, cx: &Context<'_>, item: Result<M, Error>, bytes: usize) -> Backlog {
+    pub(crate) fn push(&self, cx: &Context<'_>, item: Result<M, Error>, bytes: usize) {
         let mut state = self.0.lock();
         if !state.ended {
             state.items.push_back((item, bytes));
             state.bytes += bytes;
         }
-        let (backlog, waker) = (state.backlog(), state.waker.take());
+        let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        if let Some(waker) = waker.filter(|waker| !waker.will_wake(cx.waker())) {
-            waker.wake();
-        }
-        backlog
+        waiting.wake_others(cx.waker());
     }
 
     /// The next message; `None` when the inbox has ended and is empty.
@@ -58,7 +56,7 @@ impl<M> Inbox<M> {
         if state.ended {
             return Poll::Ready(None);
         }
-        state.waker = Some(cx.waker().clone());
+        state.waiting.add(cx.waker());
         Poll::Pending
     }
 
@@ -71,12 +69,10 @@ impl<M> Inbox<M> {
         if clear {
             state.bytes = 0;
         }
-        let waker = state.waker.take();
+        let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         drop(dropped);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waiting.wake();
     }
 
     pub(crate) fn backlog(&self) -> Backlog {

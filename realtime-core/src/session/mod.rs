@@ -7,7 +7,7 @@ mod outbox;
 mod wakers;
 
 pub(crate) use driver::serve;
-pub(crate) use hooks::{HandlerHooks, Hooks, Typed, run_handler};
+pub(crate) use hooks::{HandlerHooks, Hooks, Typed, catch, run_handler};
 pub(crate) use outbox::PushError;
 
 use crate::{
@@ -110,15 +110,14 @@ impl Session {
     pub(crate) fn send(&self, value: &dyn Encode) -> Result<(), SendFailure> {
         let frame = self.encode(&Outgoing::Message(value)).map_err(SendFailure::Encode)?;
         let Some(frame) = frame else { return Ok(()) };
+        self.outbox.may_hold(&frame).map_err(SendFailure::Encode)?;
         self.outbox.push(frame).map_err(SendFailure::Push)
     }
 
     /// Tells the client of an error; closes with the error's code where the protocol has no
     /// packet for it, or no room is left to say it.
     pub(crate) fn report(&self, error: &Error) {
-        if error.code() == &crate::Code::INTERNAL {
-            tracing::error!(connection = %self.id, endpoint = %self.endpoint.id, ?error, "handler failed");
-        }
+        self.log(error);
         match self.encode(&Outgoing::Error { id: None, error }) {
             Ok(Some(frame)) => {
                 if self.outbox.push(frame) == Err(PushError::Full) {
@@ -128,6 +127,28 @@ impl Session {
             Ok(None) | Err(_) => {
                 self.close(error.code().close_code(), error.message());
             }
+        }
+    }
+
+    /// Tells the client of an error that ends the session, and closes.
+    pub(crate) fn refuse(&self, error: &Error) {
+        self.log(error);
+        if let Ok(Some(frame)) = self.encode(&Outgoing::Error { id: None, error }) {
+            // Without room for it, the close frame's reason says it.
+            let _ = self.outbox.push(frame);
+        }
+        let code = match error.code().close_code() {
+            // No message was wrong, but what the session was asked for.
+            CloseCode::INVALID_PAYLOAD => CloseCode::POLICY,
+            code => code,
+        };
+        self.close(code, error.message());
+    }
+
+    /// Causes are for the log alone.
+    fn log(&self, error: &Error) {
+        if error.code() == &crate::Code::INTERNAL {
+            tracing::error!(connection = %self.id, endpoint = %self.endpoint.id, ?error, "handler failed");
         }
     }
 
@@ -171,7 +192,10 @@ impl Session {
         let (ping, idle) = (self.hub.clock.ticks(config.ping_interval), self.hub.clock.ticks(config.idle_timeout));
         let seen = self.seen.load(Relaxed);
         let silent = now.saturating_sub(seen);
-        if silent >= idle && !self.paused.load(Relaxed) {
+        if self.is_paused() {
+            return Some(now + ping);
+        }
+        if silent >= idle {
             tracing::debug!(connection = %self.id, endpoint = %self.endpoint.id, "idle timeout");
             self.close(CloseCode::GOING_AWAY, "idle timeout: nothing was received");
             return Some(now + 1);

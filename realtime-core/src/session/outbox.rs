@@ -1,5 +1,6 @@
 use super::wakers::Wakers;
 use crate::{
+    error::{Code, Error},
     sync::{Mutex, MutexGuard},
     transport::SendQueue,
     websocket::{Close, CloseCode, Frame},
@@ -96,13 +97,30 @@ impl Outbox {
         Ok(if state.blocked { None } else { state.driver.take() })
     }
 
-    /// Queues a frame of the protocol itself behind the data, over the limit if need be: the
-    /// driver makes at most a bounded number before it sends.
-    pub(crate) fn push_reply(&self, frame: Frame) {
+    /// Queues a frame of the protocol itself behind the data: over the limit by one such frame at
+    /// most. For the driver only, which sends it without being woken.
+    pub(crate) fn push_reply(&self, frame: Frame) -> Result<(), PushError> {
         let mut state = self.lock();
-        if state.phase == Phase::Open {
-            state.push(frame);
+        if state.phase != Phase::Open {
+            return Err(PushError::Closed);
         }
+        if state.bytes() > self.limit {
+            return Err(PushError::Full);
+        }
+        state.push(frame);
+        Ok(())
+    }
+
+    /// Whether a frame fits at all, into an outbox that is empty.
+    pub(crate) fn may_hold(&self, frame: &Frame) -> Result<(), Error> {
+        if frame.len() <= self.limit {
+            return Ok(());
+        }
+        let (bytes, limit) = (frame.len(), self.limit);
+        Err(Error::new(
+            Code::RESOURCE_EXHAUSTED,
+            format!("a message of {bytes} bytes, and an outbox holds {limit}"),
+        ))
     }
 
     /// Begins to close: the close frame goes behind what is queued, and nothing after it.

@@ -16,6 +16,15 @@ impl Wakers {
         self.0.is_empty()
     }
 
+    /// Wakes them all but `own`, which is running.
+    pub(crate) fn wake_others(self, own: &Waker) {
+        for waker in self.0 {
+            if !waker.will_wake(own) {
+                waker.wake();
+            }
+        }
+    }
+
     /// Wakes them all.
     pub(crate) fn wake(self) {
         for waker in self.0 {

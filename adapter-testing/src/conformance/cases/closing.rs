@@ -3,9 +3,9 @@
 use super::{said, start, start_with, works};
 use crate::{
     Frame,
-    conformance::{Command, Seen, Sight, Subject},
+    conformance::{Command, Seen, Sight, Subject, lab::Explosive},
 };
-use realtime_core::{CloseCode, Initiator};
+use realtime_core::{CloseCode, FnConnection, Initiator, handler_fn};
 use std::time::Duration;
 
 /// Longer than the time for closing.
@@ -234,4 +234,19 @@ pub fn a_cut_connection_gets_no_close_frame(subject: &Subject) {
     }
     client.expect_end();
     assert_eq!(closed_once_after_message(&seen), 1006);
+}
+
+/// A type may fail in any way while it reads a message.
+pub fn a_panic_over_a_message_closes_its_connection(subject: &Subject) {
+    let (builder, ..) = super::builder(|_| {});
+    let handler = handler_fn(|connection: FnConnection<Explosive, ()>| async move {
+        connection.closed().await;
+        Ok(())
+    });
+    let server = subject.start(builder.handler("explosive", handler).build());
+    let (mut client, mut other) = (server.connect("explosive"), server.connect("lab"));
+    works(&mut other);
+    client.value(&1);
+    assert_eq!(client.expect_close(1011), "handler failed");
+    works(&mut other);
 }

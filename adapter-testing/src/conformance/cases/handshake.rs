@@ -3,7 +3,7 @@
 use super::{builder, start, start_with, works};
 use crate::{
     Frame,
-    conformance::{Command, Gate, Reply, Subject},
+    conformance::{Command, Gate, Reply, Subject, lab::Explosive},
 };
 use http::{HeaderValue, Method, StatusCode, Version};
 use realtime_core::{Accepted, Context, Error, Handler, Next, Origins, Reject};
@@ -90,6 +90,8 @@ pub fn a_listed_origin_is_let_in(subject: &Subject) {
     });
     works(&mut server.request("lab").header("origin", "https://app.example").connect());
     server.request("lab").header("origin", "http://app.example").refused(403);
+    let (server, ..) = start_with(subject, |config| config.origins = Origins::Any);
+    works(&mut server.request("lab").header("origin", "https://anybody.example").connect());
 }
 
 pub fn input_comes_as_json_or_as_pairs(subject: &Subject) {
@@ -114,6 +116,16 @@ pub fn bad_input_is_400_and_names_the_field(subject: &Subject) {
         server.request("lab").query(query).refused(400);
     }
     seen.nothing_more();
+}
+
+/// A type may fail in any way while it reads its input.
+pub fn a_panic_over_the_input_is_500(subject: &Subject) {
+    let (builder, ..) = builder(|_| {});
+    let handler = realtime_core::handler_fn(|_: realtime_core::FnConnection<(), (), Explosive>| async { Ok(()) });
+    let server = subject.start(builder.handler("explosive", handler).build());
+    let mut refused = server.request("explosive").query("input=1").refused(500);
+    assert_eq!(refused.body()["error"]["message"], "internal error");
+    works(&mut server.connect("lab"));
 }
 
 pub fn middleware_runs_in_order_before_the_upgrade(subject: &Subject) {

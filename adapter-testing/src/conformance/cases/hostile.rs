@@ -244,3 +244,30 @@ pub fn garbage_after_a_close_is_ignored(subject: &Subject) {
     client.expect_end();
     works(&mut scene.bystander);
 }
+
+/// Its answers are data like any other: who asks without end and reads none of them is closed.
+pub fn a_flood_of_pings_of_the_protocol_is_bounded(subject: &Subject) {
+    let mut scene = scene_with(subject, |config| config.outbox_bytes = 64 * 1024);
+    let mut client = scene.server.connect("lab");
+    works(&mut client);
+    let realtime = scene.server.realtime().clone();
+    let pings: Vec<u8> = (0..1000).flat_map(|_| Frame::text(r#"{"type":"ping"}"#).to_bytes()).collect();
+    let flood = std::thread::spawn(move || {
+        // The server stops reading at some point; the write fails when it closes.
+        let mut sent = 0;
+        while client.try_raw(&pings) && sent < 10_000 {
+            sent += 1;
+        }
+        client
+    });
+    while realtime.stats().slow_consumers == 0 {
+        std::thread::yield_now();
+    }
+    works(&mut scene.bystander);
+    while realtime.connections() > 1 {
+        scene.server.advance(std::time::Duration::from_secs(1));
+        scene.bystander.frame(&Frame::new(Opcode::Pong, ""));
+        std::thread::yield_now();
+    }
+    drop(flood.join());
+}

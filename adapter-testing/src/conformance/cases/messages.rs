@@ -398,3 +398,44 @@ pub fn messages_may_be_received_on_another_thread(subject: &Subject) {
     }
     client.close(1000, "");
 }
+
+/// Each message goes to one of them, and none of them sleeps while there is one.
+pub fn several_tasks_may_receive(subject: &Subject) {
+    let (builder, ..) = builder(|_| {});
+    let function = handler_fn(|connection: FnConnection<u32, u32>| async move {
+        for _ in 0..4 {
+            let other = connection.clone();
+            std::thread::spawn(move || {
+                crate::block_on(async {
+                    while let Some(number) = other.recv().await {
+                        if other.send(number).is_err() {
+                            return;
+                        }
+                    }
+                });
+            });
+        }
+        connection.closed().await;
+        Ok(())
+    });
+    let server = subject.start(builder.handler("function", function).build());
+    let mut client = server.connect("function");
+    for number in 0..100 {
+        client.value(&number);
+        client.expect_value(&number);
+    }
+    client.close(1000, "");
+}
+
+pub fn an_array_is_no_frame(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("lab");
+    for text in [r#"["ping",null,null,null]"#, r#"["message",null,{"echo":"x"},null]"#] {
+        client.text(text);
+        let error = client.expect_error("PARSE_ERROR");
+        assert!(
+            error["message"].as_str().is_some_and(|message| message.contains("expected an object")),
+            "{error}"
+        );
+    }
+}

@@ -1,7 +1,10 @@
 //! Signs of life.
 
-use super::{start, works};
-use crate::{Frame, conformance::Subject};
+use super::{start, start_with, works};
+use crate::{
+    Frame,
+    conformance::{Command, Subject},
+};
 use realtime_core::{Initiator, websocket::Opcode};
 use std::time::Duration;
 
@@ -76,4 +79,29 @@ pub fn a_client_that_talks_is_not_pinged(subject: &Subject) {
         server.advance(Duration::from_secs(20));
     }
     works(&mut client);
+}
+
+/// Its silence is our own doing: it is pinged at the usual times, and not closed.
+pub fn a_client_that_is_held_up_is_left_alone(subject: &Subject) {
+    let (server, _seen, gate) = start_with(subject, |config| config.queued_messages = 1);
+    let mut client = server.request("lab").query("open=wait").connect();
+    for _ in 0..3 {
+        client.value(&Command::Echo("a".into()));
+    }
+    // The server has read as much as it will once it pings: it does so only when it is parked.
+    let mut pings = 0;
+    for _ in 0..10 {
+        server.advance(PING);
+        let frame = client.recv();
+        assert_eq!(frame, Frame::new(Opcode::Ping, ""));
+        pings += 1;
+    }
+    gate.open();
+    let mut frame = client.recv();
+    while frame.opcode == Opcode::Ping {
+        pings += 1;
+        frame = client.recv();
+    }
+    assert!(pings <= 12, "{pings} pings in ten intervals");
+    assert_eq!(frame, Frame::text(r#"{"type":"message","value":{"text":"a"}}"#));
 }

@@ -211,3 +211,17 @@ pub fn ready_waits_for_room(subject: &Subject) {
     }
     works(&mut client);
 }
+
+/// And the members of the topic, whose fault it is not, stay.
+pub fn a_message_larger_than_an_outbox_is_refused_to_who_sends_it(subject: &Subject) {
+    let (server, ..) = start_with(subject, |config| config.outbox_bytes = 10_000);
+    let mut clients = members(&server, 2);
+    let text = "x".repeat(10_000);
+    clients[0].value(&publish(&text));
+    clients[0].expect_error("RESOURCE_EXHAUSTED");
+    clients[0].value(&Command::Echo(text.clone()));
+    clients[0].expect_error("RESOURCE_EXHAUSTED");
+    let refused = server.realtime().publish(&Topic::new("t"), &Reply::Text(text));
+    assert!(refused.is_err_and(|error| error.message().contains("an outbox holds 10000")));
+    clients.iter_mut().for_each(works);
+}
