@@ -193,6 +193,7 @@ impl Session {
         let seen = self.seen.load(Relaxed);
         let silent = now.saturating_sub(seen);
         if self.is_paused() {
+            self.outbox.signal_ping();
             return Some(now + ping);
         }
         if silent >= idle {

@@ -83,12 +83,12 @@ pub fn a_client_that_talks_is_not_pinged(subject: &Subject) {
 
 /// Its silence is our own doing: it is pinged at the usual times, and not closed.
 pub fn a_client_that_is_held_up_is_left_alone(subject: &Subject) {
-    let (server, _seen, gate) = start_with(subject, |config| config.queued_messages = 1);
+    let (server, seen, gate) = start_with(subject, |config| config.queued_messages = 1);
     let mut client = server.request("lab").query("open=wait").connect();
     for _ in 0..3 {
         client.value(&Command::Echo("a".into()));
     }
-    // The server has read as much as it will once it pings: it does so only when it is parked.
+    seen.opened();
     let mut pings = 0;
     for _ in 0..10 {
         server.advance(PING);
