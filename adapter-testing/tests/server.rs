@@ -1,8 +1,8 @@
 //! The server in memory, in every kind of test.
 
-use adapter_testing::{Ended, Frame, TestServer, block_on};
+use adapter_testing::{Ended, Frame, TestServer, block_on, conformance::Gate};
 use realtime_core::{
-    Close, Connection, FnConnection, Function, Handler, Realtime, Reject, Result, websocket::Opcode,
+    Close, Config, Connection, FnConnection, Function, Handler, Realtime, Reject, Result, websocket::Opcode,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -212,6 +212,47 @@ fn a_stalled_client_is_closed_and_its_memory_comes_back() {
         assert!(connection.queued_bytes() <= 1024 * 1024);
         server.advance(Duration::from_secs(70)).await;
         assert_eq!((seen.try_recv().unwrap().code.get(), connection.queued_bytes()), (1001, 0));
+    });
+}
+
+/// Its silence is our own doing: it is pinged at the usual times, and not closed.
+#[test]
+fn a_client_that_is_held_up_is_left_alone() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let mut config = Config::default();
+    config.queued_messages = 1;
+    let realtime = Realtime::builder()
+        .config(config)
+        .handler_fn("slow", move |connection: FnConnection<String, String>| {
+            let gate = held.clone();
+            async move {
+                gate.wait().await;
+                while let Some(text) = connection.recv().await {
+                    connection.send(text)?;
+                }
+                Ok(())
+            }
+        })
+        .build();
+    block_on(async {
+        let server = TestServer::new(realtime);
+        let mut ann = server.connect::<Function<String, String, ()>>("slow", ()).await.unwrap();
+        ann.silence();
+        for _ in 0..3 {
+            ann.send("hello".into()).await;
+        }
+        server.advance(Duration::from_secs(600)).await;
+        gate.open();
+        server.settle().await;
+        let mut pings = 0;
+        let mut frame = ann.recv_frame().await.unwrap();
+        while frame.opcode == Opcode::Ping {
+            pings += 1;
+            frame = ann.recv_frame().await.unwrap();
+        }
+        // One in 25 seconds.
+        assert_eq!((pings, frame.opcode), (24, Opcode::Text));
     });
 }
 

@@ -179,7 +179,6 @@ macro_rules! conformance {
                 a_client_that_answers_pings_stays,
                 a_half_open_client_is_closed,
                 a_client_that_talks_is_not_pinged,
-                a_client_that_is_held_up_is_left_alone,
             ],
             topics: [
                 publish_goes_to_the_others,

@@ -1,10 +1,7 @@
 //! Signs of life.
 
-use super::{start, start_with, works};
-use crate::{
-    Frame,
-    conformance::{Command, Subject},
-};
+use super::{start, works};
+use crate::{Frame, conformance::Subject};
 use realtime_core::{Initiator, websocket::Opcode};
 use std::time::Duration;
 
@@ -55,10 +52,7 @@ pub fn a_half_open_client_is_closed(subject: &Subject) {
     }
     assert_eq!(frame.as_close(), Some((1001, "idle timeout: nothing was received".into())));
     // It does not answer that either.
-    while server.realtime().connections() > 1 {
-        server.advance(Duration::from_secs(1));
-        std::thread::yield_now();
-    }
+    server.advance(Duration::from_secs(6));
     client.expect_end();
     let close = seen.closed();
     assert_eq!((close.code.get(), close.initiator), (1001, Initiator::Server));
@@ -79,29 +73,4 @@ pub fn a_client_that_talks_is_not_pinged(subject: &Subject) {
         server.advance(Duration::from_secs(20));
     }
     works(&mut client);
-}
-
-/// Its silence is our own doing: it is pinged at the usual times, and not closed.
-pub fn a_client_that_is_held_up_is_left_alone(subject: &Subject) {
-    let (server, seen, gate) = start_with(subject, |config| config.queued_messages = 1);
-    let mut client = server.request("lab").query("open=wait").connect();
-    for _ in 0..3 {
-        client.value(&Command::Echo("a".into()));
-    }
-    seen.opened();
-    let mut pings = 0;
-    for _ in 0..10 {
-        server.advance(PING);
-        let frame = client.recv();
-        assert_eq!(frame, Frame::new(Opcode::Ping, ""));
-        pings += 1;
-    }
-    gate.open();
-    let mut frame = client.recv();
-    while frame.opcode == Opcode::Ping {
-        pings += 1;
-        frame = client.recv();
-    }
-    assert!(pings <= 12, "{pings} pings in ten intervals");
-    assert_eq!(frame, Frame::text(r#"{"type":"message","value":{"text":"a"}}"#));
 }
