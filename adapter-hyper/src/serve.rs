@@ -33,11 +33,7 @@ where
             None => break,
             Some(Ok(accepted)) => accepted,
             // The client left before it was accepted.
-            Some(Err(error))
-                if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) =>
-            {
-                continue;
-            }
+            Some(Err(error)) if error.kind() == ErrorKind::ConnectionAborted => continue,
             Some(Err(error)) => {
                 // Out of file descriptors, as a rule: wait for some.
                 tracing::error!(%error, "accept failed");

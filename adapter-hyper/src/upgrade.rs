@@ -7,8 +7,11 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::server::conn::auto::upgrade::downcast;
-use realtime_core::{Context, Error, Realtime, Reject, raw};
-use std::net::SocketAddr;
+use realtime_core::{
+    Context, Error, Realtime, Reject,
+    raw::{self, Runtime},
+};
+use std::{net::SocketAddr, sync::Arc};
 
 /// Answers one request of hyper's, and runs its connection in the background if it becomes one:
 /// on the runtime of [`serve`](crate::serve()), else on the current one of tokio.
@@ -25,7 +28,7 @@ async fn accept(realtime: &Realtime, mut parts: http::request::Parts) -> Result<
     let protocol = parts.extensions.remove::<hyper::ext::Protocol>();
     let websocket = protocol.is_some_and(|protocol| protocol.as_str() == "websocket");
     let extended_connect = parts.method == Method::CONNECT && websocket;
-    let peer = parts.extensions.get::<SocketAddr>().copied();
+    let peer = parts.extensions.remove::<SocketAddr>();
 
     let Some(Spawner(runtime)) = spawner else {
         return Err(misuse("requests must be served by `adapter_hyper::serve`, or on tokio"));
@@ -36,9 +39,10 @@ async fn accept(realtime: &Realtime, mut parts: http::request::Parts) -> Result<
         return Err(misuse("connections must be served with upgrades"));
     };
     let response = upgrade.response();
+    let spawner = Arc::clone(&runtime);
     runtime.spawn(Box::pin(async move {
         match upgrade.timeout(on_upgrade).await {
-            Some(Ok(upgraded)) => run(upgrade, upgraded).await,
+            Some(Ok(upgraded)) => run(upgrade, &*spawner, upgraded),
             Some(Err(error)) => tracing::debug!(%error, "the client left during the upgrade"),
             None => {}
         }
@@ -52,25 +56,25 @@ fn misuse(what: &'static str) -> Reject {
     Error::internal(what).into()
 }
 
-/// On the bare socket where there is one, else on whatever hyper has: HTTP/2, TLS.
-async fn run(upgrade: raw::Upgrade, upgraded: Upgraded) {
+/// On the bare socket where there is one, else on whatever hyper has: HTTP/2, TLS. In a task of
+/// its own, which is smaller than the one that has waited for the upgrade.
+fn run(upgrade: raw::Upgrade, runtime: &dyn Runtime, upgraded: Upgraded) {
+    let run = Some((upgrade, upgraded));
     #[cfg(feature = "tokio")]
-    let Some((upgrade, upgraded)) = on_socket_of::<tokio::net::TcpListener>(upgrade, upgraded).await else {
-        return;
-    };
+    let run = run.and_then(|run| on_socket_of::<tokio::net::TcpListener>(run, runtime));
     #[cfg(feature = "smol")]
-    let Some((upgrade, upgraded)) = on_socket_of::<smol::net::TcpListener>(upgrade, upgraded).await else {
-        return;
-    };
+    let run = run.and_then(|run| on_socket_of::<smol::net::TcpListener>(run, runtime));
     #[cfg(feature = "async-std")]
-    let Some((upgrade, upgraded)) = on_socket_of::<async_std::net::TcpListener>(upgrade, upgraded).await else {
-        return;
-    };
-    upgrade.serve(Io(upgraded), Bytes::new()).await;
+    let run = run.and_then(|run| on_socket_of::<async_std::net::TcpListener>(run, runtime));
+    if let Some((upgrade, upgraded)) = run {
+        runtime.spawn(Box::pin(upgrade.serve(Io(upgraded), Bytes::new())));
+    }
 }
 
+type Run = (raw::Upgrade, Upgraded);
+
 /// Gives both back if the stream is no socket of `L`'s.
-async fn on_socket_of<L: Listen>(upgrade: raw::Upgrade, upgraded: Upgraded) -> Option<(raw::Upgrade, Upgraded)> {
+fn on_socket_of<L: Listen>((upgrade, upgraded): Run, runtime: &dyn Runtime) -> Option<Run> {
     let (io, early) = match downcast::<L::Io>(upgraded) {
         Ok(parts) => (parts.io, parts.read_buf),
         Err(upgraded) => match upgraded.downcast::<L::Io>() {
@@ -78,6 +82,6 @@ async fn on_socket_of<L: Listen>(upgrade: raw::Upgrade, upgraded: Upgraded) -> O
             Err(upgraded) => return Some((upgrade, upgraded)),
         },
     };
-    upgrade.serve(L::transport(io), early).await;
+    runtime.spawn(Box::pin(upgrade.serve(L::transport(io), early)));
     None
 }

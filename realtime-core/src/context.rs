@@ -54,7 +54,8 @@ impl Context {
             .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
-    /// All headers in the order in which they came, names in lower case.
+    /// All headers in the order in which they came, names in lower case; once the connection is
+    /// open, without those of the handshake itself.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         // Neither a name nor a value can hold a line feed.
         self.0.headers.split(|&byte| byte == b'\n').filter_map(|line| {
@@ -83,6 +84,14 @@ impl Context {
         self.0.variables.insert(value)
     }
 
+    /// Forgets the headers of the handshake, which are of no more use and are kept by each
+    /// connection.
+    pub(crate) fn forget_handshake(&mut self) {
+        let kept = self.0.headers.split_inclusive(|&byte| byte == b'\n');
+        let kept = kept.filter(|line| !HANDSHAKE.iter().any(|name| line.starts_with(name)));
+        self.0.headers = kept.flatten().copied().collect::<Vec<u8>>().into();
+    }
+
     pub(crate) fn is_extended_connect(&self) -> bool {
         self.0.extended_connect
     }
@@ -102,6 +111,9 @@ impl Context {
             .filter(|token| !token.is_empty())
     }
 }
+
+const HANDSHAKE: [&[u8]; 5] =
+    [b"connection:", b"upgrade:", b"sec-websocket-key:", b"sec-websocket-version:", b"sec-websocket-extensions:"];
 
 /// Without values: headers and queries hold secrets.
 impl fmt::Debug for Context {
@@ -151,7 +163,8 @@ impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for C
             headers: headers.into(),
             peer: head.peer,
             extended_connect: head.extended_connect,
-            variables: head.extensions,
+            // A map that was emptied keeps its table.
+            variables: if head.extensions.is_empty() { Extensions::new() } else { head.extensions },
         }))
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     middleware::{Accepted, Next},
     realtime::Inner,
     reject::Reject,
-    session::{Opening, Session, serve},
+    session::{Opening, Serving, Session},
     transport::Transport,
     websocket::{CloseCode, handshake},
 };
@@ -47,13 +47,13 @@ impl Upgrade {
         upgraded
     }
 
-    /// Runs the session on its transport, from `on_open` to `on_close`. `early` is what the client
+    /// The session on its transport, from `on_open` to `on_close`: a future to spawn. `early` is what the client
     /// sent right behind its request.
     ///
     /// The future is `Send` exactly when the transport is. If it is dropped, the connection is
     /// cut, and `on_close` runs on the runtime that [`Realtime::upgrade`](crate::Realtime::upgrade)
     /// was given.
-    pub async fn serve(self, transport: impl Transport, early: Bytes) {
+    pub fn serve<T: Transport>(self, transport: T, early: Bytes) -> impl Future<Output = ()> + use<T> {
         let hub = Arc::clone(&self.opening.hub);
         let session = Session::new(hub.next_id(), self.opening);
         hub.connections.insert(Arc::clone(&session));
@@ -64,7 +64,7 @@ impl Upgrade {
         if hub.draining.load(Relaxed) {
             session.close(CloseCode::GOING_AWAY, "the server is going away");
         }
-        serve(session, transport, early).await;
+        Serving::new(session, transport, early)
     }
 }
 
@@ -107,7 +107,8 @@ async fn decide(realtime: &Inner, context: Context) -> Result<Upgrade, Reject> {
     let timeout = hub.config.handshake_timeout;
     let accepted = before(hub, timeout, next.run(context)).await;
     let Some(accepted) = accepted else { return Err(Error::unavailable("the handshake took too long").into()) };
-    let Accepted { context, typed, headers } = accepted?;
+    let Accepted { mut context, typed, headers } = accepted?;
+    context.forget_handshake();
 
     let mut response = response;
     response.headers_mut().extend(headers);

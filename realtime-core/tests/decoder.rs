@@ -38,7 +38,7 @@ proptest! {
         assert_splits_agree(limits, &wire, &positions(&cuts, wire.len()));
     }
 
-    /// What no frame looks like must not need one to be told apart.
+    /// Mostly headers: what follows them is as good as any.
     #[test]
     fn any_split_of_noise_gives_the_same_events(limits in limits(), wire in noise(), cuts in cuts()) {
         assert_splits_agree(limits, &wire, &positions(&cuts, wire.len()));

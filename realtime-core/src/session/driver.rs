@@ -13,20 +13,60 @@ use bytes::Bytes;
 use std::{
     cell::Cell,
     future::poll_fn,
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-/// Runs a session on its transport, from `on_open` to `on_close`.
+/// A session on its transport, from `on_open` to `on_close`: the one future of a connection.
 ///
-/// The one future of a connection: `Send` exactly when the transport is. Where it is dropped
-/// before its end, `on_close` runs on the hub's runtime.
-pub(crate) async fn serve<T: Transport>(session: Arc<Session>, transport: T, early: Bytes) {
-    let mut farewell = Farewell(Some(Arc::clone(&session)));
-    let mut driver = Driver::new(session, transport, early);
-    let close = poll_fn(|cx| driver.poll(cx)).await;
-    drop(driver);
-    farewell.say(close).await;
+/// `Send` exactly when the transport is. Where it is dropped before its end, `on_close` runs on the
+/// hub's runtime. By hand instead of an `async fn`, which would keep its arguments beside its
+/// locals: this is most of what an idle connection takes.
+pub(crate) struct Serving<T>(Stage<T>);
+
+#[expect(clippy::large_enum_variant, reason = "nearly all of its life it is the large one")]
+enum Stage<T> {
+    Running(Driver<T>),
+    Closing(BoxFuture<'static>),
+    Ended,
+}
+
+impl<T: Transport> Serving<T> {
+    pub(crate) fn new(session: Arc<Session>, transport: T, early: Bytes) -> Self {
+        Self(Stage::Running(Driver::new(session, transport, early)))
+    }
+}
+
+impl<T: Transport> Future for Serving<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Stage::Running(driver) = &mut self.0 {
+            let close = ready!(driver.poll(cx));
+            let leave = Leave(Arc::clone(&driver.session));
+            self.0 = Stage::Closing(Box::pin(run_on_close(leave, close)));
+        }
+        if let Stage::Closing(closing) = &mut self.0 {
+            ready!(closing.as_mut().poll(cx));
+        }
+        self.0 = Stage::Ended;
+        Poll::Ready(())
+    }
+}
+
+impl<T> Drop for Serving<T> {
+    fn drop(&mut self) {
+        let Stage::Running(driver) = std::mem::replace(&mut self.0, Stage::Ended) else { return };
+        let (leave, opened) = (Leave(Arc::clone(&driver.session)), driver.opened);
+        drop(driver);
+        let close = leave.0.outbox.shut().unwrap_or_else(Close::lost);
+        // Without an `on_open` there is no `on_close`.
+        if opened {
+            let hub = Arc::clone(&leave.0.hub);
+            hub.spawn(Box::pin(run_on_close(leave, close)));
+        }
+    }
 }
 
 struct Driver<T> {
@@ -36,6 +76,8 @@ struct Driver<T> {
     run: Option<BoxFuture<'static>>,
     /// There is news for it.
     run_due: bool,
+    /// `on_open` has begun.
+    opened: bool,
     decoder: Decoder,
     /// Bytes that were read and not decoded, because the handler was behind.
     tail: Vec<u8>,
@@ -85,6 +127,7 @@ impl<T: Transport> Driver<T> {
         Self {
             run: Some(session.endpoint.hooks.run(&session)),
             run_due: true,
+            opened: false,
             decoder: Decoder::new(limits),
             // Copied: an empty or short `Bytes` may hold the framework's whole read buffer.
             tail: early.to_vec(),
@@ -105,6 +148,7 @@ impl<T: Transport> Driver<T> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
+        self.opened = true;
         for _ in 0..ROUNDS {
             self.poll_run(cx);
             let received = self.poll_input(cx);
@@ -456,25 +500,6 @@ fn reply(session: &Session, packet: &Outgoing<'_>) {
     // A client that asks and asks, and does not read the answers.
     if let Err(PushError::Full) = session.outbox.push_reply(frame) {
         session.close_slow();
-    }
-}
-
-/// Sees to it that `on_close` runs once, also where the connection's future is dropped.
-struct Farewell(Option<Arc<Session>>);
-
-impl Farewell {
-    async fn say(&mut self, close: Close) {
-        let Some(session) = self.0.take() else { return };
-        run_on_close(Leave(session), close).await;
-    }
-}
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        let Some(session) = self.0.take() else { return };
-        let close = session.outbox.shut().unwrap_or_else(Close::lost);
-        let hub = Arc::clone(&session.hub);
-        hub.spawn(Box::pin(run_on_close(Leave(session), close)));
     }
 }
 

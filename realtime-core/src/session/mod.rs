@@ -6,7 +6,7 @@ mod inbox;
 mod outbox;
 mod wakers;
 
-pub(crate) use driver::serve;
+pub(crate) use driver::Serving;
 pub(crate) use hooks::{HandlerHooks, Hooks, Typed, catch, run_handler};
 pub(crate) use outbox::PushError;
 
