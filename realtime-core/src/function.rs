@@ -2,7 +2,7 @@ use crate::{
     connection::Connection,
     error::{Error, Result},
     handler::Handler,
-    mount::Mount,
+    mount::{IntoMount, Mount},
     session::{Session, Typed},
     websocket::CloseCode,
 };
@@ -43,7 +43,7 @@ where
     R: Future<Output = Result> + Send + 'static,
 {
     let run = move |session| -> Running { Box::pin(function(Connection::new(session))) };
-    Mount::from(Function::<C, S, I> { run: Box::new(run), types: PhantomData })
+    Function::<C, S, I> { run: Box::new(run), types: PhantomData }.into_mount()
 }
 
 type Running = std::pin::Pin<Box<dyn Future<Output = Result> + Send>>;

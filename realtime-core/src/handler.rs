@@ -2,7 +2,7 @@ use crate::{
     connection::Connection,
     error::{Error, Result},
     middleware::Middleware,
-    mount::Mount,
+    mount::{IntoMount, Mount},
     session::run_handler,
     websocket::Close,
 };
@@ -109,12 +109,12 @@ pub trait Handler: Send + Sync + Sized + 'static {
     /// The same handler without an envelope: one WebSocket message is one value, for clients with
     /// a format of their own. See [`protocol::Plain`](crate::protocol::Plain).
     fn plain(self) -> Mount {
-        Mount::from(self).plain()
+        self.into_mount().plain()
     }
 
     /// The same handler behind a middleware of its own, which runs after those of all.
     fn middleware(self, middleware: impl Middleware) -> Mount {
-        Mount::from(self).middleware(middleware)
+        self.into_mount().middleware(middleware)
     }
 
     /// Runs one session. Not for implementing.

@@ -14,7 +14,7 @@ pub(crate) fn parse<I: DeserializeOwned + 'static>(context: &Context) -> Result<
     }
     let query = context.query().unwrap_or_default().as_bytes();
     if let Some((_, json)) = form_urlencoded::parse(query).find(|(name, _)| name == "input") {
-        return parse_json_with_path(json.as_bytes());
+        return parse_json_with_path(&json);
     }
     let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query));
     serde_path_to_error::deserialize(pairs)

@@ -36,7 +36,7 @@ pub use handler::Handler;
 pub use hub::Drained;
 pub use message::Message;
 pub use middleware::{Accepted, Middleware, Next};
-pub use mount::Mount;
+pub use mount::{IntoMount, Mount};
 pub use realtime::{Builder, Realtime, Stats};
 pub use reject::Reject;
 pub use session::ConnectionId;

@@ -30,9 +30,26 @@ impl Mount {
     }
 }
 
-impl<H: Handler> From<H> for Mount {
-    fn from(handler: H) -> Self {
-        Self { hooks: Arc::new(HandlerHooks(Arc::new(handler))), middleware: Vec::new(), plain: false }
+/// What can be mounted: a [`Handler`], or a [`Mount`] of one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a realtime handler",
+    label = "this needs `impl Handler for {Self}`",
+    note = "implement `realtime_core::Handler` with `Input`, `ClientMessage`, `ServerMessage` and `on_message`, or use `handler_fn`"
+)]
+pub trait IntoMount {
+    /// The handler, and how it is mounted.
+    fn into_mount(self) -> Mount;
+}
+
+impl<H: Handler> IntoMount for H {
+    fn into_mount(self) -> Mount {
+        Mount { hooks: Arc::new(HandlerHooks(Arc::new(self))), middleware: Vec::new(), plain: false }
+    }
+}
+
+impl IntoMount for Mount {
+    fn into_mount(self) -> Mount {
+        self
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     function::{FnConnection, handler_fn},
     hub::{Drained, Endpoint, Hub, Plan, drain},
     middleware::{ErasedMiddleware, Middleware},
-    mount::Mount,
+    mount::{IntoMount, Mount},
     protocol::{Json, Plain, Protocol},
     reject::Reject,
     runtime::Runtime,
@@ -217,14 +217,14 @@ impl Builder {
     ///
     /// If the id is taken, or is not of 1 to 64 letters, digits, `-`, `_`, `.` and `~`.
     #[track_caller]
-    pub fn handler(mut self, id: &str, handler: impl Into<Mount>) -> Self {
+    pub fn handler(mut self, id: &str, handler: impl IntoMount) -> Self {
         let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
         assert!(
             (1..=64).contains(&id.len()) && id.bytes().all(valid),
             "the id {id:?} is not of 1 to 64 letters, digits, '-', '_', '.' and '~'",
         );
         assert!(self.mounts.iter().all(|(taken, _)| **taken != *id), "two handlers have the id {id:?}");
-        self.mounts.push((id.into(), handler.into()));
+        self.mounts.push((id.into(), handler.into_mount()));
         self
     }
 

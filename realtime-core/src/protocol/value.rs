@@ -38,7 +38,7 @@ impl Value<'_> {
     /// the type is binary, and the other way round.
     pub fn parse<T: DeserializeOwned + 'static>(self) -> Result<T, Error> {
         let data = match self {
-            Self::Json(json) => return parse_json(json.as_bytes()),
+            Self::Json(json) => return parse_json(&json),
             Self::Whole(data) => data,
         };
         let found = if is::<T, Message>() {
@@ -54,7 +54,12 @@ impl Value<'_> {
                 Data::Text(_) => return Err(unsupported(Kind::Text)),
             }
         } else {
-            return parse_json(data.as_bytes());
+            return match &data {
+                Data::Text(text) => parse_json(text),
+                Data::Binary(bytes) => {
+                    parse_json(std::str::from_utf8(bytes).map_err(|_| unsupported(Kind::Binary))?)
+                }
+            };
         };
         found.ok_or_else(|| Error::internal("a type that is itself was not"))
     }
@@ -70,18 +75,66 @@ pub(crate) fn unsupported(kind: Kind) -> Error {
     )
 }
 
-fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
+fn parse_json<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
+    check_keys(json)?;
     // The quick way first: finding the path costs, and most messages are right.
-    serde_json::from_slice(json).or_else(|_| parse_json_with_path(json))
+    serde_json::from_str(json).or_else(|_| parse_json_with_path(json))
 }
 
 /// Slower, and its errors say where in the value they are.
-pub(crate) fn parse_json_with_path<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
+pub(crate) fn parse_json_with_path<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
+    check_keys(json)?;
+    let mut deserializer = serde_json::Deserializer::from_str(json);
     let parsed = serde_path_to_error::deserialize(&mut deserializer)
         .map_err(|error| describe(&error.path().to_string(), &error.inner().to_string()))?;
     deserializer.end().map_err(|error| describe(".", &error.to_string()))?;
     Ok(parsed)
+}
+
+/// Refuses the keys by which serde_json talks to itself: behind one of them a `serde_json::Value`
+/// reads a string as JSON of its own, with a recursion limit of its own, so that a few kilobytes
+/// could exhaust the stack.
+fn check_keys(json: &str) -> Result<(), Error> {
+    // Without an escape of an ASCII letter or sign, the key stands there as it is.
+    if !json.contains(PRIVATE) && !json.contains("\\u00") {
+        return Ok(());
+    }
+    let mut rest = json.as_bytes();
+    while let Some(start) = rest.iter().position(|&byte| byte == b'"') {
+        let (text, after) = unescape(&rest[start + 1..]);
+        let is_key = after.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':');
+        if is_key && text.starts_with(PRIVATE.as_bytes()) {
+            return Err(Error::invalid_argument(format!("a key may not begin with {PRIVATE:?}")));
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
+const PRIVATE: &str = "$serde_json::private::";
+
+/// The beginning of a string's content, long enough to compare, and what follows its closing quote.
+fn unescape(mut rest: &[u8]) -> (Vec<u8>, &[u8]) {
+    let mut text = Vec::new();
+    loop {
+        let (byte, used) = match rest {
+            [] | [b'"'] => return (text, &[]),
+            [b'"', after @ ..] => return (text, after),
+            [b'\\', b'u', a, b, c, d, ..] => (code_unit([*a, *b, *c, *d]), 6),
+            [b'\\', escaped, ..] => (*escaped, 2),
+            [byte, ..] => (*byte, 1),
+        };
+        if text.len() < PRIVATE.len() {
+            text.push(byte);
+        }
+        rest = &rest[used..];
+    }
+}
+
+/// An escaped character of ASCII; no other is of interest.
+fn code_unit(hex: [u8; 4]) -> u8 {
+    let unit = std::str::from_utf8(&hex).ok().and_then(|hex| u16::from_str_radix(hex, 16).ok());
+    unit.and_then(|unit| u8::try_from(unit).ok()).unwrap_or(0)
 }
 
 /// What was wrong and where. Both may quote the peer's own text, so both have an end.
@@ -171,6 +224,24 @@ mod tests {
         let error = Value::Whole(Data::Binary(vec![1].into())).parse::<String>().unwrap_err();
         assert_eq!(error.code(), &Code::UNSUPPORTED_DATA);
         assert_eq!(whole("x").parse::<Bytes>().unwrap_err().code(), &Code::UNSUPPORTED_DATA);
+    }
+
+    #[test]
+    fn the_keys_of_serde_json_itself_are_refused() {
+        let key = "$serde_json::private::RawValue";
+        let escaped = format!("\\u0024\\u0073{}", &key[2..]);
+        for key in [key, &escaped, "$serde_json::private::Number"] {
+            let json = format!(r#"{{"a": [{{"{key}" : "[true]"}}]}}"#);
+            let error = Value::Json(json.into()).parse::<serde_json::Value>().unwrap_err();
+            assert_eq!(error.message(), r#"a key may not begin with "$serde_json::private::""#, "{key}");
+        }
+        for harmless in [
+            r#"{"text":"$serde_json::private::RawValue"}"#,
+            r#"{"\\u0024serde_json::private::RawValue":1}"#,
+            r#"{"a\"$serde_json::private::":"\u003c"}"#,
+        ] {
+            assert!(Value::Json(harmless.into()).parse::<serde_json::Value>().is_ok(), "{harmless}");
+        }
     }
 
     #[test]
