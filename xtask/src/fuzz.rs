@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz`: every fuzz target of the core, one after the other.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use crate::command::{Outcome, program, repository, run, run_each, works};
 use crate::metadata::Metadata;
@@ -12,11 +12,17 @@ pub(crate) fn fuzz(arguments: &[&str]) -> Outcome {
     check_tools()?;
     let targets = targets()?;
     println!("{} targets, {seconds} s each", targets.len());
+    let found = Metadata::of_workspace()?.target_directory.join("fuzz-corpus");
     run_each(targets, |target| {
+        // New inputs go to the first corpus, and not into the one that is committed.
+        let found = found.join(&target);
+        fs::create_dir_all(&found).map_err(|error| format!("{} can't be made: {error}", found.display()))?;
         run(nightly_cargo()
             .current_dir(repository().join("realtime-core"))
-            .args(["fuzz", "run", &target, "--"])
-            .arg(format!("-max_total_time={seconds}")))
+            .args(["fuzz", "run", &target])
+            .arg(found)
+            .arg(format!("fuzz/corpus/{target}"))
+            .args(["--", &format!("-max_total_time={seconds}")]))
     })
 }
 
