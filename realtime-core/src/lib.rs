@@ -19,6 +19,7 @@ mod realtime;
 mod reject;
 mod runtime;
 mod session;
+mod spare;
 mod sync;
 mod text;
 mod topic;

@@ -1,3 +1,4 @@
+use crate::{spare, websocket::Frame};
 use bytes::{Buf, Bytes, BytesMut};
 use std::{
     collections::VecDeque,
@@ -41,7 +42,10 @@ pub struct SendQueue {
     partial: Option<Bytes>,
     pong: Option<Bytes>,
     ping: Option<Bytes>,
+    /// Whole frames, one or several in each buffer.
     frames: VecDeque<Bytes>,
+    /// Small frames behind those, joined, in the thread's spare buffer.
+    tail: Vec<u8>,
     bytes: usize,
 }
 
@@ -68,7 +72,7 @@ impl SendQueue {
 
     /// The first buffer of the queue; empty if the queue is.
     pub fn front(&self) -> &[u8] {
-        self.iter().next().map_or(&[], |bytes| &bytes[..])
+        self.iter().next().unwrap_or_default()
     }
 
     /// How many buffers wait.
@@ -85,9 +89,18 @@ impl SendQueue {
     pub fn advance(&mut self, mut count: usize) {
         assert!(count <= self.bytes, "advanced by {count} of {} bytes", self.bytes);
         self.bytes -= count;
+        if self.bytes == 0 {
+            return self.clear();
+        }
         while count > 0 {
+            let begun = self.partial.is_some();
             let Some(mut front) = self.take_front() else { return };
             if count < front.len() {
+                let end = if begun { front.len() } else { Frame::end_around(&front, count) };
+                let rest = front.split_off(end);
+                if !rest.is_empty() {
+                    self.frames.push_front(rest);
+                }
                 front.advance(count);
                 self.partial = Some(front);
                 return;
@@ -106,6 +119,9 @@ impl SendQueue {
     /// Joins the small buffers at the front into one of at most `limit` bytes, for streams that
     /// cannot write several at once (HTTP/2, TLS).
     pub fn coalesce(&mut self, limit: usize) {
+        if self.partial.is_some() || self.pong.is_some() || self.ping.is_some() {
+            return;
+        }
         let (mut count, mut bytes) = (0, 0);
         for buffer in self.iter() {
             if bytes + buffer.len() > limit {
@@ -121,7 +137,7 @@ impl SendQueue {
         for _ in 0..count {
             joined.extend_from_slice(&self.take_front().unwrap_or_default());
         }
-        self.partial = Some(joined.freeze());
+        self.frames.push_front(joined.freeze());
     }
 
     /// Calls `write` with the front of the queue, and removes what it took, until the queue is
@@ -137,13 +153,17 @@ impl SendQueue {
         mut write: impl FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
-            let mut buffers = [IoSlice::new(&[]); MAX_BUFFERS];
-            let limit = if vectored { MAX_BUFFERS } else { 1 };
             if !vectored {
                 self.coalesce(16 * 1024);
             }
-            let filled = self.slices(&mut buffers[..limit]);
-            let count = ready!(write(&buffers[..filled]))?;
+            let single = !vectored || self.front().len() == self.bytes;
+            let count = if single {
+                ready!(write(&[IoSlice::new(self.front())]))?
+            } else {
+                let mut buffers = [IoSlice::new(&[]); MAX_BUFFERS];
+                let filled = self.slices(&mut buffers);
+                ready!(write(&buffers[..filled]))?
+            };
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -152,9 +172,44 @@ impl SendQueue {
         Poll::Ready(Ok(()))
     }
 
+    /// Adds a frame without copying it.
     pub(crate) fn push(&mut self, frame: Bytes) {
+        self.seal();
         self.bytes += frame.len();
         self.frames.push_back(frame);
+    }
+
+    /// Adds whole frames by copying them behind each other, so that many small ones are one
+    /// buffer to write.
+    pub(crate) fn append(&mut self, frames: &[u8]) {
+        if self.tail.capacity() == 0 {
+            self.tail = spare::take_buffer();
+        }
+        self.bytes += frames.len();
+        self.tail.extend_from_slice(frames);
+    }
+
+    /// Adds a buffer of whole frames, which is the spare one of some thread.
+    pub(crate) fn append_buffer(&mut self, frames: Vec<u8>) {
+        if self.tail.is_empty() {
+            self.bytes += frames.len();
+            spare::put_buffer(std::mem::replace(&mut self.tail, frames));
+        } else {
+            self.append(&frames);
+            spare::put_buffer(frames);
+        }
+    }
+
+    /// Holds what waits in as many bytes as it has: what cannot be sent now may wait for long.
+    pub(crate) fn seal(&mut self) {
+        if self.tail.capacity() == 0 {
+            return;
+        }
+        let tail = std::mem::take(&mut self.tail);
+        if !tail.is_empty() {
+            self.frames.push_back(Bytes::copy_from_slice(&tail));
+        }
+        spare::put_buffer(tail);
     }
 
     /// Puts a pong in front of the data. Replaces one that still waits: only the latest ping needs
@@ -176,18 +231,26 @@ impl SendQueue {
 
     /// Drops all data but the frame that is half written, which the peer must get whole.
     pub(crate) fn discard(&mut self) {
-        self.bytes -= self.frames.iter().map(Bytes::len).sum::<usize>();
+        self.bytes -= self.frames.iter().map(Bytes::len).sum::<usize>() + self.tail.len();
         self.frames = VecDeque::new();
+        spare::put_buffer(std::mem::take(&mut self.tail));
     }
 
-    /// Gives back what a burst had grown.
-    pub(crate) fn shrink(&mut self) {
-        if self.is_empty() && self.frames.capacity() > 0 {
-            self.frames = VecDeque::new();
-        }
+    /// How many frames there is room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.frames.capacity()
+    }
+
+    fn clear(&mut self) {
+        (self.partial, self.pong, self.ping) = (None, None, None);
+        self.frames.clear();
+        spare::put_buffer(std::mem::take(&mut self.tail));
     }
 
     fn take_front(&mut self) -> Option<Bytes> {
+        if self.frames.is_empty() {
+            self.seal();
+        }
         self.partial
             .take()
             .or_else(|| self.pong.take())
@@ -195,8 +258,10 @@ impl SendQueue {
             .or_else(|| self.frames.pop_front())
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Bytes> {
-        self.partial.iter().chain(&self.pong).chain(&self.ping).chain(&self.frames)
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let shared = self.partial.iter().chain(&self.pong).chain(&self.ping).chain(&self.frames);
+        let tail = (!self.tail.is_empty()).then_some(&self.tail[..]);
+        shared.map(|bytes| &bytes[..]).chain(tail)
     }
 }
 
@@ -223,6 +288,34 @@ mod tests {
         assert_eq!(queue.bytes(), 3 + 2 + 2);
         assert_eq!(drain(&mut queue), b"aaa23bb");
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_pong_goes_between_frames_that_are_joined() {
+        let frame = |text: &str| Frame::new(crate::websocket::Opcode::Text, text.as_bytes()).into_bytes();
+        for written in 1..8 {
+            let mut queue = SendQueue::default();
+            queue.push(frame("before"));
+            for text in ["a", "", "bcd"] {
+                queue.append(&frame(text));
+            }
+            let mut wire = drain_to(&mut queue, 8 + written);
+            queue.push_pong(frame("pong"));
+            wire.extend(drain(&mut queue));
+            let order = match written {
+                1..=3 => ["before", "a", "pong", "", "bcd"],
+                4..=5 => ["before", "a", "", "pong", "bcd"],
+                _ => ["before", "a", "", "bcd", "pong"],
+            };
+            assert_eq!(wire, order.map(frame).concat(), "{written}");
+        }
+    }
+
+    fn drain_to(queue: &mut SendQueue, count: usize) -> Vec<u8> {
+        let mut wire: Vec<u8> = queue.iter().flatten().copied().collect();
+        wire.truncate(count);
+        queue.advance(count);
+        wire
     }
 
     #[test]

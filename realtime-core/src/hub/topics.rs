@@ -116,7 +116,7 @@ impl Topics {
                 let frame = encode(protocol)?;
                 // Else it would close them all, for what is none of their fault.
                 if let (Some(frame), Some(sample)) = (&frame, sample) {
-                    sample.outbox.may_hold(frame)?;
+                    sample.outbox.may_hold(frame.len())?;
                 }
                 frames.push((protocol, frame));
                 continue;
@@ -126,7 +126,7 @@ impl Topics {
             for session in members.list.iter().filter(|session| !except.contains(&session.id)) {
                 let frame = frames.iter().find(|(protocol, _)| *protocol == session.protocol_index());
                 let Some((_, Some(frame))) = frame else { continue };
-                match session.outbox.push_unwoken(frame.clone()) {
+                match session.outbox.push_shared(frame) {
                     Ok(waker) => {
                         delivered += 1;
                         effects.wake.extend(waker);

@@ -1,11 +1,13 @@
 use super::{
     PushError, Session,
     hooks::{Panicked, catch, drop_caught, poll_caught},
+    inbox::Backlog,
 };
 use crate::{
     error::Error,
     protocol::{Outgoing, Packet, Value},
     runtime::BoxFuture,
+    spare,
     transport::{SendQueue, Transport},
     websocket::{Close, CloseCode, Data, DecodeError, Decoder, Event, Frame, Limits, Opcode},
 };
@@ -81,18 +83,21 @@ struct Driver<T> {
     decoder: Decoder,
     /// Bytes that were read and not decoded, because the handler was behind.
     tail: Vec<u8>,
-    sending: SendQueue,
+    /// What the transport did not yet take.
+    sending: Option<Box<SendQueue>>,
     /// The transport took no more at the last try.
     blocked: bool,
+    /// As much waits for the handler as may; known only to have been so.
+    behind: bool,
     /// Replies of the protocol since the last flush.
     replies: usize,
     /// Unreadable messages in a row.
     malformed: u32,
     input: Input,
     /// The client's own close.
-    peer: Option<Close>,
+    peer: Option<Box<Close>>,
     /// Ours, once nothing can be sent any more.
-    ours: Option<Close>,
+    ours: Option<Box<Close>>,
     /// Our close frame is queued or gone.
     closing: bool,
     /// The transport can carry nothing more.
@@ -131,8 +136,9 @@ impl<T: Transport> Driver<T> {
             decoder: Decoder::new(limits),
             // Copied: an empty or short `Bytes` may hold the framework's whole read buffer.
             tail: early.to_vec(),
-            sending: SendQueue::default(),
+            sending: None,
             blocked: false,
+            behind: false,
             replies: 0,
             malformed: 0,
             input: Input::Open,
@@ -150,8 +156,8 @@ impl<T: Transport> Driver<T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
         self.opened = true;
         for _ in 0..ROUNDS {
-            self.poll_run(cx);
             let received = self.poll_input(cx);
+            self.poll_run(cx);
             self.poll_output(cx);
             if let Some(close) = self.poll_end(cx) {
                 return Poll::Ready(close);
@@ -167,10 +173,9 @@ impl<T: Transport> Driver<T> {
     /// The application's turn.
     fn poll_run(&mut self, cx: &mut Context<'_>) {
         let Some(run) = &mut self.run else { return };
-        if self.session.is_idle() && !std::mem::take(&mut self.run_due) {
+        if !std::mem::take(&mut self.run_due) && self.session.is_idle() {
             return;
         }
-        self.run_due = false;
         match poll_caught(run, cx) {
             Poll::Pending => return,
             Poll::Ready(Ok(())) => {}
@@ -209,7 +214,9 @@ impl<T: Transport> Driver<T> {
         // One buffer for each thread, not for each connection. Taken, not borrowed: a handler may
         // itself drive another connection.
         let mut scratch = SCRATCH.take();
-        scratch.resize(SCRATCH_BYTES, 0);
+        if scratch.is_empty() {
+            scratch.resize(SCRATCH_BYTES, 0);
+        }
         let read = self.transport.poll_read(cx, &mut scratch);
         if let Poll::Ready(Ok(count @ 1..)) = read {
             self.session.saw_life();
@@ -229,25 +236,29 @@ impl<T: Transport> Driver<T> {
     /// Whether the handler has as many messages waiting as it may. Then nothing is read, so that
     /// the client feels it, until the handler has caught up.
     fn is_behind(&mut self) -> bool {
-        if self.input != Input::Open {
+        // Nobody else fills the backlog.
+        if !self.behind || self.input != Input::Open {
             return false;
         }
-        let mut behind = self.has_backlog();
-        if behind {
+        self.behind = self.has_backlog();
+        if self.behind {
             // Looked at again once it is told: another task may just have taken something, and
             // from now on says so.
             self.session.set_paused(true);
-            behind = self.has_backlog();
+            self.behind = self.has_backlog();
         }
-        if !behind {
+        if !self.behind {
             self.session.set_paused(false);
         }
-        behind
+        self.behind
     }
 
     fn has_backlog(&self) -> bool {
+        self.is_full(self.session.endpoint.hooks.backlog(&self.session))
+    }
+
+    fn is_full(&self, backlog: Backlog) -> bool {
         let config = &self.session.hub.config;
-        let backlog = self.session.endpoint.hooks.backlog(&self.session);
         backlog.messages >= config.queued_messages || backlog.bytes >= config.message_bytes
     }
 
@@ -295,7 +306,7 @@ impl<T: Transport> Driver<T> {
             }
             Event::Close(code, reason) => {
                 self.settle(cx);
-                self.peer = Some(Close::by_peer(code, &reason));
+                self.peer = Some(Box::new(Close::by_peer(code, &reason)));
                 self.end_input();
             }
             Event::Message(_) | Event::Ping(_) | Event::Pong => {}
@@ -303,8 +314,7 @@ impl<T: Transport> Driver<T> {
     }
 
     fn handle_message(&mut self, cx: &mut Context<'_>, data: Data<'_>) {
-        let session = Arc::clone(&self.session);
-        let packet = session.protocol().decode(&data);
+        let packet = self.session.protocol().decode(&data);
         match packet {
             Ok(Packet::Whole) => {
                 drop(packet);
@@ -318,7 +328,7 @@ impl<T: Transport> Driver<T> {
             Ok(Packet::Ping) => {
                 self.settle(cx);
                 self.replies += 1;
-                reply(&session, &Outgoing::Pong);
+                reply(&self.session, &Outgoing::Pong);
             }
             Err(error) => self.deliver(cx, Err(error)),
         }
@@ -328,11 +338,12 @@ impl<T: Transport> Driver<T> {
         self.run_due = true;
         let hooks = &self.session.endpoint.hooks;
         // The message's own `Deserialize` may panic.
-        let readable = match catch(|| hooks.deliver(&self.session, cx, value)) {
-            Ok(readable) => readable,
+        let delivered = match catch(|| hooks.deliver(&self.session, cx, value)) {
+            Ok(delivered) => delivered,
             Err(panic) => return self.fail_panicked(&panic),
         };
-        if readable {
+        self.behind = self.is_full(delivered.backlog);
+        if delivered.readable {
             self.malformed = 0;
             return;
         }
@@ -353,14 +364,13 @@ impl<T: Transport> Driver<T> {
 
     fn pong(&mut self, payload: &[u8]) {
         let pong = Frame::new(Opcode::Pong, payload);
-        if self.blocked {
-            self.sending.push_pong(pong.into_bytes());
-            return;
+        if !self.blocked {
+            self.replies += 1;
+            if self.session.outbox.push_reply(pong.bytes()) != Err(PushError::Full) {
+                return;
+            }
         }
-        self.replies += 1;
-        if let Err(PushError::Full) = self.session.outbox.push_reply(pong.clone()) {
-            self.sending.push_pong(pong.into_bytes());
-        }
+        self.sending.get_or_insert_with(spare::take_queue).push_pong(pong.into_bytes());
     }
 
     /// The client broke the protocol: RFC 6455, section 7.1.7.
@@ -374,32 +384,42 @@ impl<T: Transport> Driver<T> {
     /// Sends all that is queued, for as long as the transport takes it.
     fn poll_output(&mut self, cx: &mut Context<'_>) {
         self.replies = 0;
-        loop {
-            let signals = self.session.outbox.take(&mut self.sending);
-            self.expired |= signals.expired;
-            self.look |= signals.look;
-            if signals.closing {
-                self.begin_closing();
-            }
-            if signals.ping && !self.closing {
-                self.sending.push_ping(Frame::new(Opcode::Ping, b"").into_bytes());
-            }
-            if self.lost || (self.sending.is_empty() && !self.blocked) {
-                self.sending.shrink();
-                return;
-            }
-            let before = self.sending.bytes();
-            let sent = self.transport.poll_send(cx, &mut self.sending);
-            if self.blocked && self.sending.bytes() < before {
-                // A slow reader is alive.
-                self.session.saw_life();
-            }
-            self.blocked = sent.is_pending();
-            match sent {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return self.lose(&error.to_string()),
-                Poll::Pending => return self.session.outbox.release(&self.sending),
-            }
+        if self.sending.is_none() && !self.blocked && !self.session.outbox.has_news() {
+            return;
+        }
+        let mut sending = self.sending.take().unwrap_or_else(spare::take_queue);
+        self.send(cx, &mut sending);
+        if sending.is_empty() {
+            spare::put_queue(sending);
+        } else {
+            sending.seal();
+            self.sending = Some(sending);
+        }
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>, sending: &mut SendQueue) {
+        let signals = self.session.outbox.take(sending);
+        self.expired |= signals.expired;
+        self.look |= signals.look;
+        if signals.closing {
+            self.begin_closing();
+        }
+        if signals.ping && !self.closing {
+            sending.push_ping(Frame::new(Opcode::Ping, b"").into_bytes());
+        }
+        if self.lost || (sending.is_empty() && !self.blocked) {
+            return;
+        }
+        let before = sending.bytes();
+        let sent = self.transport.poll_send(cx, sending);
+        if self.blocked && sending.bytes() < before {
+            // A slow reader is alive.
+            self.session.saw_life();
+        }
+        self.blocked = sent.is_pending();
+        self.session.outbox.set_in_flight(sending.bytes());
+        if let Poll::Ready(Err(error)) = sent {
+            self.lose(&error.to_string());
         }
     }
 
@@ -431,7 +451,7 @@ impl<T: Transport> Driver<T> {
         }
         self.lost = true;
         self.end_input();
-        self.ours = self.session.outbox.shut();
+        self.ours = self.session.outbox.shut().map(Box::new);
     }
 
     /// Gives the close once nothing is left to do.
@@ -450,10 +470,10 @@ impl<T: Transport> Driver<T> {
                 return None;
             }
             // All that the client had said is answered: now its close is.
-            self.session.outbox.close_reply(peer.clone());
+            self.session.outbox.close_reply(Close::clone(peer));
             self.poll_output(cx);
         }
-        if !self.closing || !self.sending.is_empty() || self.run.is_some() {
+        if !self.closing || self.sending.is_some() || self.run.is_some() {
             return None;
         }
         let answered = self.peer.is_some();
@@ -469,8 +489,9 @@ impl<T: Transport> Driver<T> {
 
     fn finish(&mut self) -> Close {
         self.session.begin_end();
-        let ours = self.ours.take().or_else(|| self.session.outbox.shut());
-        ours.or_else(|| self.peer.take()).unwrap_or_else(Close::lost)
+        let shut = self.session.outbox.shut();
+        let ours = self.ours.take().map(|close| *close).or(shut);
+        ours.or_else(|| self.peer.take().map(|close| *close)).unwrap_or_else(Close::lost)
     }
 
     /// Arms the wakers; gives whether there is nothing to do until one of them is called.
@@ -496,9 +517,9 @@ thread_local! {
 }
 
 fn reply(session: &Session, packet: &Outgoing<'_>) {
-    let Ok(Some(frame)) = session.encode(packet) else { return };
+    let pushed = session.encode(packet, |frame| session.outbox.push_reply(frame.bytes()));
     // A client that asks and asks, and does not read the answers.
-    if let Err(PushError::Full) = session.outbox.push_reply(frame) {
+    if let Ok(Some(Err(PushError::Full))) = pushed {
         session.close_slow();
     }
 }

@@ -23,8 +23,8 @@ pub(crate) trait Hooks: Send + Sync {
     /// Runs the session from `on_open` to the last message.
     fn run(&self, session: &Arc<Session>) -> BoxFuture<'static>;
 
-    /// Queues what was received, or why it could not be read. Gives whether it was readable.
-    fn deliver(&self, session: &Session, cx: &task::Context<'_>, value: Result<Value<'_>, Error>) -> bool;
+    /// Queues what was received, or why it could not be read.
+    fn deliver(&self, session: &Session, cx: &task::Context<'_>, value: Result<Value<'_>, Error>) -> Delivered;
 
     /// What waits for the handler.
     fn backlog(&self, session: &Session) -> Backlog;
@@ -32,8 +32,19 @@ pub(crate) trait Hooks: Send + Sync {
     /// No more messages come; those that wait are dropped if `clear` says so.
     fn end(&self, session: &Session, clear: bool);
 
+    /// Frees what nothing waits in.
+    fn shrink(&self, session: &Session);
+
     /// Runs `on_close`.
     fn close(&self, session: &Arc<Session>, close: Close) -> BoxFuture<'static>;
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivered {
+    pub(crate) readable: bool,
+    /// What waits for the handler now.
+    pub(crate) backlog: Backlog,
 }
 
 /// The typed part of a session.
@@ -72,12 +83,12 @@ impl<H: Handler> Hooks for HandlerHooks<H> {
         Box::pin(async move { handler.run(connection).await })
     }
 
-    fn deliver(&self, session: &Session, cx: &task::Context<'_>, value: Result<Value<'_>, Error>) -> bool {
+    fn deliver(&self, session: &Session, cx: &task::Context<'_>, value: Result<Value<'_>, Error>) -> Delivered {
         let bytes = value.as_ref().map_or(0, Value::len);
         let item = value.and_then(Value::parse::<H::ClientMessage>);
         let readable = item.is_ok();
-        Typed::<H>::of(session).inbox.push(cx, item, bytes);
-        readable
+        let backlog = Typed::<H>::of(session).inbox.push(cx, item, bytes);
+        Delivered { readable, backlog }
     }
 
     fn backlog(&self, session: &Session) -> Backlog {
@@ -86,6 +97,10 @@ impl<H: Handler> Hooks for HandlerHooks<H> {
 
     fn end(&self, session: &Session, clear: bool) {
         Typed::<H>::of(session).inbox.end(clear);
+    }
+
+    fn shrink(&self, session: &Session) {
+        Typed::<H>::of(session).inbox.shrink();
     }
 
     fn close(&self, session: &Arc<Session>, close: Close) -> BoxFuture<'static> {

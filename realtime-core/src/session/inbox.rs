@@ -12,11 +12,16 @@ pub(crate) struct Inbox<M>(Mutex<State<M>>);
 
 #[derive(Debug)]
 struct State<M> {
-    items: VecDeque<(Result<M, Error>, usize)>,
+    first: Option<Item<M>>,
+    /// Those behind the first. Most clients never have any here.
+    rest: VecDeque<Item<M>>,
     bytes: usize,
     ended: bool,
     waiting: Wakers,
 }
+
+/// A message, and how many bytes it took on the wire.
+type Item<M> = (Result<M, Error>, usize);
 
 /// What is in an inbox.
 #[derive(Clone, Copy, Debug)]
@@ -27,30 +32,32 @@ pub(crate) struct Backlog {
 
 impl<M> Inbox<M> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State { items: VecDeque::new(), bytes: 0, ended: false, waiting: Wakers::default() }))
+        Self(Mutex::new(State {
+            first: None,
+            rest: VecDeque::new(),
+            bytes: 0,
+            ended: false,
+            waiting: Wakers::default(),
+        }))
     }
 
-    /// Adds a message that took `bytes` on the wire. Wakes who waits for it, unless that is the
-    /// driver's own task, which runs the handler next anyway.
-    pub(crate) fn push(&self, cx: &Context<'_>, item: Result<M, Error>, bytes: usize) {
+    /// Adds a message that took `bytes` on the wire; gives what waits now. Wakes who waits for it,
+    /// unless that is the driver's own task, which runs the handler next anyway.
+    pub(crate) fn push(&self, cx: &Context<'_>, item: Result<M, Error>, bytes: usize) -> Backlog {
         let mut state = self.0.lock();
         if !state.ended {
-            state.items.push_back((item, bytes));
-            state.bytes += bytes;
+            state.push((item, bytes));
         }
-        let waiting = std::mem::take(&mut state.waiting);
+        let (waiting, backlog) = (state.waiting.take_others(cx.waker()), state.backlog());
         drop(state);
-        waiting.wake_others(cx.waker());
+        waiting.wake();
+        backlog
     }
 
     /// The next message; `None` when the inbox has ended and is empty.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<M, Error>>> {
         let mut state = self.0.lock();
-        if let Some((item, bytes)) = state.items.pop_front() {
-            state.bytes -= bytes;
-            if state.items.is_empty() && state.items.capacity() > KEPT_MESSAGES {
-                state.items = VecDeque::new();
-            }
+        if let Some(item) = state.pop() {
             return Poll::Ready(Some(item));
         }
         if state.ended {
@@ -65,7 +72,7 @@ impl<M> Inbox<M> {
         let mut state = self.0.lock();
         state.ended = true;
         // Dropped after the lock is gone: a message's `Drop` is the application's code.
-        let dropped = clear.then(|| std::mem::take(&mut state.items));
+        let dropped = clear.then(|| (state.first.take(), std::mem::take(&mut state.rest)));
         if clear {
             state.bytes = 0;
         }
@@ -78,13 +85,33 @@ impl<M> Inbox<M> {
     pub(crate) fn backlog(&self) -> Backlog {
         self.0.lock().backlog()
     }
-}
 
-impl<M> State<M> {
-    fn backlog(&self) -> Backlog {
-        Backlog { messages: self.items.len(), bytes: self.bytes }
+    /// Frees what a burst has grown, if it is over.
+    pub(crate) fn shrink(&self) {
+        let mut state = self.0.lock();
+        if state.rest.is_empty() {
+            state.rest = VecDeque::new();
+        }
     }
 }
 
-/// A queue that a burst has grown beyond this is freed when it is empty.
-const KEPT_MESSAGES: usize = 8;
+impl<M> State<M> {
+    fn push(&mut self, item: Item<M>) {
+        self.bytes += item.1;
+        match self.first {
+            None => self.first = Some(item),
+            Some(_) => self.rest.push_back(item),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Result<M, Error>> {
+        let (item, bytes) = self.first.take()?;
+        self.bytes -= bytes;
+        self.first = self.rest.pop_front();
+        Some(item)
+    }
+
+    fn backlog(&self) -> Backlog {
+        Backlog { messages: usize::from(self.first.is_some()) + self.rest.len(), bytes: self.bytes }
+    }
+}

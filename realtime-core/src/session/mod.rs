@@ -16,7 +16,7 @@ use crate::{
     hub::{Endpoint, Hub, Membership, Permit},
     protocol::{Encode, Outgoing, Protocol},
     sync::Mutex,
-    websocket::{Close, CloseCode, Frame},
+    websocket::{Close, CloseCode, Composed, Frame, compose},
 };
 use outbox::Outbox;
 use std::{
@@ -102,28 +102,32 @@ impl Session {
         usize::from(self.protocol)
     }
 
-    pub(crate) fn encode(&self, packet: &Outgoing<'_>) -> Result<Option<Frame>, Error> {
-        encode(self.protocol(), packet)
+    /// Writes a packet in this client's protocol and hands its frame to `with`; gives `None` where
+    /// the protocol has no such packet.
+    pub(crate) fn encode<T>(
+        &self,
+        packet: &Outgoing<'_>,
+        with: impl FnOnce(Composed<'_>) -> T,
+    ) -> Result<Option<T>, Error> {
+        compose(|out| Ok(self.protocol().encode(packet, out)?.map(Into::into)), with)
     }
 
     /// Queues a value for this client.
     pub(crate) fn send(&self, value: &dyn Encode) -> Result<(), SendFailure> {
-        let frame = self.encode(&Outgoing::Message(value)).map_err(SendFailure::Encode)?;
-        let Some(frame) = frame else { return Ok(()) };
-        self.outbox.may_hold(&frame).map_err(SendFailure::Encode)?;
-        self.outbox.push(frame).map_err(SendFailure::Push)
+        let queued = self.encode(&Outgoing::Message(value), |frame| {
+            self.outbox.may_hold(frame.bytes().len()).map_err(SendFailure::Encode)?;
+            self.outbox.push(frame).map_err(SendFailure::Push)
+        });
+        queued.map_err(SendFailure::Encode)?.unwrap_or(Ok(()))
     }
 
     /// Tells the client of an error; closes with the error's code where the protocol has no
     /// packet for it, or no room is left to say it.
     pub(crate) fn report(&self, error: &Error) {
         self.log(error);
-        match self.encode(&Outgoing::Error { id: None, error }) {
-            Ok(Some(frame)) => {
-                if self.outbox.push(frame) == Err(PushError::Full) {
-                    self.close_slow();
-                }
-            }
+        match self.encode(&Outgoing::Error { id: None, error }, |frame| self.outbox.push(frame)) {
+            Ok(Some(Err(PushError::Full))) => self.close_slow(),
+            Ok(Some(_)) => {}
             Ok(None) | Err(_) => {
                 self.close(error.code().close_code(), error.message());
             }
@@ -133,10 +137,8 @@ impl Session {
     /// Tells the client of an error that ends the session, and closes.
     pub(crate) fn refuse(&self, error: &Error) {
         self.log(error);
-        if let Ok(Some(frame)) = self.encode(&Outgoing::Error { id: None, error }) {
-            // Without room for it, the close frame's reason says it.
-            let _ = self.outbox.push(frame);
-        }
+        // Without room for it, the close frame's reason says it.
+        let _ = self.encode(&Outgoing::Error { id: None, error }, |frame| self.outbox.push(frame));
         let code = match error.code().close_code() {
             // No message was wrong, but what the session was asked for.
             CloseCode::INVALID_PAYLOAD => CloseCode::POLICY,
@@ -188,6 +190,8 @@ impl Session {
             }
             return Some(deadline);
         }
+        self.outbox.shrink();
+        self.endpoint.hooks.shrink(self);
         let config = &self.hub.config;
         let (ping, idle) = (self.hub.clock.ticks(config.ping_interval), self.hub.clock.ticks(config.idle_timeout));
         let seen = self.seen.load(Relaxed);

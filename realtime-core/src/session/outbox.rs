@@ -1,12 +1,18 @@
 use super::wakers::Wakers;
 use crate::{
     error::{Code, Error},
+    spare,
     sync::{Mutex, MutexGuard},
     transport::SendQueue,
-    websocket::{Close, CloseCode, Frame},
+    websocket::{Close, CloseCode, Composed, Frame},
 };
+use bytes::Bytes;
 use std::{
     collections::VecDeque,
+    sync::atomic::{
+        AtomicBool, AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -17,26 +23,38 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Outbox {
     limit: usize,
+    /// Bytes that the driver took and has not yet written. It alone sets them.
+    in_flight: AtomicUsize,
+    /// Something is there for the driver. Only to spare it a look: the lock decides.
+    news: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    frames: VecDeque<Frame>,
-    /// Bytes in `frames`.
+    /// Frames that are shared with others, or large.
+    frames: VecDeque<Bytes>,
+    /// This client's own small frames, joined: behind the others.
+    tail: Vec<u8>,
+    /// Bytes in both.
     queued: usize,
-    /// Bytes that the driver took and has not yet written.
-    in_flight: usize,
     phase: Phase,
     signals: Signals,
+    /// The driver's task, once it has parked.
     driver: Option<Waker>,
+    /// It is to be woken.
+    parked: bool,
     /// The transport takes nothing now: new frames are no reason to wake the driver.
     blocked: bool,
     /// The client is gone or going.
     ended: bool,
-    /// Those who wait for room.
+    /// Those who wait, if anyone does.
+    waiting: Option<Box<Waiting>>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
     for_room: Wakers,
-    /// Those who wait for the end.
     for_end: Wakers,
 }
 
@@ -45,7 +63,7 @@ enum Phase {
     #[default]
     Open,
     /// The close frame is the last one in the queue.
-    Closing(Close),
+    Closing(Box<Close>),
     /// The driver sends nothing any more.
     Closed,
 }
@@ -74,49 +92,65 @@ pub(crate) enum PushError {
 
 impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, state: Mutex::default() }
+        Self { limit, in_flight: AtomicUsize::new(0), news: AtomicBool::new(false), state: Mutex::default() }
     }
 
-    /// Queues a frame and wakes the driver if it is parked.
-    pub(crate) fn push(&self, frame: Frame) -> Result<(), PushError> {
-        let waker = self.push_unwoken(frame)?;
+    /// Queues a frame for this client and wakes the driver if it is parked.
+    pub(crate) fn push(&self, frame: Composed<'_>) -> Result<(), PushError> {
+        let mut state = self.admit(frame.bytes().len())?;
+        state.add(frame);
+        let waker = self.tell(&mut state);
+        drop(state);
         wake(waker);
         Ok(())
     }
 
-    /// Queues a frame; the caller wakes, after it has let go of its own locks.
-    pub(crate) fn push_unwoken(&self, frame: Frame) -> Result<Option<Waker>, PushError> {
-        let mut state = self.lock();
-        if state.phase != Phase::Open {
-            return Err(PushError::Closed);
-        }
-        if frame.len() > self.limit.saturating_sub(state.bytes()) {
-            return Err(PushError::Full);
-        }
-        state.push(frame);
-        Ok(if state.blocked { None } else { state.driver.take() })
+    /// Queues a frame that others get as well; the caller wakes, after it has let go of its own
+    /// locks.
+    pub(crate) fn push_shared(&self, frame: &Frame) -> Result<Option<Waker>, PushError> {
+        let mut state = self.admit(frame.len())?;
+        state.add_shared(frame);
+        Ok(self.tell(&mut state))
     }
 
     /// Queues a frame of the protocol itself behind the data: over the limit by one such frame at
     /// most. For the driver only, which sends it without being woken.
-    pub(crate) fn push_reply(&self, frame: Frame) -> Result<(), PushError> {
+    pub(crate) fn push_reply(&self, frame: &[u8]) -> Result<(), PushError> {
         let mut state = self.lock();
         if state.phase != Phase::Open {
             return Err(PushError::Closed);
         }
-        if state.bytes() > self.limit {
+        if self.bytes_of(&state) > self.limit {
             return Err(PushError::Full);
         }
-        state.push(frame);
+        state.copy(frame);
+        self.news.store(true, Release);
         Ok(())
     }
 
+    fn admit(&self, bytes: usize) -> Result<MutexGuard<'_, State>, PushError> {
+        let state = self.lock();
+        if state.phase != Phase::Open {
+            return Err(PushError::Closed);
+        }
+        if bytes > self.limit.saturating_sub(self.bytes_of(&state)) {
+            return Err(PushError::Full);
+        }
+        Ok(state)
+    }
+
+    /// There are new frames: gives the driver's waker if it must be woken for them.
+    fn tell(&self, state: &mut State) -> Option<Waker> {
+        self.news.store(true, Release);
+        if state.blocked { None } else { state.unpark() }
+    }
+
     /// Whether a frame fits at all, into an outbox that is empty.
-    pub(crate) fn may_hold(&self, frame: &Frame) -> Result<(), Error> {
-        if frame.len() <= self.limit {
+    pub(crate) fn may_hold(&self, bytes: usize) -> Result<(), Error> {
+        let limit = self.limit;
+        if bytes <= limit {
             return Ok(());
         }
-        let (bytes, limit) = (frame.len(), self.limit);
         Err(Error::new(
             Code::RESOURCE_EXHAUSTED,
             format!("a message of {bytes} bytes, and an outbox holds {limit}"),
@@ -149,34 +183,37 @@ impl Outbox {
             return false;
         }
         if discard {
-            state.frames = VecDeque::new();
-            state.queued = 0;
+            state.clear();
             state.signals.discard = true;
         }
         match frame {
-            Some(frame) => state.push(frame),
+            Some(frame) => state.add_shared(&frame),
             None => state.signals.expired = true,
         }
         state.signals.closing = true;
-        state.phase = Phase::Closing(close);
-        let (driver, waiting) = (state.driver.take(), state.take_waiting());
+        state.phase = Phase::Closing(Box::new(close));
+        self.news.store(true, Release);
+        let (driver, waiting) = (state.unpark(), state.take_waiting());
         drop(state);
         wake(driver);
-        wake_all(waiting);
+        waiting.wake();
         true
     }
 
     /// Nothing will be sent any more. Gives the close that was begun on this side.
     pub(crate) fn shut(&self) -> Option<Close> {
         let mut state = self.lock();
-        state.frames = VecDeque::new();
-        (state.queued, state.in_flight) = (0, 0);
+        state.clear();
+        self.in_flight.store(0, Relaxed);
         let phase = std::mem::replace(&mut state.phase, Phase::Closed);
+        // Its task would keep this alive, and this the task.
+        let driver = state.driver.take();
         let waiting = state.take_waiting();
         drop(state);
-        wake_all(waiting);
+        drop(driver);
+        waiting.wake();
         match phase {
-            Phase::Closing(close) => Some(close),
+            Phase::Closing(close) => Some(*close),
             _ => None,
         }
     }
@@ -196,42 +233,44 @@ impl Outbox {
     fn signal(&self, set: impl FnOnce(&mut Signals)) {
         let mut state = self.lock();
         set(&mut state.signals);
-        let driver = state.driver.take();
+        self.news.store(true, Release);
+        let driver = state.unpark();
         drop(state);
         wake(driver);
     }
 
-    /// Moves everything to `queue`. Disarms the driver's waker: it runs.
+    /// Whether it is worth looking what there is.
+    pub(crate) fn has_news(&self) -> bool {
+        self.news.load(Acquire)
+    }
+
+    /// Moves everything to `queue`. The driver runs: nobody need wake it.
     pub(crate) fn take(&self, queue: &mut SendQueue) -> Signals {
         let mut state = self.lock();
-        state.driver = None;
+        self.news.store(false, Relaxed);
+        state.parked = false;
         state.blocked = false;
         let signals = std::mem::take(&mut state.signals);
         if signals.discard {
             queue.discard();
         }
-        while let Some(frame) = state.frames.pop_front() {
-            queue.push(frame.into_bytes());
-        }
-        state.queued = 0;
-        if state.frames.capacity() > KEPT_FRAMES {
-            state.frames = VecDeque::new();
-        }
-        self.set_in_flight(state, queue.bytes());
+        state.give(queue);
+        self.in_flight.store(queue.bytes(), Relaxed);
+        self.wake_for_room(state);
         signals
     }
 
     /// Tells how much of what was taken is still to be written.
-    pub(crate) fn release(&self, queue: &SendQueue) {
-        self.set_in_flight(self.lock(), queue.bytes());
+    pub(crate) fn set_in_flight(&self, bytes: usize) {
+        self.in_flight.store(bytes, Relaxed);
     }
 
-    fn set_in_flight(&self, mut state: MutexGuard<'_, State>, bytes: usize) {
-        state.in_flight = bytes;
-        if state.for_room.is_empty() || state.bytes() > self.limit / 2 {
+    /// Wakes those who wait for room if there is some.
+    fn wake_for_room(&self, mut state: MutexGuard<'_, State>) {
+        if state.waiting.is_none() || self.bytes_of(&state) > self.limit / 2 {
             return;
         }
-        let waiting = std::mem::take(&mut state.for_room);
+        let waiting = state.take_for_room();
         drop(state);
         waiting.wake();
     }
@@ -239,18 +278,24 @@ impl Outbox {
     /// Arms the driver's waker, unless something came in the meantime: then gives `false`.
     pub(crate) fn park(&self, cx: &Context<'_>, blocked: bool) -> bool {
         let mut state = self.lock();
-        let signals = state.signals;
-        if signals.ping
-            || signals.look
-            || signals.expired
-            || signals.closing
-            || (!blocked && !state.frames.is_empty())
-        {
+        if state.has_signals() || (!blocked && !state.is_empty()) {
             return false;
         }
-        state.driver = Some(cx.waker().clone());
+        if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+            state.driver = Some(cx.waker().clone());
+        }
+        state.parked = true;
         state.blocked = blocked;
+        self.wake_for_room(state);
         true
+    }
+
+    /// Frees what nothing waits in.
+    pub(crate) fn shrink(&self) {
+        let mut state = self.lock();
+        if state.is_empty() {
+            state.clear();
+        }
     }
 
     /// The client closed or is lost: tells those who wait for it.
@@ -259,7 +304,7 @@ impl Outbox {
         state.ended = true;
         let waiting = state.take_waiting();
         drop(state);
-        wake_all(waiting);
+        waiting.wake();
     }
 
     /// Ready when either side has begun to close.
@@ -268,7 +313,7 @@ impl Outbox {
         if state.ended || state.phase != Phase::Open {
             return Poll::Ready(());
         }
-        state.for_end.add(cx.waker());
+        state.waiting.get_or_insert_default().for_end.add(cx.waker());
         Poll::Pending
     }
 
@@ -280,15 +325,19 @@ impl Outbox {
     /// Ready when less than half of the limit waits, or sending has ended.
     pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.ended || state.phase != Phase::Open || state.bytes() <= self.limit / 2 {
+        if state.ended || state.phase != Phase::Open || self.bytes_of(&state) <= self.limit / 2 {
             return Poll::Ready(());
         }
-        state.for_room.add(cx.waker());
+        state.waiting.get_or_insert_default().for_room.add(cx.waker());
         Poll::Pending
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.lock().bytes()
+        self.bytes_of(&self.lock())
+    }
+
+    fn bytes_of(&self, state: &State) -> usize {
+        state.queued + self.in_flight.load(Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -297,19 +346,113 @@ impl Outbox {
 }
 
 impl State {
-    fn take_waiting(&mut self) -> [Wakers; 2] {
-        [std::mem::take(&mut self.for_room), std::mem::take(&mut self.for_end)]
+    fn is_empty(&self) -> bool {
+        self.queued == 0
     }
 
-    fn bytes(&self) -> usize {
-        self.queued + self.in_flight
+    fn has_signals(&self) -> bool {
+        let Signals { ping, look, expired, closing, discard: _ } = self.signals;
+        ping || look || expired || closing
     }
 
-    fn push(&mut self, frame: Frame) {
+    fn unpark(&mut self) -> Option<Waker> {
+        if std::mem::take(&mut self.parked) { self.driver.clone() } else { None }
+    }
+
+    fn take_waiting(&mut self) -> Waiting {
+        self.waiting.take().map_or_else(Waiting::default, |waiting| *waiting)
+    }
+
+    fn take_for_room(&mut self) -> Wakers {
+        let Some(waiting) = &mut self.waiting else { return Wakers::default() };
+        let for_room = std::mem::take(&mut waiting.for_room);
+        if waiting.for_end.is_empty() {
+            self.waiting = None;
+        }
+        for_room
+    }
+
+    /// Adds a frame of this client's own: a small one is copied behind the last.
+    fn add(&mut self, frame: Composed<'_>) {
+        match frame.bytes() {
+            small if small.len() <= COPIED_BYTES => self.copy(small),
+            _ => self.add_shared(&frame.into_frame()),
+        }
+    }
+
+    fn copy(&mut self, frame: &[u8]) {
         self.queued += frame.len();
-        self.frames.push_back(frame);
+        if self.tail.len() + frame.len() > JOINED_BYTES {
+            self.seal();
+        }
+        if self.tail.capacity() == 0 {
+            self.tail = spare::take_buffer();
+        }
+        self.tail.extend_from_slice(frame);
+    }
+
+    /// Adds a frame without copying it, except where that keeps the order without another buffer.
+    fn add_shared(&mut self, frame: &Frame) {
+        if !self.tail.is_empty() {
+            if frame.len() <= SMALL_BYTES && !self.blocked {
+                return self.copy(frame.bytes());
+            }
+            self.seal();
+        }
+        self.queued += frame.len();
+        self.frames.push_back(frame.bytes().clone());
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.frames.push_back(Bytes::copy_from_slice(&self.tail));
+            self.tail.clear();
+        }
+    }
+
+    /// Moves all frames to `queue`, small ones joined if they are several.
+    fn give(&mut self, queue: &mut SendQueue) {
+        self.queued = 0;
+        // What waits behind a slow reader stays shared.
+        let several = queue.is_empty() && self.frames.len() + usize::from(!self.tail.is_empty()) > 1;
+        let mut room = if several { JOINED_BYTES } else { 0 };
+        for frame in self.frames.drain(..) {
+            if frame.len() <= SMALL_BYTES.min(room) {
+                room -= frame.len();
+                queue.append(&frame);
+            } else {
+                queue.push(frame);
+            }
+        }
+        if self.tail.capacity() > 0 {
+            queue.append_buffer(std::mem::take(&mut self.tail));
+        }
+        if self.frames.capacity() > KEPT_FRAMES {
+            self.frames = VecDeque::new();
+        }
+    }
+
+    fn clear(&mut self) {
+        (self.frames, self.tail, self.queued) = (VecDeque::new(), Vec::new(), 0);
     }
 }
+
+impl Waiting {
+    fn wake(self) {
+        self.for_room.wake();
+        self.for_end.wake();
+    }
+}
+
+/// A larger frame of a client's own is held by itself: to copy it costs more than to write two
+/// buffers.
+const COPIED_BYTES: usize = 16 * 1024;
+
+/// A larger frame that is shared stays so, for the same reason.
+const SMALL_BYTES: usize = 1024;
+
+/// As much as is copied behind each other: what one write takes.
+const JOINED_BYTES: usize = 64 * 1024;
 
 /// A queue that a burst has grown beyond this is freed when it is empty.
 const KEPT_FRAMES: usize = 16;
@@ -318,8 +461,4 @@ fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
     }
-}
-
-fn wake_all(waiting: [Wakers; 2]) {
-    waiting.into_iter().for_each(Wakers::wake);
 }

@@ -1,34 +1,42 @@
 use std::task::Waker;
 
-/// The tasks that wait for one thing.
+/// The tasks that wait for one thing: nearly always one, the connection's own.
 #[derive(Debug, Default)]
-pub(crate) struct Wakers(Vec<Waker>);
+pub(crate) struct Wakers {
+    first: Option<Waker>,
+    #[expect(clippy::box_collection, reason = "there is one in each connection, and nearly never filled")]
+    others: Option<Box<Vec<Waker>>>,
+}
 
 impl Wakers {
     /// Adds a task, once.
     pub(crate) fn add(&mut self, waker: &Waker) {
-        if !self.0.iter().any(|known| known.will_wake(waker)) {
-            self.0.push(waker.clone());
+        let Some(first) = &self.first else {
+            self.first = Some(waker.clone());
+            return;
+        };
+        if first.will_wake(waker) {
+            return;
+        }
+        let others = self.others.get_or_insert_default();
+        if !others.iter().any(|known| known.will_wake(waker)) {
+            others.push(waker.clone());
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.first.is_none()
     }
 
-    /// Wakes them all but `own`, which is running.
-    pub(crate) fn wake_others(self, own: &Waker) {
-        for waker in self.0 {
-            if !waker.will_wake(own) {
-                waker.wake();
-            }
-        }
+    /// Takes those to wake; none, if `own` is the only one: it is running, and goes on waiting.
+    pub(crate) fn take_others(&mut self, own: &Waker) -> Self {
+        let only_own = self.others.is_none() && self.first.as_ref().is_some_and(|first| first.will_wake(own));
+        if only_own { Self::default() } else { std::mem::take(self) }
     }
 
     /// Wakes them all.
     pub(crate) fn wake(self) {
-        for waker in self.0 {
-            waker.wake();
-        }
+        self.first.into_iter().for_each(Waker::wake);
+        self.others.into_iter().flat_map(|others| *others).for_each(Waker::wake);
     }
 }

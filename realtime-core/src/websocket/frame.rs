@@ -60,27 +60,17 @@ impl Frame {
     ///
     /// Gives `Ok(None)`, and no frame, where `write` does.
     pub fn build<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<Option<Opcode>, E>) -> Result<Option<Self>, E> {
-        // Taken, not borrowed: a `Serialize` that itself sends must not find it in use.
-        let mut buffer = SCRATCH.take();
-        buffer.clear();
-        buffer.resize(HEADER_BYTES, 0);
-        let frame = write(&mut buffer).map(|opcode| opcode.map(|opcode| Self::finish(opcode, &mut buffer)));
-        if buffer.capacity() <= SCRATCH_BYTES {
-            SCRATCH.set(buffer);
-        }
-        frame
+        compose(write, |frame| frame.into_frame())
     }
 
-    fn finish(opcode: Opcode, buffer: &mut Vec<u8>) -> Self {
-        let (header, len) = header(opcode, buffer.len() - HEADER_BYTES);
-        let start = HEADER_BYTES - len;
-        buffer[start..HEADER_BYTES].copy_from_slice(&header[..len]);
-        if buffer.len() > SCRATCH_BYTES {
-            // What it has beyond its length would count in no outbox.
-            buffer.shrink_to_fit();
-            return Self(Bytes::from(std::mem::take(buffer)).slice(start..));
+    /// The end of the frame, among whole ones behind each other, that has the byte before `at`.
+    pub(crate) fn end_around(frames: &[u8], at: usize) -> usize {
+        let mut end = 0;
+        while end < at {
+            let Some(len) = len(&frames[end..]) else { return frames.len() };
+            end += len;
         }
-        Self(Bytes::copy_from_slice(&buffer[start..]))
+        end.min(frames.len())
     }
 
     /// The close frame that says `close`.
@@ -93,6 +83,10 @@ impl Frame {
         Self::new(Opcode::Close, &code.payload(""))
     }
 
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+
     /// The frame's bytes.
     pub fn into_bytes(self) -> Bytes {
         self.0
@@ -103,6 +97,60 @@ impl Frame {
     pub fn len(&self) -> usize {
         self.0.len()
     }
+}
+
+/// A frame in the thread's own buffer, for as long as it is looked at.
+pub(crate) struct Composed<'a> {
+    buffer: &'a mut Vec<u8>,
+    start: usize,
+}
+
+impl Composed<'_> {
+    /// The frame's bytes, header included.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    pub(crate) fn into_frame(self) -> Frame {
+        if self.buffer.len() <= SCRATCH_BYTES {
+            return Frame(Bytes::copy_from_slice(self.bytes()));
+        }
+        // What it has beyond its length would count in no outbox.
+        self.buffer.shrink_to_fit();
+        Frame(Bytes::from(std::mem::take(self.buffer)).slice(self.start..))
+    }
+}
+
+/// Lets `write` append a payload behind room for the header, and hands the frame to `with`.
+pub(crate) fn compose<T, E>(
+    write: impl FnOnce(&mut Vec<u8>) -> Result<Option<Opcode>, E>,
+    with: impl FnOnce(Composed<'_>) -> T,
+) -> Result<Option<T>, E> {
+    // Taken, not borrowed: a `Serialize` that itself sends must not find it in use.
+    let mut buffer = SCRATCH.take();
+    buffer.clear();
+    buffer.extend_from_slice(&[0; HEADER_BYTES]);
+    let opcode = write(&mut buffer);
+    let result = opcode.map(|opcode| {
+        let (header, len) = header(opcode?, buffer.len() - HEADER_BYTES);
+        let start = HEADER_BYTES - len;
+        buffer[start..HEADER_BYTES].copy_from_slice(&header[..len]);
+        Some(with(Composed { buffer: &mut buffer, start }))
+    });
+    if buffer.capacity() <= SCRATCH_BYTES {
+        SCRATCH.set(buffer);
+    }
+    result
+}
+
+/// Bytes of the server frame at the front.
+fn len(frames: &[u8]) -> Option<usize> {
+    Some(match *frames {
+        [_, len @ 0..126, ..] => 2 + usize::from(len),
+        [_, 126, a, b, ..] => 4 + usize::from(u16::from_be_bytes([a, b])),
+        [_, _, a, b, c, d, e, f, g, h, ..] => 10 + u64::from_be_bytes([a, b, c, d, e, f, g, h]) as usize,
+        _ => return None,
+    })
 }
 
 /// The longest header of a server frame.
@@ -150,6 +198,22 @@ mod tests {
             });
             assert_eq!(built, Ok(Some(Frame::new(Opcode::Binary, &payload))), "{len}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_frame_is_found_by_its_header() {
+        let lens = [0, 1, 125, 126, 65_535, 65_536];
+        let frames: Vec<Bytes> = lens.iter().map(|&len| Frame::new(Opcode::Text, &vec![7; len]).0).collect();
+        let joined = frames.concat();
+        let mut start = 0;
+        for frame in frames {
+            let end = start + frame.len();
+            for at in [start + 1, end - 1, end] {
+                assert_eq!(Frame::end_around(&joined, at), end, "{at}");
+            }
+            start = end;
+        }
+        assert_eq!(Frame::end_around(&joined, joined.len() + 1), joined.len());
     }
 
     #[test]
