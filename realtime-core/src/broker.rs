@@ -86,10 +86,8 @@ impl Encode for Publication {
         Ok(())
     }
 
-    fn encode_whole(&self, out: &mut Vec<u8>) -> Result<Kind> {
-        let (kind, bytes) = self.whole.as_ref().map_or((Kind::Text, &self.json), |(kind, bytes)| (*kind, bytes));
-        out.extend_from_slice(bytes);
-        Ok(kind)
+    fn as_whole(&self) -> Option<(Kind, &[u8])> {
+        Some(self.whole.as_ref().map_or((Kind::Text, &self.json), |(kind, bytes)| (*kind, bytes)))
     }
 }
 

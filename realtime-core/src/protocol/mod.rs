@@ -40,6 +40,13 @@ pub trait Protocol: Send + Sync + fmt::Debug + 'static {
     ///
     /// The value does not serialise.
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error>;
+
+    /// The message as it stands in memory, where this format has nothing to add to it: only to
+    /// spare [`encode`](Self::encode), which must give the same. By default `None`.
+    fn borrow<'a>(&self, packet: &Outgoing<'a>) -> Option<(Kind, &'a [u8])> {
+        let _ = packet;
+        None
+    }
 }
 
 /// What a client sent.

@@ -27,4 +27,11 @@ impl Protocol for Plain {
             _ => Ok(None),
         }
     }
+
+    fn borrow<'a>(&self, packet: &Outgoing<'a>) -> Option<(Kind, &'a [u8])> {
+        match packet {
+            Outgoing::Message(value) | Outgoing::Event { data: value, .. } => value.as_whole(),
+            _ => None,
+        }
+    }
 }

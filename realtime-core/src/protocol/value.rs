@@ -165,7 +165,16 @@ pub trait Encode: Sync {
     /// # Errors
     ///
     /// The value does not serialise.
-    fn encode_whole(&self, out: &mut Vec<u8>) -> Result<Kind, Error>;
+    fn encode_whole(&self, out: &mut Vec<u8>) -> Result<Kind, Error> {
+        let Some((kind, payload)) = self.as_whole() else {
+            return self.encode_json(out).map(|()| Kind::Text);
+        };
+        out.extend_from_slice(payload);
+        Ok(kind)
+    }
+
+    /// The value where it is a whole WebSocket message already: a `String`, `Bytes` or [`Message`].
+    fn as_whole(&self) -> Option<(Kind, &[u8])>;
 }
 
 impl<T: Serialize + Sync + 'static> Encode for T {
@@ -173,21 +182,18 @@ impl<T: Serialize + Sync + 'static> Encode for T {
         serde_json::to_writer(out, self).map_err(Error::internal)
     }
 
-    fn encode_whole(&self, out: &mut Vec<u8>) -> Result<Kind, Error> {
+    fn as_whole(&self) -> Option<(Kind, &[u8])> {
         let this: &dyn std::any::Any = self;
-        let (kind, payload) = if let Some(text) = this.downcast_ref::<String>() {
-            (Kind::Text, text.as_bytes())
-        } else if let Some(bytes) = this.downcast_ref::<Bytes>() {
-            (Kind::Binary, &bytes[..])
-        } else {
-            match this.downcast_ref::<Message>() {
-                Some(Message::Text(text)) => (Kind::Text, text.as_bytes()),
-                Some(Message::Binary(bytes)) => (Kind::Binary, &bytes[..]),
-                None => return self.encode_json(out).map(|()| Kind::Text),
-            }
-        };
-        out.extend_from_slice(payload);
-        Ok(kind)
+        if let Some(text) = this.downcast_ref::<String>() {
+            return Some((Kind::Text, text.as_bytes()));
+        }
+        if let Some(bytes) = this.downcast_ref::<Bytes>() {
+            return Some((Kind::Binary, bytes));
+        }
+        Some(match this.downcast_ref::<Message>()? {
+            Message::Text(text) => (Kind::Text, text.as_bytes()),
+            Message::Binary(bytes) => (Kind::Binary, bytes),
+        })
     }
 }
 

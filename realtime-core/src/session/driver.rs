@@ -9,7 +9,7 @@ use crate::{
     runtime::BoxFuture,
     spare,
     transport::{SendQueue, Transport},
-    websocket::{Close, CloseCode, Data, DecodeError, Decoder, Event, Frame, Limits, Opcode},
+    websocket::{Close, CloseCode, Data, DecodeError, Decoder, Draft, Event, Frame, Limits, Opcode},
 };
 use bytes::Bytes;
 use std::{
@@ -363,13 +363,14 @@ impl<T: Transport> Driver<T> {
     }
 
     fn pong(&mut self, payload: &[u8]) {
-        let pong = Frame::new(Opcode::Pong, payload);
         if !self.blocked {
             self.replies += 1;
-            if self.session.outbox.push_reply(pong.bytes()) != Err(PushError::Full) {
+            let pong = Draft::new(Opcode::Pong, payload);
+            if self.session.outbox.push_reply(pong) != Err(PushError::Full) {
                 return;
             }
         }
+        let pong = Frame::new(Opcode::Pong, payload);
         self.sending.get_or_insert_with(spare::take_queue).push_pong(pong.into_bytes());
     }
 
@@ -517,7 +518,7 @@ thread_local! {
 }
 
 fn reply(session: &Session, packet: &Outgoing<'_>) {
-    let pushed = session.encode(packet, |frame| session.outbox.push_reply(frame.bytes()));
+    let pushed = session.encode(packet, |frame| session.outbox.push_reply(frame));
     // A client that asks and asks, and does not read the answers.
     if let Ok(Some(Err(PushError::Full))) = pushed {
         session.close_slow();

@@ -16,7 +16,7 @@ use crate::{
     hub::{Endpoint, Hub, Membership, Permit},
     protocol::{Encode, Outgoing, Protocol},
     sync::Mutex,
-    websocket::{Close, CloseCode, Composed, Frame, compose},
+    websocket::{Close, CloseCode, Draft, Frame, compose},
 };
 use outbox::Outbox;
 use std::{
@@ -107,15 +107,19 @@ impl Session {
     pub(crate) fn encode<T>(
         &self,
         packet: &Outgoing<'_>,
-        with: impl FnOnce(Composed<'_>) -> T,
+        with: impl FnOnce(Draft<'_>) -> T,
     ) -> Result<Option<T>, Error> {
-        compose(|out| Ok(self.protocol().encode(packet, out)?.map(Into::into)), with)
+        let protocol = self.protocol();
+        if let Some((kind, payload)) = protocol.borrow(packet) {
+            return Ok(Some(with(Draft::new(kind.into(), payload))));
+        }
+        compose(|out| Ok(protocol.encode(packet, out)?.map(Into::into)), with)
     }
 
     /// Queues a value for this client.
     pub(crate) fn send(&self, value: &dyn Encode) -> Result<(), SendFailure> {
         let queued = self.encode(&Outgoing::Message(value), |frame| {
-            self.outbox.may_hold(frame.bytes().len()).map_err(SendFailure::Encode)?;
+            self.outbox.may_hold(frame.len()).map_err(SendFailure::Encode)?;
             self.outbox.push(frame).map_err(SendFailure::Push)
         });
         queued.map_err(SendFailure::Encode)?.unwrap_or(Ok(()))

@@ -4,7 +4,7 @@ use crate::{
     spare,
     sync::{Mutex, MutexGuard},
     transport::SendQueue,
-    websocket::{Close, CloseCode, Composed, Frame},
+    websocket::{Close, CloseCode, Draft, Frame},
 };
 use bytes::Bytes;
 use std::{
@@ -96,8 +96,8 @@ impl Outbox {
     }
 
     /// Queues a frame for this client and wakes the driver if it is parked.
-    pub(crate) fn push(&self, frame: Composed<'_>) -> Result<(), PushError> {
-        let mut state = self.admit(frame.bytes().len())?;
+    pub(crate) fn push(&self, frame: Draft<'_>) -> Result<(), PushError> {
+        let mut state = self.admit(frame.len())?;
         state.add(frame);
         let waker = self.tell(&mut state);
         drop(state);
@@ -115,7 +115,7 @@ impl Outbox {
 
     /// Queues a frame of the protocol itself behind the data: over the limit by one such frame at
     /// most. For the driver only, which sends it without being woken.
-    pub(crate) fn push_reply(&self, frame: &[u8]) -> Result<(), PushError> {
+    pub(crate) fn push_reply(&self, frame: Draft<'_>) -> Result<(), PushError> {
         let mut state = self.lock();
         if state.phase != Phase::Open {
             return Err(PushError::Closed);
@@ -123,7 +123,7 @@ impl Outbox {
         if self.bytes_of(&state) > self.limit {
             return Err(PushError::Full);
         }
-        state.copy(frame);
+        state.add(frame);
         self.news.store(true, Release);
         Ok(())
     }
@@ -373,29 +373,30 @@ impl State {
     }
 
     /// Adds a frame of this client's own: a small one is copied behind the last.
-    fn add(&mut self, frame: Composed<'_>) {
-        match frame.bytes() {
-            small if small.len() <= COPIED_BYTES => self.copy(small),
-            _ => self.add_shared(&frame.into_frame()),
+    fn add(&mut self, frame: Draft<'_>) {
+        if frame.len() > COPIED_BYTES {
+            return self.add_shared(&frame.into_frame());
         }
+        frame.append_to(self.tail_for(frame.len()));
     }
 
-    fn copy(&mut self, frame: &[u8]) {
-        self.queued += frame.len();
-        if self.tail.len() + frame.len() > JOINED_BYTES {
+    /// Where so many more bytes are to be copied.
+    fn tail_for(&mut self, bytes: usize) -> &mut Vec<u8> {
+        self.queued += bytes;
+        if self.tail.len() + bytes > JOINED_BYTES {
             self.seal();
         }
         if self.tail.capacity() == 0 {
             self.tail = spare::take_buffer();
         }
-        self.tail.extend_from_slice(frame);
+        &mut self.tail
     }
 
     /// Adds a frame without copying it, except where that keeps the order without another buffer.
     fn add_shared(&mut self, frame: &Frame) {
         if !self.tail.is_empty() {
             if frame.len() <= SMALL_BYTES && !self.blocked {
-                return self.copy(frame.bytes());
+                return self.tail_for(frame.len()).extend_from_slice(frame.bytes());
             }
             self.seal();
         }

@@ -48,11 +48,7 @@ pub struct Frame(Bytes);
 impl Frame {
     /// Frames a payload.
     pub fn new(opcode: Opcode, payload: &[u8]) -> Self {
-        let mut frame = Vec::with_capacity(HEADER_BYTES + payload.len());
-        let (header, len) = header(opcode, payload.len());
-        frame.extend_from_slice(&header[..len]);
-        frame.extend_from_slice(payload);
-        Self(frame.into())
+        Draft::new(opcode, payload).into_frame()
     }
 
     /// Lets `write` append the payload to a buffer that has room for the header in front, and
@@ -60,7 +56,7 @@ impl Frame {
     ///
     /// Gives `Ok(None)`, and no frame, where `write` does.
     pub fn build<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<Option<Opcode>, E>) -> Result<Option<Self>, E> {
-        compose(write, |frame| frame.into_frame())
+        compose(write, |draft| draft.into_frame())
     }
 
     /// The end of the frame, among whole ones behind each other, that has the byte before `at`.
@@ -99,44 +95,79 @@ impl Frame {
     }
 }
 
-/// A frame in the thread's own buffer, for as long as it is looked at.
-pub(crate) struct Composed<'a> {
-    buffer: &'a mut Vec<u8>,
-    start: usize,
+/// A frame before anything is allocated for it.
+pub(crate) struct Draft<'a> {
+    header: [u8; HEADER_BYTES],
+    header_len: usize,
+    payload: Payload<'a>,
 }
 
-impl Composed<'_> {
-    /// The frame's bytes, header included.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start..]
+enum Payload<'a> {
+    Borrowed(&'a [u8]),
+    /// Behind room for a header.
+    Buffer(&'a mut Vec<u8>),
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(opcode: Opcode, payload: &'a [u8]) -> Self {
+        Self::with(opcode, Payload::Borrowed(payload))
+    }
+
+    fn with(opcode: Opcode, payload: Payload<'a>) -> Self {
+        let (header, header_len) = header(opcode, payload.bytes().len());
+        Self { header, header_len, payload }
+    }
+
+    /// Bytes of the whole frame.
+    pub(crate) fn len(&self) -> usize {
+        self.header_len + self.payload.bytes().len()
+    }
+
+    /// Appends the frame to others.
+    pub(crate) fn append_to(&self, frames: &mut Vec<u8>) {
+        frames.extend_from_slice(&self.header[..self.header_len]);
+        frames.extend_from_slice(self.payload.bytes());
     }
 
     pub(crate) fn into_frame(self) -> Frame {
-        if self.buffer.len() <= SCRATCH_BYTES {
-            return Frame(Bytes::copy_from_slice(self.bytes()));
+        let len = self.len();
+        match self.payload {
+            Payload::Buffer(buffer) if len > SCRATCH_BYTES => {
+                let start = HEADER_BYTES - self.header_len;
+                buffer[start..HEADER_BYTES].copy_from_slice(&self.header[..self.header_len]);
+                // What it has beyond its length would count in no outbox.
+                buffer.shrink_to_fit();
+                Frame(Bytes::from(std::mem::take(buffer)).slice(start..))
+            }
+            _ => {
+                let mut frame = Vec::with_capacity(len);
+                self.append_to(&mut frame);
+                Frame(frame.into())
+            }
         }
-        // What it has beyond its length would count in no outbox.
-        self.buffer.shrink_to_fit();
-        Frame(Bytes::from(std::mem::take(self.buffer)).slice(self.start..))
     }
 }
 
-/// Lets `write` append a payload behind room for the header, and hands the frame to `with`.
+impl Payload<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(payload) => payload,
+            Self::Buffer(buffer) => &buffer[HEADER_BYTES..],
+        }
+    }
+}
+
+/// Lets `write` append a payload to the thread's own buffer, and hands the frame to `with`.
 pub(crate) fn compose<T, E>(
     write: impl FnOnce(&mut Vec<u8>) -> Result<Option<Opcode>, E>,
-    with: impl FnOnce(Composed<'_>) -> T,
+    with: impl FnOnce(Draft<'_>) -> T,
 ) -> Result<Option<T>, E> {
     // Taken, not borrowed: a `Serialize` that itself sends must not find it in use.
     let mut buffer = SCRATCH.take();
     buffer.clear();
     buffer.extend_from_slice(&[0; HEADER_BYTES]);
     let opcode = write(&mut buffer);
-    let result = opcode.map(|opcode| {
-        let (header, len) = header(opcode?, buffer.len() - HEADER_BYTES);
-        let start = HEADER_BYTES - len;
-        buffer[start..HEADER_BYTES].copy_from_slice(&header[..len]);
-        Some(with(Composed { buffer: &mut buffer, start }))
-    });
+    let result = opcode.map(|opcode| Some(with(Draft::with(opcode?, Payload::Buffer(&mut buffer)))));
     if buffer.capacity() <= SCRATCH_BYTES {
         SCRATCH.set(buffer);
     }

@@ -3,8 +3,8 @@
 /// `offset` is the position of `data` in the frame's payload, so that a payload can be unmasked in
 /// pieces. Applying the same key twice gives the data back.
 pub fn apply_mask(data: &mut [u8], key: [u8; 4], offset: usize) {
-    let mut key = key;
-    key.rotate_left(offset % 4);
+    let word = u32::from_le_bytes(key).rotate_right(offset as u32 % 4 * 8);
+    let key = word.to_le_bytes();
     let word = u32::from_ne_bytes(key);
     let double = u64::from(word) << 32 | u64::from(word);
     // Four words at a time, which the compiler turns into vector instructions.

@@ -12,7 +12,7 @@ mod mask;
 
 pub use close::{Close, CloseCode, Initiator};
 pub use decoder::{DecodeError, Decoder, Event, Limits};
-pub(crate) use frame::{Composed, compose};
+pub(crate) use frame::{Draft, compose};
 pub use frame::{Frame, Opcode};
 pub use handshake::accept_key;
 pub use mask::apply_mask;

@@ -1,0 +1,148 @@
+//! The work that is counted: each function makes a closure that does it once.
+
+use super::wire::{Client, frame};
+use realtime_core::{
+    Audience, Connection, Handler, Message, Realtime, Result, Topic,
+    websocket::{Decoder, Frame, Limits, Opcode},
+};
+use serde::{Deserialize, Serialize};
+
+const TEXT: &str = "sixty-four bytes of text, as a chat or a game sends them, or so.";
+
+/// Client frames of 64 bytes through the decoder.
+pub(crate) fn decode(frames: usize) -> impl FnMut() {
+    let input = frame(1, TEXT.as_bytes()).repeat(frames);
+    let mut decoder = Decoder::new(Limits { message_bytes: 1024, frames: 16 });
+    let mut scratch = input.clone();
+    move || {
+        scratch.copy_from_slice(&input);
+        let mut rest = &mut scratch[..];
+        for _ in 0..frames {
+            assert!(decoder.decode(&mut rest).unwrap().is_some());
+        }
+    }
+}
+
+/// A typed value into a frame.
+pub(crate) fn encode() -> impl FnMut() {
+    let said = Said { text: TEXT.into() };
+    move || {
+        let frame = Frame::build(|out| serde_json::to_writer(out, &said).map(|()| Some(Opcode::Text)));
+        assert_eq!(frame.unwrap().unwrap().len(), 2 + 64 + 11);
+    }
+}
+
+/// So many messages in one read, echoed as they are.
+pub(crate) fn echo(messages: usize) -> impl FnMut() {
+    let mut client = Client::connect(&realtime(), "echo", None);
+    let input = frame(1, TEXT.as_bytes()).repeat(messages);
+    move || {
+        client.send(&input);
+        assert_eq!(client.take_sent(), (messages * 66, 1));
+    }
+}
+
+/// So many messages in one read, through their type and back, in an envelope.
+pub(crate) fn typed(messages: usize, subprotocol: &'static str, message: &[u8]) -> impl FnMut() + use<> {
+    let mut client = Client::connect(&realtime(), "typed", Some(subprotocol));
+    client.take_sent();
+    let input = frame(if subprotocol.ends_with("json") { 1 } else { 2 }, message).repeat(messages);
+    move || {
+        client.send(&input);
+        let (bytes, writes) = client.take_sent();
+        assert!(bytes > messages * 64 && writes == 1);
+    }
+}
+
+pub(crate) fn json() -> Vec<u8> {
+    format!(r#"{{"type":"message","value":{{"text":"{TEXT}"}}}}"#).into()
+}
+
+/// A message to all of a topic, from the publisher's socket to those of the members.
+pub(crate) fn publish(members: usize, messages: usize) -> impl FnMut() {
+    let realtime = realtime();
+    let mut publisher = Client::connect(&realtime, "publisher", None);
+    let mut members: Vec<_> = (0..members).map(|_| Client::connect(&realtime, "chat", None)).collect();
+    let input = frame(1, TEXT.as_bytes()).repeat(messages);
+    move || {
+        publisher.send(&input);
+        for member in &mut members {
+            assert!(member.is_woken());
+            member.poll();
+            assert_eq!(member.take_sent(), (messages * 66, 1));
+        }
+    }
+}
+
+fn realtime() -> Realtime {
+    Realtime::builder()
+        .manual_time()
+        .handler("echo", Echo.plain())
+        .handler("typed", Typed)
+        .handler("chat", Chat.plain())
+        .handler("publisher", Publisher.plain())
+        .build()
+}
+
+fn room() -> Topic<Message> {
+    Topic::new("room")
+}
+
+struct Echo;
+
+impl Handler for Echo {
+    type Input = ();
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
+        connection.send(message)?;
+        Ok(())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Said {
+    text: String,
+}
+
+struct Typed;
+
+impl Handler for Typed {
+    type Input = ();
+    type ClientMessage = Said;
+    type ServerMessage = Said;
+
+    async fn on_message(&self, connection: &Connection<Self>, message: Said) -> Result {
+        connection.send(message)?;
+        Ok(())
+    }
+}
+
+struct Chat;
+
+impl Handler for Chat {
+    type Input = ();
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        connection.subscribe(&room())
+    }
+
+    async fn on_message(&self, _: &Connection<Self>, _: Message) -> Result {
+        Ok(())
+    }
+}
+
+struct Publisher;
+
+impl Handler for Publisher {
+    type Input = ();
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
+        connection.publish_to(&room(), &message, Audience::everyone())
+    }
+}
