@@ -659,6 +659,22 @@ fn what_is_wrong_is_not_echoed_whole() {
     }
 }
 
+/// What `docs/protocol.md` shows is what is spoken.
+#[test]
+fn the_example_of_the_documentation_is_right() {
+    let document = include_str!("../../docs/protocol.md");
+    let (_, example) = document.split_once("This message, in ").unwrap();
+    let (length, example) = example.split_once(" bytes, is `").unwrap();
+    let (json, example) = example.split_once("`:\n\n```\n").unwrap();
+    let (hex, _) = example.split_once("\n```").unwrap();
+    let bytes: Vec<u8> = hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    assert_eq!(bytes.len(), length.parse::<usize>().unwrap());
+    let json = serde_json::from_str::<serde_json::Value>(json).unwrap();
+    assert_eq!(rmp_serde::from_slice::<serde_json::Value>(&bytes).unwrap(), json);
+    assert_eq!(parsed(&bytes).as_ref(), Ok(&json["value"]));
+    assert_eq!(sent(&Outgoing::Message(&json["value"].clone())), bytes);
+}
+
 /// The frame of a message whose value is these bytes.
 fn message(value: &[u8]) -> Vec<u8> {
     [b"\x82\xa4type\xa7message\xa5value", value].concat()
