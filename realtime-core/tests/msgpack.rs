@@ -615,6 +615,21 @@ fn extensions_are_skipped_and_not_read() {
     }
 }
 
+/// From one width to the next, and back.
+#[test]
+fn a_number_is_written_as_narrow_as_it_can_be() {
+    let edges = (0..64).flat_map(|bits| [(1_u64 << bits) - 1, 1 << bits, (1 << bits) + 1]).chain([u64::MAX]);
+    for number in edges {
+        assert_eq!(written(&number), rmp_serde::to_vec(&number).unwrap(), "{number}");
+        assert_eq!(through(&number), Ok(number));
+        let negative = (number as i64).wrapping_neg();
+        assert_eq!(written(&negative), rmp_serde::to_vec(&negative).unwrap(), "{negative}");
+        assert_eq!(through(&negative), Ok(negative));
+    }
+    assert_eq!(written(&i64::MIN), b"\xd3\x80\0\0\0\0\0\0\0");
+    assert_eq!(written(&u64::MAX), b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff");
+}
+
 /// JSON has none of these and writes null.
 #[test]
 fn numbers_that_are_none_are_values() {

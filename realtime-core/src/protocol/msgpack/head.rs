@@ -223,6 +223,10 @@ mod tests {
             assert!(matches!(ends(bytes), Err(Fault::Truncated { .. })), "{}", bytes.escape_ascii());
         }
         assert_eq!(ends(b"\x92\xc0\xc1"), Err(Fault::Reserved { at: 2 }));
+        for bytes in [&b"\x92\xc0"[..], b"\x81\xc0", b"\xdd\xff\xff\xff\xff\xc0", b"\xdf\xff\xff\xff\xff\xc0"] {
+            let refused = Reader::new(bytes).head();
+            assert_eq!(refused, Err(Fault::Truncated { at: 0 }), "the header alone: {}", bytes.escape_ascii());
+        }
     }
 
     /// Headers alone cannot make it count beyond what there is.
