@@ -1,4 +1,4 @@
-use crate::{Frame, TestServer, pipe::Pipe};
+use crate::{Frame, TestServer, form::Form, pipe::Pipe};
 use http::Response;
 use realtime_core::{Handler, websocket::Opcode};
 use serde::{Serialize, de::DeserializeOwned};
@@ -13,18 +13,21 @@ use std::{
 
 /// A client in memory, typed by the handler that it is connected to.
 ///
-/// It answers pings like any client, unless it was told to be silent. Dropping it cuts the
+/// It speaks JSON, or MessagePack where it was [offered](crate::TestRequest::subprotocol) and
+/// chosen. It answers pings like any client, unless it was told to be silent. Dropping it cuts the
 /// connection.
 pub struct TestClient<H> {
     server: TestServer,
     peer: Arc<Mutex<Peer>>,
     response: Response<()>,
+    form: Form,
     handler: PhantomData<fn() -> H>,
 }
 
 impl<H: Handler> TestClient<H> {
     pub(crate) fn new(server: TestServer, peer: Arc<Mutex<Peer>>, response: Response<()>) -> Self {
-        Self { server, peer, response, handler: PhantomData }
+        let form = Form::of(&response);
+        Self { server, peer, response, form, handler: PhantomData }
     }
 
     /// The response that accepted the upgrade.
@@ -36,16 +39,16 @@ impl<H: Handler> TestClient<H> {
     ///
     /// # Panics
     ///
-    /// If it does not serialise to JSON.
+    /// If it does not serialise.
     pub async fn send(&mut self, message: H::ClientMessage)
     where
         H::ClientMessage: Serialize,
     {
-        let value = serde_json::to_value(message).expect("the message serialises");
-        self.send_text(&serde_json::json!({ "type": "message", "value": value }).to_string()).await;
+        let frame = self.form.message(message);
+        self.send_frame(&frame).await;
     }
 
-    /// The next message.
+    /// The next message. A welcome that comes first is passed over.
     ///
     /// # Errors
     ///
@@ -59,8 +62,12 @@ impl<H: Handler> TestClient<H> {
     where
         H::ServerMessage: DeserializeOwned,
     {
-        let frame = self.recv_frame().await.ok_or(Ended::Lost)?;
-        Self::read(frame)
+        loop {
+            let frame = self.recv_frame().await.ok_or(Ended::Lost)?;
+            if let Some(message) = self.read(&frame)? {
+                return Ok(message);
+            }
+        }
     }
 
     /// The next message if there is one, after the server has done all that it can.
@@ -73,29 +80,37 @@ impl<H: Handler> TestClient<H> {
         H::ServerMessage: DeserializeOwned,
     {
         self.server.settle().await;
-        let next = self.lock().frames.pop_front();
-        match next {
-            Some(frame) => Self::read(frame).map(Some),
-            None if self.lock().ended => Err(Ended::Lost),
-            None => Ok(None),
+        loop {
+            let next = self.lock().frames.pop_front();
+            let Some(frame) = next else { break };
+            if let Some(message) = self.read(&frame)? {
+                return Ok(Some(message));
+            }
+        }
+        match self.lock().ended {
+            true => Err(Ended::Lost),
+            false => Ok(None),
         }
     }
 
-    fn read(frame: Frame) -> Result<H::ServerMessage, Ended>
+    /// `None` for the welcome.
+    fn read(&self, frame: &Frame) -> Result<Option<H::ServerMessage>, Ended>
     where
         H::ServerMessage: DeserializeOwned,
     {
         if let Some((code, reason)) = frame.as_close() {
             return Err(Ended::Closed { code, reason });
         }
-        let text = frame.as_text();
-        let envelope: Envelope = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        match envelope {
-            Envelope::Message { value } => {
-                Ok(serde_json::from_value(value).unwrap_or_else(|error| panic!("{error}: {text}")))
-            }
-            Envelope::Error { error } => Err(Ended::Error(error)),
+        match &*self.parse::<Kind>(frame).kind {
+            "message" => Ok(Some(self.parse::<Message<H::ServerMessage>>(frame).value)),
+            "error" => Err(Ended::Error(self.parse::<Failure>(frame).error)),
+            "welcome" => Ok(None),
+            other => panic!("a frame of the type {other:?}"),
         }
+    }
+
+    fn parse<T: DeserializeOwned + 'static>(&self, frame: &Frame) -> T {
+        self.form.read(frame).unwrap_or_else(|error| panic!("{error}: {}", frame.payload.escape_ascii()))
     }
 
     /// Sends a text message as it is.
@@ -214,10 +229,19 @@ pub struct ErrorFrame {
 }
 
 #[derive(serde::Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum Envelope {
-    Message { value: serde_json::Value },
-    Error { error: ErrorFrame },
+struct Kind {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(serde::Deserialize)]
+struct Message<T> {
+    value: T,
+}
+
+#[derive(serde::Deserialize)]
+struct Failure {
+    error: ErrorFrame,
 }
 
 /// The client's side of a pipe.

@@ -6,6 +6,7 @@ mod block_on;
 mod client;
 mod clock;
 mod executor;
+mod form;
 mod frame;
 mod pipe;
 mod request;

@@ -69,6 +69,17 @@ impl TestRequest {
         self
     }
 
+    /// Offers a subprotocol. What the server chooses the client speaks: `realtime.v1.msgpack`, or
+    /// else JSON.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot stand in a header.
+    #[track_caller]
+    pub fn subprotocol(self, name: &str) -> Self {
+        self.header("sec-websocket-protocol", name)
+    }
+
     /// Sets a variable, as a layer of the framework would.
     pub fn var<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.request.extensions_mut().insert(value);

@@ -1,6 +1,7 @@
 //! The server in memory, in every kind of test.
 
 use adapter_testing::{Ended, Frame, TestServer, block_on, conformance::Gate};
+use bytes::Bytes;
 use realtime_core::{
     Close, Config, Connection, FnConnection, Function, Handler, Realtime, Reject, Result, websocket::Opcode,
 };
@@ -98,6 +99,42 @@ async fn works_with_the_paused_time_of_tokio() {
     let mut client = server.connect::<Function<String, String, ()>>("slow", ()).await.unwrap();
     assert_eq!(client.recv().await.unwrap(), "an hour later");
     assert_eq!(client.recv().await, Err(Ended::Closed { code: 1000, reason: String::new() }));
+}
+
+/// Bytes are bytes only there.
+#[test]
+fn a_client_speaks_what_it_offers() {
+    type Relay = Function<Bytes, Bytes, ()>;
+    let realtime = Realtime::builder()
+        .handler_fn("relay", |connection: FnConnection<Bytes, Bytes>| async move {
+            while let Some(bytes) = connection.recv().await {
+                if bytes.is_empty() {
+                    return Err(realtime_core::Error::invalid_argument("nothing to relay"));
+                }
+                connection.send(bytes)?;
+            }
+            Ok(())
+        })
+        .build();
+    block_on(async {
+        let server = TestServer::new(realtime);
+        let bytes = Bytes::from_static(b"\xff\0");
+        for (name, opcode) in [("realtime.v1.msgpack", Opcode::Binary), ("realtime.v1.json", Opcode::Text)] {
+            let mut ann = server.request("relay").subprotocol(name).connect::<Relay>().await.unwrap();
+            assert_eq!(ann.response().headers()["sec-websocket-protocol"], name);
+            ann.send(bytes.clone()).await;
+            assert_eq!(ann.recv().await.as_ref(), Ok(&bytes), "the welcome is passed over");
+            assert_eq!(ann.try_recv().await, Ok(None));
+            ann.send(bytes.clone()).await;
+            assert_eq!(ann.recv_frame().await.unwrap().opcode, opcode);
+            ann.send(Bytes::new()).await;
+            let Err(Ended::Error(error)) = ann.recv().await else { panic!("an error is told") };
+            assert_eq!((&*error.code, &*error.message), ("INVALID_ARGUMENT", "nothing to relay"));
+        }
+        let mut ann = server.request("relay").connect::<Relay>().await.unwrap();
+        ann.send_text(r#"{"type":"message","value":[255,0]}"#).await;
+        assert_eq!(ann.recv().await, Ok(bytes));
+    });
 }
 
 #[test]

@@ -53,6 +53,9 @@ pub struct Publication {
     pub topic: String,
     /// The message as JSON.
     pub json: Bytes,
+    /// The message as MessagePack. A node that is not brought it makes it of the JSON, where byte
+    /// strings are arrays and numbers that are none are null.
+    pub msgpack: Option<Bytes>,
     /// The message as a whole WebSocket message, where that is not its JSON.
     pub whole: Option<(Kind, Bytes)>,
     /// Connections that are left out.
@@ -60,7 +63,7 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// A publication from its parts.
+    /// A publication from its parts, without its MessagePack: see [`with_msgpack`](Self::with_msgpack).
     pub fn new(
         node: u64,
         topic: String,
@@ -68,21 +71,38 @@ impl Publication {
         whole: Option<(Kind, Bytes)>,
         except: Vec<ConnectionId>,
     ) -> Self {
-        Self { node, topic, json, whole, except }
+        Self { node, topic, json, msgpack: None, whole, except }
+    }
+
+    /// Adds the message as MessagePack.
+    #[must_use = "the publication with its MessagePack is returned"]
+    pub fn with_msgpack(mut self, msgpack: Bytes) -> Self {
+        self.msgpack = Some(msgpack);
+        self
     }
 
     pub(crate) fn of(node: u64, topic: &str, message: &dyn Encode, except: &[ConnectionId]) -> Result<Self> {
-        let (mut json, mut whole) = (Vec::new(), Vec::new());
+        let (mut json, mut msgpack, mut whole) = (Vec::new(), Vec::new(), Vec::new());
         message.encode_json(&mut json)?;
+        message.encode_msgpack(&mut msgpack)?;
         let kind = message.encode_whole(&mut whole)?;
         let whole = (whole != json).then(|| (kind, whole.into()));
-        Ok(Self::new(node, topic.to_owned(), json.into(), whole, except.to_vec()))
+        let publication = Self::new(node, topic.to_owned(), json.into(), whole, except.to_vec());
+        Ok(publication.with_msgpack(msgpack.into()))
     }
 }
 
 impl Encode for Publication {
     fn encode_json(&self, out: &mut Vec<u8>) -> Result {
         out.extend_from_slice(&self.json);
+        Ok(())
+    }
+
+    fn encode_msgpack(&self, out: &mut Vec<u8>) -> Result {
+        let Some(msgpack) = &self.msgpack else {
+            return serde_json::from_slice::<serde_json::Value>(&self.json)?.encode_msgpack(out);
+        };
+        out.extend_from_slice(msgpack);
         Ok(())
     }
 

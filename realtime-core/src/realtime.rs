@@ -9,7 +9,7 @@ use crate::{
     hub::{Drained, Endpoint, Hub, Plan, drain},
     middleware::{ErasedMiddleware, Middleware},
     mount::{IntoMount, Mount},
-    protocol::{Json, Plain, Protocol},
+    protocol::{Json, MessagePack, Plain, Protocol},
     reject::Reject,
     runtime::Runtime,
     upgrade::{Upgrade, accept},
@@ -267,7 +267,8 @@ impl Builder {
     pub fn protocol(mut self, protocol: impl Protocol) -> Self {
         let name = protocol.subprotocol();
         assert!(name.is_some(), "a protocol that has no subprotocol cannot be asked for");
-        let known = self.protocols.iter().any(|known| known.subprotocol() == name) || name == Json.subprotocol();
+        let built_in = [Json.subprotocol(), MessagePack.subprotocol()].contains(&name);
+        let known = built_in || self.protocols.iter().any(|known| known.subprotocol() == name);
         assert!(!known, "two protocols have the subprotocol {name:?}");
         assert!(self.protocols.len() < MAX_PROTOCOLS, "there are {MAX_PROTOCOLS} protocols already");
         self.protocols.push(Arc::new(protocol));
@@ -315,7 +316,7 @@ impl Builder {
     #[track_caller]
     pub fn build(self) -> Realtime {
         self.config.check();
-        let mut protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Plain), Arc::new(Json)];
+        let mut protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Plain), Arc::new(Json), Arc::new(MessagePack)];
         protocols.extend(self.protocols);
         let node = self.node.unwrap_or_else(random);
         let endpoints = self.mounts.into_iter().map(|(id, mount)| {

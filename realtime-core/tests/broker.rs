@@ -37,6 +37,39 @@ fn node() -> Builder {
     Realtime::builder().handler("json", Desk).handler("plain", Desk.plain())
 }
 
+/// Bytes stay bytes on their way to another node, and what others bring as JSON alone is told too.
+#[test]
+fn a_member_on_another_node_gets_its_form() {
+    block_on(async {
+        let broker = MemoryBroker::new();
+        let (third, second) = (broker.join(), TestServer::new(node().broker(broker.join()).build()));
+        let first = TestServer::new(node().broker(broker).build());
+        let mut json = second.connect::<Desk>("json", ()).await.unwrap();
+        let request = || second.request("json").subprotocol("realtime.v1.msgpack");
+        let mut messagepack = request().connect::<Desk>().await.unwrap();
+        assert!(messagepack.recv_frame().await.is_some(), "the welcome");
+        // The link runs from the first connection on.
+        let _ann = first.connect::<Desk>("json", ()).await.unwrap();
+
+        let bytes = Message::Binary(Bytes::from_static(b"\xff\0"));
+        first.realtime().publish(&NEWS, &bytes).unwrap();
+        first.settle().await;
+        assert_eq!(
+            messagepack.recv_frame().await.unwrap().payload,
+            b"\x82\xa4type\xa7message\xa5value\xc4\x02\xff\0"
+        );
+        assert_eq!(json.recv_frame().await.unwrap().as_text(), r#"{"type":"message","value":[255,0]}"#);
+
+        let publication = Publication::new(7, "news".into(), Bytes::from_static(b"[255,0]"), None, Vec::new());
+        third.publish(&publication).await.unwrap();
+        second.settle().await;
+        assert_eq!(messagepack.recv().await, Ok(bytes));
+        third.publish(&publication.with_msgpack(Bytes::from_static(b"\xa2hi"))).await.unwrap();
+        second.settle().await;
+        assert_eq!(messagepack.recv().await, Ok("hi".into()));
+    });
+}
+
 #[test]
 fn a_publication_reaches_the_members_on_all_nodes() {
     block_on(async {

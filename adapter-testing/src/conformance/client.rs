@@ -1,5 +1,5 @@
 use super::server::Host;
-use crate::{Frame, request::upgrade_request};
+use crate::{Frame, form::Form, request::upgrade_request};
 use http::Response;
 use realtime_core::websocket::{Opcode, accept_key};
 use std::{fmt, time::Duration};
@@ -49,6 +49,11 @@ impl<'a> Request<'a> {
         self.change(|request| drop(request.headers_mut().insert(name, value)))
     }
 
+    /// Offers subprotocols. The client speaks the form of the one that is chosen.
+    pub fn subprotocol(self, names: &str) -> Self {
+        self.header("sec-websocket-protocol", names)
+    }
+
     /// Leaves a header out.
     pub fn without(self, name: &str) -> Self {
         self.change(|request| drop(request.headers_mut().remove(name)))
@@ -74,7 +79,7 @@ impl<'a> Request<'a> {
         let key =
             self.request.headers().get("sec-websocket-key").and_then(|key| key.to_str().ok()).map(accept_key);
         let (response, wire) = self.host.request(&self.request, &self.early);
-        let mut client = Client { wire, bytes: Vec::new(), response };
+        let mut client = Client::new(wire, response);
         let status = client.response.status().as_u16();
         if status != 101 {
             panic!("refused with {status}: {}", client.body());
@@ -90,7 +95,7 @@ impl<'a> Request<'a> {
     pub fn refused(self, status: u16) -> Client {
         let (response, wire) = self.host.request(&self.request, &self.early);
         assert_eq!(response.status().as_u16(), status);
-        Client { wire, bytes: Vec::new(), response }
+        Client::new(wire, response)
     }
 }
 
@@ -105,9 +110,14 @@ pub struct Client {
     wire: Box<dyn Wire>,
     bytes: Vec<u8>,
     response: Response<()>,
+    form: Form,
 }
 
 impl Client {
+    fn new(wire: Box<dyn Wire>, response: Response<()>) -> Self {
+        Self { form: Form::of(&response), wire, bytes: Vec::new(), response }
+    }
+
     /// A header of the response.
     pub fn header(&self, name: &str) -> Option<String> {
         self.response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
@@ -147,11 +157,16 @@ impl Client {
         self.frame(&Frame::text(text));
     }
 
-    /// Sends a value in the JSON protocol.
+    /// Sends a binary message.
+    pub fn binary(&mut self, bytes: &[u8]) {
+        self.frame(&Frame::new(Opcode::Binary, bytes));
+    }
+
+    /// Sends a value in the form of the protocol that was chosen, JSON by default.
     #[track_caller]
     pub fn value(&mut self, value: &impl serde::Serialize) {
         let value = serde_json::to_value(value).expect("the value serialises");
-        self.text(&serde_json::json!({ "type": "message", "value": value }).to_string());
+        self.frame(&self.form.message(value));
     }
 
     /// The next frame.
@@ -172,12 +187,23 @@ impl Client {
         assert_eq!(self.recv(), Frame::text(text));
     }
 
+    /// The next frame is this binary message.
+    #[track_caller]
+    pub fn expect_binary(&mut self, bytes: &[u8]) {
+        assert_eq!(self.recv(), Frame::new(Opcode::Binary, bytes));
+    }
+
+    /// The next frame, which is one of the protocol.
+    #[track_caller]
+    pub fn recv_packet(&mut self) -> serde_json::Value {
+        let frame = self.recv();
+        self.form.read(&frame).unwrap_or_else(|error| panic!("{error}: {frame:?}"))
+    }
+
     /// The next frame is a message with this value.
     #[track_caller]
     pub fn expect_value(&mut self, value: &impl serde::Serialize) {
-        let frame = self.recv();
-        let found: serde_json::Value =
-            serde_json::from_slice(&frame.payload).unwrap_or_else(|_| panic!("no JSON: {frame:?}"));
+        let found = self.recv_packet();
         let value = serde_json::to_value(value).expect("the value serialises");
         assert_eq!(found, serde_json::json!({ "type": "message", "value": value }));
     }
@@ -185,9 +211,7 @@ impl Client {
     /// The next frame is an error with this code; gives the error.
     #[track_caller]
     pub fn expect_error(&mut self, code: &str) -> serde_json::Value {
-        let frame = self.recv();
-        let found: serde_json::Value =
-            serde_json::from_slice(&frame.payload).unwrap_or_else(|_| panic!("no JSON: {frame:?}"));
+        let found = self.recv_packet();
         assert_eq!((&found["type"], &found["error"]["code"]), (&"error".into(), &code.into()), "{found}");
         found["error"].clone()
     }

@@ -59,6 +59,11 @@ pub(crate) fn scripts() -> Vec<Script> {
     let echo = |name, frames| script(name, "echo", frames);
     let lab = |name, frames| script(name, "lab", frames);
     let tell = |text: &str| value(&Command::Echo(text.into()));
+    let binary = |bytes: &[u8]| Frame::new(Opcode::Binary, bytes);
+    let messagepack = |name, messages: &[&[u8]]| Script {
+        subprotocol: Some("realtime.v1.msgpack"),
+        ..lab(name, messages.iter().map(|bytes| binary(bytes)).chain([close()]).collect())
+    };
     let publish = Command::PublishToAll { topic: "t".into(), text: "to all".into() };
     let both = Command::SendThenPublish { topic: "t".into(), sent: "1".into(), published: "2".into() };
     vec![
@@ -118,5 +123,33 @@ pub(crate) fn scripts() -> Vec<Script> {
         ),
         lab("unknown event", vec![text(r#"{"type":"event","name":"X","data":1}"#), close()]),
         Script { subprotocol: Some("realtime.v1.json"), ..lab("welcome", vec![tell("a"), close()]) },
+        messagepack("MessagePack", &[TELL_A, b"\x81\xa4type\xa4ping", TELL_A]),
+        messagepack(
+            "malformed MessagePack",
+            &[b"\xc1", b"\x90", b"\x81\xa4type", b"\x81\xa4type\xa1x", TELL_A, b"\x81\xa4type\xa4ping\xc0"],
+        ),
+        messagepack(
+            "wrong fields in MessagePack",
+            &[
+                b"\x81\xa4type\xa7message",
+                b"\x82\xa4type\xa7message\xa5value\x07",
+                b"\x82\xa4type\xa7message\xa5value\x81\xa4echo\x07",
+                b"\x83\xa4type\xa5event\xa4name\xa1X\xa4data\x01",
+            ],
+        ),
+        messagepack(
+            "errors in MessagePack",
+            &[
+                b"\x82\xa4type\xa7message\xa5value\x81\xa4fail\x82\xa4code\xa4MINE\xa7message\xa2so",
+                b"\x82\xa4type\xa7message\xa5value\xabfail_inside",
+            ],
+        ),
+        Script {
+            subprotocol: Some("realtime.v1.msgpack"),
+            ..lab("text in MessagePack", vec![tell("a"), binary(TELL_A), close()])
+        },
     ]
 }
+
+/// The message `{"echo":"a"}`.
+const TELL_A: &[u8] = b"\x82\xa4type\xa7message\xa5value\x81\xa4echo\xa1a";

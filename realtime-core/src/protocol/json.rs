@@ -1,7 +1,10 @@
-use super::{Encode, Outgoing, Packet, Protocol, Value, value::unsupported};
+use super::{
+    Encode, Outgoing, Packet, Protocol, Value,
+    envelope::{self, check_name, parse_error, twice},
+    value::unsupported,
+};
 use crate::{
-    error::{Code, Error},
-    text::clip,
+    error::Error,
     websocket::{Data, Kind},
 };
 use serde::{
@@ -24,21 +27,8 @@ impl Protocol for Json {
 
     fn decode<'a>(&self, data: &'a Data<'_>) -> Result<Packet<'a>, Error> {
         let Data::Text(text) = data else { return Err(unsupported(Kind::Binary)) };
-        let envelope: Envelope<'_> = serde_json::from_str(text).map_err(parse_error)?;
-        let kind =
-            envelope.kind.ok_or_else(|| Error::new(Code::PARSE_ERROR, "a frame needs the field \"type\""))?;
-        match &*kind {
-            "message" => {
-                let value = envelope.value.ok_or_else(|| missing("message", "value"))?;
-                Ok(Packet::Message(json(value)))
-            }
-            "event" => {
-                let name = envelope.name.ok_or_else(|| missing("event", "name"))?;
-                Ok(Packet::Event { name: name.0, data: envelope.data.map_or(Value::Json("null".into()), json) })
-            }
-            "ping" => Ok(Packet::Ping),
-            other => Err(Error::new(Code::PARSE_ERROR, format!("unknown type {:?}", clip(other, ECHOED_BYTES)))),
-        }
+        let Envelope(envelope) = serde_json::from_str(text).map_err(parse_error)?;
+        envelope.into_packet(|| Value::Json("null".into()))
     }
 
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
@@ -76,15 +66,8 @@ impl Protocol for Json {
     }
 }
 
-/// The fields of all client frames. Values stay raw, whatever their depth, until their type reads
-/// them; fields that are not known are skipped.
-#[derive(Default)]
-struct Envelope<'a> {
-    kind: Option<Cow<'a, str>>,
-    name: Option<Name<'a>>,
-    value: Option<&'a RawValue>,
-    data: Option<&'a RawValue>,
-}
+/// The fields of a frame; those that are not known are skipped.
+struct Envelope<'a>(envelope::Envelope<'a>);
 
 /// By hand: the derived form takes arrays as well.
 impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
@@ -103,23 +86,23 @@ impl<'de> Visitor<'de> for Fields {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
-        let mut envelope = Envelope::default();
+        let mut envelope = envelope::Envelope::default();
         while let Some(Text(key)) = map.next_key()? {
-            let twice = match &*key {
+            let known = match &*key {
                 "type" => envelope.kind.replace(map.next_value::<Text<'_>>()?.0).is_some(),
-                "name" => envelope.name.replace(map.next_value()?).is_some(),
-                "value" => envelope.value.replace(map.next_value()?).is_some(),
-                "data" => envelope.data.replace(map.next_value()?).is_some(),
+                "name" => envelope.name.replace(map.next_value::<Name<'_>>()?.0).is_some(),
+                "value" => envelope.value.replace(json(map.next_value()?)).is_some(),
+                "data" => envelope.data.replace(json(map.next_value()?)).is_some(),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                     false
                 }
             };
-            if twice {
-                return Err(A::Error::custom(format!("the field {key:?} twice")));
+            if known {
+                return Err(A::Error::custom(twice(&key)));
             }
         }
-        Ok(envelope)
+        Ok(Envelope(envelope))
     }
 }
 
@@ -133,15 +116,10 @@ struct Name<'a>(Cow<'a, str>);
 impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Text(name) = Text::deserialize(deserializer)?;
-        match name.len() {
-            1..=MAX_NAME_BYTES => Ok(Self(name)),
-            len => Err(D::Error::custom(format!("a name of {len} bytes instead of 1 to {MAX_NAME_BYTES}"))),
-        }
+        check_name(&name).map_err(D::Error::custom)?;
+        Ok(Self(name))
     }
 }
-
-/// Names and ids are keys of maps: a peer must not choose their size.
-const MAX_NAME_BYTES: usize = 64;
 
 fn json(raw: &RawValue) -> Value<'_> {
     Value::Json(Cow::Borrowed(raw.get()))
@@ -150,17 +128,6 @@ fn json(raw: &RawValue) -> Value<'_> {
 fn write_str(text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
     serde_json::to_writer(out, text).map_err(Error::internal)
 }
-
-fn missing(kind: &str, field: &str) -> Error {
-    Error::invalid_argument(format!("a {kind} needs the field {field:?}"))
-}
-
-fn parse_error(error: serde_json::Error) -> Error {
-    Error::new(Code::PARSE_ERROR, clip(&error.to_string(), ECHOED_BYTES).to_owned())
-}
-
-/// A peer's own text goes back to it in an error only up to here.
-const ECHOED_BYTES: usize = 120;
 
 #[cfg(test)]
 mod tests {

@@ -4,11 +4,14 @@
 //! ([`Encode`]) and read by it ([`Value::parse`]), so that a format needs to know nothing of
 //! applications and a value is visited once, statically.
 
+mod envelope;
 mod json;
+mod msgpack;
 mod plain;
 mod value;
 
 pub use json::Json;
+pub use msgpack::MessagePack;
 pub use plain::Plain;
 pub use value::{Encode, Value};
 pub(crate) use value::{describe, parse_json_with_path};
@@ -20,7 +23,7 @@ use crate::{
 };
 use std::{borrow::Cow, fmt, time::Duration};
 
-/// One wire format. The built-in ones are [`Json`] and [`Plain`].
+/// One wire format. The built-in ones are [`Json`], [`MessagePack`] and [`Plain`].
 pub trait Protocol: Send + Sync + fmt::Debug + 'static {
     /// The name by which clients ask for it in `Sec-WebSocket-Protocol`; `None` for a format that
     /// an endpoint prescribes.

@@ -1,3 +1,4 @@
+use super::msgpack;
 use crate::{
     error::{Code, Error},
     message::{Message, is, same},
@@ -14,6 +15,8 @@ use std::{borrow::Cow, fmt};
 pub enum Value<'a> {
     /// JSON text.
     Json(Cow<'a, str>),
+    /// One value in MessagePack.
+    MessagePack(Cow<'a, [u8]>),
     /// A whole WebSocket message, in whatever format the application has.
     Whole(Data<'a>),
 }
@@ -23,6 +26,7 @@ impl Value<'_> {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Json(json) => json.len(),
+            Self::MessagePack(bytes) => bytes.len(),
             Self::Whole(data) => data.as_bytes().len(),
         }
     }
@@ -32,6 +36,8 @@ impl Value<'_> {
     /// A whole message becomes a `String`, `Bytes` or [`Message`] as it is, and any other type
     /// from JSON.
     ///
+    /// Arrays and maps in it may be 127 levels deep.
+    ///
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` that names the field and the position; `UNSUPPORTED_DATA` for text where
@@ -39,6 +45,7 @@ impl Value<'_> {
     pub fn parse<T: DeserializeOwned + 'static>(self) -> Result<T, Error> {
         let data = match self {
             Self::Json(json) => return parse_json(&json),
+            Self::MessagePack(bytes) => return msgpack::parse(&bytes),
             Self::Whole(data) => data,
         };
         let found = if is::<T, Message>() {
@@ -159,6 +166,13 @@ pub trait Encode: Sync {
     /// The value does not serialise.
     fn encode_json(&self, out: &mut Vec<u8>) -> Result<(), Error>;
 
+    /// Appends the value as MessagePack.
+    ///
+    /// # Errors
+    ///
+    /// The value does not serialise.
+    fn encode_msgpack(&self, out: &mut Vec<u8>) -> Result<(), Error>;
+
     /// Appends the value as a whole WebSocket message: `String`, `Bytes` and [`Message`] as they
     /// are, anything else as JSON text.
     ///
@@ -180,6 +194,10 @@ pub trait Encode: Sync {
 impl<T: Serialize + Sync + 'static> Encode for T {
     fn encode_json(&self, out: &mut Vec<u8>) -> Result<(), Error> {
         serde_json::to_writer(out, self).map_err(Error::internal)
+    }
+
+    fn encode_msgpack(&self, out: &mut Vec<u8>) -> Result<(), Error> {
+        msgpack::write(self, out).map_err(Error::internal)
     }
 
     fn as_whole(&self) -> Option<(Kind, &[u8])> {

@@ -208,6 +208,36 @@ pub fn an_offered_subprotocol_is_chosen_and_welcomed(subject: &Subject) {
     works(&mut client);
 }
 
+pub fn messagepack_is_chosen_and_welcomed(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let mut client = server.request("lab").subprotocol("realtime.v1.msgpack").connect();
+    assert_eq!(client.header("sec-websocket-protocol").as_deref(), Some("realtime.v1.msgpack"));
+    let id = seen.opened().to_string();
+    let welcome = [
+        &b"\x83\xa4type\xa7welcome\xaaconnection"[..],
+        &[0xa0 | id.len() as u8],
+        id.as_bytes(),
+        b"\xabheartbeatMs\xcd\x61\xa8",
+    ];
+    client.expect_binary(&welcome.concat());
+    works(&mut client);
+}
+
+/// Of several forms the client's first is chosen.
+pub fn the_first_known_subprotocol_is_chosen(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for (offered, chosen) in [
+        ("realtime.v1.msgpack, realtime.v1.json", "realtime.v1.msgpack"),
+        ("realtime.v1.json, realtime.v1.msgpack", "realtime.v1.json"),
+        ("realtime.v9.msgpack, mine, realtime.v1.msgpack", "realtime.v1.msgpack"),
+    ] {
+        let mut client = server.request("lab").subprotocol(offered).connect();
+        assert_eq!(client.header("sec-websocket-protocol").as_deref(), Some(chosen));
+        assert_eq!(client.recv_packet()["type"], "welcome");
+        works(&mut client);
+    }
+}
+
 pub fn a_foreign_subprotocol_is_ignored(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.request("lab").header("sec-websocket-protocol", "soap, wamp").connect();
@@ -223,6 +253,7 @@ pub fn an_unknown_realtime_subprotocol_is_400(subject: &Subject) {
 pub fn a_plain_handler_speaks_no_subprotocol(subject: &Subject) {
     let (server, ..) = start(subject);
     server.request("echo").header("sec-websocket-protocol", "realtime.v1.json").refused(400);
+    server.request("echo").subprotocol("realtime.v1.msgpack").refused(400);
     let mut client = server.request("echo").header("sec-websocket-protocol", "mine").connect();
     assert_eq!(client.header("sec-websocket-protocol"), None);
     client.text("hi");

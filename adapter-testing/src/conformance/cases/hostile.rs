@@ -149,6 +149,23 @@ pub fn deep_json_is_answered(subject: &Subject) {
     works(&mut scene.bystander);
 }
 
+pub fn deep_messagepack_is_answered(subject: &Subject) {
+    let mut scene = scene(subject);
+    let mut client = super::messagepack(&scene.server);
+    for open in [&b"\x91"[..], b"\x81\xa1a", b"\x81\xa4echo"] {
+        let deep = [&open.repeat(10_000)[..], b"\xc0"].concat();
+        client.binary(&deep);
+        client.expect_error("PARSE_ERROR");
+        client.binary(&[b"\x82\xa4type\xa7message\xa5value", &deep[..]].concat());
+        client.expect_error("INVALID_ARGUMENT");
+        let skipped = b"\x83\xa4type\xa7message\xa5value\x81\xa4echo\xa1x\xa4more";
+        client.binary(&[skipped, &deep[..]].concat());
+        super::said(&mut client, "x");
+    }
+    works(&mut client);
+    works(&mut scene.bystander);
+}
+
 pub fn a_huge_name_is_answered_without_echo(subject: &Subject) {
     let mut scene = scene_with(subject, |config| config.message_bytes = 2 << 20);
     let mut client = scene.server.connect("lab");
@@ -177,6 +194,28 @@ pub fn a_flood_of_malformed_messages_is_closed(subject: &Subject) {
     }
     for _ in 0..40 {
         client.text("?");
+    }
+    for _ in 0..33 {
+        client.expect_error("PARSE_ERROR");
+    }
+    assert_eq!(client.expect_close(1008), "too many malformed messages");
+    works(&mut scene.bystander);
+}
+
+pub fn a_flood_of_malformed_messagepack_is_closed(subject: &Subject) {
+    let mut scene = scene(subject);
+    let mut client = super::messagepack(&scene.server);
+    for _ in 0..2 {
+        for _ in 0..16 {
+            client.binary(b"\xc1");
+            client.expect_error("PARSE_ERROR");
+            client.text("{}");
+            client.expect_error("UNSUPPORTED_DATA");
+        }
+        works(&mut client);
+    }
+    for _ in 0..40 {
+        client.binary(b"\x81");
     }
     for _ in 0..33 {
         client.expect_error("PARSE_ERROR");

@@ -1,6 +1,6 @@
 //! Both ways, in order.
 
-use super::{builder, said, start, start_with, subscribe, works};
+use super::{builder, messagepack, said, start, start_with, subscribe, works};
 use crate::{
     Frame,
     conformance::{Command, Sight, Subject},
@@ -64,6 +64,58 @@ pub fn the_json_protocol_wraps_values(subject: &Subject) {
     let mut client = server.connect("lab");
     client.text(r#" {"value": {"echo": "\u00e9 \"quoted\" \u2028"}, "more": [1], "type": "message"} "#);
     client.expect_text("{\"type\":\"message\",\"value\":{\"text\":\"é \\\"quoted\\\" \u{2028}\"}}");
+}
+
+pub fn the_messagepack_protocol_wraps_values(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = messagepack(&server);
+    client.binary(b"\x83\xa5value\x81\xa4echo\xd9\x05\xc3\xa9 \"\0\xa4more\x91\xd4\x05\xc1\xa4type\xa7message");
+    client.expect_binary(b"\x82\xa4type\xa7message\xa5value\x81\xa4text\xa5\xc3\xa9 \"\0");
+    client.binary(b"\x81\xa4type\xa4ping");
+    client.expect_binary(b"\x81\xa4type\xa4pong");
+    client.value(&Command::Fail { code: "MINE".into(), message: "so".into() });
+    client.expect_binary(b"\x82\xa4type\xa5error\xa5error\x82\xa4code\xa4MINE\xa7message\xa2so");
+    client.value(&Command::Echo("x".repeat(70_000)));
+    said(&mut client, &"x".repeat(70_000));
+    client.close(1000, "done");
+}
+
+/// Each gets exactly one answer, and the session goes on.
+pub fn malformed_messagepack_is_answered_and_the_session_goes_on(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = messagepack(&server);
+    for (bytes, code) in [
+        (&b""[..], "PARSE_ERROR"),
+        (b"\xc0", "PARSE_ERROR"),
+        (b"\xc1", "PARSE_ERROR"),
+        (b"\x90", "PARSE_ERROR"),
+        (b"\x92\xa4ping\xc0", "PARSE_ERROR"),
+        (b"\x80", "PARSE_ERROR"),
+        (br#"{"type":"ping"}"#, "PARSE_ERROR"),
+        (b"\x81\xa4type\x07", "PARSE_ERROR"),
+        (b"\x81\xa4type\xa7unknown", "PARSE_ERROR"),
+        (b"\x81\xc4\x04type\xa4ping", "PARSE_ERROR"),
+        (b"\x81\xa4type\xa4ping\xc0", "PARSE_ERROR"),
+        (b"\x82\xa4type\xa4ping\xa4type\xa4ping", "PARSE_ERROR"),
+        (b"\x82\xa4type\xa7message\xa5value\xdd\xff\xff\xff\xff", "PARSE_ERROR"),
+        (b"\x82\xa4type\xa7message\xa5value\xc6\xff\xff\xff\xff", "PARSE_ERROR"),
+        (b"\x81\xa4type\xa7message", "INVALID_ARGUMENT"),
+        (b"\x82\xa4type\xa7message\xa5value\xc0", "INVALID_ARGUMENT"),
+        (b"\x82\xa4type\xa7message\xa5value\xd4\x05\0", "INVALID_ARGUMENT"),
+        (b"\x82\xa4type\xa7message\xa5value\x81\xa4echo\x07", "INVALID_ARGUMENT"),
+        (b"\x82\xa4type\xa7message\xa5value\x81\xa4echo\xa1\xff", "INVALID_ARGUMENT"),
+        (b"\x82\xa4type\xa7message\xa5value\x81\xa7unknown\x07", "INVALID_ARGUMENT"),
+        (b"\x81\xa4type\xa5event", "INVALID_ARGUMENT"),
+        (b"\x82\xa4type\xa5event\xa4name\xa1X", "NOT_FOUND"),
+    ] {
+        client.binary(bytes);
+        let error = client.expect_error(code);
+        assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{}", bytes.escape_ascii());
+    }
+    client.text(r#"{"type":"ping"}"#);
+    let error = client.expect_error("UNSUPPORTED_DATA");
+    assert_eq!(error["message"], "text messages are not taken here");
+    works(&mut client);
 }
 
 /// Each gets exactly one answer, and the session goes on.

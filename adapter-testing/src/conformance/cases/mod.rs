@@ -31,6 +31,13 @@ fn start_with(subject: &Subject, change: impl FnOnce(&mut Config)) -> (Server, s
     (subject.start(builder.build()), seen, gate)
 }
 
+/// A client that speaks MessagePack, and has been welcomed.
+fn messagepack(server: &Server) -> Client {
+    let mut client = server.request("lab").subprotocol("realtime.v1.msgpack").connect();
+    assert_eq!(client.recv_packet()["type"], "welcome");
+    client
+}
+
 /// Asks for a text, and gets it.
 #[track_caller]
 fn works(client: &mut Client) {

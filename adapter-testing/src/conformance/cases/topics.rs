@@ -1,6 +1,6 @@
 //! One to many.
 
-use super::{builder, said, start, start_with, subscribe, works};
+use super::{builder, messagepack, said, start, start_with, subscribe, works};
 use crate::{
     Frame,
     conformance::{Client, Command, Reply, Server, Subject},
@@ -100,12 +100,23 @@ pub fn a_client_of_each_protocol_gets_its_own_form(subject: &Subject) {
     let (builder, ..) = builder(|_| {});
     let server = subject.start(builder.handler("plain", realtime_core::Handler::plain(lab)).build());
     let (mut json, mut plain) = (server.connect("lab"), server.connect("plain"));
+    let mut messagepack = [messagepack(&server), messagepack(&server)];
     subscribe(&mut json, "t");
+    messagepack.iter_mut().for_each(|client| subscribe(client, "t"));
     plain.text(r#"{"subscribe":"t"}"#);
     plain.expect_text(r#"{"answer":true}"#);
-    json.value(&Command::PublishToAll { topic: "t".into(), text: "é".into() });
-    json.expect_text(r#"{"type":"message","value":{"text":"é"}}"#);
-    plain.expect_text(r#"{"text":"é"}"#);
+    let publish = Command::PublishToAll { topic: "t".into(), text: "é".into() };
+    for from_messagepack in [false, true] {
+        match from_messagepack {
+            true => messagepack[0].value(&publish),
+            false => json.value(&publish),
+        }
+        json.expect_text(r#"{"type":"message","value":{"text":"é"}}"#);
+        plain.expect_text(r#"{"text":"é"}"#);
+        for client in &mut messagepack {
+            client.expect_binary(b"\x82\xa4type\xa7message\xa5value\x81\xa4text\xa2\xc3\xa9");
+        }
+    }
 }
 
 pub fn the_registry_publishes_to_all(subject: &Subject) {
