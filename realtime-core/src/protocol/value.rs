@@ -31,6 +31,11 @@ impl Value<'_> {
         }
     }
 
+    /// Whether a whole message becomes a `T` as it is.
+    pub(crate) fn is_whole<T: 'static>() -> bool {
+        is::<T, Message>() || is::<T, String>() || is::<T, Bytes>()
+    }
+
     /// Reads the value as a `T`.
     ///
     /// A whole message becomes a `String`, `Bytes` or [`Message`] as it is, and any other type

@@ -1,6 +1,6 @@
 use super::{
     PushError, Session,
-    hooks::{Panicked, catch, drop_caught, poll_caught},
+    hooks::{Panicked, drop_caught, poll_caught},
     inbox::Backlog,
 };
 use crate::{
@@ -297,6 +297,7 @@ impl<T: Transport> Driver<T> {
         self.is_behind()
     }
 
+    #[inline]
     fn handle_event(&mut self, cx: &mut Context<'_>, event: Event<'_>) {
         match event {
             Event::Message(data) if self.input == Input::Open => self.handle_message(cx, data),
@@ -313,7 +314,11 @@ impl<T: Transport> Driver<T> {
         }
     }
 
+    #[inline]
     fn handle_message(&mut self, cx: &mut Context<'_>, data: Data<'_>) {
+        if self.session.endpoint.plain {
+            return self.deliver(cx, Ok(Value::Whole(data)));
+        }
         let packet = self.session.protocol().decode(&data);
         match packet {
             Ok(Packet::Whole) => {
@@ -336,9 +341,7 @@ impl<T: Transport> Driver<T> {
 
     fn deliver(&mut self, cx: &mut Context<'_>, value: Result<Value<'_>, Error>) {
         self.run_due = true;
-        let hooks = &self.session.endpoint.hooks;
-        // The message's own `Deserialize` may panic.
-        let delivered = match catch(|| hooks.deliver(&self.session, cx, value)) {
+        let delivered = match self.session.endpoint.hooks.deliver(&self.session, cx, value) {
             Ok(delivered) => delivered,
             Err(panic) => return self.fail_panicked(&panic),
         };

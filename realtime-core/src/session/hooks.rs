@@ -1,6 +1,6 @@
 use super::{
     Session,
-    inbox::{Backlog, Inbox},
+    inbox::{Backlog, Batch, Inbox},
 };
 use crate::{
     Connection, Context, error::Error, handler::Handler, input, protocol::Value, runtime::BoxFuture,
@@ -24,7 +24,12 @@ pub(crate) trait Hooks: Send + Sync {
     fn run(&self, session: &Arc<Session>) -> BoxFuture<'static>;
 
     /// Queues what was received, or why it could not be read.
-    fn deliver(&self, session: &Session, cx: &task::Context<'_>, value: Result<Value<'_>, Error>) -> Delivered;
+    fn deliver(
+        &self,
+        session: &Session,
+        cx: &task::Context<'_>,
+        value: Result<Value<'_>, Error>,
+    ) -> Result<Delivered, Panicked>;
 
     /// What waits for the handler.
     fn backlog(&self, session: &Session) -> Backlog;
@@ -63,9 +68,26 @@ impl<H: Handler> Typed<H> {
     /// The next message, for whoever runs this handler.
     pub(crate) async fn next(session: &Session) -> Option<Result<H::ClientMessage, Error>> {
         let next = poll_fn(|cx| Self::of(session).inbox.poll_next(cx)).await;
-        if session.is_paused() {
-            session.outbox.signal_look();
+        session.look_again();
+        next
+    }
+
+    /// The next message, by way of those that were taken with an earlier one.
+    async fn next_of(
+        session: &Session,
+        batch: &mut Batch<H::ClientMessage>,
+    ) -> Option<Result<H::ClientMessage, Error>> {
+        let inbox = &Self::of(session).inbox;
+        if let Some((item, _)) = batch.pop_front() {
+            if !inbox.is_cleared() {
+                return Some(item);
+            }
+            batch.clear();
         }
+        session.set_idle(true);
+        let next = poll_fn(|cx| inbox.poll_batch(cx, Some(batch))).await;
+        session.set_idle(false);
+        session.look_again();
         next
     }
 }
@@ -83,12 +105,22 @@ impl<H: Handler> Hooks for HandlerHooks<H> {
         Box::pin(async move { handler.run(connection).await })
     }
 
-    fn deliver(&self, session: &Session, cx: &task::Context<'_>, value: Result<Value<'_>, Error>) -> Delivered {
+    fn deliver(
+        &self,
+        session: &Session,
+        cx: &task::Context<'_>,
+        value: Result<Value<'_>, Error>,
+    ) -> Result<Delivered, Panicked> {
         let bytes = value.as_ref().map_or(0, Value::len);
-        let item = value.and_then(Value::parse::<H::ClientMessage>);
+        // The message's own `Deserialize` may panic.
+        let item = match value {
+            Ok(value) if Value::is_whole::<H::ClientMessage>() => value.parse(),
+            Ok(value) => catch(|| value.parse())?,
+            Err(error) => Err(error),
+        };
         let readable = item.is_ok();
         let backlog = Typed::<H>::of(session).inbox.push(cx, item, bytes);
-        Delivered { readable, backlog }
+        Ok(Delivered { readable, backlog })
     }
 
     fn backlog(&self, session: &Session) -> Backlog {
@@ -117,14 +149,11 @@ pub(crate) async fn run_handler<H: Handler>(handler: &H, connection: &Connection
         return;
     }
     let session = connection.session();
-    loop {
-        session.set_idle(true);
-        let next = Typed::<H>::next(session).await;
-        session.set_idle(false);
+    let mut batch = Batch::new();
+    while let Some(next) = Typed::<H>::next_of(session, &mut batch).await {
         let handled = match next {
-            None => return,
-            Some(Ok(message)) => handler.on_message(connection, message).await,
-            Some(Err(error)) => Err(error),
+            Ok(message) => handler.on_message(connection, message).await,
+            Err(error) => Err(error),
         };
         if let Err(error) = handled {
             let error = handler.on_error(connection, error).await;

@@ -119,8 +119,11 @@ impl Session {
     /// Queues a value for this client.
     pub(crate) fn send(&self, value: &dyn Encode) -> Result<(), SendFailure> {
         let queued = self.encode(&Outgoing::Message(value), |frame| {
-            self.outbox.may_hold(frame.len()).map_err(SendFailure::Encode)?;
-            self.outbox.push(frame).map_err(SendFailure::Push)
+            let bytes = frame.len();
+            self.outbox.push(frame).or_else(|error| {
+                self.outbox.may_hold(bytes).map_err(SendFailure::Encode)?;
+                Err(SendFailure::Push(error))
+            })
         });
         queued.map_err(SendFailure::Encode)?.unwrap_or(Ok(()))
     }
@@ -228,6 +231,13 @@ impl Session {
 
     pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(Relaxed)
+    }
+
+    /// Something was taken from the backlog: reading may go on.
+    pub(crate) fn look_again(&self) {
+        if self.is_paused() {
+            self.outbox.signal_look();
+        }
     }
 
     pub(crate) fn set_idle(&self, idle: bool) {

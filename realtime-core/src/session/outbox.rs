@@ -128,6 +128,7 @@ impl Outbox {
         Ok(())
     }
 
+    #[inline]
     fn admit(&self, bytes: usize) -> Result<MutexGuard<'_, State>, PushError> {
         let state = self.lock();
         if state.phase != Phase::Open {

@@ -29,9 +29,10 @@ impl Wakers {
     }
 
     /// Takes those to wake; none, if `own` is the only one: it is running, and goes on waiting.
-    pub(crate) fn take_others(&mut self, own: &Waker) -> Self {
-        let only_own = self.others.is_none() && self.first.as_ref().is_some_and(|first| first.will_wake(own));
-        if only_own { Self::default() } else { std::mem::take(self) }
+    pub(crate) fn take_others(&mut self, own: &Waker) -> Option<Self> {
+        let first = self.first.as_ref()?;
+        let only_own = self.others.is_none() && first.will_wake(own);
+        (!only_own).then(|| std::mem::take(self))
     }
 
     /// Wakes them all.

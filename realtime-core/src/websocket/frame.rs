@@ -125,8 +125,13 @@ impl<'a> Draft<'a> {
 
     /// Appends the frame to others.
     pub(crate) fn append_to(&self, frames: &mut Vec<u8>) {
-        frames.extend_from_slice(&self.header[..self.header_len]);
-        frames.extend_from_slice(self.payload.bytes());
+        let payload = self.payload.bytes();
+        frames.reserve(HEADER_BYTES + payload.len());
+        // All ten bytes, of which some go again: a copy of a fixed size is a move or two.
+        let end = frames.len() + self.header_len;
+        frames.extend_from_slice(&self.header);
+        frames.truncate(end);
+        frames.extend_from_slice(payload);
     }
 
     pub(crate) fn into_frame(self) -> Frame {
@@ -141,7 +146,8 @@ impl<'a> Draft<'a> {
             }
             _ => {
                 let mut frame = Vec::with_capacity(len);
-                self.append_to(&mut frame);
+                frame.extend_from_slice(&self.header[..self.header_len]);
+                frame.extend_from_slice(self.payload.bytes());
                 Frame(frame.into())
             }
         }
