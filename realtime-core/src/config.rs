@@ -16,8 +16,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// Payload bytes of one message from a client, all fragments together. Over it: close 1009, at
-    /// the header that says so. Default 256 KiB: ample for JSON, small enough to hold for each of
+    /// Payload bytes of one message from a client, all fragments together; of a compressed one, as
+    /// it comes and inflated. Over it: close 1009, at the header that says so. Default 256 KiB: ample for JSON, small enough to hold for each of
     /// many connections.
     pub message_bytes: usize,
 
@@ -67,6 +67,46 @@ pub struct Config {
 
     /// Who may connect from a browser's page. Default [`Origins::SameHost`].
     pub origins: Origins,
+
+    /// Compression of messages, permessage-deflate (RFC 7692), for clients that offer it; with the
+    /// feature `deflate`. Default `None`: it costs the server far more time than sending what it
+    /// saves, and where a message holds a secret beside text that others choose, its length gives
+    /// the secret away.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<Deflate>,
+}
+
+/// How messages to clients are compressed that offered it ([`Config::deflate`]).
+///
+/// Each message is compressed by itself, so a connection keeps no memory for it; a publication is
+/// compressed once, and not for each member. What clients send is limited as it comes and inflated,
+/// by [`Config::message_bytes`].
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::{Config, Deflate};
+///
+/// let mut config = Config::default();
+/// config.deflate = Some(Deflate::default());
+/// ```
+#[cfg(feature = "deflate")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deflate {
+    /// Payloads of fewer bytes are sent as they are, and so are those that would not get smaller.
+    /// Default 256: below, there is little to save.
+    pub threshold: usize,
+
+    /// 1 to 9, as in zlib: from fast to small. Default 6.
+    pub level: u8,
+}
+
+#[cfg(feature = "deflate")]
+impl Default for Deflate {
+    fn default() -> Self {
+        Self { threshold: 256, level: 6 }
+    }
 }
 
 impl Default for Config {
@@ -85,6 +125,8 @@ impl Default for Config {
             connections: 100_000,
             connections_per_peer: 1024,
             origins: Origins::SameHost,
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
 }
@@ -102,6 +144,10 @@ impl Config {
         ];
         for (name, valid) in needed {
             assert!(valid, "Config::{name} is 0: no connection could work");
+        }
+        #[cfg(feature = "deflate")]
+        if let Some(Deflate { level, .. }) = self.deflate {
+            assert!((1..=9).contains(&level), "Deflate::level is {level}, and not 1 to 9");
         }
     }
 }

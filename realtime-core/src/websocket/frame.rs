@@ -83,6 +83,14 @@ impl Frame {
         Self(Bytes::copy_from_slice(&buffer[start..]))
     }
 
+    /// Sets RSV1: the payload is compressed (RFC 7692, section 6).
+    #[cfg(feature = "deflate")]
+    pub(super) fn with_rsv1(self) -> Self {
+        let mut bytes = bytes::BytesMut::from(self.0);
+        bytes[0] |= 0x40;
+        Self(bytes.freeze())
+    }
+
     /// The close frame that says `close`.
     pub(crate) fn close(close: &Close) -> Self {
         Self::new(Opcode::Close, &close.code.payload(&close.reason))
