@@ -323,3 +323,294 @@ thread_local! {
     static INFLATED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static DEFLATERS: Cell<Vec<Deflater>> = const { Cell::new(Vec::new()) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+
+    fn negotiate(lines: &[&str]) -> Option<(u8, String)> {
+        let (agreed, response) = PerMessageDeflate::negotiate(lines.iter().map(|line| line.as_bytes()))?;
+        Some((agreed.window_bits, response.to_str().unwrap().to_owned()))
+    }
+
+    fn window(bits: u8) -> PerMessageDeflate {
+        PerMessageDeflate { window_bits: bits }
+    }
+
+    fn settings(threshold: usize, level: u8) -> Deflate {
+        Deflate { threshold, level }
+    }
+
+    /// The payload of a compressed frame, which must be one.
+    fn payload(frame: &Frame) -> Vec<u8> {
+        let bytes = frame.clone().into_bytes();
+        assert_eq!(bytes[0] & 0xf0, 0xc0, "RSV1 is not set");
+        let header = match bytes[1] {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        bytes[header..].to_vec()
+    }
+
+    fn compress(window_bits: u8, message: &[u8]) -> Vec<u8> {
+        let frame = Frame::new(Opcode::Binary, message);
+        payload(&window(window_bits).compress(&frame, &settings(0, 6)))
+    }
+
+    /// Bytes that look like nothing, and are the same each time.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn an_offer_that_can_be_kept_is_taken() {
+        for offer in [
+            "permessage-deflate",
+            "  permessage-deflate\t",
+            "permessage-deflate; client_max_window_bits",
+            "permessage-deflate; client_max_window_bits=8",
+            "permessage-deflate; client_max_window_bits=\"15\"",
+            "permessage-deflate;server_no_context_takeover;client_no_context_takeover",
+            "permessage-deflate ; client_no_context_takeover ; client_max_window_bits = 12",
+            ", ,permessage-deflate,",
+            "x-webkit-deflate-frame, permessage-deflate; client_max_window_bits",
+            "other; a; b=1; c=\"\\d\", permessage-deflate",
+        ] {
+            assert_eq!(negotiate(&[offer]), Some((15, PLAIN.to_owned())), "{offer}");
+        }
+    }
+
+    #[test]
+    fn a_window_of_the_server_is_kept() {
+        for bits in 9..=15 {
+            for offer in [format!("server_max_window_bits={bits}"), format!("server_max_window_bits=\"{bits}\"")] {
+                let answer = format!("{PLAIN}; server_max_window_bits={bits}");
+                assert_eq!(negotiate(&[&format!("permessage-deflate; {offer}")]), Some((bits, answer)), "{offer}");
+            }
+        }
+        // zlib has no raw stream of 8 bits.
+        assert_eq!(negotiate(&["permessage-deflate; server_max_window_bits=8"]), None);
+    }
+
+    #[test]
+    fn an_offer_with_a_wrong_parameter_is_passed_over() {
+        for parameters in [
+            "server_no_context_takeover=1",
+            "server_no_context_takeover=\"true\"",
+            "client_no_context_takeover=0",
+            "server_max_window_bits",
+            "server_max_window_bits=7",
+            "server_max_window_bits=16",
+            "server_max_window_bits=010",
+            "server_max_window_bits=+9",
+            "server_max_window_bits=9x",
+            "server_max_window_bits=256",
+            "server_max_window_bits=99999999999999999999",
+            "client_max_window_bits=7",
+            "client_max_window_bits=16",
+            "client_max_window_bits=08",
+            "server_no_context_takeover; server_no_context_takeover",
+            "client_no_context_takeover; client_no_context_takeover",
+            "server_max_window_bits=10; server_max_window_bits=10",
+            "client_max_window_bits; client_max_window_bits=10",
+            "unknown",
+            "client_max_window_bits; unknown=1",
+            "Server_No_Context_Takeover",
+        ] {
+            let offer = format!("permessage-deflate; {parameters}");
+            assert_eq!(negotiate(&[&offer]), None, "{offer}");
+            // The next one is looked at, in this line and in another.
+            let next = format!("{offer}, permessage-deflate");
+            assert_eq!(negotiate(&[&next]), Some((15, PLAIN.to_owned())), "{next}");
+            assert_eq!(negotiate(&[&offer, "permessage-deflate"]), Some((15, PLAIN.to_owned())), "{next}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_several_is_taken() {
+        let windows = ["permessage-deflate; server_max_window_bits=10, permessage-deflate"];
+        assert_eq!(negotiate(&windows).unwrap().0, 10);
+        let lines = ["other", "permessage-deflate", "permessage-deflate; server_max_window_bits=10"];
+        assert_eq!(negotiate(&lines).unwrap().0, 15);
+        assert_eq!(negotiate(&["permessage-deflate; server_max_window_bits=8, permessage-deflate"]).unwrap().0, 15);
+    }
+
+    #[test]
+    fn nothing_is_taken_of_what_is_not_an_offer() {
+        for line in ["", " ", ",", "other", "permessage-deflate2", "PerMessage-Deflate", "permessage-bzip2; level=9"] {
+            assert_eq!(negotiate(&[line]), None, "{line}");
+        }
+        assert_eq!(negotiate(&[]), None);
+    }
+
+    #[test]
+    fn a_line_that_is_not_well_formed_leaves_no_extension() {
+        for line in [
+            "permessage-deflate;",
+            "permessage-deflate; ;",
+            "permessage-deflate; =",
+            "permessage-deflate; client_max_window_bits=",
+            "permessage-deflate; client_max_window_bits=\"\"",
+            "permessage-deflate; client_max_window_bits=\"9",
+            "permessage-deflate; client_max_window_bits=\"9\\",
+            "permessage-deflate; client_max_window_bits=\" 9\"",
+            "permessage-deflate; client_max_window_bits=\"9\"x",
+            "permessage-deflate client_max_window_bits",
+            "permessage-deflate=1",
+            "permessage-deflate/1",
+            "\"permessage-deflate\"",
+            "; client_max_window_bits",
+            "permess\u{e4}ge-deflate",
+            "(",
+        ] {
+            assert_eq!(negotiate(&[line]), None, "{line}");
+            assert_eq!(negotiate(&[&format!("permessage-deflate, {line}")]), None, "{line}");
+            assert_eq!(negotiate(&["permessage-deflate", line]), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_class_names_a_window() {
+        assert_eq!(PerMessageDeflate::class(None), 0);
+        for bits in MIN_WINDOW_BITS..=MAX_WINDOW_BITS {
+            let class = PerMessageDeflate::class(Some(window(bits)));
+            assert_eq!((class, PerMessageDeflate::of_class(class)), (usize::from(16 - bits), Some(window(bits))));
+        }
+        for class in [0, 8, 16, 17, 1000] {
+            assert_eq!(PerMessageDeflate::of_class(class), None);
+        }
+    }
+
+    #[test]
+    fn a_message_is_compressed_where_it_pays() {
+        let settings = settings(100, 6);
+        let text = Frame::new(Opcode::Text, &[b'a'; 100]);
+        let compressed = window(15).compress(&text, &settings);
+        assert!(compressed.len() < 20);
+        assert_eq!(compressed.into_bytes()[0], 0xc1);
+        for same in [
+            Frame::new(Opcode::Text, &[b'a'; 99]),
+            Frame::new(Opcode::Binary, &noise(100)),
+            Frame::new(Opcode::Binary, &noise(100_000)),
+            Frame::new(Opcode::Ping, &[b'a'; 125]),
+            Frame::new(Opcode::Pong, &[b'a'; 125]),
+            Frame::new(Opcode::Close, &[b'a'; 125]),
+        ] {
+            assert_eq!(window(15).compress(&same, &settings), same);
+        }
+        let empty = Frame::new(Opcode::Text, b"");
+        assert_eq!(window(15).compress(&empty, &Deflate { threshold: 0, level: 9 }), empty);
+    }
+
+    /// Whatever stood in the thread's streams before.
+    #[test]
+    fn the_same_message_gives_the_same_bytes() {
+        let message = noise(300).repeat(100);
+        let first = compress(15, &message);
+        for bits in [9, 10, 15, 11, 12, 15] {
+            assert_eq!(inflate(&compress(bits, &message), message.len()).as_deref(), Ok(&message[..]));
+        }
+        assert_eq!(compress(15, &message), first);
+    }
+
+    /// A client that keeps no more than it said.
+    #[test]
+    fn the_window_is_not_looked_beyond() {
+        let message = noise(5000).repeat(10);
+        for bits in MIN_WINDOW_BITS..=MAX_WINDOW_BITS {
+            let frame = Frame::new(Opcode::Binary, &[&message[..], &[0; 20_000]].concat());
+            let mut compressed = payload(&window(bits).compress(&frame, &settings(0, 9)));
+            compressed.extend_from_slice(&TAIL);
+            let mut stream = Decompress::new_with_window_bits(false, bits);
+            let mut found = Vec::new();
+            for byte in compressed {
+                found.reserve(2000);
+                stream.decompress_vec(&[byte], &mut found, FlushDecompress::None).unwrap();
+            }
+            assert_eq!(found.len(), message.len() + 20_000, "{bits}");
+            assert!(found.starts_with(&message), "{bits}");
+        }
+    }
+
+    #[test]
+    fn the_examples_of_rfc_7692_are_read() {
+        for payload in [
+            &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..],
+            // Without compression.
+            &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
+            // With BFINAL.
+            &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
+            // In two blocks.
+            &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00],
+            // A last block with nothing behind it.
+            &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00],
+        ] {
+            assert_eq!(inflate(payload, 5).as_deref(), Ok(&b"Hello"[..]), "{payload:x?}");
+            assert_eq!(inflate(payload, 4), Err(DecodeError::TooBig), "{payload:x?}");
+        }
+        let hello = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let twice = [&hello[..], &hello, &[0]].concat();
+        assert_eq!(inflate(&twice, 10).as_deref(), Ok(&b"HelloHello"[..]));
+        for empty in [&[0][..], &[], &[3, 0], &[3, 0, 0], &[2, 0], &[0, 0, 0, 0xff, 0xff, 0]] {
+            assert_eq!(inflate(empty, 0).as_deref(), Ok(&b""[..]), "{empty:x?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_deflate_data_is_refused() {
+        for payload in [
+            // A block type that does not exist.
+            &[0x07][..],
+            &[0xff; 10],
+            // A stored block whose length and its complement do not agree.
+            &[0x00, 0x05, 0x00, 0xfa, 0xfe, 0x48],
+            // Cut off: in a block of each kind.
+            &[0xf2, 0x48, 0xcd],
+            &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07],
+            &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65],
+            &[0x04],
+            &[0x00, 0x00],
+            // A last block and then nonsense.
+            &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0xff],
+            // A distance to before the beginning.
+            &[0x4a, 0x4c, 0x02, 0x62, 0x00],
+        ] {
+            assert_eq!(inflate(payload, 1000), Err(DecodeError::BadDeflate), "{payload:x?}");
+        }
+    }
+
+    /// The stream is the thread's: what one client sent must be out of reach for the next one.
+    #[test]
+    fn nothing_of_the_message_before_can_be_reached() {
+        let secret = noise(1000);
+        let mut stream = Compress::new(Compression::new(9), false);
+        let mut both = Vec::with_capacity(4000);
+        stream.compress_vec(&secret, &mut both, FlushCompress::Sync).unwrap();
+        let first = both.len();
+        stream.compress_vec(&secret, &mut both, FlushCompress::Sync).unwrap();
+        let (first, second) = both.split_at(first);
+        assert!(second.len() < 100, "it refers to the first message");
+        assert_eq!(inflate(&first[..first.len() - 4], 1000), Ok(secret));
+        assert_eq!(inflate(&second[..second.len() - 4], 1000), Err(DecodeError::BadDeflate));
+    }
+
+    #[test]
+    fn a_bomb_takes_no_more_than_the_limit() {
+        let bomb = compress(15, &vec![0; 64 << 20]);
+        assert!(bomb.len() < (64 << 20) / 1000);
+        for limit in [0, 1, 1000, 100_000, 1 << 20] {
+            let mut out = Vec::new();
+            let inflated = inflate_into(&mut Decompress::new(false), &bomb, limit, &mut out);
+            assert_eq!(inflated, Err(DecodeError::TooBig));
+            assert!(out.capacity() <= limit + 1, "{} bytes of {limit}", out.capacity());
+        }
+    }
+}
