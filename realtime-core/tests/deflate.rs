@@ -123,7 +123,10 @@ fn the_bit_is_taken_on_the_first_frame_of_a_message_only_and_only_where_it_was_a
         assert_eq!(feed(&mut strict, &first(opcode), &mut Vec::new()), Err(DecodeError::ReservedBits));
         assert_eq!(feed(&mut decoder(100), &first(opcode), &mut Vec::new()), Ok(()));
         for other in [0x20, 0x10, 0x30] {
-            assert_eq!(feed(&mut decoder(100), &[opcode | other], &mut Vec::new()), Err(DecodeError::ReservedBits));
+            assert_eq!(
+                feed(&mut decoder(100), &[opcode | other], &mut Vec::new()),
+                Err(DecodeError::ReservedBits)
+            );
         }
     }
     for wrong in [0, FIN, FIN | 8, FIN | 9, FIN | 10] {

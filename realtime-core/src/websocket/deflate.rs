@@ -38,7 +38,8 @@ impl PerMessageDeflate {
             chosen = chosen.or(offered);
         }
         let server_window: Option<u8> = chosen?;
-        let mut response = String::from("permessage-deflate; server_no_context_takeover; client_no_context_takeover");
+        let mut response =
+            String::from("permessage-deflate; server_no_context_takeover; client_no_context_takeover");
         if let Some(bits) = server_window {
             response.push_str(&format!("; server_max_window_bits={bits}"));
         }
@@ -440,12 +441,17 @@ mod tests {
         assert_eq!(negotiate(&windows).unwrap().0, 10);
         let lines = ["other", "permessage-deflate", "permessage-deflate; server_max_window_bits=10"];
         assert_eq!(negotiate(&lines).unwrap().0, 15);
-        assert_eq!(negotiate(&["permessage-deflate; server_max_window_bits=8, permessage-deflate"]).unwrap().0, 15);
+        assert_eq!(
+            negotiate(&["permessage-deflate; server_max_window_bits=8, permessage-deflate"]).unwrap().0,
+            15
+        );
     }
 
     #[test]
     fn nothing_is_taken_of_what_is_not_an_offer() {
-        for line in ["", " ", ",", "other", "permessage-deflate2", "PerMessage-Deflate", "permessage-bzip2; level=9"] {
+        for line in
+            ["", " ", ",", "other", "permessage-deflate2", "PerMessage-Deflate", "permessage-bzip2; level=9"]
+        {
             assert_eq!(negotiate(&[line]), None, "{line}");
         }
         assert_eq!(negotiate(&[]), None);
