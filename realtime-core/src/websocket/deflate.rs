@@ -61,7 +61,7 @@ impl PerMessageDeflate {
         if payload.is_empty() || payload.len() < settings.threshold {
             return frame.clone();
         }
-        let mut deflater = Deflater::take(self.window_bits, settings.level);
+        let mut deflater = Deflater::take(self.window_bits, settings.level.clamp(1, 9));
         let compressed =
             Frame::build::<()>(|buffer| Ok(deflater.deflate(payload, buffer).then_some(opcode))).ok().flatten();
         deflater.keep();
@@ -316,7 +316,7 @@ const FIRST_BYTES: usize = 4 * 1024;
 /// A larger buffer is given away or freed instead of being kept by the thread.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// They have some 300 KiB each. Nearly all clients take the largest window.
+/// They have up to 371 KiB each. Nearly all clients take the largest window.
 const KEPT_DEFLATERS: usize = 2;
 
 thread_local! {
