@@ -1,4 +1,4 @@
-//! permessage-deflate in any split of its input, and against streams of flate2 itself.
+//! permessage-deflate in any split of its input, against streams of flate2 itself, and shared.
 #![cfg(feature = "deflate")]
 
 #[path = "support/frames.rs"]
@@ -8,14 +8,16 @@ mod frames;
 #[allow(dead_code, reason = "it is also used by the tests of the decoder")]
 mod oracle;
 
+use adapter_testing::{TestClient, TestServer, block_on};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use frames::{ClientFrame, FIN, cuts, positions};
 use oracle::{Seen, Transcript, feed, pieces};
 use proptest::{collection::vec, prelude::*, sample::select};
 use realtime_core::{
-    Deflate,
+    Config, Connection, Deflate, Handler, Realtime, Result, Topic,
     websocket::{DecodeError, Decoder, Frame, Limits, Opcode, PerMessageDeflate},
 };
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 const RSV1: u8 = 0x40;
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
@@ -178,6 +180,72 @@ fn a_bomb_is_refused() {
     let mut decoder = decoder(payload.len() - 1);
     let header = ClientFrame::new(RSV1 | FIN | 2, &payload).header();
     assert_eq!(feed(&mut decoder, &header, &mut Vec::new()), Err(DecodeError::TooBig));
+}
+
+/// Counts how often it is written.
+#[derive(serde::Deserialize)]
+struct Counted(String);
+
+static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+
+impl serde::Serialize for Counted {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        WRITTEN.fetch_add(1, SeqCst);
+        serializer.serialize_str(&self.0)
+    }
+}
+
+struct Reader;
+
+const NEWS: Topic<Counted> = Topic::fixed("news");
+
+impl Handler for Reader {
+    type Input = ();
+    type ClientMessage = ();
+    type ServerMessage = Counted;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        connection.subscribe(&NEWS)
+    }
+
+    async fn on_message(&self, _: &Connection<Self>, (): ()) -> Result {
+        Ok(())
+    }
+}
+
+/// A publication is written once for its protocol, whatever windows its members agreed on.
+#[test]
+fn a_publication_is_written_once_for_all_windows() {
+    block_on(async {
+        let mut config = Config::default();
+        config.deflate = Some(Deflate::default());
+        let server = TestServer::new(Realtime::builder().config(config).handler("news", Reader).build());
+        let connect = async |window: Option<u8>| -> (Option<u8>, TestClient<Reader>) {
+            let mut request = server.request("news");
+            if let Some(bits) = window {
+                let offer = format!("permessage-deflate; server_max_window_bits={bits}");
+                request = request.header("sec-websocket-extensions", &offer);
+            }
+            (window, request.connect().await.unwrap())
+        };
+        let text = "again and ".repeat(1000);
+        let mut clients = Vec::new();
+        for (round, window) in [Some(10), Some(15), Some(10), None, Some(9), None].into_iter().enumerate() {
+            clients.push(connect(window).await);
+            WRITTEN.store(0, SeqCst);
+            server.realtime().publish(&NEWS, &Counted(text.clone())).unwrap();
+            assert_eq!(WRITTEN.load(SeqCst), 1, "in round {round}");
+            for (window, client) in &mut clients {
+                let frame = client.recv_frame().await.unwrap();
+                assert_eq!(frame.compressed, window.is_some());
+                let payload = match window {
+                    Some(bits) => inflate(&frame.payload, *bits).unwrap(),
+                    None => frame.payload,
+                };
+                assert_eq!(payload, format!(r#"{{"type":"message","value":"{text}"}}"#).into_bytes());
+            }
+        }
+    });
 }
 
 /// Bytes that compress well, badly, or not at all; often text.
