@@ -34,10 +34,10 @@ impl PerMessageDeflate {
     pub fn negotiate<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<(Self, HeaderValue)> {
         let mut chosen = None;
         for line in lines {
-            let offered = Offers(line).first()?;
-            chosen = chosen.or(offered);
+            let offer = Offers(line).first()?;
+            chosen = chosen.or(offer);
         }
-        let server_window: Option<u8> = chosen?;
+        let Offer { server_window, .. } = chosen?;
         let mut response =
             String::from("permessage-deflate; server_no_context_takeover; client_no_context_takeover");
         if let Some(bits) = server_window {
@@ -104,9 +104,9 @@ const MAX_WINDOW_BITS: u8 = 15;
 struct Offers<'a>(&'a [u8]);
 
 impl<'a> Offers<'a> {
-    /// The first offer of the line that can be kept, as its server's window, if it names one. `None`
-    /// if the line is not well-formed; all of it is read.
-    fn first(mut self) -> Option<Option<Option<u8>>> {
+    /// The first offer of the line that can be kept, if there is one. `None` if the line is not
+    /// well-formed; all of it is read.
+    fn first(mut self) -> Option<Option<Offer>> {
         let mut first = None;
         loop {
             // Elements of a list may be empty (RFC 2616, section 2.1).
@@ -123,7 +123,7 @@ impl<'a> Offers<'a> {
             if !self.0.is_empty() && self.0[0] != b',' {
                 return None;
             }
-            first = first.or(offer.and_then(Offer::window));
+            first = first.or(offer.filter(Offer::can_be_kept));
         }
     }
 
@@ -196,12 +196,8 @@ impl Offer {
         (!twice).then_some(self)
     }
 
-    /// The server's window, if the client asks for one; `None` if it cannot be had.
-    fn window(self) -> Option<Option<u8>> {
-        match self.server_window {
-            Some(bits) if bits < MIN_WINDOW_BITS => None,
-            window => Some(window),
-        }
+    fn can_be_kept(&self) -> bool {
+        self.server_window.is_none_or(|bits| bits >= MIN_WINDOW_BITS)
     }
 }
 
