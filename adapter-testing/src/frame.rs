@@ -5,16 +5,18 @@ use realtime_core::websocket::{Opcode, apply_mask};
 pub struct Frame {
     /// Whether it is the last of its message.
     pub fin: bool,
+    /// Whether RSV1 is set: on the first frame of a compressed message (RFC 7692).
+    pub compressed: bool,
     /// What it is.
     pub opcode: Opcode,
-    /// What it carries, unmasked.
+    /// What it carries, unmasked; of a compressed message, compressed.
     pub payload: Vec<u8>,
 }
 
 impl Frame {
     /// A whole frame.
     pub fn new(opcode: Opcode, payload: impl Into<Vec<u8>>) -> Self {
-        Self { fin: true, opcode, payload: payload.into() }
+        Self { fin: true, compressed: false, opcode, payload: payload.into() }
     }
 
     /// A text message.
@@ -30,6 +32,12 @@ impl Frame {
     /// The same frame as a part of a message that goes on.
     pub fn unfinished(mut self) -> Self {
         self.fin = false;
+        self
+    }
+
+    /// The same frame with RSV1 set, its payload as it is: compressing it is the caller's part.
+    pub fn compressed(mut self) -> Self {
+        self.compressed = true;
         self
     }
 
@@ -50,7 +58,7 @@ impl Frame {
     /// The bytes of a client's frame, masked.
     pub fn to_bytes(&self) -> Vec<u8> {
         let len = self.payload.len();
-        let mut bytes = vec![u8::from(self.fin) << 7 | self.opcode as u8];
+        let mut bytes = vec![u8::from(self.fin) << 7 | u8::from(self.compressed) << 6 | self.opcode as u8];
         match len {
             0..126 => bytes.push(0x80 | len as u8),
             126..65_536 => {
@@ -73,12 +81,12 @@ impl Frame {
     ///
     /// # Panics
     ///
-    /// If a server could not have sent it: masked, reserved bits, an unknown opcode.
+    /// If a server could not have sent it: masked, a reserved bit but RSV1, an unknown opcode.
     #[track_caller]
     pub fn take(bytes: &mut Vec<u8>) -> Option<Self> {
         let (&first, &second) = (bytes.first()?, bytes.get(1)?);
         assert_eq!(second & 0x80, 0, "a server's frame is masked");
-        assert_eq!(first & 0x70, 0, "a reserved bit is set");
+        assert_eq!(first & 0x30, 0, "a reserved bit is set");
         let (start, len) = match second {
             126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
             127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize),
@@ -95,7 +103,7 @@ impl Frame {
             10 => Opcode::Pong,
             other => panic!("a server's frame has the opcode {other}"),
         };
-        Some(Self { fin: first & 0x80 != 0, opcode, payload })
+        Some(Self { fin: first & 0x80 != 0, compressed: first & 0x40 != 0, opcode, payload })
     }
 }
 

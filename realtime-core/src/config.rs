@@ -16,8 +16,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// Payload bytes of one message from a client, all fragments together. Over it: close 1009, at
-    /// the header that says so. Default 256 KiB: ample for JSON, small enough to hold for each of
+    /// Payload bytes of one message from a client, all fragments together; of a compressed one, as
+    /// it comes and inflated. Over it: close 1009, at the header that says so. Default 256 KiB: ample for JSON, small enough to hold for each of
     /// many connections.
     pub message_bytes: usize,
 
@@ -37,7 +37,7 @@ pub struct Config {
     /// two pings may be lost.
     pub idle_timeout: Duration,
 
-    /// Bytes that may wait for one client. At the limit `send` gives the message back as
+    /// Bytes that may wait for one client, as they are sent. At the limit `send` gives the message back as
     /// `Full`, and a broadcast closes that client with 1013. Default 1 MiB.
     pub outbox_bytes: usize,
 
@@ -67,6 +67,47 @@ pub struct Config {
 
     /// Who may connect from a browser's page. Default [`Origins::SameHost`].
     pub origins: Origins,
+
+    /// Compression of messages, permessage-deflate (RFC 7692), for clients that offer it; with the
+    /// feature `deflate`. Default `None`: to compress a message takes longer than to send it, and
+    /// where a message holds a secret beside text that others choose, its length gives the secret
+    /// away.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<Deflate>,
+}
+
+/// How messages to clients are compressed that offered it ([`Config::deflate`]).
+///
+/// Each message is compressed by itself, so a connection keeps no memory for it; a publication is
+/// compressed once, and not for each member. What clients send is limited as it comes and inflated,
+/// by [`Config::message_bytes`].
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::{Config, Deflate};
+///
+/// let mut config = Config::default();
+/// config.deflate = Some(Deflate::default());
+/// ```
+#[cfg(feature = "deflate")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deflate {
+    /// Payloads of fewer bytes are sent as they are, and so are those that would not get smaller.
+    /// Default 512: from there on, half of a typical JSON message is saved.
+    pub threshold: usize,
+
+    /// 1 to 9, as in zlib: from fast to small. Default 2: for messages up to some kilobytes, those
+    /// above save next to nothing more, and take up to twice the time.
+    pub level: u8,
+}
+
+#[cfg(feature = "deflate")]
+impl Default for Deflate {
+    fn default() -> Self {
+        Self { threshold: 512, level: 2 }
+    }
 }
 
 impl Default for Config {
@@ -85,6 +126,8 @@ impl Default for Config {
             connections: 100_000,
             connections_per_peer: 1024,
             origins: Origins::SameHost,
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
 }
@@ -102,6 +145,10 @@ impl Config {
         ];
         for (name, valid) in needed {
             assert!(valid, "Config::{name} is 0: no connection could work");
+        }
+        #[cfg(feature = "deflate")]
+        if let Some(Deflate { level, .. }) = self.deflate {
+            assert!((1..=9).contains(&level), "Deflate::level is {level}, and not 1 to 9");
         }
     }
 }
@@ -143,6 +190,13 @@ mod tests {
     #[should_panic(expected = "Config::queued_messages is 0")]
     fn a_limit_with_which_nothing_works_is_refused() {
         Config { queued_messages: 0, ..Config::default() }.check();
+    }
+
+    #[test]
+    #[cfg(feature = "deflate")]
+    #[should_panic(expected = "Deflate::level is 10, and not 1 to 9")]
+    fn a_level_that_there_is_not_is_refused() {
+        Config { deflate: Some(Deflate { level: 10, ..Deflate::default() }), ..Config::default() }.check();
     }
 
     #[test]

@@ -28,6 +28,8 @@ mod upgrade;
 
 pub use async_trait::async_trait;
 pub use broker::{Broker, MemoryBroker, Publication};
+#[cfg(feature = "deflate")]
+pub use config::Deflate;
 pub use config::{Config, Origins};
 pub use connection::{AnyConnection, Audience, Connection, SendError};
 pub use context::Context;

@@ -7,7 +7,7 @@ use crate::{
     reject::Reject,
     session::{Opening, Serving, Session},
     transport::Transport,
-    websocket::{CloseCode, handshake},
+    websocket::{CloseCode, PerMessageDeflate, handshake},
 };
 use bytes::Bytes;
 use http::Response;
@@ -100,7 +100,8 @@ async fn decide(realtime: &Inner, context: Context) -> Result<Upgrade, Reject> {
     check_origin(realtime, &context)?;
     let (protocol, subprotocol) = choose_protocol(realtime, endpoint, &context)?;
     let permit = permit(realtime, &context)?;
-    let response = handshake::response(&context, subprotocol);
+    let (deflate, extension) = PerMessageDeflate::accept(&hub.config, &context).unzip();
+    let response = handshake::response(&context, subprotocol, extension);
 
     let middleware: Vec<_> = realtime.middleware.iter().chain(&endpoint.middleware).cloned().collect();
     let next = Next { rest: middleware.into_iter(), endpoint: Arc::clone(endpoint) };
@@ -118,6 +119,7 @@ async fn decide(realtime: &Inner, context: Context) -> Result<Upgrade, Reject> {
         context,
         typed,
         protocol,
+        deflate,
         welcome: subprotocol.is_some(),
         permit,
     };

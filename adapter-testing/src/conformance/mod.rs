@@ -18,6 +18,8 @@
 //! adapter_testing::conformance!(subject());
 //! ```
 //!
+//! With the feature `deflate`, the suite has cases that compress.
+//!
 //! Time is turned by hand ([`Server::advance`]), so that no case waits for a heartbeat or a
 //! timeout. What a case waits for it waits for ten seconds at most.
 
@@ -228,7 +230,44 @@ macro_rules! conformance {
                 a_websocket_over_http2_works,
             ],
         );
+        $crate::conformance_of_deflate!($subject);
     };
+}
+
+#[cfg(feature = "deflate")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_of_deflate {
+    ($subject:expr) => {
+        $crate::conformance_cases!($subject;
+            deflate: [
+                compression_is_agreed_on_where_it_is_offered,
+                an_offer_that_cannot_be_kept_is_passed_over,
+                compression_is_off_unless_it_is_configured,
+                who_offers_nothing_sees_no_difference,
+                messages_are_compressed_both_ways,
+                a_message_may_come_uncompressed,
+                a_small_message_is_sent_as_it_is,
+                what_does_not_get_smaller_is_sent_as_it_is,
+                a_compressed_message_may_come_in_pieces_with_pings_between,
+                a_publication_is_right_for_each_window_and_for_none,
+                errors_are_compressed_and_pongs_are_not,
+                a_compressed_message_of_the_limit_is_taken,
+                a_compressed_bit_that_was_not_agreed_on_is_refused,
+                a_compressed_bit_out_of_place_is_refused,
+                a_bomb_is_refused,
+                bad_deflate_data_is_refused,
+                bad_utf8_in_a_compressed_message_is_refused,
+            ],
+        );
+    };
+}
+
+#[cfg(not(feature = "deflate"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_of_deflate {
+    ($subject:expr) => {};
 }
 
 #[doc(hidden)]

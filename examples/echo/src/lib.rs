@@ -1,6 +1,6 @@
 //! The smallest thing that works: every message comes back as it came, text or binary.
 
-use realtime_core::{Config, Connection, Handler, Message, Realtime, Result};
+use realtime_core::{Config, Connection, Deflate, Handler, Message, Realtime, Result};
 
 /// Sends back what it is sent.
 #[derive(Debug)]
@@ -19,12 +19,14 @@ impl Handler for Echo {
     }
 }
 
-/// The registry of all mains: one handler without an envelope, for messages up to 16 MiB.
+/// The registry of all mains: one handler without an envelope, for messages up to 16 MiB, compressed
+/// where the client offers it.
 pub fn realtime() -> Realtime {
     let mut config = Config::default();
     config.message_bytes = 16 * 1024 * 1024;
     config.frames_per_message = 1024 * 1024;
     config.outbox_bytes = 64 * 1024 * 1024;
+    config.deflate = Some(Deflate::default());
     Realtime::builder().config(config).handler("echo", Echo.plain()).build()
 }
 

@@ -29,6 +29,7 @@ use crate::{
     runtime::{BoxFuture, Runtime},
     session::{Hooks, encode},
     sync::Mutex,
+    websocket::{Frame, PerMessageDeflate},
 };
 use std::{
     fmt,
@@ -150,12 +151,37 @@ impl Hub {
         }
     }
 
-    /// Frames a message once for each protocol that is spoken, and queues it for the members.
+    /// Frames a message once for each protocol that is spoken, compresses that once for each window
+    /// that was agreed on, and queues it for the members.
     fn deliver_here(&self, topic: &str, message: &dyn Encode, except: &[ConnectionId]) -> Result {
-        let frame = |protocol: usize| encode(&*self.protocols[protocol], &Outgoing::Message(message));
+        let mut plain: Vec<(usize, Option<Frame>)> = Vec::new();
+        let frame = |format: usize| {
+            let (protocol, deflate) = self.of_format(format);
+            let known = plain.iter().find(|(known, _)| *known == protocol).map(|(_, frame)| frame.clone());
+            let frame = match known {
+                Some(frame) => frame,
+                None => {
+                    let frame = encode(&*self.protocols[protocol], &Outgoing::Message(message))?;
+                    if PerMessageDeflate::is_on(&self.config) {
+                        plain.push((protocol, frame.clone()));
+                    }
+                    frame
+                }
+            };
+            Ok(match (frame, deflate) {
+                (Some(frame), Some(deflate)) => Some(deflate.apply(&self.config, &frame)),
+                (frame, _) => frame,
+            })
+        };
         let delivered = self.topics.publish(topic, except, frame)?;
         self.counters.delivered.fetch_add(delivered as u64, Relaxed);
         Ok(())
+    }
+
+    /// What [`Session::format`](crate::session::Session::format) has put into a number.
+    fn of_format(&self, format: usize) -> (usize, Option<PerMessageDeflate>) {
+        let protocols = self.protocols.len();
+        (format % protocols, PerMessageDeflate::of_class(format / protocols))
     }
 
     /// One tick of the clock: whoever's turn it is.

@@ -97,7 +97,7 @@ impl Topics {
     }
 
     /// Queues one message for all members but `except`; gives to how many. `encode` frames it for
-    /// a protocol, once each, and is called without a lock.
+    /// a format, once each, and is called without a lock.
     pub(crate) fn publish(
         &self,
         name: &str,
@@ -109,22 +109,22 @@ impl Topics {
         let mut frames: Vec<(usize, Option<Frame>)> = Vec::new();
         loop {
             let members = topic.members.lock();
-            let missing = members.protocols().find(|protocol| !frames.iter().any(|(known, _)| known == protocol));
-            if let Some(protocol) = missing {
+            let missing = members.formats().find(|format| !frames.iter().any(|(known, _)| known == format));
+            if let Some(format) = missing {
                 let sample = members.list.first().map(Arc::clone);
                 drop(members);
-                let frame = encode(protocol)?;
+                let frame = encode(format)?;
                 // Else it would close them all, for what is none of their fault.
                 if let (Some(frame), Some(sample)) = (&frame, sample) {
                     sample.outbox.may_hold(frame.len())?;
                 }
-                frames.push((protocol, frame));
+                frames.push((format, frame));
                 continue;
             }
             let mut effects = Effects::default();
             let mut delivered = 0;
             for session in members.list.iter().filter(|session| !except.contains(&session.id)) {
-                let frame = frames.iter().find(|(protocol, _)| *protocol == session.protocol_index());
+                let frame = frames.iter().find(|(format, _)| *format == session.format());
                 let Some((_, Some(frame))) = frame else { continue };
                 match session.outbox.push_shared(frame) {
                     Ok(waker) => {
@@ -213,7 +213,7 @@ struct Members {
     ended: bool,
     list: Vec<Arc<Session>>,
     places: HashMap<ConnectionId, usize>,
-    /// How many there are of each protocol.
+    /// How many there are of each format.
     counts: Vec<usize>,
 }
 
@@ -226,11 +226,11 @@ impl Members {
         if self.ended {
             return false;
         }
-        let protocol = session.protocol_index();
-        if self.counts.len() <= protocol {
-            self.counts.resize(protocol + 1, 0);
+        let format = session.format();
+        if self.counts.len() <= format {
+            self.counts.resize(format + 1, 0);
         }
-        self.counts[protocol] += 1;
+        self.counts[format] += 1;
         self.list.push(Arc::clone(session));
         if self.list.len() > SEARCHED {
             let known = self.places.len();
@@ -243,7 +243,7 @@ impl Members {
     fn remove(&mut self, session: &Session) -> bool {
         let Some(at) = self.place(session.id) else { return false };
         self.places.remove(&session.id);
-        self.counts[session.protocol_index()] -= 1;
+        self.counts[session.format()] -= 1;
         self.list.swap_remove(at);
         if let Some(moved) = self.list.get(at)
             && let Some(place) = self.places.get_mut(&moved.id)
@@ -264,7 +264,7 @@ impl Members {
         self.list.iter().position(|session| session.id == id)
     }
 
-    fn protocols(&self) -> impl Iterator<Item = usize> {
-        self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(protocol, _)| protocol)
+    fn formats(&self) -> impl Iterator<Item = usize> {
+        self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(format, _)| format)
     }
 }

@@ -133,7 +133,7 @@ impl<T: Transport> Driver<T> {
             run: Some(session.endpoint.hooks.run(&session)),
             run_due: true,
             opened: false,
-            decoder: Decoder::new(limits),
+            decoder: Decoder::new(limits).inflating(session.deflate),
             // Copied: an empty or short `Bytes` may hold the framework's whole read buffer.
             tail: early.to_vec(),
             sending: None,

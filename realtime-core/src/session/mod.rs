@@ -16,7 +16,7 @@ use crate::{
     hub::{Endpoint, Hub, Membership, Permit},
     protocol::{Encode, Outgoing, Protocol},
     sync::Mutex,
-    websocket::{Close, CloseCode, Draft, Frame, compose},
+    websocket::{Close, CloseCode, Draft, Frame, PerMessageDeflate, compose},
 };
 use outbox::Outbox;
 use std::{
@@ -41,6 +41,8 @@ pub(crate) struct Session {
     pub(crate) topics: Mutex<Memberships>,
     /// Where its protocol stands in the hub's list.
     protocol: u8,
+    /// The compression that was agreed on.
+    deflate: Option<PerMessageDeflate>,
     welcome: bool,
     /// The tick at which the client last gave a sign of life.
     seen: AtomicU32,
@@ -68,6 +70,7 @@ pub(crate) struct Opening {
     pub(crate) context: Context,
     pub(crate) typed: Box<dyn Any + Send + Sync>,
     pub(crate) protocol: u8,
+    pub(crate) deflate: Option<PerMessageDeflate>,
     pub(crate) welcome: bool,
     pub(crate) permit: Permit,
 }
@@ -85,6 +88,7 @@ impl Session {
             outbox,
             topics: Mutex::default(),
             protocol: opening.protocol,
+            deflate: opening.deflate,
             welcome: opening.welcome,
             seen,
             deadline: AtomicU32::new(0),
@@ -98,8 +102,9 @@ impl Session {
         &*self.hub.protocols[usize::from(self.protocol)]
     }
 
-    pub(crate) fn protocol_index(&self) -> usize {
-        usize::from(self.protocol)
+    /// Sessions of the same format are sent the same bytes: [`Hub::of_format`] says what it is.
+    pub(crate) fn format(&self) -> usize {
+        PerMessageDeflate::class(self.deflate) * self.hub.protocols.len() + usize::from(self.protocol)
     }
 
     /// Writes a packet in this client's protocol and hands its frame to `with`; gives `None` where
@@ -110,6 +115,10 @@ impl Session {
         with: impl FnOnce(Draft<'_>) -> T,
     ) -> Result<Option<T>, Error> {
         let protocol = self.protocol();
+        if let Some(deflate) = self.deflate {
+            let Some(frame) = encode(protocol, packet)? else { return Ok(None) };
+            return Ok(Some(with(Draft::of(&deflate.apply(&self.hub.config, &frame)))));
+        }
         if let Some((kind, payload)) = protocol.borrow(packet) {
             return Ok(Some(with(Draft::new(kind.into(), payload))));
         }

@@ -1,10 +1,10 @@
-use super::{CloseCode, Data, Kind, Opcode, apply_mask};
+use super::{CloseCode, Data, Kind, Opcode, PerMessageDeflate, apply_mask, deflate::inflate};
 use std::{borrow::Cow, fmt};
 
 /// What a peer may make us hold for one message.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Payload bytes of one message, all its fragments together.
+    /// Payload bytes of one message, all its fragments together; both as it comes and inflated.
     pub message_bytes: usize,
     /// Frames of one message, empty ones included.
     pub frames: u32,
@@ -28,14 +28,19 @@ pub enum Event<'a> {
 /// A message that arrives whole is borrowed from the caller's buffer; only what is incomplete is
 /// kept, and never more than [`Limits`] allow: a length is checked when its header is read, before
 /// a byte of payload is held. Text is checked as it arrives, so bad UTF-8 fails at its first byte
-/// also in the middle of a frame. At rest the decoder holds no buffer.
+/// also in the middle of a frame. A compressed message is inflated when its last byte is there, and
+/// its text is checked then. At rest the decoder holds no buffer.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
+    /// Compression was negotiated.
+    inflates: bool,
     header: PartialHeader,
     frame: Option<OpenFrame>,
     /// The kind of the message whose fragments are being collected.
     message: Option<Kind>,
+    /// It is compressed.
+    compressed: bool,
     /// Its unmasked payload so far; also that of an incomplete control frame, in `control`.
     payload: Vec<u8>,
     control: Vec<u8>,
@@ -49,14 +54,23 @@ impl Decoder {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            inflates: false,
             header: PartialHeader::default(),
             frame: None,
             message: None,
+            compressed: false,
             payload: Vec::new(),
             control: Vec::new(),
             valid: 0,
             frames: 0,
         }
+    }
+
+    /// Takes compressed messages too, if compression was agreed on.
+    #[must_use]
+    pub fn inflating(mut self, agreed: Option<PerMessageDeflate>) -> Self {
+        self.inflates = agreed.is_some();
+        self
     }
 
     /// The next event in `input`, which is advanced past the bytes that were used.
@@ -131,7 +145,7 @@ impl Decoder {
 
     fn next_frame(&mut self, input: &mut &mut [u8]) -> Result<Option<OpenFrame>, DecodeError> {
         let in_message = self.message.is_some();
-        let Some(header) = self.header.read(input, in_message)? else { return Ok(None) };
+        let Some(header) = self.header.read(input, in_message, self.inflates)? else { return Ok(None) };
         if !header.opcode.is_control() {
             self.frames += 1;
             if self.frames > self.limits.frames {
@@ -145,6 +159,7 @@ impl Decoder {
         Ok(Some(OpenFrame {
             opcode: header.opcode,
             fin: header.fin,
+            compressed: header.compressed,
             mask: header.mask,
             done: 0,
             remaining: header.length as usize,
@@ -166,6 +181,9 @@ impl Decoder {
             }
         };
         self.frames = 0;
+        if frame.compressed {
+            return self.inflate(kind, chunk).map(Some);
+        }
         Ok(Some(Event::Message(match kind {
             Kind::Text => Data::Text(checked(chunk)?.into()),
             Kind::Binary => Data::Binary(chunk.into()),
@@ -179,12 +197,12 @@ impl Decoder {
             return Ok(());
         }
         match frame.opcode {
-            Opcode::Text => self.message = Some(Kind::Text),
-            Opcode::Binary => self.message = Some(Kind::Binary),
+            Opcode::Text => (self.message, self.compressed) = (Some(Kind::Text), frame.compressed),
+            Opcode::Binary => (self.message, self.compressed) = (Some(Kind::Binary), frame.compressed),
             _ => {}
         }
         self.payload.extend_from_slice(chunk);
-        if self.message == Some(Kind::Text) {
+        if self.message == Some(Kind::Text) && !self.compressed {
             self.check_utf8()?;
         }
         Ok(())
@@ -217,12 +235,23 @@ impl Decoder {
         let payload = std::mem::take(&mut self.payload);
         self.valid = 0;
         self.frames = 0;
-        let data = match self.message.take() {
-            Some(Kind::Text) => Data::Text(String::from_utf8(payload).map_err(|_| DecodeError::BadUtf8)?.into()),
-            _ => Data::Binary(payload.into()),
-        };
-        Ok(Some(Event::Message(data)))
+        let kind = self.message.take().unwrap_or(Kind::Binary);
+        if std::mem::take(&mut self.compressed) {
+            return self.inflate(kind, &payload).map(Some);
+        }
+        owned(kind, payload).map(Some)
     }
+
+    fn inflate<'a>(&self, kind: Kind, payload: &[u8]) -> Result<Event<'a>, DecodeError> {
+        owned(kind, inflate(payload, self.limits.message_bytes)?)
+    }
+}
+
+fn owned<'a>(kind: Kind, payload: Vec<u8>) -> Result<Event<'a>, DecodeError> {
+    Ok(Event::Message(match kind {
+        Kind::Text => Data::Text(String::from_utf8(payload).map_err(|_| DecodeError::BadUtf8)?.into()),
+        Kind::Binary => Data::Binary(payload.into()),
+    }))
 }
 
 /// A frame whose header was read.
@@ -230,6 +259,7 @@ impl Decoder {
 struct OpenFrame {
     opcode: Opcode,
     fin: bool,
+    compressed: bool,
     mask: [u8; 4],
     done: usize,
     remaining: usize,
@@ -238,6 +268,7 @@ struct OpenFrame {
 struct Header {
     opcode: Opcode,
     fin: bool,
+    compressed: bool,
     length: u64,
     mask: [u8; 4],
 }
@@ -250,7 +281,12 @@ struct PartialHeader {
 }
 
 impl PartialHeader {
-    fn read(&mut self, input: &mut &mut [u8], in_message: bool) -> Result<Option<Header>, DecodeError> {
+    fn read(
+        &mut self,
+        input: &mut &mut [u8],
+        in_message: bool,
+        inflates: bool,
+    ) -> Result<Option<Header>, DecodeError> {
         loop {
             let have = usize::from(self.len);
             let need = match have {
@@ -269,7 +305,7 @@ impl PartialHeader {
             self.bytes[have..have + chunk.len()].copy_from_slice(chunk);
             self.len += chunk.len() as u8;
             if have < 1 {
-                check_first(self.bytes[0], in_message)?;
+                check_first(self.bytes[0], in_message, inflates)?;
             }
             if have < 2 && self.len >= 2 {
                 check_second(self.bytes[0], self.bytes[1])?;
@@ -292,6 +328,7 @@ impl PartialHeader {
             // `check_first` has refused every other opcode.
             opcode: Opcode::parse(bytes[0] & 0x0f).unwrap_or(Opcode::Continuation),
             fin: bytes[0] & 0x80 != 0,
+            compressed: bytes[0] & RSV1 != 0,
             length,
             mask: [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]],
         }
@@ -306,8 +343,13 @@ fn extended_bytes(second: u8) -> usize {
     }
 }
 
-fn check_first(first: u8, in_message: bool) -> Result<(), DecodeError> {
-    if first & 0x70 != 0 {
+/// On the first frame of a message: it is compressed (RFC 7692, section 6).
+const RSV1: u8 = 0x40;
+
+fn check_first(first: u8, in_message: bool, inflates: bool) -> Result<(), DecodeError> {
+    let begins = matches!(Opcode::parse(first & 0x0f), Some(Opcode::Text | Opcode::Binary));
+    let reserved = if inflates && begins { 0x70 & !RSV1 } else { 0x70 };
+    if first & reserved != 0 {
         return Err(DecodeError::ReservedBits);
     }
     let opcode = Opcode::parse(first & 0x0f).ok_or(DecodeError::ReservedOpcode)?;
@@ -357,7 +399,7 @@ fn take<'a>(input: &mut &'a mut [u8], count: usize) -> &'a mut [u8] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// A reserved bit is set and no extension was negotiated.
+    /// A reserved bit is set that no negotiated extension gives a meaning there.
     ReservedBits,
     /// An opcode that RFC 6455 does not define.
     ReservedOpcode,
@@ -377,6 +419,8 @@ pub enum DecodeError {
     BadCloseCode,
     /// Text, or a close reason, that is not UTF-8.
     BadUtf8,
+    /// A compressed message that is not in the format of RFC 1951, or incomplete.
+    BadDeflate,
     /// A message of more than [`Limits::message_bytes`].
     TooBig,
     /// A message of more than [`Limits::frames`].
@@ -387,7 +431,7 @@ impl DecodeError {
     /// The code to close the connection with.
     pub fn close_code(self) -> CloseCode {
         match self {
-            Self::BadUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::BadUtf8 | Self::BadDeflate => CloseCode::INVALID_PAYLOAD,
             Self::TooBig | Self::TooManyFrames => CloseCode::TOO_BIG,
             _ => CloseCode::PROTOCOL_ERROR,
         }
@@ -406,6 +450,7 @@ impl DecodeError {
             Self::BadClosePayload => "close frame of one byte",
             Self::BadCloseCode => "invalid close code",
             Self::BadUtf8 => "invalid UTF-8",
+            Self::BadDeflate => "invalid deflate data",
             Self::TooBig => "message over the limit",
             Self::TooManyFrames => "too many frames in one message",
         }

@@ -69,6 +69,14 @@ impl Frame {
         end.min(frames.len())
     }
 
+    /// Sets RSV1: the payload is compressed (RFC 7692, section 6).
+    #[cfg(feature = "deflate")]
+    pub(super) fn with_rsv1(self) -> Self {
+        let mut bytes = bytes::BytesMut::from(self.0);
+        bytes[0] |= 0x40;
+        Self(bytes.freeze())
+    }
+
     /// The close frame that says `close`.
     pub(crate) fn close(close: &Close) -> Self {
         Self::new(Opcode::Close, &close.code.payload(&close.reason))
@@ -111,6 +119,11 @@ enum Payload<'a> {
 impl<'a> Draft<'a> {
     pub(crate) fn new(opcode: Opcode, payload: &'a [u8]) -> Self {
         Self::with(opcode, Payload::Borrowed(payload))
+    }
+
+    /// A frame that exists already.
+    pub(crate) fn of(frame: &'a Frame) -> Self {
+        Self { header: [0; HEADER_BYTES], header_len: 0, payload: Payload::Borrowed(&frame.0) }
     }
 
     fn with(opcode: Opcode, payload: Payload<'a>) -> Self {

@@ -42,7 +42,11 @@ pub(crate) fn check(context: &Context) -> Result<(), Reject> {
 }
 
 /// The response that makes the request a WebSocket: 101, or 200 over HTTP/2.
-pub(crate) fn response(context: &Context, subprotocol: Option<&'static str>) -> Response<()> {
+pub(crate) fn response(
+    context: &Context,
+    subprotocol: Option<&'static str>,
+    extension: Option<HeaderValue>,
+) -> Response<()> {
     let mut response = Response::new(());
     if context.is_extended_connect() {
         *response.status_mut() = StatusCode::OK;
@@ -58,6 +62,9 @@ pub(crate) fn response(context: &Context, subprotocol: Option<&'static str>) -> 
     }
     if let Some(subprotocol) = subprotocol {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+    }
+    if let Some(extension) = extension {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
     }
     response
 }

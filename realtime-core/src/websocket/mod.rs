@@ -2,16 +2,20 @@
 //!
 //! Nothing here reads a socket, waits or knows of a session. [`Decoder`] turns any split of a
 //! peer's bytes into the same [`Event`]s; [`Frame`] is one encoded frame, made once and shared by
-//! all who are sent it; `handshake` decides whether a request may become a WebSocket.
+//! all who are sent it; `handshake` decides whether a request may become a WebSocket. Compression
+//! (RFC 7692) is behind the feature `deflate`.
 
 mod close;
 mod decoder;
+#[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
+mod deflate;
 mod frame;
 pub(crate) mod handshake;
 mod mask;
 
 pub use close::{Close, CloseCode, Initiator};
 pub use decoder::{DecodeError, Decoder, Event, Limits};
+pub use deflate::PerMessageDeflate;
 pub(crate) use frame::{Draft, compose};
 pub use frame::{Frame, Opcode};
 pub use handshake::accept_key;

@@ -2,6 +2,8 @@
 #![expect(missing_docs, reason = "the names of the cases are statements")]
 
 pub mod closing;
+#[cfg(feature = "deflate")]
+pub mod deflate;
 pub mod handshake;
 pub mod hostile;
 pub mod messages;

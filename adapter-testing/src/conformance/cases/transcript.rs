@@ -2,16 +2,23 @@
 
 use super::{Subject, start_with};
 use crate::conformance::transcripts::{Transcript, recorded, scripts};
+use realtime_core::Config;
 
 /// Each script is sent whole, byte by byte and in odd pieces; the answer is always the same, and
 /// the one that is on record.
 pub fn the_bytes_are_those_of_all_adapters(subject: &Subject) {
+    compare(subject, |_| {});
+}
+
+/// With a server that is configured as `change` says.
+pub(super) fn compare(subject: &Subject, change: impl Fn(&mut Config)) {
     let mut transcripts = Vec::new();
     for script in scripts() {
         let mut answers = [usize::MAX, 1, 11].map(|size| {
             let (server, ..) = start_with(subject, |config| {
                 config.message_bytes = 4096;
                 config.frames_per_message = 16;
+                change(config);
             });
             let request = match script.subprotocol {
                 Some(name) => server.request(script.id).header("sec-websocket-protocol", name),

@@ -1,0 +1,618 @@
+use super::{DecodeError, Frame, Opcode};
+use crate::{
+    config::{Config, Deflate},
+    context::Context,
+};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use http::HeaderValue;
+use std::{borrow::Cow, cell::Cell};
+
+/// The compression that was agreed on with one client: permessage-deflate (RFC 7692).
+///
+/// Both sides begin each message anew (`no_context_takeover`). So a connection keeps nothing
+/// between messages, and one compressed frame is right for all who agreed on the same window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerMessageDeflate {
+    /// The server's window: 2 to the power of this many bytes, 9 to 15.
+    window_bits: u8,
+}
+
+impl PerMessageDeflate {
+    /// Takes the first offer that can be kept from the values of `Sec-WebSocket-Extensions`, one for
+    /// each header line; gives the header of the response too.
+    ///
+    /// An offer with a parameter that is unknown, stands twice, or has a value that it may not have,
+    /// is passed over (RFC 7692, section 7.1), and so is a window of 8 bits, which zlib does not have.
+    /// A line that is not of the form of RFC 6455, section 9.1, leaves no extension at all.
+    ///
+    /// ```
+    /// use realtime_core::websocket::PerMessageDeflate;
+    ///
+    /// let (_, response) = PerMessageDeflate::negotiate([&b"permessage-deflate"[..]]).unwrap();
+    /// assert_eq!(response, "permessage-deflate; server_no_context_takeover; client_no_context_takeover");
+    /// ```
+    pub fn negotiate<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<(Self, HeaderValue)> {
+        let mut chosen = None;
+        for line in lines {
+            let offer = Offers(line).first()?;
+            chosen = chosen.or(offer);
+        }
+        let Offer { server_window, .. } = chosen?;
+        let mut response =
+            String::from("permessage-deflate; server_no_context_takeover; client_no_context_takeover");
+        if let Some(bits) = server_window {
+            response.push_str(&format!("; server_max_window_bits={bits}"));
+        }
+        let agreed = Self { window_bits: server_window.unwrap_or(MAX_WINDOW_BITS) };
+        Some((agreed, HeaderValue::try_from(response).ok()?))
+    }
+
+    /// Compresses a message. Gives the frame itself where that does not pay: for control frames,
+    /// payloads below the threshold, and those that would not get smaller.
+    pub fn compress(self, frame: &Frame, settings: &Deflate) -> Frame {
+        let bytes = frame.clone().into_bytes();
+        let (opcode, payload) = match &bytes[..] {
+            [first, 127, rest @ ..] => (Opcode::parse(first & 0x0f), &rest[8..]),
+            [first, 126, rest @ ..] => (Opcode::parse(first & 0x0f), &rest[2..]),
+            [first, _, rest @ ..] => (Opcode::parse(first & 0x0f), rest),
+            _ => (None, &[][..]),
+        };
+        let Some(opcode) = opcode.filter(|opcode| !opcode.is_control()) else { return frame.clone() };
+        if payload.is_empty() || payload.len() < settings.threshold {
+            return frame.clone();
+        }
+        let mut deflater = Deflater::take(self.window_bits, settings.level.clamp(1, 9));
+        let compressed =
+            Frame::build::<()>(|buffer| Ok(deflater.deflate(payload, buffer).then_some(opcode))).ok().flatten();
+        deflater.keep();
+        compressed.map_or_else(|| frame.clone(), Frame::with_rsv1)
+    }
+
+    /// A number for those who are sent the same: 0 without compression, 1 to 7 for 15 to 9 bits.
+    pub(crate) fn class(agreed: Option<Self>) -> usize {
+        agreed.map_or(0, |agreed| usize::from(MAX_WINDOW_BITS + 1 - agreed.window_bits))
+    }
+
+    /// The other way round.
+    pub(crate) fn of_class(class: usize) -> Option<Self> {
+        let window_bits = (MAX_WINDOW_BITS + 1).checked_sub(u8::try_from(class).ok()?)?;
+        (MIN_WINDOW_BITS..=MAX_WINDOW_BITS).contains(&window_bits).then_some(Self { window_bits })
+    }
+
+    /// Whether anything may be agreed on.
+    pub(crate) fn is_on(config: &Config) -> bool {
+        config.deflate.is_some()
+    }
+
+    /// What is agreed on with who makes this request.
+    pub(crate) fn accept(config: &Config, context: &Context) -> Option<(Self, HeaderValue)> {
+        let lines = context.headers().filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-extensions"));
+        Self::is_on(config).then(|| Self::negotiate(lines.map(|(_, value)| value)))?
+    }
+
+    /// `compress`, with the settings of a hub.
+    pub(crate) fn apply(self, config: &Config, frame: &Frame) -> Frame {
+        config.deflate.as_ref().map_or_else(|| frame.clone(), |settings| self.compress(frame, settings))
+    }
+}
+
+/// zlib makes no raw stream with a smaller one.
+const MIN_WINDOW_BITS: u8 = 9;
+const MAX_WINDOW_BITS: u8 = 15;
+
+/// What is left of a header line.
+struct Offers<'a>(&'a [u8]);
+
+impl<'a> Offers<'a> {
+    /// The first offer of the line that can be kept, if there is one. `None` if the line is not
+    /// well-formed; all of it is read.
+    fn first(mut self) -> Option<Option<Offer>> {
+        let mut first = None;
+        loop {
+            // Elements of a list may be empty (RFC 2616, section 2.1).
+            while self.eat(b',') {}
+            if self.0.is_empty() {
+                return Some(first);
+            }
+            let mut offer = (self.token()? == "permessage-deflate").then(Offer::default);
+            while self.eat(b';') {
+                let name = self.token()?;
+                let value = if self.eat(b'=') { Some(self.value()?) } else { None };
+                offer = offer.and_then(|offer| offer.with(name, value.as_deref()));
+            }
+            if !self.0.is_empty() && self.0[0] != b',' {
+                return None;
+            }
+            first = first.or(offer.filter(Offer::can_be_kept));
+        }
+    }
+
+    fn skip_space(&mut self) {
+        self.0 = self.0.trim_ascii_start();
+    }
+
+    /// Takes this byte, and the space around it, if it comes next.
+    fn eat(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        let Some(rest) = self.0.strip_prefix(&[byte]) else { return false };
+        self.0 = rest;
+        self.skip_space();
+        true
+    }
+
+    fn token(&mut self) -> Option<&'a str> {
+        let end = self.0.iter().position(|&byte| !is_token(byte)).unwrap_or(self.0.len());
+        let (token, rest) = self.0.split_at(end);
+        self.0 = rest;
+        std::str::from_utf8(token).ok().filter(|token| !token.is_empty())
+    }
+
+    /// A token, or one in quotes.
+    fn value(&mut self) -> Option<Cow<'a, str>> {
+        let Some(rest) = self.0.strip_prefix(b"\"") else { return self.token().map(Cow::Borrowed) };
+        let mut value = String::new();
+        let mut bytes = rest.iter();
+        loop {
+            let byte = match bytes.next()? {
+                b'"' => break,
+                b'\\' => bytes.next()?,
+                byte => byte,
+            };
+            // Also what is quoted must be a token.
+            value.push(Some(*byte).filter(|&byte| is_token(byte))?.into());
+        }
+        self.0 = bytes.as_slice();
+        (!value.is_empty()).then_some(Cow::Owned(value))
+    }
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// One offer of permessage-deflate.
+#[derive(Default)]
+struct Offer {
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    server_window: Option<u8>,
+    client_window: bool,
+}
+
+impl Offer {
+    /// With one more parameter; `None` if it may not stand here.
+    fn with(mut self, name: &str, value: Option<&str>) -> Option<Self> {
+        let twice = match (name, value) {
+            ("server_no_context_takeover", None) => std::mem::replace(&mut self.server_no_context_takeover, true),
+            ("client_no_context_takeover", None) => std::mem::replace(&mut self.client_no_context_takeover, true),
+            ("server_max_window_bits", Some(bits)) => self.server_window.replace(window_bits(bits)?).is_some(),
+            ("client_max_window_bits", bits) => {
+                // Whatever it says: what the client sends is read with the largest window.
+                bits.map_or(Some(0), window_bits)?;
+                std::mem::replace(&mut self.client_window, true)
+            }
+            _ => return None,
+        };
+        (!twice).then_some(self)
+    }
+
+    fn can_be_kept(&self) -> bool {
+        self.server_window.is_none_or(|bits| bits >= MIN_WINDOW_BITS)
+    }
+}
+
+/// 8 to 15, without leading zeros (RFC 7692, section 7.1.2).
+fn window_bits(text: &str) -> Option<u8> {
+    (8..=MAX_WINDOW_BITS).find(|bits| bits.to_string() == text)
+}
+
+/// A stream that is kept by the thread, not by a connection.
+struct Deflater {
+    window_bits: u8,
+    level: u8,
+    stream: Compress,
+}
+
+impl Deflater {
+    fn take(window_bits: u8, level: u8) -> Self {
+        let mut kept = DEFLATERS.take();
+        let found = kept.iter().position(|kept| (kept.window_bits, kept.level) == (window_bits, level));
+        let found = found.map(|at| kept.remove(at));
+        DEFLATERS.set(kept);
+        found.unwrap_or_else(|| Self {
+            window_bits,
+            level,
+            stream: Compress::new_with_window_bits(Compression::new(level.into()), false, window_bits),
+        })
+    }
+
+    /// Appends the compressed payload to `out`; gives `false` if it does not get smaller.
+    fn deflate(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        out.reserve(payload.len() + TAIL.len());
+        self.stream.reset();
+        let deflated = self.stream.compress_vec(payload, out, FlushCompress::Sync);
+        let whole = deflated.is_ok() && self.stream.total_in() == payload.len() as u64 && out.ends_with(&TAIL);
+        // Without room left there may be more to come.
+        if !whole || out.len() == out.capacity() || out.len() - start >= payload.len() + TAIL.len() {
+            return false;
+        }
+        out.truncate(out.len() - TAIL.len());
+        true
+    }
+
+    fn keep(self) {
+        let mut kept = DEFLATERS.take();
+        kept.insert(0, self);
+        kept.truncate(KEPT_DEFLATERS);
+        DEFLATERS.set(kept);
+    }
+}
+
+/// The payload of a message, at most `limit` bytes.
+pub(super) fn inflate(payload: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
+    let mut stream = INFLATER.take().unwrap_or_else(|| Decompress::new(false));
+    let mut buffer = INFLATED.take();
+    buffer.clear();
+    let inflated = inflate_into(&mut stream, payload, limit, &mut buffer);
+    INFLATER.set(Some(stream));
+    if buffer.capacity() > KEPT_BYTES {
+        buffer.shrink_to_fit();
+        return inflated.map(|()| buffer);
+    }
+    let inflated = inflated.map(|()| buffer.as_slice().to_vec());
+    INFLATED.set(buffer);
+    inflated
+}
+
+fn inflate_into(
+    stream: &mut Decompress,
+    payload: &[u8],
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), DecodeError> {
+    if payload.is_empty() {
+        return Ok(());
+    }
+    stream.reset(false);
+    for mut rest in [payload, &TAIL_AND_END] {
+        while !rest.is_empty() {
+            if out.len() == out.capacity() {
+                let size = (out.len() * 2).max(FIRST_BYTES).min(limit.saturating_add(1));
+                out.reserve_exact(size - out.len());
+            }
+            let (read, written) = (stream.total_in(), out.len());
+            let status = stream.decompress_vec(rest, out, FlushDecompress::None);
+            let status = status.map_err(|_| DecodeError::BadDeflate)?;
+            let read = (stream.total_in() - read) as usize;
+            rest = &rest[read..];
+            if out.len() > limit {
+                return Err(DecodeError::TooBig);
+            }
+            match status {
+                Status::StreamEnd if rest.is_empty() => return Ok(()),
+                // What follows a last block is a stream of its own.
+                Status::StreamEnd => stream.reset(false),
+                _ if read == 0 && out.len() == written => return Err(DecodeError::BadDeflate),
+                _ => {}
+            }
+        }
+    }
+    Err(DecodeError::BadDeflate)
+}
+
+/// How each message ends, and what is not sent of it (RFC 7692, section 7.2.1).
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+/// And behind it a last block, which is empty: zlib finds it only if the message was complete.
+const TAIL_AND_END: [u8; 6] = [0, 0, 0xff, 0xff, 3, 0];
+
+const FIRST_BYTES: usize = 4 * 1024;
+
+/// A larger buffer is given away or freed instead of being kept by the thread.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// They have up to 371 KiB each. Nearly all clients take the largest window.
+const KEPT_DEFLATERS: usize = 2;
+
+thread_local! {
+    static INFLATER: Cell<Option<Decompress>> = const { Cell::new(None) };
+    static INFLATED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static DEFLATERS: Cell<Vec<Deflater>> = const { Cell::new(Vec::new()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+
+    fn negotiate(lines: &[&str]) -> Option<(u8, String)> {
+        let (agreed, response) = PerMessageDeflate::negotiate(lines.iter().map(|line| line.as_bytes()))?;
+        Some((agreed.window_bits, response.to_str().unwrap().to_owned()))
+    }
+
+    fn window(bits: u8) -> PerMessageDeflate {
+        PerMessageDeflate { window_bits: bits }
+    }
+
+    fn settings(threshold: usize, level: u8) -> Deflate {
+        Deflate { threshold, level }
+    }
+
+    /// The payload of a compressed frame, which must be one.
+    fn payload(frame: &Frame) -> Vec<u8> {
+        let bytes = frame.clone().into_bytes();
+        assert_eq!(bytes[0] & 0xf0, 0xc0, "RSV1 is not set");
+        let header = match bytes[1] {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        bytes[header..].to_vec()
+    }
+
+    fn compress(window_bits: u8, message: &[u8]) -> Vec<u8> {
+        let frame = Frame::new(Opcode::Binary, message);
+        payload(&window(window_bits).compress(&frame, &settings(0, 6)))
+    }
+
+    /// Bytes that look like nothing, and are the same each time.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn an_offer_that_can_be_kept_is_taken() {
+        for offer in [
+            "permessage-deflate",
+            "  permessage-deflate\t",
+            "permessage-deflate; client_max_window_bits",
+            "permessage-deflate; client_max_window_bits=8",
+            "permessage-deflate; client_max_window_bits=\"15\"",
+            "permessage-deflate;server_no_context_takeover;client_no_context_takeover",
+            "permessage-deflate ; client_no_context_takeover ; client_max_window_bits = 12",
+            ", ,permessage-deflate,",
+            "x-webkit-deflate-frame, permessage-deflate; client_max_window_bits",
+            "other; a; b=1; c=\"\\d\", permessage-deflate",
+        ] {
+            assert_eq!(negotiate(&[offer]), Some((15, PLAIN.to_owned())), "{offer}");
+        }
+    }
+
+    #[test]
+    fn a_window_of_the_server_is_kept() {
+        for bits in 9..=15 {
+            for offer in [format!("server_max_window_bits={bits}"), format!("server_max_window_bits=\"{bits}\"")] {
+                let answer = format!("{PLAIN}; server_max_window_bits={bits}");
+                assert_eq!(negotiate(&[&format!("permessage-deflate; {offer}")]), Some((bits, answer)), "{offer}");
+            }
+        }
+        // zlib has no raw stream of 8 bits.
+        assert_eq!(negotiate(&["permessage-deflate; server_max_window_bits=8"]), None);
+    }
+
+    #[test]
+    fn an_offer_with_a_wrong_parameter_is_passed_over() {
+        for parameters in [
+            "server_no_context_takeover=1",
+            "server_no_context_takeover=\"true\"",
+            "client_no_context_takeover=0",
+            "server_max_window_bits",
+            "server_max_window_bits=7",
+            "server_max_window_bits=16",
+            "server_max_window_bits=010",
+            "server_max_window_bits=+9",
+            "server_max_window_bits=9x",
+            "server_max_window_bits=256",
+            "server_max_window_bits=99999999999999999999",
+            "client_max_window_bits=7",
+            "client_max_window_bits=16",
+            "client_max_window_bits=08",
+            "server_no_context_takeover; server_no_context_takeover",
+            "client_no_context_takeover; client_no_context_takeover",
+            "server_max_window_bits=10; server_max_window_bits=10",
+            "client_max_window_bits; client_max_window_bits=10",
+            "unknown",
+            "client_max_window_bits; unknown=1",
+            "Server_No_Context_Takeover",
+        ] {
+            let offer = format!("permessage-deflate; {parameters}");
+            assert_eq!(negotiate(&[&offer]), None, "{offer}");
+            // The next one is looked at, in this line and in another.
+            let next = format!("{offer}, permessage-deflate");
+            assert_eq!(negotiate(&[&next]), Some((15, PLAIN.to_owned())), "{next}");
+            assert_eq!(negotiate(&[&offer, "permessage-deflate"]), Some((15, PLAIN.to_owned())), "{next}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_several_is_taken() {
+        let windows = ["permessage-deflate; server_max_window_bits=10, permessage-deflate"];
+        assert_eq!(negotiate(&windows).unwrap().0, 10);
+        let lines = ["other", "permessage-deflate", "permessage-deflate; server_max_window_bits=10"];
+        assert_eq!(negotiate(&lines).unwrap().0, 15);
+        assert_eq!(
+            negotiate(&["permessage-deflate; server_max_window_bits=8, permessage-deflate"]).unwrap().0,
+            15
+        );
+    }
+
+    #[test]
+    fn nothing_is_taken_of_what_is_not_an_offer() {
+        for line in
+            ["", " ", ",", "other", "permessage-deflate2", "PerMessage-Deflate", "permessage-bzip2; level=9"]
+        {
+            assert_eq!(negotiate(&[line]), None, "{line}");
+        }
+        assert_eq!(negotiate(&[]), None);
+    }
+
+    #[test]
+    fn a_line_that_is_not_well_formed_leaves_no_extension() {
+        for line in [
+            "permessage-deflate;",
+            "permessage-deflate; ;",
+            "permessage-deflate; =",
+            "permessage-deflate; client_max_window_bits=",
+            "permessage-deflate; client_max_window_bits=\"\"",
+            "permessage-deflate; client_max_window_bits=\"9",
+            "permessage-deflate; client_max_window_bits=\"9\\",
+            "permessage-deflate; client_max_window_bits=\" 9\"",
+            "permessage-deflate; client_max_window_bits=\"9\"x",
+            "permessage-deflate client_max_window_bits",
+            "permessage-deflate=1",
+            "permessage-deflate/1",
+            "\"permessage-deflate\"",
+            "; client_max_window_bits",
+            "permess\u{e4}ge-deflate",
+            "(",
+        ] {
+            assert_eq!(negotiate(&[line]), None, "{line}");
+            assert_eq!(negotiate(&[&format!("permessage-deflate, {line}")]), None, "{line}");
+            assert_eq!(negotiate(&["permessage-deflate", line]), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_class_names_a_window() {
+        assert_eq!(PerMessageDeflate::class(None), 0);
+        for bits in MIN_WINDOW_BITS..=MAX_WINDOW_BITS {
+            let class = PerMessageDeflate::class(Some(window(bits)));
+            assert_eq!((class, PerMessageDeflate::of_class(class)), (usize::from(16 - bits), Some(window(bits))));
+        }
+        for class in [0, 8, 16, 17, 1000] {
+            assert_eq!(PerMessageDeflate::of_class(class), None);
+        }
+    }
+
+    #[test]
+    fn a_message_is_compressed_where_it_pays() {
+        let settings = settings(100, 6);
+        let text = Frame::new(Opcode::Text, &[b'a'; 100]);
+        let compressed = window(15).compress(&text, &settings);
+        assert!(compressed.len() < 20);
+        assert_eq!(compressed.into_bytes()[0], 0xc1);
+        for same in [
+            Frame::new(Opcode::Text, &[b'a'; 99]),
+            Frame::new(Opcode::Binary, &noise(100)),
+            Frame::new(Opcode::Binary, &noise(100_000)),
+            Frame::new(Opcode::Ping, &[b'a'; 125]),
+            Frame::new(Opcode::Pong, &[b'a'; 125]),
+            Frame::new(Opcode::Close, &[b'a'; 125]),
+        ] {
+            assert_eq!(window(15).compress(&same, &settings), same);
+        }
+        let empty = Frame::new(Opcode::Text, b"");
+        assert_eq!(window(15).compress(&empty, &Deflate { threshold: 0, level: 9 }), empty);
+    }
+
+    /// Whatever stood in the thread's streams before.
+    #[test]
+    fn the_same_message_gives_the_same_bytes() {
+        let message = noise(300).repeat(100);
+        let first = compress(15, &message);
+        for bits in [9, 10, 15, 11, 12, 15] {
+            assert_eq!(inflate(&compress(bits, &message), message.len()).as_deref(), Ok(&message[..]));
+        }
+        assert_eq!(compress(15, &message), first);
+    }
+
+    /// A client that keeps no more than it said.
+    #[test]
+    fn the_window_is_not_looked_beyond() {
+        let message = noise(5000).repeat(10);
+        for bits in MIN_WINDOW_BITS..=MAX_WINDOW_BITS {
+            let frame = Frame::new(Opcode::Binary, &[&message[..], &[0; 20_000]].concat());
+            let mut compressed = payload(&window(bits).compress(&frame, &settings(0, 9)));
+            compressed.extend_from_slice(&TAIL);
+            let mut stream = Decompress::new_with_window_bits(false, bits);
+            let mut found = Vec::new();
+            for byte in compressed {
+                found.reserve(2000);
+                stream.decompress_vec(&[byte], &mut found, FlushDecompress::None).unwrap();
+            }
+            assert_eq!(found.len(), message.len() + 20_000, "{bits}");
+            assert!(found.starts_with(&message), "{bits}");
+        }
+    }
+
+    #[test]
+    fn the_examples_of_rfc_7692_are_read() {
+        for payload in [
+            &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..],
+            // Without compression.
+            &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
+            // With BFINAL.
+            &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
+            // In two blocks.
+            &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00],
+            // A last block with nothing behind it.
+            &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00],
+        ] {
+            assert_eq!(inflate(payload, 5).as_deref(), Ok(&b"Hello"[..]), "{payload:x?}");
+            assert_eq!(inflate(payload, 4), Err(DecodeError::TooBig), "{payload:x?}");
+        }
+        let hello = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let twice = [&hello[..], &hello, &[0]].concat();
+        assert_eq!(inflate(&twice, 10).as_deref(), Ok(&b"HelloHello"[..]));
+        for empty in [&[0][..], &[], &[3, 0], &[3, 0, 0], &[2, 0], &[0, 0, 0, 0xff, 0xff, 0]] {
+            assert_eq!(inflate(empty, 0).as_deref(), Ok(&b""[..]), "{empty:x?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_deflate_data_is_refused() {
+        for payload in [
+            // A block type that does not exist.
+            &[0x07][..],
+            &[0xff; 10],
+            // A stored block whose length and its complement do not agree.
+            &[0x00, 0x05, 0x00, 0xfa, 0xfe, 0x48],
+            // Cut off: in a block of each kind.
+            &[0xf2, 0x48, 0xcd],
+            &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07],
+            &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65],
+            &[0x04],
+            &[0x00, 0x00],
+            // A last block and then nonsense.
+            &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0xff],
+            // A distance to before the beginning.
+            &[0x4a, 0x4c, 0x02, 0x62, 0x00],
+        ] {
+            assert_eq!(inflate(payload, 1000), Err(DecodeError::BadDeflate), "{payload:x?}");
+        }
+    }
+
+    /// The stream is the thread's: what one client sent must be out of reach for the next one.
+    #[test]
+    fn nothing_of_the_message_before_can_be_reached() {
+        let secret = noise(1000);
+        let mut stream = Compress::new(Compression::new(9), false);
+        let mut both = Vec::with_capacity(4000);
+        stream.compress_vec(&secret, &mut both, FlushCompress::Sync).unwrap();
+        let first = both.len();
+        stream.compress_vec(&secret, &mut both, FlushCompress::Sync).unwrap();
+        let (first, second) = both.split_at(first);
+        assert!(second.len() < 100, "it refers to the first message");
+        assert_eq!(inflate(&first[..first.len() - 4], 1000), Ok(secret));
+        assert_eq!(inflate(&second[..second.len() - 4], 1000), Err(DecodeError::BadDeflate));
+    }
+
+    #[test]
+    fn a_bomb_takes_no_more_than_the_limit() {
+        let bomb = compress(15, &vec![0; 64 << 20]);
+        assert!(bomb.len() < (64 << 20) / 1000);
+        for limit in [0, 1, 1000, 100_000, 1 << 20] {
+            let mut out = Vec::new();
+            let inflated = inflate_into(&mut Decompress::new(false), &bomb, limit, &mut out);
+            assert_eq!(inflated, Err(DecodeError::TooBig));
+            assert!(out.capacity() <= limit + 1, "{} bytes of {limit}", out.capacity());
+        }
+    }
+}
