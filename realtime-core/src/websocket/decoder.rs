@@ -130,7 +130,8 @@ impl Decoder {
             _ => return Ok(None),
         };
         let end = header + length;
-        if !self.is_at_rest() || input.len() < end || length > self.limits.message_bytes {
+        let within = length <= self.limits.message_bytes && self.limits.frames > 0;
+        if !within || input.len() < end || !self.is_at_rest() {
             return Ok(None);
         }
         let frame = take(input, end);
