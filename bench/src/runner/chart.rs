@@ -63,7 +63,7 @@ fn panel(body: &mut String, top: f64, measured: &Measured, title: &str, about: &
     writeln!(body, "<text class=\"title\" x=\"0\" y=\"{}\">{title}</text>", top + 16.0)?;
     writeln!(body, "<text x=\"0\" y=\"{}\">{about}</text>", top + 34.0)?;
     let key = key(&measured.case);
-    let servers = ranked(measured).into_iter().filter(|(server, _)| server.name != "limit-batch");
+    let servers = ranked(measured).into_iter();
     let bars: Vec<_> = servers
         .filter_map(|(server, rounds)| Some((server, rounds.median(key.name)?, key.cell(rounds))))
         .collect();
@@ -79,7 +79,7 @@ fn panel(body: &mut String, top: f64, measured: &Measured, title: &str, about: &
 fn bar(body: &mut String, middle: f64, length: f64, server: Server, label: &str) -> Outcome {
     let class = match server {
         server if server.is_ours() => " class=\"ours\"",
-        server if server.name == "limit" => " class=\"limit\"",
+        server if server.program == "limit" => " class=\"limit\"",
         _ => "",
     };
     let (name, top, baseline) = (server.name, middle - BAR / 2.0, middle + 4.0);

@@ -18,7 +18,7 @@ use serde_json::json;
 use servers::Server;
 use std::{
     fs::File,
-    io::Write,
+    io::{IsTerminal, Write},
     thread::sleep,
     time::{Duration, SystemTime},
 };
@@ -90,7 +90,7 @@ impl<'a> Bench<'a> {
                 if !server.takes_part(case) {
                     continue;
                 }
-                eprint!("\r\x1b[K{} {}/{} {}", case.name, round + 1, self.options.rounds, server.name);
+                show(&format!("{} {}/{} {}", case.name, round + 1, self.options.rounds, server.name));
                 let sample = match running {
                     Some(running) if !case.wants_new_server() => load(case, *server, running, self.options),
                     _ => {
@@ -107,8 +107,15 @@ impl<'a> Bench<'a> {
                 sleep(PAUSE);
             }
         }
-        eprint!("\r\x1b[K");
+        show("");
         Ok(measured)
+    }
+}
+
+/// What is being measured, on the last line of the terminal.
+fn show(progress: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{progress}");
     }
 }
 

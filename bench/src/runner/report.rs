@@ -23,6 +23,7 @@ fn facts() -> Outcome<String> {
         ("processor", processor()?),
         ("cores", available_parallelism()?.to_string()),
         ("kernel", format!("Linux {}", kernel.trim())),
+        ("runtime of the servers", env::var("RT").unwrap_or_else(|_| "current".to_owned())),
         ("compiler", said("rustc", &["--version"])?),
         ("commit", said("git", &["describe", "--always", "--dirty"])?),
         ("date", said("date", &["-u", "+%F %H:%M UTC"])?),
