@@ -5,7 +5,7 @@ use crate::{
     clients::{Clients, State},
     frames::{Template, close_frame},
     histogram::Histogram,
-    meter::{Meter, Phase, add_latency},
+    meter::{LATENCY, Meter, Phase, add_latency},
     options::Options,
 };
 use bench::Outcome;
@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
         }
     }
     let mut report = meter.report(done);
-    add_latency(&mut report, &histogram);
+    add_latency(&mut report, &histogram, LATENCY);
     report.insert("failed", f64::from(failed));
     Ok(report)
 }

@@ -5,7 +5,7 @@ use crate::{
     clients::{Clients, State},
     frames::Template,
     histogram::Histogram,
-    meter::{Meter, Phase, add_latency},
+    meter::{LATENCY, Meter, Phase, add_latency},
     options::Options,
 };
 use bench::Outcome;
@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
         }
     }
     let mut report = meter.report(replies);
-    add_latency(&mut report, &histogram);
+    add_latency(&mut report, &histogram, LATENCY);
     Ok(report)
 }
 

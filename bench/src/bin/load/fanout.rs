@@ -5,7 +5,7 @@ use crate::{
     clients::{Clients, State},
     frames::{Template, sequence},
     histogram::Histogram,
-    meter::{Meter, Phase, add_latency},
+    meter::{LATENCY, Meter, Phase, add_latency},
     options::Options,
 };
 use bench::Outcome;
@@ -33,9 +33,8 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
         room.give_up();
     }
     let mut report = meter.report(room.tally.deliveries);
-    add_latency(&mut report, &room.tally.each);
-    report.insert("last_p50_us", room.tally.last.quantile(0.5));
-    report.insert("last_p99_us", room.tally.last.quantile(0.99));
+    add_latency(&mut report, &room.tally.each, LATENCY);
+    add_latency(&mut report, &room.tally.last, [("last_p50_us", 0.5), ("last_p99_us", 0.99)]);
     report.insert("lost", room.tally.lost as f64);
     report.insert("late", room.tally.late as f64);
     Ok(report)

@@ -21,17 +21,17 @@ impl Histogram {
         self.total += 1;
     }
 
-    /// In microseconds: what that share of all did not exceed.
-    pub(crate) fn quantile(&self, share: f64) -> f64 {
+    /// In microseconds: what that share of all did not exceed, if there was any.
+    pub(crate) fn quantile(&self, share: f64) -> Option<f64> {
         let wanted = (self.total as f64 * share).ceil() as u64;
         let mut seen = 0;
         for (bucket, count) in self.counts.iter().enumerate() {
             seen += count;
             if seen >= wanted.max(1) {
-                return middle(bucket) as f64 / 1e3;
+                return Some(middle(bucket) as f64 / 1e3);
             }
         }
-        0.0
+        None
     }
 }
 
@@ -68,9 +68,9 @@ mod tests {
     #[test]
     fn quantiles_are_of_what_was_recorded() {
         let mut histogram = Histogram::new();
-        assert_eq!(histogram.quantile(0.5), 0.0);
+        assert_eq!(histogram.quantile(0.5), None);
         (1..=100).for_each(|number| histogram.record(Duration::from_micros(number)));
-        assert!((histogram.quantile(0.5) - 50.0).abs() < 1.0);
-        assert!((histogram.quantile(0.99) - 99.0).abs() < 1.6);
+        assert!((histogram.quantile(0.5).unwrap() - 50.0).abs() < 1.0);
+        assert!((histogram.quantile(0.99).unwrap() - 99.0).abs() < 1.6);
     }
 }

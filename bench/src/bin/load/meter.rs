@@ -78,8 +78,15 @@ impl Readings {
     }
 }
 
-pub(crate) fn add_latency(report: &mut Report, histogram: &Histogram) {
-    report.insert("p50_us", histogram.quantile(0.5));
-    report.insert("p99_us", histogram.quantile(0.99));
-    report.insert("p999_us", histogram.quantile(0.999));
+/// Adds these shares of what was recorded, if anything was.
+pub(crate) fn add_latency<const N: usize>(
+    report: &mut Report,
+    histogram: &Histogram,
+    shares: [(&'static str, f64); N],
+) {
+    let quantiles = shares.into_iter().filter_map(|(name, share)| Some((name, histogram.quantile(share)?)));
+    report.extend(quantiles);
 }
+
+/// The names of the round trip.
+pub(crate) const LATENCY: [(&str, f64); 3] = [("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999)];
