@@ -13,10 +13,14 @@ use std::time::{Duration, Instant};
 
 /// What has not arrived when nothing has for so long is lost.
 const SILENCE: Duration = Duration::from_secs(3);
+/// How often the members are called before it begins, and how long they have to hear it.
+const CALLS: usize = 10;
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(options: &Options) -> Outcome<Report> {
     let mut clients = Clients::new(options)?;
     clients.open_all()?;
+    gather(&mut clients, options)?;
     let mut room = Room::new(options);
     let mut meter = Meter::new(options);
     loop {
@@ -38,6 +42,26 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
     report.insert("lost", room.tally.lost as f64);
     report.insert("late", room.tally.late as f64);
     Ok(report)
+}
+
+/// A member is not yet one when its handshake is answered: publishes until each has heard something.
+fn gather(clients: &mut Clients<'_>, options: &Options) -> Outcome {
+    let template = Template::new(&options.message, options.size);
+    let mut heard = vec![false; options.connections];
+    for _ in 0..CALLS {
+        clients.send_message(0, &template, 0);
+        let called = Instant::now();
+        while heard.contains(&false) && called.elapsed() < PATIENCE {
+            for index in clients.wait()? {
+                clients.receive(index, |_| heard[index] = true)?;
+            }
+        }
+        if !heard.contains(&false) {
+            return Ok(());
+        }
+    }
+    let deaf = heard.iter().filter(|heard| !**heard).count();
+    Err(format!("{deaf} of {} members do not hear what is published", heard.len()).into())
 }
 
 struct Room {
