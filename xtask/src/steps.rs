@@ -55,7 +55,8 @@ fn docs() -> Outcome {
 }
 
 fn tests() -> Outcome {
-    run(cargo().args(["test", "--workspace", "--all-features"]))
+    // The bench is run by hand: its servers take longer to build than all the tests.
+    run(cargo().args(["test", "--workspace", "--exclude", "bench", "--all-features"]))
 }
 
 fn features() -> Outcome {

@@ -1,0 +1,296 @@
+//! The connections: sockets, epoll, the handshake, and whole messages out of what arrives.
+
+use crate::{
+    frames::{Kind, Template, first_frame, pong_frame, text_frame},
+    options::Options,
+};
+use bench::Outcome;
+use rustix::{
+    event::{
+        Timespec,
+        epoll::{self, CreateFlags, Event, EventData, EventFlags},
+    },
+    net::{AddressFamily, SocketType, bind, connect, socket},
+};
+use std::{
+    io::{ErrorKind, Read, Write},
+    mem,
+    net::{Ipv4Addr, SocketAddrV4, TcpStream},
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+/// Read at once: all that a full pipeline brings.
+const READ: usize = 256 * 1024;
+/// Connections whose handshake is under way at the same time.
+const OPENING: usize = 64;
+/// Connections that come from one address: each has about 28 000 ports, and a port stays taken for
+/// a minute after its connection.
+const SOURCES: usize = 64;
+
+/// The example of RFC 6455: one pair for all, so that nothing is computed.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+pub(crate) struct Clients<'a> {
+    options: &'a Options,
+    epoll: OwnedFd,
+    events: Vec<Event>,
+    list: Vec<Client>,
+    request: Vec<u8>,
+    hello: Option<Vec<u8>>,
+    buffer: Vec<u8>,
+    connects: usize,
+}
+
+struct Client {
+    stream: Option<TcpStream>,
+    state: State,
+    /// The beginning of a frame whose end has not come.
+    unread: Vec<u8>,
+    /// What the socket would not take.
+    unsent: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Handshake,
+    /// So many messages are still to come before it is open.
+    Greeting(usize),
+    Open,
+    Closed,
+}
+
+impl<'a> Clients<'a> {
+    pub(crate) fn new(options: &'a Options) -> Outcome<Self> {
+        Ok(Self {
+            options,
+            epoll: epoll::create(CreateFlags::CLOEXEC)?,
+            events: Vec::with_capacity(1024),
+            list: Vec::new(),
+            request: request(options),
+            hello: options.hello.as_deref().map(text_frame),
+            buffer: vec![0; READ],
+            connects: 0,
+        })
+    }
+
+    /// Opens all connections, a few at a time, and waits until each has been greeted.
+    pub(crate) fn open_all(&mut self) -> Outcome {
+        let wanted = self.options.connections;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut open = 0;
+        while open < wanted {
+            while self.list.len() < wanted.min(open + OPENING) {
+                self.connect(self.list.len())?;
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{open} of {wanted} connections were open after a minute").into());
+            }
+            for index in self.wait()? {
+                let before = self.state(index);
+                self.receive(index, |_| ())?;
+                match self.state(index) {
+                    State::Open if before != State::Open => open += 1,
+                    State::Closed => return Err("a connection was closed while it was opened".into()),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Connects the client with this index, for the first time or again.
+    pub(crate) fn connect(&mut self, index: usize) -> Outcome {
+        let source = Ipv4Addr::new(127, 0, 1, (1 + self.connects % SOURCES) as u8);
+        self.connects += 1;
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        bind(&socket, &SocketAddrV4::new(source, 0))?;
+        connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.options.port))?;
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        epoll::add(&self.epoll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
+        let client =
+            Client { stream: Some(stream), state: State::Handshake, unread: Vec::new(), unsent: Vec::new() };
+        if index == self.list.len() {
+            self.list.push(client);
+        } else {
+            self.list[index] = client;
+        }
+        self.list[index].send(&self.epoll, index, &self.request);
+        Ok(())
+    }
+
+    pub(crate) fn state(&self, index: usize) -> State {
+        self.list[index].state
+    }
+
+    /// How many are no longer open.
+    pub(crate) fn closed(&self) -> usize {
+        self.list.iter().filter(|client| client.state != State::Open).count()
+    }
+
+    /// The clients for which something has arrived, or none after a tenth of a second.
+    pub(crate) fn wait(&mut self) -> Outcome<Vec<usize>> {
+        let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        self.events.clear();
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(self.events.iter().map(|event| event.data.u64() as usize).collect())
+    }
+
+    pub(crate) fn send(&mut self, index: usize, bytes: &[u8]) {
+        self.list[index].send(&self.epoll, index, bytes);
+    }
+
+    /// Sends the message with this number.
+    pub(crate) fn send_message(&mut self, index: usize, template: &Template, number: u64) {
+        let mut bytes = Vec::new();
+        template.append(number, &mut bytes);
+        self.send(index, &bytes);
+    }
+
+    /// Reads once, and calls `take` with each reply that counts.
+    pub(crate) fn receive(&mut self, index: usize, take: impl FnMut(&[u8])) -> Outcome {
+        let mut buffer = mem::take(&mut self.buffer);
+        let received = self.receive_into(&mut buffer, index, take);
+        self.buffer = buffer;
+        received
+    }
+
+    fn receive_into(&mut self, buffer: &mut Vec<u8>, index: usize, mut take: impl FnMut(&[u8])) -> Outcome {
+        let client = &mut self.list[index];
+        client.flush(&self.epoll, index);
+        let Some(end) = client.read(buffer) else {
+            return Ok(());
+        };
+        let mut start = 0;
+        if client.state == State::Handshake {
+            let Some(length) = buffer[..end].windows(4).position(|window| window == b"\r\n\r\n") else {
+                client.unread.extend_from_slice(&buffer[..end]);
+                return Ok(());
+            };
+            check_response(&buffer[..length])?;
+            start = length + 4;
+            client.state = greeting(self.options.replies);
+            if let Some(hello) = &self.hello {
+                client.send(&self.epoll, index, hello);
+            }
+        }
+        while let Some((kind, payload)) = first_frame(&buffer[start..end]) {
+            let frame = &buffer[start..start + payload.end];
+            start += payload.end;
+            let payload = &frame[payload];
+            match kind {
+                Kind::Message if self.options.engine_io && payload == b"2" => {
+                    client.send(&self.epoll, index, &text_frame("3"));
+                }
+                Kind::Message => match client.state {
+                    State::Greeting(left) => client.state = greeting(left - 1),
+                    _ if payload.starts_with(self.options.prefix.as_bytes()) => take(payload),
+                    _ => {}
+                },
+                Kind::Ping => client.send(&self.epoll, index, &pong_frame(payload)),
+                Kind::Close => client.close(),
+                Kind::Fragment | Kind::Pong => {}
+            }
+        }
+        client.unread.extend_from_slice(&buffer[start..end]);
+        Ok(())
+    }
+}
+
+impl Client {
+    fn send(&mut self, epoll: &OwnedFd, index: usize, bytes: &[u8]) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        if !self.unsent.is_empty() {
+            self.unsent.extend_from_slice(bytes);
+            return;
+        }
+        let sent = match stream.write(bytes) {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(_) => return self.close(),
+        };
+        if sent < bytes.len() {
+            self.unsent.extend_from_slice(&bytes[sent..]);
+            self.interest(epoll, index, EventFlags::IN | EventFlags::OUT);
+        }
+    }
+
+    fn flush(&mut self, epoll: &OwnedFd, index: usize) {
+        let Some(stream) = self.stream.as_mut().filter(|_| !self.unsent.is_empty()) else {
+            return;
+        };
+        if let Ok(sent) = stream.write(&self.unsent) {
+            self.unsent.drain(..sent);
+        }
+        if self.unsent.is_empty() {
+            self.interest(epoll, index, EventFlags::IN);
+        }
+    }
+
+    fn interest(&mut self, epoll: &OwnedFd, index: usize, flags: EventFlags) {
+        let changed = self.stream.as_ref().map(|stream| {
+            let data = EventData::new_u64(index as u64);
+            epoll::modify(epoll, stream, data, flags)
+        });
+        if let Some(Err(_)) = changed {
+            self.close();
+        }
+    }
+
+    /// Reads behind what is unread. Gives where the bytes end, if there are new ones.
+    fn read(&mut self, buffer: &mut Vec<u8>) -> Option<usize> {
+        let kept = self.unread.len();
+        if buffer.len() < kept + READ {
+            buffer.resize(kept + READ, 0);
+        }
+        match self.stream.as_mut()?.read(&mut buffer[kept..]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Ok(0) | Err(_) => {
+                self.close();
+                None
+            }
+            Ok(length) => {
+                buffer[..kept].copy_from_slice(&self.unread);
+                self.unread.clear();
+                Some(kept + length)
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.stream = None;
+        self.state = State::Closed;
+    }
+}
+
+fn greeting(replies: usize) -> State {
+    if replies == 0 { State::Open } else { State::Greeting(replies) }
+}
+
+fn request(options: &Options) -> Vec<u8> {
+    let mut request = format!(
+        "GET {} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n",
+        options.path, options.port
+    );
+    if let Some(subprotocol) = &options.subprotocol {
+        request += &format!("Sec-WebSocket-Protocol: {subprotocol}\r\n");
+    }
+    (request + "\r\n").into_bytes()
+}
+
+fn check_response(head: &[u8]) -> Outcome {
+    let accepted = head.windows(ACCEPT.len()).any(|window| window == ACCEPT);
+    if head.starts_with(b"HTTP/1.1 101 ") && accepted {
+        return Ok(());
+    }
+    Err(format!("the handshake was refused: {}", String::from_utf8_lossy(head)).into())
+}

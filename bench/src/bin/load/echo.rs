@@ -1,0 +1,130 @@
+//! Every connection keeps so many messages under way, and sends the next for each that comes back.
+
+use crate::{
+    Report,
+    clients::{Clients, State},
+    frames::Template,
+    histogram::Histogram,
+    meter::{LATENCY, Meter, Phase, add_latency},
+    options::Options,
+};
+use bench::Outcome;
+use std::{
+    collections::VecDeque,
+    iter,
+    time::{Duration, Instant},
+};
+
+/// A server that answers nothing for so long has failed.
+const SILENCE: Duration = Duration::from_secs(5);
+
+pub(crate) fn run(options: &Options) -> Outcome<Report> {
+    let mut clients = Clients::new(options)?;
+    clients.open_all()?;
+    let mut senders = Senders::new(options);
+    for _ in 0..options.connections {
+        senders.begin(&mut clients, options.outstanding);
+    }
+
+    let mut meter = Meter::new(options);
+    let mut histogram = Histogram::new();
+    let mut replies = 0;
+    let mut last = Instant::now();
+    loop {
+        let ready = clients.wait()?;
+        match meter.phase() {
+            Phase::Begin => (histogram, replies) = (Histogram::new(), 0),
+            Phase::Going => {}
+            Phase::End => break,
+        }
+        for index in ready {
+            let now = Instant::now();
+            let got = senders.receive(&mut clients, index, &mut histogram, now)?;
+            if got > 0 {
+                replies += got as u64;
+                last = now;
+                senders.send(&mut clients, index, got, now);
+            }
+        }
+        if last.elapsed() > SILENCE {
+            return Err("the server does not answer".into());
+        }
+    }
+    let mut report = meter.report(replies);
+    add_latency(&mut report, &histogram, LATENCY);
+    Ok(report)
+}
+
+struct Senders {
+    template: Template,
+    /// As many copies of the message as are ever sent at once, where all are the same.
+    copies: Option<Vec<u8>>,
+    scratch: Vec<u8>,
+    number: u64,
+    /// For each connection, when each message was sent that is not back yet.
+    sent: Vec<VecDeque<Instant>>,
+    /// For each connection, the number that its first reply must carry.
+    unverified: Vec<Option<u64>>,
+}
+
+impl Senders {
+    fn new(options: &Options) -> Self {
+        let template = Template::new(&options.message, options.size);
+        Self {
+            copies: template.constant().map(|frame| frame.repeat(options.outstanding)),
+            template,
+            scratch: Vec::new(),
+            number: 0,
+            sent: vec![VecDeque::with_capacity(options.outstanding); options.connections],
+            unverified: Vec::with_capacity(options.connections),
+        }
+    }
+
+    /// The first messages of the next connection.
+    fn begin(&mut self, clients: &mut Clients<'_>, messages: usize) {
+        let first = if self.copies.is_some() { 0 } else { self.number + 1 };
+        self.unverified.push(Some(first));
+        self.send(clients, self.unverified.len() - 1, messages, Instant::now());
+    }
+
+    fn send(&mut self, clients: &mut Clients<'_>, index: usize, messages: usize, now: Instant) {
+        self.sent[index].extend(iter::repeat_n(now, messages));
+        if let (Some(copies), Some(frame)) = (&self.copies, self.template.constant()) {
+            return clients.send(index, &copies[..frame.len() * messages]);
+        }
+        self.scratch.clear();
+        for _ in 0..messages {
+            self.number += 1;
+            self.template.append(self.number, &mut self.scratch);
+        }
+        clients.send(index, &self.scratch);
+    }
+
+    /// How many replies there were.
+    fn receive(
+        &mut self,
+        clients: &mut Clients<'_>,
+        index: usize,
+        histogram: &mut Histogram,
+        now: Instant,
+    ) -> Outcome<usize> {
+        let mut got = 0;
+        let mut wrong = false;
+        clients.receive(index, |reply| {
+            got += 1;
+            if let Some(number) = self.unverified[index].take() {
+                wrong = !self.template.is_in(reply, number);
+            }
+            if let Some(sent) = self.sent[index].pop_front() {
+                histogram.record(now - sent);
+            }
+        })?;
+        if wrong {
+            return Err("a reply without the text that was sent".into());
+        }
+        if clients.state(index) == State::Closed {
+            return Err("the server closed a connection".into());
+        }
+        Ok(got)
+    }
+}

@@ -1,0 +1,37 @@
+//! The load generator: one thread, epoll, this machine only. It stops by itself and prints what it
+//! measured as one JSON object.
+//!
+//! It builds its frames before it measures and looks into replies as little as it can, so that it
+//! takes less of its core than the server of its own: what is measured is to be the server.
+
+#![allow(clippy::print_stdout)]
+
+mod churn;
+mod clients;
+mod echo;
+mod fanout;
+mod frames;
+mod histogram;
+mod idle;
+mod meter;
+mod options;
+
+use bench::{Outcome, process};
+use options::{Mode, Options};
+use std::collections::BTreeMap;
+
+fn main() -> Outcome {
+    process::prepare()?;
+    let options = Options::parse(std::env::args().skip(1))?;
+    let report = match options.mode {
+        Mode::Echo => echo::run(&options)?,
+        Mode::Fanout => fanout::run(&options)?,
+        Mode::Churn => churn::run(&options)?,
+        Mode::Idle => idle::run(&options)?,
+    };
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(())
+}
+
+/// What was measured, by name. The runner's tables know the names.
+type Report = BTreeMap<&'static str, f64>;

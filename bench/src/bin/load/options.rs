@@ -1,0 +1,140 @@
+//! The command line.
+
+use bench::Outcome;
+use std::{str::FromStr, time::Duration};
+
+pub(crate) const USAGE: &str = "\
+Usage: load MODE --port PORT [OPTIONS]
+
+  echo     every connection keeps messages under way: messages a second, round trips
+  fanout   every connection is a member, and the first one publishes: deliveries a second
+  churn    connect, one echo, close, again: connections a second
+  idle     connections that have sent one message each: the server's memory, and its CPU at rest
+
+  --port N           the server, on 127.0.0.1
+  --pid N            its process, whose CPU and memory are read
+  --connections N    how many (64)
+  --outstanding N    messages under way: for each connection in echo, in all in fanout (1)
+  --size N           bytes of {TEXT}, 16 at least (64)
+  --time S           how long to measure (2)
+  --warmup S         how long not to, before (0.5)
+  --path P           where the server is asked (/echo)
+  --subprotocol P    offered in the handshake
+  --hello T          a message to send first
+  --replies N        messages to receive before a connection counts as open (0)
+  --message T        the message ({TEXT}); may have {TEXT}, and {ID}, ten digits that grow
+  --prefix P         only messages that begin like this are replies
+  --engine-io        answer 2 with 3, the heartbeat of Engine.IO";
+
+pub(crate) struct Options {
+    pub(crate) mode: Mode,
+    pub(crate) port: u16,
+    pub(crate) pid: u32,
+    pub(crate) connections: usize,
+    pub(crate) outstanding: usize,
+    pub(crate) size: usize,
+    pub(crate) time: Duration,
+    pub(crate) warmup: Duration,
+    pub(crate) path: String,
+    pub(crate) subprotocol: Option<String>,
+    pub(crate) hello: Option<String>,
+    pub(crate) replies: usize,
+    pub(crate) message: String,
+    pub(crate) prefix: String,
+    pub(crate) engine_io: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Mode {
+    Echo,
+    Fanout,
+    Churn,
+    Idle,
+}
+
+impl Options {
+    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Outcome<Self> {
+        let mut options = Self::of_mode(mode(words.next().as_deref())?);
+        while let Some(name) = words.next() {
+            options.set(&name, &mut words)?;
+        }
+        options.checked()
+    }
+
+    fn of_mode(mode: Mode) -> Self {
+        Self {
+            mode,
+            port: 0,
+            pid: 0,
+            connections: 64,
+            outstanding: 1,
+            size: 64,
+            time: Duration::from_secs(2),
+            warmup: Duration::from_millis(500),
+            path: "/echo".into(),
+            subprotocol: None,
+            hello: None,
+            replies: 0,
+            message: "{TEXT}".into(),
+            prefix: String::new(),
+            engine_io: false,
+        }
+    }
+
+    fn set(&mut self, name: &str, words: &mut impl Iterator<Item = String>) -> Outcome {
+        if name == "--engine-io" {
+            self.engine_io = true;
+            return Ok(());
+        }
+        let value = words.next().ok_or_else(|| format!("{name} takes a value\n\n{USAGE}"))?;
+        match name {
+            "--port" => self.port = number(&value)?,
+            "--pid" => self.pid = number(&value)?,
+            "--connections" => self.connections = number(&value)?,
+            "--outstanding" => self.outstanding = number(&value)?,
+            "--size" => self.size = number(&value)?,
+            "--time" => self.time = Duration::try_from_secs_f64(number(&value)?)?,
+            "--warmup" => self.warmup = Duration::try_from_secs_f64(number(&value)?)?,
+            "--path" => self.path = value,
+            "--subprotocol" => self.subprotocol = Some(value),
+            "--hello" => self.hello = Some(value),
+            "--replies" => self.replies = number(&value)?,
+            "--message" => self.message = value,
+            "--prefix" => self.prefix = value,
+            _ => return Err(format!("there is no option {name}\n\n{USAGE}").into()),
+        }
+        Ok(())
+    }
+
+    /// Every bound is here: a load that is asked for too much says so instead of taking the machine.
+    fn checked(self) -> Outcome<Self> {
+        let bounds = [
+            ("--port", usize::from(self.port), 1, 65_535),
+            ("--connections", self.connections, 1, 100_000),
+            ("--outstanding", self.outstanding, 1, 1024),
+            ("--size", self.size, 16, 1024 * 1024),
+            ("--time", self.time.as_secs() as usize, 0, 600),
+            ("--warmup", self.warmup.as_secs() as usize, 0, 60),
+        ];
+        for (name, value, least, most) in bounds {
+            if !(least..=most).contains(&value) {
+                return Err(format!("{name} is from {least} to {most}, not {value}\n\n{USAGE}").into());
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn mode(word: Option<&str>) -> Outcome<Mode> {
+    match word {
+        Some("echo") => Ok(Mode::Echo),
+        Some("fanout") => Ok(Mode::Fanout),
+        Some("churn") => Ok(Mode::Churn),
+        Some("idle") => Ok(Mode::Idle),
+        _ => Err(USAGE.into()),
+    }
+}
+
+fn number<T: FromStr>(text: &str) -> Outcome<T> {
+    text.parse().map_err(|_| format!("{text:?} is no number\n\n{USAGE}").into())
+}

@@ -1,0 +1,15 @@
+//! What the servers of the bench share: how they start, and the handlers of those that are ours.
+//!
+//! The runner is `main.rs`, the load generator `bin/load`; every other file in `bin` is a server.
+
+#![allow(clippy::print_stdout)]
+
+mod handlers;
+pub mod process;
+mod server;
+
+pub use handlers::realtime;
+pub use server::{listen, pool, run};
+
+/// What went wrong, as one line for the terminal.
+pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

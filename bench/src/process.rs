@@ -1,0 +1,103 @@
+//! What a process of the bench does first, and what `/proc` tells about another one.
+
+use crate::Outcome;
+use rustix::{
+    process::{Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal},
+    process::{setpriority_process, setrlimit},
+    thread::{CpuSet, sched_setaffinity},
+};
+use std::{collections::HashMap, env, fs, str::FromStr};
+
+/// The variable with the core to run on; not pinned without it.
+pub const CORE: &str = "CORE";
+/// The variable with the priority (`nice`) to run at, if that is permitted.
+pub const NICE: &str = "NICE";
+/// The variable with the process that this one must not outlive.
+pub const RUNNER: &str = "RUNNER";
+
+/// Follows the variables above and takes all the file descriptors that may be had. To be called
+/// before there is a second thread: a new one takes over what its creator has.
+///
+/// # Errors
+///
+/// A variable that is no number, or a core that is not there.
+pub fn prepare() -> Outcome {
+    if let Some(runner) = variable::<i32>(RUNNER)? {
+        die_with(runner)?;
+    }
+    if let Some(core) = variable(CORE)? {
+        let mut cores = CpuSet::new();
+        cores.set(core);
+        sched_setaffinity(None, &cores)?;
+    }
+    if let Some(nice) = variable(NICE)? {
+        // Without the permission it is measured all the same, at the priority that there is.
+        let _ = setpriority_process(None, nice);
+    }
+    let most = getrlimit(Resource::Nofile).maximum;
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })?)
+}
+
+/// The number in the variable, if it is set.
+///
+/// # Errors
+///
+/// It is no number.
+pub fn variable<T: FromStr>(name: &str) -> Outcome<Option<T>> {
+    let Ok(text) = env::var(name) else {
+        return Ok(None);
+    };
+    let number = text.parse().map_err(|_| format!("{name} is no number: {text:?}"))?;
+    Ok(Some(number))
+}
+
+fn die_with(runner: i32) -> Outcome {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have died before the signal was asked for.
+    if getppid().map(Pid::as_raw_pid) != Some(runner) {
+        return Err("the runner is gone".into());
+    }
+    Ok(())
+}
+
+/// The time on a processor of each thread, in nanoseconds.
+#[derive(Clone, Debug, Default)]
+pub struct CpuTime(HashMap<String, u64>);
+
+impl CpuTime {
+    /// Up to now. A thread that has ended is no longer in it.
+    pub fn of(pid: u32) -> Self {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let times = tasks.filter_map(|task| {
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
+            Some((task.file_name().to_string_lossy().into_owned(), nanoseconds))
+        });
+        Self(times.collect())
+    }
+
+    /// What has been used since then, of all threads together, in seconds.
+    pub fn since(&self, earlier: &Self) -> f64 {
+        let used = self.0.iter().map(|(thread, now)| {
+            let then = earlier.0.get(thread).copied().unwrap_or(0);
+            now.saturating_sub(then)
+        });
+        used.sum::<u64>() as f64 / 1e9
+    }
+}
+
+/// Bytes that the process has in memory: `Rss` of `/proc/PID/smaps_rollup`.
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Rss:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// How much of the processor time was the kernel's, in ticks: user, then kernel.
+pub fn ticks(pid: u32) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, spaces too.
+    let mut fields = text.rsplit(')').next()?.split_whitespace().skip(11);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}

@@ -1,0 +1,98 @@
+//! The command line.
+
+use super::{
+    cases::{self, Case},
+    servers::{self, Server},
+};
+use bench::Outcome;
+use std::{path::PathBuf, str::FromStr};
+
+pub(crate) const USAGE: &str = "\
+Usage: cargo run --release -p bench -- [OPTIONS]
+
+  --cases P,…      only the cases whose names begin like one of these
+  --servers S,…    only these servers
+  --short          only the headline cases
+  --rounds N       how often each server has its turn at a case (3)
+  --time S         how long one turn is measured (2)
+  --nice N         the priority of what is measured, if it is permitted (-10)
+  --json FILE      appends every turn as a line of JSON
+  --report FILE    writes the tables as Markdown, with the machine and the command
+  --chart FILE     writes the headlines as an SVG chart
+  --list           prints the names of cases and servers
+  --help           prints this";
+
+pub(crate) struct Options {
+    pub(crate) cases: Vec<Case>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) rounds: usize,
+    pub(crate) time: f64,
+    pub(crate) nice: i32,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) report: Option<PathBuf>,
+    pub(crate) chart: Option<PathBuf>,
+    pub(crate) list: bool,
+}
+
+impl Options {
+    /// Nothing when it is help that is asked for.
+    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
+        let mut options = Self::default();
+        while let Some(name) = words.next() {
+            if ["--help", "-h"].contains(&name.as_str()) {
+                return Ok(None);
+            }
+            options.set(&name, &mut words)?;
+        }
+        if options.cases.is_empty() || options.servers.is_empty() || options.rounds == 0 {
+            return Err("nothing is left to measure; --list has the names".into());
+        }
+        Ok(Some(options))
+    }
+
+    fn set(&mut self, name: &str, words: &mut impl Iterator<Item = String>) -> Outcome {
+        let mut value = || words.next().ok_or_else(|| format!("{name} takes a value\n\n{USAGE}"));
+        match name {
+            "--list" => self.list = true,
+            "--short" => self.cases.retain(|case| case.headline),
+            "--cases" => {
+                let prefixes = value()?;
+                self.cases.retain(|case| prefixes.split(',').any(|prefix| case.name.starts_with(prefix)));
+            }
+            "--servers" => self.servers = value()?.split(',').map(server).collect::<Outcome<_>>()?,
+            "--rounds" => self.rounds = number(&value()?)?,
+            "--time" => self.time = number(&value()?)?,
+            "--nice" => self.nice = number(&value()?)?,
+            "--json" => self.json = Some(value()?.into()),
+            "--report" => self.report = Some(value()?.into()),
+            "--chart" => self.chart = Some(value()?.into()),
+            _ => return Err(format!("there is no option {name}\n\n{USAGE}").into()),
+        }
+        Ok(())
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cases: cases::all(),
+            servers: servers::ALL.into(),
+            rounds: 3,
+            time: 2.0,
+            nice: -10,
+            json: None,
+            report: None,
+            chart: None,
+            list: false,
+        }
+    }
+}
+
+fn server(name: &str) -> Outcome<Server> {
+    let known = servers::ALL.into_iter().find(|server| server.name == name);
+    known.ok_or_else(|| format!("there is no server {name}; --list has the names").into())
+}
+
+fn number<T: FromStr>(text: &str) -> Outcome<T> {
+    text.parse().map_err(|_| format!("{text:?} is no number\n\n{USAGE}").into())
+}

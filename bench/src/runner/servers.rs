@@ -1,0 +1,95 @@
+//! Who is measured.
+
+use super::cases::{Case, Kind};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Server {
+    pub(crate) name: &'static str,
+    /// The binary of this package.
+    pub(crate) program: &'static str,
+    pub(crate) variables: &'static [(&'static str, &'static str)],
+    pub(crate) dialect: Dialect,
+}
+
+/// How a server is talked to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// This library's: paths below `/__realtime`, and an envelope where the handler is typed.
+    Ours,
+    /// Bare WebSocket messages.
+    Plain,
+    SocketIo,
+}
+
+pub(crate) const ALL: [Server; 10] = [
+    Server::new("bench-axum", Dialect::Ours),
+    Server::new("bench-actix", Dialect::Ours),
+    Server::new("bench-hyper", Dialect::Ours),
+    Server::new("raw-axum", Dialect::Plain),
+    Server::new("raw-actix", Dialect::Plain),
+    Server::new("raw-tungstenite", Dialect::Plain),
+    Server::new("raw-fastwebsockets", Dialect::Plain),
+    Server::new("socketioxide", Dialect::SocketIo),
+    Server::new("limit", Dialect::Plain),
+    Server { name: "limit-batch", variables: &[("BATCH", "1")], ..Server::new("limit", Dialect::Plain) },
+];
+
+impl Server {
+    const fn new(name: &'static str, dialect: Dialect) -> Self {
+        Self { name, program: name, variables: &[], dialect }
+    }
+
+    pub(crate) fn is_ours(self) -> bool {
+        self.dialect == Dialect::Ours
+    }
+
+    /// Whether the case says something about it.
+    pub(crate) fn takes_part(self, case: &Case) -> bool {
+        match case.kind {
+            Kind::Fanout { .. } => true,
+            // Hand-written on axum, to compare with.
+            Kind::Typed { .. } => self.is_ours() || self.name == "raw-axum",
+            // The others have no heartbeats.
+            Kind::Heartbeat { .. } => self.dialect != Dialect::Plain,
+            Kind::Echo { .. } | Kind::Idle { .. } | Kind::Churn { .. } => self.name != "limit-batch",
+        }
+    }
+}
+
+impl Dialect {
+    /// What the load is told about it.
+    pub(crate) fn words(self, case: &Case) -> Vec<String> {
+        let words = match (self, case.kind) {
+            (Self::Ours, Kind::Typed { .. }) => {
+                // `welcome` comes first.
+                vec!["--path", "/__realtime/typed", "--subprotocol", "realtime.v1.json", "--replies", "1"]
+            }
+            (Self::Ours, Kind::Fanout { .. }) => vec!["--path", "/__realtime/chat"],
+            (Self::Ours, _) => vec!["--path", "/__realtime/echo"],
+            (Self::Plain, Kind::Typed { .. }) => vec!["--path", "/typed"],
+            (Self::Plain, Kind::Fanout { .. }) => vec!["--path", "/chat"],
+            (Self::Plain, _) => vec!["--path", "/echo"],
+            (Self::SocketIo, _) => SOCKET_IO.to_vec(),
+        };
+        let message = match (self, case.kind) {
+            (_, Kind::Typed { .. }) => r#"{"type":"message","value":{"text":"{TEXT}"}}"#,
+            (Self::SocketIo, Kind::Fanout { .. }) => r#"42["chat","{TEXT}"]"#,
+            (Self::SocketIo, _) => r#"42["echo","{TEXT}"]"#,
+            _ => "{TEXT}",
+        };
+        words.into_iter().chain(["--message", message]).map(str::to_owned).collect()
+    }
+}
+
+/// The server says two things before it is open: its handshake, and the answer to `40`.
+const SOCKET_IO: [&str; 9] = [
+    "--path",
+    "/socket.io/?EIO=4&transport=websocket",
+    "--hello",
+    "40",
+    "--replies",
+    "2",
+    "--prefix",
+    "42[",
+    "--engine-io",
+];

@@ -1,0 +1,50 @@
+//! How a server starts: on which port, on which runtime.
+
+use crate::{Outcome, process};
+use std::{env, io::Write, net::TcpListener, thread::available_parallelism};
+
+/// Does what every process of the bench does first, then runs the server on the runtime that `RT`
+/// names: `current` (the default) is one thread, `multi` a pool.
+///
+/// # Errors
+///
+/// Those of the server, and of the variables.
+pub fn run<F: Future<Output = Outcome>>(server: impl FnOnce(TcpListener) -> F) -> Outcome {
+    process::prepare()?;
+    let mut builder = match pool()? {
+        None => tokio::runtime::Builder::new_current_thread(),
+        Some(_) => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder.enable_all().build()?;
+    runtime.block_on(async { server(listen()?).await })
+}
+
+/// The threads of the pool, if `RT` asks for one: as many as the process may use cores, which is
+/// tokio's own default.
+///
+/// # Errors
+///
+/// `RT` is neither `current` nor `multi`.
+pub fn pool() -> Outcome<Option<usize>> {
+    match env::var("RT").as_deref() {
+        Err(_) | Ok("current") => Ok(None),
+        Ok("multi") => Ok(Some(available_parallelism()?.get())),
+        Ok(other) => Err(format!("RT is `current` or `multi`, not {other:?}").into()),
+    }
+}
+
+/// Listens on this machine at `PORT` (0, any, when it is not set) and prints the port.
+///
+/// # Errors
+///
+/// The port is taken.
+pub fn listen() -> Outcome<TcpListener> {
+    let port = process::variable("PORT")?.unwrap_or(0);
+    let listener = TcpListener::bind(("127.0.0.1", port))?;
+    // The default is 128 connections; the load opens more than that at once.
+    rustix::net::listen(&listener, 4096)?;
+    listener.set_nonblocking(true)?;
+    println!("{}", listener.local_addr()?.port());
+    std::io::stdout().flush()?;
+    Ok(listener)
+}
