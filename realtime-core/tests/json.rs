@@ -70,7 +70,7 @@ proptest! {
         let text = sent(&Outgoing::Message(&value));
         prop_assert!(!text.contains('\n'), "one line: {text}");
         let data = Data::Text(text.into());
-        let Packet::Message(Value::Json(raw)) = Json.decode(&data).unwrap() else { panic!("{data:?}") };
+        let Packet::Message(Value::Json(raw)) = decode(&data).unwrap() else { panic!("{data:?}") };
         prop_assert_eq!(&*raw, serde_json::to_string(&value).unwrap());
         prop_assert_eq!(Value::Json(raw).parse::<serde_json::Value>().unwrap(), value);
     }
@@ -79,7 +79,7 @@ proptest! {
     #[test]
     fn a_number_is_handed_on_as_it_was_written(number in "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?") {
         let data = Data::Text(message(&number).into());
-        let Packet::Message(Value::Json(raw)) = Json.decode(&data).unwrap() else { panic!("{data:?}") };
+        let Packet::Message(Value::Json(raw)) = decode(&data).unwrap() else { panic!("{data:?}") };
         prop_assert_eq!(raw, number);
     }
 
@@ -91,7 +91,7 @@ proptest! {
     #[test]
     fn any_event_survives(name in "\\PC{1,16}", value in value()) {
         let data = Data::Text(sent(&Outgoing::Event { name: &name, data: &value }).into());
-        let Packet::Event { name: read, data } = Json.decode(&data).unwrap() else { panic!("{data:?}") };
+        let Packet::Event { name: read, data } = decode(&data).unwrap() else { panic!("{data:?}") };
         prop_assert_eq!(&*read, &*name);
         prop_assert_eq!(data.parse::<serde_json::Value>().unwrap(), value);
     }
@@ -112,7 +112,7 @@ proptest! {
         let [a, b, c] = fields.map(|(name, value)| format!("\"{name}\"{}:{}{value}", blanks[0], blanks[1]));
         let text = format!("{}{{{}{a}{},{}{b},{c}{}}}{}", blanks[2], blanks[3], blanks[4], blanks[5], blanks[6], blanks[7]);
         let data = Data::Text(text.into());
-        let Packet::Message(value) = Json.decode(&data).unwrap() else { panic!("{data:?}") };
+        let Packet::Message(value) = decode(&data).unwrap() else { panic!("{data:?}") };
         let Value::Json(raw) = value else { panic!("{value:?}") };
         prop_assert_eq!(raw, written);
     }
@@ -180,7 +180,7 @@ fn what_is_not_one_object_is_refused() {
     }
     for blank in ["", " ", "\n", "\r\n\t"] {
         let data = Data::Text(format!("{blank}{{\"type\":\"ping\"}}{blank}").into());
-        assert!(matches!(Json.decode(&data), Ok(Packet::Ping)), "{data:?}");
+        assert!(matches!(decode(&data), Ok(Packet::Ping)), "{data:?}");
     }
 }
 
@@ -204,7 +204,7 @@ fn a_name_has_1_to_64_bytes() {
         assert_eq!(name(&format!("\"{}\"", char.repeat(most + 1))), Code::PARSE_ERROR, "{char}");
         let longest = char.repeat(most);
         let data = Data::Text(format!("{{\"type\":\"event\",\"name\":\"{longest}\"}}").into());
-        let Packet::Event { name, data } = Json.decode(&data).unwrap() else { panic!("{data:?}") };
+        let Packet::Event { name, data } = decode(&data).unwrap() else { panic!("{data:?}") };
         assert_eq!(name, longest);
         assert_eq!(data.parse::<serde_json::Value>().unwrap(), json!(null));
     }
@@ -248,7 +248,7 @@ fn what_a_frame_says_wrongly_is_not_echoed_whole() {
         format!("{{\"{long}\":\"\\"),
         format!("{{\"type\":\"message\",\"value\":{long}}}"),
     ] {
-        let error = Json.decode(&Data::Text(frame.into())).unwrap_err();
+        let error = decode(&Data::Text(frame.into())).unwrap_err();
         assert!(sent(&Outgoing::Error { id: None, error: &error }).len() < 600, "{error}");
     }
 }
@@ -272,7 +272,7 @@ fn what_does_not_fit_is_not_echoed_whole() {
 
 fn parse_error<T: DeserializeOwned + std::fmt::Debug + 'static>(frame: &str) -> Error {
     let data = Data::Text(frame.into());
-    let Packet::Message(value) = Json.decode(&data).unwrap() else { panic!("{frame:.100}") };
+    let Packet::Message(value) = decode(&data).unwrap() else { panic!("{frame:.100}") };
     value.parse::<T>().unwrap_err()
 }
 
@@ -336,7 +336,7 @@ fn a_nul_is_a_character_like_any() {
     assert!(parsed::<String>(&message("\"a\0b\"")).unwrap_err().starts_with("PARSE_ERROR"), "unescaped");
     assert_eq!(parsed(&message(r#"{"\u0000":"\u0000"}"#)), Ok(json!({ "\0": "\0" })));
     let data = Data::Text(r#"{"type":"event","name":"\u0000"}"#.into());
-    assert!(matches!(Json.decode(&data), Ok(Packet::Event { name, .. }) if name == "\0"));
+    assert!(matches!(decode(&data), Ok(Packet::Event { name, .. }) if name == "\0"));
 }
 
 /// Half a pair is no character: it is refused where a string is read, and skipped elsewhere.
@@ -374,7 +374,7 @@ fn numbers_are_taken_as_json_has_them() {
 #[test]
 fn binary_messages_are_not_taken() {
     for bytes in [&b""[..], b"{\"type\":\"ping\"}", b"\xff"] {
-        let error = Json.decode(&Data::Binary(bytes.into())).unwrap_err();
+        let error = decode(&Data::Binary(bytes.into())).unwrap_err();
         assert_eq!(error.code(), &Code::UNSUPPORTED_DATA);
     }
 }
@@ -408,7 +408,7 @@ fn message(value: &str) -> String {
 }
 
 fn refused(frame: &str) -> Code {
-    let error = Json.decode(&Data::Text(frame.into())).unwrap_err();
+    let error = decode(&Data::Text(frame.into())).unwrap_err();
     assert_can_be_told(&error);
     error.code().clone()
 }
@@ -416,7 +416,7 @@ fn refused(frame: &str) -> Code {
 /// Reads a client's text as every kind of value, and tells the client of each failure.
 fn read_all(text: &str) {
     let data = Data::Text(text.into());
-    match Json.decode(&data) {
+    match decode(&data) {
         Ok(Packet::Message(value) | Packet::Event { data: value, .. }) => {
             read_as::<serde_json::Value>(&value);
             read_as::<Say>(&value);
@@ -431,6 +431,25 @@ fn read_all(text: &str) {
         Ok(packet) => panic!("{packet:?} is not of this format"),
         Err(error) => assert_can_be_told(&error),
     }
+}
+
+/// As [`Json`] does, with the value of a message found in its frame.
+fn decode<'a>(data: &'a Data<'_>) -> Result<Packet<'a>, Error> {
+    let packet = Json.decode(data)?;
+    let Packet::Message(Value::JsonFrame(frame)) = packet else { return Ok(packet) };
+    let quick = Value::JsonFrame(frame).parse::<serde_json::Value>();
+    let located = Value::JsonFrame(frame).located();
+    match (quick, &located) {
+        (quick, Ok(Value::Json(json))) => {
+            let slow = Value::Json(json.as_ref().into()).parse::<serde_json::Value>();
+            assert_eq!(quick.map_err(|error| error.to_string()), slow.map_err(|error| error.to_string()));
+        }
+        (quick, located) => {
+            let located = located.as_ref().expect_err("a value of JSON").to_string();
+            assert_eq!(quick.expect_err("what is no frame has no value").to_string(), located);
+        }
+    }
+    located.map(Packet::Message)
 }
 
 fn read_as<T: DeserializeOwned + 'static>(value: &Value<'_>) {
@@ -464,7 +483,7 @@ fn through<T: Encode + DeserializeOwned + 'static>(value: &T) -> Result<T, Strin
 /// Reads the value of a message.
 fn parsed<T: DeserializeOwned + 'static>(frame: &str) -> Result<T, String> {
     let data = Data::Text(frame.into());
-    match Json.decode(&data) {
+    match decode(&data) {
         Ok(Packet::Message(value)) => value.parse().map_err(|error| error.to_string()),
         Ok(packet) => panic!("{packet:?} is not a message"),
         Err(error) => Err(error.to_string()),

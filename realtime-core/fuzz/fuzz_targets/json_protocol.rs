@@ -36,7 +36,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(error.code(), &Code::UNSUPPORTED_DATA);
 
     let data = Data::Text(String::from_utf8_lossy(bytes));
-    match Json.decode(&data) {
+    match decode(&data) {
         Ok(Packet::Message(Value::Json(json))) => read_all(&json),
         Ok(Packet::Event { name, data: Value::Json(json) }) => {
             assert!((1..=64).contains(&name.len()), "{name:?}");
@@ -47,6 +47,20 @@ fuzz_target!(|bytes: &[u8]| {
         Err(error) => tell(&error),
     }
 });
+
+/// With the value of a message found in its frame, which must not change what is read of it.
+fn decode<'a>(data: &'a Data<'_>) -> Result<Packet<'a>, Error> {
+    let packet = Json.decode(data)?;
+    let Packet::Message(Value::JsonFrame(frame)) = packet else { return Ok(packet) };
+    let quick = Value::JsonFrame(frame).parse::<serde_json::Value>().ok();
+    let located = Value::JsonFrame(frame).located();
+    let slow = match &located {
+        Ok(Value::Json(json)) => Value::Json(json.as_ref().into()).parse().ok(),
+        _ => None,
+    };
+    assert_eq!(quick, slow);
+    located.map(Packet::Message)
+}
 
 fn read_all(json: &str) {
     // What serde_json writes for a value is the value; that it reads the same again is not so:
@@ -76,7 +90,7 @@ fn read<T: DeserializeOwned + 'static>(json: &str) -> Option<T> {
 /// The text of a value that was sent as a message and is read again.
 fn resent<T: Serialize + Sync + 'static>(value: &T) -> String {
     let data = Data::Text(sent(&Outgoing::Message(value)).into());
-    match Json.decode(&data) {
+    match decode(&data) {
         Ok(Packet::Message(Value::Json(json))) => json.into_owned(),
         other => panic!("{data:?} was read as {other:?}"),
     }

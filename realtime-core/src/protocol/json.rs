@@ -9,7 +9,7 @@ use crate::{
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+    de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt};
@@ -27,8 +27,10 @@ impl Protocol for Json {
 
     fn decode<'a>(&self, data: &'a Data<'_>) -> Result<Packet<'a>, Error> {
         let Data::Text(text) = data else { return Err(unsupported(Kind::Binary)) };
-        let Envelope(envelope) = serde_json::from_str(text).map_err(parse_error)?;
-        envelope.into_packet(|| Value::Json("null".into()))
+        if text.starts_with(MESSAGE) {
+            return Ok(Packet::Message(Value::JsonFrame(text)));
+        }
+        read_frame(text)
     }
 
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
@@ -40,7 +42,7 @@ impl Protocol for Json {
                 out.extend_from_slice(heartbeat.as_millis().to_string().as_bytes());
             }
             Outgoing::Message(value) => {
-                out.extend_from_slice(br#"{"type":"message","value":"#);
+                out.extend_from_slice(MESSAGE.as_bytes());
                 value.encode_json(out)?;
             }
             Outgoing::Event { name, data } => {
@@ -64,6 +66,26 @@ impl Protocol for Json {
         out.push(b'}');
         Ok(Some(Kind::Text))
     }
+}
+
+/// How the frame of a message begins, if it is written as most are. Then it is not read twice, once
+/// for its fields and once for the value: the value's type finds the end of it.
+const MESSAGE: &str = r#"{"type":"message","value":"#;
+
+/// The value of a frame that begins like [`MESSAGE`] and what follows it. `None` where the value is
+/// not a `T` or the frame goes on behind it: then the long way tells what it is.
+pub(super) fn parse_message<T: DeserializeOwned>(frame: &str) -> Option<T> {
+    let value = frame.strip_prefix(MESSAGE)?;
+    let mut values = serde_json::Deserializer::from_str(value).into_iter::<T>();
+    let parsed = values.next()?.ok()?;
+    let end = value.get(values.byte_offset()..)?;
+    (end.trim_ascii() == "}").then_some(parsed)
+}
+
+/// A frame as a packet, with its value found.
+pub(super) fn read_frame(text: &str) -> Result<Packet<'_>, Error> {
+    let Envelope(envelope) = serde_json::from_str(text).map_err(parse_error)?;
+    envelope.into_packet(|| Value::Json("null".into()))
 }
 
 /// The fields of a frame; those that are not known are skipped.
@@ -138,7 +160,10 @@ mod tests {
     }
 
     fn refusal(message: &str) -> String {
-        Json.decode(&text(message)).unwrap_err().to_string()
+        match Json.decode(&text(message)) {
+            Ok(Packet::Message(value)) => value.located().unwrap_err().to_string(),
+            decoded => decoded.unwrap_err().to_string(),
+        }
     }
 
     #[test]
@@ -149,7 +174,8 @@ mod tests {
             (r#"{"type":"m\u0065ssage","value":"x"}"#, "\"x\""),
         ] {
             let data = text(frame);
-            let Packet::Message(Value::Json(value)) = Json.decode(&data).unwrap() else { panic!("{frame}") };
+            let Packet::Message(value) = Json.decode(&data).unwrap() else { panic!("{frame}") };
+            let Value::Json(value) = value.located().unwrap() else { panic!("{frame}") };
             assert_eq!(value, expected);
         }
     }
@@ -164,6 +190,25 @@ mod tests {
         let huge = format!(r#"{{"type":"{}"}}"#, "é".repeat(1 << 20));
         assert!(refusal(&huge).len() < 400, "a peer's text is not echoed whole");
         assert!(Json.decode(&Data::Binary(b"{}"[..].into())).is_err());
+    }
+
+    #[test]
+    fn the_quick_way_takes_no_frame_that_the_long_way_reads_otherwise() {
+        for (end, expected) in [
+            ("}", Some(7)),
+            (" } ", Some(7)),
+            (r#","more":1}"#, Some(7)),
+            ("", None),
+            ("}}", None),
+            ("8}", Some(78)),
+            (" 8}", None),
+            (r#","value":8}"#, None),
+            (r#","type":"ping"}"#, None),
+        ] {
+            let data = Data::Text(format!("{MESSAGE}7{end}").into());
+            let Packet::Message(value) = Json.decode(&data).unwrap() else { panic!("{end}") };
+            assert_eq!(value.parse::<u32>().ok(), expected, "{end}");
+        }
     }
 
     #[test]

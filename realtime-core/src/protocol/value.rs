@@ -1,4 +1,8 @@
-use super::msgpack;
+use super::{
+    Packet,
+    json::{parse_message, read_frame},
+    msgpack,
+};
 use crate::{
     error::{Code, Error},
     message::{Message, is, same},
@@ -15,17 +19,33 @@ use std::{borrow::Cow, fmt};
 pub enum Value<'a> {
     /// JSON text.
     Json(Cow<'a, str>),
+    /// The value in a whole frame of the JSON form, whose end is not known yet.
+    JsonFrame(&'a str),
     /// One value in MessagePack.
     MessagePack(Cow<'a, [u8]>),
     /// A whole WebSocket message, in whatever format the application has.
     Whole(Data<'a>),
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// The value by itself, where it is still in its frame.
+    ///
+    /// # Errors
+    ///
+    /// Those of the frame.
+    pub fn located(self) -> Result<Self, Error> {
+        let Self::JsonFrame(frame) = self else { return Ok(self) };
+        match read_frame(frame)? {
+            Packet::Message(value) => Ok(value),
+            _ => Err(Error::internal("a message was read as something else")),
+        }
+    }
+
     /// Bytes that the value takes on the wire.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Json(json) => json.len(),
+            Self::JsonFrame(frame) => frame.len(),
             Self::MessagePack(bytes) => bytes.len(),
             Self::Whole(data) => data.as_bytes().len(),
         }
@@ -50,6 +70,7 @@ impl Value<'_> {
     pub fn parse<T: DeserializeOwned + 'static>(self) -> Result<T, Error> {
         let data = match self {
             Self::Json(json) => return parse_json(&json),
+            Self::JsonFrame(frame) => return parse_frame(frame),
             Self::MessagePack(bytes) => return msgpack::parse(&bytes),
             Self::Whole(data) => data,
         };
@@ -87,6 +108,18 @@ pub(crate) fn unsupported(kind: Kind) -> Error {
     )
 }
 
+fn parse_frame<T: DeserializeOwned>(frame: &str) -> Result<T, Error> {
+    if check_keys(frame).is_ok()
+        && let Some(parsed) = parse_message(frame)
+    {
+        return Ok(parsed);
+    }
+    match Value::JsonFrame(frame).located()? {
+        Value::Json(json) => parse_json(&json),
+        _ => Err(Error::internal("a value of a frame of JSON is no JSON")),
+    }
+}
+
 fn parse_json<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
     check_keys(json)?;
     // The quick way first: finding the path costs, and most messages are right.
@@ -107,8 +140,8 @@ pub(crate) fn parse_json_with_path<T: DeserializeOwned>(json: &str) -> Result<T,
 /// reads a string as JSON of its own, with a recursion limit of its own, so that a few kilobytes
 /// could exhaust the stack.
 fn check_keys(json: &str) -> Result<(), Error> {
-    // Without an escape of an ASCII letter or sign, the key stands there as it is.
-    if !json.contains(PRIVATE) && !json.contains("\\u00") {
+    // It stands there as it is, or with an escape in it.
+    if memchr::memchr2(b'$', b'\\', json.as_bytes()).is_none() {
         return Ok(());
     }
     let mut rest = json.as_bytes();
