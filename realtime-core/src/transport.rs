@@ -72,7 +72,8 @@ impl SendQueue {
 
     /// The first buffer of the queue; empty if the queue is.
     pub fn front(&self) -> &[u8] {
-        self.iter().next().unwrap_or_default()
+        let shared = self.partial.as_ref().or(self.pong.as_ref()).or(self.ping.as_ref());
+        shared.or(self.frames.front()).map_or(&self.tail, |bytes| bytes)
     }
 
     /// How many buffers wait.
@@ -243,7 +244,8 @@ impl SendQueue {
 
     fn clear(&mut self) {
         (self.partial, self.pong, self.ping) = (None, None, None);
-        self.frames.clear();
+        // Quicker than to clear it, where there is one.
+        while self.frames.pop_front().is_some() {}
         spare::put_buffer(std::mem::take(&mut self.tail));
     }
 

@@ -27,7 +27,7 @@ use crate::{
     middleware::ErasedMiddleware,
     protocol::{Encode, Outgoing, Protocol},
     runtime::{BoxFuture, Runtime},
-    session::{Hooks, encode},
+    session::{Hooks, encode, may_hold},
     sync::Mutex,
     websocket::{Frame, PerMessageDeflate},
 };
@@ -168,10 +168,13 @@ impl Hub {
                     frame
                 }
             };
-            Ok(match (frame, deflate) {
+            let frame = match (frame, deflate) {
                 (Some(frame), Some(deflate)) => Some(deflate.apply(&self.config, &frame)),
                 (frame, _) => frame,
-            })
+            };
+            // Else it would close them all, for what is none of their fault.
+            frame.as_ref().map_or(Ok(()), |frame| may_hold(self.config.outbox_bytes, frame.len()))?;
+            Ok(frame)
         };
         let delivered = self.topics.publish(topic, except, frame)?;
         self.counters.delivered.fetch_add(delivered as u64, Relaxed);

@@ -8,7 +8,7 @@ mod wakers;
 
 pub(crate) use driver::Serving;
 pub(crate) use hooks::{HandlerHooks, Hooks, Typed, catch, run_handler};
-pub(crate) use outbox::PushError;
+pub(crate) use outbox::{PushError, may_hold};
 
 use crate::{
     Context,
@@ -130,7 +130,7 @@ impl Session {
         let queued = self.encode(&Outgoing::Message(value), |frame| {
             let bytes = frame.len();
             self.outbox.push(frame).or_else(|error| {
-                self.outbox.may_hold(bytes).map_err(SendFailure::Encode)?;
+                may_hold(self.hub.config.outbox_bytes, bytes).map_err(SendFailure::Encode)?;
                 Err(SendFailure::Push(error))
             })
         });

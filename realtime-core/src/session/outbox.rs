@@ -146,18 +146,6 @@ impl Outbox {
         if state.blocked { None } else { state.unpark() }
     }
 
-    /// Whether a frame fits at all, into an outbox that is empty.
-    pub(crate) fn may_hold(&self, bytes: usize) -> Result<(), Error> {
-        let limit = self.limit;
-        if bytes <= limit {
-            return Ok(());
-        }
-        Err(Error::new(
-            Code::RESOURCE_EXHAUSTED,
-            format!("a message of {bytes} bytes, and an outbox holds {limit}"),
-        ))
-    }
-
     /// Begins to close: the close frame goes behind what is queued, and nothing after it.
     /// Gives whether this call was the one that began.
     pub(crate) fn close(&self, close: Close) -> bool {
@@ -267,6 +255,7 @@ impl Outbox {
     }
 
     /// Wakes those who wait for room if there is some.
+    #[inline]
     fn wake_for_room(&self, mut state: MutexGuard<'_, State>) {
         if state.waiting.is_none() || self.bytes_of(&state) > self.limit / 2 {
             return;
@@ -415,19 +404,25 @@ impl State {
     /// Moves all frames to `queue`, small ones joined if they are several.
     fn give(&mut self, queue: &mut SendQueue) {
         self.queued = 0;
+        if !self.frames.is_empty() {
+            self.give_frames(queue);
+        }
+        if self.tail.capacity() > 0 {
+            queue.append_buffer(std::mem::take(&mut self.tail));
+        }
+    }
+
+    fn give_frames(&mut self, queue: &mut SendQueue) {
         // What waits behind a slow reader stays shared.
         let several = queue.is_empty() && self.frames.len() + usize::from(!self.tail.is_empty()) > 1;
         let mut room = if several { JOINED_BYTES } else { 0 };
-        for frame in self.frames.drain(..) {
+        while let Some(frame) = self.frames.pop_front() {
             if frame.len() <= SMALL_BYTES.min(room) {
                 room -= frame.len();
                 queue.append(&frame);
             } else {
                 queue.push(frame);
             }
-        }
-        if self.tail.capacity() > 0 {
-            queue.append_buffer(std::mem::take(&mut self.tail));
         }
         if self.frames.capacity() > KEPT_FRAMES {
             self.frames = VecDeque::new();
@@ -458,6 +453,14 @@ const JOINED_BYTES: usize = 64 * 1024;
 
 /// A queue that a burst has grown beyond this is freed when it is empty.
 const KEPT_FRAMES: usize = 16;
+
+/// Whether a frame fits at all, into an outbox that is empty.
+pub(crate) fn may_hold(limit: usize, bytes: usize) -> Result<(), Error> {
+    if bytes <= limit {
+        return Ok(());
+    }
+    Err(Error::new(Code::RESOURCE_EXHAUSTED, format!("a message of {bytes} bytes, and an outbox holds {limit}")))
+}
 
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
