@@ -150,9 +150,15 @@ pub(crate) async fn run_handler<H: Handler>(handler: &H, connection: &Connection
     }
     let session = connection.session();
     let mut batch = Batch::new();
-    while let Some(next) = Typed::<H>::next_of(session, &mut batch).await {
-        let handled = match next {
-            Ok(message) => handler.on_message(connection, message).await,
+    loop {
+        // Not awaited within the match, which would keep room for the message beside its future.
+        let handling = match Typed::<H>::next_of(session, &mut batch).await {
+            None => return,
+            Some(Ok(message)) => Ok(handler.on_message(connection, message)),
+            Some(Err(error)) => Err(error),
+        };
+        let handled = match handling {
+            Ok(handling) => handling.await,
             Err(error) => Err(error),
         };
         if let Err(error) = handled {

@@ -35,35 +35,14 @@ pub struct Decoder {
     limits: Limits,
     /// Compression was negotiated.
     inflates: bool,
-    header: PartialHeader,
-    frame: Option<OpenFrame>,
-    /// The kind of the message whose fragments are being collected.
-    message: Option<Kind>,
-    /// It is compressed.
-    compressed: bool,
-    /// Its unmasked payload so far; also that of an incomplete control frame, in `control`.
-    payload: Vec<u8>,
-    control: Vec<u8>,
-    /// How much of `payload` is known to be whole UTF-8 characters.
-    valid: usize,
-    frames: u32,
+    /// What is incomplete, while something is.
+    assembly: Option<Box<Assembly>>,
 }
 
 impl Decoder {
     /// A decoder at the start of a connection.
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            inflates: false,
-            header: PartialHeader::default(),
-            frame: None,
-            message: None,
-            compressed: false,
-            payload: Vec::new(),
-            control: Vec::new(),
-            valid: 0,
-            frames: 0,
-        }
+        Self { limits, inflates: false, assembly: None }
     }
 
     /// Takes compressed messages too, if compression was agreed on.
@@ -82,9 +61,94 @@ impl Decoder {
     /// The peer broke the protocol or a limit; the connection must be failed with
     /// [`DecodeError::close_code`] and the decoder not be used again.
     pub fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, DecodeError> {
-        if let Some(data) = self.decode_whole(input)? {
-            return Ok(Some(Event::Message(data)));
+        let mut assembly = match self.assembly.take() {
+            Some(assembly) => assembly,
+            None => {
+                if let Some(data) = self.decode_whole(input)? {
+                    return Ok(Some(Event::Message(data)));
+                }
+                if input.is_empty() {
+                    return Ok(None);
+                }
+                Box::new(Assembly::new(self.limits, self.inflates))
+            }
+        };
+        let event = assembly.decode(input)?;
+        if !assembly.is_empty() {
+            self.assembly = Some(assembly);
         }
+        Ok(event)
+    }
+
+    /// Whether the decoder stands between two messages, with nothing kept.
+    pub fn is_at_rest(&self) -> bool {
+        self.assembly.is_none()
+    }
+
+    /// The quick way for nearly all messages: unfragmented, whole in the input, with nothing kept
+    /// from before. Leaves everything else, what is wrong included, to the long way.
+    fn decode_whole<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Data<'a>>, DecodeError> {
+        let (kind, header, length) = match **input {
+            [first @ (0x81 | 0x82), second @ 0x80..0xfe, ..] => (first, 6, usize::from(second & 0x7f)),
+            [first @ (0x81 | 0x82), 0xfe, a, b, ..] => (first, 8, usize::from(u16::from_be_bytes([a, b]))),
+            _ => return Ok(None),
+        };
+        let end = header + length;
+        let within = length <= self.limits.message_bytes && self.limits.frames > 0;
+        if !within || input.len() < end {
+            return Ok(None);
+        }
+        let frame = take(input, end);
+        let (header, payload) = frame.split_at_mut(header);
+        let Some(mask) = header.last_chunk() else { return Ok(None) };
+        apply_mask(payload, *mask, 0);
+        Ok(Some(match kind {
+            0x81 => Data::Text(checked(payload)?.into()),
+            _ => Data::Binary((&*payload).into()),
+        }))
+    }
+}
+
+/// What arrives in pieces: a frame, a message in fragments.
+#[derive(Debug)]
+struct Assembly {
+    limits: Limits,
+    inflates: bool,
+    header: PartialHeader,
+    frame: Option<OpenFrame>,
+    /// The kind of the message whose fragments are being collected.
+    message: Option<Kind>,
+    /// It is compressed.
+    compressed: bool,
+    /// Its unmasked payload so far; also that of an incomplete control frame, in `control`.
+    payload: Vec<u8>,
+    control: Vec<u8>,
+    /// How much of `payload` is known to be whole UTF-8 characters.
+    valid: usize,
+    frames: u32,
+}
+
+impl Assembly {
+    fn new(limits: Limits, inflates: bool) -> Self {
+        Self {
+            limits,
+            inflates,
+            header: PartialHeader::default(),
+            frame: None,
+            message: None,
+            compressed: false,
+            payload: Vec::new(),
+            control: Vec::new(),
+            valid: 0,
+            frames: 0,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.frame.is_none() && self.message.is_none() && self.header.len == 0
+    }
+
+    fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, DecodeError> {
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
@@ -114,34 +178,6 @@ impl Decoder {
                 return Ok(Some(event));
             }
         }
-    }
-
-    /// Whether the decoder stands between two messages, with nothing kept.
-    pub fn is_at_rest(&self) -> bool {
-        self.frame.is_none() && self.message.is_none() && self.header.len == 0
-    }
-
-    /// The quick way for nearly all messages: unfragmented, whole in the input, with nothing kept
-    /// from before. Leaves everything else, what is wrong included, to the long way.
-    fn decode_whole<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Data<'a>>, DecodeError> {
-        let (kind, header, length) = match **input {
-            [first @ (0x81 | 0x82), second @ 0x80..0xfe, ..] => (first, 6, usize::from(second & 0x7f)),
-            [first @ (0x81 | 0x82), 0xfe, a, b, ..] => (first, 8, usize::from(u16::from_be_bytes([a, b]))),
-            _ => return Ok(None),
-        };
-        let end = header + length;
-        let within = length <= self.limits.message_bytes && self.limits.frames > 0;
-        if !within || input.len() < end || !self.is_at_rest() {
-            return Ok(None);
-        }
-        let frame = take(input, end);
-        let (header, payload) = frame.split_at_mut(header);
-        let Some(mask) = header.last_chunk() else { return Ok(None) };
-        apply_mask(payload, *mask, 0);
-        Ok(Some(match kind {
-            0x81 => Data::Text(checked(payload)?.into()),
-            _ => Data::Binary((&*payload).into()),
-        }))
     }
 
     fn next_frame(&mut self, input: &mut &mut [u8]) -> Result<Option<OpenFrame>, DecodeError> {
