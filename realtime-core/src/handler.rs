@@ -120,6 +120,6 @@ pub trait Handler: Send + Sync + Sized + 'static {
     /// Runs one session. Not for implementing.
     #[doc(hidden)]
     fn run(&self, connection: Connection<Self>) -> impl Future<Output = ()> + Send {
-        async move { run_handler(self, &connection).await }
+        run_handler(self, connection)
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     Connection, Context, error::Error, handler::Handler, input, protocol::Value, runtime::BoxFuture,
     websocket::Close,
 };
+use pin_project_lite::pin_project;
 use std::{
     any::Any,
     future::poll_fn,
@@ -142,28 +143,56 @@ impl<H: Handler> Hooks for HandlerHooks<H> {
 }
 
 /// Runs a handler's session: `on_open`, then one message at a time until no more come.
-pub(crate) async fn run_handler<H: Handler>(handler: &H, connection: &Connection<H>) {
-    if let Err(error) = handler.on_open(connection).await {
-        let error = handler.on_error(connection, error).await;
-        connection.session().refuse(&error);
-        return;
+///
+/// This future is a large part of what a connection takes. So it borrows what it captures, and
+/// awaits nothing inside a match, which would keep room for a message beside its future.
+pub(crate) fn run_handler<H: Handler>(
+    handler: &H,
+    connection: Connection<H>,
+) -> impl Future<Output = ()> + Send + use<'_, H> {
+    async move {
+        if let Err(error) = handler.on_open(&connection).await {
+            let error = handler.on_error(&connection, error).await;
+            connection.session().refuse(&error);
+            return;
+        }
+        let mut batch = Batch::new();
+        loop {
+            let Some(message) = Typed::<H>::next_of(connection.session(), &mut batch).await else { return };
+            let handling = Handling::of(message, |message| handler.on_message(&connection, message));
+            if let Err(error) = handling.await {
+                let error = handler.on_error(&connection, error).await;
+                connection.session().report(&error);
+            }
+        }
     }
-    let session = connection.session();
-    let mut batch = Batch::new();
-    loop {
-        // Not awaited within the match, which would keep room for the message beside its future.
-        let handling = match Typed::<H>::next_of(session, &mut batch).await {
-            None => return,
-            Some(Ok(message)) => Ok(handler.on_message(connection, message)),
-            Some(Err(error)) => Err(error),
-        };
-        let handled = match handling {
-            Ok(handling) => handling.await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = handled {
-            let error = handler.on_error(connection, error).await;
-            session.report(&error);
+}
+
+pin_project! {
+    /// The handling of one message, or why there is none.
+    #[project = Handled]
+    enum Handling<F> {
+        Runs { #[pin] handling: F },
+        Failed { error: Option<Error> },
+    }
+}
+
+impl<F> Handling<F> {
+    fn of<M>(message: Result<M, Error>, handle: impl FnOnce(M) -> F) -> Self {
+        match message {
+            Ok(message) => Self::Runs { handling: handle(message) },
+            Err(error) => Self::Failed { error: Some(error) },
+        }
+    }
+}
+
+impl<F: Future<Output = Result<(), Error>>> Future for Handling<F> {
+    type Output = Result<(), Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            Handled::Runs { handling } => handling.poll(cx),
+            Handled::Failed { error } => Poll::Ready(error.take().map_or(Ok(()), Err)),
         }
     }
 }
