@@ -25,6 +25,8 @@ pub(crate) fn pipe(payload: Payload) -> (PayloadAndBody, PulledBody) {
 
 #[derive(Default)]
 struct Shared {
+    /// Nearly always there is one at most, so that the queue is not needed.
+    chunk: Option<Bytes>,
     chunks: VecDeque<Bytes>,
     bytes: usize,
     /// The session has ended the body.
@@ -33,6 +35,23 @@ struct Shared {
     dropped: bool,
     body: Option<Waker>,
     session: Option<Waker>,
+}
+
+impl Shared {
+    fn push(&mut self, chunk: Bytes) {
+        self.bytes += chunk.len();
+        match self.chunk {
+            None => self.chunk = Some(chunk),
+            Some(_) => self.chunks.push_back(chunk),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let chunk = self.chunk.take()?;
+        self.bytes -= chunk.len();
+        self.chunk = self.chunks.pop_front();
+        Some(chunk)
+    }
 }
 
 /// What may wait for actix to pull it: as much as its own write buffer holds.
@@ -78,8 +97,7 @@ impl Transport for PayloadAndBody {
         register(&mut shared.session, cx);
         while shared.bytes < PULLED_AHEAD {
             let Some(chunk) = queue.pop() else { break };
-            shared.bytes += chunk.len();
-            shared.chunks.push_back(chunk);
+            shared.push(chunk);
         }
         wake(shared.body.take());
         if queue.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
@@ -114,16 +132,17 @@ impl MessageBody for PulledBody {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         let mut shared = self.0.borrow_mut();
-        let Some(chunk) = shared.chunks.pop_front() else {
+        let was_full = shared.bytes >= PULLED_AHEAD;
+        let Some(chunk) = shared.pop() else {
             if shared.ended {
                 return Poll::Ready(None);
             }
-            shared.chunks = VecDeque::new();
+            if shared.chunks.capacity() > 0 {
+                shared.chunks = VecDeque::new();
+            }
             register(&mut shared.body, cx);
             return Poll::Pending;
         };
-        let was_full = shared.bytes >= PULLED_AHEAD;
-        shared.bytes -= chunk.len();
         if was_full && shared.bytes < PULLED_AHEAD {
             wake(shared.session.take());
         }
@@ -135,7 +154,7 @@ impl Drop for PulledBody {
     fn drop(&mut self) {
         let mut shared = self.0.borrow_mut();
         shared.dropped = true;
-        shared.chunks = VecDeque::new();
+        (shared.chunk, shared.chunks) = (None, VecDeque::new());
         wake(shared.session.take());
     }
 }
