@@ -5,7 +5,8 @@ use std::{
     path::{self, Path, PathBuf},
 };
 
-use crate::command::{Outcome, cargo, output, program, repository, run, run_each, works};
+use crate::command::{Outcome, cargo, program, repository, run, run_each, works};
+use crate::debian;
 use crate::metadata::Metadata;
 
 pub(crate) fn test() -> Outcome {
@@ -60,32 +61,10 @@ fn chromium() -> Outcome<PathBuf> {
         ));
     }
     if !Path::new(DEBIAN_CHROMIUM).is_file() {
-        install_chromium()?;
+        let alternative = "or set CHROMIUM to the path of one, or leave the browser test out with --skip browser";
+        debian::install("Chromium", &DEBIAN_PACKAGES, alternative)?;
     }
     Ok(DEBIAN_CHROMIUM.into())
-}
-
-fn install_chromium() -> Outcome {
-    let by_hand = format!(
-        "install Chromium, on Debian as root by `apt-get update && apt-get install -y \
-         --no-install-recommends {}`, or set CHROMIUM to the path of one, or leave the browser \
-         test out with --skip browser",
-        DEBIAN_PACKAGES.join(" ")
-    );
-    if !is_root() || !works(program("apt-get").arg("--version"))? {
-        return Err(format!("there is no {DEBIAN_CHROMIUM}: {by_hand}"));
-    }
-    let with_hint = |problem| format!("{problem}\n{by_hand}");
-    run(program("apt-get").arg("update")).map_err(with_hint)?;
-    run(program("apt-get")
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["install", "-y", "--no-install-recommends"])
-        .args(DEBIAN_PACKAGES))
-    .map_err(with_hint)
-}
-
-fn is_root() -> bool {
-    output(program("id").arg("-u")).is_ok_and(|said| said.trim_ascii() == b"0")
 }
 
 /// Copies the test to a folder among the build's products and installs there what it needs: the

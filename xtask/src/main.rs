@@ -5,7 +5,9 @@
 mod boundaries;
 mod browser;
 mod command;
+mod debian;
 mod fuzz;
+mod instructions;
 mod metadata;
 mod steps;
 
@@ -27,6 +29,7 @@ fn dispatch(words: &[&str]) -> Result<ExitCode, String> {
     match words {
         [] | ["help", ..] => Ok(help()),
         ["test", flags @ ..] => steps::test(flags),
+        ["instructions", flags @ ..] => instructions::instructions(flags).map(|()| ExitCode::SUCCESS),
         ["fuzz", seconds @ ..] => fuzz::fuzz(seconds).map(|()| ExitCode::SUCCESS),
         [unknown, ..] => Err(format!("there is no command `{unknown}`; `cargo xtask help` lists them")),
     }
@@ -34,16 +37,17 @@ fn dispatch(words: &[&str]) -> Result<ExitCode, String> {
 
 fn help() -> ExitCode {
     println!("Usage: cargo xtask COMMAND\n");
-    println!("  help            lists the commands");
-    println!("  test [FLAGS]    runs everything CI runs");
+    println!("  help                     lists the commands");
+    println!("  test [FLAGS]             runs everything CI runs");
+    println!("  instructions [--accept]  counts what the hot paths cost; accepts the numbers");
     println!(
-        "  fuzz [SECONDS]  runs every fuzz target, each for that long ({} by default)",
+        "  fuzz [SECONDS]           runs every fuzz target, each for that long ({} by default)",
         fuzz::DEFAULT_SECONDS
     );
     println!("\nThe steps of `test`, in order; --skip NAME leaves one out, --only NAME runs just");
     println!("that one, and both may be repeated:\n");
     for step in &steps::STEPS {
-        println!("  {:<12}{}", step.name, step.about);
+        println!("  {:<14}{}", step.name, step.about);
     }
     ExitCode::SUCCESS
 }

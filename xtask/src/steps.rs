@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::command::{Outcome, cargo, run, run_each};
-use crate::{boundaries, browser};
+use crate::{boundaries, browser, instructions};
 
 /// Runs the steps that the flags leave, all of them even when one fails.
 pub(crate) fn test(flags: &[&str]) -> Outcome<ExitCode> {
@@ -28,11 +28,16 @@ pub(crate) struct Step {
     run: fn() -> Outcome,
 }
 
-pub(crate) const STEPS: [Step; 7] = [
+pub(crate) const STEPS: [Step; 8] = [
     Step { name: "fmt", about: "the formatting of every crate", run: fmt },
     Step { name: "clippy", about: "the lints, any warning being an error", run: clippy },
     Step { name: "docs", about: "the documentation builds without a warning", run: docs },
     Step { name: "tests", about: "unit, conformance, compile-fail and documentation tests", run: tests },
+    Step {
+        name: "instructions",
+        about: "what the hot paths cost, in instructions, is what was accepted",
+        run: instructions::test,
+    },
     Step { name: "features", about: "adapter-hyper compiles with every combination of runtimes", run: features },
     Step {
         name: "boundaries",
@@ -142,10 +147,10 @@ fn summarize(reports: &[Report]) {
     println!();
     for step in &STEPS {
         let Some(report) = reports.iter().find(|report| report.name == step.name) else {
-            println!("{:<12}left out", step.name);
+            println!("{:<14}left out", step.name);
             continue;
         };
-        println!("{:<12}{:<8}{:>8.1} s", step.name, verdict(&report.outcome), report.took.as_secs_f64());
+        println!("{:<14}{:<8}{:>8.1} s", step.name, verdict(&report.outcome), report.took.as_secs_f64());
     }
 }
 

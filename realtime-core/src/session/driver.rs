@@ -27,7 +27,6 @@ use std::{
 /// locals: this is most of what an idle connection takes.
 pub(crate) struct Serving<T>(Stage<T>);
 
-#[expect(clippy::large_enum_variant, reason = "nearly all of its life it is the large one")]
 enum Stage<T> {
     Running(Driver<T>),
     Closing(BoxFuture<'static>),

@@ -27,14 +27,20 @@ pub(crate) struct Client {
 impl Client {
     /// Connects, and runs until there is nothing to do.
     pub(crate) fn connect(realtime: &Realtime, id: &str, subprotocol: Option<&str>) -> Self {
+        let header = subprotocol.map(|name| ("sec-websocket-protocol", name));
+        Self::connect_with(realtime, id, header)
+    }
+
+    /// The same with another header in the request.
+    pub(crate) fn connect_with(realtime: &Realtime, id: &str, header: Option<(&str, &str)>) -> Self {
         let request = http::Request::get(format!("/__realtime/{id}"))
             .header("host", "localhost")
             .header("connection", "upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-        let request = match subprotocol {
-            Some(name) => request.header("sec-websocket-protocol", name),
+        let request = match header {
+            Some((name, value)) => request.header(name, value),
             None => request,
         };
         let context = Context::from_parts(request.body(()).unwrap().into_parts().0, None, false);

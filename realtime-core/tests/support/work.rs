@@ -2,10 +2,11 @@
 
 use super::wire::{Client, frame};
 use realtime_core::{
-    Audience, Connection, Handler, Message, Realtime, Result, Topic,
+    Audience, Builder, Connection, Handler, Message, Realtime, Result, Topic,
     websocket::{Decoder, Frame, Limits, Opcode},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 const TEXT: &str = "sixty-four bytes of text, as a chat or a game sends them, or so.";
 
@@ -33,9 +34,9 @@ pub(crate) fn encode() -> impl FnMut() {
 }
 
 /// So many messages in one read, echoed as they are.
-pub(crate) fn echo(messages: usize) -> impl FnMut() {
+pub(crate) fn echo(opcode: Opcode, messages: usize) -> impl FnMut() {
     let mut client = Client::connect(&realtime(), "echo", None);
-    let input = frame(1, TEXT.as_bytes()).repeat(messages);
+    let input = frame(opcode as u8, TEXT.as_bytes()).repeat(messages);
     move || {
         client.send(&input);
         assert_eq!(client.take_sent(), (messages * 66, 1));
@@ -58,6 +59,33 @@ pub(crate) fn json() -> Vec<u8> {
     format!(r#"{{"type":"message","value":{{"text":"{TEXT}"}}}}"#).into()
 }
 
+pub(crate) fn msgpack() -> Vec<u8> {
+    rmp_serde::to_vec_named(&json!({ "type": "message", "value": { "text": TEXT } })).unwrap()
+}
+
+/// A compressed message of 2 KiB, inflated, echoed, and deflated again.
+#[cfg(feature = "deflate")]
+pub(crate) fn echo_deflate() -> impl FnMut() {
+    use flate2::{Compress, Compression, FlushCompress};
+    use realtime_core::{Config, Deflate};
+
+    let mut config = Config::default();
+    config.deflate = Some(Deflate::default());
+    let extension = Some(("sec-websocket-extensions", "permessage-deflate"));
+    let mut client = Client::connect_with(&builder().config(config).build(), "echo", extension);
+    let lines: String = (0..32).map(|number| format!("{number:02} {}", &TEXT[..61])).collect();
+    let mut deflated = Vec::with_capacity(4096);
+    let mut stream = Compress::new(Compression::fast(), false);
+    stream.compress_vec(lines.as_bytes(), &mut deflated, FlushCompress::Sync).unwrap();
+    // The end of a block is left out of a message: RFC 7692, 7.2.1.
+    let input = frame(0x40 | 1, deflated.strip_suffix(&[0, 0, 0xff, 0xff]).unwrap());
+    move || {
+        client.send(&input);
+        let (bytes, writes) = client.take_sent();
+        assert!(bytes < lines.len() / 2 && writes == 1);
+    }
+}
+
 /// A message to all of a topic, from the publisher's socket to those of the members.
 pub(crate) fn publish(members: usize, messages: usize) -> impl FnMut() {
     let realtime = realtime();
@@ -75,13 +103,16 @@ pub(crate) fn publish(members: usize, messages: usize) -> impl FnMut() {
 }
 
 fn realtime() -> Realtime {
+    builder().build()
+}
+
+fn builder() -> Builder {
     Realtime::builder()
         .manual_time()
         .handler("echo", Echo.plain())
         .handler("typed", Typed)
         .handler("chat", Chat.plain())
         .handler("publisher", Publisher.plain())
-        .build()
 }
 
 fn room() -> Topic<Message> {

@@ -1,0 +1,61 @@
+//! How often the hot paths allocate, once they are warm: exactly. A number that got lower is lowered
+//! here too.
+
+#[path = "support/wire.rs"]
+mod wire;
+#[path = "support/work.rs"]
+mod work;
+
+use allocation_counter::measure;
+use realtime_core::websocket::Opcode::{Binary, Text};
+
+/// The frame goes out in the buffer of the thread. What is allocated is the text, or
+/// are the bytes, that the handler owns.
+#[test]
+fn an_echo_allocates_what_its_handler_is_given() {
+    assert_eq!(allocations(work::echo(Text, 1)), 1);
+    assert_eq!(allocations(work::echo(Text, 16)), 16);
+    assert_eq!(allocations(work::echo(Binary, 1)), 1);
+    assert_eq!(allocations(work::echo(Binary, 16)), 16);
+}
+
+/// The envelope and the type cost nothing but the string in the value.
+#[test]
+fn a_typed_echo_allocates_what_its_handler_is_given() {
+    for (subprotocol, message) in [("realtime.v1.json", work::json()), ("realtime.v1.msgpack", work::msgpack())] {
+        assert_eq!(allocations(work::typed(1, subprotocol, &message)), 1, "{subprotocol}");
+        assert_eq!(allocations(work::typed(16, subprotocol, &message)), 16, "{subprotocol}");
+    }
+}
+
+/// The members share the frame, and every queue keeps its room.
+#[test]
+fn a_publication_allocates_nothing_for_a_member() {
+    for members in [1, 10, 1000] {
+        assert_eq!(allocations(work::publish(members, 1)), 5, "one message to {members}");
+        assert_eq!(allocations(work::publish(members, 8)), 8 * 5, "eight messages to {members}");
+    }
+}
+
+#[test]
+fn the_codec_allocates_the_frames_that_it_builds() {
+    assert_eq!(allocations(work::decode(16)), 0);
+    assert_eq!(allocations(work::encode()), 1);
+}
+
+/// The streams and their buffers are the thread's: a message costs its text and its frames.
+#[cfg(feature = "deflate")]
+#[test]
+fn compression_allocates_its_results() {
+    assert_eq!(allocations(work::echo_deflate()), 4);
+}
+
+/// Of one time, after enough of them to have everything at its size.
+fn allocations(mut work: impl FnMut()) -> u64 {
+    for _ in 0..8 {
+        work();
+    }
+    let counted = measure(&mut work);
+    assert_eq!(counted.count_current, 0, "what it allocates, it frees");
+    counted.count_total
+}
