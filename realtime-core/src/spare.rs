@@ -11,27 +11,28 @@ thread_local! {
 
 /// An empty buffer: the thread's, unless it is lent already.
 pub(crate) fn take_buffer() -> Vec<u8> {
-    BUFFER.take()
+    BUFFER.try_with(Cell::take).unwrap_or_default()
 }
 
 /// Gives a buffer back, from whichever thread it came.
 pub(crate) fn put_buffer(mut buffer: Vec<u8>) {
     if (1..=KEPT_BYTES).contains(&buffer.capacity()) {
         buffer.clear();
-        BUFFER.set(buffer);
+        // A thread that ends keeps nothing.
+        let _ = BUFFER.try_with(|kept| kept.set(buffer));
     }
 }
 
 /// An empty queue: the thread's, unless it is lent already.
 pub(crate) fn take_queue() -> Box<SendQueue> {
-    QUEUE.take().unwrap_or_default()
+    QUEUE.try_with(Cell::take).ok().flatten().unwrap_or_default()
 }
 
 /// Gives a queue back that is empty.
 pub(crate) fn put_queue(queue: Box<SendQueue>) {
     debug_assert!(queue.is_empty());
     if queue.capacity() <= KEPT_FRAMES {
-        QUEUE.set(Some(queue));
+        let _ = QUEUE.try_with(|kept| kept.set(Some(queue)));
     }
 }
 

@@ -408,7 +408,7 @@ impl<T: Transport> Driver<T> {
             self.begin_closing();
         }
         if signals.ping && !self.closing {
-            sending.push_ping(Frame::new(Opcode::Ping, b"").into_bytes());
+            sending.push_ping(Bytes::from_static(PING));
         }
         if self.lost || (sending.is_empty() && !self.blocked) {
             return;
@@ -505,6 +505,9 @@ impl<T: Transport> Driver<T> {
         self.session.outbox.park(cx, self.blocked)
     }
 }
+
+/// A ping without a payload.
+const PING: &[u8] = &[0x89, 0];
 
 /// Turns of the loop before other tasks get theirs.
 const ROUNDS: usize = 16;

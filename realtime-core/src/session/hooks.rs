@@ -146,6 +146,7 @@ impl<H: Handler> Hooks for HandlerHooks<H> {
 ///
 /// This future is a large part of what a connection takes. So it borrows what it captures, and
 /// awaits nothing inside a match, which would keep room for a message beside its future.
+#[expect(clippy::manual_async_fn, reason = "it would keep its arguments beside its locals")]
 pub(crate) fn run_handler<H: Handler>(
     handler: &H,
     connection: Connection<H>,

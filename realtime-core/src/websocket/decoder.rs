@@ -64,8 +64,11 @@ impl Decoder {
         let mut assembly = match self.assembly.take() {
             Some(assembly) => assembly,
             None => {
-                if let Some(data) = self.decode_whole(input)? {
+                if let Some(data) = self.decode_message(input)? {
                     return Ok(Some(Event::Message(data)));
+                }
+                if let Some(event) = decode_heartbeat(input) {
+                    return Ok(Some(event));
                 }
                 if input.is_empty() {
                     return Ok(None);
@@ -87,26 +90,54 @@ impl Decoder {
 
     /// The quick way for nearly all messages: unfragmented, whole in the input, with nothing kept
     /// from before. Leaves everything else, what is wrong included, to the long way.
-    fn decode_whole<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Data<'a>>, DecodeError> {
-        let (kind, header, length) = match **input {
-            [first @ (0x81 | 0x82), second @ 0x80..0xfe, ..] => (first, 6, usize::from(second & 0x7f)),
-            [first @ (0x81 | 0x82), 0xfe, a, b, ..] => (first, 8, usize::from(u16::from_be_bytes([a, b]))),
+    #[inline]
+    fn decode_message<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Data<'a>>, DecodeError> {
+        let [first, second, a, b, ..] = **input else { return Ok(None) };
+        let kind = match first & !RSV1 {
+            0x81 => Kind::Text,
+            0x82 => Kind::Binary,
             _ => return Ok(None),
         };
-        let end = header + length;
+        let (header, length) = match second {
+            0x80..0xfe => (6, usize::from(second & 0x7f)),
+            0xfe => (8, usize::from(u16::from_be_bytes([a, b]))),
+            _ => return Ok(None),
+        };
+        let compressed = first & RSV1 != 0;
         let within = length <= self.limits.message_bytes && self.limits.frames > 0;
-        if !within || input.len() < end {
+        if !within || (compressed && !self.inflates) || input.len() < header + length {
             return Ok(None);
         }
-        let frame = take(input, end);
-        let (header, payload) = frame.split_at_mut(header);
-        let Some(mask) = header.last_chunk() else { return Ok(None) };
-        apply_mask(payload, *mask, 0);
+        let payload = take_masked(input, header, length);
+        if compressed {
+            return owned(kind, inflate(payload, self.limits.message_bytes)?).map(Some);
+        }
         Ok(Some(match kind {
-            0x81 => Data::Text(checked(payload)?.into()),
-            _ => Data::Binary((&*payload).into()),
+            Kind::Text => Data::Text(checked(payload)?.into()),
+            Kind::Binary => Data::Binary((&*payload).into()),
         }))
     }
+}
+
+/// The same for pings and pongs, so that they need no [`Assembly`].
+fn decode_heartbeat<'a>(input: &mut &'a mut [u8]) -> Option<Event<'a>> {
+    let [first @ (0x89 | 0x8a), second @ 0x80..0xfe, ..] = **input else { return None };
+    let length = usize::from(second & 0x7f);
+    if input.len() < 6 + length {
+        return None;
+    }
+    let payload = take_masked(input, 6, length);
+    Some(if first == 0x89 { Event::Ping(Cow::Borrowed(payload)) } else { Event::Pong })
+}
+
+/// The payload of the frame at the front of the input, where it lies whole.
+#[inline]
+fn take_masked<'a>(input: &mut &'a mut [u8], header: usize, length: usize) -> &'a mut [u8] {
+    let (header, payload) = take(input, header + length).split_at_mut(header);
+    if let Some(mask) = header.last_chunk() {
+        apply_mask(payload, *mask, 0);
+    }
+    payload
 }
 
 /// What arrives in pieces: a frame, a message in fragments.
@@ -276,19 +307,19 @@ impl Assembly {
         if std::mem::take(&mut self.compressed) {
             return self.inflate(kind, &payload).map(Some);
         }
-        owned(kind, payload).map(Some)
+        owned(kind, payload).map(Event::Message).map(Some)
     }
 
     fn inflate<'a>(&self, kind: Kind, payload: &[u8]) -> Result<Event<'a>, DecodeError> {
-        owned(kind, inflate(payload, self.limits.message_bytes)?)
+        owned(kind, inflate(payload, self.limits.message_bytes)?).map(Event::Message)
     }
 }
 
-fn owned<'a>(kind: Kind, payload: Vec<u8>) -> Result<Event<'a>, DecodeError> {
-    Ok(Event::Message(match kind {
+fn owned<'a>(kind: Kind, payload: Vec<u8>) -> Result<Data<'a>, DecodeError> {
+    Ok(match kind {
         Kind::Text => Data::Text(String::from_utf8(payload).map_err(|_| DecodeError::BadUtf8)?.into()),
         Kind::Binary => Data::Binary(payload.into()),
-    }))
+    })
 }
 
 /// A frame whose header was read.
@@ -421,6 +452,7 @@ fn parse_close<'a>(payload: &[u8]) -> Result<Event<'a>, DecodeError> {
     Ok(Event::Close(code, reason.to_owned()))
 }
 
+#[inline]
 fn checked(text: &[u8]) -> Result<&str, DecodeError> {
     simdutf8::basic::from_utf8(text).map_err(|_| DecodeError::BadUtf8)
 }

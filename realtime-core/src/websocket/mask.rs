@@ -2,6 +2,7 @@
 ///
 /// `offset` is the position of `data` in the frame's payload, so that a payload can be unmasked in
 /// pieces. Applying the same key twice gives the data back.
+#[inline]
 pub fn apply_mask(data: &mut [u8], key: [u8; 4], offset: usize) {
     let word = u32::from_le_bytes(key).rotate_right(offset as u32 % 4 * 8);
     let key = word.to_le_bytes();
