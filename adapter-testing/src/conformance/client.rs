@@ -265,6 +265,16 @@ impl Client {
         assert_eq!(frame, Frame::new(Opcode::Pong, "settle"));
     }
 
+    /// Sends bytes for which the connection is closed with this code and reason.
+    #[track_caller]
+    pub fn expect_failure(mut self, bytes: &[u8], code: u16, reason: &str) {
+        self.raw(bytes);
+        let frame = self.recv();
+        assert_eq!(frame.as_close(), Some((code, reason.to_owned())), "{bytes:x?}");
+        self.finish();
+        self.expect_end();
+    }
+
     /// Sends no more, and still reads.
     pub fn finish(&mut self) {
         self.wire.finish();

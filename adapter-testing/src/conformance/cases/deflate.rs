@@ -274,12 +274,8 @@ impl Scene {
     }
 
     #[track_caller]
-    fn fails_for(&mut self, mut client: Client, bytes: &[u8], code: u16, reason: &str) {
-        client.raw(bytes);
-        let frame = client.recv();
-        assert_eq!(frame.as_close(), Some((code, reason.to_owned())), "{bytes:x?}");
-        client.finish();
-        client.expect_end();
+    fn fails_for(&mut self, client: Client, bytes: &[u8], code: u16, reason: &str) {
+        client.expect_failure(bytes, code, reason);
         works(&mut self.bystander);
     }
 }

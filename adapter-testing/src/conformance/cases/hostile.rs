@@ -28,12 +28,7 @@ impl Scene {
     /// These bytes close the connection with this code and reason, and the bystander lives.
     #[track_caller]
     fn fails(&mut self, bytes: &[u8], code: u16, reason: &str) {
-        let mut client = self.server.connect("echo");
-        client.raw(bytes);
-        let frame = client.recv();
-        assert_eq!(frame.as_close(), Some((code, reason.to_owned())), "{bytes:x?}");
-        client.finish();
-        client.expect_end();
+        self.server.connect("echo").expect_failure(bytes, code, reason);
         works(&mut self.bystander);
     }
 }
