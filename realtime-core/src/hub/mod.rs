@@ -5,6 +5,7 @@ mod clock;
 mod connections;
 mod drain;
 mod link;
+mod members;
 mod permits;
 mod topics;
 mod wheel;

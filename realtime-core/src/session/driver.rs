@@ -14,71 +14,21 @@ use crate::{
 use bytes::Bytes;
 use std::{
     cell::Cell,
-    future::poll_fn,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-/// A session on its transport, from `on_open` to `on_close`: the one future of a connection.
-///
-/// `Send` exactly when the transport is. Where it is dropped before its end, `on_close` runs on the
-/// hub's runtime. By hand instead of an `async fn`, which would keep its arguments beside its
-/// locals: this is most of what an idle connection takes.
-pub(crate) struct Serving<T>(Stage<T>);
-
-enum Stage<T> {
-    Running(Driver<T>),
-    Closing(BoxFuture<'static>),
-    Ended,
-}
-
-impl<T: Transport> Serving<T> {
-    pub(crate) fn new(session: Arc<Session>, transport: T, early: Bytes) -> Self {
-        Self(Stage::Running(Driver::new(session, transport, early)))
-    }
-}
-
-impl<T: Transport> Future for Serving<T> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Stage::Running(driver) = &mut self.0 {
-            let close = ready!(driver.poll(cx));
-            let leave = Leave(Arc::clone(&driver.session));
-            self.0 = Stage::Closing(Box::pin(run_on_close(leave, close)));
-        }
-        if let Stage::Closing(closing) = &mut self.0 {
-            ready!(closing.as_mut().poll(cx));
-        }
-        self.0 = Stage::Ended;
-        Poll::Ready(())
-    }
-}
-
-impl<T> Drop for Serving<T> {
-    fn drop(&mut self) {
-        let Stage::Running(driver) = std::mem::replace(&mut self.0, Stage::Ended) else { return };
-        let (leave, opened) = (Leave(Arc::clone(&driver.session)), driver.opened);
-        drop(driver);
-        let close = leave.0.outbox.shut().unwrap_or_else(Close::lost);
-        // Without an `on_open` there is no `on_close`.
-        if opened {
-            let hub = Arc::clone(&leave.0.hub);
-            hub.spawn(Box::pin(run_on_close(leave, close)));
-        }
-    }
-}
-
-struct Driver<T> {
-    session: Arc<Session>,
+/// What moves a connection: it reads, runs the handler and writes, in this order, until there is
+/// nothing to do.
+pub(super) struct Driver<T> {
+    pub(super) session: Arc<Session>,
     transport: T,
     /// The application's part, until it is done.
     run: Option<BoxFuture<'static>>,
     /// There is news for it.
     run_due: bool,
     /// `on_open` has begun.
-    opened: bool,
+    pub(super) opened: bool,
     decoder: Decoder,
     /// Bytes that were read and not decoded, because the handler was behind.
     tail: Vec<u8>,
@@ -121,7 +71,7 @@ enum Input {
 }
 
 impl<T: Transport> Driver<T> {
-    fn new(session: Arc<Session>, transport: T, early: Bytes) -> Self {
+    pub(super) fn new(session: Arc<Session>, transport: T, early: Bytes) -> Self {
         let config = &session.hub.config;
         let limits = Limits { message_bytes: config.message_bytes, frames: config.frames_per_message };
         if session.welcome {
@@ -152,7 +102,7 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
         self.opened = true;
         for _ in 0..ROUNDS {
             let received = self.poll_input(cx);
@@ -528,27 +478,4 @@ fn reply(session: &Session, packet: &Outgoing<'_>) {
     if let Ok(Some(Err(PushError::Full))) = pushed {
         session.close_slow();
     }
-}
-
-/// Takes a session off the hub's lists when it is dropped, whatever became of `on_close`.
-struct Leave(Arc<Session>);
-
-impl Drop for Leave {
-    fn drop(&mut self) {
-        self.0.begin_end();
-        self.0.hub.connections.remove(self.0.id);
-        drop(self.0.permit.lock().take());
-    }
-}
-
-async fn run_on_close(leave: Leave, close: Close) {
-    let session = &leave.0;
-    session.begin_end();
-    let (id, endpoint) = (session.id, &session.endpoint.id);
-    tracing::debug!(connection = %id, %endpoint, code = %close.code, reason = %close.reason, "closed");
-    let mut hook = session.endpoint.hooks.close(session, close);
-    if let Err(panic) = poll_fn(|cx| poll_caught(&mut hook, cx)).await {
-        tracing::error!(connection = %id, %endpoint, panic = panic.0, "on_close panicked");
-    }
-    drop_caught(hook);
 }

@@ -4,11 +4,12 @@ mod driver;
 mod hooks;
 mod inbox;
 mod outbox;
+mod serving;
 mod wakers;
 
-pub(crate) use driver::Serving;
 pub(crate) use hooks::{HandlerHooks, Hooks, Typed, catch, run_handler};
 pub(crate) use outbox::{PushError, may_hold};
+pub(crate) use serving::Serving;
 
 use crate::{
     Context,

@@ -1,0 +1,222 @@
+use crate::{
+    ConnectionId,
+    session::{PushError, Session},
+    sync::Mutex,
+    websocket::Frame,
+};
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    iter,
+    sync::{Arc, OnceLock},
+    task::Waker,
+};
+
+/// One topic, in parts: who joins or leaves a large one waits for a publication no longer than it
+/// takes to walk one of them.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    counts: Mutex<Counts>,
+    /// Held while a publication is handed to the members: all get all of them in one order.
+    order: Mutex<()>,
+    first: Mutex<Part>,
+    /// Once the first part is full.
+    parts: OnceLock<Box<[Mutex<Part>]>>,
+}
+
+impl Members {
+    /// Gives the part that the session is in now; `None` if the topic has ended.
+    pub(super) fn insert(&self, session: &Arc<Session>) -> Option<usize> {
+        // First counted, then there: a publication that finds it has its format.
+        if !self.counts.lock().add(session.format()) {
+            return None;
+        }
+        let mut first = self.first.lock();
+        if first.list.len() < PART {
+            first.insert(session);
+            return Some(0);
+        }
+        drop(first);
+        let parts = self.parts.get_or_init(|| (1..PARTS).map(|_| Mutex::default()).collect());
+        let part = session.id.number as usize % parts.len();
+        parts[part].lock().insert(session);
+        Some(part + 1)
+    }
+
+    /// Gives whether that was the last one.
+    pub(super) fn remove(&self, session: &Session, part: usize) -> bool {
+        let Some(members) = self.parts().nth(part) else { return false };
+        members.lock().remove(session);
+        self.counts.lock().remove(session.format())
+    }
+
+    /// The formats that are spoken here.
+    pub(super) fn formats(&self) -> Vec<usize> {
+        self.counts.lock().formats()
+    }
+
+    /// Queues the frame of its format for each member but `except`; gives to how many.
+    pub(super) fn publish(&self, frames: &[(usize, Frame)], except: &[ConnectionId]) -> usize {
+        let mut effects = Effects::take();
+        let order = self.order.lock();
+        for part in self.parts() {
+            part.lock().push(frames, except, &mut effects);
+        }
+        drop(order);
+        effects.run()
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Mutex<Part>> {
+        let more = self.parts.get().map_or(&[][..], |parts| parts);
+        iter::once(&self.first).chain(more)
+    }
+}
+
+/// Until here a topic is in one part.
+const PART: usize = 512;
+
+/// In so many is a larger one.
+const PARTS: usize = 32;
+
+/// How many members a topic has of each format.
+#[derive(Debug, Default)]
+struct Counts {
+    /// The last one has left; nobody may join this one any more.
+    ended: bool,
+    of: Vec<usize>,
+}
+
+impl Counts {
+    /// Gives `false` if the topic has ended.
+    fn add(&mut self, format: usize) -> bool {
+        if self.ended {
+            return false;
+        }
+        if self.of.len() <= format {
+            self.of.resize(format + 1, 0);
+        }
+        self.of[format] += 1;
+        true
+    }
+
+    /// Gives whether that was the last one.
+    fn remove(&mut self, format: usize) -> bool {
+        self.of[format] -= 1;
+        self.ended = self.of.iter().all(|count| *count == 0);
+        self.ended
+    }
+
+    fn formats(&self) -> Vec<usize> {
+        self.of.iter().enumerate().filter(|(_, count)| **count > 0).map(|(format, _)| format).collect()
+    }
+}
+
+/// What a publication leaves to do when its topic's locks are gone.
+#[derive(Default)]
+struct Effects {
+    delivered: usize,
+    wake: Vec<Waker>,
+    slow: Vec<Arc<Session>>,
+}
+
+impl Effects {
+    /// With the thread's own list of wakers. Taken, not borrowed: a waker may itself publish.
+    fn take() -> Self {
+        Self { wake: WAKERS.take(), ..Self::default() }
+    }
+
+    /// Gives how many members got it.
+    fn run(mut self) -> usize {
+        self.wake.drain(..).for_each(Waker::wake);
+        self.slow.iter().for_each(|session| session.close_slow());
+        if self.wake.capacity() <= KEPT_WAKERS {
+            WAKERS.set(self.wake);
+        }
+        self.delivered
+    }
+}
+
+thread_local! {
+    static WAKERS: Cell<Vec<Waker>> = const { Cell::new(Vec::new()) };
+}
+
+/// A longer list is freed instead of being kept by the thread.
+const KEPT_WAKERS: usize = 16 * 1024;
+
+/// The members of one part of a topic: a list to walk, and where each stands in it once it is long.
+#[derive(Debug, Default)]
+struct Part {
+    list: Vec<Member>,
+    places: HashMap<ConnectionId, usize>,
+}
+
+/// What a walk must know before it looks at the session itself.
+#[derive(Debug)]
+struct Member {
+    format: usize,
+    session: Arc<Session>,
+}
+
+/// From here on looking for a member in the list takes longer than in a map.
+const SEARCHED: usize = 16;
+
+impl Part {
+    fn insert(&mut self, session: &Arc<Session>) {
+        self.list.push(Member { format: session.format(), session: Arc::clone(session) });
+        if self.list.len() > SEARCHED {
+            let known = self.places.len();
+            let unknown = self.list.iter().enumerate().skip(known);
+            self.places.extend(unknown.map(|(at, member)| (member.session.id, at)));
+        }
+    }
+
+    fn remove(&mut self, session: &Session) {
+        let Some(at) = self.place(session.id) else { return };
+        self.places.remove(&session.id);
+        self.list.swap_remove(at);
+        if let Some(moved) = self.list.get(at)
+            && let Some(place) = self.places.get_mut(&moved.session.id)
+        {
+            *place = at;
+        }
+        if self.list.len() <= SEARCHED {
+            self.places = HashMap::new();
+        }
+    }
+
+    fn place(&self, id: ConnectionId) -> Option<usize> {
+        if self.list.len() > SEARCHED {
+            return self.places.get(&id).copied();
+        }
+        self.list.iter().position(|member| member.session.id == id)
+    }
+
+    /// Queues the frame of its format for each member but `except`.
+    fn push(&self, frames: &[(usize, Frame)], except: &[ConnectionId], effects: &mut Effects) {
+        let mut left_out: Vec<usize> = except.iter().filter_map(|id| self.place(*id)).collect();
+        left_out.sort_unstable();
+        left_out.dedup();
+        let mut rest = &self.list[..];
+        for at in left_out.into_iter().rev() {
+            let (before, after) = rest.split_at(at);
+            push_all(&after[1..], frames, effects);
+            rest = before;
+        }
+        push_all(rest, frames, effects);
+    }
+}
+
+fn push_all(members: &[Member], frames: &[(usize, Frame)], effects: &mut Effects) {
+    for Member { format, session } in members {
+        // One who joined with another format since the message was encoded is not told of it.
+        let Some((_, frame)) = frames.iter().find(|(known, _)| known == format) else { continue };
+        match session.outbox.push_shared(frame) {
+            Ok(waker) => {
+                effects.delivered += 1;
+                effects.wake.extend(waker);
+            }
+            Err(PushError::Full) => effects.slow.push(Arc::clone(session)),
+            Err(PushError::Closed) => {}
+        }
+    }
+}
