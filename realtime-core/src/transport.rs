@@ -321,6 +321,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sealed_takes_no_more_than_its_bytes() {
+        let mut queue = SendQueue { tail: Vec::with_capacity(64 * 1024), ..SendQueue::default() };
+        queue.append(b"abc");
+        queue.seal();
+        assert_eq!((queue.tail.capacity(), queue.bytes(), queue.front()), (0, 3, &b"abc"[..]));
+    }
+
+    #[test]
     fn discard_keeps_the_frame_that_is_half_written() {
         let mut queue = SendQueue::default();
         queue.push(Bytes::from_static(b"aaaa"));

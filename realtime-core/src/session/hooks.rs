@@ -68,7 +68,11 @@ impl<H: Handler> Typed<H> {
 
     /// The next message, for whoever runs this handler.
     pub(crate) async fn next(session: &Session) -> Option<Result<H::ClientMessage, Error>> {
-        let next = poll_fn(|cx| Self::of(session).inbox.poll_next(cx)).await;
+        let inbox = &Self::of(session).inbox;
+        if session.outbox.is_closing() {
+            inbox.end(true);
+        }
+        let next = poll_fn(|cx| inbox.poll_next(cx)).await;
         session.look_again();
         next
     }
@@ -79,11 +83,12 @@ impl<H: Handler> Typed<H> {
         batch: &mut Batch<H::ClientMessage>,
     ) -> Option<Result<H::ClientMessage, Error>> {
         let inbox = &Self::of(session).inbox;
-        if let Some((item, _)) = batch.pop_front() {
-            if !inbox.is_cleared() {
-                return Some(item);
-            }
+        if session.outbox.is_closing() {
+            inbox.end(true);
             batch.clear();
+        }
+        if let Some((item, _)) = batch.pop_front() {
+            return Some(item);
         }
         session.set_idle(true);
         let next = poll_fn(|cx| inbox.poll_batch(cx, Some(batch))).await;

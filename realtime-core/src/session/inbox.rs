@@ -2,18 +2,13 @@ use super::wakers::Wakers;
 use crate::{error::Error, sync::Mutex};
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
     task::{Context, Poll},
 };
 
 /// The messages of one client that wait for its handler, in order, what could not be read among
 /// them.
 #[derive(Debug)]
-pub(crate) struct Inbox<M> {
-    state: Mutex<State<M>>,
-    /// What waits is not to be handled any more.
-    cleared: AtomicBool,
-}
+pub(crate) struct Inbox<M>(Mutex<State<M>>);
 
 #[derive(Debug)]
 struct State<M> {
@@ -43,23 +38,20 @@ pub(crate) struct Backlog {
 
 impl<M> Inbox<M> {
     pub(crate) fn new() -> Self {
-        Self {
-            state: Mutex::new(State {
-                first: None,
-                rest: VecDeque::new(),
-                bytes: 0,
-                taken: Backlog::default(),
-                ended: false,
-                waiting: Wakers::default(),
-            }),
-            cleared: AtomicBool::new(false),
-        }
+        Self(Mutex::new(State {
+            first: None,
+            rest: VecDeque::new(),
+            bytes: 0,
+            taken: Backlog::default(),
+            ended: false,
+            waiting: Wakers::default(),
+        }))
     }
 
     /// Adds a message that took `bytes` on the wire; gives what waits now. Wakes who waits for it,
     /// unless that is the driver's own task, which runs the handler next anyway.
     pub(crate) fn push(&self, cx: &Context<'_>, item: Result<M, Error>, bytes: usize) -> Backlog {
-        let mut state = self.state.lock();
+        let mut state = self.0.lock();
         if !state.ended {
             state.push((item, bytes));
         }
@@ -83,7 +75,7 @@ impl<M> Inbox<M> {
         cx: &Context<'_>,
         batch: Option<&mut Batch<M>>,
     ) -> Poll<Option<Result<M, Error>>> {
-        let mut state = self.state.lock();
+        let mut state = self.0.lock();
         state.taken = Backlog::default();
         if let Some((item, bytes)) = state.pop() {
             if let Some(batch) = batch
@@ -104,8 +96,7 @@ impl<M> Inbox<M> {
 
     /// No more messages come. Those that wait are dropped if `clear` says so.
     pub(crate) fn end(&self, clear: bool) {
-        self.cleared.fetch_or(clear, Relaxed);
-        let mut state = self.state.lock();
+        let mut state = self.0.lock();
         state.ended = true;
         // Dropped after the lock is gone: a message's `Drop` is the application's code.
         let dropped = clear.then(|| (state.first.take(), std::mem::take(&mut state.rest)));
@@ -118,18 +109,13 @@ impl<M> Inbox<M> {
         waiting.wake();
     }
 
-    /// Whether those that wait, or are in a batch, are to be dropped.
-    pub(crate) fn is_cleared(&self) -> bool {
-        self.cleared.load(Relaxed)
-    }
-
     pub(crate) fn backlog(&self) -> Backlog {
-        self.state.lock().backlog()
+        self.0.lock().backlog()
     }
 
     /// Frees what a burst has grown, if it is over.
     pub(crate) fn shrink(&self) {
-        let mut state = self.state.lock();
+        let mut state = self.0.lock();
         if state.rest.is_empty() {
             state.rest = VecDeque::new();
         }
@@ -164,5 +150,30 @@ impl<M> State<M> {
     fn backlog(&self) -> Backlog {
         let here = usize::from(self.first.is_some()) + self.rest.len();
         Backlog { messages: here + self.taken.messages, bytes: self.bytes + self.taken.bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    #[test]
+    fn a_batch_counts_as_waiting_until_the_next_is_asked_for() {
+        let cx = Context::from_waker(Waker::noop());
+        let inbox = Inbox::new();
+        for number in 1..=3 {
+            inbox.push(&cx, Ok(number), 10);
+        }
+        let mut batch = Batch::new();
+        let Poll::Ready(Some(Ok(1))) = inbox.poll_batch(&cx, Some(&mut batch)) else { panic!() };
+        assert_eq!(batch.len(), 2);
+        let Backlog { messages, bytes } = inbox.push(&cx, Ok(4), 5);
+        assert_eq!((messages, bytes), (4, 35));
+
+        batch.clear();
+        let Poll::Ready(Some(Ok(4))) = inbox.poll_batch(&cx, Some(&mut batch)) else { panic!() };
+        let Backlog { messages, bytes } = inbox.backlog();
+        assert_eq!((messages, bytes, batch.len()), (0, 0, 0));
     }
 }

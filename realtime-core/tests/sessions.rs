@@ -1,0 +1,78 @@
+//! What the session does with several messages, and a topic with many members, at once.
+
+#[path = "support/wire.rs"]
+mod wire;
+
+use realtime_core::{CloseCode, Connection, Handler, Message, Realtime, Result, Topic};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+use wire::{Client, frame};
+
+#[test]
+fn messages_behind_the_one_that_closes_are_not_handled() {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let realtime = Realtime::builder().manual_time().handler("once", Once(Arc::clone(&handled)).plain()).build();
+    for messages in [1, 2, 16] {
+        handled.store(0, Relaxed);
+        let mut client = Client::connect(&realtime, "once", None);
+        client.send(&frame(1, b"hello").repeat(messages));
+        assert_eq!(handled.load(Relaxed), 1, "of {messages}");
+    }
+}
+
+struct Once(Arc<AtomicUsize>);
+
+impl Handler for Once {
+    type Input = ();
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_message(&self, connection: &Connection<Self>, _: Message) -> Result {
+        self.0.fetch_add(1, Relaxed);
+        connection.close(CloseCode::NORMAL, "once is enough");
+        Ok(())
+    }
+}
+
+#[test]
+fn who_leaves_a_large_topic_hears_nothing_more_of_it() {
+    let realtime = Realtime::builder().manual_time().handler("room", Room.plain()).build();
+    let mut members: Vec<_> = (0..2000).map(|_| Client::connect(&realtime, "room", None)).collect();
+    for leaving in members.iter_mut().step_by(3) {
+        leaving.send(&frame(1, b"leave"));
+    }
+    realtime.publish(&room(), &Message::from("to all who are left")).unwrap();
+    for (at, member) in members.iter_mut().enumerate() {
+        assert_eq!(member.is_woken(), at % 3 != 0, "{at}");
+        member.poll();
+        let (bytes, _) = member.take_sent();
+        assert_eq!(bytes > 0, at % 3 != 0, "{at}");
+    }
+    for member in &mut members {
+        member.send(&frame(1, b"leave"));
+    }
+    assert_eq!(realtime.stats().topics, 0);
+}
+
+fn room() -> Topic<Message> {
+    Topic::new("room")
+}
+
+struct Room;
+
+impl Handler for Room {
+    type Input = ();
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        connection.subscribe(&room())
+    }
+
+    async fn on_message(&self, connection: &Connection<Self>, _: Message) -> Result {
+        connection.unsubscribe(&room());
+        Ok(())
+    }
+}
