@@ -7,28 +7,73 @@ use super::{
 };
 use std::fmt::Write;
 
-/// The table of one case, the best first, and what failed.
-pub(crate) fn table(measured: &Measured) -> String {
+/// The table of one case, or of those that are compared with each other, and what failed.
+pub(crate) fn table(measured: &[Measured]) -> String {
+    let text = match measured {
+        [one] if one.case.group.is_none() => ranking(one),
+        group => comparison(group),
+    };
+    text + &measured.iter().map(failures).collect::<String>()
+}
+
+/// The best server first.
+fn ranking(measured: &Measured) -> String {
     let columns = columns(&measured.case);
     let (key, rest) = (&columns[0], &columns[1..]);
     let mut text = format!("### {}\n\n`{}`\n\n", measured.case.title(), measured.case.name);
     let baseline = measured.case.baseline();
-    let heads: String = rest.iter().map(|column| format!(" {} |", column.head)).collect();
-    let _ = writeln!(text, "| server | {} | of `{baseline}` | spread |{heads}", key.head);
-    let _ = writeln!(text, "|---|{}", "--:|".repeat(columns.len() + 2));
+    let _ = writeln!(text, "| server | {} | of `{baseline}` |{}", key.head, heads(rest));
+    let _ = writeln!(text, "|---|{}", "--:|".repeat(columns.len() + 1));
     let of_baseline = measured.of(baseline).and_then(|rounds| rounds.median(key.name));
     for (server, rounds) in ranked(measured) {
         let Some(median) = rounds.median(key.name) else {
             continue;
         };
-        let name = if server.is_ours() { format!("**{}**", server.name) } else { server.name.to_owned() };
-        let ratio = of_baseline.filter(|base| *base > 0.0).map(|base| format!("{:.2}", median / base));
-        let spread = rounds.spread(key.name).map(|spread| format!("{:.0} %", spread * 100.0));
-        let cells: String = rest.iter().map(|column| format!(" {} |", column.cell(rounds))).collect();
-        let (ratio, spread) = (ratio.unwrap_or_default(), spread.unwrap_or_default());
-        let _ = writeln!(text, "| {name} | {} | {ratio} | {spread} |{cells}", key.cell(rounds));
+        let (ratio, cells) = (ratio(median, of_baseline), cells(rest, rounds));
+        let _ = writeln!(text, "| {} | {} | {ratio} |{cells}", name(server), key.cell(rounds));
     }
-    text + &failures(measured)
+    text
+}
+
+/// Each server with all cases, each of which is held against the first.
+fn comparison(group: &[Measured]) -> String {
+    let Some((first, Some(about))) = group.first().map(|first| (first, &first.case.group)) else {
+        return String::new();
+    };
+    let columns = columns(&first.case);
+    let (key, rest) = (&columns[0], &columns[1..]);
+    let mut text = format!("### {}\n\n`{}`\n\n", about.title, about.name);
+    let _ = writeln!(text, "| server | {} | {} | of the first |{}", about.by, key.head, heads(rest));
+    let _ = writeln!(text, "|---|{}", "--:|".repeat(columns.len() + 2));
+    for (server, rounds) in &first.servers {
+        let of_first = rounds.median(key.name);
+        for measured in group {
+            let Some((rounds, median)) =
+                measured.of(server.name).and_then(|rounds| Some((rounds, rounds.median(key.name)?)))
+            else {
+                continue;
+            };
+            let (label, ratio, cells) = (measured.case.label(), ratio(median, of_first), cells(rest, rounds));
+            let _ = writeln!(text, "| {} | {label} | {} | {ratio} |{cells}", name(*server), key.cell(rounds));
+        }
+    }
+    text
+}
+
+fn heads(columns: &[Column]) -> String {
+    columns.iter().map(|column| format!(" {} |", column.head)).collect()
+}
+
+fn cells(columns: &[Column], rounds: &Rounds) -> String {
+    columns.iter().map(|column| format!(" {} |", column.cell(rounds))).collect()
+}
+
+fn ratio(median: f64, base: Option<f64>) -> String {
+    base.filter(|base| *base > 0.0).map_or_else(String::new, |base| format!("{:.2}", median / base))
+}
+
+fn name(server: Server) -> String {
+    if server.is_ours() { format!("**{}**", server.name) } else { server.name.to_owned() }
 }
 
 /// The number by which the servers of a case are compared, and how it is shown.
@@ -63,14 +108,28 @@ enum Unit {
     Bytes,
 }
 
+/// From here on a median says little.
+const LARGE: f64 = 0.25;
+
 impl Column {
-    /// The median over the rounds.
-    pub(crate) fn cell(&self, rounds: &Rounds) -> String {
+    /// The median over the rounds, and the spread where there is one. `~` says that it is large.
+    fn cell(&self, rounds: &Rounds) -> String {
+        let value = self.value(rounds);
+        match rounds.spread(self.name) {
+            Some(spread) if spread > LARGE => format!("~{value} ({:.0} %)", spread * 100.0),
+            Some(spread) if spread > 0.0 => format!("{value} ({:.0} %)", spread * 100.0),
+            _ => value,
+        }
+    }
+
+    /// The median alone.
+    pub(crate) fn value(&self, rounds: &Rounds) -> String {
         let Some(value) = rounds.median(self.name) else {
             return String::new();
         };
         match self.unit {
             Unit::Number => grouped(value),
+            Unit::Microseconds if value < 10.0 => format!("{value:.2} µs"),
             Unit::Microseconds if value < 100.0 => format!("{value:.1} µs"),
             Unit::Microseconds if value < 10_000.0 => format!("{value:.0} µs"),
             Unit::Microseconds => format!("{:.1} ms", value / 1e3),
@@ -93,7 +152,16 @@ fn columns(case: &Case) -> Vec<Column> {
     let shares = [("server_share", "server CPU"), ("kernel_share", "in the kernel"), ("load_share", "load CPU")];
     let shares = shares.map(|(name, head)| column(name, head, Unit::Share));
     let rate = |head| column("rate", head, Unit::Number);
+    let cpu = |head| column("cpu_us", head, Unit::Microseconds);
     match case.kind {
+        Kind::Rooms { .. } => {
+            let mut columns = vec![cpu("CPU for each"), rate("messages/s")];
+            columns.extend(latency);
+            columns.extend(shares);
+            columns.push(column("closed", "closed", Unit::Number));
+            columns
+        }
+        Kind::Stalled { .. } => stalled_columns(),
         Kind::Echo { .. } | Kind::Typed { .. } => {
             let mut columns = vec![per_cpu("messages per CPU second"), rate("messages/s")];
             columns.extend(latency);
@@ -102,6 +170,9 @@ fn columns(case: &Case) -> Vec<Column> {
         }
         Kind::Fanout { .. } => {
             let mut columns = vec![per_cpu("deliveries per CPU second"), rate("deliveries/s")];
+            if case.group.is_some() {
+                columns[0] = cpu("CPU for each delivery");
+            }
             columns.extend(latency);
             columns.push(column("last_p50_us", "p50 to the last", Unit::Microseconds));
             columns.push(column("last_p99_us", "p99 to the last", Unit::Microseconds));
@@ -123,9 +194,48 @@ fn columns(case: &Case) -> Vec<Column> {
             column("closed", "closed", Unit::Number),
         ],
         Kind::Heartbeat { .. } => {
-            vec![column("server_share", "CPU", Unit::Share), column("closed", "closed", Unit::Number)]
+            vec![
+                column("server_share", "CPU", Unit::Share),
+                column("ping_us", "for each heartbeat", Unit::Microseconds),
+                column("pings", "heartbeats", Unit::Number),
+                column("closed", "closed", Unit::Number),
+            ]
         }
     }
+}
+
+/// First what those that read feel, then the memory, then how it ended for whom.
+fn stalled_columns() -> Vec<Column> {
+    let columns = [
+        ("p99_us", "p99", Unit::Microseconds),
+        ("p50_us", "p50", Unit::Microseconds),
+        ("p999_us", "p99.9", Unit::Microseconds),
+        ("messages_per_second", "messages/s", Unit::Number),
+        ("rate", "deliveries/s", Unit::Number),
+        ("lost", "lost", Unit::Number),
+        ("cpu_us", "CPU for each delivery", Unit::Microseconds),
+        ("server_share", "server CPU", Unit::Share),
+        ("load_share", "load CPU", Unit::Share),
+        ("late_p99_us", "load late, p99", Unit::Microseconds),
+        ("bytes_per_connection", "memory for each connection", Unit::Bytes),
+        ("resident_open", "in all, before", Unit::Bytes),
+        ("resident_max", "at most", Unit::Bytes),
+        ("resident_after", "after", Unit::Bytes),
+        ("growth", "grew by at most", Unit::Bytes),
+        ("bound", "expected, at most", Unit::Bytes),
+        ("slow_consumers", "too slow", Unit::Number),
+        ("seconds_to_1013", "after s", Unit::Number),
+        ("closed_1013", "1013 seen", Unit::Number),
+        ("closed_1001", "1001 seen", Unit::Number),
+        ("cut", "no close frame", Unit::Number),
+        ("closed", "of the others closed", Unit::Number),
+        ("heartbeats", "heartbeats", Unit::Number),
+        ("pong_p99_us", "pong p99", Unit::Microseconds),
+        ("pong_max_us", "pong at most", Unit::Microseconds),
+        ("pongs_missed", "pongs missed", Unit::Number),
+        ("goodbyes", "closed at the end", Unit::Number),
+    ];
+    columns.map(|(name, head, unit)| Column { name, head, unit }).into()
 }
 
 fn failures(measured: &Measured) -> String {
@@ -156,7 +266,24 @@ fn grouped(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{cases, numbers::Sample, servers},
+        *,
+    };
+
+    #[test]
+    fn a_large_spread_is_marked() {
+        let cell = |values: &[f64]| {
+            let mut measured = Measured::new(cases::all().swap_remove(0));
+            let samples = values.iter().map(|value| Sample::from([("rate".to_owned(), *value)]));
+            samples.for_each(|sample| measured.add(servers::ALL[0], Ok(sample)));
+            let column = Column { name: "rate", head: "", unit: Unit::Number };
+            column.cell(&measured.servers[0].1)
+        };
+        assert_eq!(cell(&[100.0]), "100");
+        assert_eq!(cell(&[100.0, 110.0, 120.0]), "110 (18 %)");
+        assert_eq!(cell(&[100.0, 110.0, 140.0]), "~110 (36 %)");
+    }
 
     #[test]
     fn thousands_are_grouped() {
