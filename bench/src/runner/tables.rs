@@ -40,24 +40,29 @@ fn comparison(group: &[Measured]) -> String {
     let Some((first, Some(about))) = group.first().map(|first| (first, &first.case.group)) else {
         return String::new();
     };
-    let columns = columns(&first.case);
-    let (key, rest) = (&columns[0], &columns[1..]);
-    let mut text = format!("### {}\n\n`{}`\n\n", about.title, about.name);
-    let _ = writeln!(text, "| server | {} | {} | of the first |{}", about.by, key.head, heads(rest));
-    let _ = writeln!(text, "|---|{}", "--:|".repeat(columns.len() + 2));
-    for (server, rounds) in &first.servers {
-        let of_first = rounds.median(key.name);
-        for measured in group {
-            let Some((rounds, median)) =
-                measured.of(server.name).and_then(|rounds| Some((rounds, rounds.median(key.name)?)))
-            else {
-                continue;
-            };
-            let (label, ratio, cells) = (measured.case.label(), ratio(median, of_first), cells(rest, rounds));
-            let _ = writeln!(text, "| {} | {label} | {} | {ratio} |{cells}", name(*server), key.cell(rounds));
+    let mut text = format!("### {}\n\n`{}`\n", about.title, about.name);
+    for columns in columns_of_group(&first.case) {
+        let (key, rest) = (&columns[0], &columns[1..]);
+        let _ = writeln!(text, "\n| server | {} | {} | of the first |{}", about.by, key.head, heads(rest));
+        let _ = writeln!(text, "|---|{}", "--:|".repeat(columns.len() + 2));
+        for (server, rounds) in &first.servers {
+            let of_first = rounds.median(key.name);
+            let cases = group.iter().filter_map(|measured| Some((measured, measured.of(server.name)?)));
+            for (measured, rounds) in cases {
+                text += &row(*server, measured.case.label(), &columns, rounds, of_first);
+            }
         }
     }
     text
+}
+
+/// Of a server at one of the cases that are compared; nothing if it failed.
+fn row(server: Server, label: &str, columns: &[Column], rounds: &Rounds, of_first: Option<f64>) -> String {
+    let (key, rest) = (&columns[0], &columns[1..]);
+    rounds.median(key.name).map_or_else(String::new, |median| {
+        let (ratio, cells) = (ratio(median, of_first), cells(rest, rounds));
+        format!("| {} | {label} | {} | {ratio} |{cells}\n", name(server), key.cell(rounds))
+    })
 }
 
 fn heads(columns: &[Column]) -> String {
@@ -93,6 +98,7 @@ pub(crate) fn ranked(measured: &Measured) -> Vec<(Server, &Rounds)> {
     servers
 }
 
+#[derive(Clone)]
 pub(crate) struct Column {
     pub(crate) name: &'static str,
     head: &'static str,
@@ -161,7 +167,7 @@ fn columns(case: &Case) -> Vec<Column> {
             columns.push(column("closed", "closed", Unit::Number));
             columns
         }
-        Kind::Stalled { .. } => stalled_columns(),
+        Kind::Stalled { .. } => stalled_columns().concat(),
         Kind::Echo { .. } | Kind::Typed { .. } => {
             let mut columns = vec![per_cpu("messages per CPU second"), rate("messages/s")];
             columns.extend(latency);
@@ -204,9 +210,17 @@ fn columns(case: &Case) -> Vec<Column> {
     }
 }
 
-/// First what those that read feel, then the memory, then how it ended for whom.
-fn stalled_columns() -> Vec<Column> {
-    let columns = [
+/// Where there is much to say it is a table for each part.
+fn columns_of_group(case: &Case) -> Vec<Vec<Column>> {
+    match case.kind {
+        Kind::Stalled { .. } => stalled_columns().into(),
+        _ => vec![columns(case)],
+    }
+}
+
+/// What those that read feel, then the memory, then how it ended for whom.
+fn stalled_columns() -> [Vec<Column>; 3] {
+    let felt = [
         ("p99_us", "p99", Unit::Microseconds),
         ("p50_us", "p50", Unit::Microseconds),
         ("p999_us", "p99.9", Unit::Microseconds),
@@ -217,13 +231,19 @@ fn stalled_columns() -> Vec<Column> {
         ("server_share", "server CPU", Unit::Share),
         ("load_share", "load CPU", Unit::Share),
         ("late_p99_us", "load late, p99", Unit::Microseconds),
-        ("bytes_per_connection", "memory for each connection", Unit::Bytes),
-        ("resident_open", "in all, before", Unit::Bytes),
-        ("resident_max", "at most", Unit::Bytes),
-        ("resident_after", "after", Unit::Bytes),
+    ];
+    let memory = [
+        ("resident_max", "in all, at most", Unit::Bytes),
         ("growth", "grew by at most", Unit::Bytes),
-        ("bound", "expected, at most", Unit::Bytes),
-        ("slow_consumers", "too slow", Unit::Number),
+        ("bound", "expected at most", Unit::Bytes),
+        ("resident_before", "without any", Unit::Bytes),
+        ("resident_open", "all open", Unit::Bytes),
+        ("resident_after", "all closed", Unit::Bytes),
+        ("bytes_per_connection", "for each connection", Unit::Bytes),
+    ];
+    let end = [
+        ("connections", "connections", Unit::Number),
+        ("slow_consumers", "closed as too slow", Unit::Number),
         ("seconds_to_1013", "after s", Unit::Number),
         ("closed_1013", "1013 seen", Unit::Number),
         ("closed_1001", "1001 seen", Unit::Number),
@@ -233,9 +253,12 @@ fn stalled_columns() -> Vec<Column> {
         ("pong_p99_us", "pong p99", Unit::Microseconds),
         ("pong_max_us", "pong at most", Unit::Microseconds),
         ("pongs_missed", "pongs missed", Unit::Number),
-        ("goodbyes", "closed at the end", Unit::Number),
+        ("goodbyes", "others closed at the end", Unit::Number),
     ];
-    columns.map(|(name, head, unit)| Column { name, head, unit }).into()
+    let columns = |set: &[(&'static str, &'static str, Unit)]| {
+        set.iter().map(|&(name, head, unit)| Column { name, head, unit }).collect()
+    };
+    [columns(&felt), columns(&memory), columns(&end)]
 }
 
 fn failures(measured: &Measured) -> String {

@@ -35,6 +35,7 @@ Usage: load MODE --port PORT [OPTIONS]
   --control P        where a server of this project is asked how many were too slow, and to close all
   --engine-io        answer 2 with 3, the heartbeat of Engine.IO";
 
+#[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) mode: Mode,
     pub(crate) port: u16,

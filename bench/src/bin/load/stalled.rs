@@ -41,8 +41,9 @@ const QUEUED_FRAME: usize = 32;
 const THREAD: usize = 256 * 1024;
 
 pub(crate) fn run(options: &Options) -> Outcome<Report> {
-    let mut clients = Clients::new(options)?;
+    warm_up(options)?;
     let before = resident(options)?;
+    let mut clients = Clients::new(options)?;
     open(&mut clients, options)?;
     gather(&mut clients, options)?;
     rest(&mut clients, SETTLING)?;
@@ -77,6 +78,16 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
         ("bound", bound(options)),
     ]);
     Ok(report)
+}
+
+/// One member comes, hears itself and goes: what the server makes once, and the pages of its code,
+/// are no memory of the others.
+fn warm_up(options: &Options) -> Outcome {
+    let options = Options { connections: 1, stalled: 0, ..options.clone() };
+    let mut clients = Clients::new(&options)?;
+    clients.open_all()?;
+    gather(&mut clients, &options)?;
+    rest(&mut clients, SETTLING)
 }
 
 fn resident(options: &Options) -> Outcome<f64> {
