@@ -1,6 +1,6 @@
 //! What is measured.
 
-use bench::{OUTBOX, SEND_BUFFER, process::connections_of};
+use bench::{SEND_BUFFER, process::connections_of};
 use std::time::Duration;
 
 #[derive(Clone)]
@@ -210,7 +210,7 @@ impl Case {
             // Whatever was said: a whole interval must be in it.
             Kind::Heartbeat { .. } => HEARTBEAT.as_secs_f64(),
             // Until the outboxes are full. The fewer there are, the more messages each gets.
-            Kind::Stalled { connections, .. } => time.unwrap_or(if connections < 5000 { 15.0 } else { 60.0 }),
+            Kind::Stalled { .. } => self.stalled_time(time),
             _ => time.unwrap_or(2.0),
         };
         let numbers = [
@@ -238,9 +238,7 @@ impl Case {
             Kind::Rooms { silent, .. } => {
                 words(&[("--beside", silent.to_string()), ("--beside-path", "/__realtime/echo".to_owned())])
             }
-            Kind::Stalled { stalled, .. } => {
-                words(&[("--stalled", stalled.to_string()), ("--outbox", OUTBOX_BYTES.to_owned())])
-            }
+            Kind::Stalled { stalled, .. } => words(&[("--stalled", stalled.to_string())]),
             _ => Vec::new(),
         }
     }
@@ -248,9 +246,21 @@ impl Case {
     /// The variables of a server that is measured by it.
     pub(crate) fn variables(&self) -> &'static [(&'static str, &'static str)] {
         match self.kind {
-            Kind::Stalled { .. } => &[(OUTBOX, OUTBOX_BYTES), (SEND_BUFFER, "32768")],
+            Kind::Stalled { .. } => &[(SEND_BUFFER, "16384")],
             _ => &[],
         }
+    }
+
+    fn stalled_time(&self, time: Option<f64>) -> f64 {
+        let few = self.paced().is_some_and(|connections| connections < 5000);
+        time.unwrap_or(if few { 15.0 } else { 60.0 })
+    }
+
+    /// The bytes that the server keeps for a client: the default, or what comes in a third of the time
+    /// if that is less. For one that is silent is closed after a minute whatever waits for it.
+    pub(crate) fn outbox(&self, rate: f64, time: Option<f64>) -> usize {
+        let filled = rate * self.size as f64 * self.stalled_time(time) / 3.0;
+        (filled as usize).next_multiple_of(SMALL_OUTBOX).min(OUTBOX_BYTES)
     }
 
     /// The connections, where the load is to come at a rate that the server bears.
@@ -321,8 +331,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(25);
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// Few enough for one connection, and so many that 400 connections have 100 000.
 const ROOMS_OF_A_HALL: usize = 250;
-/// That of the stalled: the default.
-const OUTBOX_BYTES: &str = "1048576";
+/// The default of `Config::outbox_bytes`.
+const OUTBOX_BYTES: usize = 1024 * 1024;
+const SMALL_OUTBOX: usize = 16 * 1024;
 
 fn messages(count: usize) -> String {
     match count {

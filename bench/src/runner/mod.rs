@@ -9,7 +9,7 @@ mod report;
 mod servers;
 mod tables;
 
-use bench::Outcome;
+use bench::{OUTBOX, Outcome};
 use cases::Case;
 use children::{Program, Running};
 use numbers::{Measured, Sample};
@@ -154,14 +154,14 @@ fn find_rate(connections: usize, server: Server, options: &Options) -> Outcome<f
         rate *= (SERVER_SHARE / share("server_share")).min(MOST_OF_LOAD / share("load_share"));
         rate = rate.max(1.0);
     }
-    // A round number, for the table.
-    Ok(if rate < 20.0 { rate.floor() } else { (rate / 5.0).floor() * 5.0 })
+    // Not more digits than it was measured with.
+    Ok(if rate < 20.0 { (rate * 10.0).floor() / 10.0 } else { rate.floor() })
 }
 
 const FIRST_DELIVERIES: f64 = 50_000.0;
 const PROBES: usize = 3;
 /// Seconds.
-const PROBE: f64 = 3.0;
+const PROBE: f64 = 4.0;
 const SERVER_SHARE: f64 = 0.6;
 const MOST_OF_LOAD: f64 = 0.75;
 
@@ -186,7 +186,10 @@ fn start(server: Server, variables: &[(&str, &str)], options: &Options) -> Outco
 
 /// In a process that has done nothing else.
 fn load_new(case: &Case, server: Server, options: &Options, rate: Option<f64>) -> Outcome<Sample> {
-    let running = start(server, case.variables(), options)?;
+    let outbox = rate.map(|rate| case.outbox(rate, options.time).to_string());
+    let mut variables = case.variables().to_vec();
+    variables.extend(outbox.as_deref().map(|outbox| (OUTBOX, outbox)));
+    let running = start(server, &variables, options)?;
     sleep(SETTLING);
     load(case, server, &running, options, rate)
 }
@@ -196,7 +199,10 @@ fn load(case: &Case, server: Server, running: &Running, options: &Options, rate:
     program.words(case.words(options.time));
     program.words(["--port".into(), running.port.to_string(), "--pid".into(), running.pid().to_string()]);
     program.words(server.dialect.words(case));
-    program.words(rate.into_iter().flat_map(|rate| ["--rate".into(), rate.to_string()]));
+    if let Some(rate) = rate {
+        let outbox = case.outbox(rate, options.time);
+        program.words(["--rate".into(), rate.to_string(), "--outbox".into(), outbox.to_string()]);
+    }
     Ok(serde_json::from_str(&program.output()?)?)
 }
 

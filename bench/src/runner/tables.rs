@@ -240,9 +240,12 @@ fn stalled_columns() -> [Vec<Column>; 3] {
         ("resident_open", "all open", Unit::Bytes),
         ("resident_after", "all closed", Unit::Bytes),
         ("bytes_per_connection", "for each connection", Unit::Bytes),
+        ("outbox", "outbox of each", Unit::Bytes),
     ];
     let end = [
+        ("pong_p99_us", "pong p99", Unit::Microseconds),
         ("connections", "connections", Unit::Number),
+        ("stalled", "stalled", Unit::Number),
         ("slow_consumers", "closed as too slow", Unit::Number),
         ("seconds_to_1013", "after s", Unit::Number),
         ("closed_1013", "1013 seen", Unit::Number),
@@ -250,7 +253,6 @@ fn stalled_columns() -> [Vec<Column>; 3] {
         ("cut", "no close frame", Unit::Number),
         ("closed", "of the others closed", Unit::Number),
         ("heartbeats", "heartbeats", Unit::Number),
-        ("pong_p99_us", "pong p99", Unit::Microseconds),
         ("pong_max_us", "pong at most", Unit::Microseconds),
         ("pongs_missed", "pongs missed", Unit::Number),
         ("goodbyes", "others closed at the end", Unit::Number),

@@ -20,7 +20,7 @@ use bench::{
 use std::time::{Duration, Instant};
 
 /// Kept by the kernel for one that does not read, so that the rest waits at the server.
-const RECEIVE_BUFFER: usize = 32 * 1024;
+const RECEIVE_BUFFER: usize = 8 * 1024;
 /// So many send a ping each, in turn, one every `PING_EVERY`.
 const PINGERS: usize = 100;
 const PING_EVERY: Duration = Duration::from_millis(20);
@@ -67,6 +67,7 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
     let mut report = meter.report(crowd.deliveries);
     crowd.end(&mut clients)?;
     crowd.report(&clients, &mut report);
+    rest(&mut clients, SETTLING)?;
     let peak = peak_bytes(options.pid).ok_or("the server has ended")?;
     report.extend([
         ("resident_before", before),
@@ -271,6 +272,7 @@ impl<'a> Crowd<'a> {
         report.extend([
             ("connections", connections as f64),
             ("stalled", self.options.stalled as f64),
+            ("outbox", self.options.outbox as f64),
             ("messages_per_second", self.options.rate),
             ("lost", lost as f64),
             ("pongs_missed", self.pings.missed as f64),
