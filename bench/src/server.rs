@@ -34,7 +34,7 @@ pub fn pool() -> Outcome<Option<usize>> {
 }
 
 /// The variable with the bytes that the kernel keeps for each connection, of what is sent. By itself
-/// it keeps 2.5 MiB on this way, from one core to the other: no outbox would ever fill.
+/// it keeps nearly 1 MiB on this way, from one core to the other: an outbox would fill late, or never.
 pub const SEND_BUFFER: &str = "SEND_BUFFER";
 
 /// Listens on this machine at `PORT` (0, any, when it is not set) and prints the port.
