@@ -29,7 +29,7 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Outcome {
         return Ok(());
     };
     if options.list {
-        options.cases.iter().for_each(|case| println!("{:<24}{}", case.name, case.title()));
+        options.cases.iter().for_each(|case| println!("{:<32}{}", case.name, case.title()));
         println!();
         options.servers.iter().for_each(|server| println!("{}", server.name));
         return Ok(());
