@@ -1,15 +1,31 @@
 //! The handlers that are measured, the same on every adapter.
 
-use realtime_core::{Audience, Config, Connection, Handler, Message, Realtime, Result, Topic};
+use crate::{Outcome, process};
+use realtime_core::{Audience, CloseCode, Config, Connection, Error, Handler, Message, Realtime, Result, Topic};
 use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
 
-/// The registry of our servers: `echo`, `typed` and `chat`.
-pub fn realtime() -> Realtime {
+/// The variable with the bytes that may wait for one client, where it is not the default.
+pub const OUTBOX: &str = "OUTBOX";
+
+/// The registry of our servers: `echo`, `typed`, `chat`, `rooms`, and `halls` and `control` beside them.
+///
+/// # Errors
+///
+/// `OUTBOX` is no number.
+pub fn realtime() -> Outcome<Realtime> {
     let mut config = Config::default();
     // All clients of the bench have few addresses between them.
     config.connections_per_peer = config.connections;
+    config.topics_per_connection = MOST_ROOMS;
+    config.outbox_bytes = process::variable(OUTBOX)?.unwrap_or(config.outbox_bytes);
     let builder = Realtime::builder().config(config);
-    builder.handler("echo", Echo.plain()).handler("typed", Typed).handler("chat", Chat.plain()).build()
+    let builder = builder.handler("echo", Echo.plain()).handler("typed", Typed).handler("chat", Chat.plain());
+    let builder = builder.handler("rooms", Rooms.plain()).handler("halls", Halls.plain());
+    let realtime = builder.handler("control", Control.plain()).build();
+    // A second registry of one process is not controlled.
+    let _ = REALTIME.set(realtime.clone());
+    Ok(realtime)
 }
 
 /// Every message comes back as it came.
@@ -61,5 +77,85 @@ impl Handler for Chat {
 
     async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
         connection.publish_to(&TALK, &message, Audience::everyone())
+    }
+}
+
+/// As `Chat`, and everybody is in the room that they ask for.
+struct Rooms;
+
+#[derive(Deserialize)]
+struct Room {
+    room: String,
+}
+
+fn room(name: &str) -> Topic<Message> {
+    Topic::new(format!("room:{name}"))
+}
+
+impl Handler for Rooms {
+    type Input = Room;
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        connection.subscribe(&room(&connection.input().room))
+    }
+
+    async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
+        connection.publish_to(&room(&connection.input().room), &message, Audience::everyone())
+    }
+}
+
+/// A client is in many rooms, which are its own: so there are many topics without as many sockets.
+struct Halls;
+
+/// `Config::topics_per_connection`, for the halls.
+const MOST_ROOMS: usize = 1024;
+
+#[derive(Deserialize)]
+struct Hall {
+    hall: usize,
+    rooms: usize,
+}
+
+impl Handler for Halls {
+    type Input = Hall;
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    /// Says so when it is done: the load waits for it.
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        let Hall { hall, rooms } = connection.input();
+        for number in 0..*rooms {
+            connection.subscribe(&room(&format!("{hall}.{number}")))?;
+        }
+        connection.send("ready".into())?;
+        Ok(())
+    }
+
+    async fn on_message(&self, _: &Connection<Self>, _: Message) -> Result {
+        Ok(())
+    }
+}
+
+/// Tells how many were closed because they did not keep up, and closes the members of the chat.
+struct Control;
+
+static REALTIME: OnceLock<Realtime> = OnceLock::new();
+
+impl Handler for Control {
+    type Input = ();
+    type ClientMessage = String;
+    type ServerMessage = String;
+
+    async fn on_message(&self, connection: &Connection<Self>, command: String) -> Result {
+        let realtime = REALTIME.get().ok_or_else(|| Error::unavailable("nothing is served yet"))?;
+        if command == "close" {
+            for member in realtime.filter(|member| member.endpoint() == "chat") {
+                member.close(CloseCode::NORMAL, "the end");
+            }
+        }
+        connection.send(realtime.stats().slow_consumers.to_string())?;
+        Ok(())
     }
 }

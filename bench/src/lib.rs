@@ -8,8 +8,8 @@ mod handlers;
 pub mod process;
 mod server;
 
-pub use handlers::realtime;
-pub use server::{listen, pool, run};
+pub use handlers::{OUTBOX, realtime};
+pub use server::{SEND_BUFFER, listen, pool, run};
 
 /// What went wrong, as one line for the terminal.
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

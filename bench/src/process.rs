@@ -38,6 +38,15 @@ pub fn prepare() -> Outcome {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })?)
 }
 
+/// Of so many connections those that one process can hold: each takes a file descriptor.
+pub fn connections_of(wanted: usize) -> usize {
+    let most = getrlimit(Resource::Nofile).maximum.map_or(usize::MAX, |most| most as usize);
+    wanted.min(most.saturating_sub(SPARE_FILES))
+}
+
+/// For what a process has open besides its connections.
+const SPARE_FILES: usize = 256;
+
 /// The number in the variable, if it is set.
 ///
 /// # Errors
@@ -90,6 +99,14 @@ impl CpuTime {
 pub fn resident_bytes(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Rss:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// The most that it ever had in memory: `VmHWM` of `/proc/PID/status`.
+pub fn peak_bytes(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }

@@ -33,6 +33,10 @@ pub fn pool() -> Outcome<Option<usize>> {
     }
 }
 
+/// The variable with the bytes that the kernel keeps for each connection, of what is sent. By itself
+/// it keeps nearly 1 MiB on this way, from one core to the other: an outbox would fill late, or never.
+pub const SEND_BUFFER: &str = "SEND_BUFFER";
+
 /// Listens on this machine at `PORT` (0, any, when it is not set) and prints the port.
 ///
 /// # Errors
@@ -43,6 +47,10 @@ pub fn listen() -> Outcome<TcpListener> {
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     // The default is 128 connections; the load opens more than that at once.
     rustix::net::listen(&listener, 4096)?;
+    if let Some(bytes) = process::variable(SEND_BUFFER)? {
+        // Those that are accepted take it over.
+        rustix::net::sockopt::set_socket_send_buffer_size(&listener, bytes)?;
+    }
     listener.set_nonblocking(true)?;
     println!("{}", listener.local_addr()?.port());
     std::io::stdout().flush()?;

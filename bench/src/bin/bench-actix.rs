@@ -10,7 +10,7 @@ fn main() -> Outcome {
 }
 
 async fn serve() -> Outcome {
-    let realtime = bench::realtime();
+    let realtime = bench::realtime()?;
     let server = HttpServer::new(move || App::new().configure(adapter_actix::routes(&realtime)))
         .workers(bench::pool()?.unwrap_or(1))
         .tcp_nodelay(true)

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 fn main() -> Outcome {
     bench::run(async |listener| {
         let listener = TcpListener::from_std(listener)?;
-        adapter_hyper::serve(listener, adapter_hyper::routes(&bench::realtime()), pending()).await;
+        adapter_hyper::serve(listener, adapter_hyper::routes(&bench::realtime()?), pending()).await;
         Ok(())
     })
 }

@@ -1,5 +1,6 @@
 //! What is measured.
 
+use bench::{SEND_BUFFER, process::connections_of};
 use std::time::Duration;
 
 #[derive(Clone)]
@@ -10,16 +11,53 @@ pub(crate) struct Case {
     pub(crate) size: usize,
     /// Whether it is among those of `--short`.
     pub(crate) headline: bool,
+    /// What it is compared with.
+    pub(crate) group: Option<Group>,
+}
+
+/// Cases that take turns, and share a table in which each is held against the first.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    /// In what they differ.
+    pub(crate) by: &'static str,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Echo { connections: usize, outstanding: usize },
-    Typed { connections: usize, outstanding: usize },
-    Fanout { members: usize, outstanding: usize },
-    Idle { connections: usize },
-    Heartbeat { connections: usize },
-    Churn { connections: usize },
+    Echo {
+        connections: usize,
+        outstanding: usize,
+    },
+    Typed {
+        connections: usize,
+        outstanding: usize,
+    },
+    Fanout {
+        members: usize,
+        outstanding: usize,
+    },
+    Idle {
+        connections: usize,
+    },
+    Heartbeat {
+        connections: usize,
+    },
+    Churn {
+        connections: usize,
+    },
+    /// Each in a room of its own; besides, so many with `ROOMS_OF_A_HALL` rooms each, and so many silent.
+    Rooms {
+        connections: usize,
+        halls: usize,
+        silent: usize,
+    },
+    /// Members of a fan-out at a fixed rate, of whom some do not read.
+    Stalled {
+        connections: usize,
+        stalled: usize,
+    },
 }
 
 /// Those that the short run and the chart show.
@@ -39,7 +77,7 @@ const HEADLINES: [&str; 8] = [
 
 /// In the order in which they are run. What shows how it scales has a place of its own.
 pub(crate) fn all() -> Vec<Case> {
-    [echo(), typed(), fanout(), scaling(), idle(), churn()].concat()
+    [echo(), typed(), fanout(), large(), scaling(), rooms(), idle(), churn(), stalled()].concat()
 }
 
 fn echo() -> Vec<Case> {
@@ -70,8 +108,59 @@ fn fanout() -> Vec<Case> {
     cases
 }
 
-fn scaling() -> Vec<Case> {
+fn large() -> Vec<Case> {
     vec![Case::new(Kind::Fanout { members: 10_000, outstanding: 8 }, 64)]
+}
+
+fn scaling() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for outstanding in [1, 8] {
+        let group = Group {
+            name: format!("scale-w{outstanding}"),
+            title: format!("How a fan-out scales: {} under way, 64 bytes", messages(outstanding)),
+            by: "members",
+        };
+        let sizes = [100, 1000, 10_000].map(connections_of);
+        cases
+            .extend(sizes.map(|members| Case::new(Kind::Fanout { members, outstanding }, 64).of(&group, members)));
+    }
+    cases
+}
+
+/// A message to a room of one, which comes back: beside more topics, and beside more connections.
+fn rooms() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for connections in [1, 64] {
+        let group = |by, other| Group {
+            name: format!("rooms-c{connections}-{by}"),
+            title: format!("Echo through a topic of one: {connections} × 1 message under way, beside {other}"),
+            by,
+        };
+        let rooms = |halls, silent| Case::new(Kind::Rooms { connections, halls, silent }, 64);
+        let topics = group("topics", "other topics");
+        cases.extend([0, 4, 400].map(|halls| rooms(halls, 0).of(&topics, halls * ROOMS_OF_A_HALL)));
+        let silent = group("connections", "other connections");
+        cases.extend([0, connections_of(10_000)].map(|count| rooms(0, count).of(&silent, count)));
+    }
+    cases
+}
+
+fn stalled() -> Vec<Case> {
+    let mut cases = Vec::new();
+    // Twice a number, for the halves.
+    for connections in [1000, connections_of(10_000) / 2 * 2] {
+        let group = Group {
+            name: format!("stalled-n{connections}"),
+            title: format!("Stalled readers: {connections} connections, 1024 bytes to all at a fixed rate"),
+            by: "who",
+        };
+        let stalled = |connections, stalled| Case::new(Kind::Stalled { connections, stalled }, 1024);
+        let half = connections / 2;
+        cases.push(stalled(connections, 0).of(&group, "all-read"));
+        cases.push(stalled(connections, half).of(&group, "half-stalled"));
+        cases.push(stalled(half, 0).of(&group, "half-connected"));
+    }
+    cases
 }
 
 fn idle() -> Vec<Case> {
@@ -87,11 +176,27 @@ impl Case {
     fn new(kind: Kind, size: usize) -> Self {
         let name = kind.name(size);
         let headline = HEADLINES.contains(&name.as_str());
-        Self { name, kind, size, headline }
+        Self { name, kind, size, headline, group: None }
     }
 
-    /// What is asked of the load.
-    pub(crate) fn words(&self, time: f64) -> Vec<String> {
+    fn of(self, group: &Group, label: impl ToString) -> Self {
+        let name = format!("{}-{}", group.name, label.to_string());
+        Self { name, headline: false, group: Some(group.clone()), ..self }
+    }
+
+    /// Whether both are of one group.
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        self.group.is_some() && self.group == other.group
+    }
+
+    /// What tells it from the others of its group.
+    pub(crate) fn label(&self) -> &str {
+        let group = self.group.as_ref().and_then(|group| self.name.strip_prefix(&group.name));
+        group.map_or(&self.name, |label| label.trim_start_matches('-'))
+    }
+
+    /// What is asked of the load, for so many seconds if that was said.
+    pub(crate) fn words(&self, time: Option<f64>) -> Vec<String> {
         let (mode, connections, outstanding) = match self.kind {
             Kind::Echo { connections, outstanding } | Kind::Typed { connections, outstanding } => {
                 ("echo", connections, outstanding)
@@ -99,10 +204,15 @@ impl Case {
             Kind::Fanout { members, outstanding } => ("fanout", members, outstanding),
             Kind::Idle { connections } | Kind::Heartbeat { connections } => ("idle", connections, 1),
             Kind::Churn { connections } => ("churn", connections, 1),
+            Kind::Rooms { connections, .. } => ("echo", connections, 1),
+            Kind::Stalled { connections, .. } => ("stalled", connections, 1),
         };
         let time = match self.kind {
+            // Whatever was said: a whole interval must be in it.
             Kind::Heartbeat { .. } => HEARTBEAT.as_secs_f64(),
-            _ => time,
+            // Until the outboxes are full. The fewer there are, the more messages each gets.
+            Kind::Stalled { .. } => self.stalled_time(time),
+            _ => time.unwrap_or(2.0),
         };
         let numbers = [
             ("--connections", connections.to_string()),
@@ -111,12 +221,69 @@ impl Case {
             ("--time", time.to_string()),
         ];
         let numbers = numbers.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
-        [mode.to_owned()].into_iter().chain(numbers).collect()
+        [mode.to_owned()].into_iter().chain(numbers).chain(self.more_words()).collect()
+    }
+
+    fn more_words(&self) -> Vec<String> {
+        let words = |words: &[(&str, String)]| {
+            let words = words.iter().flat_map(|(name, value)| [(*name).to_owned(), value.clone()]);
+            words.collect()
+        };
+        match self.kind {
+            Kind::Heartbeat { .. } => words(&[("--spread", PING_INTERVAL.as_secs().to_string())]),
+            Kind::Rooms { halls, silent: 0, .. } => words(&[
+                ("--beside", halls.to_string()),
+                ("--beside-path", format!("/__realtime/halls?hall={{INDEX}}&rooms={ROOMS_OF_A_HALL}")),
+                ("--beside-replies", "1".to_owned()),
+            ]),
+            Kind::Rooms { silent, .. } => {
+                words(&[("--beside", silent.to_string()), ("--beside-path", "/__realtime/echo".to_owned())])
+            }
+            Kind::Stalled { stalled, .. } => words(&[("--stalled", stalled.to_string())]),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The variables of a server that is measured by it.
+    pub(crate) fn variables(&self) -> &'static [(&'static str, &'static str)] {
+        match self.kind {
+            Kind::Stalled { .. } => &[(SEND_BUFFER, "16384")],
+            _ => &[],
+        }
+    }
+
+    fn stalled_time(&self, time: Option<f64>) -> f64 {
+        let few = self.paced().is_some_and(|connections| connections < 5000);
+        time.unwrap_or(if few { 15.0 } else { 60.0 })
+    }
+
+    /// The bytes that the server keeps for a client: the default, or what comes in a third of the time
+    /// if that is less. For one that is silent is closed after a minute whatever waits for it.
+    pub(crate) fn outbox(&self, rate: f64, time: Option<f64>) -> usize {
+        let filled = rate * self.size as f64 * self.stalled_time(time) / 3.0;
+        (filled as usize).next_multiple_of(SMALL_OUTBOX).min(OUTBOX_BYTES)
+    }
+
+    /// The connections, where the load is to come at a rate that the server bears.
+    pub(crate) fn paced(&self) -> Option<usize> {
+        let Kind::Stalled { connections, stalled } = self.kind else {
+            return None;
+        };
+        // The half that is alone is paced as all are.
+        let alone = stalled == 0 && self.label() == "half-connected";
+        Some(if alone { connections * 2 } else { connections })
+    }
+
+    /// For `connections` that all read, to find that rate.
+    pub(crate) fn probe(connections: usize) -> Self {
+        Self::new(Kind::Stalled { connections, stalled: 0 }, 1024)
     }
 
     /// Memory is that of a process which has done nothing else before.
     pub(crate) fn wants_new_server(&self) -> bool {
-        matches!(self.kind, Kind::Idle { .. } | Kind::Heartbeat { .. })
+        let kinds = matches!(self.kind, Kind::Idle { .. } | Kind::Heartbeat { .. } | Kind::Stalled { .. });
+        // One that has had many topics may have kept room for them.
+        kinds || matches!(self.kind, Kind::Rooms { .. })
     }
 
     /// The server to which the others are compared.
@@ -130,19 +297,15 @@ impl Case {
     /// The name, in words.
     pub(crate) fn title(&self) -> String {
         let size = self.size;
-        let way = |outstanding| match outstanding {
-            1 => "1 message".to_owned(),
-            more => format!("{more} messages"),
-        };
         match self.kind {
             Kind::Echo { connections, outstanding } => {
-                format!("Echo: {connections} × {} under way, {size} bytes", way(outstanding))
+                format!("Echo: {connections} × {} under way, {size} bytes", messages(outstanding))
             }
             Kind::Typed { connections, outstanding } => {
-                format!("Typed echo, JSON: {connections} × {} under way, {size} bytes", way(outstanding))
+                format!("Typed echo, JSON: {connections} × {} under way, {size} bytes", messages(outstanding))
             }
             Kind::Fanout { members, outstanding } => {
-                format!("Fan-out: {members} members, {} under way, {size} bytes", way(outstanding))
+                format!("Fan-out: {members} members, {} under way, {size} bytes", messages(outstanding))
             }
             Kind::Idle { connections } => format!("Memory: {connections} connections after one message each"),
             Kind::Heartbeat { connections } => {
@@ -151,12 +314,34 @@ impl Case {
             Kind::Churn { connections } => {
                 format!("Coming and going: connect, one echo, close, {connections} at a time")
             }
+            Kind::Rooms { connections, halls, silent } => format!(
+                "Echo through a topic of one: {connections} × 1 message under way, beside {} topics and {} connections",
+                halls * ROOMS_OF_A_HALL,
+                halls + silent
+            ),
+            Kind::Stalled { connections, stalled } => {
+                format!("Fan-out at a fixed rate: {connections} members, {stalled} stop reading, {size} bytes")
+            }
         }
     }
 }
 
-/// Longer than the interval of the heartbeats, 25 s in all servers that have them.
+/// Of the heartbeats, in all servers that have them.
+const PING_INTERVAL: Duration = Duration::from_secs(25);
+/// Longer than that.
 const HEARTBEAT: Duration = Duration::from_secs(30);
+/// Few enough for one connection, and so many that 400 connections have 100 000.
+const ROOMS_OF_A_HALL: usize = 250;
+/// The default of `Config::outbox_bytes`.
+const OUTBOX_BYTES: usize = 1024 * 1024;
+const SMALL_OUTBOX: usize = 16 * 1024;
+
+fn messages(count: usize) -> String {
+    match count {
+        1 => "1 message".to_owned(),
+        more => format!("{more} messages"),
+    }
+}
 
 impl Kind {
     fn name(self, size: usize) -> String {
@@ -167,6 +352,8 @@ impl Kind {
             Self::Idle { connections } => format!("idle-n{connections}"),
             Self::Heartbeat { connections } => format!("heartbeat-n{connections}"),
             Self::Churn { connections } => format!("churn-c{connections}"),
+            Self::Rooms { connections, halls, silent } => format!("rooms-c{connections}-h{halls}-i{silent}"),
+            Self::Stalled { connections, stalled } => format!("stalled-n{connections}-{stalled}"),
         }
     }
 }
@@ -179,5 +366,32 @@ mod tests {
     fn every_headline_is_a_case() {
         let headlines = all().into_iter().filter(|case| case.headline).count();
         assert_eq!(headlines, HEADLINES.len());
+    }
+
+    #[test]
+    fn every_name_is_one_case() {
+        let mut names: Vec<_> = all().into_iter().map(|case| case.name).collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn a_label_is_what_follows_the_group() {
+        let labels = |name: &str| -> Vec<String> {
+            let cases = all().into_iter().filter(|case| case.name.starts_with(name));
+            cases.map(|case| case.label().to_owned()).collect()
+        };
+        assert_eq!(labels("scale-w8"), ["100", "1000", "10000"]);
+        assert_eq!(labels("rooms-c64-topics"), ["0", "1000", "100000"]);
+        assert_eq!(labels("stalled-n1000-"), ["all-read", "half-stalled", "half-connected"]);
+    }
+
+    #[test]
+    fn all_of_a_group_are_paced_alike() {
+        let paced: Vec<_> =
+            all().iter().filter(|case| case.name.starts_with("stalled-n1000-")).map(Case::paced).collect();
+        assert_eq!(paced, [Some(1000); 3]);
     }
 }

@@ -65,7 +65,7 @@ fn panel(body: &mut String, top: f64, measured: &Measured, title: &str, about: &
     let key = key(&measured.case);
     let servers = ranked(measured).into_iter();
     let bars: Vec<_> = servers
-        .filter_map(|(server, rounds)| Some((server, rounds.median(key.name)?, key.cell(rounds))))
+        .filter_map(|(server, rounds)| Some((server, rounds.median(key.name)?, key.value(rounds))))
         .collect();
     let most = bars.iter().map(|(_, value, _)| *value).fold(f64::MIN_POSITIVE, f64::max);
     for (row, (server, value, label)) in bars.iter().enumerate() {

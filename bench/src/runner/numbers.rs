@@ -6,6 +6,11 @@ use std::collections::BTreeMap;
 /// One run of the load: numbers by their names.
 pub(crate) type Sample = BTreeMap<String, f64>;
 
+/// Those that share a table.
+pub(crate) fn groups(report: &[Measured]) -> impl Iterator<Item = &[Measured]> {
+    report.chunk_by(|a, b| a.case.is_beside(&b.case))
+}
+
 pub(crate) struct Measured {
     pub(crate) case: Case,
     /// Each server with its rounds.

@@ -14,7 +14,8 @@ Usage: cargo run --release -p bench -- [OPTIONS]
   --servers S,…    only these servers
   --short          only the headline cases
   --rounds N       how often each server has its turn at a case (3)
-  --time S         how long one turn is measured (2)
+  --time S         how long one turn is measured (2; stalled: 15, and 60 with 10 000)
+  --rate N         messages a second in stalled (what takes 60 % of the server's core when all read)
   --nice N         the priority of what is measured, if it is permitted (-10)
   --json FILE      appends every turn as a line of JSON
   --report FILE    writes the tables as Markdown, with the machine and the command
@@ -22,11 +23,13 @@ Usage: cargo run --release -p bench -- [OPTIONS]
   --list           prints the names of cases and servers
   --help           prints this";
 
+#[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) cases: Vec<Case>,
     pub(crate) servers: Vec<Server>,
     pub(crate) rounds: usize,
-    pub(crate) time: f64,
+    pub(crate) time: Option<f64>,
+    pub(crate) rate: Option<f64>,
     pub(crate) nice: i32,
     pub(crate) json: Option<PathBuf>,
     pub(crate) report: Option<PathBuf>,
@@ -61,7 +64,8 @@ impl Options {
             }
             "--servers" => self.servers = value()?.split(',').map(server).collect::<Outcome<_>>()?,
             "--rounds" => self.rounds = number(&value()?)?,
-            "--time" => self.time = number(&value()?)?,
+            "--time" => self.time = Some(number(&value()?)?),
+            "--rate" => self.rate = Some(number(&value()?)?),
             "--nice" => self.nice = number(&value()?)?,
             "--json" => self.json = Some(value()?.into()),
             "--report" => self.report = Some(value()?.into()),
@@ -78,7 +82,8 @@ impl Default for Options {
             cases: cases::all(),
             servers: servers::ALL.into(),
             rounds: 3,
-            time: 2.0,
+            time: None,
+            rate: None,
             nice: -10,
             json: None,
             report: None,

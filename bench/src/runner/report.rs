@@ -1,11 +1,14 @@
 //! The page of results: the tables, and on what and by what they were measured.
 
-use super::{numbers::Measured, tables::table};
+use super::{
+    numbers::{Measured, groups},
+    tables::table,
+};
 use bench::Outcome;
 use std::{env, fs, process::Command, thread::available_parallelism};
 
 pub(crate) fn page(report: &[Measured]) -> Outcome<String> {
-    let tables: Vec<String> = report.iter().map(table).collect();
+    let tables: Vec<String> = groups(report).map(table).collect();
     Ok(format!(
         "# Results\n\n\
          Written by the runner; [README.md](README.md) says how it is measured and what the columns mean.\n\n\

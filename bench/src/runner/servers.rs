@@ -46,7 +46,12 @@ impl Server {
     /// Whether the case says something about it.
     pub(crate) fn takes_part(self, case: &Case) -> bool {
         match case.kind {
+            // What the caches of the kernel cost is seen beside.
+            Kind::Fanout { .. } if case.group.is_some() => {
+                ["bench-axum", "bench-hyper", "limit"].contains(&self.name)
+            }
             Kind::Fanout { .. } => true,
+            Kind::Rooms { .. } | Kind::Stalled { .. } => self.is_ours(),
             // Hand-written on axum, to compare with.
             Kind::Typed { .. } => self.is_ours() || self.name == "raw-axum",
             // The others have no heartbeats.
@@ -64,7 +69,8 @@ impl Dialect {
                 // `welcome` comes first.
                 vec!["--path", "/__realtime/typed", "--subprotocol", "realtime.v1.json", "--replies", "1"]
             }
-            (Self::Ours, Kind::Fanout { .. }) => vec!["--path", "/__realtime/chat"],
+            (Self::Ours, Kind::Rooms { .. }) => vec!["--path", "/__realtime/rooms?room={INDEX}"],
+            (Self::Ours, Kind::Fanout { .. } | Kind::Stalled { .. }) => vec!["--path", "/__realtime/chat"],
             (Self::Ours, _) => vec!["--path", "/__realtime/echo"],
             (Self::Plain, Kind::Typed { .. }) => vec!["--path", "/typed"],
             (Self::Plain, Kind::Fanout { .. }) => vec!["--path", "/chat"],

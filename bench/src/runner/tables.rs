@@ -7,28 +7,78 @@ use super::{
 };
 use std::fmt::Write;
 
-/// The table of one case, the best first, and what failed.
-pub(crate) fn table(measured: &Measured) -> String {
+/// The table of one case, or of those that are compared with each other, and what failed.
+pub(crate) fn table(measured: &[Measured]) -> String {
+    let text = match measured {
+        [one] if one.case.group.is_none() => ranking(one),
+        group => comparison(group),
+    };
+    text + &measured.iter().map(failures).collect::<String>()
+}
+
+/// The best server first.
+fn ranking(measured: &Measured) -> String {
     let columns = columns(&measured.case);
     let (key, rest) = (&columns[0], &columns[1..]);
     let mut text = format!("### {}\n\n`{}`\n\n", measured.case.title(), measured.case.name);
     let baseline = measured.case.baseline();
-    let heads: String = rest.iter().map(|column| format!(" {} |", column.head)).collect();
-    let _ = writeln!(text, "| server | {} | of `{baseline}` | spread |{heads}", key.head);
-    let _ = writeln!(text, "|---|{}", "--:|".repeat(columns.len() + 2));
+    let _ = writeln!(text, "| server | {} | of `{baseline}` |{}", key.head, heads(rest));
+    let _ = writeln!(text, "|---|{}", "--:|".repeat(columns.len() + 1));
     let of_baseline = measured.of(baseline).and_then(|rounds| rounds.median(key.name));
     for (server, rounds) in ranked(measured) {
         let Some(median) = rounds.median(key.name) else {
             continue;
         };
-        let name = if server.is_ours() { format!("**{}**", server.name) } else { server.name.to_owned() };
-        let ratio = of_baseline.filter(|base| *base > 0.0).map(|base| format!("{:.2}", median / base));
-        let spread = rounds.spread(key.name).map(|spread| format!("{:.0} %", spread * 100.0));
-        let cells: String = rest.iter().map(|column| format!(" {} |", column.cell(rounds))).collect();
-        let (ratio, spread) = (ratio.unwrap_or_default(), spread.unwrap_or_default());
-        let _ = writeln!(text, "| {name} | {} | {ratio} | {spread} |{cells}", key.cell(rounds));
+        let (ratio, cells) = (ratio(median, of_baseline), cells(rest, rounds));
+        let _ = writeln!(text, "| {} | {} | {ratio} |{cells}", name(server), key.cell(rounds));
     }
-    text + &failures(measured)
+    text
+}
+
+/// Each server with all cases, each of which is held against the first.
+fn comparison(group: &[Measured]) -> String {
+    let Some((first, Some(about))) = group.first().map(|first| (first, &first.case.group)) else {
+        return String::new();
+    };
+    let mut text = format!("### {}\n\n`{}`\n", about.title, about.name);
+    for columns in columns_of_group(&first.case) {
+        let (key, rest) = (&columns[0], &columns[1..]);
+        let _ = writeln!(text, "\n| server | {} | {} | of the first |{}", about.by, key.head, heads(rest));
+        let _ = writeln!(text, "|---|{}", "--:|".repeat(columns.len() + 2));
+        for (server, rounds) in &first.servers {
+            let of_first = rounds.median(key.name);
+            let cases = group.iter().filter_map(|measured| Some((measured, measured.of(server.name)?)));
+            for (measured, rounds) in cases {
+                text += &row(*server, measured.case.label(), &columns, rounds, of_first);
+            }
+        }
+    }
+    text
+}
+
+/// Of a server at one of the cases that are compared; nothing if it failed.
+fn row(server: Server, label: &str, columns: &[Column], rounds: &Rounds, of_first: Option<f64>) -> String {
+    let (key, rest) = (&columns[0], &columns[1..]);
+    rounds.median(key.name).map_or_else(String::new, |median| {
+        let (ratio, cells) = (ratio(median, of_first), cells(rest, rounds));
+        format!("| {} | {label} | {} | {ratio} |{cells}\n", name(server), key.cell(rounds))
+    })
+}
+
+fn heads(columns: &[Column]) -> String {
+    columns.iter().map(|column| format!(" {} |", column.head)).collect()
+}
+
+fn cells(columns: &[Column], rounds: &Rounds) -> String {
+    columns.iter().map(|column| format!(" {} |", column.cell(rounds))).collect()
+}
+
+fn ratio(median: f64, base: Option<f64>) -> String {
+    base.filter(|base| *base > 0.0).map_or_else(String::new, |base| format!("{:.2}", median / base))
+}
+
+fn name(server: Server) -> String {
+    if server.is_ours() { format!("**{}**", server.name) } else { server.name.to_owned() }
 }
 
 /// The number by which the servers of a case are compared, and how it is shown.
@@ -48,6 +98,7 @@ pub(crate) fn ranked(measured: &Measured) -> Vec<(Server, &Rounds)> {
     servers
 }
 
+#[derive(Clone)]
 pub(crate) struct Column {
     pub(crate) name: &'static str,
     head: &'static str,
@@ -63,14 +114,28 @@ enum Unit {
     Bytes,
 }
 
+/// From here on a median says little.
+const LARGE: f64 = 0.25;
+
 impl Column {
-    /// The median over the rounds.
-    pub(crate) fn cell(&self, rounds: &Rounds) -> String {
+    /// The median over the rounds, and the spread where there is one. `~` says that it is large.
+    fn cell(&self, rounds: &Rounds) -> String {
+        let value = self.value(rounds);
+        match rounds.spread(self.name) {
+            Some(spread) if spread > LARGE => format!("~{value} ({:.0} %)", spread * 100.0),
+            Some(spread) if spread > 0.0 => format!("{value} ({:.0} %)", spread * 100.0),
+            _ => value,
+        }
+    }
+
+    /// The median alone.
+    pub(crate) fn value(&self, rounds: &Rounds) -> String {
         let Some(value) = rounds.median(self.name) else {
             return String::new();
         };
         match self.unit {
             Unit::Number => grouped(value),
+            Unit::Microseconds if value < 10.0 => format!("{value:.2} µs"),
             Unit::Microseconds if value < 100.0 => format!("{value:.1} µs"),
             Unit::Microseconds if value < 10_000.0 => format!("{value:.0} µs"),
             Unit::Microseconds => format!("{:.1} ms", value / 1e3),
@@ -93,7 +158,16 @@ fn columns(case: &Case) -> Vec<Column> {
     let shares = [("server_share", "server CPU"), ("kernel_share", "in the kernel"), ("load_share", "load CPU")];
     let shares = shares.map(|(name, head)| column(name, head, Unit::Share));
     let rate = |head| column("rate", head, Unit::Number);
+    let cpu = |head| column("cpu_us", head, Unit::Microseconds);
     match case.kind {
+        Kind::Rooms { .. } => {
+            let mut columns = vec![cpu("CPU for each"), rate("messages/s")];
+            columns.extend(latency);
+            columns.extend(shares);
+            columns.push(column("closed", "closed", Unit::Number));
+            columns
+        }
+        Kind::Stalled { .. } => stalled_columns().concat(),
         Kind::Echo { .. } | Kind::Typed { .. } => {
             let mut columns = vec![per_cpu("messages per CPU second"), rate("messages/s")];
             columns.extend(latency);
@@ -102,6 +176,9 @@ fn columns(case: &Case) -> Vec<Column> {
         }
         Kind::Fanout { .. } => {
             let mut columns = vec![per_cpu("deliveries per CPU second"), rate("deliveries/s")];
+            if case.group.is_some() {
+                columns[0] = cpu("CPU for each delivery");
+            }
             columns.extend(latency);
             columns.push(column("last_p50_us", "p50 to the last", Unit::Microseconds));
             columns.push(column("last_p99_us", "p99 to the last", Unit::Microseconds));
@@ -123,9 +200,67 @@ fn columns(case: &Case) -> Vec<Column> {
             column("closed", "closed", Unit::Number),
         ],
         Kind::Heartbeat { .. } => {
-            vec![column("server_share", "CPU", Unit::Share), column("closed", "closed", Unit::Number)]
+            vec![
+                column("server_share", "CPU", Unit::Share),
+                column("ping_us", "for each heartbeat", Unit::Microseconds),
+                column("pings", "heartbeats", Unit::Number),
+                column("closed", "closed", Unit::Number),
+            ]
         }
     }
+}
+
+/// Where there is much to say it is a table for each part.
+fn columns_of_group(case: &Case) -> Vec<Vec<Column>> {
+    match case.kind {
+        Kind::Stalled { .. } => stalled_columns().into(),
+        _ => vec![columns(case)],
+    }
+}
+
+/// What those that read feel, then the memory, then how it ended for whom.
+fn stalled_columns() -> [Vec<Column>; 3] {
+    let felt = [
+        ("p99_us", "p99", Unit::Microseconds),
+        ("p50_us", "p50", Unit::Microseconds),
+        ("p999_us", "p99.9", Unit::Microseconds),
+        ("messages_per_second", "messages/s", Unit::Number),
+        ("rate", "deliveries/s", Unit::Number),
+        ("lost", "lost", Unit::Number),
+        ("cpu_us", "CPU for each delivery", Unit::Microseconds),
+        ("server_share", "server CPU", Unit::Share),
+        ("load_share", "load CPU", Unit::Share),
+        ("late_p99_us", "load late, p99", Unit::Microseconds),
+    ];
+    let memory = [
+        ("resident_max", "in all, at most", Unit::Bytes),
+        ("growth", "grew by at most", Unit::Bytes),
+        ("bound", "expected at most", Unit::Bytes),
+        ("resident_before", "without any", Unit::Bytes),
+        ("resident_open", "all open", Unit::Bytes),
+        ("resident_after", "all closed", Unit::Bytes),
+        ("bytes_per_connection", "for each connection", Unit::Bytes),
+        ("outbox", "outbox of each", Unit::Bytes),
+    ];
+    let end = [
+        ("pong_p99_us", "pong p99", Unit::Microseconds),
+        ("connections", "connections", Unit::Number),
+        ("stalled", "stalled", Unit::Number),
+        ("slow_consumers", "closed as too slow", Unit::Number),
+        ("seconds_to_1013", "after s", Unit::Number),
+        ("closed_1013", "1013 seen", Unit::Number),
+        ("closed_1001", "1001 seen", Unit::Number),
+        ("cut", "no close frame", Unit::Number),
+        ("closed", "of the others closed", Unit::Number),
+        ("heartbeats", "heartbeats", Unit::Number),
+        ("pong_max_us", "pong at most", Unit::Microseconds),
+        ("pongs_missed", "pongs missed", Unit::Number),
+        ("goodbyes", "others closed at the end", Unit::Number),
+    ];
+    let columns = |set: &[(&'static str, &'static str, Unit)]| {
+        set.iter().map(|&(name, head, unit)| Column { name, head, unit }).collect()
+    };
+    [columns(&felt), columns(&memory), columns(&end)]
 }
 
 fn failures(measured: &Measured) -> String {
@@ -156,7 +291,24 @@ fn grouped(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{cases, numbers::Sample, servers},
+        *,
+    };
+
+    #[test]
+    fn a_large_spread_is_marked() {
+        let cell = |values: &[f64]| {
+            let mut measured = Measured::new(cases::all().swap_remove(0));
+            let samples = values.iter().map(|value| Sample::from([("rate".to_owned(), *value)]));
+            samples.for_each(|sample| measured.add(servers::ALL[0], Ok(sample)));
+            let column = Column { name: "rate", head: "", unit: Unit::Number };
+            column.cell(&measured.servers[0].1)
+        };
+        assert_eq!(cell(&[100.0]), "100");
+        assert_eq!(cell(&[100.0, 110.0, 120.0]), "110 (18 %)");
+        assert_eq!(cell(&[100.0, 110.0, 140.0]), "~110 (36 %)");
+    }
 
     #[test]
     fn thousands_are_grouped() {

@@ -1,7 +1,7 @@
 //! The connections: sockets, epoll, the handshake, and whole messages out of what arrives.
 
 use crate::{
-    frames::{Kind, Template, first_frame, pong_frame, text_frame},
+    frames::{Kind, Template, close_frame, first_frame, pong_frame, text_frame},
     options::Options,
 };
 use bench::Outcome;
@@ -10,9 +10,10 @@ use rustix::{
         Timespec,
         epoll::{self, CreateFlags, Event, EventData, EventFlags},
     },
-    net::{AddressFamily, SocketType, bind, connect, socket},
+    net::{AddressFamily, SocketType, bind, connect, socket, sockopt::set_socket_recv_buffer_size},
 };
 use std::{
+    borrow::Cow,
     io::{ErrorKind, Read, Write},
     mem,
     net::{Ipv4Addr, SocketAddrV4, TcpStream},
@@ -27,6 +28,8 @@ const OPENING: usize = 64;
 /// Connections that come from one address: each has about 28 000 ports, and a port stays taken for
 /// a minute after its connection.
 const SOURCES: usize = 64;
+/// For all of them to be open.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The example of RFC 6455: one pair for all, so that nothing is computed.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -37,15 +40,32 @@ pub(crate) struct Clients<'a> {
     epoll: OwnedFd,
     events: Vec<Event>,
     list: Vec<Client>,
-    request: Vec<u8>,
+    request: Request,
     hello: Option<Vec<u8>>,
     buffer: Vec<u8>,
     connects: usize,
+    /// Of the next connections, where it is not the kernel's default.
+    receive_buffer: Option<usize>,
+    /// Heartbeats of the server, by WebSocket or Engine.IO.
+    pings: u64,
+}
+
+/// What the next connections ask for.
+struct Request {
+    head: String,
+    /// Messages to receive before a connection counts as open.
+    replies: usize,
 }
 
 struct Client {
     stream: Option<TcpStream>,
     state: State,
+    /// Messages that it still awaits when its handshake is done.
+    replies: usize,
+    /// Answers to its own pings.
+    pongs: usize,
+    /// What the server closed it with.
+    code: Option<u16>,
     /// The beginning of a frame whose end has not come.
     unread: Vec<u8>,
     /// What the socket would not take.
@@ -68,24 +88,42 @@ impl<'a> Clients<'a> {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(1024),
             list: Vec::new(),
-            request: request(options),
+            request: Request::new(options, &options.path, options.replies),
             hello: options.hello.as_deref().map(text_frame),
             buffer: vec![0; READ],
             connects: 0,
+            receive_buffer: None,
+            pings: 0,
         })
+    }
+
+    /// What the next connections ask for; `{INDEX}` in the path is a number of their own.
+    pub(crate) fn ask_for(&mut self, path: &str, replies: usize) {
+        self.request = Request::new(self.options, path, replies);
+    }
+
+    /// The kernel keeps little for the next connections: that one does not read is soon felt.
+    pub(crate) fn take_little(&mut self, bytes: usize) {
+        self.receive_buffer = Some(bytes);
     }
 
     /// Opens all connections, a few at a time, and waits until each has been greeted.
     pub(crate) fn open_all(&mut self) -> Outcome {
-        let wanted = self.options.connections;
-        let deadline = Instant::now() + Duration::from_secs(60);
+        self.open(self.options.connections)
+    }
+
+    /// Opens so many more, not before their time where they are to be spread over one.
+    pub(crate) fn open(&mut self, count: usize) -> Outcome {
+        let begin = Instant::now();
+        let first = self.list.len();
         let mut open = 0;
-        while open < wanted {
-            while self.list.len() < wanted.min(open + OPENING) {
+        while open < count {
+            let due = first + count.min(open + OPENING).min(self.due(count, begin.elapsed()));
+            while self.list.len() < due {
                 self.connect(self.list.len())?;
             }
-            if Instant::now() > deadline {
-                return Err(format!("{open} of {wanted} connections were open after a minute").into());
+            if begin.elapsed() > PATIENCE {
+                return Err(format!("{open} of {count} connections were open after a minute").into());
             }
             for index in self.wait()? {
                 let before = self.state(index);
@@ -100,30 +138,71 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
+    /// How many of them may have begun after this time.
+    fn due(&self, count: usize, elapsed: Duration) -> usize {
+        let spread = self.options.spread.as_secs_f64();
+        if spread == 0.0 { count } else { (count as f64 * elapsed.as_secs_f64() / spread) as usize }
+    }
+
     /// Connects the client with this index, for the first time or again.
     pub(crate) fn connect(&mut self, index: usize) -> Outcome {
         let source = Ipv4Addr::new(127, 0, 1, (1 + self.connects % SOURCES) as u8);
         self.connects += 1;
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        if let Some(bytes) = self.receive_buffer {
+            set_socket_recv_buffer_size(&socket, bytes)?;
+        }
         bind(&socket, &SocketAddrV4::new(source, 0))?;
         connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.options.port))?;
         let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         epoll::add(&self.epoll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
-        let client =
-            Client { stream: Some(stream), state: State::Handshake, unread: Vec::new(), unsent: Vec::new() };
+        let client = Client::new(stream, self.request.replies);
         if index == self.list.len() {
             self.list.push(client);
         } else {
             self.list[index] = client;
         }
-        self.list[index].send(&self.epoll, index, &self.request);
+        let request = self.request.of(index);
+        self.list[index].send(&self.epoll, index, request.as_bytes());
         Ok(())
     }
 
     pub(crate) fn state(&self, index: usize) -> State {
         self.list[index].state
+    }
+
+    /// The code of the server's close frame, if there was one.
+    pub(crate) fn close_code(&self, index: usize) -> Option<u16> {
+        self.list[index].code
+    }
+
+    /// How many of its pings were answered since this was asked last.
+    pub(crate) fn take_pongs(&mut self, index: usize) -> usize {
+        mem::take(&mut self.list[index].pongs)
+    }
+
+    /// How many heartbeats there were from the server, of all clients.
+    pub(crate) fn pings(&self) -> u64 {
+        self.pings
+    }
+
+    /// What arrives for this one is left to the kernel, from now on.
+    pub(crate) fn stall(&mut self, index: usize) -> Outcome {
+        match &self.list[index].stream {
+            Some(stream) => Ok(epoll::delete(&self.epoll, stream)?),
+            None => Ok(()),
+        }
+    }
+
+    /// It reads again.
+    pub(crate) fn resume(&mut self, index: usize) -> Outcome {
+        let data = EventData::new_u64(index as u64);
+        match &self.list[index].stream {
+            Some(stream) => Ok(epoll::add(&self.epoll, stream, data, EventFlags::IN)?),
+            None => Ok(()),
+        }
     }
 
     /// How many are no longer open.
@@ -133,7 +212,12 @@ impl<'a> Clients<'a> {
 
     /// The clients for which something has arrived, or none after a tenth of a second.
     pub(crate) fn wait(&mut self) -> Outcome<Vec<usize>> {
-        let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        self.wait_for(Duration::from_millis(100))
+    }
+
+    /// The clients for which something has arrived, or none after this time.
+    pub(crate) fn wait_for(&mut self, time: Duration) -> Outcome<Vec<usize>> {
+        let timeout = Timespec::try_from(time)?;
         self.events.clear();
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -175,7 +259,7 @@ impl<'a> Clients<'a> {
             };
             check_response(&buffer[..length])?;
             start = length + 4;
-            client.state = greeting(self.options.replies);
+            client.state = greeting(client.replies);
             if let Some(hello) = &self.hello {
                 client.send(&self.epoll, index, hello);
             }
@@ -186,6 +270,7 @@ impl<'a> Clients<'a> {
             let payload = &frame[payload];
             match kind {
                 Kind::Message if self.options.engine_io && payload == b"2" => {
+                    self.pings += 1;
                     client.send(&self.epoll, index, &text_frame("3"));
                 }
                 Kind::Message => match client.state {
@@ -193,9 +278,19 @@ impl<'a> Clients<'a> {
                     _ if payload.starts_with(self.options.prefix.as_bytes()) => take(payload),
                     _ => {}
                 },
-                Kind::Ping => client.send(&self.epoll, index, &pong_frame(payload)),
-                Kind::Close => client.close(),
-                Kind::Fragment | Kind::Pong => {}
+                Kind::Ping => {
+                    self.pings += 1;
+                    client.send(&self.epoll, index, &pong_frame(payload));
+                }
+                Kind::Pong => client.pongs += 1,
+                Kind::Close => {
+                    client.code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                    if self.options.answer_close {
+                        client.send(&self.epoll, index, &close_frame());
+                    }
+                    client.close();
+                }
+                Kind::Fragment => {}
             }
         }
         client.unread.extend_from_slice(&buffer[start..end]);
@@ -204,6 +299,18 @@ impl<'a> Clients<'a> {
 }
 
 impl Client {
+    fn new(stream: TcpStream, replies: usize) -> Self {
+        Self {
+            stream: Some(stream),
+            state: State::Handshake,
+            replies,
+            pongs: 0,
+            code: None,
+            unread: Vec::new(),
+            unsent: Vec::new(),
+        }
+    }
+
     fn send(&mut self, epoll: &OwnedFd, index: usize, bytes: &[u8]) {
         let Some(stream) = &mut self.stream else {
             return;
@@ -275,17 +382,29 @@ fn greeting(replies: usize) -> State {
     if replies == 0 { State::Open } else { State::Greeting(replies) }
 }
 
-fn request(options: &Options) -> Vec<u8> {
-    let mut request = format!(
-        "GET {} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n",
-        options.path, options.port
-    );
-    if let Some(subprotocol) = &options.subprotocol {
-        request += &format!("Sec-WebSocket-Protocol: {subprotocol}\r\n");
+impl Request {
+    fn new(options: &Options, path: &str, replies: usize) -> Self {
+        let mut head = format!(
+            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n",
+            options.port
+        );
+        if let Some(subprotocol) = &options.subprotocol {
+            head += &format!("Sec-WebSocket-Protocol: {subprotocol}\r\n");
+        }
+        Self { head: head + "\r\n", replies }
     }
-    (request + "\r\n").into_bytes()
+
+    fn of(&self, index: usize) -> Cow<'_, str> {
+        if !self.head.contains(INDEX) {
+            return Cow::Borrowed(&self.head);
+        }
+        Cow::Owned(self.head.replace(INDEX, &index.to_string()))
+    }
 }
+
+/// In a path: the connection's number.
+const INDEX: &str = "{INDEX}";
 
 fn check_response(head: &[u8]) -> Outcome {
     let accepted = head.windows(ACCEPT.len()).any(|window| window == ACCEPT);

@@ -21,6 +21,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 pub(crate) fn run(options: &Options) -> Outcome<Report> {
     let mut clients = Clients::new(options)?;
     clients.open_all()?;
+    clients.ask_for(&options.beside_path, options.beside_replies);
+    clients.open(options.beside)?;
     let mut senders = Senders::new(options);
     for _ in 0..options.connections {
         senders.begin(&mut clients, options.outstanding);
@@ -39,6 +41,10 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
         }
         for index in ready {
             let now = Instant::now();
+            if index >= options.connections {
+                clients.receive(index, |_| ())?;
+                continue;
+            }
             let got = senders.receive(&mut clients, index, &mut histogram, now)?;
             if got > 0 {
                 replies += got as u64;
@@ -52,6 +58,7 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
     }
     let mut report = meter.report(replies);
     add_latency(&mut report, &histogram, LATENCY);
+    report.insert("closed", clients.closed() as f64);
     Ok(report)
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
 }
 
 /// A member is not yet one when its handshake is answered: publishes until each has heard something.
-fn gather(clients: &mut Clients<'_>, options: &Options) -> Outcome {
+pub(crate) fn gather(clients: &mut Clients<'_>, options: &Options) -> Outcome {
     let template = Template::new(&options.message, options.size);
     let mut heard = vec![false; options.connections];
     for _ in 0..CALLS {

@@ -1,4 +1,7 @@
 //! Connections that have sent one message each, and then are silent: what they cost the server.
+//!
+//! Those that were opened over a time have sent nothing: each one's heartbeats come at its own moment,
+//! as they do on a server that runs for long, and not all at once.
 
 use crate::{Report, clients::Clients, frames::Template, options::Options};
 use bench::{
@@ -18,19 +21,24 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
     let mut clients = Clients::new(options)?;
     let before = resident()?;
     clients.open_all()?;
-    use_each(&mut clients, options)?;
+    if options.spread.is_zero() {
+        use_each(&mut clients, options)?;
+    }
     rest(&mut clients, SETTLING)?;
     let after = resident()?;
 
-    let (start, used) = (Instant::now(), CpuTime::of(options.pid));
+    let (start, used, pinged) = (Instant::now(), CpuTime::of(options.pid), clients.pings());
     rest(&mut clients, options.time)?;
-    let share = CpuTime::of(options.pid).since(&used) / start.elapsed().as_secs_f64();
+    let (seconds, used) = (start.elapsed().as_secs_f64(), CpuTime::of(options.pid).since(&used));
+    let pings = (clients.pings() - pinged) as f64;
     let closed = clients.closed();
     Ok(Report::from([
         ("bytes_per_connection", (after as f64 - before as f64) / options.connections as f64),
         ("resident_before", before as f64),
         ("resident_after", after as f64),
-        ("server_share", share),
+        ("server_share", used / seconds),
+        ("pings", pings),
+        ("ping_us", used * 1e6 / pings.max(1.0)),
         ("closed", closed as f64),
     ]))
 }
@@ -57,7 +65,7 @@ fn use_each(clients: &mut Clients<'_>, options: &Options) -> Outcome {
 }
 
 /// Answers heartbeats, and nothing else.
-fn rest(clients: &mut Clients<'_>, time: Duration) -> Outcome {
+pub(crate) fn rest(clients: &mut Clients<'_>, time: Duration) -> Outcome {
     let start = Instant::now();
     while start.elapsed() < time {
         for index in clients.wait()? {

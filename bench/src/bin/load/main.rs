@@ -15,6 +15,7 @@ mod histogram;
 mod idle;
 mod meter;
 mod options;
+mod stalled;
 
 use bench::{Outcome, process};
 use options::{Mode, Options};
@@ -28,6 +29,7 @@ fn main() -> Outcome {
         Mode::Fanout => fanout::run(&options)?,
         Mode::Churn => churn::run(&options)?,
         Mode::Idle => idle::run(&options)?,
+        Mode::Stalled => stalled::run(&options)?,
     };
     println!("{}", serde_json::to_string(&report)?);
     Ok(())

@@ -53,6 +53,7 @@ impl Meter {
         Report::from([
             ("rate", operations / seconds),
             ("per_cpu_second", if server > 0.0 { operations / server } else { 0.0 }),
+            ("cpu_us", if operations > 0.0 { server / operations * 1e6 } else { 0.0 }),
             ("server_share", server / seconds),
             ("kernel_share", kernel.unwrap_or(0.0)),
             ("load_share", now.load.since(&then.load) / seconds),

@@ -10,6 +10,7 @@ Usage: load MODE --port PORT [OPTIONS]
   fanout   every connection is a member, and the first one publishes: deliveries a second
   churn    connect, one echo, close, again: connections a second
   idle     connections that have sent one message each: the server's memory, and its CPU at rest
+  stalled  as fanout, at a given rate, and some stop reading: the server's memory, what the others feel
 
   --port N           the server, on 127.0.0.1
   --pid N            its process, whose CPU and memory are read
@@ -24,8 +25,17 @@ Usage: load MODE --port PORT [OPTIONS]
   --replies N        messages to receive before a connection counts as open (0)
   --message T        the message ({TEXT}); may have {TEXT}, and {ID}, ten digits that grow
   --prefix P         only messages that begin like this are replies
+  --spread S         opens the connections over so long (0); in idle, they then send nothing at all
+  --beside N         in echo, so many connections besides, which are silent (0)
+  --beside-path P    where they ask the server (/echo); {INDEX} in any path is a number of each
+  --beside-replies N messages that they receive before they count as open (0)
+  --stalled N        how many of the connections stop reading (0)
+  --rate N           messages a second in stalled, each to all (10)
+  --outbox N         bytes that the server keeps for one client, to say what memory is expected
+  --control P        where a server of this project is asked how many were too slow, and to close all
   --engine-io        answer 2 with 3, the heartbeat of Engine.IO";
 
+#[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) mode: Mode,
     pub(crate) port: u16,
@@ -42,6 +52,16 @@ pub(crate) struct Options {
     pub(crate) message: String,
     pub(crate) prefix: String,
     pub(crate) engine_io: bool,
+    pub(crate) spread: Duration,
+    pub(crate) beside: usize,
+    pub(crate) beside_path: String,
+    pub(crate) beside_replies: usize,
+    pub(crate) stalled: usize,
+    pub(crate) rate: f64,
+    pub(crate) outbox: usize,
+    pub(crate) control: String,
+    /// A close frame of the server gets one of ours, before the end. Else it is only counted.
+    pub(crate) answer_close: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -50,6 +70,7 @@ pub(crate) enum Mode {
     Fanout,
     Churn,
     Idle,
+    Stalled,
 }
 
 impl Options {
@@ -78,6 +99,15 @@ impl Options {
             message: "{TEXT}".into(),
             prefix: String::new(),
             engine_io: false,
+            spread: Duration::ZERO,
+            beside: 0,
+            beside_path: "/echo".into(),
+            beside_replies: 0,
+            stalled: 0,
+            rate: 10.0,
+            outbox: 1024 * 1024,
+            control: "/__realtime/control".into(),
+            answer_close: matches!(mode, Mode::Stalled),
         }
     }
 
@@ -100,6 +130,14 @@ impl Options {
             "--hello" => self.hello = Some(value),
             "--replies" => self.replies = number(&value)?,
             "--message" => self.message = value,
+            "--spread" => self.spread = Duration::try_from_secs_f64(number(&value)?)?,
+            "--beside" => self.beside = number(&value)?,
+            "--beside-path" => self.beside_path = value,
+            "--beside-replies" => self.beside_replies = number(&value)?,
+            "--stalled" => self.stalled = number(&value)?,
+            "--rate" => self.rate = number(&value)?,
+            "--outbox" => self.outbox = number(&value)?,
+            "--control" => self.control = value,
             "--prefix" => self.prefix = value,
             _ => return Err(format!("there is no option {name}\n\n{USAGE}").into()),
         }
@@ -115,6 +153,11 @@ impl Options {
             ("--size", self.size, 16, 1024 * 1024),
             ("--time", self.time.as_secs() as usize, 0, 600),
             ("--warmup", self.warmup.as_secs() as usize, 0, 60),
+            ("--spread", self.spread.as_secs() as usize, 0, 60),
+            ("--beside", self.beside, 0, 100_000),
+            // The first one publishes.
+            ("--stalled", self.stalled, 0, self.connections.saturating_sub(1)),
+            ("--rate", self.rate.ceil() as usize, 1, 10_000),
         ];
         for (name, value, least, most) in bounds {
             if !(least..=most).contains(&value) {
@@ -131,6 +174,7 @@ fn mode(word: Option<&str>) -> Outcome<Mode> {
         Some("fanout") => Ok(Mode::Fanout),
         Some("churn") => Ok(Mode::Churn),
         Some("idle") => Ok(Mode::Idle),
+        Some("stalled") => Ok(Mode::Stalled),
         _ => Err(USAGE.into()),
     }
 }
