@@ -108,7 +108,8 @@ fn open(clients: &mut Clients<'_>, options: &Options) -> Outcome {
 /// By how much the server may grow: the connections, a place in each queue for every frame that it
 /// holds, and the frames once, for they are shared.
 fn bound(options: &Options) -> f64 {
-    let queued = options.outbox / (options.size + 4);
+    // A queue doubles as it grows.
+    let queued = (options.outbox / (options.size + 4)).next_power_of_two();
     let waiting = if options.stalled > 0 { options.outbox } else { 0 };
     let bytes = options.connections * CONNECTION + options.stalled * queued * QUEUED_FRAME + waiting + THREAD;
     bytes as f64
