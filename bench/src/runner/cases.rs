@@ -60,6 +60,9 @@ pub(crate) enum Kind {
     },
 }
 
+/// The server to which the others are compared.
+pub(crate) const BASELINE: &str = "limit";
+
 /// Those that the short run and the chart show.
 pub(crate) const ECHO: &str = "echo-c64-p1-s64";
 pub(crate) const FANOUT: &str = "fanout-n1000-w8-s64";
@@ -284,14 +287,6 @@ impl Case {
         let kinds = matches!(self.kind, Kind::Idle { .. } | Kind::Heartbeat { .. } | Kind::Stalled { .. });
         // One that has had many topics may have kept room for them.
         kinds || matches!(self.kind, Kind::Rooms { .. })
-    }
-
-    /// The server to which the others are compared.
-    pub(crate) fn baseline(&self) -> &'static str {
-        match self.kind {
-            Kind::Typed { .. } => "raw-axum",
-            _ => "limit",
-        }
     }
 
     /// The name, in words.

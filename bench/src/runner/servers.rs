@@ -21,10 +21,12 @@ pub(crate) enum Dialect {
     SocketIo,
 }
 
-pub(crate) const ALL: [Server; 10] = [
+pub(crate) const ALL: [Server; 12] = [
     Server::new("bench-axum", Dialect::Ours),
     Server::new("bench-actix", Dialect::Ours),
     Server::new("bench-hyper", Dialect::Ours),
+    Server::multi("bench-axum-multi", "bench-axum"),
+    Server::multi("bench-hyper-multi", "bench-hyper"),
     Server::new("raw-axum", Dialect::Plain),
     Server::new("raw-actix", Dialect::Plain),
     Server::new("raw-tungstenite", Dialect::Plain),
@@ -39,8 +41,17 @@ impl Server {
         Self { name, program: name, variables: &[], dialect }
     }
 
+    /// One of ours on a pool of threads.
+    const fn multi(name: &'static str, program: &'static str) -> Self {
+        Self { name, program, variables: &[("RT", "multi")], dialect: Dialect::Ours }
+    }
+
     pub(crate) fn is_ours(self) -> bool {
         self.dialect == Dialect::Ours
+    }
+
+    fn is_on_one_thread(self) -> bool {
+        !self.variables.contains(&("RT", "multi"))
     }
 
     /// Whether the case says something about it.
@@ -51,11 +62,11 @@ impl Server {
                 ["bench-axum", "bench-hyper", "limit"].contains(&self.name)
             }
             Kind::Fanout { .. } => true,
-            Kind::Rooms { .. } | Kind::Stalled { .. } => self.is_ours(),
-            // Hand-written on axum, to compare with.
-            Kind::Typed { .. } => self.is_ours() || self.name == "raw-axum",
+            Kind::Rooms { .. } | Kind::Stalled { .. } => self.is_ours() && self.is_on_one_thread(),
+            // Hand-written on axum; and what it costs the kernel, which does not look at the text.
+            Kind::Typed { .. } => self.is_ours() || ["raw-axum", "limit"].contains(&self.name),
             // The others have no heartbeats.
-            Kind::Heartbeat { .. } => self.dialect != Dialect::Plain,
+            Kind::Heartbeat { .. } => self.dialect != Dialect::Plain && self.is_on_one_thread(),
             Kind::Echo { .. } | Kind::Idle { .. } | Kind::Churn { .. } => self.name != "limit-batch",
         }
     }

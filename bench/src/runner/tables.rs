@@ -1,7 +1,7 @@
 //! The tables, in Markdown.
 
 use super::{
-    cases::{Case, Kind},
+    cases::{BASELINE, Case, Kind},
     numbers::{Measured, Rounds},
     servers::Server,
 };
@@ -21,10 +21,9 @@ fn ranking(measured: &Measured) -> String {
     let columns = columns(&measured.case);
     let (key, rest) = (&columns[0], &columns[1..]);
     let mut text = format!("### {}\n\n`{}`\n\n", measured.case.title(), measured.case.name);
-    let baseline = measured.case.baseline();
-    let _ = writeln!(text, "| server | {} | of `{baseline}` |{}", key.head, heads(rest));
+    let _ = writeln!(text, "| server | {} | of `{BASELINE}` |{}", key.head, heads(rest));
     let _ = writeln!(text, "|---|{}", "--:|".repeat(columns.len() + 1));
-    let of_baseline = measured.of(baseline).and_then(|rounds| rounds.median(key.name));
+    let of_baseline = measured.of(BASELINE).and_then(|rounds| rounds.median(key.name));
     for (server, rounds) in ranked(measured) {
         let Some(median) = rounds.median(key.name) else {
             continue;
