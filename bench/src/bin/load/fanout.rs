@@ -3,7 +3,7 @@
 use crate::{
     Report,
     clients::{Clients, State},
-    frames::{Template, sequence},
+    frames::{Numbers, Template},
     histogram::Histogram,
     meter::{LATENCY, Meter, Phase, add_latency},
     options::Options,
@@ -71,9 +71,7 @@ struct Room {
     number: u64,
     /// One place for each message that may be under way.
     places: Vec<Published>,
-    /// Where in a message its number was found.
-    hint: usize,
-    verified: bool,
+    numbers: Numbers,
     progress: Instant,
     tally: Tally,
 }
@@ -104,8 +102,7 @@ impl Room {
             members: options.connections,
             number: 0,
             places: (0..options.outstanding).map(|_| free()).collect(),
-            hint: 0,
-            verified: false,
+            numbers: Numbers::default(),
             progress: Instant::now(),
             tally: Tally::new(),
         }
@@ -135,13 +132,9 @@ impl Room {
 
     /// Whether the message is one of those that were published.
     fn deliver(&mut self, message: &[u8], now: Instant) -> bool {
-        let Some(number) = sequence(message, &mut self.hint) else {
+        let Some(number) = self.numbers.read(message, &self.template) else {
             return false;
         };
-        if !self.verified && !self.template.is_in(message, number) {
-            return false;
-        }
-        self.verified = true;
         let Some(place) = self.places.iter_mut().find(|place| place.left > 0 && place.number == number) else {
             self.tally.late += 1;
             return true;

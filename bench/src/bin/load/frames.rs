@@ -162,8 +162,28 @@ pub(crate) fn first_frame(bytes: &[u8]) -> Option<(Kind, Range<usize>)> {
     Some((kind, payload))
 }
 
+/// Reads the numbers of messages that come back.
+#[derive(Default)]
+pub(crate) struct Numbers {
+    /// Where in a message its number was found.
+    hint: usize,
+    verified: bool,
+}
+
+impl Numbers {
+    /// The number of a message. `None` if it has none, or is the first and not as it was sent.
+    pub(crate) fn read(&mut self, message: &[u8], template: &Template) -> Option<u64> {
+        let number = sequence(message, &mut self.hint)?;
+        if !self.verified && !template.is_in(message, number) {
+            return None;
+        }
+        self.verified = true;
+        Some(number)
+    }
+}
+
 /// The number of the text that the payload carries. Where it was found is looked at first.
-pub(crate) fn sequence(payload: &[u8], hint: &mut usize) -> Option<u64> {
+fn sequence(payload: &[u8], hint: &mut usize) -> Option<u64> {
     if let Some(number) = sequence_at(payload, *hint) {
         return Some(number);
     }

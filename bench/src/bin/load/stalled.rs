@@ -7,7 +7,7 @@ use crate::{
     Report,
     clients::{Clients, State},
     fanout::gather,
-    frames::{Template, ping_frame, sequence, text_frame},
+    frames::{Numbers, Template, ping_frame, text_frame},
     histogram::Histogram,
     idle::rest,
     meter::{LATENCY, Meter, Phase, add_latency},
@@ -130,8 +130,7 @@ struct Crowd<'a> {
     latency: Histogram,
     /// How much later than it was to be a message was sent.
     lateness: Histogram,
-    hint: usize,
-    verified: bool,
+    numbers: Numbers,
     progress: Instant,
     pings: Pings,
     slow: Slow,
@@ -152,8 +151,7 @@ impl<'a> Crowd<'a> {
             deliveries: 0,
             latency: Histogram::new(),
             lateness: Histogram::new(),
-            hint: 0,
-            verified: false,
+            numbers: Numbers::default(),
             progress: Instant::now(),
             pings: Pings::new(healthy.min(PINGERS)),
             slow: Slow::new(healthy..options.connections),
@@ -216,13 +214,9 @@ impl<'a> Crowd<'a> {
     }
 
     fn deliver(&mut self, message: &[u8], now: Instant) -> bool {
-        let Some(number) = sequence(message, &mut self.hint) else {
+        let Some(number) = self.numbers.read(message, &self.template) else {
             return false;
         };
-        if !self.verified && !self.template.is_in(message, number) {
-            return false;
-        }
-        self.verified = true;
         if number == 0 {
             // A call from when they gathered.
             return true;
