@@ -427,16 +427,7 @@ pub fn a_function_that_waits_for_the_end_is_not_polled_again(subject: &Subject) 
 pub fn messages_may_be_received_on_another_thread(subject: &Subject) {
     let (builder, ..) = builder(|config| config.queued_messages = 4);
     let function = handler_fn(|connection: FnConnection<u32, u32>| async move {
-        let other = connection.clone();
-        std::thread::spawn(move || {
-            crate::block_on(async {
-                while let Some(number) = other.recv().await {
-                    if other.send(number).is_err() {
-                        return;
-                    }
-                }
-            });
-        });
+        echo_on_a_thread(&connection);
         connection.closed().await;
         Ok(())
     });
@@ -451,21 +442,25 @@ pub fn messages_may_be_received_on_another_thread(subject: &Subject) {
     client.close(1000, "");
 }
 
+fn echo_on_a_thread(connection: &FnConnection<u32, u32>) {
+    let other = connection.clone();
+    std::thread::spawn(move || {
+        crate::block_on(async {
+            while let Some(number) = other.recv().await {
+                if other.send(number).is_err() {
+                    return;
+                }
+            }
+        });
+    });
+}
+
 /// Each message goes to one of them, and none of them sleeps while there is one.
 pub fn several_tasks_may_receive(subject: &Subject) {
     let (builder, ..) = builder(|_| {});
     let function = handler_fn(|connection: FnConnection<u32, u32>| async move {
         for _ in 0..4 {
-            let other = connection.clone();
-            std::thread::spawn(move || {
-                crate::block_on(async {
-                    while let Some(number) = other.recv().await {
-                        if other.send(number).is_err() {
-                            return;
-                        }
-                    }
-                });
-            });
+            echo_on_a_thread(&connection);
         }
         connection.closed().await;
         Ok(())
