@@ -17,8 +17,8 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct Config {
     /// Payload bytes of one message from a client, all fragments together; of a compressed one, as
-    /// it comes and inflated. Over it: close 1009, at the header that says so. Default 256 KiB: ample for JSON, small enough to hold for each of
-    /// many connections.
+    /// it comes and inflated. Over it: close 1009, at the header that says so. Default 256 KiB:
+    /// ample for JSON, small enough to hold for each of many connections.
     pub message_bytes: usize,
 
     /// Frames of one message from a client. Over it: close 1009. Default 1024: browsers fragment
@@ -37,8 +37,8 @@ pub struct Config {
     /// two pings may be lost.
     pub idle_timeout: Duration,
 
-    /// Bytes that may wait for one client, as they are sent. At the limit `send` gives the message back as
-    /// `Full`, and a broadcast closes that client with 1013. Default 1 MiB.
+    /// Bytes that may wait for one client, as they are sent. At the limit `send` gives the message
+    /// back as `Full`, and a broadcast closes that client with 1013. Default 1 MiB.
     pub outbox_bytes: usize,
 
     /// Topics that one connection may be subscribed to. Default 256.

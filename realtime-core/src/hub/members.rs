@@ -1,6 +1,7 @@
 use crate::{
     ConnectionId,
     session::{PushError, Session},
+    spare,
     sync::Mutex,
     websocket::Frame,
 };
@@ -120,9 +121,9 @@ struct Effects {
 }
 
 impl Effects {
-    /// With the thread's own list of wakers. Taken, not borrowed: a waker may itself publish.
+    /// With the thread's own list of wakers.
     fn take() -> Self {
-        Self { wake: WAKERS.take(), ..Self::default() }
+        Self { wake: spare::take(&WAKERS), ..Self::default() }
     }
 
     /// Gives how many members got it.
@@ -130,7 +131,7 @@ impl Effects {
         self.wake.drain(..).for_each(Waker::wake);
         self.slow.iter().for_each(|session| session.close_slow());
         if self.wake.capacity() <= KEPT_WAKERS {
-            WAKERS.set(self.wake);
+            spare::put(&WAKERS, self.wake);
         }
         self.delivered
     }

@@ -2,6 +2,7 @@ use super::{DecodeError, Frame, Opcode};
 use crate::{
     config::{Config, Deflate},
     context::Context,
+    spare,
 };
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use http::HeaderValue;
@@ -215,10 +216,10 @@ struct Deflater {
 
 impl Deflater {
     fn take(window_bits: u8, level: u8) -> Self {
-        let mut kept = DEFLATERS.take();
+        let mut kept = spare::take(&DEFLATERS);
         let found = kept.iter().position(|kept| (kept.window_bits, kept.level) == (window_bits, level));
         let found = found.map(|at| kept.remove(at));
-        DEFLATERS.set(kept);
+        spare::put(&DEFLATERS, kept);
         found.unwrap_or_else(|| Self {
             window_bits,
             level,
@@ -242,26 +243,26 @@ impl Deflater {
     }
 
     fn keep(self) {
-        let mut kept = DEFLATERS.take();
+        let mut kept = spare::take(&DEFLATERS);
         kept.insert(0, self);
         kept.truncate(KEPT_DEFLATERS);
-        DEFLATERS.set(kept);
+        spare::put(&DEFLATERS, kept);
     }
 }
 
 /// The payload of a message, at most `limit` bytes.
 pub(super) fn inflate(payload: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
-    let mut stream = INFLATER.take().unwrap_or_else(|| Decompress::new(false));
-    let mut buffer = INFLATED.take();
+    let mut stream = spare::take(&INFLATER).unwrap_or_else(|| Decompress::new(false));
+    let mut buffer = spare::take(&INFLATED);
     buffer.clear();
     let inflated = inflate_into(&mut stream, payload, limit, &mut buffer);
-    INFLATER.set(Some(stream));
+    spare::put(&INFLATER, Some(stream));
     if buffer.capacity() > KEPT_BYTES {
         buffer.shrink_to_fit();
         return inflated.map(|()| buffer);
     }
     let inflated = inflated.map(|()| buffer.as_slice().to_vec());
-    INFLATED.set(buffer);
+    spare::put(&INFLATED, buffer);
     inflated
 }
 

@@ -1,4 +1,5 @@
 use super::{Close, CloseCode};
+use crate::spare;
 use bytes::Bytes;
 use std::cell::Cell;
 
@@ -181,14 +182,13 @@ pub(crate) fn compose<T, E>(
     write: impl FnOnce(&mut Vec<u8>) -> Result<Option<Opcode>, E>,
     with: impl FnOnce(Draft<'_>) -> T,
 ) -> Result<Option<T>, E> {
-    // Taken, not borrowed: a `Serialize` that itself sends must not find it in use.
-    let mut buffer = SCRATCH.take();
+    let mut buffer = spare::take(&SCRATCH);
     buffer.clear();
     buffer.extend_from_slice(&[0; HEADER_BYTES]);
     let opcode = write(&mut buffer);
     let result = opcode.map(|opcode| Some(with(Draft::with(opcode?, Payload::Buffer(&mut buffer)))));
     if buffer.capacity() <= SCRATCH_BYTES {
-        SCRATCH.set(buffer);
+        spare::put(&SCRATCH, buffer);
     }
     result
 }
