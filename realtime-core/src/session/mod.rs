@@ -4,6 +4,7 @@ mod driver;
 mod hooks;
 mod inbox;
 mod outbox;
+mod queued;
 mod serving;
 mod wakers;
 

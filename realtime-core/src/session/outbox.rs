@@ -1,14 +1,11 @@
-use super::wakers::Wakers;
+use super::{queued::Queued, wakers::Wakers};
 use crate::{
     error::{Code, Error},
-    spare,
     sync::{Mutex, MutexGuard},
     transport::SendQueue,
     websocket::{Close, CloseCode, Draft, Frame},
 };
-use bytes::Bytes;
 use std::{
-    collections::VecDeque,
     sync::atomic::{
         AtomicBool, AtomicUsize,
         Ordering::{Acquire, Relaxed, Release},
@@ -34,12 +31,7 @@ pub(crate) struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Frames that are shared with others, or large.
-    frames: VecDeque<Bytes>,
-    /// This client's own small frames, joined: behind the others.
-    tail: Vec<u8>,
-    /// Bytes in both.
-    queued: usize,
+    queued: Queued,
     phase: Phase,
     signals: Signals,
     /// The driver's task, once it has parked.
@@ -106,7 +98,8 @@ impl Outbox {
     /// Queues a frame for this client and wakes the driver if it is parked.
     pub(crate) fn push(&self, frame: Draft<'_>) -> Result<(), PushError> {
         let mut state = self.admit(frame.len())?;
-        state.add(frame);
+        let blocked = state.blocked;
+        state.queued.add(frame, blocked);
         let waker = self.tell(&mut state);
         drop(state);
         wake(waker);
@@ -117,7 +110,8 @@ impl Outbox {
     /// locks.
     pub(crate) fn push_shared(&self, frame: &Frame) -> Result<Option<Waker>, PushError> {
         let mut state = self.admit(frame.len())?;
-        state.add_shared(frame);
+        let blocked = state.blocked;
+        state.queued.add_shared(frame, blocked);
         Ok(self.tell(&mut state))
     }
 
@@ -131,7 +125,8 @@ impl Outbox {
         if self.bytes_of(&state) > self.limit {
             return Err(PushError::Full);
         }
-        state.add(frame);
+        let blocked = state.blocked;
+        state.queued.add(frame, blocked);
         self.news.store(true, Release);
         Ok(())
     }
@@ -180,11 +175,14 @@ impl Outbox {
             return false;
         }
         if discard {
-            state.clear();
+            state.queued.clear();
             state.signals.discard = true;
         }
         match frame {
-            Some(frame) => state.add_shared(&frame),
+            Some(frame) => {
+                let blocked = state.blocked;
+                state.queued.add_shared(&frame, blocked);
+            }
             None => state.signals.expired = true,
         }
         state.signals.closing = true;
@@ -206,7 +204,7 @@ impl Outbox {
     /// Nothing will be sent any more. Gives the close that was begun on this side.
     pub(crate) fn shut(&self) -> Option<Close> {
         let mut state = self.lock();
-        state.clear();
+        state.queued.clear();
         self.in_flight.store(0, Relaxed);
         let phase = std::mem::replace(&mut state.phase, Phase::Closed);
         // Its task would keep this alive, and this the task.
@@ -257,7 +255,7 @@ impl Outbox {
         if signals.discard {
             queue.discard();
         }
-        state.give(queue);
+        state.queued.give(queue);
         self.in_flight.store(queue.bytes(), Relaxed);
         self.wake_for_room(state);
         signals
@@ -282,7 +280,7 @@ impl Outbox {
     /// Arms the driver's waker, unless something came in the meantime: then gives `false`.
     pub(crate) fn park(&self, cx: &Context<'_>, blocked: bool) -> bool {
         let mut state = self.lock();
-        if state.has_signals() || (!blocked && !state.is_empty()) {
+        if state.has_signals() || (!blocked && !state.queued.is_empty()) {
             return false;
         }
         if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
@@ -297,8 +295,8 @@ impl Outbox {
     /// Frees what nothing waits in.
     pub(crate) fn shrink(&self) {
         let mut state = self.lock();
-        if state.is_empty() {
-            state.clear();
+        if state.queued.is_empty() {
+            state.queued.clear();
         }
     }
 
@@ -341,7 +339,7 @@ impl Outbox {
     }
 
     fn bytes_of(&self, state: &State) -> usize {
-        state.queued + self.in_flight.load(Relaxed)
+        state.queued.bytes() + self.in_flight.load(Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -350,10 +348,6 @@ impl Outbox {
 }
 
 impl State {
-    fn is_empty(&self) -> bool {
-        self.queued == 0
-    }
-
     fn has_signals(&self) -> bool {
         let Signals { ping, look, expired, closing, discard: _ } = self.signals;
         ping || look || expired || closing
@@ -375,77 +369,6 @@ impl State {
         }
         for_room
     }
-
-    /// Adds a frame of this client's own: a small one is copied behind the last.
-    fn add(&mut self, frame: Draft<'_>) {
-        if frame.len() > COPIED_BYTES {
-            return self.add_shared(&frame.into_frame());
-        }
-        frame.append_to(self.tail_for(frame.len()));
-    }
-
-    /// Where so many more bytes are to be copied.
-    fn tail_for(&mut self, bytes: usize) -> &mut Vec<u8> {
-        self.queued += bytes;
-        if self.tail.len() + bytes > JOINED_BYTES {
-            self.seal();
-        }
-        if self.tail.capacity() == 0 {
-            self.tail = spare::take_buffer();
-        }
-        &mut self.tail
-    }
-
-    /// Adds a frame without copying it, except where that keeps the order without another buffer.
-    fn add_shared(&mut self, frame: &Frame) {
-        if !self.tail.is_empty() {
-            if frame.len() <= SMALL_BYTES && !self.blocked {
-                return self.tail_for(frame.len()).extend_from_slice(frame.bytes());
-            }
-            self.seal();
-        }
-        self.queued += frame.len();
-        self.frames.push_back(frame.bytes().clone());
-    }
-
-    fn seal(&mut self) {
-        if !self.tail.is_empty() {
-            self.frames.push_back(Bytes::copy_from_slice(&self.tail));
-            self.tail.clear();
-        }
-    }
-
-    /// Moves all frames to `queue`, small ones joined if they are several.
-    fn give(&mut self, queue: &mut SendQueue) {
-        self.queued = 0;
-        if !self.frames.is_empty() {
-            self.give_frames(queue);
-        }
-        if self.tail.capacity() > 0 {
-            queue.append_buffer(std::mem::take(&mut self.tail));
-        }
-    }
-
-    fn give_frames(&mut self, queue: &mut SendQueue) {
-        // What waits behind a slow reader stays shared.
-        let several = queue.is_empty() && self.frames.len() + usize::from(!self.tail.is_empty()) > 1;
-        let mut room = if several { JOINED_BYTES } else { 0 };
-        while let Some(frame) = self.frames.pop_front() {
-            if frame.len() <= SMALL_BYTES.min(room) {
-                room -= frame.len();
-                queue.append(&frame);
-            } else {
-                queue.push(frame);
-            }
-        }
-        if self.frames.capacity() > KEPT_FRAMES {
-            self.frames = VecDeque::new();
-        }
-    }
-
-    fn clear(&mut self) {
-        (self.frames, self.tail, self.queued) = (VecDeque::new(), Vec::new(), 0);
-    }
 }
 
 impl Waiting {
@@ -454,19 +377,6 @@ impl Waiting {
         self.for_end.wake();
     }
 }
-
-/// A larger frame of a client's own is held by itself: to copy it costs more than to write two
-/// buffers.
-const COPIED_BYTES: usize = 16 * 1024;
-
-/// A larger frame that is shared stays so, for the same reason.
-const SMALL_BYTES: usize = 1024;
-
-/// As much as is copied behind each other: what one write takes.
-const JOINED_BYTES: usize = 64 * 1024;
-
-/// A queue that a burst has grown beyond this is freed when it is empty.
-const KEPT_FRAMES: usize = 16;
 
 /// Whether a frame fits at all, into an outbox that is empty.
 pub(crate) fn may_hold(limit: usize, bytes: usize) -> Result<(), Error> {
@@ -485,7 +395,11 @@ fn wake(waker: Option<Waker>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::websocket::Opcode;
+    use crate::{
+        session::queued::{COPIED_BYTES, JOINED_BYTES, SMALL_BYTES},
+        websocket::Opcode,
+    };
+    use bytes::Bytes;
 
     const LIMIT: usize = 1 << 20;
 
