@@ -1,5 +1,5 @@
 use crate::websocket::CloseCode;
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap};
 use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
 /// The result of a handler's method.
@@ -128,6 +128,11 @@ impl Error {
         &self.0.message
     }
 
+    /// The machine-readable details, if there are any.
+    pub fn as_details(&self) -> Option<&serde_json::Value> {
+        self.0.details.as_ref()
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
@@ -185,6 +190,34 @@ impl Serialize for Error {
         }
         map.end()
     }
+}
+
+/// From the wire form; a code that is no word of capitals, digits and underscores, or is longer than 64 bytes, becomes
+/// `INTERNAL`.
+impl<'de> Deserialize<'de> for Error {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        let word = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        let valid = (1..=64).contains(&wire.code.len()) && wire.code.bytes().all(word);
+        let code = if valid { Code::from(wire.code) } else { Code::INTERNAL };
+        let mut error = Self::new(code, wire.message);
+        error.0.details = wire.details;
+        error.0.retryable = wire.retryable;
+        error.0.retry_after = wire.retry_after_ms.map(Duration::from_millis);
+        Ok(error)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    code: String,
+    #[serde(default)]
+    message: String,
+    details: Option<serde_json::Value>,
+    #[serde(default)]
+    retryable: bool,
+    retry_after_ms: Option<u64>,
 }
 
 /// An error's kind: one of the constants, or the application's own word in capitals.

@@ -61,6 +61,13 @@ impl Protocol for Json {
                 out.extend_from_slice(br#""error":"#);
                 serde_json::to_writer(&mut *out, error).map_err(Error::internal)?;
             }
+            Outgoing::Data { .. }
+            | Outgoing::Complete { .. }
+            | Outgoing::Result { .. }
+            | Outgoing::Progress { .. }
+            | Outgoing::Call { .. }
+            | Outgoing::Cancel { .. }
+            | Outgoing::Gap { .. } => todo!(),
             Outgoing::Pong => out.extend_from_slice(br#"{"type":"pong""#),
         }
         out.push(b'}');

@@ -19,6 +19,8 @@ pub(crate) use value::{describe, parse_json_with_path};
 use crate::{
     ConnectionId,
     error::Error,
+    item::Position,
+    overflow::Gap,
     websocket::{Data, Kind},
 };
 use std::{borrow::Cow, fmt, time::Duration};
@@ -67,6 +69,63 @@ pub enum Packet<'a> {
         /// Its data; null if there is none.
         data: Value<'a>,
     },
+    /// Calls a procedure.
+    Call {
+        /// The client's name for this call.
+        id: Cow<'a, str>,
+        /// The procedure, with dots between its parts.
+        path: Cow<'a, str>,
+        /// Its input; null if there is none.
+        input: Value<'a>,
+        /// How long the caller will wait.
+        timeout: Option<Duration>,
+        /// Calls with one key are run once.
+        key: Option<Cow<'a, str>>,
+    },
+    /// Gives a call up.
+    Cancel {
+        /// The call.
+        id: Cow<'a, str>,
+    },
+    /// Begins a subscription.
+    Subscribe {
+        /// The client's name for it.
+        id: Cow<'a, str>,
+        /// The subscription, with dots between its parts.
+        path: Cow<'a, str>,
+        /// Its input; null if there is none.
+        input: Value<'a>,
+        /// The last position that the client has seen.
+        after: Option<Position>,
+        /// How many items it takes before it grants more; without it, any number.
+        credit: Option<u32>,
+    },
+    /// Ends a subscription.
+    Unsubscribe {
+        /// The subscription.
+        id: Cow<'a, str>,
+    },
+    /// Lets a subscription send more items.
+    Credit {
+        /// The subscription.
+        id: Cow<'a, str>,
+        /// How many more.
+        more: u32,
+    },
+    /// Answers an [`Outgoing::Call`].
+    Result {
+        /// The call.
+        id: Cow<'a, str>,
+        /// What it gave; null if nothing.
+        data: Value<'a>,
+    },
+    /// Answers an [`Outgoing::Call`] that failed.
+    Error {
+        /// The call.
+        id: Cow<'a, str>,
+        /// Why.
+        error: Error,
+    },
     /// Asks for a [`Outgoing::Pong`].
     Ping,
 }
@@ -90,6 +149,61 @@ pub enum Outgoing<'a> {
         name: &'a str,
         /// Its data.
         data: &'a dyn Encode,
+    },
+    /// An item of a subscription.
+    Data {
+        /// The subscription.
+        id: &'a str,
+        /// The item.
+        data: &'a dyn Encode,
+        /// Its place, where it has one.
+        position: Option<&'a Position>,
+        /// The name it has among server-sent events.
+        event: Option<&'a str>,
+    },
+    /// A subscription is over.
+    Complete {
+        /// The subscription.
+        id: &'a str,
+    },
+    /// What a call gave.
+    Result {
+        /// The call.
+        id: &'a str,
+        /// What it gave.
+        data: &'a dyn Encode,
+    },
+    /// How far a call is.
+    Progress {
+        /// The call.
+        id: &'a str,
+        /// The application's words for it.
+        data: &'a dyn Encode,
+    },
+    /// Calls a procedure of the client's.
+    Call {
+        /// The server's name for this call.
+        id: &'a str,
+        /// The procedure.
+        path: &'a str,
+        /// Its input.
+        input: &'a dyn Encode,
+        /// How long the server will wait.
+        timeout: Duration,
+    },
+    /// Gives an [`Outgoing::Call`] up.
+    Cancel {
+        /// The call.
+        id: &'a str,
+    },
+    /// Some messages are missing here.
+    Gap {
+        /// The subscription in which they are missing.
+        id: Option<&'a str>,
+        /// The topic in which they are missing.
+        topic: Option<&'a str>,
+        /// How many, and why.
+        gap: &'a Gap,
     },
     /// Something the client did could not be served.
     Error {

@@ -279,6 +279,15 @@ impl<T: Transport> Driver<T> {
                 let error = Error::not_found(format!("no event is named {name:?} here"));
                 self.deliver(cx, Err(error));
             }
+            Ok(
+                Packet::Call { .. }
+                | Packet::Cancel { .. }
+                | Packet::Subscribe { .. }
+                | Packet::Unsubscribe { .. }
+                | Packet::Credit { .. }
+                | Packet::Result { .. }
+                | Packet::Error { .. },
+            ) => todo!(),
             Ok(Packet::Ping) => {
                 self.settle(cx);
                 self.replies += 1;

@@ -67,6 +67,13 @@ impl Protocol for MessagePack {
                 text("error", out)?;
                 write(error, out).map_err(Error::internal)?;
             }
+            Outgoing::Data { .. }
+            | Outgoing::Complete { .. }
+            | Outgoing::Result { .. }
+            | Outgoing::Progress { .. }
+            | Outgoing::Call { .. }
+            | Outgoing::Cancel { .. }
+            | Outgoing::Gap { .. } => todo!(),
             Outgoing::Pong => begin(1, "pong", out)?,
         }
         Ok(Some(Kind::Binary))

@@ -1,0 +1,292 @@
+use crate::error::{Error, Result};
+use crate::overflow::Overflow;
+use std::{fmt, marker::PhantomData, time::Duration};
+
+/// The name of a procedure that takes an `I` and gives an `O`: a constant that both ends share.
+///
+/// Who implements it registers it with [`Endpoint::call`](crate::Endpoint::call), or on a client with its `on_call`;
+/// who calls it names it. Dots in a name group procedures: `users.me`.
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::Procedure;
+/// use serde::{Deserialize, Serialize};
+/// use std::time::Duration;
+///
+/// #[derive(Serialize, Deserialize)]
+/// pub struct AddNumbers { a: i64, b: i64 }
+///
+/// pub const ADD: Procedure<AddNumbers, i64> = Procedure::new("add_numbers");
+/// pub const ME: Procedure<(), String> = Procedure::query("users.me").timeout(Duration::from_secs(5));
+/// assert!(ME.is_query());
+/// ```
+pub struct Procedure<I, O> {
+    name: Name,
+    query: bool,
+    timeout: Duration,
+    check: Option<Check<I>>,
+    types: PhantomData<fn(I) -> O>,
+}
+
+/// Looks at a value that was received, before the application's code does.
+pub(crate) type Check<T> = fn(&T) -> Result;
+
+impl<I, O> Procedure<I, O> {
+    /// A procedure that changes something: over HTTP it is called by POST.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name: Name::new(name), query: false, timeout: DEFAULT_TIMEOUT, check: None, types: PhantomData }
+    }
+
+    /// A procedure that changes nothing and may be repeated: over HTTP it is called by GET too.
+    pub const fn query(name: &'static str) -> Self {
+        Self { query: true, ..Self::new(name) }
+    }
+
+    /// Sets how long a call may take; 30 s by default. A caller may allow less, and no more.
+    #[must_use = "the changed name is returned"]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Has each input looked at before the procedure is called; its error is the answer.
+    #[must_use = "the changed name is returned"]
+    pub const fn check(mut self, check: fn(&I) -> Result) -> Self {
+        self.check = Some(check);
+        self
+    }
+
+    /// The same procedure in an endpoint that is [nested](crate::Endpoint::nest) under `prefix`.
+    #[must_use = "the changed name is returned"]
+    pub const fn within(mut self, prefix: &'static str) -> Self {
+        self.name.prefix = Some(prefix);
+        self
+    }
+
+    /// Whether it changes nothing.
+    pub const fn is_query(&self) -> bool {
+        self.query
+    }
+
+    /// How long a call may take.
+    pub const fn time_limit(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The name that goes over the wire.
+    pub fn name(&self) -> String {
+        self.name.to_string()
+    }
+
+    /// Looks at an input.
+    ///
+    /// # Errors
+    ///
+    /// Those of its [`check`](Self::check).
+    pub fn validate(&self, input: &I) -> Result {
+        self.check.map_or(Ok(()), |check| check(input))
+    }
+
+    pub(crate) fn as_name(&self) -> Name {
+        self.name
+    }
+}
+
+/// The name of a subscription that takes an `I` and gives a stream of `T`: a constant that both ends share.
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::{Overflow, Subscription};
+///
+/// pub const EVENTS: Subscription<String, u64> = Subscription::new("events");
+/// /// Of each symbol only the newest price waits for a client that does not keep up.
+/// pub const PRICES: Subscription<(), (String, f64)> =
+///     Subscription::new("prices").overflow(Overflow::conflate(|price| price.0.clone()));
+/// ```
+pub struct Subscription<I, T> {
+    name: Name,
+    overflow: Overflow<T>,
+    check: Option<Check<I>>,
+    types: PhantomData<fn(I) -> T>,
+}
+
+impl<I, T> Subscription<I, T> {
+    /// A subscription that [blocks](Overflow::block) its stream while the client does not keep up.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name: Name::new(name), overflow: Overflow::block(), check: None, types: PhantomData }
+    }
+
+    /// Sets what happens when the client does not keep up.
+    #[must_use = "the changed name is returned"]
+    pub const fn overflow(mut self, overflow: Overflow<T>) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// Has each input looked at before the subscription begins; its error is the answer.
+    #[must_use = "the changed name is returned"]
+    pub const fn check(mut self, check: fn(&I) -> Result) -> Self {
+        self.check = Some(check);
+        self
+    }
+
+    /// The same subscription in an endpoint that is [nested](crate::Endpoint::nest) under `prefix`.
+    #[must_use = "the changed name is returned"]
+    pub const fn within(mut self, prefix: &'static str) -> Self {
+        self.name.prefix = Some(prefix);
+        self
+    }
+
+    /// The name that goes over the wire.
+    pub fn name(&self) -> String {
+        self.name.to_string()
+    }
+
+    /// Looks at an input.
+    ///
+    /// # Errors
+    ///
+    /// Those of its [`check`](Self::check).
+    pub fn validate(&self, input: &I) -> Result {
+        self.check.map_or(Ok(()), |check| check(input))
+    }
+
+    pub(crate) fn as_name(&self) -> Name {
+        self.name
+    }
+
+    pub(crate) fn policy(&self) -> Overflow<T> {
+        self.overflow
+    }
+}
+
+/// The name of a one-way message with data of type `T`: a constant that both ends share.
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::Event;
+///
+/// pub const TYPING: Event<bool> = Event::new("TYPING");
+/// ```
+pub struct Event<T> {
+    name: &'static str,
+    check: Option<Check<T>>,
+    types: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Event<T> {
+    /// An event. Unlike the names of procedures, an event's is the same wherever it is handled: nesting does not
+    /// change it.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, check: None, types: PhantomData }
+    }
+
+    /// Has the data looked at before the event is handled; its error is the answer.
+    #[must_use = "the changed name is returned"]
+    pub const fn check(mut self, check: fn(&T) -> Result) -> Self {
+        self.check = Some(check);
+        self
+    }
+
+    /// The name that goes over the wire.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Looks at the data of one.
+    ///
+    /// # Errors
+    ///
+    /// Those of its [`check`](Self::check).
+    pub fn validate(&self, data: &T) -> Result {
+        self.check.map_or(Ok(()), |check| check(data))
+    }
+}
+
+/// A call that takes longer is given up: 30 s, after which nobody who waits for an answer still expects one.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A dotted name, in two parts because constants cannot be joined.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Name {
+    prefix: Option<&'static str>,
+    name: &'static str,
+}
+
+impl Name {
+    const fn new(name: &'static str) -> Self {
+        Self { prefix: None, name }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prefix {
+            Some(prefix) => write!(f, "{prefix}.{}", self.name),
+            None => f.write_str(self.name),
+        }
+    }
+}
+
+/// Names of procedures and subscriptions have 1 to 256 bytes, and no part between dots is empty.
+pub(crate) fn check_path(path: &str) -> Result {
+    let valid = (1..=MAX_PATH_BYTES).contains(&path.len()) && path.split('.').all(|part| !part.is_empty());
+    if valid {
+        return Ok(());
+    }
+    Err(Error::invalid_argument(format!(
+        "{:?} is no name: 1 to {MAX_PATH_BYTES} bytes, with something between its dots",
+        crate::text::clip(path, 80),
+    )))
+}
+
+/// Paths are looked up in maps, and told back in errors.
+const MAX_PATH_BYTES: usize = 256;
+
+macro_rules! copy_and_debug {
+    ($name:ident<$($types:ident),*>) => {
+        impl<$($types),*> Clone for $name<$($types),*> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<$($types),*> Copy for $name<$($types),*> {}
+
+        impl<$($types),*> fmt::Debug for $name<$($types),*> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.name)
+            }
+        }
+    };
+}
+
+// Derived, these would ask the same of the types.
+copy_and_debug!(Procedure<I, O>);
+copy_and_debug!(Subscription<I, T>);
+copy_and_debug!(Event<T>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_comes_before_the_name() {
+        const ME: Procedure<(), ()> = Procedure::query("me").within("admin.users");
+        assert_eq!(ME.name(), "admin.users.me");
+        assert_eq!(format!("{ME:?}"), "Procedure(admin.users.me)");
+    }
+
+    #[test]
+    fn a_path_has_something_between_its_dots() {
+        for path in ["a", "a.b", "žluť.x", &"x".repeat(256)] {
+            assert!(check_path(path).is_ok(), "{path}");
+        }
+        for path in ["", ".", "a.", ".a", "a..b", &"x".repeat(257)] {
+            assert!(check_path(path).is_err(), "{path}");
+        }
+    }
+}
