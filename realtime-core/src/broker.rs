@@ -58,6 +58,10 @@ pub struct Publication {
     pub msgpack: Option<Bytes>,
     /// The message as a whole WebSocket message, where that is not its JSON.
     pub whole: Option<(Kind, Bytes)>,
+    /// The event's name, if it is an event.
+    pub event: Option<String>,
+    /// The key of the messages that it replaces for members who do not keep up, if it has one.
+    pub key: Option<String>,
     /// Connections that are left out.
     pub except: Vec<ConnectionId>,
 }
@@ -71,7 +75,7 @@ impl Publication {
         whole: Option<(Kind, Bytes)>,
         except: Vec<ConnectionId>,
     ) -> Self {
-        Self { node, topic, json, msgpack: None, whole, except }
+        Self { node, topic, json, msgpack: None, whole, event: None, key: None, except }
     }
 
     /// Adds the message as MessagePack.
@@ -81,14 +85,35 @@ impl Publication {
         self
     }
 
-    pub(crate) fn of(node: u64, topic: &str, message: &dyn Encode, except: &[ConnectionId]) -> Result<Self> {
+    /// Says that it is an event of this name.
+    #[must_use = "the changed publication is returned"]
+    pub fn with_event(mut self, name: String) -> Self {
+        self.event = Some(name);
+        self
+    }
+
+    /// Adds the key of the messages that it replaces.
+    #[must_use = "the changed publication is returned"]
+    pub fn with_key(mut self, key: String) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    pub(crate) fn of(
+        node: u64,
+        topic: &str,
+        event: Option<&str>,
+        message: &dyn Encode,
+        key: Option<String>,
+        except: &[ConnectionId],
+    ) -> Result<Self> {
         let (mut json, mut msgpack, mut whole) = (Vec::new(), Vec::new(), Vec::new());
         message.encode_json(&mut json)?;
         message.encode_msgpack(&mut msgpack)?;
         let kind = message.encode_whole(&mut whole)?;
         let whole = (whole != json).then(|| (kind, whole.into()));
         let publication = Self::new(node, topic.to_owned(), json.into(), whole, except.to_vec());
-        Ok(publication.with_msgpack(msgpack.into()))
+        Ok(Self { event: event.map(str::to_owned), key, ..publication.with_msgpack(msgpack.into()) })
     }
 }
 

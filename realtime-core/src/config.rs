@@ -44,6 +44,15 @@ pub struct Config {
     /// Topics that one connection may be subscribed to. Default 256.
     pub topics_per_connection: usize,
 
+    /// Calls of one client that run at a time, and calls of its procedures that wait for an answer. Over it:
+    /// `RESOURCE_EXHAUSTED`, to be tried again after 100 ms. Default 64: what one page or program has under way, many
+    /// times over.
+    pub calls_per_connection: usize,
+
+    /// Subscriptions of one client that run at a time. Over it: `RESOURCE_EXHAUSTED`. Default 1024: each takes about
+    /// a kilobyte.
+    pub subscriptions_per_connection: usize,
+
     /// Messages of one client that wait while its handler is busy, `on_open` included; their bytes
     /// together stay below twice [`message_bytes`](Self::message_bytes). When it is reached,
     /// reading stops until the handler catches up. Default 64.
@@ -120,6 +129,8 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(60),
             outbox_bytes: 1024 * 1024,
             topics_per_connection: 256,
+            calls_per_connection: 64,
+            subscriptions_per_connection: 1024,
             queued_messages: 64,
             malformed_messages: 32,
             close_timeout: Duration::from_secs(5),

@@ -2,43 +2,33 @@ use crate::{
     ConnectionId, Context, Topic,
     error::{Error, Result},
     handler::Handler,
-    session::{PushError, SendFailure, Session, Typed},
+    hub::Hub,
+    names::{Event, Procedure},
+    protocol::{Encode, Outgoing},
+    realtime::Realtime,
+    session::{Calling, PushError, SendFailure, Session, Typed},
     websocket::CloseCode,
 };
-use serde::Serialize;
-use std::{fmt, future::poll_fn, marker::PhantomData, sync::Arc};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, future::poll_fn, marker::PhantomData, ops::Deref, sync::Arc};
 
-/// The handle to one client.
+/// The handle to one client, by the types of its handler; what does not depend on them is in [`AnyConnection`].
 ///
 /// A clone is another handle to the same client; it may be kept, sent to other tasks and outlive
 /// the connection, after which nothing can be sent. Dropping it does nothing.
 pub struct Connection<H: Handler> {
-    session: Arc<Session>,
+    any: AnyConnection,
     handler: PhantomData<fn() -> H>,
 }
 
 impl<H: Handler> Connection<H> {
     pub(crate) fn new(session: Arc<Session>) -> Self {
-        Self { session, handler: PhantomData }
-    }
-
-    pub(crate) fn session(&self) -> &Arc<Session> {
-        &self.session
-    }
-
-    /// The connection's name, unique in the cluster.
-    pub fn id(&self) -> ConnectionId {
-        self.session.id
+        Self { any: AnyConnection::new(session), handler: PhantomData }
     }
 
     /// What the client gave when it connected.
     pub fn input(&self) -> &H::Input {
-        &Typed::<H>::of(&self.session).input
-    }
-
-    /// The request that opened the connection, with the variables that middleware has set.
-    pub fn context(&self) -> &Context {
-        &self.session.context
+        &Typed::<H>::of(self.session()).input
     }
 
     /// Queues a message for this client.
@@ -49,15 +39,129 @@ impl<H: Handler> Connection<H> {
     ///
     /// Gives the message back: [`SendError::Full`] if
     /// [`Config::outbox_bytes`](crate::Config::outbox_bytes) wait already (see
-    /// [`ready`](Self::ready)), [`SendError::Closed`] if the connection has ended or is closing,
+    /// [`ready`](AnyConnection::ready)), [`SendError::Closed`] if the connection has ended or is closing,
     /// [`SendError::Invalid`] if it does not serialise.
     pub fn send(&self, message: H::ServerMessage) -> Result<(), SendError<H::ServerMessage>> {
-        match self.session.send(&message) {
+        match self.session().send(&message) {
             Ok(()) => Ok(()),
             Err(SendFailure::Push(PushError::Full)) => Err(SendError::Full(message)),
             Err(SendFailure::Push(PushError::Closed)) => Err(SendError::Closed(message)),
             Err(SendFailure::Encode(error)) => Err(SendError::Invalid(message, error)),
         }
+    }
+
+    /// Makes the client a member of a topic of its handler's messages, as [`AnyConnection::subscribe`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AnyConnection::subscribe`].
+    pub fn subscribe(&self, topic: &Topic<H::ServerMessage>) -> Result {
+        self.any.subscribe(topic)
+    }
+
+    /// Ends a subscription. What was published before may still arrive.
+    pub fn unsubscribe(&self, topic: &Topic<H::ServerMessage>) {
+        self.any.unsubscribe(topic);
+    }
+
+    /// Whether the client is a member of a topic.
+    pub fn is_subscribed(&self, topic: &Topic<H::ServerMessage>) -> bool {
+        self.any.is_subscribed(topic)
+    }
+}
+
+impl<H: Handler> Deref for Connection<H> {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.any
+    }
+}
+
+impl<H: Handler> Clone for Connection<H> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(self.session()))
+    }
+}
+
+impl<H: Handler> fmt::Debug for Connection<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+/// The handle to one client, whatever its handler's types are.
+///
+/// A clone is another handle to the same client; it may be kept, sent to other tasks and outlive
+/// the connection. Dropping it does nothing.
+#[derive(Clone)]
+pub struct AnyConnection(Arc<Session>);
+
+impl AnyConnection {
+    pub(crate) fn new(session: Arc<Session>) -> Self {
+        Self(session)
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.0
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.0.hub
+    }
+
+    /// The connection's name, unique in the cluster.
+    pub fn id(&self) -> ConnectionId {
+        self.0.id
+    }
+
+    /// The id under which the client has connected.
+    pub fn endpoint(&self) -> &str {
+        &self.0.endpoint.id
+    }
+
+    /// The request that opened the connection, with the variables that middleware has set.
+    pub fn context(&self) -> &Context {
+        &self.0.context
+    }
+
+    /// The registry of this node.
+    pub fn realtime(&self) -> Realtime {
+        Realtime(Arc::clone(&self.0.hub))
+    }
+
+    /// Queues an event for this client.
+    ///
+    /// # Errors
+    ///
+    /// `RESOURCE_EXHAUSTED` if its outbox is full (see [`ready`](Self::ready)), `CANCELLED` if the connection has ended
+    /// or is closing, `INTERNAL` if the data does not serialise.
+    pub fn emit<T: Serialize + Sync + 'static>(&self, event: &Event<T>, data: &T) -> Result {
+        self.0.send_packet(&Outgoing::Event { name: event.name(), data })
+    }
+
+    /// Calls a procedure of the client's and waits for its answer.
+    ///
+    /// # Errors
+    ///
+    /// The client's own error; `NOT_FOUND` if it does not have the procedure; `DEADLINE_EXCEEDED` after the procedure's
+    /// [time limit](Procedure::time_limit); `UNAVAILABLE` if the connection ends first; `RESOURCE_EXHAUSTED` if
+    /// [`Config::calls_per_connection`](crate::Config::calls_per_connection) wait for an answer already, or the outbox
+    /// is full; `INVALID_ARGUMENT` if the answer does not fit the type; `UNIMPLEMENTED` on a
+    /// [plain](crate::Handler::plain) connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the client is told that the answer is of no more interest.
+    pub async fn call<I, O>(&self, procedure: Procedure<I, O>, input: I) -> Result<O>
+    where
+        I: Serialize + Sync + 'static,
+        O: DeserializeOwned + Send + 'static,
+    {
+        let name = procedure.name();
+        let calling = Calling::begin(&self.0, &name, &input, procedure.time_limit());
+        drop(input);
+        calling?.await
     }
 
     /// Waits until at most half of the outbox is in use, so that a fast sender keeps the pace of
@@ -67,7 +171,7 @@ impl<H: Handler> Connection<H> {
     ///
     /// Dropping the future has no effect.
     pub async fn ready(&self) {
-        poll_fn(|cx| self.session.outbox.poll_room(cx)).await;
+        poll_fn(|cx| self.0.outbox.poll_room(cx)).await;
     }
 
     /// Begins to close: what was sent before still goes out, nothing after it. Messages of the
@@ -76,7 +180,7 @@ impl<H: Handler> Connection<H> {
     /// [`CloseCode::NO_STATUS`] sends a close frame without a code; [`CloseCode::ABNORMAL`] cuts
     /// the connection. Of the reason at most 123 bytes are sent.
     pub fn close(&self, code: CloseCode, reason: &str) {
-        self.session.close(code, reason);
+        self.0.close(code, reason);
     }
 
     /// Waits until either side has begun to close or the connection is lost.
@@ -85,17 +189,17 @@ impl<H: Handler> Connection<H> {
     ///
     /// Dropping the future has no effect.
     pub async fn closed(&self) {
-        poll_fn(|cx| self.session.outbox.poll_ended(cx)).await;
+        poll_fn(|cx| self.0.outbox.poll_ended(cx)).await;
     }
 
     /// Whether either side has begun to close or the connection is lost.
     pub fn is_closed(&self) -> bool {
-        self.session.outbox.has_ended()
+        self.0.outbox.has_ended()
     }
 
     /// Bytes that wait to be sent to this client.
     pub fn queued_bytes(&self) -> usize {
-        self.session.outbox.bytes()
+        self.0.outbox.bytes()
     }
 
     /// Makes the client a member of a topic, for as long as it is connected. Does nothing if it
@@ -106,23 +210,24 @@ impl<H: Handler> Connection<H> {
     /// `FAILED_PRECONDITION` if the connection has ended, `RESOURCE_EXHAUSTED` over
     /// [`Config::topics_per_connection`](crate::Config::topics_per_connection),
     /// `INVALID_ARGUMENT` for a name that is empty or over 256 bytes.
-    pub fn subscribe(&self, topic: &Topic<H::ServerMessage>) -> Result {
-        self.session.hub.topics.join(&self.session, topic.name())
+    pub fn subscribe<T>(&self, topic: &Topic<T>) -> Result {
+        self.0.hub.topics.join(&self.0, topic.name(), topic.keeping())
     }
 
     /// Ends a subscription. What was published before may still arrive.
-    pub fn unsubscribe(&self, topic: &Topic<H::ServerMessage>) {
-        self.session.hub.topics.leave(&self.session, topic.name());
+    pub fn unsubscribe<T>(&self, topic: &Topic<T>) {
+        self.0.hub.topics.leave(&self.0, topic.name());
     }
 
     /// Whether the client is a member of a topic.
-    pub fn is_subscribed(&self, topic: &Topic<H::ServerMessage>) -> bool {
-        self.session.hub.topics.is_member(&self.session, topic.name())
+    pub fn is_subscribed<T>(&self, topic: &Topic<T>) -> bool {
+        self.0.hub.topics.is_member(&self.0, topic.name())
     }
 
     /// Sends a message to all members of a topic but this client.
     ///
-    /// A member whose outbox is full is closed with 1013.
+    /// A member whose outbox is full is closed with 1013, or misses the message, as its topic's
+    /// [`Overflow`](crate::Overflow) says.
     ///
     /// # Errors
     ///
@@ -144,25 +249,66 @@ impl<H: Handler> Connection<H> {
         message: &T,
         audience: Audience<'_>,
     ) -> Result {
-        let own = [self.session.id];
-        let publish = |except: &[ConnectionId]| self.session.hub.publish(topic.name(), message, except);
-        match (audience.includes_self, audience.except) {
-            (true, except) => publish(except),
-            (false, []) => publish(&own),
-            (false, except) => publish(&[except, &own].concat()),
-        }
+        self.deliver(topic, None, message, topic.key_of(message), audience)
+    }
+
+    /// Sends an event to all members of a topic but this client, whatever messages the topic is for.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn publish_event<T, D>(&self, topic: &Topic<T>, event: &Event<D>, data: &D) -> Result
+    where
+        D: Serialize + Sync + 'static,
+    {
+        self.publish_event_to(topic, event, data, Audience::others())
+    }
+
+    /// Sends an event to the members of a topic that `audience` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn publish_event_to<T, D: Serialize + Sync + 'static>(
+        &self,
+        topic: &Topic<T>,
+        event: &Event<D>,
+        data: &D,
+        audience: Audience<'_>,
+    ) -> Result {
+        self.deliver(topic, Some(event.name()), data, None, audience)
+    }
+
+    fn deliver<T>(
+        &self,
+        topic: &Topic<T>,
+        event: Option<&str>,
+        message: &dyn Encode,
+        key: Option<String>,
+        audience: Audience<'_>,
+    ) -> Result {
+        let own = [self.id()];
+        let all: Vec<ConnectionId>;
+        let except = match (audience.includes_self, audience.except) {
+            (true, except) => except,
+            (false, []) => &own,
+            (false, except) => {
+                all = [except, &own].concat();
+                &all
+            }
+        };
+        self.0.hub.publish(topic.name(), event, message, key, except)
+    }
+
+    /// The typed handle, if `H` is the type of its handler.
+    pub fn downcast<H: Handler>(&self) -> Option<Connection<H>> {
+        self.0.typed.is::<Typed<H>>().then(|| Connection::new(Arc::clone(&self.0)))
     }
 }
 
-impl<H: Handler> Clone for Connection<H> {
-    fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.session))
-    }
-}
-
-impl<H: Handler> fmt::Debug for Connection<H> {
+impl fmt::Debug for AnyConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("id", &self.id()).finish_non_exhaustive()
+        f.debug_struct("AnyConnection").field("id", &self.id()).field("endpoint", &self.endpoint()).finish()
     }
 }
 
@@ -197,47 +343,6 @@ impl<'a> Audience<'a> {
     pub fn except(mut self, connections: &'a [ConnectionId]) -> Self {
         self.except = connections;
         self
-    }
-}
-
-/// A handle to a client whose handler's type is not known.
-#[derive(Clone)]
-pub struct AnyConnection(Arc<Session>);
-
-impl AnyConnection {
-    pub(crate) fn new(session: Arc<Session>) -> Self {
-        Self(session)
-    }
-
-    /// The connection's name.
-    pub fn id(&self) -> ConnectionId {
-        self.0.id
-    }
-
-    /// The id of the handler that it is connected to.
-    pub fn endpoint(&self) -> &str {
-        &self.0.endpoint.id
-    }
-
-    /// The request that opened the connection.
-    pub fn context(&self) -> &Context {
-        &self.0.context
-    }
-
-    /// Begins to close, as [`Connection::close`].
-    pub fn close(&self, code: CloseCode, reason: &str) {
-        self.0.close(code, reason);
-    }
-
-    /// The typed handle, if `H` is the type of its handler.
-    pub fn downcast<H: Handler>(&self) -> Option<Connection<H>> {
-        self.0.typed.is::<Typed<H>>().then(|| Connection::new(Arc::clone(&self.0)))
-    }
-}
-
-impl fmt::Debug for AnyConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AnyConnection").field("id", &self.id()).field("endpoint", &self.endpoint()).finish()
     }
 }
 

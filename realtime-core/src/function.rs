@@ -72,6 +72,7 @@ where
 
     async fn run(&self, connection: Connection<Self>) {
         let session = Arc::clone(connection.session());
+        session.set_opened();
         match (self.run)(Arc::clone(&session)).await {
             Ok(()) => session.close(CloseCode::NORMAL, ""),
             Err(error) => session.refuse(&error),

@@ -1,4 +1,4 @@
-use crate::{context::Context, error::Error, hub::Endpoint, reject::Reject, runtime::BoxFuture, session::catch};
+use crate::{context::Context, error::Error, hub::Mounted, reject::Reject, runtime::BoxFuture, session::catch};
 use http::HeaderMap;
 use std::{any::Any, fmt, sync::Arc};
 
@@ -47,7 +47,7 @@ where
 #[must_use = "a request that is neither let through nor refused cannot be answered"]
 pub struct Next {
     pub(crate) rest: std::vec::IntoIter<Arc<dyn ErasedMiddleware>>,
-    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) endpoint: Arc<Mounted>,
 }
 
 impl Next {

@@ -1,15 +1,17 @@
 use crate::{
+    endpoint::Router,
     handler::Handler,
     middleware::{ErasedMiddleware, Middleware},
     session::{HandlerHooks, Hooks},
 };
 use std::{fmt, sync::Arc};
 
-/// A handler and how it is mounted: its middleware, and whether it has an envelope.
+/// A handler or an endpoint and how it is mounted: its middleware, and whether it has an envelope.
 ///
 /// Every [`Handler`] becomes one by itself; [`handler_fn`](crate::handler_fn) makes one.
 pub struct Mount {
-    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) hooks: Option<Arc<dyn Hooks>>,
+    pub(crate) router: Option<Router>,
     pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
     pub(crate) plain: bool,
 }
@@ -28,9 +30,21 @@ impl Mount {
         self.middleware.push(Arc::new(middleware));
         self
     }
+
+    /// Adds what is mounted under the same id.
+    #[track_caller]
+    pub(crate) fn join(&mut self, id: &str, other: Self) {
+        assert!(self.hooks.is_none() || other.hooks.is_none(), "two handlers have the id {id:?}");
+        assert!(self.router.is_none() || other.router.is_none(), "two endpoints have the id {id:?}");
+        let plain = self.plain || other.plain;
+        assert!(!plain, "{id:?} has an endpoint, whose frames a plain handler has no envelope for");
+        self.hooks = self.hooks.take().or(other.hooks);
+        self.router = self.router.take().or(other.router);
+        self.middleware.extend(other.middleware);
+    }
 }
 
-/// What can be mounted: a [`Handler`], or a [`Mount`] of one.
+/// What can be mounted: a [`Handler`], an [`Endpoint`](crate::Endpoint), or a [`Mount`] of one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a realtime handler",
     label = "this needs `impl Handler for {Self}`",
@@ -43,7 +57,8 @@ pub trait IntoMount {
 
 impl<H: Handler> IntoMount for H {
     fn into_mount(self) -> Mount {
-        Mount { hooks: Arc::new(HandlerHooks(Arc::new(self))), middleware: Vec::new(), plain: false }
+        let hooks: Arc<dyn Hooks> = Arc::new(HandlerHooks(Arc::new(self)));
+        Mount { hooks: Some(hooks), router: None, middleware: Vec::new(), plain: false }
     }
 }
 

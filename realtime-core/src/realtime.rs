@@ -4,19 +4,21 @@ use crate::{
     config::Config,
     connection::AnyConnection,
     context::Context,
+    endpoint::Endpoint,
     error::Result,
     function::{FnConnection, handler_fn},
-    hub::{Drained, Endpoint, Hub, Plan, drain},
+    hub::{Drained, Hub, Mounted, Plan, Registry, drain},
     middleware::{ErasedMiddleware, Middleware},
     mount::{IntoMount, Mount},
+    names::Event,
     protocol::{Json, MessagePack, Plain, Protocol},
     reject::Reject,
     runtime::Runtime,
+    session::NoHandler,
     upgrade::{Upgrade, accept},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    collections::HashMap,
     fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -42,14 +44,7 @@ use std::{
 /// realtime.publish(&Topic::fixed("news"), &"hello".to_owned()).unwrap();
 /// ```
 #[derive(Clone)]
-pub struct Realtime(Arc<Inner>);
-
-pub(crate) struct Inner {
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) endpoints: HashMap<Box<str>, Arc<Endpoint>>,
-    pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
-    prefix: Box<str>,
-}
+pub struct Realtime(pub(crate) Arc<Hub>);
 
 impl Realtime {
     /// Begins to build.
@@ -72,28 +67,40 @@ impl Realtime {
     ///
     /// As [`Connection::publish`](crate::Connection::publish).
     pub fn publish<T: Serialize + Sync + 'static>(&self, topic: &Topic<T>, message: &T) -> Result {
-        self.0.hub.publish(topic.name(), message, &[])
+        self.0.publish(topic.name(), None, message, topic.key_of(message), &[])
+    }
+
+    /// Sends an event to all members of a topic, whatever messages the topic is for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::publish`](crate::Connection::publish).
+    pub fn publish_event<T, D>(&self, topic: &Topic<T>, event: &Event<D>, data: &D) -> Result
+    where
+        D: Serialize + Sync + 'static,
+    {
+        self.0.publish(topic.name(), Some(event.name()), data, None, &[])
     }
 
     /// The connection with this id, if it is open on this node.
     pub fn find(&self, id: ConnectionId) -> Option<AnyConnection> {
-        self.0.hub.connections.find(id).map(AnyConnection::new)
+        self.0.connections.find(id).map(AnyConnection::new)
     }
 
     /// The open connections of this node for which `filter` says yes.
     pub fn filter(&self, mut filter: impl FnMut(&AnyConnection) -> bool) -> Vec<AnyConnection> {
-        let all = self.0.hub.connections.all().into_iter().map(AnyConnection::new);
+        let all = self.0.connections.all().into_iter().map(AnyConnection::new);
         all.filter(|connection| filter(connection)).collect()
     }
 
     /// How many connections are open on this node.
     pub fn connections(&self) -> usize {
-        self.0.hub.connections.len()
+        self.0.connections.len()
     }
 
     /// What this node does and did.
     pub fn stats(&self) -> Stats {
-        let hub = &self.0.hub;
+        let hub = &self.0;
         let counters = &hub.counters;
         Stats {
             connections: hub.connections.len(),
@@ -115,13 +122,13 @@ impl Realtime {
     ///
     /// When the future is dropped, new connections stay refused and those not yet closed stay open.
     pub async fn drain(&self, deadline: Duration) -> Drained {
-        drain(Arc::clone(&self.0.hub), deadline).await
+        drain(Arc::clone(&self.0), deadline).await
     }
 
     /// Starts what runs beside the connections, the clock and the link to the broker, on a node
     /// that has no connections yet and publishes all the same. The first connection does it too.
     pub fn start(&self, runtime: impl Runtime) {
-        self.0.hub.start(|| Arc::new(runtime));
+        self.0.start(|| Arc::new(runtime));
     }
 
     /// Decides on a request: runs the checks and the middleware. For adapters, which bring the
@@ -137,7 +144,7 @@ impl Realtime {
 
     /// The path under which adapters mount the handlers, without a slash at its end.
     pub fn prefix(&self) -> &str {
-        &self.0.prefix
+        &self.0.registry.prefix
     }
 
     /// Turns the clock by hand; only if it was built with [`Builder::manual_time`].
@@ -148,21 +155,15 @@ impl Realtime {
     #[doc(hidden)]
     #[track_caller]
     pub fn tick(&self) {
-        assert!(self.0.manual_time(), "the clock runs by itself");
-        self.0.hub.tick();
-    }
-}
-
-impl Inner {
-    fn manual_time(&self) -> bool {
-        self.hub.manual_time
+        assert!(self.0.manual_time, "the clock runs by itself");
+        self.0.tick();
     }
 }
 
 impl fmt::Debug for Realtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoints: Vec<_> = self.0.endpoints.keys().collect();
-        f.debug_struct("Realtime").field("endpoints", &endpoints).field("hub", &self.0.hub).finish()
+        let endpoints: Vec<_> = self.0.registry.mounted.keys().collect();
+        f.debug_struct("Realtime").field("endpoints", &endpoints).field("hub", &self.0).finish()
     }
 }
 
@@ -215,7 +216,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// If the id is taken, or is not of 1 to 64 letters, digits, `-`, `_`, `.` and `~`.
+    /// If the id has a handler, or is not of 1 to 64 letters, digits, `-`, `_`, `.` and `~`.
     #[track_caller]
     pub fn handler(mut self, id: &str, handler: impl IntoMount) -> Self {
         let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
@@ -223,9 +224,24 @@ impl Builder {
             (1..=64).contains(&id.len()) && id.bytes().all(valid),
             "the id {id:?} is not of 1 to 64 letters, digits, '-', '_', '.' and '~'",
         );
-        assert!(self.mounts.iter().all(|(taken, _)| **taken != *id), "two handlers have the id {id:?}");
-        self.mounts.push((id.into(), handler.into_mount()));
+        let mount = handler.into_mount();
+        match self.mounts.iter_mut().find(|(taken, _)| **taken == *id) {
+            Some((_, taken)) => taken.join(id, mount),
+            None => self.mounts.push((id.into(), mount)),
+        }
         self
+    }
+
+    /// Mounts an [`Endpoint`] under an id: clients connect to `/__realtime/{id}`, or ask by HTTP. The id may have a
+    /// [handler](Self::handler) as well; then both are served on the same connections, and the middleware of both
+    /// runs, the first mounted first.
+    ///
+    /// # Panics
+    ///
+    /// As [`handler`](Self::handler).
+    #[track_caller]
+    pub fn endpoint<S: Send + Sync + 'static>(self, id: &str, endpoint: Endpoint<S>) -> Self {
+        self.handler(id, endpoint)
     }
 
     /// Mounts an async function: see [`handler_fn`](crate::handler_fn()).
@@ -319,18 +335,26 @@ impl Builder {
         let mut protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Plain), Arc::new(Json), Arc::new(MessagePack)];
         protocols.extend(self.protocols);
         let node = self.node.unwrap_or_else(random);
-        let endpoints = self.mounts.into_iter().map(|(id, mount)| {
-            let Mount { hooks, middleware, plain } = mount;
-            (id.clone(), Arc::new(Endpoint { id, plain, hooks, middleware }))
+        let mounted = self.mounts.into_iter().map(|(id, mount)| {
+            let Mount { hooks, router, middleware, plain } = mount;
+            let hooks = hooks.unwrap_or_else(|| Arc::new(NoHandler));
+            let router = router.unwrap_or_default();
+            (id.clone(), Arc::new(Mounted { id, plain, hooks, router, middleware }))
         });
-        let plan =
-            Plan { config: self.config, node, protocols, broker: self.broker, manual_time: self.manual_time };
-        Realtime(Arc::new(Inner {
-            hub: Arc::new(Hub::new(plan)),
-            endpoints: endpoints.collect(),
+        let registry = Registry {
+            mounted: mounted.collect(),
             middleware: self.middleware.into_iter().map(|boxed| boxed.0).collect(),
             prefix: self.prefix,
-        }))
+        };
+        let plan = Plan {
+            config: self.config,
+            registry,
+            node,
+            protocols,
+            broker: self.broker,
+            manual_time: self.manual_time,
+        };
+        Realtime(Arc::new(Hub::new(plan)))
     }
 }
 

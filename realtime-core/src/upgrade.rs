@@ -1,9 +1,8 @@
 use crate::{
     context::Context,
     error::{Code, Error},
-    hub::{Endpoint, Permit, Refused},
+    hub::{Hub, Mounted, Permit, Refused},
     middleware::{Accepted, Next},
-    realtime::Inner,
     reject::Reject,
     session::{Opening, Serving, Session},
     transport::Transport,
@@ -75,10 +74,10 @@ impl fmt::Debug for Upgrade {
 }
 
 /// Decides on a request.
-pub(crate) async fn accept(realtime: &Inner, context: Context) -> Result<Upgrade, Reject> {
-    let decided = decide(realtime, context).await;
+pub(crate) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, Reject> {
+    let decided = decide(hub, context).await;
     if let Err(reject) = &decided {
-        realtime.hub.counters.refused.fetch_add(1, Relaxed);
+        hub.counters.refused.fetch_add(1, Relaxed);
         let (status, error) = (reject.status().as_u16(), reject.error());
         match error.code() == &Code::INTERNAL {
             true => tracing::error!(status, ?error, "upgrade refused"),
@@ -88,22 +87,21 @@ pub(crate) async fn accept(realtime: &Inner, context: Context) -> Result<Upgrade
     decided
 }
 
-async fn decide(realtime: &Inner, context: Context) -> Result<Upgrade, Reject> {
-    let hub = &realtime.hub;
-    let Some(endpoint) = realtime.endpoints.get(context.endpoint()) else {
+async fn decide(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, Reject> {
+    let Some(endpoint) = hub.registry.mounted.get(context.endpoint()) else {
         return Err(Error::not_found("no handler has this id").into());
     };
     handshake::check(&context)?;
     if hub.draining.load(Relaxed) {
         return Err(Error::unavailable("the server is going away").retry_after(Duration::from_secs(1)).into());
     }
-    check_origin(realtime, &context)?;
-    let (protocol, subprotocol) = choose_protocol(realtime, endpoint, &context)?;
-    let permit = permit(realtime, &context)?;
+    check_origin(hub, &context)?;
+    let (protocol, subprotocol) = choose_protocol(hub, endpoint, &context)?;
+    let permit = permit(hub, &context)?;
     let (deflate, extension) = PerMessageDeflate::accept(&hub.config, &context).unzip();
     let response = handshake::response(&context, subprotocol, extension);
 
-    let middleware: Vec<_> = realtime.middleware.iter().chain(&endpoint.middleware).cloned().collect();
+    let middleware: Vec<_> = hub.registry.middleware.iter().chain(&endpoint.middleware).cloned().collect();
     let next = Next { rest: middleware.into_iter(), endpoint: Arc::clone(endpoint) };
     let timeout = hub.config.handshake_timeout;
     let accepted = before(hub, timeout, next.run(context)).await;
@@ -126,10 +124,10 @@ async fn decide(realtime: &Inner, context: Context) -> Result<Upgrade, Reject> {
     Ok(Upgrade { opening, response: Some(response) })
 }
 
-fn check_origin(realtime: &Inner, context: &Context) -> Result<(), Reject> {
+fn check_origin(hub: &Hub, context: &Context) -> Result<(), Reject> {
     let Some((_, origin)) = context.headers().find(|(name, _)| *name == "origin") else { return Ok(()) };
     let origin = std::str::from_utf8(origin).unwrap_or_default();
-    if realtime.hub.config.origins.allows(origin, context.header("host")) {
+    if hub.config.origins.allows(origin, context.header("host")) {
         return Ok(());
     }
     Err(Reject::forbidden("pages of this origin may not connect"))
@@ -137,16 +135,16 @@ fn check_origin(realtime: &Inner, context: &Context) -> Result<(), Reject> {
 
 /// The protocol of a connection: its place in the hub's list, and its name if it was asked for.
 fn choose_protocol(
-    realtime: &Inner,
-    endpoint: &Endpoint,
+    hub: &Hub,
+    endpoint: &Mounted,
     context: &Context,
 ) -> Result<(u8, Option<&'static str>), Reject> {
     let mut native = false;
     for offered in context.header_tokens("sec-websocket-protocol") {
         native |= offered.starts_with("realtime.");
-        let known = realtime.hub.protocols.iter().position(|protocol| protocol.subprotocol() == Some(offered));
+        let known = hub.protocols.iter().position(|protocol| protocol.subprotocol() == Some(offered));
         if let Some(at) = known.filter(|_| !endpoint.plain) {
-            return Ok((at as u8, realtime.hub.protocols[at].subprotocol()));
+            return Ok((at as u8, hub.protocols[at].subprotocol()));
         }
     }
     if native {
@@ -159,9 +157,9 @@ fn choose_protocol(
 const PLAIN: u8 = 0;
 const JSON: u8 = 1;
 
-fn permit(realtime: &Inner, context: &Context) -> Result<Permit, Reject> {
+fn permit(hub: &Hub, context: &Context) -> Result<Permit, Reject> {
     let peer = context.peer().map(|address| address.ip());
-    realtime.hub.permits.acquire(peer).map_err(|refused| {
+    hub.permits.acquire(peer).map_err(|refused| {
         let retry = Duration::from_secs(1);
         match refused {
             Refused::All => Error::unavailable("too many connections").retry_after(retry).into(),
@@ -173,7 +171,7 @@ fn permit(realtime: &Inner, context: &Context) -> Result<Permit, Reject> {
 }
 
 /// Runs a future until it is ready or `timeout` of the hub's time is over.
-async fn before<T>(hub: &crate::hub::Hub, timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
+async fn before<T>(hub: &Hub, timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut late = None;
     poll_fn(|cx| {

@@ -34,6 +34,11 @@ impl Clock {
         u32::try_from(ticks).unwrap_or(u32::MAX / 4).clamp(1, u32::MAX / 4)
     }
 
+    /// The tick at which `duration` has passed for certain: part of the present one is over.
+    pub(crate) fn past(&self, duration: Duration) -> u32 {
+        self.after(duration) + 1
+    }
+
     /// The tick at which `duration` has passed.
     pub(crate) fn after(&self, duration: Duration) -> u32 {
         self.now() + self.ticks(duration)

@@ -1,5 +1,6 @@
 use crate::{
     ConnectionId,
+    endpoint::Keeping,
     session::{PushError, Session},
     spare,
     sync::Mutex,
@@ -27,20 +28,20 @@ pub(super) struct Members {
 
 impl Members {
     /// Gives the part that the session is in now; `None` if the topic has ended.
-    pub(super) fn insert(&self, session: &Arc<Session>) -> Option<usize> {
+    pub(super) fn insert(&self, session: &Arc<Session>, keeping: Keeping) -> Option<usize> {
         // First counted, then there: a publication that finds it has its format.
         if !self.counts.lock().add(session.format()) {
             return None;
         }
         let mut first = self.first.lock();
         if first.list.len() < PART {
-            first.insert(session);
+            first.insert(session, keeping);
             return Some(0);
         }
         drop(first);
         let parts = self.parts.get_or_init(|| (1..PARTS).map(|_| Mutex::default()).collect());
         let part = session.id.number as usize % parts.len();
-        parts[part].lock().insert(session);
+        parts[part].lock().insert(session, keeping);
         Some(part + 1)
     }
 
@@ -57,11 +58,11 @@ impl Members {
     }
 
     /// Queues the frame of its format for each member but `except`; gives to how many.
-    pub(super) fn publish(&self, frames: &[(usize, Frame)], except: &[ConnectionId]) -> usize {
+    pub(super) fn publish(&self, frames: &[(usize, Frame)], post: &Post<'_>, except: &[ConnectionId]) -> usize {
         let mut effects = Effects::take();
         let order = self.order.lock();
         for part in self.parts() {
-            part.lock().push(frames, except, &mut effects);
+            part.lock().push(frames, post, except, &mut effects);
         }
         drop(order);
         effects.run()
@@ -78,6 +79,14 @@ const PART: usize = 512;
 
 /// In so many is a larger one.
 const PARTS: usize = 32;
+
+/// What members who do not keep up must know of a publication.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Post<'a> {
+    pub(crate) topic: &'a Arc<str>,
+    /// Of those with one key only the newest is kept.
+    pub(crate) key: Option<&'a str>,
+}
 
 /// How many members a topic has of each format.
 #[derive(Debug, Default)]
@@ -155,6 +164,7 @@ struct Part {
 #[derive(Debug)]
 struct Member {
     format: usize,
+    keeping: Keeping,
     session: Arc<Session>,
 }
 
@@ -162,8 +172,8 @@ struct Member {
 const SEARCHED: usize = 16;
 
 impl Part {
-    fn insert(&mut self, session: &Arc<Session>) {
-        self.list.push(Member { format: session.format(), session: Arc::clone(session) });
+    fn insert(&mut self, session: &Arc<Session>, keeping: Keeping) {
+        self.list.push(Member { format: session.format(), keeping, session: Arc::clone(session) });
         if self.list.len() > SEARCHED {
             let known = self.places.len();
             let unknown = self.list.iter().enumerate().skip(known);
@@ -193,25 +203,29 @@ impl Part {
     }
 
     /// Queues the frame of its format for each member but `except`.
-    fn push(&self, frames: &[(usize, Frame)], except: &[ConnectionId], effects: &mut Effects) {
+    fn push(&self, frames: &[(usize, Frame)], post: &Post<'_>, except: &[ConnectionId], effects: &mut Effects) {
         let mut left_out: Vec<usize> = except.iter().filter_map(|id| self.place(*id)).collect();
         left_out.sort_unstable();
         left_out.dedup();
         let mut rest = &self.list[..];
         for at in left_out.into_iter().rev() {
             let (before, after) = rest.split_at(at);
-            push_all(&after[1..], frames, effects);
+            push_all(&after[1..], frames, post, effects);
             rest = before;
         }
-        push_all(rest, frames, effects);
+        push_all(rest, frames, post, effects);
     }
 }
 
-fn push_all(members: &[Member], frames: &[(usize, Frame)], effects: &mut Effects) {
-    for Member { format, session } in members {
+fn push_all(members: &[Member], frames: &[(usize, Frame)], post: &Post<'_>, effects: &mut Effects) {
+    for Member { format, keeping, session } in members {
         // One who joined with another format since the message was encoded is not told of it.
         let Some((_, frame)) = frames.iter().find(|(known, _)| known == format) else { continue };
-        match session.outbox.push_shared(frame) {
+        let pushed = match keeping {
+            Keeping::Nothing | Keeping::Block => session.outbox.push_shared(frame),
+            keeping => session.outbox.push_or_keep(frame, post, *keeping),
+        };
+        match pushed {
             Ok(waker) => {
                 effects.delivered += 1;
                 effects.wake.extend(waker);

@@ -16,6 +16,7 @@ pub(crate) use connections::Connections;
 pub use drain::Drained;
 pub(crate) use drain::drain;
 pub(crate) use link::Link;
+pub(crate) use members::Post;
 pub(crate) use permits::{Permit, Permits, Refused};
 pub(crate) use topics::{Membership, Topics};
 pub(crate) use wheel::Wheel;
@@ -24,6 +25,7 @@ use crate::{
     ConnectionId,
     broker::{Broker, Publication},
     config::Config,
+    endpoint::Router,
     error::Result,
     middleware::ErasedMiddleware,
     protocol::{Encode, Outgoing, Protocol},
@@ -33,16 +35,19 @@ use crate::{
     websocket::{Frame, PerMessageDeflate},
 };
 use std::{
+    collections::HashMap,
     fmt,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 /// What all connections of a node share.
 pub(crate) struct Hub {
     pub(crate) config: Config,
+    pub(crate) registry: Registry,
     pub(crate) node: u64,
     pub(crate) protocols: Vec<Arc<dyn Protocol>>,
     pub(crate) clock: Clock,
@@ -64,17 +69,28 @@ pub(crate) struct Hub {
 /// What a hub is made from.
 pub(crate) struct Plan {
     pub(crate) config: Config,
+    pub(crate) registry: Registry,
     pub(crate) node: u64,
     pub(crate) protocols: Vec<Arc<dyn Protocol>>,
     pub(crate) broker: Option<Arc<dyn Broker>>,
     pub(crate) manual_time: bool,
 }
 
+/// What is mounted, and where.
+pub(crate) struct Registry {
+    pub(crate) mounted: HashMap<Box<str>, Arc<Mounted>>,
+    /// Runs for all of them, before their own.
+    pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
+    pub(crate) prefix: Box<str>,
+}
+
 /// One id under which clients connect.
-pub(crate) struct Endpoint {
+pub(crate) struct Mounted {
     pub(crate) id: Box<str>,
     pub(crate) plain: bool,
     pub(crate) hooks: Arc<dyn Hooks>,
+    /// The procedures, subscriptions and events; none, where only messages are taken.
+    pub(crate) router: Router,
     pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
 }
 
@@ -83,6 +99,7 @@ impl Hub {
         Self {
             permits: Permits::new(plan.config.connections, plan.config.connections_per_peer),
             config: plan.config,
+            registry: plan.registry,
             node: plan.node,
             protocols: plan.protocols,
             clock: Clock::default(),
@@ -123,6 +140,12 @@ impl Hub {
         }
     }
 
+    /// The time now, on the clock of the runtime.
+    pub(crate) fn instant(&self) -> Instant {
+        let runtime = self.runtime.lock().clone();
+        runtime.map_or_else(Instant::now, |runtime| runtime.now())
+    }
+
     /// Runs a task on the adapter's runtime, if there was one.
     pub(crate) fn spawn(&self, task: BoxFuture<'static>) {
         let runtime = self.runtime.lock().clone();
@@ -132,12 +155,19 @@ impl Hub {
     }
 
     /// Sends a message to the members of a topic, here and on the other nodes.
-    pub(crate) fn publish(&self, topic: &str, message: &dyn Encode, except: &[ConnectionId]) -> Result {
+    pub(crate) fn publish(
+        &self,
+        topic: &str,
+        event: Option<&str>,
+        message: &dyn Encode,
+        key: Option<String>,
+        except: &[ConnectionId],
+    ) -> Result {
         let publication = match &self.link {
-            Some(link) => Some((link, Publication::of(self.node, topic, message, except)?)),
+            Some(link) => Some((link, Publication::of(self.node, topic, event, message, key.clone(), except)?)),
             None => None,
         };
-        self.deliver_here(topic, message, except)?;
+        self.deliver_here(topic, event, message, key.as_deref(), except)?;
         self.counters.published.fetch_add(1, Relaxed);
         publication.map_or(Ok(()), |(link, publication)| link.publish(publication))
     }
@@ -147,14 +177,26 @@ impl Hub {
         if publication.node == self.node {
             return;
         }
-        if let Err(error) = self.deliver_here(&publication.topic, publication, &publication.except) {
+        let Publication { topic, event, key, except, .. } = publication;
+        if let Err(error) = self.deliver_here(topic, event.as_deref(), publication, key.as_deref(), except) {
             tracing::error!(topic = publication.topic, ?error, "a publication of another node is not valid");
         }
     }
 
     /// Frames a message once for each protocol that is spoken, compresses that once for each window
     /// that was agreed on, and queues it for the members.
-    fn deliver_here(&self, topic: &str, message: &dyn Encode, except: &[ConnectionId]) -> Result {
+    fn deliver_here(
+        &self,
+        topic: &str,
+        event: Option<&str>,
+        message: &dyn Encode,
+        key: Option<&str>,
+        except: &[ConnectionId],
+    ) -> Result {
+        let packet = match event {
+            Some(name) => Outgoing::Event { name, data: message },
+            None => Outgoing::Message(message),
+        };
         let mut plain: Vec<(usize, Option<Frame>)> = Vec::new();
         let frame = |format: usize| {
             let (protocol, deflate) = self.of_format(format);
@@ -162,7 +204,7 @@ impl Hub {
             let frame = match known {
                 Some(frame) => frame,
                 None => {
-                    let frame = encode(&*self.protocols[protocol], &Outgoing::Message(message))?;
+                    let frame = encode(&*self.protocols[protocol], &packet)?;
                     if PerMessageDeflate::is_on(&self.config) {
                         plain.push((protocol, frame.clone()));
                     }
@@ -177,7 +219,7 @@ impl Hub {
             frame.as_ref().map_or(Ok(()), |frame| may_hold(self.config.outbox_bytes, frame.len()))?;
             Ok(frame)
         };
-        let delivered = self.topics.publish(topic, except, frame)?;
+        let delivered = self.topics.publish(topic, key, except, frame)?;
         self.counters.delivered.fetch_add(delivered as u64, Relaxed);
         Ok(())
     }
@@ -191,7 +233,12 @@ impl Hub {
     /// One tick of the clock: whoever's turn it is.
     pub(crate) fn tick(&self) {
         let now = self.clock.advance();
-        self.wheel.turn(now, |id, now| self.connections.find(id)?.handle_turn(now));
+        let late = |id, now| {
+            if let Some(session) = self.connections.find(id) {
+                session.handle_late_calls(now);
+            }
+        };
+        self.wheel.turn(now, |id, now| self.connections.find(id)?.handle_turn(now), late);
     }
 }
 

@@ -1,5 +1,8 @@
-use super::members::Members;
-use crate::{ConnectionId, error::Error, session::Session, sync::RwLock, topic::MAX_NAME_BYTES, websocket::Frame};
+use super::members::{Members, Post};
+use crate::{
+    ConnectionId, endpoint::Keeping, error::Error, session::Session, sync::RwLock, topic::MAX_NAME_BYTES,
+    websocket::Frame,
+};
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
@@ -41,7 +44,7 @@ impl Default for Topics {
 
 impl Topics {
     /// Subscribes a session; does nothing if it is already.
-    pub(crate) fn join(&self, session: &Arc<Session>, name: &str) -> Result<(), Error> {
+    pub(crate) fn join(&self, session: &Arc<Session>, name: &str, keeping: Keeping) -> Result<(), Error> {
         check_name(name)?;
         let mut topics = session.topics.lock();
         // Under the lock that `leave_all` takes: no member can be left behind.
@@ -57,7 +60,7 @@ impl Topics {
         }
         loop {
             let topic = self.find_or_insert(name);
-            if let Some(part) = topic.members.insert(session) {
+            if let Some(part) = topic.members.insert(session, keeping) {
                 topics.list.push(Membership { topic, part });
                 return Ok(());
             }
@@ -99,6 +102,7 @@ impl Topics {
     pub(crate) fn publish(
         &self,
         name: &str,
+        key: Option<&str>,
         except: &[ConnectionId],
         mut encode: impl FnMut(usize) -> Result<Option<Frame>, Error>,
     ) -> Result<usize, Error> {
@@ -110,7 +114,7 @@ impl Topics {
                 frames.push((format, frame));
             }
         }
-        Ok(topic.members.publish(&frames, except))
+        Ok(topic.members.publish(&frames, &Post { topic: &topic.name, key }, except))
     }
 
     fn end(&self, session: &Session, membership: Membership) {

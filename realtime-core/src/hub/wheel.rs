@@ -32,6 +32,8 @@ struct Entry {
 enum Who {
     /// A connection, by its number: an entry keeps nothing alive.
     Connection(ConnectionId),
+    /// A connection whose calls may be late.
+    Calls(ConnectionId),
     Sleeper(Arc<Sleeper>),
 }
 
@@ -47,6 +49,11 @@ impl Wheel {
         self.insert(Entry { due, who: Who::Connection(id) });
     }
 
+    /// Tells a connection at tick `due` to look whether its calls are late.
+    pub(crate) fn watch_calls(&self, id: ConnectionId, due: u32) {
+        self.insert(Entry { due, who: Who::Calls(id) });
+    }
+
     /// A future that is ready at tick `due`.
     pub(crate) fn sleep_until(&self, due: u32) -> Sleep {
         let sleeper = Arc::new(Sleeper::default());
@@ -54,8 +61,14 @@ impl Wheel {
         Sleep(sleeper)
     }
 
-    /// Calls `turn` for each connection that is due at `now`; it gives the tick of the next turn.
-    pub(crate) fn turn(&self, now: u32, turn: impl Fn(ConnectionId, u32) -> Option<u32>) {
+    /// Calls `turn` for each connection that is due at `now`, which gives the tick of the next turn; and `late` for each
+    /// whose calls may be late.
+    pub(crate) fn turn(
+        &self,
+        now: u32,
+        turn: impl Fn(ConnectionId, u32) -> Option<u32>,
+        late: impl Fn(ConnectionId, u32),
+    ) {
         let due: Vec<Entry> = {
             let mut wheel = self.0.lock();
             wheel.now = now;
@@ -67,6 +80,7 @@ impl Wheel {
         for entry in due {
             match entry.who {
                 Who::Sleeper(sleeper) => sleeper.wake(),
+                Who::Calls(id) => late(id, now),
                 Who::Connection(id) => {
                     if let Some(next) = turn(id, now) {
                         self.watch(id, next.max(now + 1));

@@ -112,6 +112,13 @@ pub enum Packet<'a> {
         /// How many more.
         more: u32,
     },
+    /// A call or a subscription that cannot be read, but for its id.
+    Invalid {
+        /// The client's name for it.
+        id: Cow<'a, str>,
+        /// Why.
+        error: Error,
+    },
     /// Answers an [`Outgoing::Call`].
     Result {
         /// The call.
@@ -128,6 +135,37 @@ pub enum Packet<'a> {
     },
     /// Asks for a [`Outgoing::Pong`].
     Ping,
+}
+
+impl Packet<'_> {
+    /// The packet with nothing borrowed.
+    pub(crate) fn into_owned(self) -> Packet<'static> {
+        fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+            Cow::Owned(text.into_owned())
+        }
+        match self {
+            Self::Whole => Packet::Whole,
+            Self::Message(value) => Packet::Message(value.into_owned()),
+            Self::Event { name, data } => Packet::Event { name: owned(name), data: data.into_owned() },
+            Self::Call { id, path, input, timeout, key } => Packet::Call {
+                id: owned(id),
+                path: owned(path),
+                input: input.into_owned(),
+                timeout,
+                key: key.map(owned),
+            },
+            Self::Subscribe { id, path, input, after, credit } => {
+                Packet::Subscribe { id: owned(id), path: owned(path), input: input.into_owned(), after, credit }
+            }
+            Self::Cancel { id } => Packet::Cancel { id: owned(id) },
+            Self::Unsubscribe { id } => Packet::Unsubscribe { id: owned(id) },
+            Self::Credit { id, more } => Packet::Credit { id: owned(id), more },
+            Self::Invalid { id, error } => Packet::Invalid { id: owned(id), error },
+            Self::Result { id, data } => Packet::Result { id: owned(id), data: data.into_owned() },
+            Self::Error { id, error } => Packet::Error { id: owned(id), error },
+            Self::Ping => Packet::Ping,
+        }
+    }
 }
 
 /// What the server sends.

@@ -41,6 +41,17 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The value with nothing borrowed.
+    pub(crate) fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Json(json) => Value::Json(json.into_owned().into()),
+            Self::JsonFrame(frame) => Value::Json(frame.to_owned().into()),
+            Self::MessagePack(bytes) => Value::MessagePack(bytes.into_owned().into()),
+            Self::Whole(Data::Text(text)) => Value::Whole(Data::Text(text.into_owned().into())),
+            Self::Whole(Data::Binary(bytes)) => Value::Whole(Data::Binary(bytes.into_owned().into())),
+        }
+    }
+
     /// Bytes that the value takes on the wire.
     pub(crate) fn len(&self) -> usize {
         match self {

@@ -1,7 +1,10 @@
 use super::{
     PushError, Session,
+    calls::Calls,
+    hooks,
     hooks::{Panicked, drop_caught, poll_caught},
     inbox::Backlog,
+    reply,
 };
 use crate::{
     error::Error,
@@ -27,6 +30,8 @@ pub(super) struct Driver<T> {
     run: Option<BoxFuture<'static>>,
     /// There is news for it.
     run_due: bool,
+    /// Calls, subscriptions and events, once there was one.
+    calls: Option<Box<Calls>>,
     /// `on_open` has begun.
     pub(super) opened: bool,
     decoder: Decoder,
@@ -79,8 +84,9 @@ impl<T: Transport> Driver<T> {
             reply(&session, &Outgoing::Welcome { connection: session.id, heartbeat });
         }
         Self {
-            run: Some(session.endpoint.hooks.run(&session)),
+            run: Some(hooks::run(&session)),
             run_due: true,
+            calls: None,
             opened: false,
             decoder: Decoder::new(limits).inflating(session.deflate),
             // Copied: an empty or short `Bytes` may hold the framework's whole read buffer.
@@ -107,6 +113,7 @@ impl<T: Transport> Driver<T> {
         for _ in 0..ROUNDS {
             let received = self.poll_input(cx);
             self.poll_run(cx);
+            self.poll_calls();
             self.poll_output(cx);
             if let Some(close) = self.poll_end(cx) {
                 return Poll::Ready(close);
@@ -131,6 +138,14 @@ impl<T: Transport> Driver<T> {
             Poll::Ready(Err(panic)) => self.fail_panicked(&panic),
         }
         self.stop_run();
+    }
+
+    fn poll_calls(&mut self) {
+        let Some(calls) = &mut self.calls else { return };
+        if self.session.is_opened() {
+            calls.open();
+        }
+        calls.poll();
     }
 
     fn fail_panicked(&self, panic: &Panicked) {
@@ -207,7 +222,8 @@ impl<T: Transport> Driver<T> {
 
     fn is_full(&self, backlog: Backlog) -> bool {
         let config = &self.session.hub.config;
-        backlog.messages >= config.queued_messages || backlog.bytes >= config.message_bytes
+        let calls = self.calls.as_ref().is_some_and(|calls| calls.is_behind());
+        calls || backlog.messages >= config.queued_messages || backlog.bytes >= config.message_bytes
     }
 
     /// Decodes and handles `bytes`, as far as the handler and the output keep up; gives how many
@@ -275,23 +291,21 @@ impl<T: Transport> Driver<T> {
                 self.deliver(cx, Ok(Value::Whole(data)));
             }
             Ok(Packet::Message(value)) => self.deliver(cx, Ok(value)),
-            Ok(Packet::Event { name, .. }) => {
-                let error = Error::not_found(format!("no event is named {name:?} here"));
-                self.deliver(cx, Err(error));
-            }
-            Ok(
-                Packet::Call { .. }
-                | Packet::Cancel { .. }
-                | Packet::Subscribe { .. }
-                | Packet::Unsubscribe { .. }
-                | Packet::Credit { .. }
-                | Packet::Result { .. }
-                | Packet::Error { .. },
-            ) => todo!(),
+            Ok(Packet::Result { id, data }) => self.session.calling.settle(&id, Ok(data)),
+            Ok(Packet::Error { id, error }) => self.session.calling.settle(&id, Err(error)),
             Ok(Packet::Ping) => {
                 self.settle(cx);
                 self.replies += 1;
                 reply(&self.session, &Outgoing::Pong);
+            }
+            Ok(packet) => {
+                // What came before it has its turn first.
+                self.settle(cx);
+                self.malformed = 0;
+                let session = &self.session;
+                let calls = self.calls.get_or_insert_with(|| Box::new(Calls::new(session)));
+                calls.handle(packet);
+                self.behind |= calls.is_behind();
             }
             Err(error) => self.deliver(cx, Err(error)),
         }
@@ -366,6 +380,9 @@ impl<T: Transport> Driver<T> {
         if signals.closing {
             self.begin_closing();
         }
+        if signals.ping && self.calls.as_ref().is_some_and(|calls| calls.is_idle()) {
+            self.calls = None;
+        }
         if signals.ping && !self.closing {
             sending.push_ping(Bytes::from_static(PING));
         }
@@ -380,6 +397,9 @@ impl<T: Transport> Driver<T> {
         }
         self.blocked = sent.is_pending();
         self.session.outbox.set_in_flight(sending.bytes());
+        while let Some((topic, gap)) = self.session.outbox.catch_up() {
+            reply(&self.session, &Outgoing::Gap { id: None, topic: Some(&topic), gap: &gap });
+        }
         if let Poll::Ready(Err(error)) = sent {
             self.lose(&error.to_string());
         }
@@ -390,6 +410,7 @@ impl<T: Transport> Driver<T> {
         if self.input == Input::Open {
             self.input = Input::AwaitingClose;
         }
+        self.calls = None;
         self.session.endpoint.hooks.end(&self.session, true);
         self.run_due = true;
         self.session.begin_end();
@@ -399,6 +420,7 @@ impl<T: Transport> Driver<T> {
     fn end_input(&mut self) {
         self.input = Input::Ended;
         self.tail = Vec::new();
+        self.calls = None;
         self.session.endpoint.hooks.end(&self.session, false);
         self.run_due = true;
         self.session.begin_end();
@@ -450,6 +472,7 @@ impl<T: Transport> Driver<T> {
     }
 
     fn finish(&mut self) -> Close {
+        self.calls = None;
         self.session.begin_end();
         let shut = self.session.outbox.shut();
         let ours = self.ours.take().map(|close| *close).or(shut);
@@ -459,6 +482,9 @@ impl<T: Transport> Driver<T> {
     /// Arms the wakers; gives whether there is nothing to do until one of them is called.
     fn park(&mut self, cx: &mut Context<'_>) -> bool {
         if std::mem::take(&mut self.look) || (self.run_due && self.run.is_some()) {
+            return false;
+        }
+        if self.calls.as_ref().is_some_and(|calls| calls.has_work()) {
             return false;
         }
         self.session.outbox.park(cx, self.blocked)
@@ -479,12 +505,4 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-fn reply(session: &Session, packet: &Outgoing<'_>) {
-    let pushed = session.encode(packet, |frame| session.outbox.push_reply(frame));
-    // A client that asks and asks, and does not read the answers.
-    if let Ok(Some(Err(PushError::Full))) = pushed {
-        session.close_slow();
-    }
 }

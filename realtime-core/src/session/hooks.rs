@@ -3,8 +3,8 @@ use super::{
     inbox::{Backlog, Batch, Inbox},
 };
 use crate::{
-    Connection, Context, error::Error, handler::Handler, input, protocol::Value, runtime::BoxFuture,
-    websocket::Close,
+    AnyConnection, Connection, Context, endpoint::CallCore, error::Error, handler::Handler, input,
+    protocol::Value, runtime::BoxFuture, websocket::Close,
 };
 use pin_project_lite::pin_project;
 use std::{
@@ -43,6 +43,25 @@ pub(crate) trait Hooks: Send + Sync {
 
     /// Runs `on_close`.
     fn close(&self, session: &Arc<Session>, close: Close) -> BoxFuture<'static>;
+}
+
+/// Runs a session: what its endpoint does when a client connects, then its handler.
+pub(super) fn run(session: &Arc<Session>) -> BoxFuture<'static> {
+    let endpoint = &session.endpoint;
+    if endpoint.router.opens.is_empty() {
+        return endpoint.hooks.run(session);
+    }
+    let session = Arc::clone(session);
+    Box::pin(async move {
+        let call = Arc::new(CallCore::of_connection(AnyConnection::new(Arc::clone(&session))));
+        for open in &session.endpoint.router.opens {
+            if let Err(error) = open.open(&call).await {
+                return session.refuse(&error);
+            }
+        }
+        drop(call);
+        session.endpoint.hooks.run(&session).await;
+    })
 }
 
 /// What became of a message.
@@ -147,6 +166,43 @@ impl<H: Handler> Hooks for HandlerHooks<H> {
     }
 }
 
+/// The hooks of an endpoint that takes no messages.
+pub(crate) struct NoHandler;
+
+impl Hooks for NoHandler {
+    fn open(&self, _: &Context) -> Result<Box<dyn Any + Send + Sync>, Error> {
+        Ok(Box::new(()))
+    }
+
+    fn run(&self, session: &Arc<Session>) -> BoxFuture<'static> {
+        session.set_opened();
+        Box::pin(async {})
+    }
+
+    fn deliver(
+        &self,
+        session: &Session,
+        _: &task::Context<'_>,
+        value: Result<Value<'_>, Error>,
+    ) -> Result<Delivered, Panicked> {
+        let refused = |_| Error::not_found("no handler takes messages here");
+        session.report(&value.map_or_else(|error| error, refused));
+        Ok(Delivered { readable: false, backlog: Backlog::default() })
+    }
+
+    fn backlog(&self, _: &Session) -> Backlog {
+        Backlog::default()
+    }
+
+    fn end(&self, _: &Session, _: bool) {}
+
+    fn shrink(&self, _: &Session) {}
+
+    fn close(&self, _: &Arc<Session>, _: Close) -> BoxFuture<'static> {
+        Box::pin(async {})
+    }
+}
+
 /// Runs a handler's session: `on_open`, then one message at a time until no more come.
 ///
 /// This future is a large part of what a connection takes. So it borrows what it captures, and
@@ -162,6 +218,7 @@ pub(crate) fn run_handler<H: Handler>(
             connection.session().refuse(&error);
             return;
         }
+        connection.session().set_opened();
         let mut batch = Batch::new();
         loop {
             let Some(message) = Typed::<H>::next_of(connection.session(), &mut batch).await else { return };

@@ -1,21 +1,28 @@
 //! One client: what waits for it, what waits for its handler, and the future that runs both.
 
+mod behind;
+mod calling;
+mod calls;
 mod driver;
 mod hooks;
 mod inbox;
 mod outbox;
 mod queued;
 mod serving;
+mod streaming;
+mod tasks;
 mod wakers;
 
-pub(crate) use hooks::{HandlerHooks, Hooks, Typed, catch, run_handler};
+pub(crate) use calling::{Calling, Outcalls};
+pub(crate) use hooks::{HandlerHooks, Hooks, NoHandler, Typed, catch, run_handler};
 pub(crate) use outbox::{PushError, may_hold};
 pub(crate) use serving::Serving;
+pub(crate) use wakers::Wakers;
 
 use crate::{
     Context,
     error::Error,
-    hub::{Endpoint, Hub, Membership, Permit},
+    hub::{Hub, Membership, Mounted, Permit},
     protocol::{Encode, Outgoing, Protocol},
     sync::Mutex,
     websocket::{Close, CloseCode, Draft, Frame, PerMessageDeflate, compose},
@@ -35,7 +42,7 @@ use std::{
 pub(crate) struct Session {
     pub(crate) id: ConnectionId,
     pub(crate) hub: Arc<Hub>,
-    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) endpoint: Arc<Mounted>,
     pub(crate) context: Context,
     /// The handler's [`Typed`] part.
     pub(crate) typed: Box<dyn Any + Send + Sync>,
@@ -54,6 +61,12 @@ pub(crate) struct Session {
     paused: AtomicBool,
     /// The handler waits for the next message and for nothing else.
     idle: AtomicBool,
+    /// `on_open` is done: calls may run.
+    opened: AtomicBool,
+    /// Calls of the client's procedures.
+    pub(crate) calling: Outcalls,
+    /// The tick at which the wheel looks whether a call is late; 0 if it does not.
+    watched: AtomicU32,
     /// Given back at the end, also where handles to the connection are kept.
     pub(crate) permit: Mutex<Option<Permit>>,
 }
@@ -68,7 +81,7 @@ pub(crate) struct Memberships {
 /// What a session is made from.
 pub(crate) struct Opening {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) endpoint: Arc<Mounted>,
     pub(crate) context: Context,
     pub(crate) typed: Box<dyn Any + Send + Sync>,
     pub(crate) protocol: u8,
@@ -96,6 +109,9 @@ impl Session {
             deadline: AtomicU32::new(0),
             paused: AtomicBool::new(false),
             idle: AtomicBool::new(false),
+            opened: AtomicBool::new(false),
+            calling: Outcalls::default(),
+            watched: AtomicU32::new(0),
             permit: Mutex::new(Some(opening.permit)),
         })
     }
@@ -188,14 +204,20 @@ impl Session {
     /// The client is gone or going: releases what others hold of it, and starts the clock for the
     /// rest. May be called again.
     pub(crate) fn begin_end(self: &Arc<Self>) {
-        if self.deadline.load(Relaxed) != 0 {
+        if self.is_ending() {
             return;
         }
         let deadline = self.hub.clock.after(self.hub.config.close_timeout);
         self.deadline.store(deadline, Relaxed);
         self.hub.wheel.watch(self.id, deadline);
         self.outbox.end();
+        self.calling.end();
         self.hub.topics.leave_all(self);
+    }
+
+    /// Whether the end has begun.
+    fn is_ending(&self) -> bool {
+        self.deadline.load(Relaxed) != 0
     }
 
     /// Looks after the session at its turn on the wheel; gives the tick of its next turn.
@@ -230,6 +252,21 @@ impl Session {
         Some(seen + ping.min(idle))
     }
 
+    /// Has the wheel look at tick `due` whether a call is late, unless it does so before.
+    pub(crate) fn watch(&self, due: u32) {
+        let earlier = |watched: u32| (watched == 0 || due < watched).then_some(due);
+        if self.watched.fetch_update(Relaxed, Relaxed, earlier).is_ok() {
+            self.hub.wheel.watch_calls(self.id, due);
+        }
+    }
+
+    /// The wheel has come to a tick at which a call may be late.
+    pub(crate) fn handle_late_calls(&self, now: u32) {
+        self.watched.store(0, Relaxed);
+        self.expire_calls(now);
+        self.outbox.signal_look();
+    }
+
     pub(crate) fn saw_life(&self) {
         self.seen.store(self.hub.clock.now(), Relaxed);
     }
@@ -255,6 +292,14 @@ impl Session {
         self.idle.store(idle, Relaxed);
     }
 
+    pub(crate) fn set_opened(&self) {
+        self.opened.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_opened(&self) -> bool {
+        self.opened.load(Relaxed)
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.idle.load(Relaxed)
     }
@@ -266,6 +311,14 @@ impl fmt::Debug for Session {
             .field("id", &self.id)
             .field("endpoint", &self.endpoint.id)
             .finish_non_exhaustive()
+    }
+}
+
+/// Queues a packet of the protocol itself. A client that asks and asks, and does not read the answers, is closed.
+fn reply(session: &Session, packet: &Outgoing<'_>) {
+    let pushed = session.encode(packet, |frame| session.outbox.push_reply(frame));
+    if let Ok(Some(Err(PushError::Full))) = pushed {
+        session.close_slow();
     }
 }
 

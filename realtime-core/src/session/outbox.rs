@@ -1,14 +1,20 @@
-use super::{queued::Queued, wakers::Wakers};
+use super::{behind::Behind, queued::Queued, wakers::Wakers};
 use crate::{
+    endpoint::Keeping,
     error::{Code, Error},
+    hub::Post,
+    overflow::Gap,
     sync::{Mutex, MutexGuard},
     transport::SendQueue,
     websocket::{Close, CloseCode, Draft, Frame},
 };
 use std::{
-    sync::atomic::{
-        AtomicBool, AtomicUsize,
-        Ordering::{Acquire, Relaxed, Release},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     task::{Context, Poll, Waker},
 };
@@ -26,12 +32,15 @@ pub(crate) struct Outbox {
     news: AtomicBool,
     /// A close was begun on this side.
     closing: AtomicBool,
+    /// Publications wait until less is queued.
+    is_behind: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     queued: Queued,
+    behind: Option<Box<Behind>>,
     phase: Phase,
     signals: Signals,
     /// The driver's task, once it has parked.
@@ -91,6 +100,7 @@ impl Outbox {
             in_flight: AtomicUsize::new(0),
             news: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            is_behind: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -113,6 +123,102 @@ impl Outbox {
         let blocked = state.blocked;
         state.queued.add_shared(frame, blocked);
         Ok(self.tell(&mut state))
+    }
+
+    /// Queues a frame that others get as well; for a client that is behind it waits, or is dropped, as `keeping` says.
+    pub(crate) fn push_or_keep(
+        &self,
+        frame: &Frame,
+        post: &Post<'_>,
+        keeping: Keeping,
+    ) -> Result<Option<Waker>, PushError> {
+        let mut state = self.lock();
+        if state.phase != Phase::Open {
+            return Err(PushError::Closed);
+        }
+        let waits = state.behind.as_ref().is_some_and(|behind| behind.has(post.topic));
+        if waits || self.bytes_of(&state) + frame.len() > self.limit / 2 {
+            state.behind.get_or_insert_default().add(frame, post, keeping);
+            self.is_behind.store(true, Release);
+            return Ok(None);
+        }
+        let blocked = state.blocked;
+        state.queued.add_shared(frame, blocked);
+        Ok(self.tell(&mut state))
+    }
+
+    /// Queues what waited for a client that was behind, as far as there is room. Gives what is to be told before the
+    /// rest, if something was dropped; then it is to be called again. For the driver.
+    pub(crate) fn catch_up(&self) -> Option<(Arc<str>, Gap)> {
+        if !self.is_behind.load(Acquire) {
+            return None;
+        }
+        let mut state = self.lock();
+        while self.bytes_of(&state) <= self.limit / 2 {
+            let Some(behind) = &mut state.behind else { break };
+            if let Some(gap) = behind.take_gap() {
+                return Some(gap);
+            }
+            let frame = behind.pop();
+            if behind.is_empty() {
+                state.behind = None;
+                self.is_behind.store(false, Release);
+            }
+            if let Some(frame) = frame {
+                let blocked = state.blocked;
+                state.queued.add_shared(&frame, blocked);
+                self.news.store(true, Release);
+            }
+        }
+        None
+    }
+
+    /// Queues a frame of this client's own, or gives it back if there is no room. For the driver's own task.
+    pub(crate) fn offer(&self, frame: Draft<'_>) -> Option<Frame> {
+        let admitted = self.admit(frame.len());
+        let Ok(mut state) = admitted else {
+            let full = matches!(admitted, Err(PushError::Full));
+            return full.then(|| frame.into_frame());
+        };
+        let blocked = state.blocked;
+        state.queued.add(frame, blocked);
+        self.news.store(true, Release);
+        None
+    }
+
+    /// As [`offer`](Self::offer), for a frame that exists.
+    pub(crate) fn offer_frame(&self, frame: Frame) -> Option<Frame> {
+        match self.admit(frame.len()) {
+            Ok(mut state) => {
+                let blocked = state.blocked;
+                state.queued.add_shared(&frame, blocked);
+                self.news.store(true, Release);
+                None
+            }
+            Err(PushError::Full) => Some(frame),
+            Err(PushError::Closed) => None,
+        }
+    }
+
+    /// Queues a frame that has waited for room: over the limit by one such frame at most.
+    pub(crate) fn push_late(&self, frame: &Frame) -> Result<(), PushError> {
+        let mut state = self.lock();
+        if state.phase == Phase::Open && self.bytes_of(&state) > self.limit / 2 {
+            return Err(PushError::Full);
+        }
+        if state.phase == Phase::Open {
+            let blocked = state.blocked;
+            state.queued.add_shared(frame, blocked);
+            self.news.store(true, Release);
+        }
+        Ok(())
+    }
+
+    /// Whether streams may add to what waits: together they take no more than a part of the outbox, so that a call is
+    /// not answered behind all that streams can make.
+    pub(crate) fn takes_streams(&self) -> bool {
+        let state = self.lock();
+        state.phase != Phase::Open || self.bytes_of(&state) <= STREAM_BYTES.min(self.limit / 2)
     }
 
     /// Queues a frame of the protocol itself behind the data: over the limit by one such frame at
@@ -178,6 +284,8 @@ impl Outbox {
             state.queued.clear();
             state.signals.discard = true;
         }
+        state.behind = None;
+        self.is_behind.store(false, Release);
         match frame {
             Some(frame) => {
                 let blocked = state.blocked;
@@ -205,6 +313,8 @@ impl Outbox {
     pub(crate) fn shut(&self) -> Option<Close> {
         let mut state = self.lock();
         state.queued.clear();
+        state.behind = None;
+        self.is_behind.store(false, Release);
         self.in_flight.store(0, Relaxed);
         let phase = std::mem::replace(&mut state.phase, Phase::Closed);
         // Its task would keep this alive, and this the task.
@@ -377,6 +487,9 @@ impl Waiting {
         self.for_end.wake();
     }
 }
+
+/// What all streams of a connection together may have waiting: as much as one write takes.
+const STREAM_BYTES: usize = 64 * 1024;
 
 /// Whether a frame fits at all, into an outbox that is empty.
 pub(crate) fn may_hold(limit: usize, bytes: usize) -> Result<(), Error> {

@@ -1,9 +1,9 @@
 use super::{
     Session,
     driver::Driver,
-    hooks::{drop_caught, poll_caught},
+    hooks::{catch, drop_caught, poll_caught},
 };
-use crate::{runtime::BoxFuture, transport::Transport, websocket::Close};
+use crate::{AnyConnection, endpoint::CallCore, runtime::BoxFuture, transport::Transport, websocket::Close};
 use bytes::Bytes;
 use std::{
     future::poll_fn,
@@ -78,7 +78,21 @@ async fn run_on_close(leave: Leave, close: Close) {
     session.begin_end();
     let (id, endpoint) = (session.id, &session.endpoint.id);
     tracing::debug!(connection = %id, %endpoint, code = %close.code, reason = %close.reason, "closed");
-    let mut hook = session.endpoint.hooks.close(session, close);
+    let call = Arc::new(CallCore::of_connection(AnyConnection::new(Arc::clone(session))));
+    for close_of in &session.endpoint.router.closes {
+        run_hook(session, || close_of.close(&call, close.clone())).await;
+    }
+    run_hook(session, || session.endpoint.hooks.close(session, close)).await;
+}
+
+/// Runs one hook of the application's; a panic in it harms nothing else.
+async fn run_hook(session: &Session, hook: impl FnOnce() -> BoxFuture<'static>) {
+    let (id, endpoint) = (session.id, &session.endpoint.id);
+    let Ok(mut hook) = catch(hook).inspect_err(|panic| {
+        tracing::error!(connection = %id, %endpoint, panic = panic.0, "on_close panicked");
+    }) else {
+        return;
+    };
     if let Err(panic) = poll_fn(|cx| poll_caught(&mut hook, cx)).await {
         tracing::error!(connection = %id, %endpoint, panic = panic.0, "on_close panicked");
     }

@@ -1,0 +1,247 @@
+use super::route::Route;
+use crate::{
+    ConnectionId, Context, Topic,
+    connection::AnyConnection,
+    error::{Error, Result},
+    hub::{Hub, TICK},
+    item::Position,
+    names::Event,
+    protocol::Outgoing,
+    realtime::Realtime,
+    session::Wakers,
+    sync::Mutex,
+};
+use serde::Serialize;
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+/// One call, subscription or event, and who makes it. `S` is the state of the [`Endpoint`](crate::Endpoint).
+///
+/// A clone is another handle to the same call. It may be kept and sent to other tasks; once the call is
+/// [over](Self::is_over), it can report nothing any more.
+pub struct Call<S> {
+    core: Arc<CallCore>,
+    state: Arc<S>,
+}
+
+/// The part of a call that has no types.
+pub(crate) struct CallCore {
+    pub(crate) origin: Origin,
+    pub(crate) name: Arc<str>,
+    /// The client's name for it; empty, where it has none.
+    pub(crate) id: Box<str>,
+    /// The tick at which it is given up; 0 for never.
+    pub(crate) deadline: u32,
+    pub(crate) after: Option<Position>,
+    over: AtomicBool,
+    waiting: Mutex<Wakers>,
+}
+
+/// Who makes a call.
+pub(crate) enum Origin {
+    Connection(AnyConnection),
+    Request { hub: Arc<Hub>, context: Arc<Context> },
+}
+
+impl CallCore {
+    pub(crate) fn new(origin: Origin, name: Arc<str>) -> Self {
+        Self {
+            origin,
+            name,
+            id: Box::default(),
+            deadline: 0,
+            after: None,
+            over: AtomicBool::new(false),
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// A call of something that is not called by name: when a client connects or goes.
+    pub(crate) fn of_connection(connection: AnyConnection) -> Self {
+        Self::new(Origin::Connection(connection), "".into())
+    }
+
+    pub(crate) fn of_route(origin: Origin, route: &Route, id: &str) -> Self {
+        Self { id: id.into(), ..Self::new(origin, Arc::clone(&route.name)) }
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        match &self.origin {
+            Origin::Connection(connection) => connection.hub(),
+            Origin::Request { hub, .. } => hub,
+        }
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        match &self.origin {
+            Origin::Connection(connection) => connection.context(),
+            Origin::Request { context, .. } => context,
+        }
+    }
+
+    pub(crate) fn connection(&self) -> Option<&AnyConnection> {
+        match &self.origin {
+            Origin::Connection(connection) => Some(connection),
+            Origin::Request { .. } => None,
+        }
+    }
+
+    /// Nothing is expected of it any more.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Relaxed);
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        waiting.wake();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
+    }
+}
+
+impl<S> Call<S> {
+    pub(crate) fn new(core: &Arc<CallCore>, state: &Arc<S>) -> Self {
+        Self { core: Arc::clone(core), state: Arc::clone(state) }
+    }
+
+    /// What the calls of an endpoint share.
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// The name that was called, with its prefixes; empty in `on_open` and `on_close`.
+    pub fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    /// The request that opened the connection, or that made the call by HTTP, with the variables that middleware has
+    /// set.
+    pub fn context(&self) -> &Context {
+        self.core.context()
+    }
+
+    /// The client that calls.
+    ///
+    /// # Errors
+    ///
+    /// `FAILED_PRECONDITION` if the call came by HTTP, where there is nothing that lasts.
+    pub fn connection(&self) -> Result<&AnyConnection> {
+        let none = || Error::failed_precondition("this is served over a connection only, and not by HTTP");
+        self.core.connection().ok_or_else(none)
+    }
+
+    /// The registry of this node.
+    pub fn realtime(&self) -> Realtime {
+        Realtime(Arc::clone(self.core.hub()))
+    }
+
+    /// How long the call may still take; `None` for a subscription, which may go on for ever.
+    pub fn time_left(&self) -> Option<Duration> {
+        let now = self.core.hub().clock.now();
+        (self.core.deadline > 0).then(|| TICK * self.core.deadline.saturating_sub(now))
+    }
+
+    /// When the call is given up, on the clock of the runtime.
+    pub fn deadline(&self) -> Option<Instant> {
+        Some(self.core.hub().instant() + self.time_left()?)
+    }
+
+    /// The last position that the client has seen, where it resumes a subscription.
+    pub fn after(&self) -> Option<&Position> {
+        self.core.after.as_ref()
+    }
+
+    /// Whether the call is answered, cancelled, late, or its client gone. Its own future is dropped by then; this is
+    /// for what it has started elsewhere.
+    pub fn is_over(&self) -> bool {
+        self.core.is_over()
+    }
+
+    /// Waits until the call [is over](Self::is_over).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn over(&self) {
+        poll_fn(|cx| {
+            let mut waiting = self.core.waiting.lock();
+            // Under the lock that `end` takes after it has set the flag.
+            if self.is_over() {
+                return Poll::Ready(());
+            }
+            waiting.add(cx.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Tells the caller how far the call is. Over HTTP it is not told.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` if it does not serialise, `CANCELLED` if the call is over, `RESOURCE_EXHAUSTED` if the client's
+    /// outbox is full; then it is not told, and the call may go on.
+    pub fn progress<T: Serialize + Sync + 'static>(&self, data: &T) -> Result {
+        if self.is_over() {
+            return Err(Error::new("CANCELLED", "the call is over"));
+        }
+        let Some(connection) = self.core.connection().filter(|_| !self.core.id.is_empty()) else { return Ok(()) };
+        connection.session().send_packet(&Outgoing::Progress { id: &self.core.id, data })
+    }
+
+    /// Sends a message to all members of a topic but the one who calls.
+    ///
+    /// # Errors
+    ///
+    /// As [`AnyConnection::publish`].
+    pub fn publish<T: Serialize + Sync + 'static>(&self, topic: &Topic<T>, message: &T) -> Result {
+        match self.core.connection() {
+            Some(connection) => connection.publish(topic, message),
+            None => self.realtime().publish(topic, message),
+        }
+    }
+
+    /// Sends an event to all members of a topic but the one who calls.
+    ///
+    /// # Errors
+    ///
+    /// As [`AnyConnection::publish`].
+    pub fn publish_event<T, D>(&self, topic: &Topic<T>, event: &Event<D>, data: &D) -> Result
+    where
+        D: Serialize + Sync + 'static,
+    {
+        match self.core.connection() {
+            Some(connection) => connection.publish_event(topic, event, data),
+            None => self.realtime().publish_event(topic, event, data),
+        }
+    }
+
+    /// The connection of the one who calls, where there is one.
+    pub fn connection_id(&self) -> Option<ConnectionId> {
+        self.core.connection().map(|connection| connection.id())
+    }
+
+    pub(crate) fn core(&self) -> &Arc<CallCore> {
+        &self.core
+    }
+}
+
+impl<S> Clone for Call<S> {
+    fn clone(&self) -> Self {
+        Self::new(&self.core, &self.state)
+    }
+}
+
+impl<S> fmt::Debug for Call<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connection = self.connection_id();
+        f.debug_struct("Call").field("name", &self.name()).field("connection", &connection).finish_non_exhaustive()
+    }
+}

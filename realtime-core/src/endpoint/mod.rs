@@ -1,0 +1,240 @@
+mod call;
+mod guard;
+mod route;
+mod router;
+
+pub use call::Call;
+pub(crate) use call::{CallCore, Origin};
+pub use guard::Guard;
+pub(crate) use route::{Keeping, Next, Piece, Reply, Route, Source, Starts, Streaming};
+pub(crate) use router::Router;
+
+use crate::{
+    error::Result,
+    item::IntoItem,
+    middleware::{ErasedMiddleware, Middleware},
+    mount::{IntoMount, Mount},
+    names::{Event, Procedure, Subscription, check_path},
+    websocket::Close,
+};
+use futures_core::Stream;
+use guard::{ErasedGuard, Guarded};
+use route::{CloseFn, EventFn, OpenFn, ProcedureFn, SubscriptionFn};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, panic::Location, sync::Arc};
+
+/// Procedures, subscriptions and events under one id, with a state of type `S` that they share.
+///
+/// Clients reach them over a WebSocket, the procedures over HTTP as well, and the subscriptions as server-sent
+/// events. The calls of one connection run concurrently, its events one after the other. When the client cancels,
+/// unsubscribes or goes, the future or stream is dropped at once.
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::{Call, Endpoint, Event, Procedure, Realtime, Result, Subscription, Topic};
+/// use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+///
+/// const GET: Procedure<(), i64> = Procedure::query("get");
+/// const ADD: Procedure<i64, i64> = Procedure::new("add");
+/// const ADDED: Event<i64> = Event::new("added");
+/// const COUNTER: Topic<i64> = Topic::fixed("counter");
+///
+/// async fn add(call: Call<AtomicI64>, amount: i64) -> Result<i64> {
+///     let count = call.state().fetch_add(amount, Relaxed) + amount;
+///     call.publish_event(&COUNTER, &ADDED, &amount)?;
+///     Ok(count)
+/// }
+///
+/// let counter = Endpoint::new(AtomicI64::new(0))
+///     .on_open(|call| async move { call.connection()?.subscribe(&COUNTER) })
+///     .call(GET, |call, ()| async move { Ok(call.state().load(Relaxed)) })
+///     .call(ADD, add);
+/// let realtime = Realtime::builder().endpoint("counter", counter).build();
+/// ```
+#[must_use = "an endpoint is mounted with `Builder::endpoint`"]
+pub struct Endpoint<S> {
+    state: Arc<S>,
+    /// What was registered here, and what is nested: guarded when the endpoint is mounted.
+    own: Router,
+    /// Those of merged endpoints, with their own guards.
+    merged: Router,
+    guards: Vec<Arc<dyn ErasedGuard>>,
+    middleware: Vec<Arc<dyn ErasedMiddleware>>,
+}
+
+impl<S: Send + Sync + 'static> Endpoint<S> {
+    /// An empty endpoint. All calls share the state; it is not cloned.
+    pub fn new(state: S) -> Self {
+        Self {
+            state: Arc::new(state),
+            own: Router::default(),
+            merged: Router::default(),
+            guards: Vec::new(),
+            middleware: Vec::new(),
+        }
+    }
+
+    /// Implements a procedure.
+    ///
+    /// # Panics
+    ///
+    /// If the name is taken, is longer than 256 bytes, or has an empty part between dots.
+    #[track_caller]
+    pub fn call<I, O, F, R>(self, procedure: Procedure<I, O>, function: F) -> Self
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + Send + Sync + 'static,
+        F: Fn(Call<S>, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O>> + Send + 'static,
+    {
+        let starts = ProcedureFn { state: Arc::clone(&self.state), procedure, function };
+        let kind =
+            Starts::Call { query: procedure.is_query(), timeout: procedure.time_limit(), start: Box::new(starts) };
+        self.add(procedure.name(), kind)
+    }
+
+    /// Implements a subscription: the function gives the stream of its items.
+    ///
+    /// # Panics
+    ///
+    /// As [`call`](Self::call).
+    #[track_caller]
+    pub fn subscription<I, T, F, R, St>(self, subscription: Subscription<I, T>, function: F) -> Self
+    where
+        I: DeserializeOwned + Send + 'static,
+        T: Serialize + Send + Sync + 'static,
+        F: Fn(Call<S>, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<St>> + Send + 'static,
+        St: Stream + Send + 'static,
+        St::Item: IntoItem<T>,
+    {
+        let starts = SubscriptionFn { state: Arc::clone(&self.state), subscription, function };
+        self.add(subscription.name(), Starts::Subscription(Box::new(starts)))
+    }
+
+    /// Handles an event of the clients. Those of one connection are handled one after the other; an error is told to
+    /// the client, and the next one is handled.
+    ///
+    /// # Panics
+    ///
+    /// If the event is handled already, or its name has not 1 to 64 bytes.
+    #[track_caller]
+    pub fn on<T, F, R>(mut self, event: Event<T>, function: F) -> Self
+    where
+        T: DeserializeOwned + Send + 'static,
+        F: Fn(Call<S>, T) -> R + Send + Sync + 'static,
+        R: Future<Output = Result> + Send + 'static,
+    {
+        let starts = EventFn { state: Arc::clone(&self.state), event, function };
+        assert!((1..=64).contains(&event.name().len()), "the name of {event:?} has not 1 to 64 bytes");
+        let route = Route::new(event.name(), Starts::Event(Box::new(starts)), Location::caller());
+        self.assert_free(|router| router.conflict_of(&route));
+        self.own.add(route);
+        self
+    }
+
+    /// Does something when a client has connected, before any call of it runs: subscribes it to topics, for example.
+    /// With an error the client is refused. Those of several endpoints run in the order in which they were joined,
+    /// and before the `on_open` of a handler.
+    pub fn on_open<F, R>(mut self, function: F) -> Self
+    where
+        F: Fn(Call<S>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result> + Send + 'static,
+    {
+        self.own.add_open(OpenFn { state: Arc::clone(&self.state), function });
+        self
+    }
+
+    /// Does something when a connection has ended, once for each, after its calls are dropped; before the `on_close`
+    /// of a handler.
+    pub fn on_close<F, R>(mut self, function: F) -> Self
+    where
+        F: Fn(Call<S>, Close) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.own.add_close(CloseFn { state: Arc::clone(&self.state), function });
+        self
+    }
+
+    /// Takes in another endpoint with a prefix before the names of its procedures and subscriptions: `prefix.name`.
+    /// It keeps its state, guards and middleware; the guards of this one run before its own.
+    ///
+    /// # Panics
+    ///
+    /// If a name is taken; the message says where both were registered.
+    #[track_caller]
+    pub fn nest<T: Send + Sync + 'static>(mut self, prefix: &str, endpoint: Endpoint<T>) -> Self {
+        let (router, middleware) = endpoint.into_router();
+        let nested = router.under(prefix);
+        self.assert_free(|router| router.conflict(&nested));
+        self.own.take_in(nested);
+        self.middleware.extend(middleware);
+        self
+    }
+
+    /// Takes in another endpoint as it is. It keeps its state, guards and middleware: guards of either do not apply
+    /// to the other's calls, and the middleware of both runs, as they share their connections.
+    ///
+    /// # Panics
+    ///
+    /// If a name is taken; the message says where both were registered.
+    #[track_caller]
+    pub fn merge<T: Send + Sync + 'static>(mut self, endpoint: Endpoint<T>) -> Self {
+        let (merged, middleware) = endpoint.into_router();
+        self.assert_free(|router| router.conflict(&merged));
+        self.merged.take_in(merged);
+        self.middleware.extend(middleware);
+        self
+    }
+
+    /// Adds a middleware, which decides on connections and on requests by HTTP, after those that were added before.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.push(Arc::new(middleware));
+        self
+    }
+
+    /// Adds a guard, which decides on each call, subscription and event of this endpoint and of those nested in it,
+    /// after the guards that were added before. The order among the other methods does not matter.
+    pub fn guard(mut self, guard: impl Guard<S>) -> Self {
+        self.guards.push(Arc::new(Guarded { state: Arc::clone(&self.state), guard }));
+        self
+    }
+
+    #[track_caller]
+    fn add(mut self, name: String, starts: Starts) -> Self {
+        if let Err(error) = check_path(&name) {
+            panic!("{}", error.message());
+        }
+        let route = Route::new(&name, starts, Location::caller());
+        self.assert_free(|router| router.conflict_of(&route));
+        self.own.add(route);
+        self
+    }
+
+    #[track_caller]
+    fn assert_free(&self, conflict: impl Fn(&Router) -> Option<String>) {
+        if let Some(conflict) = conflict(&self.own).or_else(|| conflict(&self.merged)) {
+            panic!("{conflict}");
+        }
+    }
+
+    fn into_router(self) -> (Router, Vec<Arc<dyn ErasedMiddleware>>) {
+        let mut router = self.own.guarded(&self.guards);
+        router.take_in(self.merged);
+        (router, self.middleware)
+    }
+}
+
+impl<S: Send + Sync + 'static> IntoMount for Endpoint<S> {
+    fn into_mount(self) -> Mount {
+        let (router, middleware) = self.into_router();
+        Mount { hooks: None, router: Some(router), middleware, plain: false }
+    }
+}
+
+impl<S> fmt::Debug for Endpoint<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("own", &self.own).field("merged", &self.merged).finish_non_exhaustive()
+    }
+}

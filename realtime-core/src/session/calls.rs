@@ -1,0 +1,504 @@
+use super::{
+    PushError, Session,
+    hooks::{Panicked, catch},
+    streaming::Stream,
+    tasks::Tasks,
+};
+use crate::{
+    endpoint::{CallCore, Origin, Reply, Route, Starts, Streaming},
+    error::{Code, Error, Result},
+    item::Position,
+    protocol::{Outgoing, Packet, Value},
+    runtime::BoxFuture,
+    websocket::Frame,
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+/// The calls, subscriptions and events of one client: they run concurrently inside its connection's future, and are
+/// dropped with it.
+#[derive(Debug)]
+pub(super) struct Calls {
+    session: Arc<Session>,
+    tasks: Tasks<Task>,
+    /// The places of what the client has given an id.
+    ids: HashMap<Box<str>, usize>,
+    calls: usize,
+    streams: usize,
+    /// Events that wait for the one before them.
+    events: VecDeque<(Arc<Route>, Value<'static>)>,
+    /// Where the event that is being handled is.
+    event: Option<usize>,
+    /// What came before `on_open` was done.
+    held: VecDeque<Packet<'static>>,
+    /// Streams that wait until less is queued for the client, in their order.
+    blocked: VecDeque<usize>,
+    /// The first tick at which a call may be late.
+    deadline: Option<u32>,
+}
+
+#[derive(Debug)]
+enum Task {
+    Call(Box<Call>),
+    Stream(Box<Stream>),
+    Event(Event),
+}
+
+/// A call that is not ready at once.
+struct Call {
+    core: Arc<CallCore>,
+    running: Option<BoxFuture<'static, Result<Reply>>>,
+    /// Its result, where the outbox was full.
+    unsent: Option<Frame>,
+}
+
+struct Event {
+    core: Arc<CallCore>,
+    running: Option<BoxFuture<'static, Result>>,
+}
+
+impl Calls {
+    pub(super) fn new(session: &Arc<Session>) -> Self {
+        Self {
+            session: Arc::clone(session),
+            tasks: Tasks::new(session),
+            ids: HashMap::new(),
+            calls: 0,
+            streams: 0,
+            events: VecDeque::new(),
+            event: None,
+            held: VecDeque::new(),
+            blocked: VecDeque::new(),
+            deadline: None,
+        }
+    }
+
+    /// Whether there is nothing to keep.
+    pub(super) fn is_idle(&self) -> bool {
+        self.tasks.len() == 0 && self.events.is_empty() && self.held.is_empty()
+    }
+
+    /// Whether as much waits for its turn as may.
+    pub(super) fn is_behind(&self) -> bool {
+        let limit = self.session.hub.config.queued_messages;
+        self.events.len() >= limit || self.held.len() >= limit
+    }
+
+    /// Takes one packet of the client's.
+    pub(super) fn handle(&mut self, packet: Packet<'_>) {
+        if !self.session.is_opened() {
+            return self.held.push_back(packet.into_owned());
+        }
+        match packet {
+            Packet::Call { id, path, input, timeout, key } => {
+                self.call(&id, &path, input, timeout, key.as_deref())
+            }
+            Packet::Subscribe { id, path, input, after, credit } => {
+                self.subscribe(&id, &path, input, after, credit);
+            }
+            Packet::Event { name, data } => self.event(&name, data),
+            Packet::Invalid { id, error } => self.refuse(&id, &error),
+            Packet::Cancel { id } => self.cancel(&id),
+            Packet::Unsubscribe { id } => self.unsubscribe(&id),
+            Packet::Credit { id, more } => self.grant(&id, more),
+            _ => {}
+        }
+    }
+
+    /// Takes what was held until now.
+    pub(super) fn open(&mut self) {
+        for packet in std::mem::take(&mut self.held) {
+            self.handle(packet);
+        }
+    }
+
+    fn call(&mut self, id: &str, path: &str, input: Value<'_>, timeout: Option<Duration>, key: Option<&str>) {
+        let Some(route) = self.admit(id, path) else { return };
+        let Starts::Call { timeout: allowed, .. } = &*route.starts else {
+            return self.refuse(id, &Error::new(Code::METHOD_MISMATCH, format!("{path:?} is a subscription")));
+        };
+        let limit = self.session.hub.config.calls_per_connection;
+        if self.calls >= limit {
+            return self.refuse(id, &exhausted(limit, "calls"));
+        }
+        let timeout = timeout.map_or(*allowed, |timeout| timeout.min(*allowed));
+        let mut core = CallCore::of_route(self.origin(), &route, id);
+        core.deadline = self.session.hub.clock.past(timeout);
+        let core = Arc::new(core);
+        let _ = key;
+        let started = catch(|| route.start(&core, input, Starts::as_call));
+        let running = match started {
+            Ok(Ok(running)) => running,
+            Ok(Err(error)) => return self.refuse(id, &error),
+            Err(panic) => return self.refuse(id, &self.panicked(&core, panic)),
+        };
+        let mut call = Box::new(Call { core, running: Some(running), unsent: None });
+        let (place, waker) = self.tasks.reserve();
+        if call.poll(&self.session, &mut Context::from_waker(&waker)).is_ready() {
+            return self.tasks.release(place);
+        }
+        self.calls += 1;
+        let deadline = call.core.deadline;
+        self.keep(id, place, Task::Call(call));
+        if self.deadline.is_none_or(|known| deadline < known) {
+            self.deadline = Some(deadline);
+            self.session.watch(deadline);
+        }
+    }
+
+    fn subscribe(&mut self, id: &str, path: &str, input: Value<'_>, after: Option<Position>, credit: Option<u32>) {
+        let Some(route) = self.admit(id, path) else { return };
+        if route.starts.as_subscription().is_none() {
+            return self.refuse(id, &Error::new(Code::METHOD_MISMATCH, format!("{path:?} is a procedure")));
+        }
+        let limit = self.session.hub.config.subscriptions_per_connection;
+        if self.streams >= limit {
+            return self.refuse(id, &exhausted(limit, "subscriptions"));
+        }
+        let mut core = CallCore::of_route(self.origin(), &route, id);
+        core.after = after;
+        let core = Arc::new(core);
+        let starting: BoxFuture<'static, Result<Streaming>> =
+            match catch(|| route.start(&core, input, Starts::as_subscription)) {
+                Ok(Ok(starting)) => starting,
+                Ok(Err(error)) => return self.refuse(id, &error),
+                Err(panic) => return self.refuse(id, &self.panicked(&core, panic)),
+            };
+        let (place, _) = self.tasks.reserve();
+        self.streams += 1;
+        self.keep(id, place, Task::Stream(Box::new(Stream::new(core, starting, credit))));
+        self.poll_task(place);
+    }
+
+    fn event(&mut self, name: &str, data: Value<'_>) {
+        let Some(route) = self.session.endpoint.router.find_event(name).cloned() else {
+            return self.session.report(&Error::not_found(format!("no event is named {name:?} here")));
+        };
+        if self.event.is_some() || !self.events.is_empty() {
+            self.events.push_back((route, data.into_owned()));
+        } else {
+            self.begin_event(&route, data);
+        }
+    }
+
+    fn begin_event(&mut self, route: &Arc<Route>, data: Value<'_>) {
+        let core = Arc::new(CallCore::of_route(self.origin(), route, ""));
+        let running = match catch(|| route.start(&core, data, Starts::as_event)) {
+            Ok(Ok(running)) => running,
+            Ok(Err(error)) => return self.session.report(&error),
+            Err(panic) => return self.session.report(&self.panicked(&core, panic)),
+        };
+        let (place, _) = self.tasks.reserve();
+        self.event = Some(place);
+        self.tasks.put(place, Task::Event(Event { core, running: Some(running) }));
+        self.poll_task(place);
+    }
+
+    /// The route of a call whose id is free; else it is answered.
+    fn admit(&self, id: &str, path: &str) -> Option<Arc<Route>> {
+        if !self.ids.is_empty() && self.ids.contains_key(id) {
+            // Not with that id: it would look like the answer to the one that has it.
+            let error = Error::new(Code::DUPLICATE_ID, format!("the id {id:?} is in use"));
+            self.answer(None, &error.details(serde_json::json!({ "id": id })));
+            return None;
+        }
+        let route = self.session.endpoint.router.find(path).cloned();
+        if route.is_none() {
+            self.refuse(id, &Error::not_found(format!("nothing is named {path:?} here")));
+        }
+        route
+    }
+
+    fn keep(&mut self, id: &str, place: usize, task: Task) {
+        self.ids.insert(id.into(), place);
+        self.tasks.put(place, task);
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Connection(crate::AnyConnection::new(Arc::clone(&self.session)))
+    }
+
+    fn cancel(&mut self, id: &str) {
+        if self.end(id) {
+            self.refuse(id, &Error::new(Code::CANCELLED, "cancelled by the caller"));
+        }
+    }
+
+    fn unsubscribe(&mut self, id: &str) {
+        let Some(&place) = self.ids.get(id) else { return };
+        if !matches!(self.tasks.get_mut(place), Some(Task::Stream(_))) {
+            return;
+        }
+        self.end(id);
+        super::reply(&self.session, &Outgoing::Complete { id });
+    }
+
+    fn grant(&mut self, id: &str, more: u32) {
+        let Some(&place) = self.ids.get(id) else { return };
+        if let Some(Task::Stream(stream)) = self.tasks.get_mut(place) {
+            stream.grant(more);
+            self.poll_task(place);
+        }
+    }
+
+    /// Drops what has this id, without an answer; gives whether there was anything.
+    fn end(&mut self, id: &str) -> bool {
+        let Some(&place) = self.ids.get(id) else { return false };
+        if let Some(task) = self.tasks.take(place) {
+            self.forget(place, task);
+        }
+        true
+    }
+
+    /// Frees the place of a task that is over.
+    fn forget(&mut self, place: usize, task: Task) {
+        match &task {
+            Task::Call(call) => {
+                self.ids.remove(&call.core.id);
+                self.calls -= 1;
+            }
+            Task::Stream(stream) => {
+                self.ids.remove(stream.id());
+                self.streams -= 1;
+            }
+            Task::Event(_) => self.event = None,
+        }
+        self.tasks.release(place);
+        drop(task);
+    }
+
+    /// Polls what was woken.
+    pub(super) fn poll(&mut self) {
+        self.expire();
+        for _ in 0..POLLS {
+            let Some(place) = self.tasks.next_ready() else { break };
+            self.poll_task(place);
+        }
+        for _ in 0..self.blocked.len().min(POLLS) {
+            if !self.session.outbox.takes_streams() {
+                break;
+            }
+            let Some(place) = self.blocked.pop_front() else { break };
+            if let Some(Task::Stream(stream)) = self.tasks.get_mut(place) {
+                stream.unlist();
+                self.poll_task(place);
+            }
+        }
+        while self.event.is_none()
+            && let Some((route, data)) = self.events.pop_front()
+        {
+            // Reading may go on, if this was what it waited for.
+            self.session.look_again();
+            self.begin_event(&route, data);
+        }
+    }
+
+    /// Whether another poll would do something.
+    pub(super) fn has_work(&self) -> bool {
+        self.tasks.has_ready() || (!self.blocked.is_empty() && self.session.outbox.takes_streams())
+    }
+
+    fn poll_task(&mut self, place: usize) {
+        let Some(mut task) = self.tasks.take(place) else { return };
+        let waker = self.tasks.waker(place);
+        let cx = &mut Context::from_waker(&waker);
+        let polled = match &mut task {
+            Task::Call(call) => call.poll(&self.session, cx),
+            Task::Event(event) => event.poll(&self.session, cx),
+            Task::Stream(stream) => match stream.poll(&self.session, cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => {
+                    if stream.list() {
+                        self.blocked.push_back(place);
+                    }
+                    if stream.take_again() {
+                        self.tasks.wake(place);
+                    }
+                    Poll::Pending
+                }
+            },
+        };
+        if polled.is_pending() {
+            return self.tasks.put(place, task);
+        }
+        self.forget(place, task);
+    }
+
+    /// Gives up the calls whose time is over.
+    fn expire(&mut self) {
+        let now = self.session.hub.clock.now();
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let late = |task: &Task| matches!(task, Task::Call(call) if call.core.deadline <= now);
+        let late: Vec<usize> =
+            self.tasks.places().filter(|(_, task)| late(task)).map(|(place, _)| place).collect();
+        for place in late {
+            let Some(Task::Call(call)) = self.tasks.take(place) else { continue };
+            let id = call.core.id.clone();
+            self.forget(place, Task::Call(call));
+            self.refuse(&id, &late_error());
+        }
+        let deadlines = self.tasks.places().filter_map(|(_, task)| match task {
+            Task::Call(call) => Some(call.core.deadline),
+            _ => None,
+        });
+        self.deadline = deadlines.min();
+        if let Some(deadline) = self.deadline {
+            self.session.watch(deadline);
+        }
+    }
+
+    /// Answers what does not run.
+    fn refuse(&self, id: &str, error: &Error) {
+        self.session.log(error);
+        self.answer(Some(id), error);
+    }
+
+    fn answer(&self, id: Option<&str>, error: &Error) {
+        super::reply(&self.session, &Outgoing::Error { id, error });
+    }
+
+    fn panicked(&self, core: &CallCore, panic: Panicked) -> Error {
+        panicked(&self.session, core, panic)
+    }
+}
+
+/// Tasks that are polled before the client is read and written again.
+const POLLS: usize = 64;
+
+/// Nothing of a connection runs after its end.
+impl Drop for Calls {
+    fn drop(&mut self) {
+        for task in self.tasks.drain() {
+            drop(task);
+        }
+    }
+}
+
+impl Call {
+    /// Ready when its answer is queued.
+    fn poll(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(running) = &mut self.running {
+            let outcome = match catch(|| running.as_mut().poll(cx)) {
+                Ok(polled) => ready!(polled),
+                Err(panic) => Err(panicked(session, &self.core, panic)),
+            };
+            self.core.end();
+            drop_running(&mut self.running);
+            self.unsent = answer(session, &self.core.id, outcome);
+        }
+        poll_send(session, &mut self.unsent, cx)
+    }
+}
+
+/// Queues the answer to a call; gives its frame if there is no room.
+fn answer(session: &Session, id: &str, outcome: Result<Reply>) -> Option<Frame> {
+    let failed = match outcome {
+        Ok(data) => match offer(session, &Outgoing::Result { id, data: &*data }) {
+            Ok(unsent) => return unsent,
+            Err(error) => error,
+        },
+        Err(error) => error,
+    };
+    session.log(&failed);
+    offer(session, &Outgoing::Error { id: Some(id), error: &failed }).unwrap_or_default()
+}
+
+/// Queues a packet, or gives its frame back if there is no room now.
+pub(super) fn offer(session: &Session, packet: &Outgoing<'_>) -> Result<Option<Frame>> {
+    let limit = session.hub.config.outbox_bytes;
+    let offered = session.encode(packet, |frame| {
+        super::may_hold(limit, frame.len())?;
+        Ok(session.outbox.offer(frame))
+    })?;
+    offered.unwrap_or(Ok(None))
+}
+
+/// Queues a frame that had no room, when there is.
+pub(super) fn poll_send(session: &Session, unsent: &mut Option<Frame>, cx: &mut Context<'_>) -> Poll<()> {
+    if let Some(frame) = unsent {
+        ready!(session.outbox.poll_room(cx));
+        if session.outbox.push_late(frame) == Err(PushError::Full) {
+            // Others were faster.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        *unsent = None;
+    }
+    Poll::Ready(())
+}
+
+impl Event {
+    fn poll(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(running) = &mut self.running else { return Poll::Ready(()) };
+        let outcome = match catch(|| running.as_mut().poll(cx)) {
+            Ok(polled) => ready!(polled),
+            Err(panic) => Err(panicked(session, &self.core, panic)),
+        };
+        if let Err(error) = outcome {
+            session.report(&error);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.core.end();
+        drop_running(&mut self.running);
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        self.core.end();
+        drop_running(&mut self.running);
+    }
+}
+
+/// Drops the application's future, which may panic.
+pub(super) fn drop_running<T>(running: &mut Option<Pin<Box<T>>>)
+where
+    T: ?Sized,
+{
+    if let Some(running) = running.take()
+        && let Err(panic) = catch(|| drop(running))
+    {
+        tracing::error!(panic = panic.0, "a call panicked while it was dropped");
+    }
+}
+
+pub(super) fn panicked(session: &Session, core: &CallCore, panic: Panicked) -> Error {
+    tracing::error!(connection = %session.id, call = &*core.name, panic = panic.0, "a call panicked");
+    Error::internal(panic.0)
+}
+
+fn exhausted(limit: usize, what: &str) -> Error {
+    Error::resource_exhausted(format!("{limit} {what} run on this connection already")).retry_after(SOON)
+}
+
+/// When a client that has too much under way may try again.
+const SOON: Duration = Duration::from_millis(100);
+
+pub(crate) fn late_error() -> Error {
+    Error::new(Code::DEADLINE_EXCEEDED, "the call took too long").retryable()
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({} as {})", self.core.name, self.core.id)
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Event({})", self.core.name)
+    }
+}
