@@ -1,10 +1,11 @@
 use super::{
     Encode, Outgoing, Packet, Protocol, Value,
-    envelope::{self, check_name, parse_error, twice},
+    envelope::{self, Raw, Shape, parse_error, twice},
     value::unsupported,
 };
 use crate::{
     error::Error,
+    item::Position,
     websocket::{Data, Kind},
 };
 use serde::{
@@ -61,13 +62,51 @@ impl Protocol for Json {
                 out.extend_from_slice(br#""error":"#);
                 serde_json::to_writer(&mut *out, error).map_err(Error::internal)?;
             }
-            Outgoing::Data { .. }
-            | Outgoing::Complete { .. }
-            | Outgoing::Result { .. }
-            | Outgoing::Progress { .. }
-            | Outgoing::Call { .. }
-            | Outgoing::Cancel { .. }
-            | Outgoing::Gap { .. } => todo!(),
+            Outgoing::Data { id, data, position, event: _ } => {
+                write_data("data", id, *data, out)?;
+                if let Some(Position { epoch, offset }) = position {
+                    out.extend_from_slice(br#","offset":"#);
+                    write_number(*offset, out)?;
+                    out.extend_from_slice(br#","epoch":"#);
+                    write_str(epoch, out)?;
+                }
+            }
+            Outgoing::Complete { id } => begin("complete", id, out)?,
+            Outgoing::Result { id, data } => write_data("result", id, *data, out)?,
+            Outgoing::Progress { id, data } => write_data("progress", id, *data, out)?,
+            Outgoing::Call { id, path, input, timeout } => {
+                begin("call", id, out)?;
+                out.extend_from_slice(br#","path":"#);
+                write_str(path, out)?;
+                out.extend_from_slice(br#","input":"#);
+                input.encode_json(out)?;
+                out.extend_from_slice(br#","timeoutMs":"#);
+                write_number(timeout.as_millis() as u64, out)?;
+            }
+            Outgoing::Cancel { id } => begin("cancel", id, out)?,
+            Outgoing::Gap { id, topic, gap } => {
+                out.extend_from_slice(br#"{"type":"gap""#);
+                if let Some(id) = id {
+                    out.extend_from_slice(br#","id":"#);
+                    write_str(id, out)?;
+                }
+                if let Some(topic) = topic {
+                    out.extend_from_slice(br#","topic":"#);
+                    write_str(topic, out)?;
+                }
+                out.extend_from_slice(br#","count":"#);
+                write_number(gap.count, out)?;
+                if let Some(from) = gap.from {
+                    out.extend_from_slice(br#","from":"#);
+                    write_number(from, out)?;
+                }
+                if let Some(to) = gap.to {
+                    out.extend_from_slice(br#","to":"#);
+                    write_number(to, out)?;
+                }
+                out.extend_from_slice(br#","cause":"#);
+                write_str(&gap.cause, out)?;
+            }
             Outgoing::Pong => out.extend_from_slice(br#"{"type":"pong""#),
         }
         out.push(b'}');
@@ -92,11 +131,11 @@ pub(super) fn parse_message<T: DeserializeOwned>(frame: &str) -> Option<T> {
 /// A frame as a packet, with its value found.
 pub(super) fn read_frame(text: &str) -> Result<Packet<'_>, Error> {
     let Envelope(envelope) = serde_json::from_str(text).map_err(parse_error)?;
-    envelope.into_packet(|| Value::Json("null".into()))
+    envelope.into_packet()
 }
 
 /// The fields of a frame; those that are not known are skipped.
-struct Envelope<'a>(envelope::Envelope<'a>);
+struct Envelope<'a>(envelope::Envelope<'a, &'a str>);
 
 /// By hand: the derived form takes arrays as well.
 impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
@@ -117,15 +156,13 @@ impl<'de> Visitor<'de> for Fields {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
         let mut envelope = envelope::Envelope::default();
         while let Some(Text(key)) = map.next_key()? {
-            let known = match &*key {
-                "type" => envelope.kind.replace(map.next_value::<Text<'_>>()?.0).is_some(),
-                "name" => envelope.name.replace(map.next_value::<Name<'_>>()?.0).is_some(),
-                "value" => envelope.value.replace(json(map.next_value()?)).is_some(),
-                "data" => envelope.data.replace(json(map.next_value()?)).is_some(),
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    false
-                }
+            let known = if key == "type" {
+                envelope.kind.replace(map.next_value::<Text<'_>>()?.0).is_some()
+            } else if let Some(field) = envelope.field(&key) {
+                field.replace(map.next_value::<&RawValue>()?.get()).is_some()
+            } else {
+                map.next_value::<IgnoredAny>()?;
+                false
             };
             if known {
                 return Err(A::Error::custom(twice(&key)));
@@ -139,23 +176,59 @@ impl<'de> Visitor<'de> for Fields {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A name of 1 to 64 bytes.
-struct Name<'a>(Cow<'a, str>);
+/// The text of one value, without blanks around it.
+impl<'a> Raw<'a> for &'a str {
+    const NULL: Self = "null";
 
-impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Text(name) = Text::deserialize(deserializer)?;
-        check_name(&name).map_err(D::Error::custom)?;
-        Ok(Self(name))
+    fn shape(self) -> Shape {
+        match self.as_bytes().first() {
+            Some(b'"') => Shape::Text,
+            Some(b'[') => Shape::Array,
+            Some(b'{') => Shape::Map,
+            _ => Shape::Other,
+        }
+    }
+
+    fn text(self) -> Result<Cow<'a, str>, &'static str> {
+        let quoted = self.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let plain = quoted.ok_or("must be a string")?;
+        if memchr::memchr(b'\\', plain.as_bytes()).is_none() {
+            return Ok(plain.into());
+        }
+        // All else that can be wrong with a string was found with the frame.
+        serde_json::from_str(self).map(Cow::Owned).map_err(|_| "holds half of a surrogate pair")
+    }
+
+    fn integer(self) -> Option<u64> {
+        self.parse().ok()
+    }
+
+    fn value(self) -> Value<'a> {
+        Value::Json(self.into())
     }
 }
 
-fn json(raw: &RawValue) -> Value<'_> {
-    Value::Json(Cow::Borrowed(raw.get()))
+/// The beginning of a frame that has an id.
+fn begin(kind: &str, id: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+    out.extend_from_slice(br#"{"type":""#);
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(br#"","id":"#);
+    write_str(id, out)
+}
+
+/// All of a frame that has an id and data, but for its end.
+fn write_data(kind: &str, id: &str, data: &dyn Encode, out: &mut Vec<u8>) -> Result<(), Error> {
+    begin(kind, id, out)?;
+    out.extend_from_slice(br#","data":"#);
+    data.encode_json(out)
 }
 
 fn write_str(text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
     serde_json::to_writer(out, text).map_err(Error::internal)
+}
+
+fn write_number(number: u64, out: &mut Vec<u8>) -> Result<(), Error> {
+    serde_json::to_writer(out, &number).map_err(Error::internal)
 }
 
 #[cfg(test)]
@@ -193,7 +266,7 @@ mod tests {
         assert_eq!(refusal(r#"{"type":"nope"}"#), "PARSE_ERROR: unknown type \"nope\"");
         assert_eq!(refusal(r#"{"type":"message"}"#), "INVALID_ARGUMENT: a message needs the field \"value\"");
         let long = format!(r#"{{"type":"event","name":"{}"}}"#, "n".repeat(65));
-        assert!(refusal(&long).contains("a name of 65 bytes instead of 1 to 64"));
+        assert!(refusal(&long).contains("the field \"name\" has 65 bytes instead of 1 to 64"));
         let huge = format!(r#"{{"type":"{}"}}"#, "é".repeat(1 << 20));
         assert!(refusal(&huge).len() < 400, "a peer's text is not echoed whole");
         assert!(Json.decode(&Data::Binary(b"{}"[..].into())).is_err());

@@ -286,7 +286,8 @@ impl<T: Transport> Driver<T> {
                 | Packet::Unsubscribe { .. }
                 | Packet::Credit { .. }
                 | Packet::Result { .. }
-                | Packet::Error { .. },
+                | Packet::Error { .. }
+                | Packet::Invalid { .. },
             ) => todo!(),
             Ok(Packet::Ping) => {
                 self.settle(cx);

@@ -6,12 +6,13 @@ pub(super) use read::parse;
 pub(super) use write::write;
 
 use super::{
-    Outgoing, Packet, Protocol, Value,
-    envelope::{Envelope, check_name, parse_error, twice},
+    Encode, Outgoing, Packet, Protocol, Value,
+    envelope::{Envelope, Raw, Shape, parse_error, twice},
     value::unsupported,
 };
 use crate::{
     error::Error,
+    item::Position,
     websocket::{Data, Kind},
 };
 use head::{Fault, Head, Reader};
@@ -34,7 +35,7 @@ impl Protocol for MessagePack {
 
     fn decode<'a>(&self, data: &'a Data<'_>) -> Result<Packet<'a>, Error> {
         let Data::Binary(bytes) = data else { return Err(unsupported(Kind::Text)) };
-        read_envelope(bytes).map_err(parse_error)?.into_packet(|| value(NIL))
+        read_envelope(bytes).map_err(parse_error)?.into_packet()
     }
 
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
@@ -44,7 +45,7 @@ impl Protocol for MessagePack {
                 text("connection", out)?;
                 text(&connection.to_string(), out)?;
                 text("heartbeatMs", out)?;
-                write(&(heartbeat.as_millis() as u64), out).map_err(Error::internal)?;
+                number(heartbeat.as_millis() as u64, out)?;
             }
             Outgoing::Message(value) => {
                 begin(2, "message", out)?;
@@ -67,40 +68,71 @@ impl Protocol for MessagePack {
                 text("error", out)?;
                 write(error, out).map_err(Error::internal)?;
             }
-            Outgoing::Data { .. }
-            | Outgoing::Complete { .. }
-            | Outgoing::Result { .. }
-            | Outgoing::Progress { .. }
-            | Outgoing::Call { .. }
-            | Outgoing::Cancel { .. }
-            | Outgoing::Gap { .. } => todo!(),
+            Outgoing::Data { id, data, position, event: _ } => {
+                write_data(if position.is_some() { 5 } else { 3 }, "data", id, *data, out)?;
+                if let Some(Position { epoch, offset }) = position {
+                    text("offset", out)?;
+                    number(*offset, out)?;
+                    text("epoch", out)?;
+                    text(epoch, out)?;
+                }
+            }
+            Outgoing::Complete { id } => begin_with_id(2, "complete", id, out)?,
+            Outgoing::Result { id, data } => write_data(3, "result", id, *data, out)?,
+            Outgoing::Progress { id, data } => write_data(3, "progress", id, *data, out)?,
+            Outgoing::Call { id, path, input, timeout } => {
+                begin_with_id(5, "call", id, out)?;
+                text("path", out)?;
+                text(path, out)?;
+                text("input", out)?;
+                input.encode_msgpack(out)?;
+                text("timeoutMs", out)?;
+                number(timeout.as_millis() as u64, out)?;
+            }
+            Outgoing::Cancel { id } => begin_with_id(2, "cancel", id, out)?,
+            Outgoing::Gap { id, topic, gap } => {
+                let optional = [id.is_some(), topic.is_some(), gap.from.is_some(), gap.to.is_some()];
+                begin(3 + optional.into_iter().filter(|there| *there).count(), "gap", out)?;
+                if let Some(id) = id {
+                    text("id", out)?;
+                    text(id, out)?;
+                }
+                if let Some(topic) = topic {
+                    text("topic", out)?;
+                    text(topic, out)?;
+                }
+                text("count", out)?;
+                number(gap.count, out)?;
+                if let Some(from) = gap.from {
+                    text("from", out)?;
+                    number(from, out)?;
+                }
+                if let Some(to) = gap.to {
+                    text("to", out)?;
+                    number(to, out)?;
+                }
+                text("cause", out)?;
+                text(&gap.cause, out)?;
+            }
             Outgoing::Pong => begin(1, "pong", out)?,
         }
         Ok(Some(Kind::Binary))
     }
 }
 
-const NIL: &[u8] = b"\xc0";
-
-fn read_envelope(bytes: &[u8]) -> Result<Envelope<'_>, Failure> {
+fn read_envelope(bytes: &[u8]) -> Result<Envelope<'_, &[u8]>, Failure> {
     let mut reader = Reader::new(bytes);
     let Head::Map(fields) = reader.head()? else { return Err(Failure("a frame must be a map".into())) };
     let mut envelope = Envelope::default();
     for _ in 0..fields {
         let key = read_text(&mut reader, "a field's name")?;
-        let known = match key {
-            "type" => envelope.kind.replace(read_text(&mut reader, "the type")?.into()).is_some(),
-            "name" => {
-                let name = read_text(&mut reader, "the name")?;
-                check_name(name).map_err(Failure)?;
-                envelope.name.replace(name.into()).is_some()
-            }
-            "value" => envelope.value.replace(value(reader.value()?)).is_some(),
-            "data" => envelope.data.replace(value(reader.value()?)).is_some(),
-            _ => {
-                reader.value()?;
-                false
-            }
+        let known = if key == "type" {
+            envelope.kind.replace(read_text(&mut reader, "the type")?.into()).is_some()
+        } else if let Some(field) = envelope.field(key) {
+            field.replace(reader.value()?).is_some()
+        } else {
+            reader.value()?;
+            false
         };
         if known {
             return Err(Failure(twice(key)));
@@ -115,8 +147,32 @@ fn read_text<'a>(reader: &mut Reader<'a>, what: &str) -> Result<&'a str, Failure
     std::str::from_utf8(text).map_err(|_| Failure(format!("{what} is not UTF-8")))
 }
 
-fn value(bytes: &[u8]) -> Value<'_> {
-    Value::MessagePack(Cow::Borrowed(bytes))
+/// The bytes of one value.
+impl<'a> Raw<'a> for &'a [u8] {
+    const NULL: Self = b"\xc0";
+
+    fn shape(self) -> Shape {
+        match Reader::new(self).head() {
+            Ok(Head::Text(_)) => Shape::Text,
+            Ok(Head::Array(_)) => Shape::Array,
+            Ok(Head::Map(_)) => Shape::Map,
+            _ => Shape::Other,
+        }
+    }
+
+    fn text(self) -> Result<Cow<'a, str>, &'static str> {
+        let Ok(Head::Text(text)) = Reader::new(self).head() else { return Err("must be a string") };
+        std::str::from_utf8(text).map(Cow::Borrowed).map_err(|_| "is not UTF-8")
+    }
+
+    fn integer(self) -> Option<u64> {
+        let Ok(Head::Unsigned(number)) = Reader::new(self).head() else { return None };
+        Some(number)
+    }
+
+    fn value(self) -> Value<'a> {
+        Value::MessagePack(self.into())
+    }
 }
 
 /// The header of a frame's map, and the first of its fields.
@@ -126,8 +182,26 @@ fn begin(fields: usize, kind: &str, out: &mut Vec<u8>) -> Result<(), Error> {
     text(kind, out)
 }
 
+/// The same, and the second field: an id.
+fn begin_with_id(fields: usize, kind: &str, id: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+    begin(fields, kind, out)?;
+    text("id", out)?;
+    text(id, out)
+}
+
+/// The same, and the third field: its data.
+fn write_data(fields: usize, kind: &str, id: &str, data: &dyn Encode, out: &mut Vec<u8>) -> Result<(), Error> {
+    begin_with_id(fields, kind, id, out)?;
+    text("data", out)?;
+    data.encode_msgpack(out)
+}
+
 fn text(text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
     write_text(text, out).map_err(Error::internal)
+}
+
+fn number(number: u64, out: &mut Vec<u8>) -> Result<(), Error> {
+    write(&number, out).map_err(Error::internal)
 }
 
 /// What was wrong with a value, in words.
