@@ -263,7 +263,10 @@ impl<'de> Visitor<'de> for JoinParts {
         while let Some(Text(part)) = seq.next_element()? {
             // With it, two paths would be one.
             if part.contains('.') {
-                return Err(A::Error::custom("a part may not hold a dot"));
+                return Err(A::Error::custom(format_args!(
+                    "a part with a dot in it: {:?}",
+                    clip(&part, ECHOED_BYTES)
+                )));
             }
             path = Some(match path {
                 None => part,
@@ -301,3 +304,183 @@ fn wrong_in(field: &str, error: &Error) -> Error {
 
 /// A peer's own text goes back to it in an error only up to here.
 const ECHOED_BYTES: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        protocol::{Json, MessagePack, Protocol, msgpack},
+        websocket::Data,
+    };
+    use serde_json::json;
+
+    /// What is wrong with the same frame, in the words of either form; with the id, where it is told.
+    fn refusal(frame: &serde_json::Value) -> (Option<String>, String) {
+        let mut bytes = Vec::new();
+        msgpack::write(frame, &mut bytes).unwrap();
+        let binary = refused(&MessagePack, &Data::Binary(bytes.into()));
+        let text = refused(&Json, &Data::Text(frame.to_string().into()));
+        // A place in the text has no meaning in the bytes.
+        let words = text.1.split(" at line").next().unwrap().to_owned();
+        assert_eq!((text.0, words), binary, "{frame:.100}");
+        binary
+    }
+
+    fn refused(protocol: &dyn Protocol, data: &Data<'_>) -> (Option<String>, String) {
+        match protocol.decode(data) {
+            Ok(Packet::Invalid { id, error }) => (Some(id.into_owned()), error.to_string()),
+            Ok(packet) => panic!("{packet:?}"),
+            Err(error) => (None, error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_frame_without_what_it_needs_names_the_field() {
+        for (frame, field) in [
+            (json!({ "type": "message" }), "a message needs the field \"value\""),
+            (json!({ "type": "event" }), "an event needs the field \"name\""),
+            (json!({ "type": "call", "path": "a" }), "a call needs the field \"id\""),
+            (json!({ "type": "cancel" }), "a cancel needs the field \"id\""),
+            (json!({ "type": "subscribe", "path": 7 }), "a subscribe needs the field \"id\""),
+            (json!({ "type": "unsubscribe" }), "an unsubscribe needs the field \"id\""),
+            (json!({ "type": "credit", "more": 1 }), "a credit needs the field \"id\""),
+            (json!({ "type": "credit", "id": "1" }), "a credit needs the field \"more\""),
+            (json!({ "type": "result", "data": 1 }), "a result needs the field \"id\""),
+            (json!({ "type": "error", "error": {} }), "an error needs the field \"id\""),
+            (json!({ "type": "error", "id": "1" }), "an error needs the field \"error\""),
+        ] {
+            assert_eq!(refusal(&frame), (None, format!("INVALID_ARGUMENT: {field}")));
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_none_refuses_the_frame() {
+        let long = "i".repeat(65);
+        for kind in ["call", "cancel", "subscribe", "unsubscribe", "credit", "result", "error"] {
+            for (id, what) in [
+                (json!(""), "has 0 bytes instead of 1 to 64"),
+                (json!(long), "has 65 bytes instead of 1 to 64"),
+                (json!(1), "must be a string"),
+                (json!(null), "must be a string"),
+                (json!(["1"]), "must be a string"),
+                (json!({ "id": "1" }), "must be a string"),
+            ] {
+                let frame = json!({ "type": kind, "id": id, "path": "a", "more": 1, "error": { "code": "A" } });
+                assert_eq!(refusal(&frame), (None, format!("PARSE_ERROR: the field \"id\" {what}")));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_call_or_subscription_is_told_with_its_id() {
+        let integer = "must be an integer from 0 to 18446744073709551615";
+        let short = "must be an integer from 0 to 4294967295";
+        for (kind, field, value, what) in [
+            ("call", "path", json!(7), " must be a string or an array of strings"),
+            ("call", "path", json!({}), " must be a string or an array of strings"),
+            ("call", "path", json!(null), " must be a string or an array of strings"),
+            ("call", "path", json!(""), ": \"\" is no name: 1 to 256 bytes, with something between its dots"),
+            (
+                "call",
+                "path",
+                json!("a..b"),
+                ": \"a..b\" is no name: 1 to 256 bytes, with something between its dots",
+            ),
+            ("call", "path", json!([]), ": \"\" is no name: 1 to 256 bytes, with something between its dots"),
+            (
+                "call",
+                "path",
+                json!(["a", ""]),
+                ": \"a.\" is no name: 1 to 256 bytes, with something between its dots",
+            ),
+            (
+                "call",
+                "path",
+                json!(["", "a"]),
+                ": \".a\" is no name: 1 to 256 bytes, with something between its dots",
+            ),
+            ("call", "path", json!(["a", "b.c"]), ": a part with a dot in it: \"b.c\""),
+            ("call", "path", json!(["a", 7]), ": [1]: invalid type: integer `7`, expected a string"),
+            ("call", "path", json!([["a"]]), ": [0]: invalid type: sequence, expected a string"),
+            ("call", "timeoutMs", json!(-1), &format!(" {integer}")),
+            ("call", "timeoutMs", json!(0.5), &format!(" {integer}")),
+            ("call", "timeoutMs", json!("1"), &format!(" {integer}")),
+            ("call", "timeoutMs", json!(null), &format!(" {integer}")),
+            ("call", "idempotencyKey", json!(""), " has 0 bytes instead of 1 to 128"),
+            ("call", "idempotencyKey", json!("k".repeat(129)), " has 129 bytes instead of 1 to 128"),
+            ("call", "idempotencyKey", json!(1), " must be a string"),
+            (
+                "subscribe",
+                "path",
+                json!("."),
+                ": \".\" is no name: 1 to 256 bytes, with something between its dots",
+            ),
+            ("subscribe", "credit", json!(-1), &format!(" {short}")),
+            ("subscribe", "credit", json!(1_u64 << 32), &format!(" {short}")),
+            ("subscribe", "credit", json!([1]), &format!(" {short}")),
+            ("subscribe", "after", json!(7), " must be an object"),
+            ("subscribe", "after", json!(["e", 7]), " must be an object"),
+            ("subscribe", "after", json!({}), ": missing field `epoch`"),
+            ("subscribe", "after", json!({ "epoch": "e" }), ": missing field `offset`"),
+            ("subscribe", "after", json!({ "offset": 7 }), ": missing field `epoch`"),
+            (
+                "subscribe",
+                "after",
+                json!({ "epoch": 1, "offset": 7 }),
+                ": epoch: invalid type: integer `1`, expected a string",
+            ),
+            (
+                "subscribe",
+                "after",
+                json!({ "epoch": "e", "offset": -7 }),
+                ": offset: invalid value: integer `-7`, expected u64",
+            ),
+        ] {
+            let mut frame = json!({ "type": kind, "id": "1", "path": "a" });
+            frame[field] = value;
+            assert_eq!(refusal(&frame), (Some("1".into()), format!("PARSE_ERROR: the field \"{field}\"{what}")));
+        }
+        for (epoch, bytes) in [(String::new(), 0), ("e".repeat(65), 65)] {
+            let after = json!({ "epoch": epoch, "offset": 7 });
+            let frame = json!({ "type": "subscribe", "id": "1", "path": "a", "after": after });
+            let what = format!("PARSE_ERROR: the field \"after.epoch\" has {bytes} bytes instead of 1 to 64");
+            assert_eq!(refusal(&frame), (Some("1".into()), what));
+        }
+        for kind in ["call", "subscribe"] {
+            let what = format!("INVALID_ARGUMENT: a {kind} needs the field \"path\"");
+            assert_eq!(refusal(&json!({ "type": kind, "id": "1" })), (Some("1".into()), what));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_in_another_frame_names_the_field() {
+        for (frame, what) in [
+            (json!({ "type": "event", "name": "" }), "\"name\" has 0 bytes instead of 1 to 64"),
+            (json!({ "type": "event", "name": 1 }), "\"name\" must be a string"),
+            (
+                json!({ "type": "credit", "id": "1", "more": "x" }),
+                "\"more\" must be an integer from 0 to 4294967295",
+            ),
+            (json!({ "type": "error", "id": "1", "error": "x" }), "\"error\" must be an object"),
+            (json!({ "type": "error", "id": "1", "error": ["A", "b"] }), "\"error\" must be an object"),
+            (json!({ "type": "error", "id": "1", "error": {} }), "\"error\": missing field `code`"),
+            (
+                json!({ "type": "error", "id": "1", "error": { "code": 1 } }),
+                "\"error\": code: invalid type: integer `1`, expected a string",
+            ),
+        ] {
+            assert_eq!(refusal(&frame), (None, format!("PARSE_ERROR: the field {what}")));
+        }
+    }
+
+    /// Who adds a field to one frame does not break the others.
+    #[test]
+    fn a_field_that_the_frame_does_not_have_is_not_looked_at() {
+        for frame in [
+            r#"{"type":"ping","id":1,"path":"","more":-1,"after":[]}"#,
+            r#"{"type":"cancel","id":"1","name":"","timeoutMs":"x","error":0}"#,
+        ] {
+            assert!(Json.decode(&Data::Text(frame.into())).is_ok(), "{frame}");
+        }
+    }
+}

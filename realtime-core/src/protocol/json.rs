@@ -234,6 +234,8 @@ fn write_number(number: u64, out: &mut Vec<u8>) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::overflow::Gap;
+    use std::time::Duration;
 
     fn text(text: &str) -> Data<'_> {
         Data::Text(text.into())
@@ -270,6 +272,88 @@ mod tests {
         let huge = format!(r#"{{"type":"{}"}}"#, "é".repeat(1 << 20));
         assert!(refusal(&huge).len() < 400, "a peer's text is not echoed whole");
         assert!(Json.decode(&Data::Binary(b"{}"[..].into())).is_err());
+    }
+
+    #[test]
+    fn every_frame_of_a_client_is_read() {
+        for (frame, expected) in [
+            (r#"{"type":"event","name":"A","data":[1, 2]}"#, r#"Event { name: "A", data: Json("[1, 2]") }"#),
+            (r#"{"type":"event","name":"A"}"#, r#"Event { name: "A", data: Json("null") }"#),
+            (r#"{"type":"ping"}"#, "Ping"),
+            (
+                r#"{"type":"call","id":"1","path":"a.b","input":7,"timeoutMs":5000,"idempotencyKey":"k"}"#,
+                r#"Call { id: "1", path: "a.b", input: Json("7"), timeout: Some(5s), key: Some("k") }"#,
+            ),
+            (
+                r#" { "path" : ["a","\u0062","c"] , "id" : "\u0031" , "type" : "call" } "#,
+                r#"Call { id: "1", path: "a.b.c", input: Json("null"), timeout: None, key: None }"#,
+            ),
+            (r#"{"type":"cancel","id":"1"}"#, r#"Cancel { id: "1" }"#),
+            (
+                r#"{"type":"subscribe","id":"s","path":"a","input":{"b": 1},"after":{"offset":7,"epoch":"e"},"credit":64}"#,
+                "Subscribe { id: \"s\", path: \"a\", input: Json(\"{\\\"b\\\": 1}\"), \
+                 after: Some(Position { epoch: \"e\", offset: 7 }), credit: Some(64) }",
+            ),
+            (
+                r#"{"type":"subscribe","id":"s","path":"a"}"#,
+                r#"Subscribe { id: "s", path: "a", input: Json("null"), after: None, credit: None }"#,
+            ),
+            (r#"{"type":"credit","id":"s","more":32}"#, r#"Credit { id: "s", more: 32 }"#),
+            (r#"{"type":"unsubscribe","id":"s"}"#, r#"Unsubscribe { id: "s" }"#),
+            (r#"{"type":"result","id":"c","data":true}"#, r#"Result { id: "c", data: Json("true") }"#),
+            (r#"{"type":"result","id":"c"}"#, r#"Result { id: "c", data: Json("null") }"#),
+            (
+                r#"{"type":"error","id":"c","error":{"code":"NOT_FOUND","message":"no \"x\""}}"#,
+                r#"Error { id: "c", error: NOT_FOUND: no "x" }"#,
+            ),
+        ] {
+            assert_eq!(format!("{:?}", Json.decode(&text(frame)).unwrap()), expected, "{frame}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_plain_call_is_copied() {
+        let data = text(r#"{"type":"call","id":"1","path":"a.b","input":[1],"idempotencyKey":"k"}"#);
+        let Packet::Call { id, path, input, key, .. } = Json.decode(&data).unwrap() else { panic!() };
+        assert!(matches!((id, path, key), (Cow::Borrowed("1"), Cow::Borrowed("a.b"), Some(Cow::Borrowed("k")))));
+        assert!(matches!(input, Value::Json(Cow::Borrowed("[1]"))));
+    }
+
+    #[test]
+    fn every_frame_to_a_client_is_written() {
+        let (position, gap) = (Position::new("e\"", 8), Gap::new(3, "overflow"));
+        let between = gap.clone().between(8, u64::MAX);
+        let (id, event) = ("s\n", Some("unseen"));
+        for (packet, expected) in [
+            (
+                Outgoing::Data { id, data: &[1, 2], position: None, event },
+                r#"{"type":"data","id":"s\n","data":[1,2]}"#,
+            ),
+            (
+                Outgoing::Data { id: "s1", data: &(), position: Some(&position), event: None },
+                r#"{"type":"data","id":"s1","data":null,"offset":8,"epoch":"e\""}"#,
+            ),
+            (Outgoing::Complete { id: "s1" }, r#"{"type":"complete","id":"s1"}"#),
+            (Outgoing::Result { id: "1", data: &"o" }, r#"{"type":"result","id":"1","data":"o"}"#),
+            (Outgoing::Progress { id: "1", data: &0.5 }, r#"{"type":"progress","id":"1","data":0.5}"#),
+            (
+                Outgoing::Call { id: "c1", path: "a.b", input: &true, timeout: Duration::from_secs(30) },
+                r#"{"type":"call","id":"c1","path":"a.b","input":true,"timeoutMs":30000}"#,
+            ),
+            (Outgoing::Cancel { id: "c1" }, r#"{"type":"cancel","id":"c1"}"#),
+            (
+                Outgoing::Gap { id: Some("s1"), topic: None, gap: &between },
+                r#"{"type":"gap","id":"s1","count":3,"from":8,"to":18446744073709551615,"cause":"overflow"}"#,
+            ),
+            (
+                Outgoing::Gap { id: None, topic: Some("prices"), gap: &gap },
+                r#"{"type":"gap","topic":"prices","count":3,"cause":"overflow"}"#,
+            ),
+        ] {
+            let mut out = Vec::new();
+            assert_eq!(Json.encode(&packet, &mut out).unwrap(), Some(Kind::Text));
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
     }
 
     #[test]
