@@ -280,7 +280,7 @@ fn a_field_that_stands_twice_is_refused() {
         assert_eq!(refused(frame), Code::PARSE_ERROR, "{}", frame.escape_ascii());
     }
     assert!(matches!(
-        MessagePack.decode(&Data::Binary(b"\x83\xa4type\xa4ping\xa4more\x01\xa4more\x02"[..].into())),
+        MessagePack.decode(&Data::Binary(b"\x83\xa4type\xa4ping\xa4mode\x01\xa4mode\x02"[..].into())),
         Ok(Packet::Ping)
     ));
     let twice = message(b"\x83\xa4text\xa1a\xa4text\xa1b\xa4tags\x90");

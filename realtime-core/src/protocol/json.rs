@@ -1,10 +1,11 @@
 use super::{
     Encode, Outgoing, Packet, Protocol, Value,
-    envelope::{self, check_name, parse_error, twice},
+    envelope::{self, Raw, Shape, parse_error, twice},
     value::unsupported,
 };
 use crate::{
     error::Error,
+    item::Position,
     websocket::{Data, Kind},
 };
 use serde::{
@@ -61,13 +62,51 @@ impl Protocol for Json {
                 out.extend_from_slice(br#""error":"#);
                 serde_json::to_writer(&mut *out, error).map_err(Error::internal)?;
             }
-            Outgoing::Data { .. }
-            | Outgoing::Complete { .. }
-            | Outgoing::Result { .. }
-            | Outgoing::Progress { .. }
-            | Outgoing::Call { .. }
-            | Outgoing::Cancel { .. }
-            | Outgoing::Gap { .. } => todo!(),
+            Outgoing::Data { id, data, position, event: _ } => {
+                write_data("data", id, *data, out)?;
+                if let Some(Position { epoch, offset }) = position {
+                    out.extend_from_slice(br#","offset":"#);
+                    write_number(*offset, out)?;
+                    out.extend_from_slice(br#","epoch":"#);
+                    write_str(epoch, out)?;
+                }
+            }
+            Outgoing::Complete { id } => begin("complete", id, out)?,
+            Outgoing::Result { id, data } => write_data("result", id, *data, out)?,
+            Outgoing::Progress { id, data } => write_data("progress", id, *data, out)?,
+            Outgoing::Call { id, path, input, timeout } => {
+                begin("call", id, out)?;
+                out.extend_from_slice(br#","path":"#);
+                write_str(path, out)?;
+                out.extend_from_slice(br#","input":"#);
+                input.encode_json(out)?;
+                out.extend_from_slice(br#","timeoutMs":"#);
+                write_number(timeout.as_millis() as u64, out)?;
+            }
+            Outgoing::Cancel { id } => begin("cancel", id, out)?,
+            Outgoing::Gap { id, topic, gap } => {
+                out.extend_from_slice(br#"{"type":"gap""#);
+                if let Some(id) = id {
+                    out.extend_from_slice(br#","id":"#);
+                    write_str(id, out)?;
+                }
+                if let Some(topic) = topic {
+                    out.extend_from_slice(br#","topic":"#);
+                    write_str(topic, out)?;
+                }
+                out.extend_from_slice(br#","count":"#);
+                write_number(gap.count, out)?;
+                if let Some(from) = gap.from {
+                    out.extend_from_slice(br#","from":"#);
+                    write_number(from, out)?;
+                }
+                if let Some(to) = gap.to {
+                    out.extend_from_slice(br#","to":"#);
+                    write_number(to, out)?;
+                }
+                out.extend_from_slice(br#","cause":"#);
+                write_str(&gap.cause, out)?;
+            }
             Outgoing::Pong => out.extend_from_slice(br#"{"type":"pong""#),
         }
         out.push(b'}');
@@ -92,11 +131,11 @@ pub(super) fn parse_message<T: DeserializeOwned>(frame: &str) -> Option<T> {
 /// A frame as a packet, with its value found.
 pub(super) fn read_frame(text: &str) -> Result<Packet<'_>, Error> {
     let Envelope(envelope) = serde_json::from_str(text).map_err(parse_error)?;
-    envelope.into_packet(|| Value::Json("null".into()))
+    envelope.into_packet()
 }
 
 /// The fields of a frame; those that are not known are skipped.
-struct Envelope<'a>(envelope::Envelope<'a>);
+struct Envelope<'a>(envelope::Envelope<'a, &'a str>);
 
 /// By hand: the derived form takes arrays as well.
 impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
@@ -117,15 +156,13 @@ impl<'de> Visitor<'de> for Fields {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
         let mut envelope = envelope::Envelope::default();
         while let Some(Text(key)) = map.next_key()? {
-            let known = match &*key {
-                "type" => envelope.kind.replace(map.next_value::<Text<'_>>()?.0).is_some(),
-                "name" => envelope.name.replace(map.next_value::<Name<'_>>()?.0).is_some(),
-                "value" => envelope.value.replace(json(map.next_value()?)).is_some(),
-                "data" => envelope.data.replace(json(map.next_value()?)).is_some(),
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    false
-                }
+            let known = if key == "type" {
+                envelope.kind.replace(map.next_value::<Text<'_>>()?.0).is_some()
+            } else if let Some(field) = envelope.field(&key) {
+                field.replace(map.next_value::<&RawValue>()?.get()).is_some()
+            } else {
+                map.next_value::<IgnoredAny>()?;
+                false
             };
             if known {
                 return Err(A::Error::custom(twice(&key)));
@@ -139,28 +176,66 @@ impl<'de> Visitor<'de> for Fields {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A name of 1 to 64 bytes.
-struct Name<'a>(Cow<'a, str>);
+/// The text of one value, without blanks around it.
+impl<'a> Raw<'a> for &'a str {
+    const NULL: Self = "null";
 
-impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Text(name) = Text::deserialize(deserializer)?;
-        check_name(&name).map_err(D::Error::custom)?;
-        Ok(Self(name))
+    fn shape(self) -> Shape {
+        match self.as_bytes().first() {
+            Some(b'"') => Shape::Text,
+            Some(b'[') => Shape::Array,
+            Some(b'{') => Shape::Map,
+            _ => Shape::Other,
+        }
+    }
+
+    fn text(self) -> Result<Cow<'a, str>, &'static str> {
+        let quoted = self.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let plain = quoted.ok_or("must be a string")?;
+        if memchr::memchr(b'\\', plain.as_bytes()).is_none() {
+            return Ok(plain.into());
+        }
+        // All else that can be wrong with a string was found with the frame.
+        serde_json::from_str(self).map(Cow::Owned).map_err(|_| "holds half of a surrogate pair")
+    }
+
+    fn integer(self) -> Option<u64> {
+        self.parse().ok()
+    }
+
+    fn value(self) -> Value<'a> {
+        Value::Json(self.into())
     }
 }
 
-fn json(raw: &RawValue) -> Value<'_> {
-    Value::Json(Cow::Borrowed(raw.get()))
+/// The beginning of a frame that has an id.
+fn begin(kind: &str, id: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+    out.extend_from_slice(br#"{"type":""#);
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(br#"","id":"#);
+    write_str(id, out)
+}
+
+/// All of a frame that has an id and data, but for its end.
+fn write_data(kind: &str, id: &str, data: &dyn Encode, out: &mut Vec<u8>) -> Result<(), Error> {
+    begin(kind, id, out)?;
+    out.extend_from_slice(br#","data":"#);
+    data.encode_json(out)
 }
 
 fn write_str(text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
     serde_json::to_writer(out, text).map_err(Error::internal)
 }
 
+fn write_number(number: u64, out: &mut Vec<u8>) -> Result<(), Error> {
+    serde_json::to_writer(out, &number).map_err(Error::internal)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::overflow::Gap;
+    use std::time::Duration;
 
     fn text(text: &str) -> Data<'_> {
         Data::Text(text.into())
@@ -193,10 +268,92 @@ mod tests {
         assert_eq!(refusal(r#"{"type":"nope"}"#), "PARSE_ERROR: unknown type \"nope\"");
         assert_eq!(refusal(r#"{"type":"message"}"#), "INVALID_ARGUMENT: a message needs the field \"value\"");
         let long = format!(r#"{{"type":"event","name":"{}"}}"#, "n".repeat(65));
-        assert!(refusal(&long).contains("a name of 65 bytes instead of 1 to 64"));
+        assert!(refusal(&long).contains("the field \"name\" has 65 bytes instead of 1 to 64"));
         let huge = format!(r#"{{"type":"{}"}}"#, "é".repeat(1 << 20));
         assert!(refusal(&huge).len() < 400, "a peer's text is not echoed whole");
         assert!(Json.decode(&Data::Binary(b"{}"[..].into())).is_err());
+    }
+
+    #[test]
+    fn every_frame_of_a_client_is_read() {
+        for (frame, expected) in [
+            (r#"{"type":"event","name":"A","data":[1, 2]}"#, r#"Event { name: "A", data: Json("[1, 2]") }"#),
+            (r#"{"type":"event","name":"A"}"#, r#"Event { name: "A", data: Json("null") }"#),
+            (r#"{"type":"ping"}"#, "Ping"),
+            (
+                r#"{"type":"call","id":"1","path":"a.b","input":7,"timeoutMs":5000,"idempotencyKey":"k"}"#,
+                r#"Call { id: "1", path: "a.b", input: Json("7"), timeout: Some(5s), key: Some("k") }"#,
+            ),
+            (
+                r#" { "path" : ["a","\u0062","c"] , "id" : "\u0031" , "type" : "call" } "#,
+                r#"Call { id: "1", path: "a.b.c", input: Json("null"), timeout: None, key: None }"#,
+            ),
+            (r#"{"type":"cancel","id":"1"}"#, r#"Cancel { id: "1" }"#),
+            (
+                r#"{"type":"subscribe","id":"s","path":"a","input":{"b": 1},"after":{"offset":7,"epoch":"e"},"credit":64}"#,
+                "Subscribe { id: \"s\", path: \"a\", input: Json(\"{\\\"b\\\": 1}\"), \
+                 after: Some(Position { epoch: \"e\", offset: 7 }), credit: Some(64) }",
+            ),
+            (
+                r#"{"type":"subscribe","id":"s","path":"a"}"#,
+                r#"Subscribe { id: "s", path: "a", input: Json("null"), after: None, credit: None }"#,
+            ),
+            (r#"{"type":"credit","id":"s","more":32}"#, r#"Credit { id: "s", more: 32 }"#),
+            (r#"{"type":"unsubscribe","id":"s"}"#, r#"Unsubscribe { id: "s" }"#),
+            (r#"{"type":"result","id":"c","data":true}"#, r#"Result { id: "c", data: Json("true") }"#),
+            (r#"{"type":"result","id":"c"}"#, r#"Result { id: "c", data: Json("null") }"#),
+            (
+                r#"{"type":"error","id":"c","error":{"code":"NOT_FOUND","message":"no \"x\""}}"#,
+                r#"Error { id: "c", error: NOT_FOUND: no "x" }"#,
+            ),
+        ] {
+            assert_eq!(format!("{:?}", Json.decode(&text(frame)).unwrap()), expected, "{frame}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_plain_call_is_copied() {
+        let data = text(r#"{"type":"call","id":"1","path":"a.b","input":[1],"idempotencyKey":"k"}"#);
+        let Packet::Call { id, path, input, key, .. } = Json.decode(&data).unwrap() else { panic!() };
+        assert!(matches!((id, path, key), (Cow::Borrowed("1"), Cow::Borrowed("a.b"), Some(Cow::Borrowed("k")))));
+        assert!(matches!(input, Value::Json(Cow::Borrowed("[1]"))));
+    }
+
+    #[test]
+    fn every_frame_to_a_client_is_written() {
+        let (position, gap) = (Position::new("e\"", 8), Gap::new(3, "overflow"));
+        let between = gap.clone().between(8, u64::MAX);
+        let (id, event) = ("s\n", Some("unseen"));
+        for (packet, expected) in [
+            (
+                Outgoing::Data { id, data: &[1, 2], position: None, event },
+                r#"{"type":"data","id":"s\n","data":[1,2]}"#,
+            ),
+            (
+                Outgoing::Data { id: "s1", data: &(), position: Some(&position), event: None },
+                r#"{"type":"data","id":"s1","data":null,"offset":8,"epoch":"e\""}"#,
+            ),
+            (Outgoing::Complete { id: "s1" }, r#"{"type":"complete","id":"s1"}"#),
+            (Outgoing::Result { id: "1", data: &"o" }, r#"{"type":"result","id":"1","data":"o"}"#),
+            (Outgoing::Progress { id: "1", data: &0.5 }, r#"{"type":"progress","id":"1","data":0.5}"#),
+            (
+                Outgoing::Call { id: "c1", path: "a.b", input: &true, timeout: Duration::from_secs(30) },
+                r#"{"type":"call","id":"c1","path":"a.b","input":true,"timeoutMs":30000}"#,
+            ),
+            (Outgoing::Cancel { id: "c1" }, r#"{"type":"cancel","id":"c1"}"#),
+            (
+                Outgoing::Gap { id: Some("s1"), topic: None, gap: &between },
+                r#"{"type":"gap","id":"s1","count":3,"from":8,"to":18446744073709551615,"cause":"overflow"}"#,
+            ),
+            (
+                Outgoing::Gap { id: None, topic: Some("prices"), gap: &gap },
+                r#"{"type":"gap","topic":"prices","count":3,"cause":"overflow"}"#,
+            ),
+        ] {
+            let mut out = Vec::new();
+            assert_eq!(Json.encode(&packet, &mut out).unwrap(), Some(Kind::Text));
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
     }
 
     #[test]

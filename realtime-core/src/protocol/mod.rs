@@ -35,7 +35,8 @@ pub trait Protocol: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// The message is not of this format; the client is told, and the session goes on.
+    /// The message is not of this format; the client is told, and the session goes on. Where it is known
+    /// which call or subscription is meant, it is a [`Packet::Invalid`] instead.
     fn decode<'a>(&self, data: &'a Data<'_>) -> Result<Packet<'a>, Error>;
 
     /// Appends one message to `out` and gives its kind, or `None` where this format has no such
@@ -112,13 +113,6 @@ pub enum Packet<'a> {
         /// How many more.
         more: u32,
     },
-    /// A call or a subscription that cannot be read, but for its id.
-    Invalid {
-        /// The client's name for it.
-        id: Cow<'a, str>,
-        /// Why.
-        error: Error,
-    },
     /// Answers an [`Outgoing::Call`].
     Result {
         /// The call.
@@ -131,6 +125,13 @@ pub enum Packet<'a> {
         /// The call.
         id: Cow<'a, str>,
         /// Why.
+        error: Error,
+    },
+    /// A call or subscription whose other fields are wrong or missing: the error is the end of it.
+    Invalid {
+        /// The client's name for it.
+        id: Cow<'a, str>,
+        /// What is wrong, and in which field.
         error: Error,
     },
     /// Asks for a [`Outgoing::Pong`].

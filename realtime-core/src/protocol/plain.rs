@@ -35,3 +35,30 @@ impl Protocol for Plain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::overflow::Gap;
+    use std::time::Duration;
+
+    #[test]
+    fn what_needs_an_envelope_is_not_sent() {
+        let (id, data, gap) = ("1", &7_u32, &Gap::new(1, "overflow"));
+        for packet in [
+            Outgoing::Data { id, data, position: None, event: Some("a") },
+            Outgoing::Complete { id },
+            Outgoing::Result { id, data },
+            Outgoing::Progress { id, data },
+            Outgoing::Call { id, path: "a", input: data, timeout: Duration::from_secs(1) },
+            Outgoing::Cancel { id },
+            Outgoing::Gap { id: Some(id), topic: None, gap },
+            Outgoing::Error { id: Some(id), error: &Error::not_found("a") },
+            Outgoing::Pong,
+        ] {
+            let mut out = Vec::new();
+            assert_eq!(Plain.encode(&packet, &mut out).unwrap(), None, "{packet:?}");
+            assert!(out.is_empty() && Plain.borrow(&packet).is_none(), "{packet:?}");
+        }
+    }
+}

@@ -6,12 +6,13 @@ pub(super) use read::parse;
 pub(super) use write::write;
 
 use super::{
-    Outgoing, Packet, Protocol, Value,
-    envelope::{Envelope, check_name, parse_error, twice},
+    Encode, Outgoing, Packet, Protocol, Value,
+    envelope::{Envelope, Raw, Shape, parse_error, twice},
     value::unsupported,
 };
 use crate::{
     error::Error,
+    item::Position,
     websocket::{Data, Kind},
 };
 use head::{Fault, Head, Reader};
@@ -34,7 +35,7 @@ impl Protocol for MessagePack {
 
     fn decode<'a>(&self, data: &'a Data<'_>) -> Result<Packet<'a>, Error> {
         let Data::Binary(bytes) = data else { return Err(unsupported(Kind::Text)) };
-        read_envelope(bytes).map_err(parse_error)?.into_packet(|| value(NIL))
+        read_envelope(bytes).map_err(parse_error)?.into_packet()
     }
 
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
@@ -44,7 +45,7 @@ impl Protocol for MessagePack {
                 text("connection", out)?;
                 text(&connection.to_string(), out)?;
                 text("heartbeatMs", out)?;
-                write(&(heartbeat.as_millis() as u64), out).map_err(Error::internal)?;
+                number(heartbeat.as_millis() as u64, out)?;
             }
             Outgoing::Message(value) => {
                 begin(2, "message", out)?;
@@ -67,40 +68,71 @@ impl Protocol for MessagePack {
                 text("error", out)?;
                 write(error, out).map_err(Error::internal)?;
             }
-            Outgoing::Data { .. }
-            | Outgoing::Complete { .. }
-            | Outgoing::Result { .. }
-            | Outgoing::Progress { .. }
-            | Outgoing::Call { .. }
-            | Outgoing::Cancel { .. }
-            | Outgoing::Gap { .. } => todo!(),
+            Outgoing::Data { id, data, position, event: _ } => {
+                write_data(if position.is_some() { 5 } else { 3 }, "data", id, *data, out)?;
+                if let Some(Position { epoch, offset }) = position {
+                    text("offset", out)?;
+                    number(*offset, out)?;
+                    text("epoch", out)?;
+                    text(epoch, out)?;
+                }
+            }
+            Outgoing::Complete { id } => begin_with_id(2, "complete", id, out)?,
+            Outgoing::Result { id, data } => write_data(3, "result", id, *data, out)?,
+            Outgoing::Progress { id, data } => write_data(3, "progress", id, *data, out)?,
+            Outgoing::Call { id, path, input, timeout } => {
+                begin_with_id(5, "call", id, out)?;
+                text("path", out)?;
+                text(path, out)?;
+                text("input", out)?;
+                input.encode_msgpack(out)?;
+                text("timeoutMs", out)?;
+                number(timeout.as_millis() as u64, out)?;
+            }
+            Outgoing::Cancel { id } => begin_with_id(2, "cancel", id, out)?,
+            Outgoing::Gap { id, topic, gap } => {
+                let optional = [id.is_some(), topic.is_some(), gap.from.is_some(), gap.to.is_some()];
+                begin(3 + optional.into_iter().filter(|there| *there).count(), "gap", out)?;
+                if let Some(id) = id {
+                    text("id", out)?;
+                    text(id, out)?;
+                }
+                if let Some(topic) = topic {
+                    text("topic", out)?;
+                    text(topic, out)?;
+                }
+                text("count", out)?;
+                number(gap.count, out)?;
+                if let Some(from) = gap.from {
+                    text("from", out)?;
+                    number(from, out)?;
+                }
+                if let Some(to) = gap.to {
+                    text("to", out)?;
+                    number(to, out)?;
+                }
+                text("cause", out)?;
+                text(&gap.cause, out)?;
+            }
             Outgoing::Pong => begin(1, "pong", out)?,
         }
         Ok(Some(Kind::Binary))
     }
 }
 
-const NIL: &[u8] = b"\xc0";
-
-fn read_envelope(bytes: &[u8]) -> Result<Envelope<'_>, Failure> {
+fn read_envelope(bytes: &[u8]) -> Result<Envelope<'_, &[u8]>, Failure> {
     let mut reader = Reader::new(bytes);
     let Head::Map(fields) = reader.head()? else { return Err(Failure("a frame must be a map".into())) };
     let mut envelope = Envelope::default();
     for _ in 0..fields {
         let key = read_text(&mut reader, "a field's name")?;
-        let known = match key {
-            "type" => envelope.kind.replace(read_text(&mut reader, "the type")?.into()).is_some(),
-            "name" => {
-                let name = read_text(&mut reader, "the name")?;
-                check_name(name).map_err(Failure)?;
-                envelope.name.replace(name.into()).is_some()
-            }
-            "value" => envelope.value.replace(value(reader.value()?)).is_some(),
-            "data" => envelope.data.replace(value(reader.value()?)).is_some(),
-            _ => {
-                reader.value()?;
-                false
-            }
+        let known = if key == "type" {
+            envelope.kind.replace(read_text(&mut reader, "the type")?.into()).is_some()
+        } else if let Some(field) = envelope.field(key) {
+            field.replace(reader.value()?).is_some()
+        } else {
+            reader.value()?;
+            false
         };
         if known {
             return Err(Failure(twice(key)));
@@ -115,8 +147,32 @@ fn read_text<'a>(reader: &mut Reader<'a>, what: &str) -> Result<&'a str, Failure
     std::str::from_utf8(text).map_err(|_| Failure(format!("{what} is not UTF-8")))
 }
 
-fn value(bytes: &[u8]) -> Value<'_> {
-    Value::MessagePack(Cow::Borrowed(bytes))
+/// The bytes of one value.
+impl<'a> Raw<'a> for &'a [u8] {
+    const NULL: Self = b"\xc0";
+
+    fn shape(self) -> Shape {
+        match Reader::new(self).head() {
+            Ok(Head::Text(_)) => Shape::Text,
+            Ok(Head::Array(_)) => Shape::Array,
+            Ok(Head::Map(_)) => Shape::Map,
+            _ => Shape::Other,
+        }
+    }
+
+    fn text(self) -> Result<Cow<'a, str>, &'static str> {
+        let Ok(Head::Text(text)) = Reader::new(self).head() else { return Err("must be a string") };
+        std::str::from_utf8(text).map(Cow::Borrowed).map_err(|_| "is not UTF-8")
+    }
+
+    fn integer(self) -> Option<u64> {
+        let Ok(Head::Unsigned(number)) = Reader::new(self).head() else { return None };
+        Some(number)
+    }
+
+    fn value(self) -> Value<'a> {
+        Value::MessagePack(self.into())
+    }
 }
 
 /// The header of a frame's map, and the first of its fields.
@@ -126,8 +182,26 @@ fn begin(fields: usize, kind: &str, out: &mut Vec<u8>) -> Result<(), Error> {
     text(kind, out)
 }
 
+/// The same, and the second field: an id.
+fn begin_with_id(fields: usize, kind: &str, id: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+    begin(fields, kind, out)?;
+    text("id", out)?;
+    text(id, out)
+}
+
+/// The same, and the third field: its data.
+fn write_data(fields: usize, kind: &str, id: &str, data: &dyn Encode, out: &mut Vec<u8>) -> Result<(), Error> {
+    begin_with_id(fields, kind, id, out)?;
+    text("data", out)?;
+    data.encode_msgpack(out)
+}
+
 fn text(text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
     write_text(text, out).map_err(Error::internal)
+}
+
+fn number(number: u64, out: &mut Vec<u8>) -> Result<(), Error> {
+    write(&number, out).map_err(Error::internal)
 }
 
 /// What was wrong with a value, in words.
@@ -163,6 +237,8 @@ impl std::error::Error for Failure {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::overflow::Gap;
+    use std::time::Duration;
 
     fn binary(bytes: &[u8]) -> Data<'_> {
         Data::Binary(bytes.into())
@@ -205,5 +281,124 @@ mod tests {
             assert_eq!(refusal(frame), reason);
         }
         assert!(MessagePack.decode(&Data::Text("\u{81}".into())).is_err());
+    }
+
+    #[test]
+    fn every_frame_of_a_client_is_read() {
+        for (frame, expected) in [
+            (
+                &b"\x83\xa4type\xa5event\xa4name\xa1A\xa4data\x01"[..],
+                "Event { name: \"A\", data: MessagePack([1]) }",
+            ),
+            (b"\x82\xa4type\xa5event\xa4name\xa1A", "Event { name: \"A\", data: MessagePack([192]) }"),
+            (b"\x81\xa4type\xa4ping", "Ping"),
+            (
+                b"\x86\xa4type\xa4call\xa2id\xa11\xa4path\xa3a.b\xa5input\x07\xa9timeoutMs\xcd\x13\x88\xaeidempotencyKey\xa1k",
+                "Call { id: \"1\", path: \"a.b\", input: MessagePack([7]), timeout: Some(5s), key: Some(\"k\") }",
+            ),
+            (
+                b"\x83\xa4path\x92\xa1a\xd9\x01b\xa2id\xd9\x011\xa4type\xa4call",
+                "Call { id: \"1\", path: \"a.b\", input: MessagePack([192]), timeout: None, key: None }",
+            ),
+            (b"\x82\xa4type\xa6cancel\xa2id\xa11", "Cancel { id: \"1\" }"),
+            (
+                b"\x86\xa4type\xa9subscribe\xa2id\xa1s\xa4path\xa1a\xa5input\x90\xa5after\x82\xa6offset\x07\xa5epoch\xa1e\xa6credit\x40",
+                "Subscribe { id: \"s\", path: \"a\", input: MessagePack([144]), \
+                 after: Some(Position { epoch: \"e\", offset: 7 }), credit: Some(64) }",
+            ),
+            (
+                b"\x83\xa4type\xa9subscribe\xa2id\xa1s\xa4path\xa1a",
+                "Subscribe { id: \"s\", path: \"a\", input: MessagePack([192]), after: None, credit: None }",
+            ),
+            (b"\x83\xa4type\xa6credit\xa2id\xa1s\xa4more\xd3\0\0\0\0\0\0\0\x20", "Credit { id: \"s\", more: 32 }"),
+            (b"\x82\xa4type\xabunsubscribe\xa2id\xa1s", "Unsubscribe { id: \"s\" }"),
+            (b"\x83\xa4type\xa6result\xa2id\xa1c\xa4data\xc3", "Result { id: \"c\", data: MessagePack([195]) }"),
+            (b"\x82\xa4type\xa6result\xa2id\xa1c", "Result { id: \"c\", data: MessagePack([192]) }"),
+            (
+                b"\x83\xa4type\xa5error\xa2id\xa1c\xa5error\x82\xa4code\xa9NOT_FOUND\xa7message\xa2no",
+                "Error { id: \"c\", error: NOT_FOUND: no }",
+            ),
+        ] {
+            let data = binary(frame);
+            assert_eq!(format!("{:?}", MessagePack.decode(&data).unwrap()), expected, "{}", frame.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_plain_call_is_copied() {
+        let data = binary(b"\x84\xa4type\xa4call\xa2id\xa11\xa4path\xa3a.b\xa5input\x07");
+        let Packet::Call { id, path, input, .. } = MessagePack.decode(&data).unwrap() else { panic!() };
+        assert!(matches!((id, path), (Cow::Borrowed("1"), Cow::Borrowed("a.b"))));
+        assert!(matches!(input, Value::MessagePack(Cow::Borrowed(b"\x07"))));
+    }
+
+    /// What JSON cannot say.
+    #[test]
+    fn text_is_a_string_of_utf_8_and_no_byte_string() {
+        for (field, what) in [
+            (&b"\xa4path\xc4\x01a"[..], "the field \"path\" must be a string or an array of strings"),
+            (b"\xa4path\xa1\xff", "the field \"path\" is not UTF-8"),
+            (b"\xa4path\x91\xa1\xff", "the field \"path\": [0]: a string that is not UTF-8"),
+            (b"\xa4path\x91\xc4\x01a", "the field \"path\": [0]: invalid type: byte array, expected a string"),
+            (b"\xa4path\xd4\x05\0", "the field \"path\" must be a string or an array of strings"),
+            (
+                b"\xa5after\x82\xa5epoch\xc4\x01e\xa6offset\x07",
+                "the field \"after\": epoch: invalid type: byte array, expected a string",
+            ),
+            (
+                b"\xa5after\x82\xa5epoch\xa1e\xa6offset\xcb\0\0\0\0\0\0\0\0",
+                "the field \"after\": offset: invalid type: floating point `0.0`, expected u64",
+            ),
+            (b"\xa5after\xc4\x01e", "the field \"after\" must be an object"),
+            (b"\xa6credit\xca\0\0\0\0", "the field \"credit\" must be an integer from 0 to 4294967295"),
+        ] {
+            let path: &[u8] = if field.starts_with(b"\xa4path") { b"" } else { b"\xa4path\xa1a" };
+            let fields = if path.is_empty() { b"\x83" } else { b"\x84" };
+            let frame = [&fields[..], b"\xa4type\xa9subscribe\xa2id\xa11", path, field].concat();
+            let data = binary(&frame);
+            let Packet::Invalid { id, error } = MessagePack.decode(&data).unwrap() else { panic!("{what}") };
+            assert_eq!((&*id, error.to_string()), ("1", format!("PARSE_ERROR: {what}")));
+        }
+        assert_eq!(refusal(b"\x82\xa4type\xa6cancel\xa2id\xa1\xff"), "PARSE_ERROR: the field \"id\" is not UTF-8");
+        assert_eq!(
+            refusal(b"\x82\xa4type\xa6cancel\xa2id\xc4\x011"),
+            "PARSE_ERROR: the field \"id\" must be a string"
+        );
+    }
+
+    #[test]
+    fn every_frame_to_a_client_is_written() {
+        let (position, gap) = (Position::new("e", 8), Gap::new(3, "overflow"));
+        let between = gap.clone().between(8, 256);
+        for (packet, expected) in [
+            (
+                Outgoing::Data { id: "s1", data: &[1, 2], position: None, event: Some("unseen") },
+                &b"\x83\xa4type\xa4data\xa2id\xa2s1\xa4data\x92\x01\x02"[..],
+            ),
+            (
+                Outgoing::Data { id: "s1", data: &(), position: Some(&position), event: None },
+                b"\x85\xa4type\xa4data\xa2id\xa2s1\xa4data\xc0\xa6offset\x08\xa5epoch\xa1e",
+            ),
+            (Outgoing::Complete { id: "s1" }, b"\x82\xa4type\xa8complete\xa2id\xa2s1"),
+            (Outgoing::Result { id: "1", data: &"o" }, b"\x83\xa4type\xa6result\xa2id\xa11\xa4data\xa1o"),
+            (Outgoing::Progress { id: "1", data: &7 }, b"\x83\xa4type\xa8progress\xa2id\xa11\xa4data\x07"),
+            (
+                Outgoing::Call { id: "c1", path: "a.b", input: &true, timeout: Duration::from_secs(30) },
+                b"\x85\xa4type\xa4call\xa2id\xa2c1\xa4path\xa3a.b\xa5input\xc3\xa9timeoutMs\xcd\x75\x30",
+            ),
+            (Outgoing::Cancel { id: "c1" }, b"\x82\xa4type\xa6cancel\xa2id\xa2c1"),
+            (
+                Outgoing::Gap { id: Some("s1"), topic: None, gap: &between },
+                b"\x86\xa4type\xa3gap\xa2id\xa2s1\xa5count\x03\xa4from\x08\xa2to\xcd\x01\0\xa5cause\xa8overflow",
+            ),
+            (
+                Outgoing::Gap { id: None, topic: Some("prices"), gap: &gap },
+                b"\x84\xa4type\xa3gap\xa5topic\xa6prices\xa5count\x03\xa5cause\xa8overflow",
+            ),
+        ] {
+            let mut out = Vec::new();
+            assert_eq!(MessagePack.encode(&packet, &mut out).unwrap(), Some(Kind::Binary));
+            assert_eq!(out, expected, "{}", out.escape_ascii());
+        }
     }
 }
