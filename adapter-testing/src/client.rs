@@ -144,6 +144,12 @@ impl<H: Handler> TestClient<H> {
         .await
     }
 
+    /// The next frame if there is one, after the server has done all that it can.
+    pub async fn try_frame(&mut self) -> Option<Frame> {
+        self.server.settle().await;
+        self.lock().frames.pop_front()
+    }
+
     /// Closes, and waits for the server's answer; gives its code and reason. Messages that come
     /// first are dropped.
     pub async fn close(mut self, code: u16, reason: &str) -> Option<(u16, String)> {
