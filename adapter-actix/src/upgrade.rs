@@ -1,12 +1,16 @@
 use crate::{runtime::Actix, transport::pipe};
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder,
+    body::BodyStream,
     http::{StatusCode, Version},
     rt,
     web::Payload,
 };
 use bytes::Bytes;
-use realtime_core::{Context, Realtime, raw::RequestHead};
+use realtime_core::{
+    Context, Realtime,
+    raw::{Answer, RequestHead},
+};
 
 /// What actix middleware wants a handler to know: put one into the request's extensions, and the
 /// handler finds its values by [`Context::var`].
@@ -15,12 +19,16 @@ use realtime_core::{Context, Realtime, raw::RequestHead};
 pub type Vars = http::Extensions;
 
 /// Answers one request of actix-web's, and runs its connection on this worker if it becomes one.
-pub(crate) async fn upgrade(realtime: &Realtime, request: &HttpRequest, payload: Payload) -> HttpResponse {
-    let mut upgrade = match realtime.upgrade(context(request), Actix).await {
-        Ok(upgrade) => upgrade,
-        Err(reject) => {
-            let (head, body) = reject.into_response().into_parts();
+pub(crate) async fn upgrade(realtime: &Realtime, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
+    let mut upgrade = match realtime.answer(context(request), &mut payload, Actix).await {
+        Answer::Upgrade(upgrade) => upgrade,
+        Answer::Response(response) => {
+            let (head, body) = response.into_parts();
             return builder(&head).body(body);
+        }
+        Answer::Events(response) => {
+            let (head, events) = response.into_parts();
+            return builder(&head).body(BodyStream::new(events));
         }
     };
     let (head, ()) = upgrade.response().into_parts();

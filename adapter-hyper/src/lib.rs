@@ -13,6 +13,7 @@ mod tokio;
 
 pub use routes::{Routes, Upgrader, routes, upgrade_websocket};
 pub use serve::serve;
+pub use upgrade::Body;
 
 /// For adapters of frameworks that are themselves built on hyper.
 pub mod raw {

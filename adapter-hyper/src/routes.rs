@@ -1,7 +1,6 @@
-use crate::upgrade::upgrade;
+use crate::upgrade::{Body, upgrade, whole};
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::service::Service;
 use realtime_core::{Error, Realtime, Reject, raw::BoxFuture};
 use std::{convert::Infallible, future::ready};
@@ -32,8 +31,11 @@ impl Routes {
     }
 }
 
-impl<B: Send + 'static> Service<Request<B>> for Routes {
-    type Response = Response<Full<Bytes>>;
+impl<B> Service<Request<B>> for Routes
+where
+    B: hyper::body::Body<Data = Bytes, Error: Send> + Unpin + Send + 'static,
+{
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
@@ -42,12 +44,15 @@ impl<B: Send + 'static> Service<Request<B>> for Routes {
             return Upgrader(self.0.clone()).call(request);
         }
         let response = Reject::from(Error::not_found("no such route")).into_response();
-        Box::pin(ready(Ok(response.map(Full::new))))
+        Box::pin(ready(Ok(response.map(whole))))
     }
 }
 
-impl<B: Send + 'static> Service<Request<B>> for Upgrader {
-    type Response = Response<Full<Bytes>>;
+impl<B> Service<Request<B>> for Upgrader
+where
+    B: hyper::body::Body<Data = Bytes, Error: Send> + Unpin + Send + 'static,
+{
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 

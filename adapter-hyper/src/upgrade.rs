@@ -4,25 +4,39 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyDataStream, Either, Full};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::server::conn::auto::upgrade::downcast;
 use realtime_core::{
     Context, Error, Realtime, Reject,
-    raw::{self, Runtime},
+    raw::{self, Answer, EventStream, Runtime},
 };
 use std::{net::SocketAddr, sync::Arc};
 
+/// The body of a response: whole, or server-sent events, which end when it is dropped.
+pub type Body = Either<Full<Bytes>, EventStream>;
+
+pub(crate) fn whole(bytes: Bytes) -> Body {
+    Either::Left(Full::new(bytes))
+}
+
 /// Answers one request of hyper's, and runs its connection in the background if it becomes one:
 /// on the runtime of [`serve`](crate::serve()), else on the current one of tokio.
-pub async fn upgrade<B>(realtime: &Realtime, request: Request<B>) -> Response<Full<Bytes>> {
-    match accept(realtime, request.into_parts().0).await {
-        Ok(response) => response.map(|()| Full::default()),
-        Err(reject) => reject.into_response().map(Full::new),
+pub async fn upgrade<B>(realtime: &Realtime, request: Request<B>) -> Response<Body>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    match accept(realtime, request).await {
+        Ok(response) => response,
+        Err(reject) => reject.into_response().map(whole),
     }
 }
 
-async fn accept(realtime: &Realtime, mut parts: http::request::Parts) -> Result<Response<()>, Reject> {
+async fn accept<B>(realtime: &Realtime, request: Request<B>) -> Result<Response<Body>, Reject>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    let (mut parts, body) = request.into_parts();
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
     let spawner = parts.extensions.remove().or_else(Spawner::current);
     let protocol = parts.extensions.remove::<hyper::ext::Protocol>();
@@ -33,8 +47,12 @@ async fn accept(realtime: &Realtime, mut parts: http::request::Parts) -> Result<
     let Some(Spawner(runtime)) = spawner else {
         return Err(misuse("requests must be served by `adapter_hyper::serve`, or on tokio"));
     };
-    let mut upgrade =
-        realtime.upgrade(Context::from_parts(parts, peer, extended_connect), runtime.clone()).await?;
+    let context = Context::from_parts(parts, peer, extended_connect);
+    let mut upgrade = match realtime.answer(context, &mut BodyDataStream::new(body), runtime.clone()).await {
+        Answer::Upgrade(upgrade) => upgrade,
+        Answer::Response(response) => return Ok(response.map(whole)),
+        Answer::Events(response) => return Ok(response.map(Either::Right)),
+    };
     let Some(on_upgrade) = on_upgrade else {
         return Err(misuse("connections must be served with upgrades"));
     };
@@ -47,7 +65,7 @@ async fn accept(realtime: &Realtime, mut parts: http::request::Parts) -> Result<
             None => {}
         }
     }));
-    Ok(response)
+    Ok(response.map(|()| whole(Bytes::new())))
 }
 
 /// The application has served its connections in a way that cannot work: it is told in its log.

@@ -1,3 +1,4 @@
+use crate::cors::Cors;
 use std::time::Duration;
 
 /// Every limit, with its default, unit and reason.
@@ -53,6 +54,14 @@ pub struct Config {
     /// a kilobyte.
     pub subscriptions_per_connection: usize,
 
+    /// How long the outcome of a call with an idempotency key is kept for those that ask again. Default 60 s: a client that
+    /// loses its connection comes back within it.
+    pub kept_for: Duration,
+
+    /// Calls with an idempotency key whose outcome is kept or awaited. Over it the oldest outcomes go first. Default
+    /// 10 000.
+    pub kept_calls: usize,
+
     /// Messages of one client that wait while its handler is busy, `on_open` included; their bytes
     /// together stay below twice [`message_bytes`](Self::message_bytes). When it is reached,
     /// reading stops until the handler catches up. Default 64.
@@ -73,6 +82,13 @@ pub struct Config {
     /// Connections from one address, where the adapter knows it. Over it: status 429. Default
     /// 1024: an office behind one address fits, one machine cannot take all places.
     pub connections_per_peer: usize,
+
+    /// How often a stream of server-sent events has a comment line, so that a connection that has broken is noticed, and no
+    /// proxy takes it for one. Default 15 s.
+    pub keep_alive: Duration,
+
+    /// Whether pages of other origins may read what is answered by HTTP. Default `None`: no.
+    pub cors: Option<Cors>,
 
     /// Who may connect from a browser's page. Default [`Origins::SameHost`].
     pub origins: Origins,
@@ -129,6 +145,8 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(60),
             outbox_bytes: 1024 * 1024,
             topics_per_connection: 256,
+            kept_for: Duration::from_secs(60),
+            kept_calls: 10_000,
             calls_per_connection: 64,
             subscriptions_per_connection: 1024,
             queued_messages: 64,
@@ -136,6 +154,8 @@ impl Default for Config {
             close_timeout: Duration::from_secs(5),
             connections: 100_000,
             connections_per_peer: 1024,
+            keep_alive: Duration::from_secs(15),
+            cors: None,
             origins: Origins::SameHost,
             #[cfg(feature = "deflate")]
             deflate: None,
@@ -152,10 +172,14 @@ impl Config {
             ("outbox_bytes", self.outbox_bytes > 0),
             ("queued_messages", self.queued_messages > 0),
             ("ping_interval", !self.ping_interval.is_zero()),
+            ("keep_alive", !self.keep_alive.is_zero()),
             ("idle_timeout", !self.idle_timeout.is_zero()),
         ];
         for (name, valid) in needed {
             assert!(valid, "Config::{name} is 0: no connection could work");
+        }
+        if let Some(cors) = &self.cors {
+            cors.check(&self.origins);
         }
         #[cfg(feature = "deflate")]
         if let Some(Deflate { level, .. }) = self.deflate {

@@ -118,6 +118,18 @@ impl Error {
         self
     }
 
+    /// The same error, without its cause: that is logged once.
+    pub(crate) fn copied(&self) -> Self {
+        Self(Box::new(Inner {
+            code: self.0.code.clone(),
+            message: self.0.message.clone(),
+            details: self.0.details.clone(),
+            retryable: self.0.retryable,
+            retry_after: self.0.retry_after,
+            source: None,
+        }))
+    }
+
     /// What kind of error this is.
     pub fn code(&self) -> &Code {
         &self.0.code

@@ -2,7 +2,7 @@ use crate::{
     context::Context,
     error::Error,
     message::same,
-    protocol::{describe, parse_json_with_path},
+    protocol::{parse_json_with_path, parse_pairs},
 };
 use serde::de::DeserializeOwned;
 
@@ -16,7 +16,5 @@ pub(crate) fn parse<I: DeserializeOwned + 'static>(context: &Context) -> Result<
     if let Some((_, json)) = form_urlencoded::parse(query).find(|(name, _)| name == "input") {
         return parse_json_with_path(&json);
     }
-    let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query));
-    serde_path_to_error::deserialize(pairs)
-        .map_err(|error| describe(&error.path().to_string(), &error.inner().to_string()))
+    parse_pairs(context.query().unwrap_or_default())
 }

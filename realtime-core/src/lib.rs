@@ -3,12 +3,15 @@
 pub mod protocol;
 pub mod websocket;
 
+mod answer;
 mod broker;
 mod config;
 mod connection;
 mod context;
+mod cors;
 mod endpoint;
 mod error;
+mod events;
 mod function;
 mod handler;
 mod hub;
@@ -37,11 +40,12 @@ pub use config::Deflate;
 pub use config::{Config, Origins};
 pub use connection::{AnyConnection, Audience, Connection, SendError};
 pub use context::Context;
+pub use cors::Cors;
 pub use endpoint::{Call, Endpoint, Guard};
 pub use error::{Code, Error, Result};
 pub use function::{FnConnection, Function, handler_fn};
 pub use handler::Handler;
-pub use hub::Drained;
+pub use hub::{Drained, Principal};
 pub use item::{IntoItem, Item, Position};
 pub use message::Message;
 pub use middleware::{Accepted, Middleware, Next};
@@ -57,7 +61,9 @@ pub use websocket::{Close, CloseCode, Initiator};
 /// For the authors of adapters: what they bring, and what they are given.
 pub mod raw {
     pub use crate::{
+        answer::Answer,
         context::RequestHead,
+        events::EventStream,
         hub::TICK,
         runtime::{BoxFuture, Runtime},
         transport::{SendQueue, Transport},

@@ -48,6 +48,8 @@ where
 pub struct Next {
     pub(crate) rest: std::vec::IntoIter<Arc<dyn ErasedMiddleware>>,
     pub(crate) endpoint: Arc<Mounted>,
+    /// A session follows.
+    pub(crate) opens: bool,
 }
 
 impl Next {
@@ -59,6 +61,9 @@ impl Next {
     pub async fn run(mut self, context: Context) -> Result<Accepted, Reject> {
         if let Some(middleware) = self.rest.next() {
             return middleware.handle_boxed(context, self).await;
+        }
+        if !self.opens {
+            return Ok(Accepted { context, typed: Box::new(()), headers: HeaderMap::new() });
         }
         // The input's own `Deserialize` may panic.
         let typed = catch(|| self.endpoint.hooks.open(&context)).map_err(|panic| Error::internal(panic.0))??;

@@ -1,5 +1,6 @@
 use crate::{
     ConnectionId, Topic,
+    answer::{Answer, answer},
     broker::Broker,
     config::Config,
     connection::AnyConnection,
@@ -11,12 +12,14 @@ use crate::{
     middleware::{ErasedMiddleware, Middleware},
     mount::{IntoMount, Mount},
     names::Event,
-    protocol::{Json, MessagePack, Plain, Protocol},
+    protocol::{Events, Json, MessagePack, Plain, Protocol},
     reject::Reject,
     runtime::Runtime,
     session::NoHandler,
     upgrade::{Upgrade, accept},
 };
+use bytes::Bytes;
+use futures_core::Stream;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt,
@@ -140,6 +143,21 @@ impl Realtime {
     pub async fn upgrade(&self, context: Context, runtime: impl Runtime) -> Result<Upgrade, Reject> {
         self.start(runtime);
         accept(&self.0, context).await
+    }
+
+    /// Answers a request of any kind: upgrades it to a WebSocket, begins a stream of server-sent events, or makes a call
+    /// by HTTP. For adapters, which bring the runtime that the clock and the link to the broker run on. A body that is not
+    /// asked for is left as it is.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, so is the call that it makes.
+    pub async fn answer<B, E>(&self, context: Context, body: &mut B, runtime: impl Runtime) -> Answer
+    where
+        B: Stream<Item = std::result::Result<Bytes, E>> + Unpin,
+    {
+        self.start(runtime);
+        answer(&self.0, context, body).await
     }
 
     /// The path under which adapters mount the handlers, without a slash at its end.
@@ -332,13 +350,19 @@ impl Builder {
     #[track_caller]
     pub fn build(self) -> Realtime {
         self.config.check();
-        let mut protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Plain), Arc::new(Json), Arc::new(MessagePack)];
+        let mut protocols: Vec<Arc<dyn Protocol>> = vec![
+            Arc::new(Plain),
+            Arc::new(Json),
+            Arc::new(MessagePack),
+            Arc::new(Events::Values),
+            Arc::new(Events::Whole),
+        ];
         protocols.extend(self.protocols);
         let node = self.node.unwrap_or_else(random);
         let mounted = self.mounts.into_iter().map(|(id, mount)| {
             let Mount { hooks, router, middleware, plain } = mount;
             let hooks = hooks.unwrap_or_else(|| Arc::new(NoHandler));
-            let router = router.unwrap_or_default();
+            let router = Arc::new(router.unwrap_or_default());
             (id.clone(), Arc::new(Mounted { id, plain, hooks, router, middleware }))
         });
         let registry = Registry {

@@ -6,7 +6,7 @@ use crate::{
     reject::Reject,
     session::{Opening, Serving, Session},
     transport::Transport,
-    websocket::{CloseCode, PerMessageDeflate, handshake},
+    websocket::{PerMessageDeflate, handshake},
 };
 use bytes::Bytes;
 use http::Response;
@@ -53,17 +53,7 @@ impl Upgrade {
     /// cut, and `on_close` runs on the runtime that [`Realtime::upgrade`](crate::Realtime::upgrade)
     /// was given.
     pub fn serve<T: Transport>(self, transport: T, early: Bytes) -> impl Future<Output = ()> + use<T> {
-        let hub = Arc::clone(&self.opening.hub);
-        let session = Session::new(hub.next_id(), self.opening);
-        hub.connections.insert(Arc::clone(&session));
-        hub.counters.accepted.fetch_add(1, Relaxed);
-        hub.wheel.watch(session.id, hub.clock.after(hub.config.ping_interval.min(hub.config.idle_timeout)));
-        tracing::debug!(connection = %session.id, endpoint = %session.endpoint.id, "opened");
-        // A drain that began after the request was accepted has not seen this connection.
-        if hub.draining.load(Relaxed) {
-            session.close(CloseCode::GOING_AWAY, "the server is going away");
-        }
-        Serving::new(session, transport, early)
+        Serving::new(Session::open(self.opening), transport, early)
     }
 }
 
@@ -75,22 +65,27 @@ impl fmt::Debug for Upgrade {
 
 /// Decides on a request.
 pub(crate) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, Reject> {
-    let decided = decide(hub, context).await;
-    if let Err(reject) = &decided {
-        hub.counters.refused.fetch_add(1, Relaxed);
-        let (status, error) = (reject.status().as_u16(), reject.error());
-        match error.code() == &Code::INTERNAL {
-            true => tracing::error!(status, ?error, "upgrade refused"),
-            false => tracing::debug!(status, %error, "upgrade refused"),
-        }
+    decide(hub, context).await.map_err(|reject| refused(hub, reject))
+}
+
+/// Counts a refusal, and tells it to the log.
+pub(crate) fn refused(hub: &Hub, reject: Reject) -> Reject {
+    hub.counters.refused.fetch_add(1, Relaxed);
+    let (status, error) = (reject.status().as_u16(), reject.error());
+    match error.code() == &Code::INTERNAL {
+        true => tracing::error!(status, ?error, "request refused"),
+        false => tracing::debug!(status, %error, "request refused"),
     }
-    decided
+    reject
+}
+
+pub(crate) fn find<'a>(hub: &'a Hub, context: &Context) -> Result<&'a Arc<Mounted>, Reject> {
+    let mounted = hub.registry.mounted.get(context.endpoint());
+    mounted.ok_or_else(|| Error::not_found("no handler has this id").into())
 }
 
 async fn decide(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, Reject> {
-    let Some(endpoint) = hub.registry.mounted.get(context.endpoint()) else {
-        return Err(Error::not_found("no handler has this id").into());
-    };
+    let endpoint = find(hub, &context)?;
     handshake::check(&context)?;
     if hub.draining.load(Relaxed) {
         return Err(Error::unavailable("the server is going away").retry_after(Duration::from_secs(1)).into());
@@ -101,12 +96,7 @@ async fn decide(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, Reject> {
     let (deflate, extension) = PerMessageDeflate::accept(&hub.config, &context).unzip();
     let response = handshake::response(&context, subprotocol, extension);
 
-    let middleware: Vec<_> = hub.registry.middleware.iter().chain(&endpoint.middleware).cloned().collect();
-    let next = Next { rest: middleware.into_iter(), endpoint: Arc::clone(endpoint) };
-    let timeout = hub.config.handshake_timeout;
-    let accepted = before(hub, timeout, next.run(context)).await;
-    let Some(accepted) = accepted else { return Err(Error::unavailable("the handshake took too long").into()) };
-    let Accepted { mut context, typed, headers } = accepted?;
+    let Accepted { mut context, typed, headers } = let_through(hub, endpoint, context, true).await?;
     context.forget_handshake();
 
     let mut response = response;
@@ -119,12 +109,26 @@ async fn decide(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, Reject> {
         protocol,
         deflate,
         welcome: subprotocol.is_some(),
+        first: None,
         permit,
     };
     Ok(Upgrade { opening, response: Some(response) })
 }
 
-fn check_origin(hub: &Hub, context: &Context) -> Result<(), Reject> {
+/// Has the middleware decide; `opens` says whether a session follows, whose input is read.
+pub(crate) async fn let_through(
+    hub: &Hub,
+    endpoint: &Arc<Mounted>,
+    context: Context,
+    opens: bool,
+) -> Result<Accepted, Reject> {
+    let middleware: Vec<_> = hub.registry.middleware.iter().chain(&endpoint.middleware).cloned().collect();
+    let next = Next { rest: middleware.into_iter(), endpoint: Arc::clone(endpoint), opens };
+    let accepted = before(hub, hub.config.handshake_timeout, next.run(context)).await;
+    accepted.unwrap_or_else(|| Err(Error::unavailable("the handshake took too long").into()))
+}
+
+pub(crate) fn check_origin(hub: &Hub, context: &Context) -> Result<(), Reject> {
     let Some((_, origin)) = context.headers().find(|(name, _)| *name == "origin") else { return Ok(()) };
     let origin = std::str::from_utf8(origin).unwrap_or_default();
     if hub.config.origins.allows(origin, context.header("host")) {
@@ -157,7 +161,7 @@ fn choose_protocol(
 const PLAIN: u8 = 0;
 const JSON: u8 = 1;
 
-fn permit(hub: &Hub, context: &Context) -> Result<Permit, Reject> {
+pub(crate) fn permit(hub: &Hub, context: &Context) -> Result<Permit, Reject> {
     let peer = context.peer().map(|address| address.ip());
     hub.permits.acquire(peer).map_err(|refused| {
         let retry = Duration::from_secs(1);
@@ -171,7 +175,7 @@ fn permit(hub: &Hub, context: &Context) -> Result<Permit, Reject> {
 }
 
 /// Runs a future until it is ready or `timeout` of the hub's time is over.
-async fn before<T>(hub: &Hub, timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn before<T>(hub: &Hub, timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut late = None;
     poll_fn(|cx| {

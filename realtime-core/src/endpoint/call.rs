@@ -73,6 +73,17 @@ impl CallCore {
         Self { id: id.into(), ..Self::new(origin, Arc::clone(&route.name)) }
     }
 
+    /// The same call, that goes on without whoever waits for it.
+    pub(crate) fn detached(&self) -> Self {
+        let origin = match &self.origin {
+            Origin::Connection(connection) => Origin::Connection(connection.clone()),
+            Origin::Request { hub, context } => {
+                Origin::Request { hub: Arc::clone(hub), context: Arc::clone(context) }
+            }
+        };
+        Self { id: self.id.clone(), deadline: self.deadline, ..Self::new(origin, Arc::clone(&self.name)) }
+    }
+
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         match &self.origin {
             Origin::Connection(connection) => connection.hub(),

@@ -15,6 +15,11 @@ pub(crate) struct Router {
 }
 
 impl Router {
+    /// Whether nothing can be called or subscribed to.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
     pub(crate) fn find(&self, path: &str) -> Option<&Arc<Route>> {
         self.routes.get(path)
     }

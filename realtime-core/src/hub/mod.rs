@@ -4,8 +4,10 @@
 mod clock;
 mod connections;
 mod drain;
+mod kept;
 mod link;
 mod members;
+mod once;
 mod permits;
 mod topics;
 mod wheel;
@@ -15,8 +17,10 @@ pub use clock::TICK;
 pub(crate) use connections::Connections;
 pub use drain::Drained;
 pub(crate) use drain::drain;
+use kept::Kept;
 pub(crate) use link::Link;
 pub(crate) use members::Post;
+pub use once::Principal;
 pub(crate) use permits::{Permit, Permits, Refused};
 pub(crate) use topics::{Membership, Topics};
 pub(crate) use wheel::Wheel;
@@ -56,6 +60,8 @@ pub(crate) struct Hub {
     pub(crate) permits: Arc<Permits>,
     pub(crate) topics: Topics,
     pub(crate) counters: Counters,
+    /// Outcomes of calls that are run once.
+    kept: Arc<Kept>,
     link: Option<Link>,
     pub(crate) draining: AtomicBool,
     next: AtomicU64,
@@ -90,19 +96,21 @@ pub(crate) struct Mounted {
     pub(crate) plain: bool,
     pub(crate) hooks: Arc<dyn Hooks>,
     /// The procedures, subscriptions and events; none, where only messages are taken.
-    pub(crate) router: Router,
+    pub(crate) router: Arc<Router>,
     pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
 }
 
 impl Hub {
     pub(crate) fn new(plan: Plan) -> Self {
+        let clock = Clock::default();
         Self {
+            kept: Kept::new(plan.config.kept_calls, clock.ticks(plan.config.kept_for)),
             permits: Permits::new(plan.config.connections, plan.config.connections_per_peer),
             config: plan.config,
             registry: plan.registry,
             node: plan.node,
             protocols: plan.protocols,
-            clock: Clock::default(),
+            clock,
             wheel: Wheel::default(),
             connections: Connections::default(),
             topics: Topics::default(),

@@ -107,6 +107,7 @@ impl Protocol for Json {
                 out.extend_from_slice(br#","cause":"#);
                 write_str(&gap.cause, out)?;
             }
+            Outgoing::Opened => return Ok(None),
             Outgoing::Pong => out.extend_from_slice(br#"{"type":"pong""#),
         }
         out.push(b'}');

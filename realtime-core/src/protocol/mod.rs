@@ -5,16 +5,18 @@
 //! applications and a value is visited once, statically.
 
 mod envelope;
+mod events;
 mod json;
 mod msgpack;
 mod plain;
 mod value;
 
+pub(crate) use events::{ERROR as EVENT_ERROR, Events};
 pub use json::Json;
 pub use msgpack::MessagePack;
 pub use plain::Plain;
 pub use value::{Encode, Value};
-pub(crate) use value::{describe, parse_json_with_path};
+pub(crate) use value::{parse_json_with_path, parse_pairs};
 
 use crate::{
     ConnectionId,
@@ -180,6 +182,8 @@ pub enum Outgoing<'a> {
         /// How often the server looks for signs of life.
         heartbeat: Duration,
     },
+    /// The client is served from here on. Only server-sent events say so.
+    Opened,
     /// A handler's message.
     Message(&'a dyn Encode),
     /// A named one-way event.

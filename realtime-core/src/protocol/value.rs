@@ -23,6 +23,8 @@ pub enum Value<'a> {
     JsonFrame(&'a str),
     /// One value in MessagePack.
     MessagePack(Cow<'a, [u8]>),
+    /// Pairs of a query, percent-encoded.
+    Pairs(String),
     /// A whole WebSocket message, in whatever format the application has.
     Whole(Data<'a>),
 }
@@ -47,6 +49,7 @@ impl<'a> Value<'a> {
             Self::Json(json) => Value::Json(json.into_owned().into()),
             Self::JsonFrame(frame) => Value::Json(frame.to_owned().into()),
             Self::MessagePack(bytes) => Value::MessagePack(bytes.into_owned().into()),
+            Self::Pairs(pairs) => Value::Pairs(pairs),
             Self::Whole(Data::Text(text)) => Value::Whole(Data::Text(text.into_owned().into())),
             Self::Whole(Data::Binary(bytes)) => Value::Whole(Data::Binary(bytes.into_owned().into())),
         }
@@ -58,6 +61,7 @@ impl<'a> Value<'a> {
             Self::Json(json) => json.len(),
             Self::JsonFrame(frame) => frame.len(),
             Self::MessagePack(bytes) => bytes.len(),
+            Self::Pairs(pairs) => pairs.len(),
             Self::Whole(data) => data.as_bytes().len(),
         }
     }
@@ -83,6 +87,7 @@ impl<'a> Value<'a> {
             Self::Json(json) => return parse_json(&json),
             Self::JsonFrame(frame) => return parse_frame(frame),
             Self::MessagePack(bytes) => return msgpack::parse(&bytes),
+            Self::Pairs(pairs) => return parse_pairs(&pairs),
             Self::Whole(data) => data,
         };
         let found = if is::<T, Message>() {
@@ -107,6 +112,13 @@ impl<'a> Value<'a> {
         };
         found.ok_or_else(|| Error::internal("a type that is itself was not"))
     }
+}
+
+/// Reads the pairs of a query.
+pub(crate) fn parse_pairs<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
+    let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+    serde_path_to_error::deserialize(pairs)
+        .map_err(|error| describe(&error.path().to_string(), &error.inner().to_string()))
 }
 
 pub(crate) fn unsupported(kind: Kind) -> Error {

@@ -10,7 +10,7 @@ use crate::{
     item::Position,
     protocol::{Outgoing, Packet, Value},
     runtime::BoxFuture,
-    websocket::Frame,
+    websocket::{CloseCode, Frame},
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -131,12 +131,14 @@ impl Calls {
         let mut core = CallCore::of_route(self.origin(), &route, id);
         core.deadline = self.session.hub.clock.past(timeout);
         let core = Arc::new(core);
-        let _ = key;
-        let started = catch(|| route.start(&core, input, Starts::as_call));
+        let started = catch(|| match key {
+            Some(key) => self.session.hub.call_once(&route, &core, input, key),
+            None => route.start(&core, input, Starts::as_call),
+        });
         let running = match started {
             Ok(Ok(running)) => running,
             Ok(Err(error)) => return self.refuse(id, &error),
-            Err(panic) => return self.refuse(id, &self.panicked(&core, panic)),
+            Err(panic) => return self.refuse(id, &panicked(&core, panic)),
         };
         let mut call = Box::new(Call { core, running: Some(running), unsent: None });
         let (place, waker) = self.tasks.reserve();
@@ -168,7 +170,7 @@ impl Calls {
             match catch(|| route.start(&core, input, Starts::as_subscription)) {
                 Ok(Ok(starting)) => starting,
                 Ok(Err(error)) => return self.refuse(id, &error),
-                Err(panic) => return self.refuse(id, &self.panicked(&core, panic)),
+                Err(panic) => return self.refuse(id, &panicked(&core, panic)),
             };
         let (place, _) = self.tasks.reserve();
         self.streams += 1;
@@ -192,7 +194,7 @@ impl Calls {
         let running = match catch(|| route.start(&core, data, Starts::as_event)) {
             Ok(Ok(running)) => running,
             Ok(Err(error)) => return self.session.report(&error),
-            Err(panic) => return self.session.report(&self.panicked(&core, panic)),
+            Err(panic) => return self.session.report(&panicked(&core, panic)),
         };
         let (place, _) = self.tasks.reserve();
         self.event = Some(place);
@@ -266,6 +268,9 @@ impl Calls {
             Task::Stream(stream) => {
                 self.ids.remove(stream.id());
                 self.streams -= 1;
+                if self.session.is_for_one {
+                    self.session.close(CloseCode::NORMAL, "");
+                }
             }
             Task::Event(_) => self.event = None,
         }
@@ -359,14 +364,13 @@ impl Calls {
     fn refuse(&self, id: &str, error: &Error) {
         self.session.log(error);
         self.answer(Some(id), error);
+        if self.session.is_for_one {
+            self.session.close(CloseCode::NORMAL, "");
+        }
     }
 
     fn answer(&self, id: Option<&str>, error: &Error) {
         super::reply(&self.session, &Outgoing::Error { id, error });
-    }
-
-    fn panicked(&self, core: &CallCore, panic: Panicked) -> Error {
-        panicked(&self.session, core, panic)
     }
 }
 
@@ -388,7 +392,7 @@ impl Call {
         if let Some(running) = &mut self.running {
             let outcome = match catch(|| running.as_mut().poll(cx)) {
                 Ok(polled) => ready!(polled),
-                Err(panic) => Err(panicked(session, &self.core, panic)),
+                Err(panic) => Err(panicked(&self.core, panic)),
             };
             self.core.end();
             drop_running(&mut self.running);
@@ -440,7 +444,7 @@ impl Event {
         let Some(running) = &mut self.running else { return Poll::Ready(()) };
         let outcome = match catch(|| running.as_mut().poll(cx)) {
             Ok(polled) => ready!(polled),
-            Err(panic) => Err(panicked(session, &self.core, panic)),
+            Err(panic) => Err(panicked(&self.core, panic)),
         };
         if let Err(error) = outcome {
             session.report(&error);
@@ -475,8 +479,9 @@ where
     }
 }
 
-pub(super) fn panicked(session: &Session, core: &CallCore, panic: Panicked) -> Error {
-    tracing::error!(connection = %session.id, call = &*core.name, panic = panic.0, "a call panicked");
+pub(crate) fn panicked(core: &CallCore, panic: Panicked) -> Error {
+    let connection = core.connection().map(|connection| connection.id());
+    tracing::error!(?connection, call = &*core.name, panic = panic.0, "a call panicked");
     Error::internal(panic.0)
 }
 

@@ -83,10 +83,14 @@ impl<T: Transport> Driver<T> {
             let heartbeat = config.ping_interval;
             reply(&session, &Outgoing::Welcome { connection: session.id, heartbeat });
         }
+        let mut calls = None;
+        if let Some(first) = session.first.lock().take() {
+            calls.get_or_insert_with(|| Box::new(Calls::new(&session))).handle(*first);
+        }
         Self {
             run: Some(hooks::run(&session)),
             run_due: true,
-            calls: None,
+            calls,
             opened: false,
             decoder: Decoder::new(limits).inflating(session.deflate),
             // Copied: an empty or short `Bytes` may hold the framework's whole read buffer.

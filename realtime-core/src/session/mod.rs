@@ -14,6 +14,7 @@ mod tasks;
 mod wakers;
 
 pub(crate) use calling::{Calling, Outcalls};
+pub(crate) use calls::{late_error, panicked};
 pub(crate) use hooks::{HandlerHooks, Hooks, NoHandler, Typed, catch, run_handler};
 pub(crate) use outbox::{PushError, may_hold};
 pub(crate) use serving::Serving;
@@ -21,9 +22,10 @@ pub(crate) use wakers::Wakers;
 
 use crate::{
     Context,
+    answer::{EVENTS, EVENTS_OF_WHOLE},
     error::Error,
     hub::{Hub, Membership, Mounted, Permit},
-    protocol::{Encode, Outgoing, Protocol},
+    protocol::{Encode, Outgoing, Packet, Protocol},
     sync::Mutex,
     websocket::{Close, CloseCode, Draft, Frame, PerMessageDeflate, compose},
 };
@@ -53,6 +55,9 @@ pub(crate) struct Session {
     /// The compression that was agreed on.
     deflate: Option<PerMessageDeflate>,
     welcome: bool,
+    /// What it begins with, and ends with as well.
+    first: Mutex<Option<Box<Packet<'static>>>>,
+    is_for_one: bool,
     /// The tick at which the client last gave a sign of life.
     seen: AtomicU32,
     /// The tick at which a close that has begun is over; 0 before.
@@ -87,6 +92,8 @@ pub(crate) struct Opening {
     pub(crate) protocol: u8,
     pub(crate) deflate: Option<PerMessageDeflate>,
     pub(crate) welcome: bool,
+    /// What the session begins with, where it is for one subscription alone.
+    pub(crate) first: Option<Box<Packet<'static>>>,
     pub(crate) permit: Permit,
 }
 
@@ -105,6 +112,8 @@ impl Session {
             protocol: opening.protocol,
             deflate: opening.deflate,
             welcome: opening.welcome,
+            is_for_one: opening.first.is_some(),
+            first: Mutex::new(opening.first),
             seen,
             deadline: AtomicU32::new(0),
             paused: AtomicBool::new(false),
@@ -114,6 +123,27 @@ impl Session {
             watched: AtomicU32::new(0),
             permit: Mutex::new(Some(opening.permit)),
         })
+    }
+
+    /// Makes a session and puts it on the hub's lists.
+    pub(crate) fn open(opening: Opening) -> Arc<Self> {
+        let hub = Arc::clone(&opening.hub);
+        let session = Self::new(hub.next_id(), opening);
+        hub.connections.insert(Arc::clone(&session));
+        hub.counters.accepted.fetch_add(1, Relaxed);
+        let turn = if session.is_events() { hub.config.keep_alive } else { hub.config.ping_interval };
+        hub.wheel.watch(session.id, hub.clock.after(turn.min(hub.config.idle_timeout)));
+        tracing::debug!(connection = %session.id, endpoint = %session.endpoint.id, "opened");
+        // A drain that began after the request was accepted has not seen this connection.
+        if hub.draining.load(Relaxed) {
+            session.close(CloseCode::GOING_AWAY, "the server is going away");
+        }
+        session
+    }
+
+    /// Whether it is a stream of server-sent events.
+    fn is_events(&self) -> bool {
+        [EVENTS, EVENTS_OF_WHOLE].contains(&self.protocol)
     }
 
     pub(crate) fn protocol(&self) -> &dyn Protocol {
@@ -234,6 +264,10 @@ impl Session {
         self.endpoint.hooks.shrink(self);
         let config = &self.hub.config;
         let (ping, idle) = (self.hub.clock.ticks(config.ping_interval), self.hub.clock.ticks(config.idle_timeout));
+        if self.is_events() {
+            self.outbox.signal_ping();
+            return Some(now + self.hub.clock.ticks(config.keep_alive));
+        }
         let seen = self.seen.load(Relaxed);
         let silent = now.saturating_sub(seen);
         if self.is_paused() {
@@ -294,6 +328,16 @@ impl Session {
 
     pub(crate) fn set_opened(&self) {
         self.opened.store(true, Relaxed);
+        if !self.is_for_one {
+            self.tell_opened();
+        }
+    }
+
+    /// Says that the client is served, where that is said.
+    fn tell_opened(&self) {
+        if self.is_events() {
+            reply(self, &Outgoing::Opened);
+        }
     }
 
     pub(crate) fn is_opened(&self) -> bool {

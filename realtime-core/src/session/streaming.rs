@@ -132,11 +132,14 @@ impl Stream {
         let Some(starting) = &mut self.starting else { return Poll::Ready(()) };
         let started = match catch(|| starting.as_mut().poll(cx)) {
             Ok(polled) => ready!(polled),
-            Err(panic) => Err(panicked(session, &self.core, panic)),
+            Err(panic) => Err(panicked(&self.core, panic)),
         };
         drop_running(&mut self.starting);
         match started {
-            Ok(streaming) => (self.source, self.keeping) = (Some(streaming.source), streaming.keeping),
+            Ok(streaming) => {
+                (self.source, self.keeping) = (Some(streaming.source), streaming.keeping);
+                session.tell_opened();
+            }
             Err(error) => self.end = Some(Err(error)),
         }
         Poll::Ready(())
@@ -150,7 +153,7 @@ impl Stream {
         self.source = Some(source);
         let next = match polled {
             Ok(polled) => ready!(polled),
-            Err(panic) => Next::Failed(panicked(session, &self.core, panic)),
+            Err(panic) => Next::Failed(panicked(&self.core, panic)),
         };
         self.end = match next {
             Next::Item => taken.err().map(Err),

@@ -60,6 +60,22 @@ impl Frame {
         compose(write, |draft| draft.into_frame())
     }
 
+    /// Opcodes and payloads of whole server frames behind each other.
+    pub(crate) fn split(frames: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+        let mut rest = frames;
+        std::iter::from_fn(move || {
+            let len = len(rest).filter(|len| *len <= rest.len())?;
+            let (frame, after) = rest.split_at(len);
+            rest = after;
+            let header = match frame[1] {
+                0..126 => 2,
+                126 => 4,
+                _ => 10,
+            };
+            Some((frame[0] & 0x0f, &frame[header..]))
+        })
+    }
+
     /// The end of the frame, among whole ones behind each other, that has the byte before `at`.
     pub(crate) fn end_around(frames: &[u8], at: usize) -> usize {
         let mut end = 0;

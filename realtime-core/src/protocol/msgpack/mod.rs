@@ -114,6 +114,7 @@ impl Protocol for MessagePack {
                 text("cause", out)?;
                 text(&gap.cause, out)?;
             }
+            Outgoing::Opened => return Ok(None),
             Outgoing::Pong => begin(1, "pong", out)?,
         }
         Ok(Some(Kind::Binary))

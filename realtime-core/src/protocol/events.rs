@@ -1,0 +1,183 @@
+use super::{Encode, Outgoing, Packet, Protocol};
+use crate::{
+    error::{Code, Error},
+    websocket::{Data, Kind},
+};
+use serde::Serialize;
+
+/// Server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>): one packet is one event. There
+/// is no way back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Events {
+    /// Values are JSON.
+    Values,
+    /// Messages are sent as they are: those of a plain endpoint.
+    Whole,
+}
+
+impl Protocol for Events {
+    fn subprotocol(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn decode<'a>(&self, _: &'a Data<'_>) -> Result<Packet<'a>, Error> {
+        Err(Error::new(Code::UNSUPPORTED_DATA, "nothing is taken over server-sent events"))
+    }
+
+    fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
+        match packet {
+            Outgoing::Opened => out.extend_from_slice(b":\n"),
+            Outgoing::Message(value) => self.data(*value, out)?,
+            Outgoing::Event { name, data } => {
+                field("event", name, out)?;
+                self.data(*data, out)?;
+            }
+            Outgoing::Data { data, position, event, .. } => {
+                if let Some(position) = position {
+                    field("id", &position.to_string(), out)?;
+                }
+                if let Some(event) = event {
+                    field("event", event, out)?;
+                }
+                self.data(*data, out)?;
+            }
+            Outgoing::Complete { .. } => out.extend_from_slice(b"event: complete\ndata: null\n"),
+            Outgoing::Gap { topic, gap, .. } => {
+                out.extend_from_slice(b"event: gap\n");
+                json(&GapOf { topic: *topic, gap }, out)?;
+            }
+            Outgoing::Error { error, .. } => {
+                out.extend_from_slice(ERROR);
+                json(error, out)?;
+            }
+            _ => return Ok(None),
+        }
+        out.push(b'\n');
+        Ok(Some(Kind::Text))
+    }
+}
+
+/// How an error begins.
+pub(crate) const ERROR: &[u8] = b"event: error\n";
+
+impl Events {
+    fn data(self, value: &dyn Encode, out: &mut Vec<u8>) -> Result<(), Error> {
+        let mut data = Vec::new();
+        match self {
+            Self::Values => value.encode_json(&mut data)?,
+            Self::Whole => {
+                if value.encode_whole(&mut data)? == Kind::Binary {
+                    return Err(Error::new(Code::UNSUPPORTED_DATA, "server-sent events are text"));
+                }
+            }
+        }
+        lines(&data, out);
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct GapOf<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<&'a str>,
+    #[serde(flatten)]
+    gap: &'a crate::Gap,
+}
+
+fn json(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), Error> {
+    out.extend_from_slice(b"data: ");
+    serde_json::to_writer(&mut *out, value).map_err(Error::internal)?;
+    out.push(b'\n');
+    Ok(())
+}
+
+/// A field for each line: one that is not told ends with the line. A carriage return ends a line as well.
+fn lines(data: &[u8], out: &mut Vec<u8>) {
+    let mut rest = data;
+    loop {
+        out.extend_from_slice(b"data: ");
+        let Some(end) = memchr::memchr2(b'\n', b'\r', rest) else { break };
+        out.extend_from_slice(&rest[..end]);
+        out.push(b'\n');
+        let ends = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = &rest[end + ends..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'\n');
+}
+
+fn field(name: &str, value: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+    if value.contains(['\n', '\r', '\0']) {
+        return Err(Error::internal(format!(
+            "the {name} {value:?} of a server-sent event has more than one line"
+        )));
+    }
+    for part in [name, ": ", value, "\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Gap, Position};
+
+    fn encode(events: Events, packet: &Outgoing<'_>) -> String {
+        let mut out = Vec::new();
+        let kind = events.encode(packet, &mut out).unwrap();
+        assert_eq!(kind.is_some(), !out.is_empty());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_packet_is_an_event() {
+        let position = Position::new("e", 7);
+        let gap = Gap::new(2, "overflow");
+        let error = Error::not_found("gone");
+        for (packet, expected) in [
+            (Outgoing::Opened, ":\n\n"),
+            (Outgoing::Message(&1), "data: 1\n\n"),
+            (Outgoing::Event { name: "chat", data: &"a" }, "event: chat\ndata: \"a\"\n\n"),
+            (Outgoing::Data { id: "s", data: &1, position: None, event: None }, "data: 1\n\n"),
+            (
+                Outgoing::Data { id: "s", data: &1, position: Some(&position), event: Some("tick") },
+                "id: e:7\nevent: tick\ndata: 1\n\n",
+            ),
+            (Outgoing::Complete { id: "s" }, "event: complete\ndata: null\n\n"),
+            (
+                Outgoing::Gap { id: Some("s"), topic: None, gap: &gap },
+                "event: gap\ndata: {\"count\":2,\"cause\":\"overflow\"}\n\n",
+            ),
+            (
+                Outgoing::Error { id: None, error: &error },
+                "event: error\ndata: {\"code\":\"NOT_FOUND\",\"message\":\"gone\"}\n\n",
+            ),
+            (Outgoing::Pong, ""),
+        ] {
+            assert_eq!(encode(Events::Values, &packet), expected);
+        }
+    }
+
+    #[test]
+    fn text_of_several_lines_has_a_field_for_each() {
+        for (text, expected) in [
+            ("a\nb", "data: a\ndata: b\n\n"),
+            ("a\r\nb\rc\n", "data: a\ndata: b\ndata: c\ndata: \n\n"),
+            ("", "data: \n\n"),
+            ("\n", "data: \ndata: \n\n"),
+            ("event: x", "data: event: x\n\n"),
+        ] {
+            assert_eq!(encode(Events::Whole, &Outgoing::Message(&text.to_owned())), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_of_several_lines_is_refused() {
+        let packet = Outgoing::Event { name: "a\ndata: forged", data: &1 };
+        assert!(Events::Values.encode(&packet, &mut Vec::new()).is_err());
+        let position = Position::new("e\r", 1);
+        let packet = Outgoing::Data { id: "s", data: &1, position: Some(&position), event: None };
+        assert!(Events::Values.encode(&packet, &mut Vec::new()).is_err());
+    }
+}
