@@ -282,6 +282,8 @@ fn a_field_that_stands_twice_is_refused() {
     ] {
         assert_eq!(refused(&format!("{{{fields}}}")), Code::PARSE_ERROR, "{fields}");
     }
+    let inside = r#"{"type":"subscribe","id":"1","path":"a","after":{"epoch":"e","offset":1,"offset":2}}"#;
+    assert_eq!(seen(decode(&Data::Text(inside.into()))), json!({ "invalid": "1", "refused": "PARSE_ERROR" }));
     let twice = r#"{"type":"message","value":{"text":"a","text":"b","tags":[]}}"#;
     assert!(parsed::<Say>(twice).unwrap_err().contains("duplicate field `text`"));
     assert_eq!(parsed(twice), Ok(json!({ "text": "b", "tags": [] })), "a map has the last");

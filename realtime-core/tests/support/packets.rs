@@ -248,7 +248,7 @@ fn often(field: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Option<
 }
 
 fn sometimes(field: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Option<Value>> {
-    option::weighted(0.3, field).boxed()
+    option::weighted(0.5, field).boxed()
 }
 
 fn name() -> impl Strategy<Value = Value> {
