@@ -196,6 +196,7 @@ pub(crate) fn frames() -> impl Strategy<Value = Fields> {
         8 => "[a-c]{1,3}(\\.[a-c]{1,3}){0,2}".prop_map(Value::from),
         3 => vec("[a-c]{1,3}", 1..4).prop_map(Value::from),
         1 => vec("[ab.]{0,3}", 0..3).prop_map(Value::from),
+        1 => vec(select(&["a", "b", "a.b"][..]), 1..3).prop_map(Value::from),
         1 => vec(odd(), 0..3).prop_map(Value::from),
         1 => "[a.]{0,4}".prop_map(Value::from),
         1 => "[a\u{e9}]{127,256}".prop_map(Value::from),
