@@ -1,6 +1,10 @@
 //! The JSON protocol: what is sent is read as it was, and nothing that is sent does any harm.
 
+#[path = "support/packets.rs"]
+mod packets;
+
 use bytes::Bytes;
+use packets::{Fields, each_outgoing, frames, meaning, seen, whole};
 use proptest::{collection::vec, prelude::*, sample::select};
 use realtime_core::{
     Code, Error, Message,
@@ -94,6 +98,59 @@ proptest! {
         let Packet::Event { name: read, data } = decode(&data).unwrap() else { panic!("{data:?}") };
         prop_assert_eq!(&*read, &*name);
         prop_assert_eq!(data.parse::<serde_json::Value>().unwrap(), value);
+    }
+
+    /// Right or wrong, it is what the tree of it says.
+    #[test]
+    fn a_frame_means_what_others_read_in_it(fields in frames(), escaped in any::<bool>()) {
+        let text = written(&fields);
+        // In a frame of `frames` the letter stands in strings only.
+        let text = if escaped { text.replace('c', "\\u0063") } else { text };
+        let data = Data::Text(text.into());
+        prop_assert_eq!(seen(decode(&data)), meaning(&fields), "{:?}", data);
+    }
+
+    #[test]
+    fn a_spoilt_frame_of_any_type_harms_nothing(
+        fields in frames(),
+        at in any::<prop::sample::Index>(),
+        gone in 0..3_usize,
+        with in ".{0,2}",
+    ) {
+        let mut chars: Vec<char> = written(&fields).chars().collect();
+        let at = at.index(chars.len());
+        let end = (at + gone).min(chars.len());
+        chars.splice(at..end, with.chars());
+        read_all(&chars.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn a_field_that_stands_twice_is_refused_in_any_frame(
+        fields in frames(),
+        which in any::<prop::sample::Index>(),
+        before in any::<prop::sample::Index>(),
+    ) {
+        let known: Vec<_> = fields.iter().filter(|(name, _)| *name != "nobodys").cloned().collect();
+        prop_assume!(!known.is_empty());
+        let mut twice = fields.clone();
+        twice.insert(before.index(fields.len()), which.get(&known).clone());
+        prop_assert_eq!(refused(&written(&twice)), Code::PARSE_ERROR);
+    }
+
+    /// What both sides send is read as well.
+    #[test]
+    fn any_packet_about_a_call_is_what_others_read(
+        id in string(),
+        path in "[a-c]{1,3}(\\.[a-c]{1,3}){0,2}",
+        value in value(),
+        number in any::<u64>(),
+    ) {
+        each_outgoing((&id, &path, &value, number), |packet, expected| {
+            let text = sent(packet);
+            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, whole(&expected));
+            assert_eq!(seen(decode(&Data::Text(text.into()))), meaning(&expected));
+        });
     }
 
     /// Where the fields stand, and what blanks are between them, is the sender's affair.
@@ -219,9 +276,14 @@ fn a_field_that_stands_twice_is_refused() {
         r#""type":"message","value":1,"v\u0061lue":2"#,
         r#""type":"event","name":"a","name":"b""#,
         r#""type":"event","name":"a","data":null,"data":null"#,
+        r#""type":"call","id":"1","path":"a","input":1,"input":1"#,
+        r#""type":"call","id":"1","path":"a","i\u0064":"1""#,
+        r#""type":"ping","credit":1,"credit":1"#,
     ] {
         assert_eq!(refused(&format!("{{{fields}}}")), Code::PARSE_ERROR, "{fields}");
     }
+    let inside = r#"{"type":"subscribe","id":"1","path":"a","after":{"epoch":"e","offset":1,"offset":2}}"#;
+    assert_eq!(seen(decode(&Data::Text(inside.into()))), json!({ "invalid": "1", "refused": "PARSE_ERROR" }));
     let twice = r#"{"type":"message","value":{"text":"a","text":"b","tags":[]}}"#;
     assert!(parsed::<Say>(twice).unwrap_err().contains("duplicate field `text`"));
     assert_eq!(parsed(twice), Ok(json!({ "text": "b", "tags": [] })), "a map has the last");
@@ -247,9 +309,38 @@ fn what_a_frame_says_wrongly_is_not_echoed_whole() {
         format!("{{\"type\":\"event\",\"name\":\"{long}\"}}"),
         format!("{{\"{long}\":\"\\"),
         format!("{{\"type\":\"message\",\"value\":{long}}}"),
+        format!("{{\"type\":\"call\",\"id\":\"{long}\"}}"),
+        format!("{{\"type\":\"cancel\",\"id\":\"\\u0061{long}\"}}"),
+        format!("{{\"type\":\"error\",\"id\":\"1\",\"error\":{{\"code\":{{}},\"{long}\":1}}}}"),
+        format!("{{\"type\":\"error\",\"id\":\"1\",\"error\":{{\"retryable\":\"{long}\"}}}}"),
     ] {
         let error = decode(&Data::Text(frame.into())).unwrap_err();
         assert!(sent(&Outgoing::Error { id: None, error: &error }).len() < 600, "{error}");
+    }
+}
+
+/// Nor is what is wrong in a call, which is told with its id.
+#[test]
+fn what_a_call_says_wrongly_is_not_echoed_whole() {
+    for char in ["\u{ad}", "a", "\\\\"] {
+        let long = char.repeat(1 << 18);
+        for field in [
+            format!("\"path\":\"{long}\""),
+            format!("\"path\":[\"{long}\"]"),
+            format!("\"path\":[\"a.{long}\"]"),
+            format!("\"path\":[{{\"{long}\":1}}]"),
+            format!("\"path\":[{}\"a\"]", "\"a\",".repeat(1 << 18)),
+            format!("\"path\":\"a\",\"credit\":\"{long}\""),
+            format!("\"path\":\"a\",\"after\":\"{long}\""),
+            format!("\"path\":\"a\",\"after\":{{\"epoch\":\"{long}\",\"offset\":1}}"),
+            format!("\"path\":\"a\",\"after\":{{\"epoch\":\"e\",\"offset\":\"{long}\"}}"),
+            format!("\"path\":\"a\",\"after\":{{\"{long}\":\"e\"}}"),
+        ] {
+            let frame = format!("{{\"type\":\"subscribe\",\"id\":\"1\",{field}}}");
+            let data = Data::Text(frame.into());
+            let Packet::Invalid { id, error } = decode(&data).unwrap() else { panic!("{field:.40}") };
+            assert!(sent(&Outgoing::Error { id: Some(&id), error: &error }).len() < 600, "{error}");
+        }
     }
 }
 
@@ -306,6 +397,37 @@ fn a_million_levels_harm_nothing() {
     assert!(parsed::<Say>(&message(&recursive)).unwrap_err().contains("recursion limit"));
 }
 
+/// So in any field of a call, a subscription or an answer.
+#[test]
+fn levels_in_any_field_harm_nothing() {
+    const LEVELS: usize = 100_000;
+    for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("{\"epoch\":", "}"), ("{\"code\":", "}")] {
+        let deep = format!("{}null{}", open.repeat(LEVELS), close.repeat(LEVELS));
+        for kind in ["call", "subscribe"] {
+            let call = |rest: &str| seen(decode(&Data::Text(format!("{{\"type\":\"{kind}\",{rest}}}").into())));
+            assert_eq!(call(&format!("\"id\":{deep}")), json!({ "refused": "PARSE_ERROR" }));
+            for path in [deep.clone(), format!("[\"a\",{deep}]")] {
+                let frame = call(&format!("\"id\":\"1\",\"path\":{path}"));
+                assert_eq!(frame, json!({ "invalid": "1", "refused": "PARSE_ERROR" }));
+            }
+            let ample = format!("{{\"type\":\"{kind}\",\"id\":\"1\",\"path\":\"a\",\"input\":{deep}}}");
+            assert!(matches!(
+                decode(&Data::Text(ample.into())),
+                Ok(Packet::Call { .. } | Packet::Subscribe { .. })
+            ));
+        }
+        for after in [deep.clone(), format!("{{\"epoch\":{deep}}}"), format!("{{\"offset\":{deep}}}")] {
+            let frame = format!("{{\"type\":\"subscribe\",\"id\":\"1\",\"path\":\"a\",\"after\":{after}}}");
+            let read = seen(decode(&Data::Text(frame.into())));
+            assert_eq!(read, json!({ "invalid": "1", "refused": "PARSE_ERROR" }));
+        }
+        for error in [deep.clone(), format!("{{\"code\":\"A\",\"details\":{deep}}}")] {
+            let frame = format!("{{\"type\":\"error\",\"id\":\"1\",\"error\":{error}}}");
+            assert_eq!(refused(&frame), Code::PARSE_ERROR);
+        }
+    }
+}
+
 #[test]
 fn a_hundred_levels_pass() {
     let deep = (0..100).fold(json!("end"), |value, _| json!([value]));
@@ -352,6 +474,11 @@ fn lone_surrogates_are_refused() {
         let key = message(&format!("{{\"{half}\":1}}"));
         assert!(parsed::<serde_json::Value>(&key).unwrap_err().starts_with("INVALID_ARGUMENT"), "{half}");
         assert_eq!(parsed(&format!("{{\"more\":\"{half}\",{}", &message("7")[1..])), Ok(7), "{half}");
+        let error = decode(&Data::Text(format!("{{\"type\":\"call\",\"id\":\"{half}\"}}").into())).unwrap_err();
+        assert_eq!(error.to_string(), "PARSE_ERROR: the field \"id\" holds half of a surrogate pair");
+        let call = Data::Text(format!("{{\"type\":\"call\",\"id\":\"1\",\"path\":\"{half}\"}}").into());
+        let Ok(Packet::Invalid { error, .. }) = decode(&call) else { panic!("{half}") };
+        assert_eq!(error.to_string(), "PARSE_ERROR: the field \"path\" holds half of a surrogate pair");
     }
     assert_eq!(parsed(&message(r#""\ud83d\ude00""#)), Ok("\u{1f600}".to_owned()));
 }
@@ -402,6 +529,12 @@ fn every_packet_is_one_object() {
     }
 }
 
+/// The frame that has these fields, in their order.
+fn written(fields: &Fields) -> String {
+    let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
 /// The frame of a message whose value is this text.
 fn message(value: &str) -> String {
     format!("{{\"type\":\"message\",\"value\":{value}}}")
@@ -417,7 +550,13 @@ fn refused(frame: &str) -> Code {
 fn read_all(text: &str) {
     let data = Data::Text(text.into());
     match decode(&data) {
-        Ok(Packet::Message(value) | Packet::Event { data: value, .. }) => {
+        Ok(
+            Packet::Message(value)
+            | Packet::Event { data: value, .. }
+            | Packet::Call { input: value, .. }
+            | Packet::Subscribe { input: value, .. }
+            | Packet::Result { data: value, .. },
+        ) => {
             read_as::<serde_json::Value>(&value);
             read_as::<Say>(&value);
             read_as::<String>(&value);
@@ -427,9 +566,8 @@ fn read_all(text: &str) {
             read_as::<()>(&value);
             read_as::<Option<HashMap<u8, f64>>>(&value);
         }
-        Ok(Packet::Ping) => {}
-        Ok(packet) => panic!("{packet:?} is not of this format"),
-        Err(error) => assert_can_be_told(&error),
+        Ok(Packet::Invalid { error, .. }) | Err(error) => assert_can_be_told(&error),
+        Ok(_) => {}
     }
 }
 
@@ -551,6 +689,15 @@ fn soup() -> impl Strategy<Value = String> {
             "\"value\":",
             "\"text\":",
             "\"to\":{",
+            "{\"type\":\"call\",\"id\":\"1\",\"path\":",
+            "{\"type\":\"subscribe\",\"id\":\"1\",\"path\":\"a\",",
+            "{\"type\":\"error\",\"id\":\"1\",\"error\":",
+            "\"id\":",
+            "\"path\":[",
+            "\"after\":{\"epoch\":\"e\",\"offset\":",
+            "\"credit\":",
+            "\"timeoutMs\":",
+            "\"idempotencyKey\":",
             "\"a\"",
             "\u{e9}",
             "\u{1f600}",

@@ -1,7 +1,11 @@
 //! The MessagePack protocol: what is sent is read as it was, also by others, and nothing that is sent
 //! does any harm. The others are rmpv and rmp-serde.
 
+#[path = "support/packets.rs"]
+mod packets;
+
 use bytes::Bytes;
+use packets::{Fields, each_outgoing, frames, meaning, seen, whole};
 use proptest::{collection::vec, prelude::*, sample::select};
 use realtime_core::{
     Code, Error, Message,
@@ -160,6 +164,60 @@ proptest! {
         prop_assert_eq!(data.parse::<serde_json::Value>().unwrap(), value);
     }
 
+    /// Right or wrong, it is what the tree of it says, which others have written.
+    #[test]
+    fn a_frame_means_what_others_wrote_in_it(fields in frames()) {
+        let data = Data::Binary(packed(&fields).into());
+        prop_assert_eq!(seen(MessagePack.decode(&data)), meaning(&fields), "{:?}", data);
+    }
+
+    /// Also with bytes that are others, or gone: it is refused, or it is what others read as well.
+    #[test]
+    fn a_spoilt_frame_of_any_type_is_refused_or_means_what_it_says(
+        fields in frames(),
+        at in any::<prop::sample::Index>(),
+        gone in 0..3_usize,
+        with in vec(any::<u8>(), 0..3),
+    ) {
+        let mut bytes = packed(&fields);
+        let at = at.index(bytes.len());
+        let end = (at + gone).min(bytes.len());
+        bytes.splice(at..end, with);
+        read_all(&bytes);
+        assert_ids_are_those_of_others(&bytes);
+    }
+
+    #[test]
+    fn a_field_that_stands_twice_is_refused_in_any_frame(
+        fields in frames(),
+        which in any::<prop::sample::Index>(),
+        before in any::<prop::sample::Index>(),
+    ) {
+        let known: Vec<_> = fields.iter().filter(|(name, _)| *name != "nobodys").cloned().collect();
+        prop_assume!(!known.is_empty());
+        let mut twice = fields.clone();
+        twice.insert(before.index(fields.len()), which.get(&known).clone());
+        prop_assert_eq!(refused(&packed(&twice)), Code::PARSE_ERROR);
+    }
+
+    /// What both sides send is read as well.
+    #[test]
+    fn any_packet_about_a_call_is_what_others_read(
+        id in string(),
+        path in "[a-c]{1,3}(\\.[a-c]{1,3}){0,2}",
+        value in value(),
+        number in any::<u64>(),
+    ) {
+        each_outgoing((&id, &path, &value, number), |packet, expected| {
+            let bytes = sent(packet);
+            assert_eq!(rmp_serde::from_slice::<serde_json::Value>(&bytes).unwrap(), whole(&expected));
+            let mut rest = &bytes[..];
+            let read = rmpv::decode::read_value(&mut rest).unwrap();
+            assert!(rest.is_empty() && read.as_map().unwrap().len() == expected.len());
+            assert_eq!(seen(MessagePack.decode(&Data::Binary(bytes.into()))), meaning(&expected));
+        });
+    }
+
     #[test]
     fn whole_messages_survive_in_the_envelope(text in ".*", bytes in vec(any::<u8>(), 0..100)) {
         let numbers = bytes.clone();
@@ -276,6 +334,8 @@ fn a_field_that_stands_twice_is_refused() {
         b"\x83\xa4type\xa7message\xa5value\x01\xd9\x05value\x02",
         b"\x83\xa4type\xa5event\xa4name\xa1a\xa4name\xa1b",
         b"\x84\xa4type\xa5event\xa4name\xa1a\xa4data\xc0\xa4data\xc0",
+        b"\x84\xa4type\xa4call\xa2id\xa11\xa4path\xa1a\xd9\x02id\xa11",
+        b"\x83\xa4type\xa4ping\xa6credit\x01\xa6credit\x01",
     ] {
         assert_eq!(refused(frame), Code::PARSE_ERROR, "{}", frame.escape_ascii());
     }
@@ -353,6 +413,36 @@ fn a_million_levels_harm_nothing() {
     assert!(parsed::<Say>(&message(&recursive)).unwrap_err().contains("recursion limit exceeded"));
     let variants = [&b"\x81\xa6Nested".repeat(LEVELS)[..], b"\xa5Plain"].concat();
     assert!(parsed::<SayKind>(&message(&variants)).unwrap_err().contains("recursion limit exceeded"));
+}
+
+/// So in any field of a call, a subscription or an answer.
+#[test]
+fn levels_in_any_field_harm_nothing() {
+    const LEVELS: usize = 100_000;
+    for open in [&b"\x91"[..], b"\x81\xa1a", b"\x81\xa5epoch", b"\x81\xa4code", b"\x81\xc0"] {
+        let deep = [&open.repeat(LEVELS)[..], b"\xc0"].concat();
+        let read = |pieces: &[&[u8]]| seen(MessagePack.decode(&Data::Binary(pieces.concat().into())));
+        for kind in [&b"\xa4call"[..], b"\xa9subscribe"] {
+            assert_eq!(read(&[b"\x82\xa4type", kind, b"\xa2id", &deep]), json!({ "refused": "PARSE_ERROR" }));
+            for path in [&b""[..], b"\x92\xa1a"] {
+                let frame = read(&[b"\x83\xa4type", kind, b"\xa2id\xa11\xa4path", path, &deep]);
+                assert_eq!(frame, json!({ "invalid": "1", "refused": "PARSE_ERROR" }));
+            }
+            let ample = [b"\x84\xa4type", kind, b"\xa2id\xa11\xa4path\xa1a\xa5input", &deep].concat();
+            assert!(matches!(
+                MessagePack.decode(&Data::Binary(ample.into())),
+                Ok(Packet::Call { .. } | Packet::Subscribe { .. })
+            ));
+        }
+        for after in [&b""[..], b"\x81\xa5epoch", b"\x81\xa6offset"] {
+            let start = b"\x84\xa4type\xa9subscribe\xa2id\xa11\xa4path\xa1a\xa5after";
+            assert_eq!(read(&[start, after, &deep]), json!({ "invalid": "1", "refused": "PARSE_ERROR" }));
+        }
+        for error in [&b""[..], b"\x82\xa4code\xa1A\xa7details"] {
+            let start = b"\x83\xa4type\xa5error\xa2id\xa11\xa5error";
+            assert_eq!(refused(&[start, error, &deep].concat()), Code::PARSE_ERROR);
+        }
+    }
 }
 
 /// As many as in JSON.
@@ -658,9 +748,29 @@ fn what_is_wrong_is_not_echoed_whole() {
         [b"\x81\xa4type", &text[..]].concat(),
         [b"\x82\xa4type\xa5event\xa4name", &text[..]].concat(),
         [b"\x81", &text[..], b"\xc1"].concat(),
+        [b"\x82\xa4type\xa6cancel\xa2id", &text[..]].concat(),
+        [b"\x83\xa4type\xa5error\xa2id\xa11\xa5error\x82\xa4code\x80", &text[..], b"\x01"].concat(),
+        [b"\x83\xa4type\xa5error\xa2id\xa11\xa5error\x81\xa9retryable", &text[..]].concat(),
     ] {
         let error = MessagePack.decode(&Data::Binary(frame.into())).unwrap_err();
         assert!(sent(&Outgoing::Error { id: None, error: &error }).len() < 600, "{error}");
+    }
+    for field in [
+        [b"\xa4path", &text[..]].concat(),
+        [b"\xa4path\x91", &text[..]].concat(),
+        [b"\xa4path\x91\x81", &text[..], b"\x01"].concat(),
+        [b"\xa4path\x91", &written(&format!(".{long}"))[..]].concat(),
+        [&b"\xa4path\xdd\0\x04\0\0"[..], &b"\xa1a".repeat(1 << 18)].concat(),
+        [b"\xa4path\xa1a\xa6credit", &text[..]].concat(),
+        [b"\xa4path\xa1a\xa5after", &text[..]].concat(),
+        [b"\xa4path\xa1a\xa5after\x81", &text[..], b"\x01"].concat(),
+        [b"\xa4path\xa1a\xa5after\x82\xa6offset\x01\xa5epoch", &text[..]].concat(),
+        [b"\xa4path\xa1a\xa5after\x81\xa6offset", &text[..]].concat(),
+    ] {
+        let fields = if field.starts_with(b"\xa4path\xa1a") { b"\x84" } else { b"\x83" };
+        let data = Data::Binary([&fields[..], b"\xa4type\xa9subscribe\xa2id\xa11", &field].concat().into());
+        let Packet::Invalid { id, error } = MessagePack.decode(&data).unwrap() else { panic!("{field:.40?}") };
+        assert!(sent(&Outgoing::Error { id: Some(&id), error: &error }).len() < 600, "{error}");
     }
     for (value, parse) in [
         (text.clone(), parse_error::<u32> as fn(&[u8]) -> Error),
@@ -690,6 +800,14 @@ fn the_example_of_the_documentation_is_right() {
     assert_eq!(sent(&Outgoing::Message(&json["value"].clone())), bytes);
 }
 
+/// The frame that has these fields, in their order, as rmpv writes it.
+fn packed(fields: &Fields) -> Vec<u8> {
+    let fields = fields.iter().map(|(name, value)| ((*name).into(), tree(value))).collect();
+    let mut bytes = Vec::new();
+    rmpv::encode::write_value(&mut bytes, &rmpv::Value::Map(fields)).unwrap();
+    bytes
+}
+
 /// The frame of a message whose value is these bytes.
 fn message(value: &[u8]) -> Vec<u8> {
     [b"\x82\xa4type\xa7message\xa5value", value].concat()
@@ -705,10 +823,15 @@ fn refused(frame: &[u8]) -> Code {
 fn read_all(bytes: &[u8]) {
     let data = Data::Binary(bytes.into());
     match MessagePack.decode(&data) {
-        Ok(Packet::Message(value) | Packet::Event { data: value, .. }) => read_values(&value),
-        Ok(Packet::Ping) => {}
-        Ok(packet) => panic!("{packet:?} is not of this format"),
-        Err(error) => assert_can_be_told(&error),
+        Ok(
+            Packet::Message(value)
+            | Packet::Event { data: value, .. }
+            | Packet::Call { input: value, .. }
+            | Packet::Subscribe { input: value, .. }
+            | Packet::Result { data: value, .. },
+        ) => read_values(&value),
+        Ok(Packet::Invalid { error, .. }) | Err(error) => assert_can_be_told(&error),
+        Ok(_) => {}
     }
     // Also where they are no value.
     read_values(&Value::MessagePack(bytes.into()));
@@ -774,6 +897,25 @@ fn assert_read_as_by_others(bytes: &[u8]) {
         let others: serde_json::Value = rmp_serde::from_slice(bytes).unwrap();
         assert_eq!(read, others["value"]);
     }
+}
+
+/// The id of a call or subscription is the one that rmpv reads in it, and so is what it is given.
+fn assert_ids_are_those_of_others(bytes: &[u8]) {
+    let data = Data::Binary(bytes.into());
+    let (id, input) = match MessagePack.decode(&data) {
+        Ok(Packet::Call { id, input, .. } | Packet::Subscribe { id, input, .. }) => (id, Some(input)),
+        Ok(Packet::Invalid { id, .. } | Packet::Cancel { id } | Packet::Credit { id, .. }) => (id, None),
+        _ => return,
+    };
+    let mut rest = bytes;
+    let frame = rmpv::decode::read_value(&mut rest).unwrap();
+    assert!(rest.is_empty());
+    assert_eq!(field(&frame, "id").and_then(rmpv::Value::as_str), Some(&*id));
+    let Some(Value::MessagePack(raw)) = input else { return };
+    let value = rmpv::decode::read_value(&mut &*raw).unwrap();
+    let others = field(&frame, "input").unwrap_or(&rmpv::Value::Nil);
+    // NaN is unlike itself: its text is not.
+    assert_eq!(format!("{value:?}"), format!("{others:?}"));
 }
 
 fn field<'a>(map: &'a rmpv::Value, name: &str) -> Option<&'a rmpv::Value> {
@@ -898,6 +1040,12 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
         b"\x82\xa4type\xa7message\xa5value",
         b"\x83\xa4type\xa5event\xa4name\xa1a\xa4data",
         b"\xa4type\xa4ping",
+        b"\x84\xa4type\xa4call\xa2id\xa11\xa4path\xa1a\xa5input",
+        b"\x84\xa4type\xa9subscribe\xa2id\xa11\xa4path\xa1a\xa5after",
+        b"\x83\xa4type\xa5error\xa2id\xa11\xa5error",
+        b"\x82\xa5epoch\xa1e\xa6offset",
+        b"\xa4path",
+        b"\xa2id",
         b"\xa4text",
         b"\xa2to\x82",
         b"\xa4kind\x81\xa6Nested",

@@ -37,16 +37,62 @@ fuzz_target!(|bytes: &[u8]| {
 
     let data = Data::Text(String::from_utf8_lossy(bytes));
     match decode(&data) {
-        Ok(Packet::Message(Value::Json(json))) => read_all(&json),
-        Ok(Packet::Event { name, data: Value::Json(json) }) => {
-            assert!((1..=64).contains(&name.len()), "{name:?}");
-            read_all(&json);
-        }
-        Ok(Packet::Ping) => {}
-        Ok(packet) => panic!("{packet:?} is not of this format"),
+        Ok(packet) => check(packet),
         Err(error) => tell(&error),
     }
 });
+
+/// What the types do not say of a packet.
+fn check(packet: Packet<'_>) {
+    match packet {
+        Packet::Message(value) => read_value(&value),
+        Packet::Event { name, data } => {
+            check_length(&name, 64);
+            read_value(&data);
+        }
+        Packet::Ping => {}
+        Packet::Call { id, path, input, key, .. } => {
+            check_length(&id, 64);
+            check_path(&path);
+            key.iter().for_each(|key| check_length(key, 128));
+            read_value(&input);
+        }
+        Packet::Subscribe { id, path, input, after, .. } => {
+            check_length(&id, 64);
+            check_path(&path);
+            after.iter().for_each(|after| check_length(&after.epoch, 64));
+            read_value(&input);
+        }
+        Packet::Cancel { id } | Packet::Unsubscribe { id } | Packet::Credit { id, .. } => check_length(&id, 64),
+        Packet::Result { id, data } => {
+            check_length(&id, 64);
+            read_value(&data);
+        }
+        Packet::Error { id, error } => {
+            check_length(&id, 64);
+            assert_eq!(resent_error(&id, &error), error.to_string());
+        }
+        Packet::Invalid { id, error } => {
+            check_length(&id, 64);
+            tell(&error);
+        }
+        packet => panic!("{packet:?} is not of this format"),
+    }
+}
+
+fn check_length(text: &str, most: usize) {
+    assert!((1..=most).contains(&text.len()), "{text:?}");
+}
+
+fn check_path(path: &str) {
+    check_length(path, 256);
+    assert!(path.split('.').all(|part| !part.is_empty()), "{path:?}");
+}
+
+fn read_value(value: &Value<'_>) {
+    let Value::Json(json) = value else { panic!("{value:?} is not of this format") };
+    read_all(json);
+}
 
 /// With the value of a message found in its frame, which must not change what is read of it.
 fn decode<'a>(data: &'a Data<'_>) -> Result<Packet<'a>, Error> {
@@ -92,6 +138,15 @@ fn resent<T: Serialize + Sync + 'static>(value: &T) -> String {
     let data = Data::Text(sent(&Outgoing::Message(value)).into());
     match decode(&data) {
         Ok(Packet::Message(Value::Json(json))) => json.into_owned(),
+        other => panic!("{data:?} was read as {other:?}"),
+    }
+}
+
+/// The words of an error that was sent with an id and is read again.
+fn resent_error(id: &str, error: &Error) -> String {
+    let data = Data::Text(sent(&Outgoing::Error { id: Some(id), error }).into());
+    match decode(&data) {
+        Ok(Packet::Error { id: read, error }) if read == id => error.to_string(),
         other => panic!("{data:?} was read as {other:?}"),
     }
 }

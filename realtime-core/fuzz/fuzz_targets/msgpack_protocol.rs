@@ -44,16 +44,7 @@ fuzz_target!(|bytes: &[u8]| {
 
     let data = Data::Binary(bytes.into());
     match MessagePack.decode(&data) {
-        Ok(Packet::Message(Value::MessagePack(value))) => {
-            assert_eq!(end(&value), Some(value.len()));
-            read_all(&value);
-        }
-        Ok(Packet::Event { name, data: Value::MessagePack(value) }) => {
-            assert!((1..=64).contains(&name.len()), "{name:?}");
-            read_all(&value);
-        }
-        Ok(Packet::Ping) => {}
-        Ok(packet) => panic!("{packet:?} is not of this format"),
+        Ok(packet) => check(packet),
         Err(error) => tell(&error),
     }
 
@@ -66,6 +57,59 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(is_value, end(bytes) == Some(bytes.len()));
     }
 });
+
+/// What the types do not say of a packet.
+fn check(packet: Packet<'_>) {
+    match packet {
+        Packet::Message(value) => read_value(&value),
+        Packet::Event { name, data } => {
+            check_length(&name, 64);
+            read_value(&data);
+        }
+        Packet::Ping => {}
+        Packet::Call { id, path, input, key, .. } => {
+            check_length(&id, 64);
+            check_path(&path);
+            key.iter().for_each(|key| check_length(key, 128));
+            read_value(&input);
+        }
+        Packet::Subscribe { id, path, input, after, .. } => {
+            check_length(&id, 64);
+            check_path(&path);
+            after.iter().for_each(|after| check_length(&after.epoch, 64));
+            read_value(&input);
+        }
+        Packet::Cancel { id } | Packet::Unsubscribe { id } | Packet::Credit { id, .. } => check_length(&id, 64),
+        Packet::Result { id, data } => {
+            check_length(&id, 64);
+            read_value(&data);
+        }
+        Packet::Error { id, error } => {
+            check_length(&id, 64);
+            assert_eq!(resent_error(&id, &error), error.to_string());
+        }
+        Packet::Invalid { id, error } => {
+            check_length(&id, 64);
+            tell(&error);
+        }
+        packet => panic!("{packet:?} is not of this format"),
+    }
+}
+
+fn check_length(text: &str, most: usize) {
+    assert!((1..=most).contains(&text.len()), "{text:?}");
+}
+
+fn check_path(path: &str) {
+    check_length(path, 256);
+    assert!(path.split('.').all(|part| !part.is_empty()), "{path:?}");
+}
+
+fn read_value(value: &Value<'_>) {
+    let Value::MessagePack(bytes) = value else { panic!("{value:?} is not of this format") };
+    assert_eq!(end(bytes), Some(bytes.len()));
+    read_all(bytes);
+}
 
 /// Where rmp-serde finds the end of a value.
 fn end(bytes: &[u8]) -> Option<usize> {
@@ -107,6 +151,15 @@ fn resent<T: Serialize + Sync + 'static>(value: &T) -> Vec<u8> {
     let data = Data::Binary(sent(&Outgoing::Message(value)).into());
     match MessagePack.decode(&data) {
         Ok(Packet::Message(Value::MessagePack(bytes))) => bytes.into_owned(),
+        other => panic!("{data:?} was read as {other:?}"),
+    }
+}
+
+/// The words of an error that was sent with an id and is read again.
+fn resent_error(id: &str, error: &Error) -> String {
+    let data = Data::Binary(sent(&Outgoing::Error { id: Some(id), error }).into());
+    match MessagePack.decode(&data) {
+        Ok(Packet::Error { id: read, error }) if read == id => error.to_string(),
         other => panic!("{data:?} was read as {other:?}"),
     }
 }

@@ -296,10 +296,9 @@ fn wrong(field: &str, what: &str) -> Error {
     parse_error(format_args!("the field {field:?} {what}"))
 }
 
-/// What is wrong inside a field; the reason comes after the peer's own text, so there is room for both.
+/// What is wrong inside a field. The error has already been kept short by who made it.
 fn wrong_in(field: &str, error: &Error) -> Error {
-    let what = format!("the field {field:?}: {}", error.message());
-    Error::new(Code::PARSE_ERROR, clip(&what, 2 * ECHOED_BYTES).to_owned())
+    Error::new(Code::PARSE_ERROR, format!("the field {field:?}: {}", error.message()))
 }
 
 /// A peer's own text goes back to it in an error only up to here.
