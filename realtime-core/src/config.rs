@@ -1,3 +1,4 @@
+use ipnet::IpNet;
 use std::time::Duration;
 
 /// Every limit, with its default, unit and reason.
@@ -61,9 +62,16 @@ pub struct Config {
     /// run out near there.
     pub connections: usize,
 
-    /// Connections from one address, where the adapter knows it. Over it: status 429. Default
+    /// Connections from one client's address, where it is known. Over it: status 429. Default
     /// 1024: an office behind one address fits, one machine cannot take all places.
     pub connections_per_peer: usize,
+
+    /// The networks of proxies whose word on the client's address is taken ([`Context::client_ip`]). Each has to
+    /// add to `Forwarded` (RFC 7239) or `X-Forwarded-For` whom it was called by; where the two headers of a request
+    /// disagree, neither is believed. Default none: anyone can send such a header.
+    ///
+    /// [`Context::client_ip`]: crate::Context::client_ip
+    pub trusted_proxies: Vec<IpNet>,
 
     /// Who may connect from a browser's page. Default [`Origins::SameHost`].
     pub origins: Origins,
@@ -125,6 +133,7 @@ impl Default for Config {
             close_timeout: Duration::from_secs(5),
             connections: 100_000,
             connections_per_peer: 1024,
+            trusted_proxies: Vec::new(),
             origins: Origins::SameHost,
             #[cfg(feature = "deflate")]
             deflate: None,

@@ -88,8 +88,9 @@ pub(crate) async fn accept(realtime: &Inner, context: Context) -> Result<Upgrade
     decided
 }
 
-async fn decide(realtime: &Inner, context: Context) -> Result<Upgrade, Reject> {
+async fn decide(realtime: &Inner, mut context: Context) -> Result<Upgrade, Reject> {
     let hub = &realtime.hub;
+    context.resolve_client(&hub.config.trusted_proxies);
     let Some(endpoint) = realtime.endpoints.get(context.endpoint()) else {
         return Err(Error::not_found("no handler has this id").into());
     };
@@ -160,8 +161,7 @@ const PLAIN: u8 = 0;
 const JSON: u8 = 1;
 
 fn permit(realtime: &Inner, context: &Context) -> Result<Permit, Reject> {
-    let peer = context.peer().map(|address| address.ip());
-    realtime.hub.permits.acquire(peer).map_err(|refused| {
+    realtime.hub.permits.acquire(context.client_ip()).map_err(|refused| {
         let retry = Duration::from_secs(1);
         match refused {
             Refused::All => Error::unavailable("too many connections").retry_after(retry).into(),
