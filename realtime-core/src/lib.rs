@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod protocol;
+pub mod validate;
 pub mod websocket;
 
 mod broker;
