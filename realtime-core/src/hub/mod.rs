@@ -4,6 +4,7 @@
 mod clock;
 mod connections;
 mod drain;
+mod kept;
 mod link;
 mod members;
 mod permits;
@@ -15,6 +16,7 @@ pub use clock::TICK;
 pub(crate) use connections::Connections;
 pub use drain::Drained;
 pub(crate) use drain::drain;
+pub(crate) use kept::{Begin, Kept, KeyOf, Outcome, Ticket, Waiter};
 pub(crate) use link::Link;
 pub(crate) use permits::{Permit, Permits, Refused};
 pub(crate) use topics::{Membership, Topics};
