@@ -1,4 +1,5 @@
-use crate::cors::Cors;
+use crate::{cors::Cors, rate_limit::RateLimit};
+use ipnet::IpNet;
 use std::time::Duration;
 
 /// Every limit, with its default, unit and reason.
@@ -79,7 +80,7 @@ pub struct Config {
     /// run out near there.
     pub connections: usize,
 
-    /// Connections from one address, where the adapter knows it. Over it: status 429. Default
+    /// Connections from one client's address, where it is known. Over it: status 429. Default
     /// 1024: an office behind one address fits, one machine cannot take all places.
     pub connections_per_peer: usize,
 
@@ -89,6 +90,16 @@ pub struct Config {
 
     /// Whether pages of other origins may read what is answered by HTTP. Default `None`: no.
     pub cors: Option<Cors>,
+    /// The networks of proxies whose word on the client's address is taken ([`Context::client_ip`]). Each has to
+    /// add to `Forwarded` (RFC 7239) or `X-Forwarded-For` whom it was called by; where the two headers of a request
+    /// disagree, neither is believed. Default none: anyone can send such a header.
+    ///
+    /// [`Context::client_ip`]: crate::Context::client_ip
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// How often clients may do things. Default: as often as they like, within the other limits. What is right depends on the
+    /// application.
+    pub rates: Rates,
 
     /// Who may connect from a browser's page. Default [`Origins::SameHost`].
     pub origins: Origins,
@@ -156,6 +167,8 @@ impl Default for Config {
             connections_per_peer: 1024,
             keep_alive: Duration::from_secs(15),
             cors: None,
+            rates: Rates::default(),
+            trusted_proxies: Vec::new(),
             origins: Origins::SameHost,
             #[cfg(feature = "deflate")]
             deflate: None,
@@ -185,6 +198,75 @@ impl Config {
         if let Some(Deflate { level, .. }) = self.deflate {
             assert!((1..=9).contains(&level), "Deflate::level is {level}, and not 1 to 9");
         }
+    }
+}
+
+/// How often clients may do things, each `None` for as often as they like. Requests, messages and bytes are counted
+/// separately, and a client at its limit is no hindrance to others.
+///
+/// For single procedures there is [`RateLimit`](crate::RateLimit).
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::{Config, Rate};
+/// use std::time::Duration;
+///
+/// let mut config = Config::default();
+/// config.rates.messages_per_connection = Some(Rate::new(50, Duration::from_secs(1)).burst(200));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rates {
+    /// Requests of one address: to connect, for a stream, or to call. Over it: 429 with `Retry-After`.
+    pub requests_per_peer: Option<Rate>,
+    /// Messages of one connection: also calls, subscriptions and events. Over it: `RESOURCE_EXHAUSTED` with
+    /// `retryAfterMs` is the answer, and nothing is done. What ends something is not counted.
+    pub messages_per_connection: Option<Rate>,
+    /// The same for all connections of one address together.
+    pub messages_per_peer: Option<Rate>,
+    /// Bytes of the messages of one connection; over it as with messages. A message of more bytes than the burst is
+    /// never taken.
+    pub bytes_per_connection: Option<Rate>,
+    /// The same for all connections of one address together.
+    pub bytes_per_peer: Option<Rate>,
+}
+
+/// So many in so much time, and as many more at once after a quiet time as the burst says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    count: u32,
+    per: Duration,
+    burst: u32,
+}
+
+impl Rate {
+    /// `count` in each `per`, and `count` at once.
+    ///
+    /// # Panics
+    ///
+    /// If either is 0.
+    #[track_caller]
+    pub const fn new(count: u32, per: Duration) -> Self {
+        assert!(count > 0 && !per.is_zero(), "a rate of 0, or over no time, allows nothing");
+        Self { count, per, burst: count }
+    }
+
+    /// Sets how many may come at once after a quiet time.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    #[must_use = "the changed rate is returned"]
+    #[track_caller]
+    pub const fn burst(mut self, burst: u32) -> Self {
+        assert!(burst > 0, "a burst of 0 allows nothing");
+        self.burst = burst;
+        self
+    }
+
+    pub(crate) fn limit(self) -> RateLimit {
+        RateLimit::new(self.count, self.per).burst(self.burst)
     }
 }
 

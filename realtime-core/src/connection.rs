@@ -4,6 +4,7 @@ use crate::{
     handler::Handler,
     hub::Hub,
     names::{Event, Procedure},
+    presence::Presence,
     protocol::{Encode, Outgoing},
     realtime::Realtime,
     session::{Calling, PushError, SendFailure, Session, Typed},
@@ -298,6 +299,33 @@ impl AnyConnection {
             }
         };
         self.0.hub.publish(topic.name(), event, message, key, except)
+    }
+
+    /// Enters a place: the client is sent a [`PRESENCE`](crate::PRESENCE) event with those who are here, and all of
+    /// them, this client as well, one that it came. If it is here already, its data becomes `data`, and that is told.
+    /// It leaves when its connection ends, in whatever way, or by [`leave`](Self::leave).
+    ///
+    /// # Errors
+    ///
+    /// As [`subscribe`](Self::subscribe), of whose topics each place is one; `RESOURCE_EXHAUSTED` if the list does not fit
+    /// into the outbox.
+    pub fn enter<P: Serialize>(&self, presence: &Presence<P>, data: &P) -> Result {
+        let data = serde_json::to_value(data).map_err(Error::internal)?;
+        self.0.hub.enter(&self.0, presence.name(), data)
+    }
+
+    /// Tells the client who is in a place, and who comes and goes, without its being there.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Self::enter).
+    pub fn observe<P>(&self, presence: &Presence<P>) -> Result {
+        self.0.hub.observe(&self.0, presence.name())
+    }
+
+    /// Leaves a place: the others are told, and the client is told nothing more of it.
+    pub fn leave<P>(&self, presence: &Presence<P>) {
+        self.0.hub.leave(&self.0, presence.name());
     }
 
     /// The typed handle, if `H` is the type of its handler.

@@ -1,5 +1,10 @@
+use crate::proxies::client_ip;
 use http::{Extensions, Method, Version};
-use std::{fmt, net::SocketAddr};
+use ipnet::IpNet;
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 /// The request that opened a connection: what middleware sees and adds to, and what a handler can
 /// still ask for as long as the connection lives.
@@ -17,6 +22,7 @@ struct Head {
     uri: Box<str>,
     headers: Box<[u8]>,
     peer: Option<SocketAddr>,
+    client: Option<IpAddr>,
     extended_connect: bool,
     variables: Extensions,
 }
@@ -64,9 +70,17 @@ impl Context {
         })
     }
 
-    /// The client's address, where the adapter knows it.
+    /// The address of the socket's other end, where the adapter knows it: the client's, or that of a proxy.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.0.peer
+    }
+
+    /// The client's address: that of [`peer`](Self::peer), or the one that [trusted proxies] vouch for. IPv4 in its
+    /// IPv6 form is IPv4.
+    ///
+    /// [trusted proxies]: crate::Config::trusted_proxies
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        self.0.client
     }
 
     /// The id of the handler that is asked for: the last segment of the path.
@@ -90,6 +104,12 @@ impl Context {
         let kept = self.0.headers.split_inclusive(|&byte| byte == b'\n');
         let kept = kept.filter(|line| !HANDSHAKE.iter().any(|name| line.starts_with(name)));
         self.0.headers = kept.flatten().copied().collect::<Vec<u8>>().into();
+    }
+
+    /// Finds out who the client is, if proxies in the `trusted` networks stand before it.
+    pub(crate) fn resolve_client(&mut self, trusted: &[IpNet]) {
+        let peer = self.0.peer.map(|address| address.ip());
+        self.0.client = client_ip(peer, self.headers(), trusted);
     }
 
     pub(crate) fn is_extended_connect(&self) -> bool {
@@ -162,6 +182,7 @@ impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for C
             uri: head.target.into(),
             headers: headers.into(),
             peer: head.peer,
+            client: head.peer.map(|address| address.ip().to_canonical()),
             extended_connect: head.extended_connect,
             // A map that was emptied keeps its table.
             variables: if head.extensions.is_empty() { Extensions::new() } else { head.extensions },
@@ -221,6 +242,17 @@ mod tests {
         let context = context(&[]);
         assert_eq!((context.path(), context.query()), ("/__realtime/room", Some("input=1")));
         assert_eq!(context.endpoint(), "room");
+    }
+
+    #[test]
+    fn the_client_is_the_peer_unless_a_trusted_proxy_says_otherwise() {
+        let mut context = context(&[("X-Forwarded-For", "203.0.113.7")]);
+        assert_eq!(context.client_ip(), None);
+        context.0.peer = Some("[::ffff:10.0.0.1]:4711".parse().unwrap());
+        context.resolve_client(&[]);
+        assert_eq!(context.client_ip(), Some([10, 0, 0, 1].into()));
+        context.resolve_client(&["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(context.client_ip(), Some([203, 0, 113, 7].into()));
     }
 
     #[test]

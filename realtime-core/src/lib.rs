@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod protocol;
+pub mod validate;
 pub mod websocket;
 
 mod answer;
@@ -22,6 +23,9 @@ mod middleware;
 mod mount;
 mod names;
 mod overflow;
+mod presence;
+mod proxies;
+mod rate_limit;
 mod realtime;
 mod reject;
 mod runtime;
@@ -37,7 +41,7 @@ pub use async_trait::async_trait;
 pub use broker::{Broker, MemoryBroker, Publication};
 #[cfg(feature = "deflate")]
 pub use config::Deflate;
-pub use config::{Config, Origins};
+pub use config::{Config, Origins, Rate, Rates};
 pub use connection::{AnyConnection, Audience, Connection, SendError};
 pub use context::Context;
 pub use cors::Cors;
@@ -46,12 +50,15 @@ pub use error::{Code, Error, Result};
 pub use function::{FnConnection, Function, handler_fn};
 pub use handler::Handler;
 pub use hub::{Drained, Principal};
+pub use ipnet::IpNet;
 pub use item::{IntoItem, Item, Position};
 pub use message::Message;
 pub use middleware::{Accepted, Middleware, Next};
 pub use mount::{IntoMount, Mount};
 pub use names::{Event, Procedure, Subscription};
 pub use overflow::{Gap, Overflow};
+pub use presence::{PRESENCE, Presence, PresenceNotice, Present};
+pub use rate_limit::RateLimit;
 pub use realtime::{Builder, Realtime, Stats};
 pub use reject::Reject;
 pub use session::ConnectionId;

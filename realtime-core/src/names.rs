@@ -87,10 +87,6 @@ impl<I, O> Procedure<I, O> {
     pub fn validate(&self, input: &I) -> Result {
         self.check.map_or(Ok(()), |check| check(input))
     }
-
-    pub(crate) fn as_name(&self) -> Name {
-        self.name
-    }
 }
 
 /// The name of a subscription that takes an `I` and gives a stream of `T`: a constant that both ends share.
@@ -151,10 +147,6 @@ impl<I, T> Subscription<I, T> {
     /// Those of its [`check`](Self::check).
     pub fn validate(&self, input: &I) -> Result {
         self.check.map_or(Ok(()), |check| check(input))
-    }
-
-    pub(crate) fn as_name(&self) -> Name {
-        self.name
     }
 
     pub(crate) fn policy(&self) -> Overflow<T> {

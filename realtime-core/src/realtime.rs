@@ -12,6 +12,7 @@ use crate::{
     middleware::{ErasedMiddleware, Middleware},
     mount::{IntoMount, Mount},
     names::Event,
+    presence::{Presence, Present},
     protocol::{Events, Json, MessagePack, Plain, Protocol},
     reject::Reject,
     runtime::Runtime,
@@ -85,6 +86,14 @@ impl Realtime {
         self.0.publish(topic.name(), Some(event.name()), data, None, &[])
     }
 
+    /// Who is in a place. Data that does not fit the type is left out.
+    pub fn present<P: DeserializeOwned>(&self, presence: &Presence<P>) -> Vec<Present<P>> {
+        let present = self.0.present(presence.name()).into_iter();
+        let read =
+            |Present { connection, data }| Some(Present { connection, data: serde_json::from_value(data).ok()? });
+        present.filter_map(read).collect()
+    }
+
     /// The connection with this id, if it is open on this node.
     pub fn find(&self, id: ConnectionId) -> Option<AnyConnection> {
         self.0.connections.find(id).map(AnyConnection::new)
@@ -140,8 +149,9 @@ impl Realtime {
     /// # Errors
     ///
     /// The response that refuses it.
-    pub async fn upgrade(&self, context: Context, runtime: impl Runtime) -> Result<Upgrade, Reject> {
+    pub async fn upgrade(&self, mut context: Context, runtime: impl Runtime) -> Result<Upgrade, Reject> {
         self.start(runtime);
+        context.resolve_client(&self.0.config.trusted_proxies);
         accept(&self.0, context).await
     }
 
@@ -152,11 +162,12 @@ impl Realtime {
     /// # Cancel safety
     ///
     /// When the future is dropped, so is the call that it makes.
-    pub async fn answer<B, E>(&self, context: Context, body: &mut B, runtime: impl Runtime) -> Answer
+    pub async fn answer<B, E>(&self, mut context: Context, body: &mut B, runtime: impl Runtime) -> Answer
     where
         B: Stream<Item = std::result::Result<Bytes, E>> + Unpin,
     {
         self.start(runtime);
+        context.resolve_client(&self.0.config.trusted_proxies);
         answer(&self.0, context, body).await
     }
 

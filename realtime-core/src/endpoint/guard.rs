@@ -1,5 +1,9 @@
 use super::call::{Call, CallCore};
-use crate::{error::Result, runtime::BoxFuture};
+use crate::{
+    error::Result,
+    rate_limit::{Key, RateLimit},
+    runtime::BoxFuture,
+};
 use std::sync::Arc;
 
 /// Decides whether a call, a subscription or an event is served: any `async fn(Call<S>) -> Result`, or a
@@ -43,6 +47,15 @@ where
 {
     fn check(&self, call: Call<S>) -> impl Future<Output = Result> + Send {
         self(call)
+    }
+}
+
+impl<S: Send + Sync + 'static> Guard<S> for RateLimit {
+    async fn check(&self, call: Call<S>) -> Result {
+        let core = call.core();
+        let connection = core.connection().map(|connection| connection.id());
+        let key = Key { connection, peer: core.context().client_ip(), name: &core.name };
+        self.take(core.hub().clock.now(), key, self.cost_of(&core.name))
     }
 }
 

@@ -84,7 +84,7 @@ impl Kept {
         let mut entries = self.entries.lock();
         // Before those who wait know it: who of them tries again is to run.
         let removed = if again {
-            None::<Arc<Call>>
+            entries.calls.remove(key)
         } else {
             entries.settled.push(Arc::clone(key));
             None
@@ -458,15 +458,7 @@ mod tests {
 
         impl Drop for Value {
             fn drop(&mut self) {
-                let kept = Arc::clone(&self.0);
-                let (unlocked, seen) = mpsc::channel();
-                thread::spawn(move || {
-                    drop(kept.entries.lock());
-                    unlocked.send(())
-                });
-                if seen.recv_timeout(Duration::from_secs(10)).is_ok() {
-                    WITHOUT_LOCK.fetch_add(1, SeqCst);
-                }
+                WITHOUT_LOCK.fetch_add(is_unlocked(&self.0).into(), SeqCst);
             }
         }
 
@@ -479,6 +471,36 @@ mod tests {
         assert_eq!(outcome(wait(&kept, key(2), 2)), Some("null".into()));
         let _ticket = run(&kept, key(3), 100);
         assert_eq!(WITHOUT_LOCK.load(SeqCst), 2);
+    }
+
+    #[test]
+    fn tasks_are_woken_without_the_lock() {
+        struct Asks(Arc<Kept>, AtomicUsize);
+
+        impl Wake for Asks {
+            fn wake(self: Arc<Self>) {
+                self.1.fetch_add(is_unlocked(&self.0).into(), SeqCst);
+            }
+        }
+
+        let kept = Kept::new(1, WINDOW);
+        let ticket = run(&kept, key(1), 1);
+        let asks = Arc::new(Asks(Arc::clone(&kept), AtomicUsize::new(0)));
+        let mut waiter = wait(&kept, key(1), 1);
+        assert_eq!(poll(&mut waiter, &Arc::clone(&asks).into()), None);
+        ticket.finish(number(7));
+        assert_eq!(asks.1.load(SeqCst), 1);
+    }
+
+    /// Asks on another thread: one that has the lock may not ask for it again.
+    fn is_unlocked(kept: &Arc<Kept>) -> bool {
+        let kept = Arc::clone(kept);
+        let (unlocked, seen) = mpsc::channel();
+        thread::spawn(move || {
+            drop(kept.entries.lock());
+            unlocked.send(())
+        });
+        seen.recv_timeout(Duration::from_secs(10)).is_ok()
     }
 
     struct Unpark(Thread);
@@ -547,7 +569,7 @@ mod tests {
         let runs = AtomicUsize::new(0);
         let attempt = |call: u32| match kept.begin(key(call), 1).unwrap() {
             // Every other run is given up.
-            Begin::Run(ticket) if runs.fetch_add(1, SeqCst) % 2 == 0 => {
+            Begin::Run(ticket) if runs.fetch_add(1, SeqCst).is_multiple_of(2) => {
                 drop(ticket);
                 false
             }

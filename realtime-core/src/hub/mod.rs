@@ -9,6 +9,8 @@ mod link;
 mod members;
 mod once;
 mod permits;
+mod places;
+mod rates;
 mod topics;
 mod wheel;
 
@@ -22,6 +24,8 @@ pub(crate) use link::Link;
 pub(crate) use members::Post;
 pub use once::Principal;
 pub(crate) use permits::{Permit, Permits, Refused};
+use places::Places;
+use rates::Limits;
 pub(crate) use topics::{Membership, Topics};
 pub(crate) use wheel::Wheel;
 
@@ -34,7 +38,7 @@ use crate::{
     middleware::ErasedMiddleware,
     protocol::{Encode, Outgoing, Protocol},
     runtime::{BoxFuture, Runtime},
-    session::{Hooks, encode, may_hold},
+    session::{Hooks, Session, encode, may_hold},
     sync::Mutex,
     websocket::{Frame, PerMessageDeflate},
 };
@@ -60,6 +64,8 @@ pub(crate) struct Hub {
     pub(crate) permits: Arc<Permits>,
     pub(crate) topics: Topics,
     pub(crate) counters: Counters,
+    places: Places,
+    limits: Limits,
     /// Outcomes of calls that are run once.
     kept: Arc<Kept>,
     link: Option<Link>,
@@ -104,6 +110,7 @@ impl Hub {
     pub(crate) fn new(plan: Plan) -> Self {
         let clock = Clock::default();
         Self {
+            limits: Limits::new(&plan.config.rates),
             kept: Kept::new(plan.config.kept_calls, clock.ticks(plan.config.kept_for)),
             permits: Permits::new(plan.config.connections, plan.config.connections_per_peer),
             config: plan.config,
@@ -114,6 +121,7 @@ impl Hub {
             wheel: Wheel::default(),
             connections: Connections::default(),
             topics: Topics::default(),
+            places: Places::default(),
             counters: Counters::default(),
             link: plan.broker.map(Link::new),
             draining: AtomicBool::new(false),
@@ -152,6 +160,12 @@ impl Hub {
     pub(crate) fn instant(&self) -> Instant {
         let runtime = self.runtime.lock().clone();
         runtime.map_or_else(Instant::now, |runtime| runtime.now())
+    }
+
+    /// Ends what a client is a member of.
+    pub(crate) fn forget(&self, session: &Arc<Session>) {
+        let places = self.topics.leave_all(session);
+        self.left_all(session.id, &places);
     }
 
     /// Runs a task on the adapter's runtime, if there was one.

@@ -81,7 +81,7 @@ fn principal(call: &CallCore) -> String {
     let endpoint = context.endpoint();
     match context.var::<Principal>() {
         Some(Principal(name)) => format!("{endpoint} principal {name}"),
-        None => context.peer().map_or_else(String::new, |peer| format!("{endpoint} address {}", peer.ip())),
+        None => context.client_ip().map_or_else(|| endpoint.to_owned(), |ip| format!("{endpoint} address {ip}")),
     }
 }
 

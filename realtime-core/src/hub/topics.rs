@@ -1,4 +1,7 @@
-use super::members::{Members, Post};
+use super::{
+    members::{Members, Post},
+    places::is_place,
+};
 use crate::{
     ConnectionId, endpoint::Keeping, error::Error, session::Session, sync::RwLock, topic::MAX_NAME_BYTES,
     websocket::Frame,
@@ -77,16 +80,21 @@ impl Topics {
         self.end(session, membership);
     }
 
-    /// Ends all subscriptions of a session, and that there can be any.
-    pub(crate) fn leave_all(&self, session: &Arc<Session>) {
+    /// Ends all subscriptions of a session, and that there can be any. Gives the topics of places among them.
+    pub(super) fn leave_all(&self, session: &Arc<Session>) -> Vec<Arc<str>> {
         let list = {
             let mut topics = session.topics.lock();
             topics.closed = true;
             std::mem::take(&mut topics.list)
         };
+        let mut places = Vec::new();
         for membership in list {
+            if is_place(&membership.topic.name) {
+                places.push(Arc::clone(&membership.topic.name));
+            }
             self.end(session, membership);
         }
+        places
     }
 
     pub(crate) fn is_member(&self, session: &Session, name: &str) -> bool {

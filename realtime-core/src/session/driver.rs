@@ -286,9 +286,16 @@ impl<T: Transport> Driver<T> {
     fn handle_message(&mut self, cx: &mut Context<'_>, data: Data<'_>) {
         // What `Plain` says of all of them: asking it is five of a hundred instructions of an echo.
         if self.session.endpoint.plain {
+            if self.session.hub.limits_messages() && self.is_limited(cx, &Ok(Packet::Whole), data.as_bytes().len())
+            {
+                return;
+            }
             return self.deliver(cx, Ok(Value::Whole(data)));
         }
         let packet = self.session.protocol().decode(&data);
+        if self.session.hub.limits_messages() && self.is_limited(cx, &packet, data.as_bytes().len()) {
+            return;
+        }
         match packet {
             Ok(Packet::Whole) => {
                 drop(packet);
@@ -313,6 +320,23 @@ impl<T: Transport> Driver<T> {
             }
             Err(error) => self.deliver(cx, Err(error)),
         }
+    }
+
+    /// Answers a message that is one too many; gives whether it is.
+    fn is_limited(&mut self, cx: &mut Context<'_>, packet: &Result<Packet<'_>, Error>, bytes: usize) -> bool {
+        let id = match packet {
+            Ok(Packet::Call { id, .. } | Packet::Subscribe { id, .. } | Packet::Invalid { id, .. }) => Some(&**id),
+            Ok(Packet::Message(_) | Packet::Whole | Packet::Event { .. } | Packet::Ping) | Err(_) => None,
+            // These end something.
+            Ok(_) => return false,
+        };
+        let Err(error) = self.session.hub.limit_message(&self.session, bytes) else { return false };
+        self.settle(cx);
+        match id {
+            Some(id) => reply(&self.session, &Outgoing::Error { id: Some(id), error: &error }),
+            None => self.session.report(&error),
+        }
+        true
     }
 
     fn deliver(&mut self, cx: &mut Context<'_>, value: Result<Value<'_>, Error>) {

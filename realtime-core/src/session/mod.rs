@@ -242,7 +242,7 @@ impl Session {
         self.hub.wheel.watch(self.id, deadline);
         self.outbox.end();
         self.calling.end();
-        self.hub.topics.leave_all(self);
+        self.hub.forget(self);
     }
 
     /// Whether the end has begun.
@@ -407,6 +407,13 @@ impl FromStr for ConnectionId {
             Some(Self { node: u64::from_str_radix(node, 16).ok()?, number: u64::from_str_radix(number, 16).ok()? })
         };
         parse().ok_or_else(|| Error::invalid_argument("not a connection id"))
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for ConnectionId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(|error: Error| serde::de::Error::custom(error.message()))
     }
 }
 
