@@ -25,11 +25,13 @@
 
 pub mod cases;
 
+mod api;
 mod client;
 #[cfg(feature = "http2")]
 mod http2;
 mod lab;
 mod memory;
+mod packets;
 mod server;
 mod stop;
 mod tcp;
