@@ -34,7 +34,7 @@ pub(crate) const CONFIRM: Procedure<String, bool> = Procedure::new("confirm").ti
 /// What the topics of the lab are told.
 pub(crate) const SAID: Event<Said> = Event::new("SAID");
 
-const ECHO: Procedure<String, String> = Procedure::new("echo").check(short);
+const ECHO: Procedure<String, String> = Procedure::new("echo").check(|text| short(text));
 const ADD: Procedure<Pair, i64> = Procedure::query("add");
 const FAIL: Procedure<Failure, ()> = Procedure::new("fail");
 const FAIL_INSIDE: Procedure<(), ()> = Procedure::new("fail_inside");
@@ -160,7 +160,7 @@ enum Note {
     Panic,
 }
 
-fn short(text: &String) -> Result {
+fn short(text: &str) -> Result {
     match text.len() {
         ..=200_000 => Ok(()),
         len => Err(Error::invalid_argument(format!("an echo of {len} bytes, and it takes 200000"))),
@@ -266,7 +266,7 @@ fn admin() -> Endpoint<&'static str> {
         .call(Procedure::new("secret"), |call: Call<&'static str>, _: u32| async move { Ok(*call.state()) })
         .subscription(Subscription::new("count"), |_, to: u32| async move { Ok(stream::iter(0..to)) })
         .on(Event::new("ADMIN"), |call: Call<&'static str>, ()| async move {
-            call.connection()?.emit(&Event::new("DONE"), &call.name())
+            call.connection()?.emit(&Event::new("DONE"), &call.name().to_owned())
         })
         .guard(|call: Call<&'static str>| async move {
             let allowed = call.context().header("x-role") == Some("admin");

@@ -189,13 +189,15 @@ impl Lab {
     }
 }
 
-/// The registry of most cases: `lab`; `echo`, which has no envelope; `api`, an endpoint; and `both` under one id. The
-/// node's number is fixed, so that ids are the same everywhere, and time is turned by hand.
+/// The registry of most cases: `lab`; `echo`, which has no envelope; `api`, an endpoint; `closing`, one
+/// that tells of the end as well; and `both`, a handler and an endpoint. The node's number is fixed, so that ids are the
+/// same everywhere, and time is turned by hand.
 pub(crate) fn builder() -> (Builder, Seen, Gate) {
     let (lab, seen, gate) = Lab::new();
     let builder = Realtime::builder().node(0xc0ffee).manual_time();
     let endpoint = || api::endpoint(&lab.sights, &lab.gate);
-    let builder = builder.endpoint("api", endpoint().on_close(api::on_close)).endpoint("both", endpoint());
+    let builder = builder.endpoint("api", endpoint()).endpoint("closing", endpoint().on_close(api::on_close));
+    let builder = builder.endpoint("both", endpoint());
     let builder = builder.handler("both", lab.clone()).handler("lab", lab).handler("echo", Echo.plain());
     (builder, seen, gate)
 }
