@@ -1,40 +1,27 @@
-use crate::{Frame, TestServer, form::Form, pipe::Pipe};
-use http::Response;
-use realtime_core::{Handler, websocket::Opcode};
-use serde::{Serialize, de::DeserializeOwned};
-use std::{
-    collections::VecDeque,
-    fmt,
-    future::poll_fn,
-    marker::PhantomData,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
+use crate::{
+    CallOptions, Ended, ErrorFrame, Frame, SubscribeOptions, TestAnswer, TestCall, TestSubscription,
+    packet::{Data, Failure, Head, Message, Packet, TopicGap},
+    wire::Wire,
 };
+use http::Response;
+use realtime_core::{Event, Gap, Handler, Procedure, Subscription};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, marker::PhantomData};
 
-/// A client in memory, typed by the handler that it is connected to.
+/// A client in memory, typed by the handler that it is connected to; `TestClient` without a type is one of an
+/// [`Endpoint`](realtime_core::Endpoint) that has no handler beside it.
 ///
 /// It speaks JSON, or MessagePack where it was [offered](crate::TestRequest::subprotocol) and
-/// chosen. It answers pings like any client, unless it was told to be silent. Dropping it cuts the
-/// connection.
-pub struct TestClient<H> {
-    server: TestServer,
-    peer: Arc<Mutex<Peer>>,
+/// chosen. It answers pings like any client, unless it was told to be silent. What comes for one thing stays until it
+/// is awaited, while others are. Dropping the client cuts the connection.
+pub struct TestClient<H = ()> {
+    wire: Wire,
     response: Response<()>,
-    form: Form,
     handler: PhantomData<fn() -> H>,
 }
 
+/// Messages, of a handler.
 impl<H: Handler> TestClient<H> {
-    pub(crate) fn new(server: TestServer, peer: Arc<Mutex<Peer>>, response: Response<()>) -> Self {
-        let form = Form::of(&response);
-        Self { server, peer, response, form, handler: PhantomData }
-    }
-
-    /// The response that accepted the upgrade.
-    pub fn response(&self) -> &Response<()> {
-        &self.response
-    }
-
     /// Sends a message, and lets the server handle it.
     ///
     /// # Panics
@@ -44,7 +31,7 @@ impl<H: Handler> TestClient<H> {
     where
         H::ClientMessage: Serialize,
     {
-        let frame = self.form.message(message);
+        let frame = self.wire.form().message(message);
         self.send_frame(&frame).await;
     }
 
@@ -62,12 +49,8 @@ impl<H: Handler> TestClient<H> {
     where
         H::ServerMessage: DeserializeOwned,
     {
-        loop {
-            let frame = self.recv_frame().await.ok_or(Ended::Lost)?;
-            if let Some(message) = self.read(&frame)? {
-                return Ok(message);
-            }
-        }
+        let (head, frame) = self.wire.wait(is_message).await?;
+        self.read(&head, &frame)
     }
 
     /// The next message if there is one, after the server has done all that it can.
@@ -75,42 +58,190 @@ impl<H: Handler> TestClient<H> {
     /// # Errors
     ///
     /// As [`recv`](Self::recv).
+    ///
+    /// # Panics
+    ///
+    /// As [`recv`](Self::recv).
     pub async fn try_recv(&mut self) -> Result<Option<H::ServerMessage>, Ended>
     where
         H::ServerMessage: DeserializeOwned,
     {
-        self.server.settle().await;
-        loop {
-            let next = self.lock().frames.pop_front();
-            let Some(frame) = next else { break };
-            if let Some(message) = self.read(&frame)? {
-                return Ok(Some(message));
-            }
-        }
-        match self.lock().ended {
-            true => Err(Ended::Lost),
-            false => Ok(None),
-        }
+        let Some((head, frame)) = self.wire.look(is_message).await? else { return Ok(None) };
+        self.read(&head, &frame).map(Some)
     }
 
-    /// `None` for the welcome.
-    fn read(&self, frame: &Frame) -> Result<Option<H::ServerMessage>, Ended>
+    fn read(&self, head: &Head, frame: &Frame) -> Result<H::ServerMessage, Ended>
     where
         H::ServerMessage: DeserializeOwned,
     {
-        if let Some((code, reason)) = frame.as_close() {
-            return Err(Ended::Closed { code, reason });
+        if head.is("error") {
+            return Err(Ended::Error(self.wire.parse::<Failure>(frame).error));
         }
-        match &*self.parse::<Kind>(frame).kind {
-            "message" => Ok(Some(self.parse::<Message<H::ServerMessage>>(frame).value)),
-            "error" => Err(Ended::Error(self.parse::<Failure>(frame).error)),
-            "welcome" => Ok(None),
-            other => panic!("a frame of the type {other:?}"),
-        }
+        Ok(self.wire.parse::<Message<H::ServerMessage>>(frame).value)
+    }
+}
+
+fn is_message(head: &Head) -> bool {
+    head.is("message") || head.is_error()
+}
+
+/// Calls, subscriptions and events, of an [`Endpoint`](realtime_core::Endpoint).
+impl<H> TestClient<H> {
+    /// Calls a procedure and waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`TestCall::result`].
+    ///
+    /// # Panics
+    ///
+    /// If the input does not serialise, or the output is not of the type.
+    pub async fn call<I, O>(&mut self, procedure: Procedure<I, O>, input: I) -> Result<O, Ended>
+    where
+        I: Serialize + Send + 'static,
+        O: DeserializeOwned + 'static,
+    {
+        self.begin(procedure, input).await.result().await
     }
 
-    fn parse<T: DeserializeOwned + 'static>(&self, frame: &Frame) -> T {
-        self.form.read(frame).unwrap_or_else(|error| panic!("{error}: {}", frame.payload.escape_ascii()))
+    /// Calls a procedure, lets the server begin, and does not wait for its end: others may be called meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If the input does not serialise.
+    pub async fn begin<I, O>(&mut self, procedure: Procedure<I, O>, input: I) -> TestCall<O>
+    where
+        I: Serialize + Send + 'static,
+        O: DeserializeOwned + 'static,
+    {
+        self.begin_with(procedure, input, CallOptions::default()).await
+    }
+
+    /// As [`begin`](Self::begin), with a timeout or an idempotency key.
+    ///
+    /// # Panics
+    ///
+    /// If the input does not serialise.
+    pub async fn begin_with<I, O>(
+        &mut self,
+        procedure: Procedure<I, O>,
+        input: I,
+        options: CallOptions,
+    ) -> TestCall<O>
+    where
+        I: Serialize + Send + 'static,
+        O: DeserializeOwned + 'static,
+    {
+        TestCall::begin(&self.wire, procedure, input, options).await
+    }
+
+    /// Subscribes, and lets the server begin.
+    ///
+    /// # Panics
+    ///
+    /// If the input does not serialise.
+    pub async fn subscribe<I, T>(&mut self, subscription: Subscription<I, T>, input: I) -> TestSubscription<T>
+    where
+        I: Serialize + Send + 'static,
+        T: DeserializeOwned + 'static,
+    {
+        self.subscribe_with(subscription, input, SubscribeOptions::default()).await
+    }
+
+    /// As [`subscribe`](Self::subscribe), behind a position or with credit.
+    ///
+    /// # Panics
+    ///
+    /// If the input does not serialise.
+    pub async fn subscribe_with<I, T>(
+        &mut self,
+        subscription: Subscription<I, T>,
+        input: I,
+        options: SubscribeOptions,
+    ) -> TestSubscription<T>
+    where
+        I: Serialize + Send + 'static,
+        T: DeserializeOwned + 'static,
+    {
+        TestSubscription::begin(&self.wire, subscription, input, options).await
+    }
+
+    /// Sends an event, and lets the server handle it. An error of it [has no id](Self::expect_error).
+    ///
+    /// # Panics
+    ///
+    /// If the data does not serialise.
+    pub async fn emit<T: Serialize + Send + 'static>(&mut self, event: Event<T>, data: T) {
+        self.wire.send(Packet::Event { name: event.name(), data }).await;
+    }
+
+    /// Waits for an event; gives its data.
+    ///
+    /// # Panics
+    ///
+    /// If the connection ends instead, or the data is not of the type.
+    pub async fn expect_event<T: DeserializeOwned + 'static>(&mut self, event: Event<T>) -> T {
+        let came = self.wire.wait(|head| head.is_event(event.name())).await;
+        let (_, frame) = came.unwrap_or_else(|ended| panic!("instead of the event {:?}: {ended}", event.name()));
+        self.wire.parse::<Data<T>>(&frame).data
+    }
+
+    /// The data of the next such event if there is one, after the server has done all that it can.
+    ///
+    /// # Panics
+    ///
+    /// If the data is not of the type.
+    pub async fn try_event<T: DeserializeOwned + 'static>(&mut self, event: Event<T>) -> Option<T> {
+        let (_, frame) = self.wire.look(|head| head.is_event(event.name())).await.ok()??;
+        Some(self.wire.parse::<Data<T>>(&frame).data)
+    }
+
+    /// Waits until the server calls a procedure of the client's; gives the input, and what answers it.
+    ///
+    /// # Panics
+    ///
+    /// If the connection ends instead, or the input is not of the type.
+    pub async fn expect_call<I, O>(&mut self, procedure: Procedure<I, O>) -> (I, TestAnswer<O>)
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + Send + 'static,
+    {
+        TestAnswer::expect(&self.wire, procedure).await
+    }
+
+    /// Waits for an error that is about the connection, and not about a call or subscription.
+    ///
+    /// # Panics
+    ///
+    /// If the connection ends instead.
+    pub async fn expect_error(&mut self) -> ErrorFrame {
+        let came = self.wire.wait(Head::is_error).await;
+        let (_, frame) = came.unwrap_or_else(|ended| panic!("instead of an error: {ended}"));
+        self.wire.parse::<Failure>(&frame).error
+    }
+
+    /// Waits to be told that publications of a topic are missing; gives the topic's name, and what is missing.
+    ///
+    /// # Panics
+    ///
+    /// If the connection ends instead.
+    pub async fn expect_gap(&mut self) -> (String, Gap) {
+        let came = self.wire.wait(Head::is_gap).await;
+        let (_, frame) = came.unwrap_or_else(|ended| panic!("instead of a gap: {ended}"));
+        let TopicGap { topic, gap } = self.wire.parse(&frame);
+        (topic, gap)
+    }
+}
+
+/// The connection.
+impl<H> TestClient<H> {
+    pub(crate) fn new(wire: Wire, response: Response<()>) -> Self {
+        Self { wire, response, handler: PhantomData }
+    }
+
+    /// The response that accepted the upgrade.
+    pub fn response(&self) -> &Response<()> {
+        &self.response
     }
 
     /// Sends a text message as it is.
@@ -125,33 +256,21 @@ impl<H: Handler> TestClient<H> {
 
     /// Sends bytes as they are, and lets the server handle them.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
-        self.lock().pipe.send(bytes);
-        self.server.settle().await;
+        self.wire.send_bytes(bytes).await;
     }
 
     /// The next frame; `None` when the connection has ended. Pings are answered and left out,
     /// unless the client is silent.
     pub async fn recv_frame(&mut self) -> Option<Frame> {
-        poll_fn(|cx| {
-            self.server.run(cx);
-            let mut peer = self.lock();
-            match peer.frames.pop_front() {
-                Some(frame) => Poll::Ready(Some(frame)),
-                None if peer.ended => Poll::Ready(None),
-                None => Poll::Pending,
-            }
-        })
-        .await
+        self.wire.wait_any().await
     }
 
     /// The next frame if there is one, after the server has done all that it can.
     pub async fn try_frame(&mut self) -> Option<Frame> {
-        self.server.settle().await;
-        self.lock().frames.pop_front()
+        self.wire.look_any().await
     }
 
-    /// Closes, and waits for the server's answer; gives its code and reason. Messages that come
-    /// first are dropped.
+    /// Closes, and waits for the server's answer; gives its code and reason. What comes before it is dropped.
     pub async fn close(mut self, code: u16, reason: &str) -> Option<(u16, String)> {
         self.send_frame(&Frame::close(code, reason)).await;
         while let Some(frame) = self.recv_frame().await {
@@ -164,124 +283,28 @@ impl<H: Handler> TestClient<H> {
 
     /// Reads nothing from now on, as a client that hangs.
     pub fn stall(&mut self) {
-        self.lock().stalled = true;
+        self.wire.stall();
+    }
+
+    /// Reads again.
+    pub fn resume(&mut self) {
+        self.wire.resume();
     }
 
     /// Answers no pings from now on, as a client that is gone without a word.
     pub fn silence(&mut self) {
-        self.lock().silent = true;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Peer> {
-        self.peer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.wire.silence();
     }
 }
 
 impl<H> Drop for TestClient<H> {
     fn drop(&mut self) {
-        self.peer.lock().unwrap_or_else(PoisonError::into_inner).pipe.end(true);
+        self.wire.cut();
     }
 }
 
 impl<H> fmt::Debug for TestClient<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TestClient")
-    }
-}
-
-/// Why there was no message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Ended {
-    /// The server sent an error; the session goes on.
-    Error(ErrorFrame),
-    /// The server closed.
-    Closed {
-        /// The close code; 1005 if there was none.
-        code: u16,
-        /// The reason.
-        reason: String,
-    },
-    /// The connection is gone, without a close frame or after it.
-    Lost,
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Error(error) => write!(f, "{}: {}", error.code, error.message),
-            Self::Closed { code, reason } => write!(f, "closed with {code}: {reason}"),
-            Self::Lost => f.write_str("the connection is gone"),
-        }
-    }
-}
-
-impl std::error::Error for Ended {}
-
-/// An error, as a client sees it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-#[non_exhaustive]
-pub struct ErrorFrame {
-    /// What kind of error it is.
-    pub code: String,
-    /// The text.
-    pub message: String,
-    /// Machine-readable details; null if there are none.
-    #[serde(default)]
-    pub details: serde_json::Value,
-    /// Whether trying again may help.
-    #[serde(default)]
-    pub retryable: bool,
-}
-
-#[derive(serde::Deserialize)]
-struct Kind {
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-#[derive(serde::Deserialize)]
-struct Message<T> {
-    value: T,
-}
-
-#[derive(serde::Deserialize)]
-struct Failure {
-    error: ErrorFrame,
-}
-
-/// The client's side of a pipe.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    pipe: Arc<Pipe>,
-    bytes: Vec<u8>,
-    frames: VecDeque<Frame>,
-    ended: bool,
-    stalled: bool,
-    silent: bool,
-}
-
-impl Peer {
-    pub(crate) fn new(pipe: Arc<Pipe>) -> Self {
-        Self { pipe, bytes: Vec::new(), frames: VecDeque::new(), ended: false, stalled: false, silent: false }
-    }
-
-    /// Takes what has come and answers pings; gives whether there was anything.
-    pub(crate) fn pump(&mut self) -> bool {
-        if self.stalled {
-            return false;
-        }
-        let (bytes, ended) = self.pipe.take();
-        let progress = !bytes.is_empty() || ended != self.ended;
-        self.ended = ended;
-        self.bytes.extend(bytes);
-        while let Some(frame) = Frame::take(&mut self.bytes) {
-            if frame.opcode == Opcode::Ping && !self.silent {
-                self.pipe.send(&Frame::new(Opcode::Pong, frame.payload).to_bytes());
-            } else {
-                self.frames.push_back(frame);
-            }
-        }
-        progress
     }
 }

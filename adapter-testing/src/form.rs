@@ -2,7 +2,7 @@ use crate::Frame;
 use http::Response;
 use realtime_core::{
     Error,
-    protocol::{Json, MessagePack, Outgoing, Protocol, Value},
+    protocol::{Encode, Json, MessagePack, Outgoing, Protocol, Value},
     websocket::{Kind, Opcode},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -36,6 +36,19 @@ impl Form {
             Some(Kind::Text) => Frame::new(Opcode::Text, payload),
             _ => Frame::new(Opcode::Binary, payload),
         }
+    }
+
+    /// A packet that serialises as the whole of its frame.
+    #[track_caller]
+    pub(crate) fn packet(self, packet: impl Serialize + Send + 'static) -> Frame {
+        let mut payload = Vec::new();
+        let packet = Mutex::new(packet);
+        let (opcode, encoded) = match self {
+            Self::Json => (Opcode::Text, packet.encode_json(&mut payload)),
+            Self::MessagePack => (Opcode::Binary, packet.encode_msgpack(&mut payload)),
+        };
+        encoded.expect("what the packet carries serialises");
+        Frame::new(opcode, payload)
     }
 
     /// Reads a frame of the server.

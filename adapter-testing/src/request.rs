@@ -1,19 +1,15 @@
 use crate::{
     TestServer,
-    client::{Peer, TestClient},
+    client::TestClient,
+    form::Form,
     pipe::{MemoryTransport, Pipe},
+    wire::Wire,
 };
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use realtime_core::{Context, Handler};
 use serde::Serialize;
-use std::{
-    fmt,
-    future::poll_fn,
-    net::SocketAddr,
-    pin::pin,
-    sync::{Arc, Mutex},
-};
+use std::{fmt, future::poll_fn, net::SocketAddr, pin::pin, sync::Arc};
 
 /// A request to connect, before it is made.
 #[derive(Debug)]
@@ -92,16 +88,27 @@ impl TestRequest {
         self
     }
 
-    /// Connects.
+    /// Connects to a handler.
     ///
     /// # Errors
     ///
     /// The refusal, with its HTTP status.
-    ///
-    /// # Panics
-    ///
-    /// If the handler with this id is not an `H`.
     pub async fn connect<H: Handler>(self) -> Result<TestClient<H>, Refused> {
+        let (wire, response) = self.upgrade().await?;
+        Ok(TestClient::new(wire, response))
+    }
+
+    /// Connects to an [`Endpoint`](realtime_core::Endpoint), as [`TestServer::open`].
+    ///
+    /// # Errors
+    ///
+    /// The refusal, with its HTTP status.
+    pub async fn open(self) -> Result<TestClient, Refused> {
+        let (wire, response) = self.upgrade().await?;
+        Ok(TestClient::new(wire, response))
+    }
+
+    async fn upgrade(self) -> Result<(Wire, Response<()>), Refused> {
         let (server, pipe) = (self.server, Pipe::new());
         let context = Context::from_parts(self.request.into_parts().0, self.peer, false);
         let upgrade = {
@@ -117,10 +124,9 @@ impl TestRequest {
         let runtime = server.0.executor.clone();
         let session = upgrade.serve(MemoryTransport(Arc::clone(&pipe)), Bytes::new());
         realtime_core::raw::Runtime::spawn(&runtime, Box::pin(session));
-        let peer = Arc::new(Mutex::new(Peer::new(pipe)));
-        server.add(&peer);
+        let wire = Wire::new(server.clone(), pipe, Form::of(&response));
         server.settle().await;
-        Ok(TestClient::new(server, peer, response))
+        Ok((wire, response))
     }
 }
 

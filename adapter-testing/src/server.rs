@@ -1,7 +1,8 @@
 use crate::{
-    client::{Peer, TestClient},
+    client::TestClient,
     executor::Executor,
     request::{Refused, TestRequest},
+    wire::Peer,
 };
 use realtime_core::{Handler, Realtime};
 use serde::Serialize;
@@ -47,6 +48,16 @@ impl TestServer {
         H::Input: Serialize,
     {
         self.request(id).input(&input).connect().await
+    }
+
+    /// Connects to an [`Endpoint`](realtime_core::Endpoint): to its calls, subscriptions and events, and not to a
+    /// handler's messages.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, with its HTTP status.
+    pub async fn open(&self, id: &str) -> Result<TestClient, Refused> {
+        self.request(id).open().await
     }
 
     /// Begins a request whose headers, variables or address matter.

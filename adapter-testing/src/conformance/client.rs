@@ -118,6 +118,10 @@ impl Client {
         Self { form: Form::of(&response), wire, bytes: Vec::new(), response }
     }
 
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
     /// A header of the response.
     pub fn header(&self, name: &str) -> Option<String> {
         self.response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)

@@ -1,4 +1,4 @@
-use super::client::PATIENCE;
+use super::{api, client::PATIENCE};
 use realtime_core::{
     Audience, Builder, Close, CloseCode, Connection, ConnectionId, Error, Handler, Message, Realtime, Result,
     Topic,
@@ -113,6 +113,12 @@ pub enum Sight {
     /// A hook that hangs was dropped.
     Dropped,
     Closed(ConnectionId, Close),
+    /// A call, subscription or event of an endpoint began that tells of its end.
+    Began(String),
+    /// It was dropped, whether it was done or not.
+    Gone(String),
+    /// An event was handled.
+    Event(String),
 }
 
 /// What was seen, for the case.
@@ -133,6 +139,24 @@ impl Seen {
             Sight::Opened(id) => id,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The next one is the beginning of this.
+    #[track_caller]
+    pub fn began(&self, name: &str) {
+        assert_eq!(self.next(), Sight::Began(name.into()));
+    }
+
+    /// The next one is the end of this.
+    #[track_caller]
+    pub fn gone(&self, name: &str) {
+        assert_eq!(self.next(), Sight::Gone(name.into()));
+    }
+
+    /// The next one is this event.
+    #[track_caller]
+    pub fn event(&self, text: &str) {
+        assert_eq!(self.next(), Sight::Event(text.into()));
     }
 
     /// The next closing, whatever is seen before; gives how.
@@ -165,12 +189,16 @@ impl Lab {
     }
 }
 
-/// The registry of most cases: `lab`, and `echo`, which has no envelope. The node's number is
-/// fixed, so that ids are the same everywhere, and time is turned by hand.
+/// The registry of most cases: `lab`; `echo`, which has no envelope; `api`, an endpoint; `closing`, one
+/// that tells of the end as well; and `both`, a handler and an endpoint. The node's number is fixed, so that ids are the
+/// same everywhere, and time is turned by hand.
 pub(crate) fn builder() -> (Builder, Seen, Gate) {
     let (lab, seen, gate) = Lab::new();
-    let builder =
-        Realtime::builder().node(0xc0ffee).manual_time().handler("lab", lab).handler("echo", Echo.plain());
+    let builder = Realtime::builder().node(0xc0ffee).manual_time();
+    let endpoint = || api::endpoint(&lab.sights, &lab.gate);
+    let builder = builder.endpoint("api", endpoint()).endpoint("closing", endpoint().on_close(api::on_close));
+    let builder = builder.endpoint("both", endpoint());
+    let builder = builder.handler("both", lab.clone()).handler("lab", lab).handler("echo", Echo.plain());
     (builder, seen, gate)
 }
 

@@ -1,13 +1,17 @@
 //! The cases, by subject.
 #![expect(missing_docs, reason = "the names of the cases are statements")]
 
+pub mod answers;
+pub mod calls;
 pub mod closing;
 #[cfg(feature = "deflate")]
 pub mod deflate;
+pub mod events;
 pub mod handshake;
 pub mod hostile;
 pub mod messages;
 pub mod protocols;
+pub mod subscriptions;
 pub mod timing;
 pub mod topics;
 pub mod transcript;
@@ -35,9 +39,19 @@ fn start_with(subject: &Subject, change: impl FnOnce(&mut Config)) -> (Server, s
 
 /// A client that speaks MessagePack, and has been welcomed.
 fn messagepack(server: &Server) -> Client {
-    let mut client = server.request("lab").subprotocol("realtime.v1.msgpack").connect();
+    messagepack_of(server, "lab")
+}
+
+fn messagepack_of(server: &Server, id: &str) -> Client {
+    let mut client = server.request(id).subprotocol("realtime.v1.msgpack").connect();
     assert_eq!(client.recv_packet()["type"], "welcome");
     client
+}
+
+/// Clients of the endpoint, one of each form; the second connects when the first is done.
+fn each_form(server: &Server) -> impl Iterator<Item = Client> {
+    let connect = [|server: &Server| server.connect("api"), |server: &Server| messagepack_of(server, "api")];
+    connect.into_iter().map(|connect| connect(server))
 }
 
 /// Asks for a text, and gets it.

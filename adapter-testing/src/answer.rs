@@ -1,0 +1,65 @@
+use crate::{
+    packet::{Packet, ServerCall},
+    wire::Wire,
+};
+use realtime_core::{Error, Procedure};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{borrow::Cow, fmt, marker::PhantomData, time::Duration};
+
+/// A call of the server's that waits for the client's answer;
+/// [`TestClient::expect_call`](crate::TestClient::expect_call) gives it.
+///
+/// Dropping it leaves the server without an answer.
+pub struct TestAnswer<O> {
+    wire: Wire,
+    id: String,
+    timeout: Duration,
+    output: PhantomData<fn(O)>,
+}
+
+impl<O: Serialize + Send + 'static> TestAnswer<O> {
+    /// Waits for a call of this procedure; gives its input.
+    pub(crate) async fn expect<I>(wire: &Wire, procedure: Procedure<I, O>) -> (I, Self)
+    where
+        I: DeserializeOwned + 'static,
+    {
+        let name = procedure.name();
+        let called = wire.wait(|head| head.is_call(&name)).await;
+        let (_, frame) = called.unwrap_or_else(|ended| panic!("instead of a call of {name:?}: {ended}"));
+        let ServerCall { id, input, timeout_ms } = wire.parse(&frame);
+        let timeout = Duration::from_millis(timeout_ms);
+        (input, Self { wire: wire.clone(), id, timeout, output: PhantomData })
+    }
+
+    /// The id that the call has on the wire.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// How long the server will wait, from the time at which it called.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Answers.
+    pub async fn answer(self, output: O) {
+        self.wire.send(Packet::Result { id: self.id, data: output }).await;
+    }
+
+    /// Says that the call failed.
+    pub async fn fail(self, code: impl Into<String>, message: impl Into<Cow<'static, str>>) {
+        let error = Error::new(code.into(), message);
+        self.wire.send(Packet::Error { id: self.id, error }).await;
+    }
+
+    /// Whether the server has given the call up, after it has done all that it can.
+    pub async fn is_cancelled(&self) -> bool {
+        self.wire.has(|head| head.is_of(&self.id) && head.is("cancel")).await
+    }
+}
+
+impl<O> fmt::Debug for TestAnswer<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestAnswer").field("id", &self.id).finish_non_exhaustive()
+    }
+}

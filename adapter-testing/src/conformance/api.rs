@@ -1,0 +1,515 @@
+use super::lab::{Gate, Sight};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
+use realtime_core::{
+    Audience, Call, Close, ConnectionId, Context, Endpoint, Error, Event, Gap, Item, Next, Overflow, Position,
+    Procedure, Reject, Result, Subscription, Topic,
+};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+use std::{
+    collections::{HashMap, VecDeque},
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender},
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+/// The state of an endpoint that does what it is told, and tells what happens in it.
+#[derive(Debug)]
+pub(crate) struct Api {
+    sights: Sender<Sight>,
+    /// Where `on_open` waits.
+    gate: Gate,
+    /// Where calls wait that are told to.
+    gates: Mutex<HashMap<String, Gate>>,
+    feed: Feed,
+    kept: Mutex<Option<Call<Api>>>,
+}
+
+/// What the server asks of a client.
+pub(crate) const CONFIRM: Procedure<String, bool> = Procedure::new("confirm").timeout(Duration::from_secs(5));
+/// What the topics of the lab are told.
+pub(crate) const SAID: Event<Said> = Event::new("SAID");
+
+const ECHO: Procedure<String, String> = Procedure::new("echo").check(|text| short(text));
+const ADD: Procedure<Pair, i64> = Procedure::query("add");
+const FAIL: Procedure<Failure, ()> = Procedure::new("fail");
+const FAIL_INSIDE: Procedure<(), ()> = Procedure::new("fail_inside");
+const PANIC: Procedure<When, ()> = Procedure::new("panic");
+const UNSERIALISABLE: Procedure<(), Unserialisable> = Procedure::new("unserialisable");
+const WAIT: Procedure<String, String> = Procedure::new("wait").timeout(Duration::from_secs(8));
+const LET_GO: Procedure<String, ()> = Procedure::new("let_go");
+const PROGRESS: Procedure<u32, u32> = Procedure::new("progress");
+const KEEP: Procedure<(), ()> = Procedure::new("keep");
+const REPORT_LATE: Procedure<(), String> = Procedure::new("report_late");
+const ASK: Procedure<String, bool> = Procedure::new("ask").timeout(Duration::from_secs(60));
+const PUSH: Procedure<Vec<Tick>, ()> = Procedure::new("push");
+const JOIN: Procedure<String, ()> = Procedure::new("join");
+const SAY: Procedure<Say, ()> = Procedure::new("say");
+
+const COUNT: Subscription<u32, u32> = Subscription::new("count");
+const NUMBERED: Subscription<(), u64> = Subscription::new("numbered");
+const FAILING: Subscription<When, u32> = Subscription::new("failing");
+const BROKEN: Subscription<(), Unserialisable> = Subscription::new("broken");
+const IDLE: Subscription<String, ()> = Subscription::new("idle");
+const SLOW_START: Subscription<String, u32> = Subscription::new("slow_start");
+const ENDLESS: Subscription<(), u64> = Subscription::new("endless");
+const FLOOD: Subscription<Flood, String> = Subscription::new("flood");
+const FEED: Subscription<(), Tick> = Subscription::new("feed");
+const NEWEST: Subscription<(), Tick> = Subscription::new("newest").overflow(Overflow::drop_oldest(2));
+const NEWEST_OF_EACH: Subscription<(), Tick> =
+    Subscription::new("newest_of_each").overflow(Overflow::conflate(|tick| tick.key.clone()));
+const OR_END: Subscription<(), Tick> = Subscription::new("or_end").overflow(Overflow::close());
+
+const SAY_TO_ROOM: Event<Said> = Event::new("SAY");
+const NOTE: Event<Note> = Event::new("NOTE");
+
+/// Where the lab says things.
+pub(crate) fn room(name: &str) -> Topic<super::Reply> {
+    Topic::new(name.to_owned())
+}
+
+#[derive(Debug, Deserialize)]
+struct Pair {
+    a: i64,
+    b: i64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    code: String,
+    message: String,
+    details: Option<Value>,
+    #[serde(default)]
+    retryable: bool,
+    retry_after_ms: Option<u64>,
+}
+
+/// When something goes wrong.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum When {
+    /// Before there is a future or a stream.
+    AtOnce,
+    /// Once there is.
+    Later,
+    /// By a panic, once there is.
+    Panicking,
+    /// When it is dropped.
+    Dropped,
+}
+
+/// Does not serialise, but begins to.
+#[derive(Debug)]
+struct Unserialisable;
+
+impl Serialize for Unserialisable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        use serde::ser::{Error, SerializeSeq};
+        let mut begun = serializer.serialize_seq(Some(2))?;
+        begun.serialize_element("secret")?;
+        Err(S::Error::custom("a type does not serialise as it was told"))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Flood {
+    count: usize,
+    bytes: usize,
+}
+
+/// What is pushed into the feeds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Tick {
+    key: String,
+    value: u32,
+    #[serde(skip_serializing)]
+    offset: Option<u64>,
+}
+
+/// What is said to a topic.
+#[derive(Debug, Deserialize)]
+struct Say {
+    topic: String,
+    text: String,
+    #[serde(default)]
+    except: Vec<String>,
+    #[serde(default)]
+    everyone: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Said {
+    pub(crate) text: String,
+    /// The server's word, whatever the client's was.
+    #[serde(default)]
+    pub(crate) from: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Note {
+    Text(String),
+    /// Is noted when the gate of this name is open.
+    AtGate(String),
+    Fail(String),
+    Panic,
+}
+
+fn short(text: &str) -> Result {
+    match text.len() {
+        ..=200_000 => Ok(()),
+        len => Err(Error::invalid_argument(format!("an echo of {len} bytes, and it takes 200000"))),
+    }
+}
+
+/// The endpoint, with what is nested in it and merged.
+pub(crate) fn endpoint(sights: &Sender<Sight>, gate: &Gate) -> Endpoint<Api> {
+    let api = Api {
+        sights: sights.clone(),
+        gate: gate.clone(),
+        gates: Mutex::default(),
+        feed: Feed::default(),
+        kept: Mutex::default(),
+    };
+    let endpoint = Endpoint::new(api).on_open(open);
+    let endpoint = with_calls(endpoint);
+    let endpoint = with_subscriptions(endpoint);
+    let endpoint = endpoint.on(NOTE, note).on(SAY_TO_ROOM, say_to_room);
+    endpoint.nest("admin", admin()).nest("slow", slow(sights, gate)).merge(merged())
+}
+
+/// Tells of the end of each connection, too.
+pub(crate) fn on_close(call: Call<Api>, close: Close) -> impl Future<Output = ()> + Send {
+    let id = call.connection_id();
+    async move {
+        if let Some(id) = id {
+            call.state().saw(Sight::Closed(id, close));
+        }
+    }
+}
+
+fn with_calls(endpoint: Endpoint<Api>) -> Endpoint<Api> {
+    endpoint
+        .call(ECHO, |_, text: String| async move { Ok(text) })
+        .call(ADD, |_, pair: Pair| async move { Ok(pair.a + pair.b) })
+        .call(FAIL, |_, failure: Failure| async move { Err(failure.into()) })
+        .call(FAIL_INSIDE, |_, ()| async move { Ok(std::fs::read("/no such file, secret").map(drop)?) })
+        .call(PANIC, panic)
+        .call(UNSERIALISABLE, |_, ()| async move { Ok(Unserialisable) })
+        .call(WAIT, |call: Call<Api>, name: String| async move {
+            let _gone = call.state().began(&name);
+            call.state().gate(&name).wait().await;
+            Ok(name)
+        })
+        .call(LET_GO, |call: Call<Api>, name: String| async move {
+            call.state().gate(&name).open();
+            Ok(())
+        })
+        .call(PROGRESS, |call: Call<Api>, steps: u32| async move {
+            (1..=steps).try_for_each(|step| call.progress(&step))?;
+            Ok(steps)
+        })
+        .call(KEEP, |call: Call<Api>, ()| async move {
+            *lock(&call.state().kept) = Some(call.clone());
+            Ok(())
+        })
+        .call(REPORT_LATE, |call: Call<Api>, ()| async move {
+            let kept = lock(&call.state().kept).take().ok_or_else(|| Error::not_found("no call was kept"))?;
+            kept.over().await;
+            let refused = kept.progress(&"too late").err();
+            Ok(refused.map_or_else(String::new, |error| error.code().to_string()))
+        })
+        .call(ASK, |call: Call<Api>, question| async move { call.connection()?.call(CONFIRM, question).await })
+        .call(PUSH, |call: Call<Api>, ticks: Vec<Tick>| async move {
+            call.state().feed.push(&ticks);
+            Ok(())
+        })
+        .call(JOIN, |call: Call<Api>, name: String| async move { call.connection()?.subscribe(&room(&name)) })
+        .call(SAY, say)
+}
+
+fn with_subscriptions(endpoint: Endpoint<Api>) -> Endpoint<Api> {
+    endpoint
+        .subscription(COUNT, |_, to: u32| async move { Ok(stream::iter(0..to)) })
+        .subscription(NUMBERED, |call, ()| async move { Ok(numbered(call.after())) })
+        .subscription(FAILING, failing)
+        .subscription(BROKEN, |_, ()| async move { Ok(stream::iter([Unserialisable])) })
+        .subscription(IDLE, |call: Call<Api>, name: String| async move {
+            let gone = call.state().began(&name);
+            Ok(stream::pending::<()>().inspect(move |()| _ = &gone))
+        })
+        .subscription(SLOW_START, |call: Call<Api>, name: String| async move {
+            let gone = call.state().began(&name);
+            call.state().gate(&name).wait().await;
+            call.state().saw(Sight::Began("stream".into()));
+            Ok(stream::iter(0..3).inspect(move |_| _ = &gone))
+        })
+        .subscription(ENDLESS, |_, ()| async move { Ok(stream::iter(0..)) })
+        .subscription(FLOOD, |_, flood: Flood| async move {
+            let item = move |at: usize| format!("{at}:{}", "x".repeat(flood.bytes));
+            Ok(stream::iter((0..flood.count).map(item)))
+        })
+        .subscription(FEED, feed)
+        .subscription(NEWEST, feed)
+        .subscription(NEWEST_OF_EACH, feed)
+        .subscription(OR_END, feed)
+}
+
+/// For those whose request had `x-role: admin`; the order of the methods does not matter.
+fn admin() -> Endpoint<&'static str> {
+    Endpoint::new("the admins'")
+        .call(Procedure::new("secret"), |call: Call<&'static str>, _: u32| async move { Ok(*call.state()) })
+        .subscription(Subscription::new("count"), |_, to: u32| async move { Ok(stream::iter(0..to)) })
+        .on(Event::new("ADMIN"), |call: Call<&'static str>, ()| async move {
+            call.connection()?.emit(&Event::new("DONE"), &call.name().to_owned())
+        })
+        .guard(|call: Call<&'static str>| async move {
+            let allowed = call.context().header("x-role") == Some("admin");
+            allowed.then_some(()).ok_or_else(|| Error::permission_denied("for admins"))
+        })
+        .middleware(|mut context: Context, next: Next| async move {
+            if context.header("x-role") == Some("nobody") {
+                return Err(Reject::forbidden("nobody enters"));
+            }
+            context.set(Entered("by the admins' door"));
+            next.run(context).await
+        })
+}
+
+/// Set by the middleware of what is nested.
+#[derive(Clone, Copy, Debug)]
+struct Entered(&'static str);
+
+/// Its guard waits at the gate of the case.
+fn slow(sights: &Sender<Sight>, gate: &Gate) -> Endpoint<Sender<Sight>> {
+    let began = |call: &Call<Sender<Sight>>| drop(call.state().send(Sight::Began(call.name().to_owned())));
+    let gate = gate.clone();
+    Endpoint::new(sights.clone())
+        .guard(move |_| {
+            let gate = gate.clone();
+            async move {
+                gate.wait().await;
+                Ok(())
+            }
+        })
+        .call(Procedure::new("call"), move |call, ()| async move {
+            began(&call);
+            Ok(())
+        })
+        .subscription(Subscription::new("stream"), move |call, ()| async move {
+            began(&call);
+            Ok(stream::iter([1]))
+        })
+}
+
+/// Its guard is its own.
+fn merged() -> Endpoint<u32> {
+    Endpoint::new(7)
+        .guard(|call: Call<u32>| async move {
+            let allowed = call.context().header("x-merged").is_some();
+            allowed.then_some(()).ok_or_else(Error::unauthenticated)
+        })
+        .call(Procedure::new("merged"), |call: Call<u32>, ()| async move { Ok(*call.state()) })
+        .call(Procedure::new("entered"), |call: Call<u32>, ()| async move {
+            Ok(call.context().var::<Entered>().map(|entered| entered.0))
+        })
+}
+
+impl Api {
+    fn saw(&self, sight: Sight) {
+        let _ = self.sights.send(sight);
+    }
+
+    /// Tells that something begins; what it gives tells when that is dropped.
+    fn began(&self, name: &str) -> TellGone {
+        self.saw(Sight::Began(name.to_owned()));
+        TellGone(self.sights.clone(), name.to_owned())
+    }
+
+    fn gate(&self, name: &str) -> Gate {
+        lock(&self.gates).entry(name.to_owned()).or_default().clone()
+    }
+}
+
+struct TellGone(Sender<Sight>, String);
+
+impl Drop for TellGone {
+    fn drop(&mut self) {
+        let _ = self.0.send(Sight::Gone(std::mem::take(&mut self.1)));
+    }
+}
+
+async fn open(call: Call<Api>) -> Result {
+    match call.context().header("x-open") {
+        Some("wait") => call.state().gate.wait().await,
+        Some("fail") => return Err(Error::permission_denied("not today")),
+        _ => {}
+    }
+    Ok(())
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let mut error = Self::new(failure.code, failure.message);
+        if let Some(details) = failure.details {
+            error = error.details(details);
+        }
+        if failure.retryable {
+            error = error.retryable();
+        }
+        match failure.retry_after_ms {
+            Some(after) => error.retry_after(Duration::from_millis(after)),
+            None => error,
+        }
+    }
+}
+
+fn panic(_: Call<Api>, when: When) -> impl Future<Output = Result> + Send {
+    assert!(!matches!(when, When::AtOnce), "a procedure panics as it was told");
+    async move {
+        yield_now().await;
+        match when {
+            When::Dropped => {
+                let _panics = PanicsWhenDropped;
+                std::future::pending().await
+            }
+            _ => panic!("a call panics as it was told"),
+        }
+    }
+}
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("a drop panics as it was told");
+    }
+}
+
+async fn say(call: Call<Api>, say: Say) -> Result {
+    let except: Vec<ConnectionId> = say.except.iter().map(|id| id.parse()).collect::<Result<_>>()?;
+    let audience = if say.everyone { Audience::everyone() } else { Audience::others() };
+    let connection = call.connection()?;
+    let said = Said { text: say.text, from: Some(connection.id().to_string()) };
+    connection.publish_event_to(&room(&say.topic), &SAID, &said, audience.except(&except))
+}
+
+async fn say_to_room(call: Call<Api>, said: Said) -> Result {
+    let from = call.connection_id().map(|id| id.to_string());
+    call.publish_event(&room("room"), &SAID, &Said { from, ..said })
+}
+
+async fn note(call: Call<Api>, note: Note) -> Result {
+    let text = match note {
+        Note::Text(text) => text,
+        Note::AtGate(name) => {
+            let _gone = call.state().began(&name);
+            call.state().gate(&name).wait().await;
+            name
+        }
+        Note::Fail(message) => return Err(Error::failed_precondition(message)),
+        Note::Panic => panic!("an event panics as it was told"),
+    };
+    call.state().saw(Sight::Event(text));
+    Ok(())
+}
+
+/// The offsets 0 to 4 of the epoch `now`, behind what the client has seen; of another epoch, all.
+fn numbered(after: Option<&Position>) -> impl Stream<Item = Item<u64>> + use<> {
+    let known = after.filter(|position| position.epoch == "now");
+    let mut gap = after.filter(|_| known.is_none()).map(|_| Gap::new(0, "epoch"));
+    let from = known.map_or(0, |position| position.offset + 1);
+    stream::iter(from..5).map(move |offset| {
+        let item = Item::new(offset * 10).at(Position::new("now", offset));
+        match gap.take() {
+            Some(gap) => item.after(gap),
+            None => item,
+        }
+    })
+}
+
+async fn failing(_: Call<Api>, when: When) -> Result<BoxStream<'static, Result<u32>>> {
+    let failed = || Error::failed_precondition("fails as it was told");
+    match when {
+        When::AtOnce => Err(failed()),
+        When::Later => Ok(stream::iter([Ok(0), Ok(1), Err(failed()), Ok(2)]).boxed()),
+        When::Panicking | When::Dropped => {
+            let panics = |at| if at < 2 { Ok(at) } else { panic!("a stream panics as it was told") };
+            Ok(stream::iter((0..3).map(panics)).boxed())
+        }
+    }
+}
+
+async fn feed(call: Call<Api>, (): ()) -> Result<impl Stream<Item = Item<Tick>> + Send> {
+    let gone = call.state().began("feed");
+    let listener = call.state().feed.listen();
+    let ticks = stream::poll_fn(move |cx| {
+        let _ = &gone;
+        let mut listener = lock(&listener);
+        if let Some(tick) = listener.ticks.pop_front() {
+            return Poll::Ready(Some(tick));
+        }
+        listener.waker = Some(cx.waker().clone());
+        Poll::Pending
+    });
+    Ok(ticks.map(|tick: Tick| {
+        let position = tick.offset.map(|offset| Position::new("now", offset));
+        let item = Item::new(tick);
+        match position {
+            Some(position) => item.at(position),
+            None => item,
+        }
+    }))
+}
+
+/// What is pushed goes to all who listen.
+#[derive(Debug, Default)]
+struct Feed(Mutex<Vec<Arc<Mutex<Listener>>>>);
+
+#[derive(Debug, Default)]
+struct Listener {
+    ticks: VecDeque<Tick>,
+    waker: Option<Waker>,
+}
+
+impl Feed {
+    fn listen(&self) -> Arc<Mutex<Listener>> {
+        let listener = Arc::default();
+        lock(&self.0).push(Arc::clone(&listener));
+        listener
+    }
+
+    fn push(&self, ticks: &[Tick]) {
+        let listeners = lock(&self.0).clone();
+        for listener in listeners {
+            let mut listener = lock(&listener);
+            listener.ticks.extend(ticks.iter().cloned());
+            let waker = listener.waker.take();
+            drop(listener);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

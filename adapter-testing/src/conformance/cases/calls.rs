@@ -1,0 +1,553 @@
+//! Calls of a client: each has one end, whatever happens.
+
+use super::{each_form, start, start_with, works};
+use crate::conformance::{Command, Reply, Sight, Subject};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// In both forms; the name may be text or its parts, and an input that is left out is null.
+pub fn a_call_is_answered_with_its_result(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for mut client in each_form(&server) {
+        client.call("1", "echo", "hello");
+        client.expect_result("1", "hello");
+        client.packet(json!({ "type": "call", "id": "a b", "path": ["add"], "input": { "a": 2, "b": 3 } }));
+        client.expect_result("a b", 5);
+        client.packet(json!({ "type": "call", "id": "1", "path": "keep" }));
+        client.expect_result("1", Value::Null);
+    }
+    let mut client = server.connect("api");
+    client.call("1", "echo", "é\"");
+    client.expect_text(r#"{"type":"result","id":"1","data":"é\""}"#);
+    client.close(1000, "done");
+}
+
+pub fn an_unknown_name_is_not_found(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for mut client in each_form(&server) {
+        client.call("1", "no.such", Value::Null);
+        client.expect_failed("1", "NOT_FOUND");
+        client.subscribe("1", "no.such", Value::Null);
+        client.expect_failed("1", "NOT_FOUND");
+        client.call("1", "count", 1);
+        client.expect_failed("1", "METHOD_MISMATCH");
+        client.subscribe("1", "echo", "a");
+        client.expect_failed("1", "METHOD_MISMATCH");
+        client.echoes();
+    }
+}
+
+pub fn bad_input_is_refused_and_its_field_named(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for mut client in each_form(&server) {
+        client.call("1", "add", json!({ "a": 1, "b": "two" }));
+        let error = client.expect_failed("1", "INVALID_ARGUMENT");
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(message.starts_with("b: invalid type: string"), "{error}");
+        assert_eq!(error["details"], json!({ "path": "b" }));
+        client.call("1", "add", json!({ "a": 1 }));
+        let error = client.expect_failed("1", "INVALID_ARGUMENT");
+        assert!(error["message"].as_str().is_some_and(|message| message.contains("missing field `b`")), "{error}");
+        client.subscribe("1", "count", "two");
+        client.expect_failed("1", "INVALID_ARGUMENT");
+        client.echoes();
+    }
+}
+
+/// The procedure is not called.
+pub fn input_that_does_not_pass_its_check_is_refused(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("api");
+    client.call("1", "echo", "x".repeat(200_001));
+    let error = client.expect_failed("1", "INVALID_ARGUMENT");
+    assert_eq!(error["message"], "an echo of 200001 bytes, and it takes 200000");
+    client.echoes();
+}
+
+/// With its id where it has one.
+pub fn a_call_with_wrong_fields_is_answered(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for mut client in each_form(&server) {
+        client.packet(json!({ "type": "call", "id": "1" }));
+        client.expect_failed("1", "INVALID_ARGUMENT");
+        let wrong = [
+            json!({ "type": "call", "id": "1", "path": "a..b" }),
+            json!({ "type": "call", "id": "1", "path": 7 }),
+            json!({ "type": "call", "id": "1", "path": "echo", "timeoutMs": "soon" }),
+            json!({ "type": "subscribe", "id": "1", "path": "count", "credit": -1 }),
+            json!({ "type": "subscribe", "id": "1", "path": "count", "after": { "epoch": "", "offset": 1 } }),
+        ];
+        for packet in wrong {
+            client.packet(packet);
+            client.expect_failed("1", "PARSE_ERROR");
+        }
+        client.packet(json!({ "type": "call", "path": "echo", "input": "a" }));
+        client.expect_error("INVALID_ARGUMENT");
+        for id in [json!(""), json!(7), json!("x".repeat(65))] {
+            client.packet(json!({ "type": "call", "id": id, "path": "echo", "input": "a" }));
+            client.expect_error("PARSE_ERROR");
+        }
+        client.echoes();
+    }
+}
+
+pub fn an_error_of_a_procedure_is_told_whole(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for mut client in each_form(&server) {
+        let details = json!({ "left": [1, null] });
+        client.call(
+            "1",
+            "fail",
+            json!({ "code": "MINE", "message": "so", "details": details, "retryAfterMs": 1500 }),
+        );
+        let error = client.expect_failed("1", "MINE");
+        let expected = json!({ "code": "MINE", "message": "so", "details": details, "retryable": true, "retryAfterMs": 1500 });
+        assert_eq!(error, expected);
+        client.call("1", "fail", json!({ "code": "MINE", "message": "so" }));
+        assert_eq!(client.expect_failed("1", "MINE"), json!({ "code": "MINE", "message": "so" }));
+        client.call("1", "fail_inside", Value::Null);
+        let error = client.expect_failed("1", "INTERNAL");
+        assert_eq!(error, json!({ "code": "INTERNAL", "message": "internal error" }), "the cause is not told");
+    }
+}
+
+/// Wherever it panics: before there is a future, in it, and while it is dropped.
+pub fn a_panic_is_an_internal_error_and_the_connection_lives(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("api");
+    client.call("other", "wait", "a");
+    for when in ["at_once", "later"] {
+        client.call("1", "panic", when);
+        let error = client.expect_failed("1", "INTERNAL");
+        assert_eq!(error["message"], "internal error");
+        client.echoes();
+    }
+    client.call("1", "panic", "dropped");
+    client.settle();
+    client.cancel("1");
+    client.expect_failed("1", "CANCELLED");
+    client.call("1", "let_go", "a");
+    client.expect_result("1", Value::Null);
+    client.expect_result("other", "a");
+}
+
+/// And is neither half an answer nor none.
+pub fn an_output_that_does_not_serialise_is_an_error(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for mut client in each_form(&server) {
+        client.call("1", "unserialisable", Value::Null);
+        let error = client.expect_failed("1", "INTERNAL");
+        assert_eq!(error["message"], "internal error");
+        client.echoes();
+    }
+}
+
+pub fn a_result_larger_than_an_outbox_is_an_error(subject: &Subject) {
+    let (server, ..) = start_with(subject, |config| config.outbox_bytes = 10_000);
+    let mut client = server.connect("api");
+    client.call("1", "echo", "x".repeat(10_000));
+    let error = client.expect_failed("1", "RESOURCE_EXHAUSTED");
+    assert!(error["message"].as_str().is_some_and(|message| message.contains("an outbox holds 10000")), "{error}");
+    client.echoes();
+}
+
+/// None is lost, and the client that does not read yet is not closed.
+pub fn results_wait_for_room_in_the_outbox(subject: &Subject) {
+    const CALLS: usize = 60;
+    let (server, ..) = start_with(subject, |config| config.outbox_bytes = 150_000);
+    let mut client = server.connect("api");
+    let text = "x".repeat(50_000);
+    for number in 0..CALLS {
+        client.call(&number.to_string(), "echo", &text);
+    }
+    let mut answered: Vec<String> = Vec::new();
+    for _ in 0..CALLS {
+        let packet = client.recv_packet();
+        assert_eq!((&packet["type"], &packet["data"]), (&"result".into(), &text.as_str().into()));
+        answered.push(packet["id"].as_str().unwrap_or_default().to_owned());
+    }
+    answered.sort_by_key(|id| id.parse().unwrap_or(usize::MAX));
+    assert!(answered.into_iter().eq((0..CALLS).map(|number| number.to_string())));
+    client.echoes();
+}
+
+pub fn calls_answer_in_the_order_in_which_they_finish(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let mut client = server.connect("api");
+    for name in ["a", "b", "c"] {
+        client.call(name, "wait", name);
+        seen.began(name);
+    }
+    for name in ["b", "c", "a"] {
+        client.call("let go", "let_go", name);
+        client.expect_result("let go", Value::Null);
+        client.expect_result(name, name);
+        seen.gone(name);
+    }
+}
+
+pub fn calls_and_messages_do_not_wait_for_each_other(subject: &Subject) {
+    let (server, seen, gate) = start(subject);
+    let mut client = server.connect("both");
+    seen.opened();
+    client.call("1", "wait", "a");
+    seen.began("a");
+    works(&mut client);
+    client.value(&Command::EchoAtGate("slow".into()));
+    assert_eq!((seen.next(), seen.next()), (Sight::Message, Sight::Message));
+    client.call("2", "let_go", "a");
+    client.expect_result("2", Value::Null);
+    client.expect_result("1", "a");
+    gate.open();
+    client.expect_value(&Reply::Text("slow".into()));
+}
+
+/// They are held, and run in their order; so do cancellations among them.
+pub fn calls_wait_for_on_open(subject: &Subject) {
+    let (server, seen, gate) = start(subject);
+    let mut client = server.request("api").header("x-open", "wait").connect();
+    client.call("1", "wait", "a");
+    client.call("2", "echo", "b");
+    client.call("3", "wait", "c");
+    client.cancel("3");
+    client.subscribe("4", "count", 1);
+    client.emit("NOTE", json!({ "text": "noted" }));
+    // All of them have been read: the ping behind them was.
+    client.settle();
+    seen.nothing_more();
+    gate.open();
+    client.expect_result("2", "b");
+    client.expect_failed("3", "CANCELLED");
+    client.expect_data("4", 0);
+    client.expect_complete("4");
+    seen.began("a");
+    seen.began("c");
+    seen.gone("c");
+    seen.event("noted");
+}
+
+/// None is lost, and the client is held up until they fit.
+pub fn more_calls_than_may_wait_for_on_open_are_read_later(subject: &Subject) {
+    let (server, _, gate) = start_with(subject, |config| config.queued_messages = 4);
+    let mut client = server.request("api").header("x-open", "wait").connect();
+    for number in 0..200 {
+        client.call("1", "echo", number.to_string());
+    }
+    // Of those that were read none is behind these: reading has stopped.
+    client.frame(&crate::Frame::new(realtime_core::websocket::Opcode::Ping, "held up"));
+    gate.open();
+    for number in 0..200 {
+        client.expect_result("1", number.to_string());
+    }
+    assert_eq!(client.recv().payload, b"held up");
+}
+
+pub fn on_open_may_refuse_and_nothing_is_called(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let call = crate::Frame::text(r#"{"type":"call","id":"1","path":"wait","input":"a"}"#).to_bytes();
+    let mut client = server.request("closing").header("x-open", "fail").early(&call).connect();
+    client.expect_error("PERMISSION_DENIED");
+    assert_eq!(client.expect_close(1008), "not today");
+    assert!(matches!(seen.next(), Sight::Closed(..)));
+    seen.nothing_more();
+}
+
+/// Its future is dropped by the time the client is told, without anything else that would wake it.
+pub fn a_cancelled_call_is_dropped_at_once(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    for mut client in each_form(&server) {
+        client.call("1", "wait", "a");
+        seen.began("a");
+        client.cancel("1");
+        seen.gone("a");
+        client.expect_failed("1", "CANCELLED");
+        client.echoes();
+    }
+}
+
+pub fn a_cancel_while_a_guard_decides_calls_nothing(subject: &Subject) {
+    let (server, seen, gate) = start(subject);
+    let mut client = server.connect("api");
+    client.call("1", "slow.call", Value::Null);
+    client.cancel("1");
+    client.expect_failed("1", "CANCELLED");
+    gate.open();
+    client.echoes();
+    seen.nothing_more();
+    // The guard is open now, and lets others through.
+    client.call("1", "slow.call", Value::Null);
+    client.expect_result("1", Value::Null);
+    seen.began("slow.call");
+}
+
+/// Without another word from it; and before `on_close`.
+pub fn calls_of_a_client_that_is_gone_are_dropped_at_once(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    for leave in [|client| drop(client), |client: crate::conformance::Client| client.close(1000, "bye")] {
+        let mut client = server.connect("closing");
+        client.call("1", "wait", "a");
+        seen.began("a");
+        leave(client);
+        seen.gone("a");
+        assert!(matches!(seen.next(), Sight::Closed(..)));
+    }
+}
+
+pub fn calls_are_dropped_when_the_server_closes(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let mut client = server.connect("api");
+    client.call("1", "wait", "a");
+    seen.began("a");
+    for connection in server.realtime().filter(|_| true) {
+        connection.close(realtime_core::CloseCode::GOING_AWAY, "enough");
+    }
+    seen.gone("a");
+    assert_eq!(client.expect_close(1001), "enough");
+}
+
+/// The refusal has no id: it would look like the end of the first.
+pub fn an_id_in_use_is_refused_without_ending_the_first(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    for mut client in each_form(&server) {
+        client.call("1", "wait", "a");
+        seen.began("a");
+        client.subscribe("s", "idle", "s");
+        seen.began("s");
+        for id in ["1", "s"] {
+            for kind in ["call", "subscribe"] {
+                client.packet(json!({ "type": kind, "id": id, "path": "echo", "input": "x" }));
+                let packet = client.recv_packet();
+                assert_eq!((&packet["type"], packet.get("id")), (&"error".into(), None), "{packet}");
+                let error = &packet["error"];
+                assert_eq!((&error["code"], &error["details"]), (&"DUPLICATE_ID".into(), &json!({ "id": id })));
+            }
+        }
+        client.cancel("1");
+        client.expect_failed("1", "CANCELLED");
+        seen.gone("a");
+        client.unsubscribe("s");
+        client.expect_complete("s");
+        seen.gone("s");
+    }
+}
+
+/// Whatever its end was.
+pub fn an_id_is_free_after_its_end(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let mut client = server.connect("api");
+    for _ in 0..3 {
+        client.call("1", "echo", "a");
+        client.expect_result("1", "a");
+        client.call("1", "fail", json!({ "code": "MINE", "message": "so" }));
+        client.expect_failed("1", "MINE");
+        client.call("1", "panic", "later");
+        client.expect_failed("1", "INTERNAL");
+        client.call("1", "wait", "a");
+        seen.began("a");
+        client.cancel("1");
+        client.expect_failed("1", "CANCELLED");
+        seen.gone("a");
+        client.subscribe("1", "count", 0);
+        client.expect_complete("1");
+        client.subscribe("1", "idle", "a");
+        seen.began("a");
+        client.unsubscribe("1");
+        client.expect_complete("1");
+        seen.gone("a");
+    }
+}
+
+pub fn what_is_not_running_can_be_cancelled_in_vain(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let mut client = server.connect("api");
+    client.call("1", "echo", "a");
+    client.expect_result("1", "a");
+    client.call("2", "wait", "a");
+    seen.began("a");
+    for id in ["1", "never"] {
+        client.cancel(id);
+        client.unsubscribe(id);
+        client.grant(id, 7);
+    }
+    // A call is not unsubscribed, and takes no credit.
+    client.unsubscribe("2");
+    client.grant("2", 7);
+    client.echoes();
+    client.cancel("2");
+    client.cancel("2");
+    client.expect_failed("2", "CANCELLED");
+    client.echoes();
+}
+
+pub fn progress_comes_before_the_result_and_not_after(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for mut client in each_form(&server) {
+        client.call("1", "progress", 2);
+        for step in 1..=2 {
+            client.expect_packet(json!({ "type": "progress", "id": "1", "data": step }));
+        }
+        client.expect_result("1", 2);
+        // One who keeps the call has no way to say more.
+        client.call("1", "keep", Value::Null);
+        client.expect_result("1", Value::Null);
+        client.call("2", "report_late", Value::Null);
+        client.expect_result("2", "CANCELLED");
+        client.echoes();
+    }
+}
+
+/// Not a tick before its time is over.
+pub fn a_call_ends_at_its_callers_deadline(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    for mut client in each_form(&server) {
+        client.packet(json!({ "type": "call", "id": "1", "path": "wait", "input": "a", "timeoutMs": 2000 }));
+        seen.began("a");
+        server.advance(Duration::from_millis(2000));
+        client.settle();
+        seen.nothing_more();
+        server.advance(Duration::from_millis(250));
+        client.expect_failed("1", "DEADLINE_EXCEEDED");
+        seen.gone("a");
+        client.echoes();
+    }
+}
+
+/// Which its caller cannot make later.
+pub fn a_call_ends_at_its_procedures_deadline(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let mut client = server.connect("api");
+    for more in [json!({}), json!({ "timeoutMs": 60_000 })] {
+        let mut call = json!({ "type": "call", "id": "1", "path": "wait", "input": "a" });
+        if let (Some(call), Some(more)) = (call.as_object_mut(), more.as_object()) {
+            call.extend(more.clone());
+        }
+        client.packet(call);
+        seen.began("a");
+        server.advance(Duration::from_secs(8));
+        client.settle();
+        seen.nothing_more();
+        server.advance(Duration::from_millis(250));
+        client.expect_failed("1", "DEADLINE_EXCEEDED");
+        seen.gone("a");
+    }
+}
+
+/// In the order of their deadlines, and those that have none before then are left alone.
+pub fn each_call_has_a_deadline_of_its_own(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let mut client = server.connect("api");
+    for (id, timeout) in [("c", 3000), ("a", 1000), ("b", 2000)] {
+        client.packet(json!({ "type": "call", "id": id, "path": "wait", "input": id, "timeoutMs": timeout }));
+        seen.began(id);
+    }
+    for id in ["a", "b", "c"] {
+        client.settle();
+        server.advance(Duration::from_millis(1250));
+        client.expect_failed(id, "DEADLINE_EXCEEDED");
+        seen.gone(id);
+    }
+}
+
+pub fn too_many_calls_are_refused_at_once(subject: &Subject) {
+    let (server, seen, _) = start_with(subject, |config| config.calls_per_connection = 2);
+    let mut client = server.connect("api");
+    for id in ["a", "b"] {
+        client.call(id, "wait", id);
+        seen.began(id);
+    }
+    client.call("c", "wait", "c");
+    let error = client.expect_failed("c", "RESOURCE_EXHAUSTED");
+    assert_eq!((&error["retryable"], &error["retryAfterMs"]), (&true.into(), &100.into()));
+    seen.nothing_more();
+    client.subscribe("s", "count", 0);
+    client.expect_complete("s");
+    client.cancel("a");
+    client.expect_failed("a", "CANCELLED");
+    seen.gone("a");
+    client.call("c", "wait", "c");
+    seen.began("c");
+    client.settle();
+}
+
+/// Before its input is read, for calls, subscriptions and events alike.
+pub fn a_guard_decides_by_the_request(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut stranger = server.connect("api");
+    stranger.call("1", "admin.secret", "not a number");
+    let error = stranger.expect_failed("1", "PERMISSION_DENIED");
+    assert_eq!(error["message"], "for admins");
+    stranger.subscribe("1", "admin.count", 1);
+    stranger.expect_failed("1", "PERMISSION_DENIED");
+    stranger.emit("ADMIN", Value::Null);
+    stranger.expect_error("PERMISSION_DENIED");
+    // What is nested has its prefix and no other name.
+    stranger.call("1", "secret", 7);
+    stranger.expect_failed("1", "NOT_FOUND");
+    stranger.echoes();
+
+    let mut admin = server.request("api").header("x-role", "admin").connect();
+    admin.call("1", "admin.secret", 7);
+    admin.expect_result("1", "the admins'");
+    admin.subscribe("1", "admin.count", 1);
+    admin.expect_data("1", 0);
+    admin.expect_complete("1");
+    admin.emit("ADMIN", Value::Null);
+    admin.expect_packet(json!({ "type": "event", "name": "DONE", "data": "ADMIN" }));
+}
+
+pub fn a_merged_endpoint_keeps_its_guard_and_state_for_itself(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("api");
+    client.call("1", "merged", Value::Null);
+    client.expect_failed("1", "UNAUTHENTICATED");
+    client.echoes();
+    let mut client = server.request("api").header("x-merged", "yes").connect();
+    client.call("1", "merged", Value::Null);
+    client.expect_result("1", 7);
+    client.call("1", "admin.secret", 7);
+    client.expect_failed("1", "PERMISSION_DENIED");
+}
+
+pub fn middleware_of_a_nested_endpoint_is_kept(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut refused = server.request("api").header("x-role", "nobody").refused(403);
+    assert_eq!(refused.body()["error"]["message"], "nobody enters");
+    let mut client = server.request("api").header("x-merged", "yes").connect();
+    client.call("1", "entered", Value::Null);
+    client.expect_result("1", "by the admins' door");
+}
+
+pub fn a_message_to_an_endpoint_without_handler_is_not_found(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for mut client in each_form(&server) {
+        client.value(&Command::Echo("anybody?".into()));
+        client.expect_error("NOT_FOUND");
+        client.echoes();
+    }
+}
+
+pub fn a_call_to_a_handler_without_endpoint_is_not_found(subject: &Subject) {
+    let (server, ..) = start_with(subject, |_| {});
+    let mut client = server.connect("lab");
+    client.call("1", "echo", "a");
+    client.expect_failed("1", "NOT_FOUND");
+    client.subscribe("1", "count", 1);
+    client.expect_failed("1", "NOT_FOUND");
+    works(&mut client);
+}
+
+/// The client that asks and asks is not served without end, and loses nothing.
+pub fn a_flood_of_calls_is_answered(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("api");
+    let call = client_call("echo", json!("x"));
+    client.raw(&call.repeat(5000));
+    for _ in 0..5000 {
+        client.expect_result("1", "x");
+    }
+}
+
+fn client_call(path: &str, input: Value) -> Vec<u8> {
+    let call = json!({ "type": "call", "id": "1", "path": path, "input": input });
+    crate::Frame::text(&call.to_string()).to_bytes()
+}

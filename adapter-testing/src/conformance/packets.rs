@@ -1,0 +1,90 @@
+use super::Client;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Frames of calls and subscriptions.
+impl Client {
+    /// Sends a frame of the protocol.
+    pub fn packet(&mut self, packet: Value) {
+        self.frame(&self.form().packet(packet));
+    }
+
+    /// Calls a procedure.
+    #[track_caller]
+    pub fn call(&mut self, id: &str, path: &str, input: impl Serialize) {
+        self.packet(json!({ "type": "call", "id": id, "path": path, "input": input }));
+    }
+
+    /// Begins a subscription.
+    #[track_caller]
+    pub fn subscribe(&mut self, id: &str, path: &str, input: impl Serialize) {
+        self.packet(json!({ "type": "subscribe", "id": id, "path": path, "input": input }));
+    }
+
+    /// Begins a subscription that may send so many items.
+    #[track_caller]
+    pub fn subscribe_with_credit(&mut self, id: &str, path: &str, input: impl Serialize, credit: u32) {
+        self.packet(json!({ "type": "subscribe", "id": id, "path": path, "input": input, "credit": credit }));
+    }
+
+    /// Lets a subscription send more.
+    pub fn grant(&mut self, id: &str, more: u32) {
+        self.packet(json!({ "type": "credit", "id": id, "more": more }));
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&mut self, id: &str) {
+        self.packet(json!({ "type": "unsubscribe", "id": id }));
+    }
+
+    /// Gives a call up.
+    pub fn cancel(&mut self, id: &str) {
+        self.packet(json!({ "type": "cancel", "id": id }));
+    }
+
+    /// Sends an event.
+    #[track_caller]
+    pub fn emit(&mut self, name: &str, data: impl Serialize) {
+        self.packet(json!({ "type": "event", "name": name, "data": data }));
+    }
+
+    /// The next frame is this one of the protocol.
+    #[track_caller]
+    pub fn expect_packet(&mut self, packet: Value) {
+        assert_eq!(self.recv_packet(), packet);
+    }
+
+    /// The next frame is the result of a call.
+    #[track_caller]
+    pub fn expect_result(&mut self, id: &str, data: impl Serialize) {
+        self.expect_packet(json!({ "type": "result", "id": id, "data": data }));
+    }
+
+    /// The next frame is the error with which a call or subscription ends; gives the error.
+    #[track_caller]
+    pub fn expect_failed(&mut self, id: &str, code: &str) -> Value {
+        let found = self.recv_packet();
+        let head = (&found["type"], &found["id"], &found["error"]["code"]);
+        assert_eq!(head, (&"error".into(), &id.into(), &code.into()), "{found}");
+        found["error"].clone()
+    }
+
+    /// The next frame is an item of a subscription, without a position.
+    #[track_caller]
+    pub fn expect_data(&mut self, id: &str, data: impl Serialize) {
+        self.expect_packet(json!({ "type": "data", "id": id, "data": data }));
+    }
+
+    /// The next frame is the end of a subscription.
+    #[track_caller]
+    pub fn expect_complete(&mut self, id: &str) {
+        self.expect_packet(json!({ "type": "complete", "id": id }));
+    }
+
+    /// Calls, and gets the answer next.
+    #[track_caller]
+    pub fn echoes(&mut self) {
+        self.call("echo", "echo", "still here");
+        self.expect_result("echo", "still here");
+    }
+}

@@ -1,0 +1,75 @@
+use serde::{Deserialize, Deserializer};
+use std::{fmt, time::Duration};
+
+/// Why what was awaited did not come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The server sent an error; the session goes on.
+    Error(ErrorFrame),
+    /// The subscription is over, without an error.
+    Complete,
+    /// The server closed.
+    Closed {
+        /// The close code; 1005 if there was none.
+        code: u16,
+        /// The reason.
+        reason: String,
+    },
+    /// The connection is gone, without a close frame.
+    Lost,
+}
+
+impl Ended {
+    /// The error, if it is one.
+    pub fn as_error(&self) -> Option<&ErrorFrame> {
+        if let Self::Error(error) = self { Some(error) } else { None }
+    }
+
+    /// The code of the error; empty if it is none.
+    pub fn code(&self) -> &str {
+        self.as_error().map_or("", |error| &error.code)
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => error.fmt(f),
+            Self::Complete => f.write_str("the subscription is over"),
+            Self::Closed { code, reason } => write!(f, "closed with {code}: {reason}"),
+            Self::Lost => f.write_str("the connection is gone"),
+        }
+    }
+}
+
+impl std::error::Error for Ended {}
+
+/// An error, as a client sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct ErrorFrame {
+    /// What kind of error it is.
+    pub code: String,
+    /// The text.
+    pub message: String,
+    /// Machine-readable details; null if there are none.
+    #[serde(default)]
+    pub details: serde_json::Value,
+    /// Whether trying again may help.
+    #[serde(default)]
+    pub retryable: bool,
+    /// When to try again, if it was said.
+    #[serde(default, rename = "retryAfterMs", deserialize_with = "milliseconds")]
+    pub retry_after: Option<Duration>,
+}
+
+impl fmt::Display for ErrorFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
+}

@@ -1,0 +1,158 @@
+use crate::{
+    Ended,
+    packet::{Data, Failure, Head, Packet},
+    wire::Wire,
+};
+use realtime_core::{Gap, Position, Subscription};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, marker::PhantomData};
+
+/// A subscription of a client; [`TestClient::subscribe`](crate::TestClient::subscribe) makes it.
+///
+/// Dropping it does not end it: [`unsubscribe`](Self::unsubscribe) does.
+pub struct TestSubscription<T> {
+    wire: Wire,
+    id: String,
+    position: Option<Position>,
+    gap: Option<Gap>,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned + 'static> TestSubscription<T> {
+    pub(crate) async fn begin<I>(
+        wire: &Wire,
+        subscription: Subscription<I, T>,
+        input: I,
+        options: SubscribeOptions,
+    ) -> Self
+    where
+        I: Serialize + Send + 'static,
+    {
+        let id = wire.next_id();
+        let SubscribeOptions { after, credit } = options;
+        let subscribe = Packet::Subscribe { id: id.clone(), path: subscription.name(), input, after, credit };
+        wire.send(subscribe).await;
+        Self { wire: wire.clone(), id, position: None, gap: None, item: PhantomData }
+    }
+
+    /// The id that it has on the wire.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Waits for the next item.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended::Complete`] when the subscription is over, [`Ended::Error`] if it failed, [`Ended::Closed`] or
+    /// [`Ended::Lost`] if the connection ended first.
+    ///
+    /// # Panics
+    ///
+    /// If the item is not of the type.
+    pub async fn next(&mut self) -> Result<T, Ended> {
+        self.gap = None;
+        loop {
+            let (head, frame) = self.wire.wait(|head| head.is_of(&self.id)).await?;
+            if let Some(item) = self.read(&head, &frame)? {
+                return Ok(item);
+            }
+        }
+    }
+
+    /// The next item if there is one, after the server has done all that it can.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    ///
+    /// # Panics
+    ///
+    /// As [`next`](Self::next).
+    pub async fn try_next(&mut self) -> Result<Option<T>, Ended> {
+        self.gap = None;
+        while let Some((head, frame)) = self.wire.look(|head| head.is_of(&self.id)).await? {
+            if let Some(item) = self.read(&head, &frame)? {
+                return Ok(Some(item));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What was told to be missing right before that which came last.
+    pub fn gap(&self) -> Option<&Gap> {
+        self.gap.as_ref()
+    }
+
+    /// The position of the last item that had one: where to resume.
+    pub fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
+    /// Lets the server send more items, where the subscription began with [credit](SubscribeOptions::credit).
+    pub async fn grant(&mut self, more: u32) {
+        self.wire.send(Packet::<()>::Credit { id: self.id.clone(), more }).await;
+    }
+
+    /// Ends it, and waits until the server says so; items that come before are dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next), but for [`Ended::Complete`].
+    pub async fn unsubscribe(mut self) -> Result<(), Ended> {
+        self.wire.send(Packet::<()>::Unsubscribe { id: self.id.clone() }).await;
+        loop {
+            match self.next().await {
+                Ok(_) => {}
+                Err(Ended::Complete) => return Ok(()),
+                Err(ended) => return Err(ended),
+            }
+        }
+    }
+
+    /// `None` for a gap.
+    fn read(&mut self, head: &Head, frame: &crate::Frame) -> Result<Option<T>, Ended> {
+        match &*head.kind {
+            "data" => {
+                let data = self.wire.parse::<Data<T>>(frame);
+                self.position = data.position().or(self.position.take());
+                Ok(Some(data.data))
+            }
+            "gap" => {
+                self.gap = Some(self.wire.parse(frame));
+                Ok(None)
+            }
+            "complete" => Err(Ended::Complete),
+            "error" => Err(Ended::Error(self.wire.parse::<Failure>(frame).error)),
+            other => panic!("a frame of the type {other:?} for the subscription {}", self.id),
+        }
+    }
+}
+
+impl<T> fmt::Debug for TestSubscription<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestSubscription").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// What a client says about a subscription beside its input.
+#[derive(Clone, Debug, Default)]
+#[must_use = "options are given to `subscribe_with`"]
+pub struct SubscribeOptions {
+    after: Option<Position>,
+    credit: Option<u32>,
+}
+
+impl SubscribeOptions {
+    /// Goes on behind this position, the last one that was seen.
+    pub fn after(mut self, position: Position) -> Self {
+        self.after = Some(position);
+        self
+    }
+
+    /// Takes so many items until [more are granted](TestSubscription::grant); by default any number.
+    pub fn credit(mut self, items: u32) -> Self {
+        self.credit = Some(items);
+        self
+    }
+}
