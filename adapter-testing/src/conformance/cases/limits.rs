@@ -1,0 +1,255 @@
+//! How often, from where, and whether at all.
+
+use crate::conformance::{Client, Server, Subject};
+use realtime_core::{
+    Call, Config, Endpoint, FnConnection, Procedure, Rate, RateLimit, Realtime, Result, handler_fn,
+    validate::Invalid,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+const ADD: Procedure<u32, u32> = Procedure::new("add");
+const COUNT: Procedure<(), u32> = Procedure::query("count");
+const DEAR: Procedure<(), ()> = Procedure::new("dear");
+const SIGN_UP: Procedure<SignUp, ()> = Procedure::new("sign_up").check(SignUp::check);
+
+#[derive(Serialize, Deserialize)]
+struct SignUp {
+    name: String,
+    age: u32,
+}
+
+impl SignUp {
+    fn check(&self) -> Result {
+        let mut invalid = Invalid::new();
+        if self.name.is_empty() {
+            invalid = invalid.field("name", "is empty");
+        }
+        if self.age < 18 {
+            invalid = invalid.field("age", "is under 18");
+        }
+        invalid.into_result()
+    }
+}
+
+type Counter = Arc<AtomicU32>;
+
+fn endpoint(counter: Counter) -> Endpoint<Counter> {
+    Endpoint::new(counter)
+        .call(
+            ADD,
+            |call: Call<Counter>, amount| async move { Ok(call.state().fetch_add(amount, Relaxed) + amount) },
+        )
+        .call(COUNT, |call: Call<Counter>, ()| async move { Ok(call.state().load(Relaxed)) })
+        .call(DEAR, |_, ()| async { Ok(()) })
+        .call(SIGN_UP, |_, _| async { Ok(()) })
+}
+
+fn start(
+    subject: &Subject,
+    change: impl FnOnce(&mut Config),
+    guard: impl FnOnce(Endpoint<Counter>) -> Endpoint<Counter>,
+) -> Server {
+    let mut config = Config::default();
+    change(&mut config);
+    let echo = handler_fn(|connection: FnConnection<String, String>| async move {
+        while let Some(text) = connection.recv().await {
+            connection.send(text)?;
+        }
+        Ok(())
+    });
+    let realtime = Realtime::builder()
+        .config(config)
+        .endpoint("counter", guard(endpoint(Counter::default())))
+        .handler("echo", echo)
+        .manual_time()
+        .build();
+    subject.start(realtime)
+}
+
+fn limited(subject: &Subject, limit: RateLimit) -> Server {
+    start(subject, |_| {}, |endpoint| endpoint.guard(limit))
+}
+
+#[track_caller]
+fn expect_add(client: &mut Client, expected: u32) {
+    client.call("1", "add", 1);
+    client.expect_result("1", expected);
+}
+
+/// With the time after which it may be tried again, and then it may.
+#[track_caller]
+fn expect_exhausted(client: &mut Client, path: &str) -> Duration {
+    client.call("1", path, 1);
+    let error = client.expect_failed("1", "RESOURCE_EXHAUSTED");
+    assert_eq!(error["retryable"], true, "{error}");
+    Duration::from_millis(error["retryAfterMs"].as_u64().expect("a time"))
+}
+
+pub fn a_connection_has_a_bucket_of_its_own(subject: &Subject) {
+    let server = limited(subject, RateLimit::new(2, Duration::from_secs(10)));
+    let (mut busy, mut other) = (server.connect("counter"), server.connect("counter"));
+    expect_add(&mut busy, 1);
+    expect_add(&mut busy, 2);
+    let after = expect_exhausted(&mut busy, "add");
+    assert_eq!(after, Duration::from_secs(5));
+    expect_add(&mut other, 3);
+    server.advance(after - Duration::from_millis(250));
+    expect_exhausted(&mut busy, "add");
+    server.advance(Duration::from_millis(250));
+    expect_add(&mut busy, 4);
+}
+
+pub fn a_procedure_may_have_a_bucket_of_its_own_and_a_cost(subject: &Subject) {
+    let by_name = RateLimit::new(1, Duration::from_secs(10)).by_name();
+    let costs = RateLimit::new(10, Duration::from_secs(10)).cost(|name| if name == "dear" { 9 } else { 1 });
+    let server = start(subject, |_| {}, |endpoint| endpoint.guard(by_name).guard(costs));
+    let mut client = server.connect("counter");
+    client.call("1", "dear", Value::Null);
+    client.expect_result("1", Value::Null);
+    expect_exhausted(&mut client, "dear");
+    expect_add(&mut client, 1);
+    client.call("1", "count", Value::Null);
+    let error = client.expect_failed("1", "RESOURCE_EXHAUSTED");
+    assert_eq!(error["details"], json!({ "cost": 1, "capacity": 10, "remaining": 0 }));
+}
+
+/// Another connection from there is no way around it.
+pub fn an_address_has_one_bucket_for_all_its_connections(subject: &Subject) {
+    if !subject.capabilities().peer_address {
+        return;
+    }
+    let server = limited(subject, RateLimit::new(1, Duration::from_secs(10)).by_peer());
+    expect_add(&mut server.connect("counter"), 1);
+    expect_exhausted(&mut server.connect("counter"), "add");
+}
+
+/// What anyone may send says nothing, unless a proxy that is trusted sends it.
+pub fn the_word_of_a_trusted_proxy_is_taken_for_the_address(subject: &Subject) {
+    if !subject.capabilities().peer_address {
+        return;
+    }
+    let add_from = |server: &Server, forwarded: &str| {
+        let mut client = server.request("counter").header("x-forwarded-for", forwarded).connect();
+        client.call("1", "add", 1);
+        client.recv_packet()["type"].clone()
+    };
+    let limit = || RateLimit::new(1, Duration::from_secs(10)).by_peer();
+    let server = limited(subject, limit());
+    assert_eq!(add_from(&server, "203.0.113.1"), "result");
+    assert_eq!(add_from(&server, "203.0.113.2"), "error");
+
+    let trust = |config: &mut Config| {
+        config.trusted_proxies =
+            ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network")).into();
+    };
+    let server = start(subject, trust, |endpoint| endpoint.guard(limit()));
+    assert_eq!(add_from(&server, "203.0.113.1"), "result");
+    assert_eq!(add_from(&server, "203.0.113.2"), "result");
+    assert_eq!(add_from(&server, "203.0.113.2"), "error");
+    // What the client says of itself comes before what the proxy says.
+    assert_eq!(add_from(&server, "198.51.100.9, 203.0.113.1"), "error");
+}
+
+/// With the id of the call, and without one for a message; what ends something is not counted.
+pub fn too_many_messages_of_a_connection_are_refused(subject: &Subject) {
+    let rate = Rate::new(1, Duration::from_secs(1)).burst(2);
+    let server = start(subject, |config| config.rates.messages_per_connection = Some(rate), |endpoint| endpoint);
+    let (mut client, mut other) = (server.connect("counter"), server.connect("counter"));
+    expect_add(&mut client, 1);
+    expect_add(&mut client, 2);
+    let after = expect_exhausted(&mut client, "add");
+    client.emit("any", 1);
+    client.expect_error("RESOURCE_EXHAUSTED");
+    client.cancel("none");
+    expect_add(&mut other, 3);
+    server.advance(after);
+    expect_add(&mut client, 4);
+
+    let mut client = server.connect("echo");
+    for _ in 0..2 {
+        client.value(&"a");
+        client.expect_value(&"a");
+    }
+    client.value(&"a");
+    client.expect_error("RESOURCE_EXHAUSTED");
+    server.advance(Duration::from_secs(1));
+    client.value(&"b");
+    client.expect_value(&"b");
+}
+
+pub fn too_many_bytes_of_a_connection_are_refused(subject: &Subject) {
+    let rate = Rate::new(200, Duration::from_secs(1));
+    let server = start(subject, |config| config.rates.bytes_per_connection = Some(rate), |endpoint| endpoint);
+    let mut client = server.connect("echo");
+    let text = "x".repeat(120);
+    client.value(&text);
+    client.expect_value(&text);
+    client.value(&text);
+    client.expect_error("RESOURCE_EXHAUSTED");
+    client.value(&"x".repeat(300));
+    client.expect_error("FAILED_PRECONDITION");
+    server.advance(Duration::from_secs(1));
+    client.value(&text);
+    client.expect_value(&text);
+}
+
+pub fn too_many_requests_of_an_address_are_429(subject: &Subject) {
+    if !subject.capabilities().peer_address {
+        return;
+    }
+    let rate = Rate::new(2, Duration::from_secs(10));
+    let server = start(subject, |config| config.rates.requests_per_peer = Some(rate), |endpoint| endpoint);
+    let first = server.connect("counter");
+    server.connect("counter").close(1000, "");
+    let mut refused = server.request("counter").refused(429);
+    assert_eq!(refused.header("retry-after").as_deref(), Some("5"));
+    assert_eq!(refused.body()["error"]["code"], "RESOURCE_EXHAUSTED");
+    server.advance(Duration::from_secs(5));
+    server.connect("counter").close(1000, "");
+    first.close(1000, "");
+}
+
+pub fn every_field_that_does_not_pass_its_check_is_named(subject: &Subject) {
+    let server = start(subject, |_| {}, |endpoint| endpoint);
+    let mut client = server.connect("counter");
+    client.call("1", "sign_up", json!({ "name": "", "age": 7 }));
+    let error = client.expect_failed("1", "INVALID_ARGUMENT");
+    let fields = json!([{ "path": "name", "message": "is empty" }, { "path": "age", "message": "is under 18" }]);
+    assert_eq!(error["details"], fields);
+    client.call("1", "sign_up", json!({ "name": "Ann", "age": 18 }));
+    client.expect_result("1", Value::Null);
+}
+
+/// Also by another connection: the first one may have been lost before the answer came.
+pub fn a_call_with_a_key_is_run_once(subject: &Subject) {
+    let server = start(subject, |_| {}, |endpoint| endpoint);
+    let call = |client: &mut Client, key: &str| {
+        client.packet(json!({ "type": "call", "id": "1", "path": "add", "input": 1, "idempotencyKey": key }));
+        client.recv_packet()["data"].clone()
+    };
+    let mut client = server.connect("counter");
+    assert_eq!(call(&mut client, "a"), 1);
+    assert_eq!(call(&mut client, "a"), 1);
+    assert_eq!(call(&mut client, "b"), 2);
+    drop(client);
+    let mut client = server.connect("counter");
+    assert_eq!(call(&mut client, "a"), 1);
+    client.call("1", "count", Value::Null);
+    client.expect_result("1", 2);
+    // Twice: the time of keeping begins with the next call.
+    for key in ["c", "d"] {
+        drop(client);
+        server.advance(Duration::from_secs(61));
+        client = server.connect("counter");
+        call(&mut client, key);
+    }
+    assert_eq!(call(&mut client, "a"), 5);
+}
