@@ -50,6 +50,8 @@ pub(super) struct Stream {
 struct Kept {
     key: Option<String>,
     offset: Option<u64>,
+    /// What the application said to be missing before it.
+    after: Option<Gap>,
     frame: Frame,
 }
 
@@ -167,17 +169,17 @@ impl Stream {
     }
 
     fn take(&mut self, session: &Session, piece: &Piece<'_>) -> Result {
-        if let Some(gap) = piece.after {
-            self.tell_gap(session, gap);
-        }
         let may_send = self.kept.is_empty() && self.may_send(session);
         let packet =
             Outgoing::Data { id: &self.core.id, data: piece.value, position: piece.position, event: piece.event };
         let offset = piece.position.map(|position| position.offset);
         if may_send {
+            if let Some(gap) = piece.after {
+                self.tell_gap(session, gap);
+            }
             match offer(session, &packet)? {
                 None => self.use_credit(),
-                Some(frame) => self.kept.push_back(Kept { key: piece.key.clone(), offset, frame }),
+                Some(frame) => self.kept.push_back(Kept { key: piece.key.clone(), offset, after: None, frame }),
             }
             return Ok(());
         }
@@ -186,7 +188,7 @@ impl Stream {
         }
         let Some(frame) = session.encode(&packet, |frame| frame.into_frame())? else { return Ok(()) };
         super::may_hold(session.hub.config.outbox_bytes, frame.len())?;
-        self.keep(Kept { key: piece.key.clone(), offset, frame });
+        self.keep(Kept { key: piece.key.clone(), offset, after: piece.after.cloned(), frame });
         Ok(())
     }
 
@@ -217,8 +219,9 @@ impl Stream {
     fn drop_at(&mut self, at: usize, cause: &str) {
         let Some(item) = self.kept.remove(at) else { return };
         let gap = self.dropped.get_or_insert_with(|| Gap::new(0, cause));
-        gap.count += 1;
-        if let Some(offset) = item.offset {
+        let (before, of_before) = item.after.map_or((0, [None, None]), |gap| (gap.count, [gap.from, gap.to]));
+        gap.count += 1 + before;
+        for offset in of_before.into_iter().chain([item.offset]).flatten() {
             gap.from = Some(gap.from.map_or(offset, |from| from.min(offset)));
             gap.to = Some(gap.to.map_or(offset, |to| to.max(offset)));
         }
@@ -230,7 +233,10 @@ impl Stream {
             if let Some(gap) = self.dropped.take() {
                 self.tell_gap(session, &gap);
             }
-            let Some(item) = self.kept.pop_front() else { return };
+            let Some(mut item) = self.kept.pop_front() else { return };
+            if let Some(gap) = item.after.take() {
+                self.tell_gap(session, &gap);
+            }
             if let Some(frame) = session.outbox.offer_frame(item.frame) {
                 self.kept.push_front(Kept { frame, ..item });
                 self.blocked = true;
