@@ -32,6 +32,24 @@ proptest! {
     }
 }
 
+#[test]
+fn a_call_that_cannot_be_read_does_not_end_the_one_that_has_its_id() {
+    expect(&[
+        Step::Call { on: 0, id: 'a', job: waits_once(), brief: false, timeout: None },
+        Step::Wrong { on: 0, id: 'a', wrong: Wrong::Timeout },
+        Step::Open { which: 0, gates: 1 },
+    ]);
+}
+
+fn waits_once() -> Job {
+    Job { gates: 1, progress: false, then: Then::Answer, fragile: false }
+}
+
+#[track_caller]
+fn expect(steps: &[Step]) {
+    run(steps).unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
 /// One thing that a client, the server or the clock does. Who has no connection connects first.
 #[derive(Clone, Debug)]
 enum Step {

@@ -103,7 +103,11 @@ impl Calls {
                 self.subscribe(&id, &path, input, after, credit);
             }
             Packet::Event { name, data } => self.event(&name, data),
-            Packet::Invalid { id, error } => self.refuse(&id, &error),
+            Packet::Invalid { id, error } => {
+                if self.is_free(&id) {
+                    self.refuse(&id, &error);
+                }
+            }
             Packet::Cancel { id } => self.cancel(&id),
             Packet::Unsubscribe { id } => self.unsubscribe(&id),
             Packet::Credit { id, more } => self.grant(&id, more),
@@ -202,10 +206,7 @@ impl Calls {
 
     /// The route of a call whose id is free; else it is answered.
     fn admit(&self, id: &str, path: &str) -> Option<Arc<Route>> {
-        if !self.ids.is_empty() && self.ids.contains_key(id) {
-            // Not with that id: it would look like the answer to the one that has it.
-            let error = Error::new(Code::DUPLICATE_ID, format!("the id {id:?} is in use"));
-            self.answer(None, &error.details(serde_json::json!({ "id": id })));
+        if !self.is_free(id) {
             return None;
         }
         let route = self.session.endpoint.router.find(path).cloned();
@@ -213,6 +214,17 @@ impl Calls {
             self.refuse(id, &Error::not_found(format!("nothing is named {path:?} here")));
         }
         route
+    }
+
+    /// Whether an id is free; else the client is told that it is not.
+    fn is_free(&self, id: &str) -> bool {
+        if self.ids.is_empty() || !self.ids.contains_key(id) {
+            return true;
+        }
+        // Not with that id: it would look like the answer to the one that has it.
+        let error = Error::new(Code::DUPLICATE_ID, format!("the id {id:?} is in use"));
+        self.answer(None, &error.details(serde_json::json!({ "id": id })));
+        false
     }
 
     fn keep(&mut self, id: &str, place: usize, task: Task) {
