@@ -41,6 +41,16 @@ fn a_call_that_cannot_be_read_does_not_end_the_one_that_has_its_id() {
     ]);
 }
 
+#[test]
+fn a_call_is_late_where_a_call_of_the_clients_was_due_before_it() {
+    expect(&[
+        Step::Ask { on: 0 },
+        Step::Advance { ms: 600 },
+        Step::Call { on: 0, id: 'a', job: waits_once(), brief: true, timeout: None },
+        Step::Advance { ms: 1200 },
+    ]);
+}
+
 fn waits_once() -> Job {
     Job { gates: 1, progress: false, then: Then::Answer, fragile: false }
 }

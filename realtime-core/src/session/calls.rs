@@ -344,9 +344,11 @@ impl Calls {
 
     /// Gives up the calls whose time is over.
     fn expire(&mut self) {
+        let Some(deadline) = self.deadline else { return };
         let now = self.session.hub.clock.now();
-        if self.deadline.is_none_or(|deadline| now < deadline) {
-            return;
+        if now < deadline {
+            // The wheel may have come to the tick of an earlier one: a call of the client's procedures.
+            return self.session.watch(deadline);
         }
         let late = |task: &Task| matches!(task, Task::Call(call) if call.core.deadline <= now);
         let late: Vec<usize> =
