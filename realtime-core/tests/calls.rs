@@ -51,6 +51,16 @@ fn a_call_is_late_where_a_call_of_the_clients_was_due_before_it() {
     ]);
 }
 
+#[test]
+fn an_item_for_which_there_is_no_room_waits_for_it() {
+    let feed = Feed { count: 2, gated: false, late: false, positions: false, padding: 6000, end: End::Complete };
+    expect(&[
+        Step::Stall { on: 0, after: 3000 },
+        Step::Subscribe { on: 0, id: 'a', feed, policy: Policy::Block, credit: None, resume: false },
+        Step::Read { on: 0 },
+    ]);
+}
+
 fn waits_once() -> Job {
     Job { gates: 1, progress: false, then: Then::Answer, fragile: false }
 }
