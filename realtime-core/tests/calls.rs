@@ -26,7 +26,6 @@ proptest! {
     })]
 
     #[test]
-    #[ignore = "finds what is not right yet"]
     fn clients_see_what_the_model_allows(steps in vec(step(), 1..60)) {
         run(&steps).map_err(TestCaseError::fail)?;
     }
