@@ -298,7 +298,7 @@ impl Calls {
             self.poll_task(place);
         }
         for _ in 0..self.blocked.len().min(POLLS) {
-            if !self.session.outbox.takes_streams() {
+            if !self.takes_blocked() {
                 break;
             }
             let Some(place) = self.blocked.pop_front() else { break };
@@ -318,7 +318,18 @@ impl Calls {
 
     /// Whether another poll would do something.
     pub(super) fn has_work(&self) -> bool {
-        self.tasks.has_ready() || (!self.blocked.is_empty() && self.session.outbox.takes_streams())
+        self.tasks.has_ready() || self.takes_blocked()
+    }
+
+    /// Whether the first of the streams that wait for room has it. Were its item not looked at, one that is larger
+    /// than what is left would be tried again and again.
+    fn takes_blocked(&self) -> bool {
+        let Some(&place) = self.blocked.front() else { return false };
+        let bytes = match self.tasks.get(place) {
+            Some(Task::Stream(stream)) => stream.kept_bytes(),
+            _ => 0,
+        };
+        self.session.outbox.takes_stream(bytes)
     }
 
     fn poll_task(&mut self, place: usize) {
@@ -349,9 +360,11 @@ impl Calls {
 
     /// Gives up the calls whose time is over.
     fn expire(&mut self) {
+        let Some(deadline) = self.deadline else { return };
         let now = self.session.hub.clock.now();
-        if self.deadline.is_none_or(|deadline| now < deadline) {
-            return;
+        if now < deadline {
+            // The wheel may have come to the tick of an earlier one: a call of the client's procedures.
+            return self.session.watch(deadline);
         }
         let late = |task: &Task| matches!(task, Task::Call(call) if call.core.deadline <= now);
         let late: Vec<usize> =

@@ -214,11 +214,13 @@ impl Outbox {
         Ok(())
     }
 
-    /// Whether streams may add to what waits: together they take no more than a part of the outbox, so that a call is
-    /// not answered behind all that streams can make.
-    pub(crate) fn takes_streams(&self) -> bool {
+    /// Whether a stream may add so many bytes to what waits: together streams take no more than a part of the outbox,
+    /// so that a call is not answered behind all that they can make.
+    pub(crate) fn takes_stream(&self, bytes: usize) -> bool {
         let state = self.lock();
-        state.phase != Phase::Open || self.bytes_of(&state) <= STREAM_BYTES.min(self.limit / 2)
+        let waiting = self.bytes_of(&state);
+        let fits = waiting <= STREAM_BYTES.min(self.limit / 2) && bytes <= self.limit - waiting;
+        state.phase != Phase::Open || fits
     }
 
     /// Queues a frame of the protocol itself behind the data: over the limit by one such frame at

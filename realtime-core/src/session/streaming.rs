@@ -95,6 +95,11 @@ impl Stream {
         list
     }
 
+    /// Bytes of the next item that it has kept.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept.front().map_or(0, |kept| kept.frame.len())
+    }
+
     /// It is no longer in that list.
     pub(super) fn unlist(&mut self) {
         self.listed = false;
@@ -254,7 +259,7 @@ impl Stream {
         if self.credit == Some(0) {
             return false;
         }
-        self.blocked = !session.outbox.takes_streams();
+        self.blocked = !session.outbox.takes_stream(self.kept_bytes());
         !self.blocked
     }
 

@@ -78,6 +78,10 @@ impl<T> Tasks<T> {
         Some(task)
     }
 
+    pub(super) fn get(&self, place: usize) -> Option<&T> {
+        self.places.get(place)?.task.as_ref()
+    }
+
     pub(super) fn get_mut(&mut self, place: usize) -> Option<&mut T> {
         self.places.get_mut(place)?.task.as_mut()
     }
