@@ -242,7 +242,7 @@ mod tests {
     fn a_reply_tells_what_it_answers() {
         let mut hint = 0;
         assert_eq!(number_of_reply(br#"{"type":"result","id":"1000000042","data":1}"#, &mut hint), Some(42));
-        assert_eq!((hint, number_of_reply(br#"{"id":"1000000007"}"#, &mut hint)), (16, Some(7)));
+        assert_eq!((hint, number_of_reply(br#"{"id":"1000000007"}"#, &mut hint)), (17, Some(7)));
         for other in [&br#"{"id":"100"}"#[..], br#"{"id":"s1","data":1}"#, br#"{"type":"pong"}"#, b""] {
             assert_eq!(number_of_reply(other, &mut hint), None);
         }
