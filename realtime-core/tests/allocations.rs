@@ -34,8 +34,8 @@ fn a_call_allocates_itself_and_what_its_function_is_given() {
     type Form = (&'static str, fn(usize) -> Vec<u8>);
     let forms: [Form; 2] = [("realtime.v1.json", work::call_json), ("realtime.v1.msgpack", work::call_msgpack)];
     for (subprotocol, frame) in forms {
-        assert_eq!(allocations(work::call(1, subprotocol, frame)), 6, "{subprotocol}");
-        assert_eq!(allocations(work::call(16, subprotocol, frame)), 16 * 6, "{subprotocol}");
+        assert_eq!(allocations(work::call(1, subprotocol, frame)), 5, "{subprotocol}");
+        assert_eq!(allocations(work::call(16, subprotocol, frame)), 16 * 5, "{subprotocol}");
     }
 }
 
