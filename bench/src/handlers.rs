@@ -1,14 +1,18 @@
 //! The handlers that are measured, the same on every adapter.
 
 use crate::{Outcome, process};
-use realtime_core::{Audience, CloseCode, Config, Connection, Error, Handler, Message, Realtime, Result, Topic};
+use futures_util::stream;
+use realtime_core::{
+    Audience, CloseCode, Config, Connection, Endpoint, Error, Handler, Message, Procedure, Realtime, Result,
+    Subscription, Topic,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 
 /// The variable with the bytes that may wait for one client, where it is not the default.
 pub const OUTBOX: &str = "OUTBOX";
 
-/// The registry of our servers: `echo`, `typed`, `chat`, `rooms`, and `halls` and `control` beside them.
+/// The registry of our servers: `echo`, `typed`, `api`, `chat`, `rooms`, and `halls` and `control` beside them.
 ///
 /// # Errors
 ///
@@ -21,6 +25,7 @@ pub fn realtime() -> Outcome<Realtime> {
     config.outbox_bytes = process::variable(OUTBOX)?.unwrap_or(config.outbox_bytes);
     let builder = Realtime::builder().config(config);
     let builder = builder.handler("echo", Echo.plain()).handler("typed", Typed).handler("chat", Chat.plain());
+    let builder = builder.endpoint("api", api());
     let builder = builder.handler("rooms", Rooms.plain()).handler("halls", Halls.plain());
     let realtime = builder.handler("control", Control.plain()).build();
     // A second registry of one process is not controlled.
@@ -60,6 +65,20 @@ impl Handler for Typed {
         Ok(())
     }
 }
+
+/// Texts that come back, and streams: one that always has more, and one that never has anything.
+fn api() -> Endpoint<()> {
+    Endpoint::new(())
+        .call(ECHO, async |_, text| Ok(text))
+        .subscription(TICKS, async |_, ()| Ok(stream::repeat_with(|| TICK.to_owned())))
+        .subscription(QUIET, async |_, ()| Ok(stream::pending::<String>()))
+}
+
+const ECHO: Procedure<Text, Text> = Procedure::new("echo");
+const TICKS: Subscription<(), String> = Subscription::new("ticks");
+const QUIET: Subscription<(), String> = Subscription::new("quiet");
+/// 64 bytes, as the messages of most cases.
+const TICK: &str = "a text of sixty-four bytes, which is sent again and again, on...";
 
 /// Everybody is sent what anybody sends, the sender too.
 struct Chat;

@@ -40,6 +40,17 @@ const WORKS: &[Work] = &[
         count: 200,
         prepare: || Box::new(work::typed(1, "realtime.v1.msgpack", &work::msgpack())),
     },
+    Work { name: "call", count: 200, prepare: || Box::new(work::call(1, "realtime.v1.json", work::call_json)) },
+    Work {
+        name: "call-16",
+        count: 200,
+        prepare: || Box::new(work::call(16, "realtime.v1.json", work::call_json)),
+    },
+    Work {
+        name: "call-msgpack",
+        count: 200,
+        prepare: || Box::new(work::call(1, "realtime.v1.msgpack", work::call_msgpack)),
+    },
     Work { name: "publish-1", count: 200, prepare: || Box::new(work::publish(1, 1)) },
     Work { name: "publish-1000", count: 4, prepare: || Box::new(work::publish(1000, 1)) },
     Work { name: "publish-1000-8", count: 4, prepare: || Box::new(work::publish(1000, 8)) },

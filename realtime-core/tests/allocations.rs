@@ -28,6 +28,17 @@ fn a_typed_echo_allocates_what_its_handler_is_given() {
     }
 }
 
+/// A call costs its future, which holds it, its input and its name.
+#[test]
+fn a_call_allocates_itself_and_what_its_function_is_given() {
+    type Form = (&'static str, fn(usize) -> Vec<u8>);
+    let forms: [Form; 2] = [("realtime.v1.json", work::call_json), ("realtime.v1.msgpack", work::call_msgpack)];
+    for (subprotocol, frame) in forms {
+        assert_eq!(allocations(work::call(1, subprotocol, frame)), 5, "{subprotocol}");
+        assert_eq!(allocations(work::call(16, subprotocol, frame)), 16 * 5, "{subprotocol}");
+    }
+}
+
 /// The members share the frame, and every queue keeps its room.
 #[test]
 fn a_publication_allocates_nothing_for_a_member() {

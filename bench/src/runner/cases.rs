@@ -34,6 +34,16 @@ pub(crate) enum Kind {
         connections: usize,
         outstanding: usize,
     },
+    /// As `Typed`, by a procedure.
+    Call {
+        connections: usize,
+        outstanding: usize,
+    },
+    /// Calls on a connection that has many subscriptions.
+    Subscribed {
+        subscriptions: usize,
+        ticks: Ticks,
+    },
     Fanout {
         members: usize,
         outstanding: usize,
@@ -60,6 +70,16 @@ pub(crate) enum Kind {
     },
 }
 
+/// What one of many subscriptions sends; the others are silent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ticks {
+    Nothing,
+    /// Always something, as far as it is granted credit.
+    Granted,
+    /// Always something, as fast as the client reads.
+    Unbounded,
+}
+
 /// The server to which the others are compared.
 pub(crate) const BASELINE: &str = "limit";
 
@@ -80,7 +100,8 @@ const HEADLINES: [&str; 8] = [
 
 /// In the order in which they are run. What shows how it scales has a place of its own.
 pub(crate) fn all() -> Vec<Case> {
-    [echo(), typed(), fanout(), large(), scaling(), rooms(), idle(), churn(), stalled()].concat()
+    [echo(), typed(), calls(), subscribed(), fanout(), large(), scaling(), rooms(), idle(), churn(), stalled()]
+        .concat()
 }
 
 fn echo() -> Vec<Case> {
@@ -97,6 +118,25 @@ fn echo() -> Vec<Case> {
 
 fn typed() -> Vec<Case> {
     [1, 16].map(|outstanding| Case::new(Kind::Typed { connections: 64, outstanding }, 64)).into()
+}
+
+fn calls() -> Vec<Case> {
+    [1, 16].map(|outstanding| Case::new(Kind::Call { connections: 64, outstanding }, 64)).into()
+}
+
+fn subscribed() -> Vec<Case> {
+    let subscriptions = 1000;
+    let group = Group {
+        name: format!("subs-{subscriptions}"),
+        title: format!("Calls, one at a time, on a connection with {subscriptions} subscriptions"),
+        by: "of which",
+    };
+    let labels = [
+        (Ticks::Nothing, "all-quiet"),
+        (Ticks::Granted, "one-ticks-on-credit"),
+        (Ticks::Unbounded, "one-ticks-without-credit"),
+    ];
+    labels.map(|(ticks, label)| Case::new(Kind::Subscribed { subscriptions, ticks }, 64).of(&group, label)).into()
 }
 
 fn fanout() -> Vec<Case> {
@@ -201,9 +241,10 @@ impl Case {
     /// What is asked of the load, for so many seconds if that was said.
     pub(crate) fn words(&self, time: Option<f64>) -> Vec<String> {
         let (mode, connections, outstanding) = match self.kind {
-            Kind::Echo { connections, outstanding } | Kind::Typed { connections, outstanding } => {
-                ("echo", connections, outstanding)
-            }
+            Kind::Echo { connections, outstanding }
+            | Kind::Typed { connections, outstanding }
+            | Kind::Call { connections, outstanding } => ("echo", connections, outstanding),
+            Kind::Subscribed { .. } => ("subscribed", 1, 1),
             Kind::Fanout { members, outstanding } => ("fanout", members, outstanding),
             Kind::Idle { connections } | Kind::Heartbeat { connections } => ("idle", connections, 1),
             Kind::Churn { connections } => ("churn", connections, 1),
@@ -242,6 +283,7 @@ impl Case {
             Kind::Rooms { silent, .. } => {
                 words(&[("--beside", silent.to_string()), ("--beside-path", "/__realtime/echo".to_owned())])
             }
+            Kind::Subscribed { subscriptions, ticks } => subscribed_words(subscriptions, ticks),
             Kind::Stalled { stalled, .. } => words(&[("--stalled", stalled.to_string())]),
             _ => Vec::new(),
         }
@@ -299,6 +341,17 @@ impl Case {
             Kind::Typed { connections, outstanding } => {
                 format!("Typed echo, JSON: {connections} × {} under way, {size} bytes", messages(outstanding))
             }
+            Kind::Call { connections, outstanding } => {
+                format!("Calls, typed: {connections} × {} under way, {size} bytes", calls_of(outstanding))
+            }
+            Kind::Subscribed { subscriptions, ticks } => {
+                let ticks = match ticks {
+                    Ticks::Nothing => "all silent",
+                    Ticks::Granted => "one saturated on credit",
+                    Ticks::Unbounded => "one saturated",
+                };
+                format!("Calls on one connection with {subscriptions} subscriptions, {ticks}")
+            }
             Kind::Fanout { members, outstanding } => {
                 format!("Fan-out: {members} members, {} under way, {size} bytes", messages(outstanding))
             }
@@ -321,6 +374,18 @@ impl Case {
     }
 }
 
+fn subscribed_words(subscriptions: usize, ticks: Ticks) -> Vec<String> {
+    let ticks: &[&str] = match ticks {
+        Ticks::Nothing => &[],
+        Ticks::Granted => &["--ticks", "--credit", CREDIT],
+        Ticks::Unbounded => &["--ticks"],
+    };
+    let words = ["--subscriptions".to_owned(), subscriptions.to_string()].into_iter();
+    words.chain(ticks.iter().map(|&word| word.to_owned())).collect()
+}
+
+/// Items that a client lets come, of which it grants the half again when that is read.
+const CREDIT: &str = "64";
 /// Of the heartbeats, in all servers that have them.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
 /// Longer than that.
@@ -338,11 +403,17 @@ fn messages(count: usize) -> String {
     }
 }
 
+fn calls_of(count: usize) -> String {
+    messages(count).replace("message", "call")
+}
+
 impl Kind {
     fn name(self, size: usize) -> String {
         match self {
             Self::Echo { connections, outstanding } => format!("echo-c{connections}-p{outstanding}-s{size}"),
             Self::Typed { connections, outstanding } => format!("typed-c{connections}-p{outstanding}-s{size}"),
+            Self::Call { connections, outstanding } => format!("call-c{connections}-p{outstanding}"),
+            Self::Subscribed { subscriptions, ticks } => format!("subs-{subscriptions}-{}", ticks as usize),
             Self::Fanout { members, outstanding } => format!("fanout-n{members}-w{outstanding}-s{size}"),
             Self::Idle { connections } => format!("idle-n{connections}"),
             Self::Heartbeat { connections } => format!("heartbeat-n{connections}"),

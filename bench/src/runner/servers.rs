@@ -62,9 +62,13 @@ impl Server {
                 ["bench-axum", "bench-hyper", "limit"].contains(&self.name)
             }
             Kind::Fanout { .. } => true,
-            Kind::Rooms { .. } | Kind::Stalled { .. } => self.is_ours() && self.is_on_one_thread(),
+            Kind::Rooms { .. } | Kind::Stalled { .. } | Kind::Subscribed { .. } => {
+                self.is_ours() && self.is_on_one_thread()
+            }
             // Hand-written on axum; and what it costs the kernel, which does not look at the text.
             Kind::Typed { .. } => self.is_ours() || ["raw-axum", "limit"].contains(&self.name),
+            // What the frames cost the kernel; nobody else has calls of this form.
+            Kind::Call { .. } => self.is_ours() || self.name == "limit",
             // The others have no heartbeats.
             Kind::Heartbeat { .. } => self.dialect != Dialect::Plain && self.is_on_one_thread(),
             Kind::Echo { .. } | Kind::Idle { .. } | Kind::Churn { .. } => self.name != "limit-batch",
@@ -80,9 +84,14 @@ impl Dialect {
                 // `welcome` comes first.
                 vec!["--path", "/__realtime/typed", "--subprotocol", "realtime.v1.json", "--replies", "1"]
             }
+            (Self::Ours, Kind::Call { .. } | Kind::Subscribed { .. }) => {
+                let path = ["--path", "/__realtime/api", "--subprotocol", "realtime.v1.json", "--replies", "1"];
+                path.into_iter().chain(["--by-id", "--prefix", r#"{"type":"result""#]).collect()
+            }
             (Self::Ours, Kind::Rooms { .. }) => vec!["--path", "/__realtime/rooms?room={INDEX}"],
             (Self::Ours, Kind::Fanout { .. } | Kind::Stalled { .. }) => vec!["--path", "/__realtime/chat"],
             (Self::Ours, _) => vec!["--path", "/__realtime/echo"],
+            (Self::Plain, Kind::Call { .. }) => vec!["--path", "/echo", "--by-id"],
             (Self::Plain, Kind::Typed { .. }) => vec!["--path", "/typed"],
             (Self::Plain, Kind::Fanout { .. }) => vec!["--path", "/chat"],
             (Self::Plain, _) => vec!["--path", "/echo"],
@@ -90,6 +99,9 @@ impl Dialect {
         };
         let message = match (self, case.kind) {
             (_, Kind::Typed { .. }) => r#"{"type":"message","value":{"text":"{TEXT}"}}"#,
+            (_, Kind::Call { .. } | Kind::Subscribed { .. }) => {
+                r#"{"type":"call","id":"{ID}","path":"echo","input":{"text":"{TEXT}"}}"#
+            }
             (Self::SocketIo, Kind::Fanout { .. }) => r#"42["chat","{TEXT}"]"#,
             (Self::SocketIo, _) => r#"42["echo","{TEXT}"]"#,
             _ => "{TEXT}",

@@ -167,8 +167,20 @@ fn columns(case: &Case) -> Vec<Column> {
             columns
         }
         Kind::Stalled { .. } => stalled_columns().concat(),
-        Kind::Echo { .. } | Kind::Typed { .. } => {
-            let mut columns = vec![per_cpu("messages per CPU second"), rate("messages/s")];
+        Kind::Subscribed { .. } => {
+            let [p50, p99, p999] = latency;
+            let mut columns = vec![p99, p50, p999, rate("calls/s")];
+            columns.push(column("items", "items/s", Unit::Number));
+            columns.extend(shares);
+            columns
+        }
+        Kind::Echo { .. } | Kind::Typed { .. } | Kind::Call { .. } => {
+            let what = if matches!(case.kind, Kind::Call { .. }) {
+                ["calls per CPU second", "calls/s"]
+            } else {
+                ["messages per CPU second", "messages/s"]
+            };
+            let mut columns = vec![per_cpu(what[0]), rate(what[1])];
             columns.extend(latency);
             columns.extend(shares);
             columns

@@ -107,7 +107,10 @@ impl CallCore {
 
     /// Nothing is expected of it any more.
     pub(crate) fn end(&self) {
-        self.over.store(true, Relaxed);
+        // It is told again when it is dropped.
+        if self.over.swap(true, Relaxed) {
+            return;
+        }
         let waiting = std::mem::take(&mut *self.waiting.lock());
         waiting.wake();
     }

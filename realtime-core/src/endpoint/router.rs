@@ -2,14 +2,15 @@ use super::{
     guard::ErasedGuard,
     route::{OnClose, OnOpen, Route},
 };
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// What an id serves beside messages: its procedures, subscriptions and events by name.
 #[derive(Default)]
 pub(crate) struct Router {
-    /// Procedures and subscriptions, which share their names.
-    routes: HashMap<Box<str>, Arc<Route>>,
-    events: HashMap<Box<str>, Arc<Route>>,
+    /// Procedures and subscriptions, which share their names. Sorted: a few comparisons cost less than a hash that
+    /// resists those who choose the keys, and clients choose none of these.
+    routes: BTreeMap<Box<str>, Arc<Route>>,
+    events: BTreeMap<Box<str>, Arc<Route>>,
     pub(crate) opens: Vec<Arc<dyn OnOpen>>,
     pub(crate) closes: Vec<Arc<dyn OnClose>>,
 }

@@ -136,6 +136,13 @@ impl<'a, R: Raw<'a>> Envelope<'a, R> {
     }
 }
 
+/// A call of nothing but these fields; `None` where one of them is wrong.
+pub(super) fn read_call<'a, R: Raw<'a>>(id: &'a str, path: &'a str, input: R) -> Option<Packet<'a>> {
+    check_length("id", id.len(), MAX_NAME_BYTES).ok()?;
+    check_path(path).ok()?;
+    Some(Packet::Call { id: id.into(), path: path.into(), input: input.value(), timeout: None, key: None })
+}
+
 /// A field's value in one form of the protocol: whole and well-formed, and not yet read.
 pub(super) trait Raw<'a>: Copy {
     const NULL: Self;

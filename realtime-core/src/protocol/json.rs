@@ -31,7 +31,10 @@ impl Protocol for Json {
         if text.starts_with(MESSAGE) {
             return Ok(Packet::Message(Value::JsonFrame(text)));
         }
-        read_frame(text)
+        match read_call(text) {
+            Some(call) => Ok(call),
+            None => read_frame(text),
+        }
     }
 
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
@@ -129,6 +132,31 @@ pub(super) fn parse_message<T: DeserializeOwned>(frame: &str) -> Option<T> {
     (end.trim_ascii() == "}").then_some(parsed)
 }
 
+/// A call that is written as most are: with these fields, in this order, and nothing to unescape in its names. `None`
+/// for any other frame, and for what is wrong: then the long way tells what it is.
+fn read_call(text: &str) -> Option<Packet<'_>> {
+    let (id, rest) = split_plain(text.strip_prefix(CALL)?)?;
+    let (path, rest) = split_plain(rest.strip_prefix(PATH)?)?;
+    let input = rest.strip_prefix(INPUT)?;
+    let mut values = serde_json::Deserializer::from_str(input).into_iter::<&RawValue>();
+    let value = values.next()?.ok()?.get();
+    if input.get(values.byte_offset()..)? != "}" {
+        return None;
+    }
+    envelope::read_call(id, path, value)
+}
+
+const CALL: &str = r#"{"type":"call","id":""#;
+const PATH: &str = r#","path":""#;
+const INPUT: &str = r#","input":"#;
+
+/// A string's content, where it stands there as it is, and what follows its closing quote.
+fn split_plain(text: &str) -> Option<(&str, &str)> {
+    let end = text.bytes().position(|byte| byte == b'"' || byte == b'\\' || byte < b' ')?;
+    let after = text[end..].strip_prefix('"')?;
+    Some((&text[..end], after))
+}
+
 /// A frame as a packet, with its value found.
 pub(super) fn read_frame(text: &str) -> Result<Packet<'_>, Error> {
     let Envelope(envelope) = serde_json::from_str(text).map_err(parse_error)?;
@@ -224,7 +252,15 @@ fn write_data(kind: &str, id: &str, data: &dyn Encode, out: &mut Vec<u8>) -> Res
     data.encode_json(out)
 }
 
+/// Most are ids and names, with nothing to escape.
 fn write_str(text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+    let is_escaped = |byte| byte < b' ' || byte == b'"' || byte == b'\\';
+    if !text.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return Ok(());
+    }
     serde_json::to_writer(out, text).map_err(Error::internal)
 }
 
@@ -373,6 +409,37 @@ mod tests {
             let data = Data::Text(format!("{MESSAGE}7{end}").into());
             let Packet::Message(value) = Json.decode(&data).unwrap() else { panic!("{end}") };
             assert_eq!(value.parse::<u32>().ok(), expected, "{end}");
+        }
+    }
+
+    #[test]
+    fn the_quick_way_takes_no_call_that_the_long_way_reads_otherwise() {
+        let long_id = "i".repeat(65);
+        for (frame, is_quick) in [
+            (r#"{"type":"call","id":"1","path":"a.b","input":[1,{"x":"}"}]}"#, true),
+            (r#"{"type":"call","id":"1","path":"a","input":null}"#, true),
+            (r#"{"type":"call","id":"\u0031","path":"a","input":1}"#, false),
+            (r#"{"type":"call","id":"1","path":"a\"","input":1}"#, false),
+            ("{\"type\":\"call\",\"id\":\"\n\",\"path\":\"a\",\"input\":1}", false),
+            (r#"{"type":"call","id":"1","path":["a"],"input":1}"#, false),
+            (r#"{"type":"call","id":"","path":"a","input":1}"#, false),
+            (&format!(r#"{{"type":"call","id":"{long_id}","path":"a","input":1}}"#), false),
+            (r#"{"type":"call","id":"1","path":"a..b","input":1}"#, false),
+            (r#"{"type":"call","id":"1","path":"a","input":1,"timeoutMs":5}"#, false),
+            (r#"{"type":"call","id":"1","path":"a","input":1,"id":"2"}"#, false),
+            (r#"{"type":"call","id":"1","path":"a","input":1} "#, false),
+            (r#"{"type":"call","id":"1","path":"a","input":1"#, false),
+            (r#"{"type":"call","id":"1","path":"a","input":1}}"#, false),
+            (r#"{"type":"call","id":"1","path":"a","input":}"#, false),
+            (r#"{"type":"call","id":"1","path":"a","input":01}"#, false),
+            (r#"{"type":"call","id":"1","path":"a"}"#, false),
+            (r#"{"type":"call","id":"1"#, false),
+        ] {
+            let quick = read_call(frame).map(|packet| format!("{packet:?}"));
+            assert_eq!(quick.is_some(), is_quick, "{frame}");
+            if quick.is_some() {
+                assert_eq!(quick, read_frame(frame).ok().map(|packet| format!("{packet:?}")), "{frame}");
+            }
         }
     }
 

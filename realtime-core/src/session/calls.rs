@@ -50,7 +50,7 @@ enum Task {
     Event(Event),
 }
 
-/// A call that is not ready at once.
+/// A call that runs.
 struct Call {
     core: Arc<CallCore>,
     running: Option<BoxFuture<'static, Result<Reply>>>,
@@ -117,6 +117,9 @@ impl Calls {
 
     /// Takes what was held until now.
     pub(super) fn open(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
         for packet in std::mem::take(&mut self.held) {
             self.handle(packet);
         }
@@ -144,14 +147,15 @@ impl Calls {
             Ok(Err(error)) => return self.refuse(id, &error),
             Err(panic) => return self.refuse(id, &panicked(&core, panic)),
         };
-        let mut call = Box::new(Call { core, running: Some(running), unsent: None });
+        let mut call = Call { core, running: Some(running), unsent: None };
         let (place, waker) = self.tasks.reserve();
         if call.poll(&self.session, &mut Context::from_waker(&waker)).is_ready() {
             return self.tasks.release(place);
         }
         self.calls += 1;
         let deadline = call.core.deadline;
-        self.keep(id, place, Task::Call(call));
+        // In a box only here: most calls are ready at once.
+        self.keep(id, place, Task::Call(Box::new(call)));
         if self.deadline.is_none_or(|known| deadline < known) {
             self.deadline = Some(deadline);
             self.session.watch(deadline);

@@ -152,12 +152,14 @@ impl<T: Transport> Driver<T> {
         calls.poll();
     }
 
+    #[cold]
     fn fail_panicked(&self, panic: &Panicked) {
         let (id, endpoint) = (self.session.id, &self.session.endpoint.id);
         tracing::error!(connection = %id, %endpoint, panic = panic.0, "handler panicked");
         self.session.close(CloseCode::INTERNAL, "handler failed");
     }
 
+    #[cold]
     fn stop_run(&mut self) {
         if let Some(run) = self.run.take() {
             drop_caught(run);
@@ -425,14 +427,23 @@ impl<T: Transport> Driver<T> {
         }
         self.blocked = sent.is_pending();
         self.session.outbox.set_in_flight(sending.bytes());
-        while let Some((topic, gap)) = self.session.outbox.catch_up() {
-            reply(&self.session, &Outgoing::Gap { id: None, topic: Some(&topic), gap: &gap });
+        if self.session.outbox.is_behind() {
+            self.catch_up();
         }
         if let Poll::Ready(Err(error)) = sent {
             self.lose(&error.to_string());
         }
     }
 
+    /// Queues what waited for the client, which was behind.
+    #[cold]
+    fn catch_up(&self) {
+        while let Some((topic, gap)) = self.session.outbox.catch_up() {
+            reply(&self.session, &Outgoing::Gap { id: None, topic: Some(&topic), gap: &gap });
+        }
+    }
+
+    #[cold]
     fn begin_closing(&mut self) {
         self.closing = true;
         if self.input == Input::Open {
@@ -445,6 +456,7 @@ impl<T: Transport> Driver<T> {
     }
 
     /// The client says nothing more; what it said before is still handled.
+    #[cold]
     fn end_input(&mut self) {
         self.input = Input::Ended;
         self.tail = Vec::new();
@@ -454,6 +466,7 @@ impl<T: Transport> Driver<T> {
         self.session.begin_end();
     }
 
+    #[cold]
     fn lose(&mut self, why: &str) {
         if self.lost {
             return;
@@ -468,6 +481,11 @@ impl<T: Transport> Driver<T> {
 
     /// Gives the close once nothing is left to do.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<Close> {
+        if self.expired || self.lost || self.closing || self.peer.is_some() { self.end(cx) } else { None }
+    }
+
+    #[cold]
+    fn end(&mut self, cx: &mut Context<'_>) -> Option<Close> {
         if self.expired {
             self.stop_run();
             return Some(self.finish());
@@ -499,6 +517,7 @@ impl<T: Transport> Driver<T> {
         }
     }
 
+    #[cold]
     fn finish(&mut self) -> Close {
         self.calls = None;
         self.session.begin_end();

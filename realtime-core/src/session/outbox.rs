@@ -147,12 +147,15 @@ impl Outbox {
         Ok(self.tell(&mut state))
     }
 
+    /// Whether publications wait, because the client was behind.
+    #[inline]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind.load(Acquire)
+    }
+
     /// Queues what waited for a client that was behind, as far as there is room. Gives what is to be told before the
     /// rest, if something was dropped; then it is to be called again. For the driver.
     pub(crate) fn catch_up(&self) -> Option<(Arc<str>, Gap)> {
-        if !self.is_behind.load(Acquire) {
-            return None;
-        }
         let mut state = self.lock();
         while self.bytes_of(&state) <= self.limit / 2 {
             let Some(behind) = &mut state.behind else { break };

@@ -2,7 +2,7 @@
 
 use super::wire::{Client, frame};
 use realtime_core::{
-    Audience, Builder, Connection, Handler, Message, Realtime, Result, Topic,
+    Audience, Builder, Connection, Endpoint, Handler, Message, Procedure, Realtime, Result, Topic,
     websocket::{Decoder, Frame, Limits, Opcode},
 };
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,29 @@ pub(crate) fn msgpack() -> Vec<u8> {
     rmp_serde::to_vec_named(&json!({ "type": "message", "value": { "text": TEXT } })).unwrap()
 }
 
+/// So many calls in one read, each answered with its input.
+pub(crate) fn call(calls: usize, subprotocol: &'static str, frame_of: fn(usize) -> Vec<u8>) -> impl FnMut() {
+    let mut client = Client::connect(&realtime(), "api", Some(subprotocol));
+    client.take_sent();
+    let opcode = if subprotocol.ends_with("json") { 1 } else { 2 };
+    let input: Vec<u8> = (0..calls).flat_map(|number| frame(opcode, &frame_of(number))).collect();
+    move || {
+        client.send(&input);
+        let (bytes, writes) = client.take_sent();
+        assert!(bytes > calls * 64 && writes == 1);
+    }
+}
+
+pub(crate) fn call_json(number: usize) -> Vec<u8> {
+    format!(r#"{{"type":"call","id":"{number:010}","path":"echo","input":{{"text":"{TEXT}"}}}}"#).into()
+}
+
+pub(crate) fn call_msgpack(number: usize) -> Vec<u8> {
+    let id = format!("{number:010}");
+    let call = json!({ "type": "call", "id": id, "path": "echo", "input": { "text": TEXT } });
+    rmp_serde::to_vec_named(&call).unwrap()
+}
+
 /// A compressed message of 2 KiB, inflated, echoed, and deflated again.
 #[cfg(feature = "deflate")]
 pub(crate) fn echo_deflate() -> impl FnMut() {
@@ -113,6 +136,7 @@ fn builder() -> Builder {
         .handler("typed", Typed)
         .handler("chat", Chat.plain())
         .handler("publisher", Publisher.plain())
+        .endpoint("api", Endpoint::new(()).call(ECHO, async |_, said| Ok(said)))
 }
 
 fn room() -> Topic<Message> {
@@ -136,6 +160,9 @@ impl Handler for Echo {
 struct Said {
     text: String,
 }
+
+/// What a call is answered with.
+const ECHO: Procedure<Said, Said> = Procedure::new("echo");
 
 struct Typed;
 

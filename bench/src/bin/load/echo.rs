@@ -3,7 +3,7 @@
 use crate::{
     Report,
     clients::{Clients, State},
-    frames::Template,
+    frames::{Template, number_of_reply},
     histogram::Histogram,
     meter::{LATENCY, Meter, Phase, add_latency},
     options::Options,
@@ -11,7 +11,6 @@ use crate::{
 use bench::Outcome;
 use std::{
     collections::VecDeque,
-    iter,
     time::{Duration, Instant},
 };
 
@@ -68,8 +67,10 @@ struct Senders {
     copies: Option<Vec<u8>>,
     scratch: Vec<u8>,
     number: u64,
-    /// For each connection, when each message was sent that is not back yet.
-    sent: Vec<VecDeque<Instant>>,
+    /// For each connection, when each message was sent that is not back yet, and its number.
+    sent: Vec<VecDeque<(u64, Instant)>>,
+    /// Where in a reply its id was found, if replies are matched by it.
+    by_id: Option<usize>,
     /// For each connection, the number that its first reply must carry.
     unverified: Vec<Option<u64>>,
 }
@@ -83,6 +84,7 @@ impl Senders {
             scratch: Vec::new(),
             number: 0,
             sent: vec![VecDeque::with_capacity(options.outstanding); options.connections],
+            by_id: options.by_id.then_some(0),
             unverified: Vec::with_capacity(options.connections),
         }
     }
@@ -95,7 +97,8 @@ impl Senders {
     }
 
     fn send(&mut self, clients: &mut Clients<'_>, index: usize, messages: usize, now: Instant) {
-        self.sent[index].extend(iter::repeat_n(now, messages));
+        let numbers = self.number + 1..=self.number + messages as u64;
+        self.sent[index].extend(numbers.map(|number| (number, now)));
         if let (Some(copies), Some(frame)) = (&self.copies, self.template.constant()) {
             return clients.send(index, &copies[..frame.len() * messages]);
         }
@@ -116,18 +119,28 @@ impl Senders {
         now: Instant,
     ) -> Outcome<usize> {
         let mut got = 0;
-        let mut wrong = false;
+        let (mut wrong, mut unasked) = (false, false);
         clients.receive(index, |reply| {
             got += 1;
             if let Some(number) = self.unverified[index].take() {
                 wrong = !self.template.is_in(reply, number);
             }
-            if let Some(sent) = self.sent[index].pop_front() {
-                histogram.record(now - sent);
+            let sent = &mut self.sent[index];
+            let at = match &mut self.by_id {
+                Some(hint) => number_of_reply(reply, hint)
+                    .and_then(|answered| sent.iter().position(|(number, _)| *number == answered)),
+                None => Some(0),
+            };
+            match at.and_then(|at| sent.remove(at)) {
+                Some((_, sent)) => histogram.record(now - sent),
+                None => unasked |= self.by_id.is_some(),
             }
         })?;
         if wrong {
             return Err("a reply without the text that was sent".into());
+        }
+        if unasked {
+            return Err("a reply to nothing that is under way".into());
         }
         if clients.state(index) == State::Closed {
             return Err("the server closed a connection".into());

@@ -11,6 +11,8 @@ const PING_FRAME: u8 = 0x9;
 const PONG_FRAME: u8 = 0xa;
 
 const DIGITS: usize = 10;
+/// What the number of a message is added to, to be its id.
+const FIRST_ID: u64 = 1_000_000_000;
 /// What `{TEXT}` begins with: a number between two marks, by which a message is known again.
 const SEQUENCE: usize = DIGITS + 2;
 
@@ -57,7 +59,7 @@ impl Template {
         }
         for &at in &self.ids {
             // Such a number has no zeros at its front, in JSON or elsewhere.
-            write_masked(&mut into[start..], at, digits(1_000_000_000 + number));
+            write_masked(&mut into[start..], at, digits(FIRST_ID + number));
         }
     }
 
@@ -182,6 +184,18 @@ impl Numbers {
     }
 }
 
+/// The number of the message whose id the reply carries, behind `"id":"`. Where it was found is looked at first.
+pub(crate) fn number_of_reply(reply: &[u8], hint: &mut usize) -> Option<u64> {
+    let found = |at: usize| reply.get(at..).is_some_and(|rest| rest.starts_with(ID));
+    if !found(*hint) {
+        *hint = (0..reply.len()).find(|&at| found(at))?;
+    }
+    let digits = reply.get(*hint + ID.len()..)?.first_chunk::<DIGITS>()?;
+    number(digits)?.checked_sub(FIRST_ID)
+}
+
+const ID: &[u8] = br#""id":""#;
+
 /// The number of the text that the payload carries. Where it was found is looked at first.
 fn sequence(payload: &[u8], hint: &mut usize) -> Option<u64> {
     if let Some(number) = sequence_at(payload, *hint) {
@@ -196,6 +210,10 @@ fn sequence_at(payload: &[u8], at: usize) -> Option<u64> {
     let [b'<', digits @ .., b'>'] = payload.get(at..at + SEQUENCE)? else {
         return None;
     };
+    number(digits)
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |number, digit| match digit {
         b'0'..=b'9' => Some(number * 10 + u64::from(digit - b'0')),
         _ => None,
@@ -218,6 +236,16 @@ mod tests {
         let mut hint = 0;
         assert_eq!(sequence(&payload, &mut hint), Some(42));
         assert_eq!((hint, sequence(&payload, &mut hint)), (13, Some(42)));
+    }
+
+    #[test]
+    fn a_reply_tells_what_it_answers() {
+        let mut hint = 0;
+        assert_eq!(number_of_reply(br#"{"type":"result","id":"1000000042","data":1}"#, &mut hint), Some(42));
+        assert_eq!((hint, number_of_reply(br#"{"id":"1000000007"}"#, &mut hint)), (17, Some(7)));
+        for other in [&br#"{"id":"100"}"#[..], br#"{"id":"s1","data":1}"#, br#"{"type":"pong"}"#, b""] {
+            assert_eq!(number_of_reply(other, &mut hint), None);
+        }
     }
 
     #[test]

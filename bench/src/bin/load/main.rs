@@ -16,6 +16,7 @@ mod idle;
 mod meter;
 mod options;
 mod stalled;
+mod subscribed;
 
 use bench::{Outcome, process};
 use options::{Mode, Options};
@@ -27,6 +28,7 @@ fn main() -> Outcome {
     let report = match options.mode {
         Mode::Echo => echo::run(&options)?,
         Mode::Fanout => fanout::run(&options)?,
+        Mode::Subscribed => subscribed::run(&options)?,
         Mode::Churn => churn::run(&options)?,
         Mode::Idle => idle::run(&options)?,
         Mode::Stalled => stalled::run(&options)?,

@@ -9,6 +9,7 @@ Usage: load MODE --port PORT [OPTIONS]
   echo     every connection keeps messages under way: messages a second, round trips
   fanout   every connection is a member, and the first one publishes: deliveries a second
   churn    connect, one echo, close, again: connections a second
+  subscribed  one connection has subscriptions, and makes one call after the other: round trips
   idle     connections that have sent one message each: the server's memory, and its CPU at rest
   stalled  as fanout, at a given rate, and some stop reading: the server's memory, what the others feel
 
@@ -25,6 +26,10 @@ Usage: load MODE --port PORT [OPTIONS]
   --replies N        messages to receive before a connection counts as open (0)
   --message T        the message ({TEXT}); may have {TEXT}, and {ID}, ten digits that grow
   --prefix P         only messages that begin like this are replies
+  --by-id            in echo, replies are matched by the {ID} that they carry, and not by their order
+  --subscriptions N  in subscribed, how many (1000)
+  --ticks            one of them is saturated
+  --credit N         items that it may send ahead; any number without it
   --spread S         opens the connections over so long (0); in idle, they then send nothing at all
   --beside N         in echo, so many connections besides, which are silent (0)
   --beside-path P    where they ask the server (/echo); {INDEX} in any path is a number of each
@@ -52,6 +57,10 @@ pub(crate) struct Options {
     pub(crate) message: String,
     pub(crate) prefix: String,
     pub(crate) engine_io: bool,
+    pub(crate) by_id: bool,
+    pub(crate) subscriptions: usize,
+    pub(crate) ticks: bool,
+    pub(crate) credit: Option<usize>,
     pub(crate) spread: Duration,
     pub(crate) beside: usize,
     pub(crate) beside_path: String,
@@ -68,6 +77,7 @@ pub(crate) struct Options {
 pub(crate) enum Mode {
     Echo,
     Fanout,
+    Subscribed,
     Churn,
     Idle,
     Stalled,
@@ -99,6 +109,10 @@ impl Options {
             message: "{TEXT}".into(),
             prefix: String::new(),
             engine_io: false,
+            by_id: false,
+            subscriptions: 1000,
+            ticks: false,
+            credit: None,
             spread: Duration::ZERO,
             beside: 0,
             beside_path: "/echo".into(),
@@ -112,8 +126,14 @@ impl Options {
     }
 
     fn set(&mut self, name: &str, words: &mut impl Iterator<Item = String>) -> Outcome {
-        if name == "--engine-io" {
-            self.engine_io = true;
+        let flag = match name {
+            "--engine-io" => Some(&mut self.engine_io),
+            "--by-id" => Some(&mut self.by_id),
+            "--ticks" => Some(&mut self.ticks),
+            _ => None,
+        };
+        if let Some(flag) = flag {
+            *flag = true;
             return Ok(());
         }
         let value = words.next().ok_or_else(|| format!("{name} takes a value\n\n{USAGE}"))?;
@@ -131,6 +151,8 @@ impl Options {
             "--replies" => self.replies = number(&value)?,
             "--message" => self.message = value,
             "--spread" => self.spread = Duration::try_from_secs_f64(number(&value)?)?,
+            "--subscriptions" => self.subscriptions = number(&value)?,
+            "--credit" => self.credit = Some(number(&value)?),
             "--beside" => self.beside = number(&value)?,
             "--beside-path" => self.beside_path = value,
             "--beside-replies" => self.beside_replies = number(&value)?,
@@ -154,6 +176,9 @@ impl Options {
             ("--time", self.time.as_secs() as usize, 0, 600),
             ("--warmup", self.warmup.as_secs() as usize, 0, 60),
             ("--spread", self.spread.as_secs() as usize, 0, 60),
+            ("--subscriptions", self.subscriptions, 1, 1024),
+            // Half of it is granted at a time.
+            ("--credit", self.credit.unwrap_or(2), 2, 100_000),
             ("--beside", self.beside, 0, 100_000),
             // The first one publishes.
             ("--stalled", self.stalled, 0, self.connections.saturating_sub(1)),
@@ -172,6 +197,7 @@ fn mode(word: Option<&str>) -> Outcome<Mode> {
     match word {
         Some("echo") => Ok(Mode::Echo),
         Some("fanout") => Ok(Mode::Fanout),
+        Some("subscribed") => Ok(Mode::Subscribed),
         Some("churn") => Ok(Mode::Churn),
         Some("idle") => Ok(Mode::Idle),
         Some("stalled") => Ok(Mode::Stalled),
