@@ -11,7 +11,7 @@ mod futures;
 #[cfg(feature = "tokio")]
 mod tokio;
 
-pub use routes::{Routes, Upgrader, routes, upgrade_websocket};
+pub use routes::{Routes, routes, upgrade_websocket};
 pub use serve::serve;
 pub use upgrade::Body;
 

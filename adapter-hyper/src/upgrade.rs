@@ -3,7 +3,7 @@ use crate::{
     transport::Io,
 };
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, request::Parts};
 use http_body_util::{BodyDataStream, Either, Full};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::server::conn::auto::upgrade::downcast;
@@ -16,27 +16,23 @@ use std::{net::SocketAddr, sync::Arc};
 /// The body of a response: whole, or server-sent events, which end when it is dropped.
 pub type Body = Either<Full<Bytes>, EventStream>;
 
+/// The body of a request.
+pub trait Incoming: hyper::body::Body<Data = Bytes, Error: Send> + Unpin + Send + 'static {}
+
+impl<B: hyper::body::Body<Data = Bytes, Error: Send> + Unpin + Send + 'static> Incoming for B {}
+
 pub(crate) fn whole(bytes: Bytes) -> Body {
     Either::Left(Full::new(bytes))
 }
 
 /// Answers one request of hyper's, and runs its connection in the background if it becomes one:
 /// on the runtime of [`serve`](crate::serve()), else on the current one of tokio.
-pub async fn upgrade<B>(realtime: &Realtime, request: Request<B>) -> Response<Body>
-where
-    B: hyper::body::Body<Data = Bytes> + Unpin,
-{
-    match accept(realtime, request).await {
-        Ok(response) => response,
-        Err(reject) => reject.into_response().map(whole),
-    }
+pub async fn upgrade(realtime: &Realtime, request: Request<impl Incoming>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    accept(realtime, parts, body).await.unwrap_or_else(|reject| reject.into_response().map(whole))
 }
 
-async fn accept<B>(realtime: &Realtime, request: Request<B>) -> Result<Response<Body>, Reject>
-where
-    B: hyper::body::Body<Data = Bytes> + Unpin,
-{
-    let (mut parts, body) = request.into_parts();
+async fn accept(realtime: &Realtime, mut parts: Parts, body: impl Incoming) -> Result<Response<Body>, Reject> {
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
     let spawner = parts.extensions.remove().or_else(Spawner::current);
     let protocol = parts.extensions.remove::<hyper::ext::Protocol>();
@@ -53,9 +49,7 @@ where
         Answer::Response(response) => return Ok(response.map(whole)),
         Answer::Events(response) => return Ok(response.map(Either::Right)),
     };
-    let Some(on_upgrade) = on_upgrade else {
-        return Err(misuse("connections must be served with upgrades"));
-    };
+    let on_upgrade = on_upgrade.ok_or_else(|| misuse("connections must be served with upgrades"))?;
     let response = upgrade.response();
     let spawner = Arc::clone(&runtime);
     runtime.spawn(Box::pin(async move {
