@@ -323,6 +323,27 @@ pub fn a_gap_tells_the_offsets_that_are_missing(subject: &Subject) {
     client.expect_packet(item);
 }
 
+/// Behind the items that were given before it; where its item is dropped, it is a part of that gap.
+pub fn a_gap_of_the_application_stays_in_its_place(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let mut client = server.connect("api");
+    subscribe_to_feed(&mut client, &seen, "newest", Some(0));
+    let tick_after = |value: u32, missing: u32| json!({ "key": "a", "value": value, "missing": missing });
+    client.call("push", "push", [tick("a", 1), tick_after(2, 7)]);
+    client.expect_result("push", Value::Null);
+    client.echoes();
+    client.grant("s", 2);
+    client.expect_data("s", tick("a", 1));
+    client.expect_packet(json!({ "type": "gap", "id": "s", "count": 7, "cause": "lost" }));
+    client.expect_data("s", tick("a", 2));
+    client.call("push", "push", [tick_after(3, 7), tick("a", 4), tick("a", 5)]);
+    client.expect_result("push", Value::Null);
+    client.grant("s", 2);
+    client.expect_packet(json!({ "type": "gap", "id": "s", "count": 8, "cause": "overflow" }));
+    client.expect_data("s", tick("a", 4));
+    client.expect_data("s", tick("a", 5));
+}
+
 /// And in the order in which those that are left were given.
 pub fn of_conflated_items_the_newest_of_each_is_left(subject: &Subject) {
     let (server, seen, _) = start(subject);
