@@ -253,9 +253,10 @@ fn with_subscriptions(endpoint: Endpoint<Api>) -> Endpoint<Api> {
             Ok(stream::iter(0..3).inspect(move |_| _ = &gone))
         })
         .subscription(ENDLESS, |_, ()| async move { Ok(stream::iter(0..)) })
-        .subscription(FLOOD, |_, flood: Flood| async move {
+        .subscription(FLOOD, |call: Call<Api>, flood: Flood| async move {
+            let gone = call.state().began("flood");
             let item = move |at: usize| format!("{at}:{}", "x".repeat(flood.bytes));
-            Ok(stream::iter((0..flood.count).map(item)))
+            Ok(stream::iter((0..flood.count).map(item)).inspect(move |_| _ = &gone))
         })
         .subscription(FEED, feed)
         .subscription(NEWEST, feed)

@@ -217,6 +217,7 @@ macro_rules! conformance {
                 calls_and_messages_do_not_wait_for_each_other,
                 calls_wait_for_on_open,
                 more_calls_than_may_wait_for_on_open_are_read_later,
+                larger_calls_than_may_wait_for_on_open_are_read_later,
                 on_open_may_refuse_and_nothing_is_called,
                 a_cancelled_call_is_dropped_at_once,
                 a_cancel_while_a_guard_decides_calls_nothing,
@@ -271,6 +272,7 @@ macro_rules! conformance {
                 credit_bounds_what_is_sent,
                 credit_does_not_overflow,
                 the_streams_of_a_client_that_does_not_read_stop,
+                a_stream_that_waits_for_its_client_is_dropped_at_once,
                 an_endless_stream_does_not_hold_up_calls,
                 dropped_items_are_told_in_their_place,
                 a_gap_tells_the_offsets_that_are_missing,
@@ -283,6 +285,7 @@ macro_rules! conformance {
             events: [
                 events_are_handled_one_after_the_other,
                 more_events_than_may_wait_are_read_later,
+                larger_events_than_may_wait_are_read_later,
                 an_event_that_fails_is_told_and_the_next_is_handled,
                 events_of_a_client_that_is_gone_are_dropped,
                 an_event_goes_to_one_client,

@@ -1,7 +1,11 @@
 //! Calls of a client: each has one end, whatever happens.
 
-use super::{each_form, start, start_with, works};
-use crate::conformance::{Command, Reply, Sight, Subject};
+use super::{each_form, give_turns, start, start_with, works};
+use crate::{
+    Frame,
+    conformance::{Client, Command, Reply, Sight, Subject},
+};
+use realtime_core::{CloseCode, Config, websocket::Opcode};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -228,23 +232,35 @@ pub fn calls_wait_for_on_open(subject: &Subject) {
 
 /// None is lost, and the client is held up until they fit.
 pub fn more_calls_than_may_wait_for_on_open_are_read_later(subject: &Subject) {
-    let (server, _, gate) = start_with(subject, |config| config.queued_messages = 4);
+    hold_up(subject, 200, 1, |config| config.queued_messages = 4);
+}
+
+/// As many bytes as one message may have, and one message more.
+pub fn larger_calls_than_may_wait_for_on_open_are_read_later(subject: &Subject) {
+    hold_up(subject, 40, 9_000, |config| config.message_bytes = 10_000);
+}
+
+/// Calls so often with so many bytes, while `on_open` waits.
+fn hold_up(subject: &Subject, count: usize, bytes: usize, change: impl FnOnce(&mut Config)) {
+    let (server, _, gate) = start_with(subject, change);
     let mut client = server.request("api").header("x-open", "wait").connect();
-    for number in 0..200 {
-        client.call("1", "echo", number.to_string());
+    let text = |number: usize| format!("{number}{}", "x".repeat(bytes));
+    for number in 0..count {
+        client.call("1", "echo", text(number));
     }
     // Of those that were read none is behind these: reading has stopped.
-    client.frame(&crate::Frame::new(realtime_core::websocket::Opcode::Ping, "held up"));
+    client.frame(&Frame::new(Opcode::Ping, "held up"));
+    give_turns(&server);
     gate.open();
-    for number in 0..200 {
-        client.expect_result("1", number.to_string());
+    for number in 0..count {
+        client.expect_result("1", text(number));
     }
-    assert_eq!(client.recv().payload, b"held up");
+    assert_eq!(client.recv(), Frame::new(Opcode::Pong, "held up"));
 }
 
 pub fn on_open_may_refuse_and_nothing_is_called(subject: &Subject) {
     let (server, seen, _) = start(subject);
-    let call = crate::Frame::text(r#"{"type":"call","id":"1","path":"wait","input":"a"}"#).to_bytes();
+    let call = Frame::text(r#"{"type":"call","id":"1","path":"wait","input":"a"}"#).to_bytes();
     let mut client = server.request("closing").header("x-open", "fail").early(&call).connect();
     client.expect_error("PERMISSION_DENIED");
     assert_eq!(client.expect_close(1008), "not today");
@@ -283,7 +299,7 @@ pub fn a_cancel_while_a_guard_decides_calls_nothing(subject: &Subject) {
 /// Without another word from it; and before `on_close`.
 pub fn calls_of_a_client_that_is_gone_are_dropped_at_once(subject: &Subject) {
     let (server, seen, _) = start(subject);
-    for leave in [|client| drop(client), |client: crate::conformance::Client| client.close(1000, "bye")] {
+    for leave in [|client| drop(client), |client: Client| client.close(1000, "bye")] {
         let mut client = server.connect("closing");
         client.call("1", "wait", "a");
         seen.began("a");
@@ -299,7 +315,7 @@ pub fn calls_are_dropped_when_the_server_closes(subject: &Subject) {
     client.call("1", "wait", "a");
     seen.began("a");
     for connection in server.realtime().filter(|_| true) {
-        connection.close(realtime_core::CloseCode::GOING_AWAY, "enough");
+        connection.close(CloseCode::GOING_AWAY, "enough");
     }
     seen.gone("a");
     assert_eq!(client.expect_close(1001), "enough");
@@ -663,5 +679,5 @@ pub fn a_flood_of_calls_is_answered(subject: &Subject) {
 
 fn client_call(path: &str, input: Value) -> Vec<u8> {
     let call = json!({ "type": "call", "id": "1", "path": path, "input": input });
-    crate::Frame::text(&call.to_string()).to_bytes()
+    Frame::text(&call.to_string()).to_bytes()
 }

@@ -1,6 +1,6 @@
 //! Subscriptions of a client: what they send, how they end, and what happens where the client does not keep up.
 
-use super::{each_form, start, start_with};
+use super::{each_form, give_turns, start, start_with};
 use crate::conformance::{Client, Server, Sight, Subject};
 use serde_json::{Value, json};
 
@@ -252,6 +252,26 @@ pub fn the_streams_of_a_client_that_does_not_read_stop(subject: &Subject) {
     assert_eq!(of_other, 10);
     stalled.expect_complete("s");
     stalled.echoes();
+}
+
+/// Although nothing can be sent to its client.
+pub fn a_stream_that_waits_for_its_client_is_dropped_at_once(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    for leave in [|client: &mut Client| client.unsubscribe("s"), |client: &mut Client| client.cancel("s")] {
+        let mut client = server.connect("api");
+        client.subscribe("s", "flood", json!({ "count": 1000, "bytes": 50_000 }));
+        seen.began("flood");
+        give_turns(&server);
+        seen.nothing_more();
+        leave(&mut client);
+        seen.gone("flood");
+    }
+    let mut client = server.connect("api");
+    client.subscribe("s", "flood", json!({ "count": 1000, "bytes": 50_000 }));
+    seen.began("flood");
+    give_turns(&server);
+    drop(client);
+    seen.gone("flood");
 }
 
 /// Nor does one stream hold up another.
