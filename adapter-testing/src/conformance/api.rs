@@ -129,6 +129,9 @@ pub(crate) struct Tick {
     value: u32,
     #[serde(skip_serializing)]
     offset: Option<u64>,
+    /// How many are missing before it.
+    #[serde(skip_serializing)]
+    missing: Option<u64>,
 }
 
 /// What is said to a topic.
@@ -250,9 +253,10 @@ fn with_subscriptions(endpoint: Endpoint<Api>) -> Endpoint<Api> {
             Ok(stream::iter(0..3).inspect(move |_| _ = &gone))
         })
         .subscription(ENDLESS, |_, ()| async move { Ok(stream::iter(0..)) })
-        .subscription(FLOOD, |_, flood: Flood| async move {
+        .subscription(FLOOD, |call: Call<Api>, flood: Flood| async move {
+            let gone = call.state().began("flood");
             let item = move |at: usize| format!("{at}:{}", "x".repeat(flood.bytes));
-            Ok(stream::iter((0..flood.count).map(item)))
+            Ok(stream::iter((0..flood.count).map(item)).inspect(move |_| _ = &gone))
         })
         .subscription(FEED, feed)
         .subscription(NEWEST, feed)
@@ -276,14 +280,20 @@ fn admin() -> Endpoint<&'static str> {
             if context.header("x-role") == Some("nobody") {
                 return Err(Reject::forbidden("nobody enters"));
             }
-            context.set(Entered("by the admins' door"));
+            enter(&mut context, "admin");
             next.run(context).await
         })
 }
 
-/// Set by the middleware of what is nested.
-#[derive(Clone, Copy, Debug)]
-struct Entered(&'static str);
+/// Whose middleware a request has passed.
+#[derive(Clone, Debug, Default)]
+struct Entered(Vec<&'static str>);
+
+fn enter(context: &mut Context, door: &'static str) {
+    let mut entered = context.var::<Entered>().cloned().unwrap_or_default();
+    entered.0.push(door);
+    context.set(entered);
+}
 
 /// Its guard waits at the gate of the case.
 fn slow(sights: &Sender<Sight>, gate: &Gate) -> Endpoint<Sender<Sight>> {
@@ -316,7 +326,11 @@ fn merged() -> Endpoint<u32> {
         })
         .call(Procedure::new("merged"), |call: Call<u32>, ()| async move { Ok(*call.state()) })
         .call(Procedure::new("entered"), |call: Call<u32>, ()| async move {
-            Ok(call.context().var::<Entered>().map(|entered| entered.0))
+            Ok(call.context().var::<Entered>().map(|entered| entered.0.clone()))
+        })
+        .middleware(|mut context: Context, next: Next| async move {
+            enter(&mut context, "merged");
+            next.run(context).await
         })
 }
 
@@ -347,6 +361,9 @@ impl Drop for TellGone {
 async fn open(call: Call<Api>) -> Result {
     match call.context().header("x-open") {
         Some("wait") => call.state().gate.wait().await,
+        Some("ask") if !call.connection()?.call(CONFIRM, "may it come in?".into()).await? => {
+            return Err(Error::permission_denied("it may not"));
+        }
         Some("fail") => return Err(Error::permission_denied("not today")),
         _ => {}
     }
@@ -458,12 +475,15 @@ async fn feed(call: Call<Api>, (): ()) -> Result<impl Stream<Item = Item<Tick>> 
         Poll::Pending
     });
     Ok(ticks.map(|tick: Tick| {
-        let position = tick.offset.map(|offset| Position::new("now", offset));
-        let item = Item::new(tick);
-        match position {
-            Some(position) => item.at(position),
-            None => item,
+        let (offset, missing) = (tick.offset, tick.missing);
+        let mut item = Item::new(tick);
+        if let Some(offset) = offset {
+            item = item.at(Position::new("now", offset));
         }
+        if let Some(missing) = missing {
+            item = item.after(Gap::new(missing, "lost"));
+        }
+        item
     }))
 }
 

@@ -1,5 +1,5 @@
 use super::lab::Command;
-use crate::Frame;
+use crate::{Frame, form::Form};
 use realtime_core::websocket::Opcode;
 use std::fmt::Write as _;
 
@@ -58,6 +58,8 @@ pub(crate) fn scripts() -> Vec<Script> {
     let raw = |name, bytes: &[u8]| Script { name, id: "echo", subprotocol: None, bytes: bytes.to_vec() };
     let echo = |name, frames| script(name, "echo", frames);
     let lab = |name, frames| script(name, "lab", frames);
+    let api =
+        |name, frames: &[&str]| script(name, "api", frames.iter().copied().map(text).chain([close()]).collect());
     let tell = |text: &str| value(&Command::Echo(text.into()));
     let binary = |bytes: &[u8]| Frame::new(Opcode::Binary, bytes);
     let messagepack = |name, messages: &[&[u8]]| Script {
@@ -122,6 +124,8 @@ pub(crate) fn scripts() -> Vec<Script> {
             vec![tell("a"), value(&Command::Close { code: 4000, reason: "enough".into() }), tell("b"), close()],
         ),
         lab("unknown event", vec![text(r#"{"type":"event","name":"X","data":1}"#), close()]),
+        api("calls", CALLS),
+        api("subscriptions", SUBSCRIPTIONS),
         Script { subprotocol: Some("realtime.v1.json"), ..lab("welcome", vec![tell("a"), close()]) },
         messagepack("MessagePack", &[TELL_A, b"\x81\xa4type\xa4ping", TELL_A]),
         messagepack(
@@ -146,10 +150,59 @@ pub(crate) fn scripts() -> Vec<Script> {
         ),
         Script {
             subprotocol: Some("realtime.v1.msgpack"),
+            ..script(
+                "calls and subscriptions in MessagePack",
+                "api",
+                [CALLS, SUBSCRIPTIONS].concat().into_iter().map(as_messagepack).chain([close()]).collect(),
+            )
+        },
+        Script {
+            subprotocol: Some("realtime.v1.msgpack"),
             ..lab("text in MessagePack", vec![tell("a"), binary(TELL_A), close()])
         },
     ]
 }
+
+fn as_messagepack(json: &str) -> Frame {
+    Form::MessagePack.packet(serde_json::from_str::<serde_json::Value>(json).expect("the scripts are JSON"))
+}
+
+const CALLS: &[&str] = &[
+    r#"{"type":"call","id":"1","path":"echo","input":"a"}"#,
+    r#"{"type":"call","id":"1","path":["add"],"input":{"a":1,"b":2}}"#,
+    r#"{"type":"call","id":"1","path":"add","input":{"a":1,"b":"2"}}"#,
+    r#"{"type":"call","id":"1","path":"fail","input":{"code":"MINE","message":"so","details":[1],"retryAfterMs":5}}"#,
+    r#"{"type":"call","id":"1","path":"panic","input":"at_once"}"#,
+    r#"{"type":"call","id":"1","path":"unserialisable"}"#,
+    r#"{"type":"call","id":"1","path":"no.such"}"#,
+    r#"{"type":"call","id":"1","path":"count"}"#,
+    r#"{"type":"call","id":"1"}"#,
+    r#"{"type":"call","id":"1","path":"progress","input":2}"#,
+    r#"{"type":"call","id":"1","path":"wait","input":"never"}"#,
+    r#"{"type":"call","id":"1","path":"echo","input":"a"}"#,
+    r#"{"type":"cancel","id":"1"}"#,
+    r#"{"type":"cancel","id":"1"}"#,
+    r#"{"type":"call","id":"2","path":"ask","input":"sure?"}"#,
+    r#"{"type":"cancel","id":"2"}"#,
+    r#"{"type":"result","id":"c1","data":true}"#,
+    r#"{"type":"message","value":1}"#,
+    r#"{"type":"event","name":"X"}"#,
+];
+
+const SUBSCRIPTIONS: &[&str] = &[
+    r#"{"type":"subscribe","id":"s","path":"count","input":2}"#,
+    r#"{"type":"subscribe","id":"s","path":"numbered","after":{"epoch":"now","offset":3}}"#,
+    r#"{"type":"subscribe","id":"s","path":"numbered","after":{"epoch":"before","offset":3}}"#,
+    r#"{"type":"subscribe","id":"s","path":"failing","input":"later"}"#,
+    r#"{"type":"subscribe","id":"s","path":"broken"}"#,
+    r#"{"type":"subscribe","id":"s","path":"idle","input":"a"}"#,
+    r#"{"type":"subscribe","id":"s","path":"count","input":1}"#,
+    r#"{"type":"unsubscribe","id":"s"}"#,
+    r#"{"type":"unsubscribe","id":"s"}"#,
+    r#"{"type":"subscribe","id":"s","path":"count","input":4,"credit":1}"#,
+    r#"{"type":"credit","id":"s","more":2}"#,
+    r#"{"type":"cancel","id":"s"}"#,
+];
 
 /// The message `{"echo":"a"}`.
 const TELL_A: &[u8] = b"\x82\xa4type\xa7message\xa5value\x81\xa4echo\xa1a";

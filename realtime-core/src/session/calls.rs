@@ -37,6 +37,8 @@ pub(super) struct Calls {
     event: Option<usize>,
     /// What came before `on_open` was done.
     held: VecDeque<Packet<'static>>,
+    /// The bytes of both, as they came.
+    waiting_bytes: usize,
     /// Streams that wait until less is queued for the client, in their order.
     blocked: VecDeque<usize>,
     /// The first tick at which a call may be late.
@@ -74,6 +76,7 @@ impl Calls {
             events: VecDeque::new(),
             event: None,
             held: VecDeque::new(),
+            waiting_bytes: 0,
             blocked: VecDeque::new(),
             deadline: None,
         }
@@ -86,13 +89,15 @@ impl Calls {
 
     /// Whether as much waits for its turn as may.
     pub(super) fn is_behind(&self) -> bool {
-        let limit = self.session.hub.config.queued_messages;
-        self.events.len() >= limit || self.held.len() >= limit
+        let config = &self.session.hub.config;
+        let messages = self.events.len().max(self.held.len());
+        messages >= config.queued_messages || self.waiting_bytes >= config.message_bytes
     }
 
     /// Takes one packet of the client's.
     pub(super) fn handle(&mut self, packet: Packet<'_>) {
         if !self.session.is_opened() {
+            self.waiting_bytes += bytes_of(&packet);
             return self.held.push_back(packet.into_owned());
         }
         match packet {
@@ -120,7 +125,10 @@ impl Calls {
         if self.held.is_empty() {
             return;
         }
+        // Reading may go on, if this was what it waited for.
+        self.session.look_again();
         for packet in std::mem::take(&mut self.held) {
+            self.waiting_bytes -= bytes_of(&packet);
             self.handle(packet);
         }
     }
@@ -191,6 +199,7 @@ impl Calls {
             return self.session.report(&Error::not_found(format!("no event is named {name:?} here")));
         };
         if self.event.is_some() || !self.events.is_empty() {
+            self.waiting_bytes += data.len();
             self.events.push_back((route, data.into_owned()));
         } else {
             self.begin_event(&route, data);
@@ -314,7 +323,7 @@ impl Calls {
         while self.event.is_none()
             && let Some((route, data)) = self.events.pop_front()
         {
-            // Reading may go on, if this was what it waited for.
+            self.waiting_bytes -= data.len();
             self.session.look_again();
             self.begin_event(&route, data);
         }
@@ -400,6 +409,16 @@ impl Calls {
 
     fn answer(&self, id: Option<&str>, error: &Error) {
         super::reply(&self.session, &Outgoing::Error { id, error });
+    }
+}
+
+/// What the application's part of a packet takes.
+fn bytes_of(packet: &Packet<'_>) -> usize {
+    match packet {
+        Packet::Call { input: value, .. }
+        | Packet::Subscribe { input: value, .. }
+        | Packet::Event { data: value, .. } => value.len(),
+        _ => 0,
     }
 }
 

@@ -206,6 +206,24 @@ pub fn too_many_calls_of_the_server_are_refused_at_once(subject: &Subject) {
     assert!(matches!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
 }
 
+/// While `on_open` waits for the answer, calls of the client do.
+pub fn the_server_may_ask_before_it_lets_a_client_in(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for welcome in [true, false] {
+        let mut client = server.request("api").header("x-open", "ask").connect();
+        client.call("1", "echo", "a");
+        let id = expect_call(&mut client, "may it come in?");
+        client.settle();
+        answer(&mut client, &id, welcome);
+        if welcome {
+            client.expect_result("1", "a");
+            continue;
+        }
+        client.expect_error("PERMISSION_DENIED");
+        assert_eq!(client.expect_close(1008), "it may not");
+    }
+}
+
 /// And messages of its handler are not held up meanwhile.
 pub fn a_handlers_client_is_asked_too(subject: &Subject) {
     let (server, ..) = start(subject);

@@ -1,7 +1,11 @@
 //! Calls of a client: each has one end, whatever happens.
 
-use super::{each_form, start, start_with, works};
-use crate::conformance::{Command, Reply, Sight, Subject};
+use super::{each_form, give_turns, start, start_with, works};
+use crate::{
+    Frame,
+    conformance::{Client, Command, Reply, Sight, Subject},
+};
+use realtime_core::{CloseCode, Config, websocket::Opcode};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -228,23 +232,35 @@ pub fn calls_wait_for_on_open(subject: &Subject) {
 
 /// None is lost, and the client is held up until they fit.
 pub fn more_calls_than_may_wait_for_on_open_are_read_later(subject: &Subject) {
-    let (server, _, gate) = start_with(subject, |config| config.queued_messages = 4);
+    hold_up(subject, 200, 1, |config| config.queued_messages = 4);
+}
+
+/// As many bytes as one message may have, and one message more.
+pub fn larger_calls_than_may_wait_for_on_open_are_read_later(subject: &Subject) {
+    hold_up(subject, 40, 9_000, |config| config.message_bytes = 10_000);
+}
+
+/// Calls so often with so many bytes, while `on_open` waits.
+fn hold_up(subject: &Subject, count: usize, bytes: usize, change: impl FnOnce(&mut Config)) {
+    let (server, _, gate) = start_with(subject, change);
     let mut client = server.request("api").header("x-open", "wait").connect();
-    for number in 0..200 {
-        client.call("1", "echo", number.to_string());
+    let text = |number: usize| format!("{number}{}", "x".repeat(bytes));
+    for number in 0..count {
+        client.call("1", "echo", text(number));
     }
     // Of those that were read none is behind these: reading has stopped.
-    client.frame(&crate::Frame::new(realtime_core::websocket::Opcode::Ping, "held up"));
+    client.frame(&Frame::new(Opcode::Ping, "held up"));
+    give_turns(&server);
     gate.open();
-    for number in 0..200 {
-        client.expect_result("1", number.to_string());
+    for number in 0..count {
+        client.expect_result("1", text(number));
     }
-    assert_eq!(client.recv().payload, b"held up");
+    assert_eq!(client.recv(), Frame::new(Opcode::Pong, "held up"));
 }
 
 pub fn on_open_may_refuse_and_nothing_is_called(subject: &Subject) {
     let (server, seen, _) = start(subject);
-    let call = crate::Frame::text(r#"{"type":"call","id":"1","path":"wait","input":"a"}"#).to_bytes();
+    let call = Frame::text(r#"{"type":"call","id":"1","path":"wait","input":"a"}"#).to_bytes();
     let mut client = server.request("closing").header("x-open", "fail").early(&call).connect();
     client.expect_error("PERMISSION_DENIED");
     assert_eq!(client.expect_close(1008), "not today");
@@ -283,7 +299,7 @@ pub fn a_cancel_while_a_guard_decides_calls_nothing(subject: &Subject) {
 /// Without another word from it; and before `on_close`.
 pub fn calls_of_a_client_that_is_gone_are_dropped_at_once(subject: &Subject) {
     let (server, seen, _) = start(subject);
-    for leave in [|client| drop(client), |client: crate::conformance::Client| client.close(1000, "bye")] {
+    for leave in [|client| drop(client), |client: Client| client.close(1000, "bye")] {
         let mut client = server.connect("closing");
         client.call("1", "wait", "a");
         seen.began("a");
@@ -299,7 +315,7 @@ pub fn calls_are_dropped_when_the_server_closes(subject: &Subject) {
     client.call("1", "wait", "a");
     seen.began("a");
     for connection in server.realtime().filter(|_| true) {
-        connection.close(realtime_core::CloseCode::GOING_AWAY, "enough");
+        connection.close(CloseCode::GOING_AWAY, "enough");
     }
     seen.gone("a");
     assert_eq!(client.expect_close(1001), "enough");
@@ -331,6 +347,26 @@ pub fn an_id_in_use_is_refused_without_ending_the_first(subject: &Subject) {
     }
 }
 
+/// What is wrong with the second is not told as the end of the first either.
+pub fn a_wrong_call_with_an_id_in_use_does_not_end_the_first(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    for mut client in each_form(&server) {
+        client.call("1", "wait", "a");
+        seen.began("a");
+        for kind in ["call", "subscribe"] {
+            client.packet(json!({ "type": kind, "id": "1", "path": "a..b" }));
+            let packet = client.recv_packet();
+            let found = (&packet["type"], &packet["error"]["code"], packet.get("id"));
+            assert_eq!(found, (&"error".into(), &"DUPLICATE_ID".into(), None), "{packet}");
+        }
+        client.packet(json!({ "type": "credit", "id": "1", "more": -1 }));
+        client.expect_error("PARSE_ERROR");
+        client.cancel("1");
+        client.expect_failed("1", "CANCELLED");
+        seen.gone("a");
+    }
+}
+
 /// Whatever its end was.
 pub fn an_id_is_free_after_its_end(subject: &Subject) {
     let (server, seen, _) = start(subject);
@@ -352,7 +388,10 @@ pub fn an_id_is_free_after_its_end(subject: &Subject) {
         client.subscribe("1", "idle", "a");
         seen.began("a");
         client.unsubscribe("1");
+        // It need not wait for the answer: its frames are read in their order.
+        client.call("1", "echo", "b");
         client.expect_complete("1");
+        client.expect_result("1", "b");
         seen.gone("a");
     }
 }
@@ -432,6 +471,18 @@ pub fn a_call_ends_at_its_procedures_deadline(subject: &Subject) {
     }
 }
 
+pub fn a_deadline_counts_the_time_of_guards(subject: &Subject) {
+    let (server, seen, gate) = start(subject);
+    let mut client = server.connect("api");
+    client.packet(json!({ "type": "call", "id": "1", "path": "slow.call", "timeoutMs": 1000 }));
+    client.settle();
+    server.advance(Duration::from_millis(1250));
+    client.expect_failed("1", "DEADLINE_EXCEEDED");
+    gate.open();
+    client.echoes();
+    seen.nothing_more();
+}
+
 /// In the order of their deadlines, and those that have none before then are left alone.
 pub fn each_call_has_a_deadline_of_its_own(subject: &Subject) {
     let (server, seen, _) = start(subject);
@@ -508,13 +559,14 @@ pub fn a_merged_endpoint_keeps_its_guard_and_state_for_itself(subject: &Subject)
     client.expect_failed("1", "PERMISSION_DENIED");
 }
 
+/// Of a merged one as well, in the order in which they were taken in.
 pub fn middleware_of_a_nested_endpoint_is_kept(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut refused = server.request("api").header("x-role", "nobody").refused(403);
     assert_eq!(refused.body()["error"]["message"], "nobody enters");
     let mut client = server.request("api").header("x-merged", "yes").connect();
     client.call("1", "entered", Value::Null);
-    client.expect_result("1", "by the admins' door");
+    client.expect_result("1", ["admin", "merged"]);
 }
 
 pub fn a_message_to_an_endpoint_without_handler_is_not_found(subject: &Subject) {
@@ -536,6 +588,84 @@ pub fn a_call_to_a_handler_without_endpoint_is_not_found(subject: &Subject) {
     works(&mut client);
 }
 
+/// However they end, in whatever order; and nothing comes after it.
+pub fn each_of_many_calls_and_subscriptions_has_one_end(subject: &Subject) {
+    const COUNT: usize = 400;
+    let (server, ..) = start(subject);
+    for mut client in each_form(&server) {
+        let mut random = 7_u64;
+        let mut next = move |limit: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % limit
+        };
+        let mut ends: Vec<Value> = Vec::new();
+        for number in 0..COUNT {
+            let id = number.to_string();
+            match next(10) {
+                0 => client.call(&id, "echo", "a"),
+                1 => client.call(&id, "panic", "later"),
+                2 => client.call(&id, "no_such", "a"),
+                3 => client.call(&id, "unserialisable", Value::Null),
+                4 => client.call(&id, "progress", 3),
+                5 => client.subscribe(&id, "count", 5),
+                6 => client.subscribe(&id, "failing", "later"),
+                7 => {
+                    client.call(&id, "wait", "never");
+                    ends.push(json!({ "type": "cancel", "id": id }));
+                }
+                8 => {
+                    client.subscribe_with_credit(&id, "endless", Value::Null, 2);
+                    ends.push(json!({ "type": "unsubscribe", "id": id }));
+                }
+                _ => {
+                    client.subscribe(&id, "count", 200);
+                    ends.push(json!({ "type": "unsubscribe", "id": id }));
+                }
+            }
+            // Some wait long for their end, and some are ended twice.
+            if !ends.is_empty() && next(3) > 0 {
+                let at = next(ends.len() as u64) as usize;
+                client.packet(ends[at].clone());
+                if next(4) > 0 {
+                    ends.swap_remove(at);
+                }
+            }
+        }
+        ends.into_iter().for_each(|end| client.packet(end));
+        client.call("last", "echo", "a");
+        let mut ended = std::collections::HashSet::new();
+        while ended.len() <= COUNT {
+            let packet = client.recv_packet();
+            let id = packet["id"].as_str().unwrap_or_else(|| panic!("{packet}")).to_owned();
+            let is_end = ["result", "error", "complete"].iter().any(|kind| packet["type"] == *kind);
+            assert!(!ended.contains(&id), "after its end came {packet}");
+            if is_end {
+                ended.insert(id);
+            }
+        }
+        client.echoes();
+    }
+}
+
+/// It is told of its calls only as much as may wait for it.
+pub fn a_client_that_calls_and_never_reads_is_closed(subject: &Subject) {
+    let (server, ..) = start_with(subject, |config| config.outbox_bytes = 64 * 1024);
+    let mut other = server.connect("api");
+    other.echoes();
+    let mut client = server.connect("api");
+    let realtime = server.realtime();
+    let call = client_call("echo", json!("x".repeat(10_000)));
+    let mut calls = 0;
+    while realtime.stats().slow_consumers == 0 {
+        client.raw(&call);
+        calls += 1;
+        assert!(calls < 50_000, "a client that reads nothing was never slow");
+        let queued = realtime.filter(|_| true).iter().map(|connection| connection.queued_bytes()).max();
+        assert!(queued < Some(2 * 64 * 1024), "{queued:?} bytes wait");
+    }
+    other.echoes();
+}
+
 /// The client that asks and asks is not served without end, and loses nothing.
 pub fn a_flood_of_calls_is_answered(subject: &Subject) {
     let (server, ..) = start(subject);
@@ -549,5 +679,5 @@ pub fn a_flood_of_calls_is_answered(subject: &Subject) {
 
 fn client_call(path: &str, input: Value) -> Vec<u8> {
     let call = json!({ "type": "call", "id": "1", "path": path, "input": input });
-    crate::Frame::text(&call.to_string()).to_bytes()
+    Frame::text(&call.to_string()).to_bytes()
 }

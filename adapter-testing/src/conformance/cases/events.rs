@@ -1,11 +1,11 @@
 //! Events: one way each, in order.
 
-use super::{each_form, messagepack_of, start, start_with};
+use super::{each_form, give_turns, messagepack_of, start, start_with};
 use crate::conformance::{
     Client, Reply, Server, Sight, Subject,
     api::{SAID, Said, room},
 };
-use realtime_core::{AnyConnection, Overflow, Topic};
+use realtime_core::{AnyConnection, Config, Overflow, Topic};
 use serde_json::{Value, json};
 
 /// One is done before the next begins; calls go on meanwhile.
@@ -31,21 +31,40 @@ pub fn events_are_handled_one_after_the_other(subject: &Subject) {
 
 /// The client is held up until they fit, and none is lost.
 pub fn more_events_than_may_wait_are_read_later(subject: &Subject) {
-    let (server, seen, _) = start_with(subject, |config| config.queued_messages = 4);
+    hold_up(subject, 200, 1, |config| config.queued_messages = 4);
+}
+
+/// As many bytes as one message may have, and one message more.
+pub fn larger_events_than_may_wait_are_read_later(subject: &Subject) {
+    hold_up(subject, 40, 9_000, |config| config.message_bytes = 10_000);
+}
+
+/// Sends so many events of so many bytes, while the first one waits.
+fn hold_up(subject: &Subject, count: usize, bytes: usize, change: impl FnOnce(&mut Config)) {
+    let (server, seen, _) = start_with(subject, change);
     let (mut client, mut other) = (server.connect("api"), server.connect("api"));
+    let text = |number: usize| format!("{number}{}", "x".repeat(bytes));
     client.emit("NOTE", json!({ "at_gate": "slow" }));
     seen.began("slow");
-    for number in 0..200 {
-        client.emit("NOTE", json!({ "text": number.to_string() }));
+    for number in 0..count {
+        client.emit("NOTE", json!({ "text": text(number) }));
     }
+    // It is not held up by events, but is not read before most of them.
+    client.call("1", "wait", "a");
+    give_turns(&server);
+    seen.nothing_more();
     other.call("1", "let_go", "slow");
     other.expect_result("1", Value::Null);
     seen.gone("slow");
     seen.event("slow");
-    for number in 0..200 {
-        seen.event(&number.to_string());
-    }
-    client.echoes();
+    // The last of them are taken and wait no more when it is read.
+    let mut sights: Vec<_> = (0..=count).map(|_| seen.next()).collect();
+    let call = sights.iter().position(|sight| *sight == Sight::Began("a".into()));
+    assert!(call.is_some_and(|at| at > count / 2), "a call behind them was read at {call:?}");
+    sights.retain(|sight| matches!(sight, Sight::Event(_)));
+    assert!(sights.into_iter().eq((0..count).map(|number| Sight::Event(text(number)))));
+    client.cancel("1");
+    client.expect_failed("1", "CANCELLED");
 }
 
 /// Whatever is wrong with one: the client is told, without an id, and the next is handled.

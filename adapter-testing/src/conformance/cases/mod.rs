@@ -56,6 +56,15 @@ fn each_form(server: &Server) -> impl Iterator<Item = Client> {
     connect.into_iter().map(|connect| connect(server))
 }
 
+/// Lets the server do what it can: it answers another client many times.
+#[track_caller]
+fn give_turns(server: &Server) {
+    let mut other = server.connect("api");
+    for _ in 0..50 {
+        other.echoes();
+    }
+}
+
 /// Asks for a text, and gets it.
 #[track_caller]
 fn works(client: &mut Client) {

@@ -1,6 +1,6 @@
 //! Subscriptions of a client: what they send, how they end, and what happens where the client does not keep up.
 
-use super::{each_form, start, start_with};
+use super::{each_form, give_turns, start, start_with};
 use crate::conformance::{Client, Server, Sight, Subject};
 use serde_json::{Value, json};
 
@@ -254,6 +254,26 @@ pub fn the_streams_of_a_client_that_does_not_read_stop(subject: &Subject) {
     stalled.echoes();
 }
 
+/// Although nothing can be sent to its client.
+pub fn a_stream_that_waits_for_its_client_is_dropped_at_once(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    for leave in [|client: &mut Client| client.unsubscribe("s"), |client: &mut Client| client.cancel("s")] {
+        let mut client = server.connect("api");
+        client.subscribe("s", "flood", json!({ "count": 1000, "bytes": 50_000 }));
+        seen.began("flood");
+        give_turns(&server);
+        seen.nothing_more();
+        leave(&mut client);
+        seen.gone("flood");
+    }
+    let mut client = server.connect("api");
+    client.subscribe("s", "flood", json!({ "count": 1000, "bytes": 50_000 }));
+    seen.began("flood");
+    give_turns(&server);
+    drop(client);
+    seen.gone("flood");
+}
+
 /// Nor does one stream hold up another.
 pub fn an_endless_stream_does_not_hold_up_calls(subject: &Subject) {
     let (server, ..) = start(subject);
@@ -321,6 +341,27 @@ pub fn a_gap_tells_the_offsets_that_are_missing(subject: &Subject) {
     client.expect_packet(gap);
     let item = json!({ "type": "data", "id": "s", "data": tick("a", 0), "offset": 13, "epoch": "now" });
     client.expect_packet(item);
+}
+
+/// Behind the items that were given before it; where its item is dropped, it is a part of that gap.
+pub fn a_gap_of_the_application_stays_in_its_place(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    let mut client = server.connect("api");
+    subscribe_to_feed(&mut client, &seen, "newest", Some(0));
+    let tick_after = |value: u32, missing: u32| json!({ "key": "a", "value": value, "missing": missing });
+    client.call("push", "push", [tick("a", 1), tick_after(2, 7)]);
+    client.expect_result("push", Value::Null);
+    client.echoes();
+    client.grant("s", 2);
+    client.expect_data("s", tick("a", 1));
+    client.expect_packet(json!({ "type": "gap", "id": "s", "count": 7, "cause": "lost" }));
+    client.expect_data("s", tick("a", 2));
+    client.call("push", "push", [tick_after(3, 7), tick("a", 4), tick("a", 5)]);
+    client.expect_result("push", Value::Null);
+    client.grant("s", 2);
+    client.expect_packet(json!({ "type": "gap", "id": "s", "count": 8, "cause": "overflow" }));
+    client.expect_data("s", tick("a", 4));
+    client.expect_data("s", tick("a", 5));
 }
 
 /// And in the order in which those that are left were given.
