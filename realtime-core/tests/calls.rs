@@ -119,6 +119,11 @@ enum Step {
     Ping {
         on: usize,
     },
+    /// A client sends several frames at once.
+    Together {
+        on: usize,
+        steps: Vec<Step>,
+    },
     /// Opens gates for one of those that live.
     Open {
         which: usize,
@@ -188,7 +193,22 @@ enum Answer {
 const CLIENTS: usize = 3;
 
 fn step() -> impl Strategy<Value = Step> {
-    let on = || prop_oneof![6 => Just(0), 2 => Just(1), 1 => Just(2)];
+    let together = on()
+        .prop_flat_map(|on| vec(sent(Just(on).boxed()), 2..6).prop_map(move |steps| Step::Together { on, steps }));
+    prop_oneof![
+        12 => sent(on()),
+        1 => together,
+        7 => any_other(),
+    ]
+}
+
+fn on() -> BoxedStrategy<usize> {
+    prop_oneof![6 => Just(0), 2 => Just(1), 1 => Just(2)].boxed()
+}
+
+/// A frame of a client's.
+fn sent(on: BoxedStrategy<usize>) -> impl Strategy<Value = Step> {
+    let on = || on.clone();
     let id = || select(vec!['a', 'b', 'c', 'd', 'e', 'f']);
     let timeout = option::weighted(0.3, select(vec![0, 100, 700, 2000, 9000]));
     let credit = option::weighted(0.6, select(vec![0, 1, 2, 5, 20]));
@@ -201,7 +221,6 @@ fn step() -> impl Strategy<Value = Step> {
         Wrong::Timeout,
     ]);
     let policy = select(vec![Policy::Block, Policy::Block, Policy::DropOldest, Policy::Conflate, Policy::Close]);
-    let answer = select(vec![Answer::Yes, Answer::No, Answer::Error, Answer::WrongType, Answer::UnknownId]);
     let shout = (any::<bool>(), any::<bool>()).prop_map(|(gated, fails)| Shout { gated, fails });
     prop_oneof![
         16 => (on(), id(), job(), any::<bool>(), timeout)
@@ -217,6 +236,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => on().prop_map(|on| Step::UnknownEvent { on }),
         1 => on().prop_map(|on| Step::Unreadable { on }),
         1 => on().prop_map(|on| Step::Ping { on }),
+    ]
+}
+
+fn any_other() -> impl Strategy<Value = Step> {
+    let answer = select(vec![Answer::Yes, Answer::No, Answer::Error, Answer::WrongType, Answer::UnknownId]);
+    prop_oneof![
         16 => (0..16_usize, 1..5_u64).prop_map(|(which, gates)| Step::Open { which, gates }),
         3 => on().prop_map(|on| Step::Ask { on }),
         1 => (0..4_usize).prop_map(|which| Step::DropAsk { which }),
@@ -353,6 +378,12 @@ impl World {
                 let client = self.client(on)?;
                 client.pongs += 1;
                 send(client, &json!({"type": "ping"}));
+            }
+            Step::Together { on, ref steps } => {
+                self.client(on)?.pressed = true;
+                for step in steps {
+                    self.take(step)?;
+                }
             }
             Step::Open { which, gates } => self.open(which, gates),
             Step::Ask { on } => {
@@ -541,13 +572,14 @@ impl World {
         for on in 0..CLIENTS {
             let Some(client) = &self.clients[on] else { continue };
             if client.link.any.is_closed() {
-                ensure!(client.stalled, "client {on} was closed, and it reads");
+                ensure!(client.stalled || client.pressed, "client {on} was closed, and it reads");
                 self.finish(on, Some(1013))?;
             }
         }
         for (on, client) in self.clients.iter_mut().enumerate() {
             let Some(client) = client else { continue };
             client.look(&self.lab).map_err(|wrong| format!("client {on}: {wrong}"))?;
+            client.pressed = false;
         }
         self.check_asking()
     }
