@@ -8,12 +8,12 @@ mod model;
 #[path = "support/node.rs"]
 mod node;
 
-use adapter_testing::Frame;
+use adapter_testing::{Frame, block_on};
 use lab::{BRIEF_MS, CONFIRM_MS, EPOCH, End, Feed, JOB_MS, Job, Lab, Policy, Shout, Then};
 use model::{CALLS, Checked, Client, Held, May, SUBSCRIPTIONS, Subscribed, What, ensure};
 use node::{Node, TaskId};
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use realtime_core::{CloseCode, Realtime};
+use realtime_core::{CloseCode, Code, Realtime};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -58,6 +58,15 @@ fn an_item_for_which_there_is_no_room_waits_for_it() {
         Step::Subscribe { on: 0, id: 'a', feed, policy: Policy::Block, credit: None, resume: false },
         Step::Read { on: 0 },
     ]);
+}
+
+#[test]
+fn a_client_that_is_being_closed_is_not_available() {
+    let mut world = World::new();
+    let any = world.client(0).unwrap().link.any.clone();
+    any.close(CloseCode::NORMAL, "done");
+    let error = block_on(any.call(lab::CONFIRM, 0)).unwrap_err();
+    assert_eq!(error.code(), &Code::UNAVAILABLE);
 }
 
 fn waits_once() -> Job {
