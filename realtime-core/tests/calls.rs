@@ -8,12 +8,12 @@ mod model;
 #[path = "support/node.rs"]
 mod node;
 
-use adapter_testing::Frame;
+use adapter_testing::{Frame, block_on};
 use lab::{BRIEF_MS, CONFIRM_MS, EPOCH, End, Feed, JOB_MS, Job, Lab, Policy, Shout, Then};
 use model::{CALLS, Checked, Client, Held, May, SUBSCRIPTIONS, Subscribed, What, ensure};
 use node::{Node, TaskId};
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use realtime_core::{CloseCode, Realtime};
+use realtime_core::{CloseCode, Code, Realtime};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -58,6 +58,15 @@ fn an_item_for_which_there_is_no_room_waits_for_it() {
         Step::Subscribe { on: 0, id: 'a', feed, policy: Policy::Block, credit: None, resume: false },
         Step::Read { on: 0 },
     ]);
+}
+
+#[test]
+fn a_client_that_is_being_closed_is_not_available() {
+    let mut world = World::new();
+    let any = world.client(0).unwrap().link.any.clone();
+    any.close(CloseCode::NORMAL, "done");
+    let error = block_on(any.call(lab::CONFIRM, 0)).unwrap_err();
+    assert_eq!(error.code(), &Code::UNAVAILABLE);
 }
 
 fn waits_once() -> Job {
@@ -118,6 +127,11 @@ enum Step {
     },
     Ping {
         on: usize,
+    },
+    /// A client sends several frames at once.
+    Together {
+        on: usize,
+        steps: Vec<Step>,
     },
     /// Opens gates for one of those that live.
     Open {
@@ -188,7 +202,22 @@ enum Answer {
 const CLIENTS: usize = 3;
 
 fn step() -> impl Strategy<Value = Step> {
-    let on = || prop_oneof![6 => Just(0), 2 => Just(1), 1 => Just(2)];
+    let together = on()
+        .prop_flat_map(|on| vec(sent(Just(on).boxed()), 2..6).prop_map(move |steps| Step::Together { on, steps }));
+    prop_oneof![
+        12 => sent(on()),
+        1 => together,
+        7 => any_other(),
+    ]
+}
+
+fn on() -> BoxedStrategy<usize> {
+    prop_oneof![6 => Just(0), 2 => Just(1), 1 => Just(2)].boxed()
+}
+
+/// A frame of a client's.
+fn sent(on: BoxedStrategy<usize>) -> impl Strategy<Value = Step> {
+    let on = || on.clone();
     let id = || select(vec!['a', 'b', 'c', 'd', 'e', 'f']);
     let timeout = option::weighted(0.3, select(vec![0, 100, 700, 2000, 9000]));
     let credit = option::weighted(0.6, select(vec![0, 1, 2, 5, 20]));
@@ -201,7 +230,6 @@ fn step() -> impl Strategy<Value = Step> {
         Wrong::Timeout,
     ]);
     let policy = select(vec![Policy::Block, Policy::Block, Policy::DropOldest, Policy::Conflate, Policy::Close]);
-    let answer = select(vec![Answer::Yes, Answer::No, Answer::Error, Answer::WrongType, Answer::UnknownId]);
     let shout = (any::<bool>(), any::<bool>()).prop_map(|(gated, fails)| Shout { gated, fails });
     prop_oneof![
         16 => (on(), id(), job(), any::<bool>(), timeout)
@@ -217,6 +245,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => on().prop_map(|on| Step::UnknownEvent { on }),
         1 => on().prop_map(|on| Step::Unreadable { on }),
         1 => on().prop_map(|on| Step::Ping { on }),
+    ]
+}
+
+fn any_other() -> impl Strategy<Value = Step> {
+    let answer = select(vec![Answer::Yes, Answer::No, Answer::Error, Answer::WrongType, Answer::UnknownId]);
+    prop_oneof![
         16 => (0..16_usize, 1..5_u64).prop_map(|(which, gates)| Step::Open { which, gates }),
         3 => on().prop_map(|on| Step::Ask { on }),
         1 => (0..4_usize).prop_map(|which| Step::DropAsk { which }),
@@ -353,6 +387,12 @@ impl World {
                 let client = self.client(on)?;
                 client.pongs += 1;
                 send(client, &json!({"type": "ping"}));
+            }
+            Step::Together { on, ref steps } => {
+                self.client(on)?.pressed = true;
+                for step in steps {
+                    self.take(step)?;
+                }
             }
             Step::Open { which, gates } => self.open(which, gates),
             Step::Ask { on } => {
@@ -541,13 +581,14 @@ impl World {
         for on in 0..CLIENTS {
             let Some(client) = &self.clients[on] else { continue };
             if client.link.any.is_closed() {
-                ensure!(client.stalled, "client {on} was closed, and it reads");
+                ensure!(client.stalled || client.pressed, "client {on} was closed, and it reads");
                 self.finish(on, Some(1013))?;
             }
         }
         for (on, client) in self.clients.iter_mut().enumerate() {
             let Some(client) = client else { continue };
             client.look(&self.lab).map_err(|wrong| format!("client {on}: {wrong}"))?;
+            client.pressed = false;
         }
         self.check_asking()
     }

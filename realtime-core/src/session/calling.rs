@@ -37,7 +37,7 @@ impl<O: DeserializeOwned + Send + 'static> Calling<O> {
         if let Err(error) = session.send_packet(&Outgoing::Call { id: &id, path, input, timeout }) {
             // Nobody was called.
             session.calling.take(number);
-            return Err(error);
+            return Err(if session.outbox.has_ended() { ended() } else { error });
         }
         session.watch(deadline);
         Ok(calling)

@@ -108,11 +108,7 @@ impl Calls {
                 self.subscribe(&id, &path, input, after, credit);
             }
             Packet::Event { name, data } => self.event(&name, data),
-            Packet::Invalid { id, error } => {
-                if self.is_free(&id) {
-                    self.refuse(&id, &error);
-                }
-            }
+            Packet::Invalid { id, error } => self.refuse_unread(&id, &error),
             Packet::Cancel { id } => self.cancel(&id),
             Packet::Unsubscribe { id } => self.unsubscribe(&id),
             Packet::Credit { id, more } => self.grant(&id, more),
@@ -395,6 +391,13 @@ impl Calls {
         self.deadline = deadlines.min();
         if let Some(deadline) = self.deadline {
             self.session.watch(deadline);
+        }
+    }
+
+    /// Answers what could not be read but for its id.
+    fn refuse_unread(&self, id: &str, error: &Error) {
+        if self.is_free(id) {
+            self.refuse(id, error);
         }
     }
 

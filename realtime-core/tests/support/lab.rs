@@ -91,7 +91,7 @@ const BLOCK: Subscription<(u32, Feed), Beat> = Subscription::new("block");
 const DROP_OLDEST: Subscription<(u32, Feed), Beat> =
     Subscription::new("drop_oldest").overflow(Overflow::drop_oldest(KEPT as usize));
 const CONFLATE: Subscription<(u32, Feed), Beat> =
-    Subscription::new("conflate").overflow(Overflow::conflate(|beat| (beat.number % KEYS).to_string()));
+    Subscription::new("conflate").overflow(Overflow::conflate(|beat| key(beat.number).to_string()));
 const CLOSE: Subscription<(u32, Feed), Beat> = Subscription::new("close").overflow(Overflow::close());
 
 pub(crate) const JOB_MS: u64 = 3000;
@@ -99,9 +99,12 @@ pub(crate) const BRIEF_MS: u64 = 600;
 pub(crate) const CONFIRM_MS: u64 = 1000;
 /// Items that wait for a client that does not keep up.
 pub(crate) const KEPT: u64 = 3;
-/// Keys of items that replace each other.
-pub(crate) const KEYS: u64 = 3;
 pub(crate) const EPOCH: &str = "e";
+
+/// Which items replace each other: three keys in no regular order, so that the oldest is seldom the one replaced.
+pub(crate) fn key(number: u64) -> u32 {
+    number.count_ones() % 3
+}
 
 /// What each run was given as its number is noted under it.
 #[derive(Clone, Debug, Default)]
