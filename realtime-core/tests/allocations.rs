@@ -28,7 +28,7 @@ fn a_typed_echo_allocates_what_its_handler_is_given() {
     }
 }
 
-/// A call costs its future, which holds it, its input and its name.
+/// Five: the call, the name that the client gave it, its future, what that gives, and the string in its input.
 #[test]
 fn a_call_allocates_itself_and_what_its_function_is_given() {
     type Form = (&'static str, fn(usize) -> Vec<u8>);
