@@ -3,12 +3,19 @@
 use std::{collections::BTreeMap, fmt, fs, io, path::Path};
 
 use crate::command::{Outcome, none_of, repository};
+use crate::documents;
 use crate::metadata::{Kind, Metadata, Package};
 
 /// Checks every limit, also after one that does not hold.
 pub(crate) fn check() -> Outcome {
     let metadata = Metadata::with_dependencies()?;
-    let checks = [check_core(&metadata), check_rust_version(&metadata), check_adapters(&repository())];
+    let repository = repository();
+    let checks = [
+        check_core(&metadata),
+        check_rust_version(&metadata),
+        check_adapters(&repository),
+        documents::check(&repository),
+    ];
     none_of(checks.into_iter().filter_map(Result::err).collect())
 }
 

@@ -6,6 +6,7 @@ mod boundaries;
 mod browser;
 mod command;
 mod debian;
+mod documents;
 mod fuzz;
 mod instructions;
 mod metadata;

@@ -1,0 +1,80 @@
+//! What the documents promise by name: a test that they name is there.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use crate::command::{Outcome, none_of};
+
+/// Documents whose tables say which test shows what.
+const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "docs/parity.md"];
+
+/// The names of the cases, and of the groups that they are in.
+const SUITE: &str = "adapter-testing/src/conformance/mod.rs";
+
+/// Tests that are named beside those of the suite.
+const TESTS: [&str; 1] = ["realtime-core/tests/allocations.rs"];
+
+/// Where a path without its crate may be.
+const FOLDERS: [&str; 5] =
+    ["", "adapter-testing/src/conformance/", "realtime-core/", "realtime-core/src/", "realtime-client/"];
+
+/// Checks that the cases and files that the documents name exist.
+pub(crate) fn check(repository: &Path) -> Outcome {
+    let read = |path: &str| {
+        fs::read_to_string(repository.join(path)).map_err(|error| format!("cannot read {path}: {error}"))
+    };
+    let mut tests = vec![read(SUITE)?];
+    for path in TESTS {
+        tests.push(read(path)?);
+    }
+    let known: BTreeSet<&str> = tests.iter().flat_map(|text| text.split(|c: char| !is_of_name(c))).collect();
+    let mut problems = Vec::new();
+    let mut named = 0;
+    for document in DOCUMENTS {
+        let text = read(document)?;
+        for name in quoted(&text) {
+            if is_case(name) {
+                named += 1;
+                if !known.contains(name) {
+                    problems.push(format!("{document} names the case {name:?}, which there is not"));
+                }
+            } else if is_file(name) && !FOLDERS.iter().any(|folder| repository.join(folder).join(name).exists()) {
+                problems.push(format!("{document} names the file {name:?}, which is not there"));
+            }
+        }
+    }
+    println!("documents: {named} names of cases");
+    none_of(problems)
+}
+
+/// What stands between backticks, outside of blocks of code.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    let prose = text.split("```").step_by(2);
+    prose.flat_map(|prose| prose.lines()).flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+/// Cases are statements: no other name here has so many words.
+fn is_case(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && name.matches('_').count() >= 4
+}
+
+fn is_file(name: &str) -> bool {
+    name.ends_with(".rs") && name.contains('/') && name.chars().all(|c| is_of_name(c) || "./-".contains(c))
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_and_files_are_told_from_other_names() {
+        let text =
+            "| `a_case_has_many_words`, `cases/x.rs` |\n```rust\n`not_in_a_block_of_code`\n```\n`a_b`, `*.rs`";
+        let found: Vec<_> = quoted(text).filter(|name| is_case(name) || is_file(name)).collect();
+        assert_eq!(found, ["a_case_has_many_words", "cases/x.rs"]);
+    }
+}
