@@ -1,5 +1,5 @@
 use crate::{
-    Ended,
+    Ended, Frame,
     packet::{Data, Failure, Head, Packet},
     wire::Wire,
 };
@@ -111,7 +111,7 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
     }
 
     /// `None` for a gap.
-    fn read(&mut self, head: &Head, frame: &crate::Frame) -> Result<Option<T>, Ended> {
+    fn read(&mut self, head: &Head, frame: &Frame) -> Result<Option<T>, Ended> {
         match &*head.kind {
             "data" => {
                 let data = self.wire.parse::<Data<T>>(frame);

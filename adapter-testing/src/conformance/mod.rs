@@ -240,6 +240,7 @@ macro_rules! conformance {
                 a_cancelled_call_is_dropped_at_once,
                 a_cancel_while_a_guard_decides_calls_nothing,
                 calls_of_a_client_that_is_gone_are_dropped_at_once,
+                a_busy_handler_does_not_keep_the_calls_of_a_client_that_is_gone,
                 calls_are_dropped_when_the_server_closes,
                 an_id_in_use_is_refused_without_ending_the_first,
                 a_wrong_call_with_an_id_in_use_does_not_end_the_first,

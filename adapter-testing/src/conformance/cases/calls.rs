@@ -309,6 +309,25 @@ pub fn calls_of_a_client_that_is_gone_are_dropped_at_once(subject: &Subject) {
     }
 }
 
+/// Whatever its handler still does with a message, which it may finish.
+pub fn a_busy_handler_does_not_keep_the_calls_of_a_client_that_is_gone(subject: &Subject) {
+    let (server, seen, gate) = start(subject);
+    for leave in [drop, |mut client: Client| client.frame(&Frame::close(1000, "bye"))] {
+        let mut client = server.connect("both");
+        seen.opened();
+        client.value(&Command::EchoAtGate("slow".into()));
+        assert_eq!(seen.next(), Sight::Message);
+        client.call("1", "wait", "a");
+        seen.began("a");
+        leave(client);
+        seen.gone("a");
+        seen.nothing_more();
+    }
+    gate.open();
+    seen.closed();
+    seen.closed();
+}
+
 pub fn calls_are_dropped_when_the_server_closes(subject: &Subject) {
     let (server, seen, _) = start(subject);
     let mut client = server.connect("api");

@@ -1,7 +1,7 @@
 //! Subscriptions of a client: what they send, how they end, and what happens where the client does not keep up.
 
 use super::{each_form, give_turns, start, start_with};
-use crate::conformance::{Client, Server, Sight, Subject};
+use crate::conformance::{Client, Seen, Server, Sight, Subject};
 use serde_json::{Value, json};
 
 pub fn a_subscription_gives_its_items_and_ends(subject: &Subject) {
@@ -410,7 +410,7 @@ pub fn one_push_goes_to_all_who_listen(subject: &Subject) {
 }
 
 #[track_caller]
-fn subscribe_to_feed(client: &mut Client, seen: &crate::conformance::Seen, feed: &str, credit: Option<u32>) {
+fn subscribe_to_feed(client: &mut Client, seen: &Seen, feed: &str, credit: Option<u32>) {
     match credit {
         Some(credit) => client.subscribe_with_credit("s", feed, Value::Null, credit),
         None => client.subscribe("s", feed, Value::Null),
