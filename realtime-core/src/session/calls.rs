@@ -102,7 +102,7 @@ impl Calls {
         }
         match packet {
             Packet::Call { id, path, input, timeout, key } => {
-                self.call(&id, &path, input, timeout, key.as_deref())
+                self.call(&id, &path, input, timeout, key.as_deref());
             }
             Packet::Subscribe { id, path, input, after, credit } => {
                 self.subscribe(&id, &path, input, after, credit);
