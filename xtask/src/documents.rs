@@ -11,7 +11,7 @@ const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "docs/parity.md"];
 const SUITE: &str = "adapter-testing/src/conformance/mod.rs";
 
 /// Tests that are named beside those of the suite.
-const TESTS: [&str; 2] = ["realtime-core/tests/allocations.rs", "realtime-core/src/websocket/decoder.rs"];
+const TESTS: [&str; 2] = ["realtime-core/tests/allocations.rs", "realtime-core/tests/decoder.rs"];
 
 /// Where a path without its crate may be.
 const FOLDERS: [&str; 5] =
