@@ -555,7 +555,7 @@ fn read_all(text: &str) {
             | Packet::Event { data: value, .. }
             | Packet::Call { input: value, .. }
             | Packet::Subscribe { input: value, .. }
-            | Packet::Result { data: value, .. },
+            | Packet::Reply { data: value, .. },
         ) => {
             read_as::<serde_json::Value>(&value);
             read_as::<Say>(&value);

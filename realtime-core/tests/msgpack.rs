@@ -828,7 +828,7 @@ fn read_all(bytes: &[u8]) {
             | Packet::Event { data: value, .. }
             | Packet::Call { input: value, .. }
             | Packet::Subscribe { input: value, .. }
-            | Packet::Result { data: value, .. },
+            | Packet::Reply { data: value, .. },
         ) => read_values(&value),
         Ok(Packet::Invalid { error, .. }) | Err(error) => assert_can_be_told(&error),
         Ok(_) => {}

@@ -68,7 +68,7 @@ impl<'a, R: Raw<'a>> Envelope<'a, R> {
                 let (id, more) = (self.id("credit")?, require(self.more, "credit", "more")?);
                 Packet::Credit { id, more: integer(more, "more")? }
             }
-            "result" => Packet::Result { id: self.id("result")?, data: or_null(self.data) },
+            "result" => Packet::Reply { id: self.id("result")?, data: or_null(self.data) },
             "error" => {
                 let (id, error) = (self.id("error")?, require(self.error, "error", "error")?);
                 Packet::Error { id, error: object(error, "error")? }

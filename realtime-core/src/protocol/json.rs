@@ -75,7 +75,7 @@ impl Protocol for Json {
                 }
             }
             Outgoing::Complete { id } => begin("complete", id, out)?,
-            Outgoing::Result { id, data } => write_data("result", id, *data, out)?,
+            Outgoing::Reply { id, data } => write_data("result", id, *data, out)?,
             Outgoing::Progress { id, data } => write_data("progress", id, *data, out)?,
             Outgoing::Call { id, path, input, timeout } => {
                 begin("call", id, out)?;
@@ -371,7 +371,7 @@ mod tests {
                 r#"{"type":"data","id":"s1","data":null,"offset":8,"epoch":"e\""}"#,
             ),
             (Outgoing::Complete { id: "s1" }, r#"{"type":"complete","id":"s1"}"#),
-            (Outgoing::Result { id: "1", data: &"o" }, r#"{"type":"result","id":"1","data":"o"}"#),
+            (Outgoing::Reply { id: "1", data: &"o" }, r#"{"type":"result","id":"1","data":"o"}"#),
             (Outgoing::Progress { id: "1", data: &0.5 }, r#"{"type":"progress","id":"1","data":0.5}"#),
             (
                 Outgoing::Call { id: "c1", path: "a.b", input: &true, timeout: Duration::from_secs(30) },

@@ -116,7 +116,7 @@ pub enum Packet<'a> {
         more: u32,
     },
     /// Answers an [`Outgoing::Call`].
-    Result {
+    Reply {
         /// The call.
         id: Cow<'a, str>,
         /// What it gave; null if nothing.
@@ -164,7 +164,7 @@ impl Packet<'_> {
             Self::Unsubscribe { id } => Packet::Unsubscribe { id: owned(id) },
             Self::Credit { id, more } => Packet::Credit { id: owned(id), more },
             Self::Invalid { id, error } => Packet::Invalid { id: owned(id), error },
-            Self::Result { id, data } => Packet::Result { id: owned(id), data: data.into_owned() },
+            Self::Reply { id, data } => Packet::Reply { id: owned(id), data: data.into_owned() },
             Self::Error { id, error } => Packet::Error { id: owned(id), error },
             Self::Ping => Packet::Ping,
         }
@@ -210,7 +210,7 @@ pub enum Outgoing<'a> {
         id: &'a str,
     },
     /// What a call gave.
-    Result {
+    Reply {
         /// The call.
         id: &'a str,
         /// What it gave.

@@ -48,7 +48,7 @@ mod tests {
         for packet in [
             Outgoing::Data { id, data, position: None, event: Some("a") },
             Outgoing::Complete { id },
-            Outgoing::Result { id, data },
+            Outgoing::Reply { id, data },
             Outgoing::Progress { id, data },
             Outgoing::Call { id, path: "a", input: data, timeout: Duration::from_secs(1) },
             Outgoing::Cancel { id },

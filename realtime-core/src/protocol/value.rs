@@ -47,7 +47,11 @@ impl<'a> Value<'a> {
     pub(crate) fn into_owned(self) -> Value<'static> {
         match self {
             Self::Json(json) => Value::Json(json.into_owned().into()),
-            Self::JsonFrame(frame) => Value::Json(frame.to_owned().into()),
+            Self::JsonFrame(frame) => match read_frame(frame) {
+                Ok(Packet::Message(value)) => value.into_owned(),
+                // What is wrong with it is told when it is read.
+                _ => Value::Json(frame.to_owned().into()),
+            },
             Self::MessagePack(bytes) => Value::MessagePack(bytes.into_owned().into()),
             Self::Pairs(pairs) => Value::Pairs(pairs),
             Self::Whole(Data::Text(text)) => Value::Whole(Data::Text(text.into_owned().into())),

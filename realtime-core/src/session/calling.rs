@@ -156,7 +156,7 @@ impl Outcalls {
     }
 
     /// Gives up what is due, and gives the tick at which the next one is.
-    fn expire(&self, now: u32) -> (Vec<(u64, Arc<dyn Settle>)>, Option<u32>) {
+    fn expire(&self, now: u32) -> (Vec<Late>, Option<u32>) {
         let mut waiting = self.0.lock();
         let Some(waiting) = waiting.as_mut() else { return (Vec::new(), None) };
         let due = waiting.calls.extract_if(|_, call| call.deadline <= now);
@@ -164,6 +164,9 @@ impl Outcalls {
         (due, waiting.calls.values().map(|call| call.deadline).min())
     }
 }
+
+/// A call that was not answered in time.
+type Late = (u64, Arc<dyn Settle>);
 
 impl Session {
     /// Gives up the calls of the client that it has not answered in time.

@@ -27,7 +27,7 @@ use std::{
 pub(super) struct Calls {
     session: Arc<Session>,
     tasks: Tasks<Task>,
-    /// The places of what the client has given an id.
+    /// The seats of what the client has given an id.
     ids: HashMap<Box<str>, usize>,
     calls: usize,
     streams: usize,
@@ -152,14 +152,14 @@ impl Calls {
             Err(panic) => return self.refuse(id, &panicked(&core, panic)),
         };
         let mut call = Call { core, running: Some(running), unsent: None };
-        let (place, waker) = self.tasks.reserve();
+        let (seat, waker) = self.tasks.reserve();
         if call.poll(&self.session, &mut Context::from_waker(&waker)).is_ready() {
-            return self.tasks.release(place);
+            return self.tasks.release(seat);
         }
         self.calls += 1;
         let deadline = call.core.deadline;
         // In a box only here: most calls are ready at once.
-        self.keep(id, place, Task::Call(Box::new(call)));
+        self.keep(id, seat, Task::Call(Box::new(call)));
         if self.deadline.is_none_or(|known| deadline < known) {
             self.deadline = Some(deadline);
             self.session.watch(deadline);
@@ -184,10 +184,10 @@ impl Calls {
                 Ok(Err(error)) => return self.refuse(id, &error),
                 Err(panic) => return self.refuse(id, &panicked(&core, panic)),
             };
-        let (place, _) = self.tasks.reserve();
+        let (seat, _) = self.tasks.reserve();
         self.streams += 1;
-        self.keep(id, place, Task::Stream(Box::new(Stream::new(core, starting, credit))));
-        self.poll_task(place);
+        self.keep(id, seat, Task::Stream(Box::new(Stream::new(core, starting, credit))));
+        self.poll_task(seat);
     }
 
     fn event(&mut self, name: &str, data: Value<'_>) {
@@ -209,10 +209,10 @@ impl Calls {
             Ok(Err(error)) => return self.session.report(&error),
             Err(panic) => return self.session.report(&panicked(&core, panic)),
         };
-        let (place, _) = self.tasks.reserve();
-        self.event = Some(place);
-        self.tasks.put(place, Task::Event(Event { core, running: Some(running) }));
-        self.poll_task(place);
+        let (seat, _) = self.tasks.reserve();
+        self.event = Some(seat);
+        self.tasks.put(seat, Task::Event(Event { core, running: Some(running) }));
+        self.poll_task(seat);
     }
 
     /// The route of a call whose id is free; else it is answered.
@@ -238,9 +238,9 @@ impl Calls {
         false
     }
 
-    fn keep(&mut self, id: &str, place: usize, task: Task) {
-        self.ids.insert(id.into(), place);
-        self.tasks.put(place, task);
+    fn keep(&mut self, id: &str, seat: usize, task: Task) {
+        self.ids.insert(id.into(), seat);
+        self.tasks.put(seat, task);
     }
 
     fn origin(&self) -> Origin {
@@ -254,8 +254,8 @@ impl Calls {
     }
 
     fn unsubscribe(&mut self, id: &str) {
-        let Some(&place) = self.ids.get(id) else { return };
-        if !matches!(self.tasks.get_mut(place), Some(Task::Stream(_))) {
+        let Some(&seat) = self.ids.get(id) else { return };
+        if !matches!(self.tasks.get_mut(seat), Some(Task::Stream(_))) {
             return;
         }
         self.end(id);
@@ -263,24 +263,24 @@ impl Calls {
     }
 
     fn grant(&mut self, id: &str, more: u32) {
-        let Some(&place) = self.ids.get(id) else { return };
-        if let Some(Task::Stream(stream)) = self.tasks.get_mut(place) {
+        let Some(&seat) = self.ids.get(id) else { return };
+        if let Some(Task::Stream(stream)) = self.tasks.get_mut(seat) {
             stream.grant(more);
-            self.poll_task(place);
+            self.poll_task(seat);
         }
     }
 
     /// Drops what has this id, without an answer; gives whether there was anything.
     fn end(&mut self, id: &str) -> bool {
-        let Some(&place) = self.ids.get(id) else { return false };
-        if let Some(task) = self.tasks.take(place) {
-            self.forget(place, task);
+        let Some(&seat) = self.ids.get(id) else { return false };
+        if let Some(task) = self.tasks.take(seat) {
+            self.forget(seat, task);
         }
         true
     }
 
-    /// Frees the place of a task that is over.
-    fn forget(&mut self, place: usize, task: Task) {
+    /// Frees the seat of a task that is over.
+    fn forget(&mut self, seat: usize, task: Task) {
         match &task {
             Task::Call(call) => {
                 self.ids.remove(&call.core.id);
@@ -295,7 +295,7 @@ impl Calls {
             }
             Task::Event(_) => self.event = None,
         }
-        self.tasks.release(place);
+        self.tasks.release(seat);
         drop(task);
     }
 
@@ -303,17 +303,17 @@ impl Calls {
     pub(super) fn poll(&mut self) {
         self.expire();
         for _ in 0..POLLS {
-            let Some(place) = self.tasks.next_ready() else { break };
-            self.poll_task(place);
+            let Some(seat) = self.tasks.next_ready() else { break };
+            self.poll_task(seat);
         }
         for _ in 0..self.blocked.len().min(POLLS) {
             if !self.takes_blocked() {
                 break;
             }
-            let Some(place) = self.blocked.pop_front() else { break };
-            if let Some(Task::Stream(stream)) = self.tasks.get_mut(place) {
+            let Some(seat) = self.blocked.pop_front() else { break };
+            if let Some(Task::Stream(stream)) = self.tasks.get_mut(seat) {
                 stream.unlist();
-                self.poll_task(place);
+                self.poll_task(seat);
             }
         }
         while self.event.is_none()
@@ -333,17 +333,17 @@ impl Calls {
     /// Whether the first of the streams that wait for room has it. Were its item not looked at, one that is larger
     /// than what is left would be tried again and again.
     fn takes_blocked(&self) -> bool {
-        let Some(&place) = self.blocked.front() else { return false };
-        let bytes = match self.tasks.get(place) {
+        let Some(&seat) = self.blocked.front() else { return false };
+        let bytes = match self.tasks.get(seat) {
             Some(Task::Stream(stream)) => stream.kept_bytes(),
             _ => 0,
         };
         self.session.outbox.takes_stream(bytes)
     }
 
-    fn poll_task(&mut self, place: usize) {
-        let Some(mut task) = self.tasks.take(place) else { return };
-        let waker = self.tasks.waker(place);
+    fn poll_task(&mut self, seat: usize) {
+        let Some(mut task) = self.tasks.take(seat) else { return };
+        let waker = self.tasks.waker(seat);
         let cx = &mut Context::from_waker(&waker);
         let polled = match &mut task {
             Task::Call(call) => call.poll(&self.session, cx),
@@ -352,19 +352,19 @@ impl Calls {
                 Poll::Ready(()) => Poll::Ready(()),
                 Poll::Pending => {
                     if stream.list() {
-                        self.blocked.push_back(place);
+                        self.blocked.push_back(seat);
                     }
                     if stream.take_again() {
-                        self.tasks.wake(place);
+                        self.tasks.wake(seat);
                     }
                     Poll::Pending
                 }
             },
         };
         if polled.is_pending() {
-            return self.tasks.put(place, task);
+            return self.tasks.put(seat, task);
         }
-        self.forget(place, task);
+        self.forget(seat, task);
     }
 
     /// Gives up the calls whose time is over.
@@ -376,15 +376,14 @@ impl Calls {
             return self.session.watch(deadline);
         }
         let late = |task: &Task| matches!(task, Task::Call(call) if call.core.deadline <= now);
-        let late: Vec<usize> =
-            self.tasks.places().filter(|(_, task)| late(task)).map(|(place, _)| place).collect();
-        for place in late {
-            let Some(Task::Call(call)) = self.tasks.take(place) else { continue };
+        let late: Vec<usize> = self.tasks.seats().filter(|(_, task)| late(task)).map(|(seat, _)| seat).collect();
+        for seat in late {
+            let Some(Task::Call(call)) = self.tasks.take(seat) else { continue };
             let id = call.core.id.clone();
-            self.forget(place, Task::Call(call));
+            self.forget(seat, Task::Call(call));
             self.refuse(&id, &late_error());
         }
-        let deadlines = self.tasks.places().filter_map(|(_, task)| match task {
+        let deadlines = self.tasks.seats().filter_map(|(_, task)| match task {
             Task::Call(call) => Some(call.core.deadline),
             _ => None,
         });
@@ -456,7 +455,7 @@ impl Call {
 /// Queues the answer to a call; gives its frame if there is no room.
 fn answer(session: &Session, id: &str, outcome: Result<Reply>) -> Option<Frame> {
     let failed = match outcome {
-        Ok(data) => match offer(session, &Outgoing::Result { id, data: &*data }) {
+        Ok(data) => match offer(session, &Outgoing::Reply { id, data: &*data }) {
             Ok(unsent) => return unsent,
             Err(error) => error,
         },

@@ -304,7 +304,7 @@ impl<T: Transport> Driver<T> {
                 self.deliver(cx, Ok(Value::Whole(data)));
             }
             Ok(Packet::Message(value)) => self.deliver(cx, Ok(value)),
-            Ok(Packet::Result { id, data }) => self.session.calling.settle(&id, Ok(data)),
+            Ok(Packet::Reply { id, data }) => self.session.calling.settle(&id, Ok(data)),
             Ok(Packet::Error { id, error }) => self.session.calling.settle(&id, Err(error)),
             Ok(Packet::Ping) => {
                 self.settle(cx);

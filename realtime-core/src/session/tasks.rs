@@ -10,29 +10,29 @@ use std::{
     task::{Wake, Waker},
 };
 
-/// What runs concurrently inside one connection's future, in numbered places. Each place has a waker of its own, so that
-/// only what was woken is polled; the waker stays with the place, so that a call needs none.
+/// What runs concurrently inside one connection's future, in numbered seats. Each seat has a waker of its own, so that
+/// only what was woken is polled; the waker stays with the seat, so that a call needs none.
 pub(super) struct Tasks<T> {
-    places: Vec<Place<T>>,
+    seats: Vec<Seat<T>>,
     free: Vec<usize>,
     ready: Arc<Ready>,
     running: usize,
 }
 
-struct Place<T> {
+struct Seat<T> {
     task: Option<T>,
     wakes: Arc<Wakes>,
     waker: Waker,
 }
 
-/// The places that were woken, in their order.
+/// The seats that were woken, in their order.
 struct Ready {
     session: Arc<Session>,
-    places: Mutex<VecDeque<usize>>,
+    seats: Mutex<VecDeque<usize>>,
 }
 
 struct Wakes {
-    place: usize,
+    seat: usize,
     /// It is among the ready ones.
     queued: AtomicBool,
     ready: Arc<Ready>,
@@ -40,8 +40,8 @@ struct Wakes {
 
 impl<T> Tasks<T> {
     pub(super) fn new(session: &Arc<Session>) -> Self {
-        let ready = Arc::new(Ready { session: Arc::clone(session), places: Mutex::default() });
-        Self { places: Vec::new(), free: Vec::new(), ready, running: 0 }
+        let ready = Arc::new(Ready { session: Arc::clone(session), seats: Mutex::default() });
+        Self { seats: Vec::new(), free: Vec::new(), ready, running: 0 }
     }
 
     /// How many there are.
@@ -49,72 +49,72 @@ impl<T> Tasks<T> {
         self.running
     }
 
-    /// A place for a task, and the waker with which it is polled. It is taken by [`put`](Self::put), or given back by
+    /// A seat for a task, and the waker with which it is polled. It is taken by [`put`](Self::put), or given back by
     /// [`release`](Self::release).
     pub(super) fn reserve(&mut self) -> (usize, Waker) {
-        let place = self.free.pop().unwrap_or_else(|| {
-            let place = self.places.len();
-            let wakes = Arc::new(Wakes { place, queued: AtomicBool::new(false), ready: Arc::clone(&self.ready) });
-            self.places.push(Place { task: None, waker: Waker::from(Arc::clone(&wakes)), wakes });
-            place
+        let seat = self.free.pop().unwrap_or_else(|| {
+            let seat = self.seats.len();
+            let wakes = Arc::new(Wakes { seat, queued: AtomicBool::new(false), ready: Arc::clone(&self.ready) });
+            self.seats.push(Seat { task: None, waker: Waker::from(Arc::clone(&wakes)), wakes });
+            seat
         });
-        (place, self.places[place].waker.clone())
+        (seat, self.seats[seat].waker.clone())
     }
 
-    pub(super) fn release(&mut self, place: usize) {
-        self.free.push(place);
+    pub(super) fn release(&mut self, seat: usize) {
+        self.free.push(seat);
     }
 
-    /// Puts a task into its place, for the first time or after it was polled.
-    pub(super) fn put(&mut self, place: usize, task: T) {
+    /// Puts a task into its seat, for the first time or after it was polled.
+    pub(super) fn put(&mut self, seat: usize, task: T) {
         self.running += 1;
-        self.places[place].task = Some(task);
+        self.seats[seat].task = Some(task);
     }
 
     /// Takes a task out, to poll it or to end it.
-    pub(super) fn take(&mut self, place: usize) -> Option<T> {
-        let task = self.places.get_mut(place)?.task.take()?;
+    pub(super) fn take(&mut self, seat: usize) -> Option<T> {
+        let task = self.seats.get_mut(seat)?.task.take()?;
         self.running -= 1;
         Some(task)
     }
 
-    pub(super) fn get(&self, place: usize) -> Option<&T> {
-        self.places.get(place)?.task.as_ref()
+    pub(super) fn get(&self, seat: usize) -> Option<&T> {
+        self.seats.get(seat)?.task.as_ref()
     }
 
-    pub(super) fn get_mut(&mut self, place: usize) -> Option<&mut T> {
-        self.places.get_mut(place)?.task.as_mut()
+    pub(super) fn get_mut(&mut self, seat: usize) -> Option<&mut T> {
+        self.seats.get_mut(seat)?.task.as_mut()
     }
 
-    pub(super) fn waker(&self, place: usize) -> Waker {
-        self.places[place].waker.clone()
+    pub(super) fn waker(&self, seat: usize) -> Waker {
+        self.seats[seat].waker.clone()
     }
 
-    /// The next place that was woken. It may be empty by now, or have another task.
+    /// The next seat that was woken. It may be empty by now, or have another task.
     pub(super) fn next_ready(&self) -> Option<usize> {
-        let place = self.ready.places.lock().pop_front()?;
+        let seat = self.ready.seats.lock().pop_front()?;
         // From here on it is to be polled again if it is woken.
-        self.places[place].wakes.queued.swap(false, AcqRel);
-        Some(place)
+        self.seats[seat].wakes.queued.swap(false, AcqRel);
+        Some(seat)
     }
 
     pub(super) fn has_ready(&self) -> bool {
-        !self.ready.places.lock().is_empty()
+        !self.ready.seats.lock().is_empty()
     }
 
-    /// Puts a place among the ready ones, behind those that are.
-    pub(super) fn wake(&self, place: usize) {
-        self.places[place].wakes.queue();
+    /// Puts a seat among the ready ones, behind those that are.
+    pub(super) fn wake(&self, seat: usize) {
+        self.seats[seat].wakes.queue();
     }
 
-    pub(super) fn places(&self) -> impl Iterator<Item = (usize, &T)> {
-        self.places.iter().enumerate().filter_map(|(place, at)| Some((place, at.task.as_ref()?)))
+    pub(super) fn seats(&self) -> impl Iterator<Item = (usize, &T)> {
+        self.seats.iter().enumerate().filter_map(|(seat, at)| Some((seat, at.task.as_ref()?)))
     }
 
     /// Takes all tasks out.
     pub(super) fn drain(&mut self) -> Vec<T> {
         self.running = 0;
-        self.places.iter_mut().filter_map(|place| place.task.take()).collect()
+        self.seats.iter_mut().filter_map(|seat| seat.task.take()).collect()
     }
 }
 
@@ -123,7 +123,7 @@ impl Wakes {
     fn queue(&self) -> bool {
         let queued = self.queued.swap(true, AcqRel);
         if !queued {
-            self.ready.places.lock().push_back(self.place);
+            self.ready.seats.lock().push_back(self.seat);
         }
         !queued
     }

@@ -42,7 +42,7 @@ pub(crate) fn seen(read: Result<Packet<'_>, Error>) -> Value {
         }
         Ok(Packet::Unsubscribe { id }) => json!({ "type": "unsubscribe", "id": id }),
         Ok(Packet::Credit { id, more }) => json!({ "type": "credit", "id": id, "more": more }),
-        Ok(Packet::Result { id, data }) => json!({ "type": "result", "id": id, "data": tree(data) }),
+        Ok(Packet::Reply { id, data }) => json!({ "type": "result", "id": id, "data": tree(data) }),
         Ok(Packet::Error { id, error }) => {
             let after = error.retry_after_hint().map(|after| u64::try_from(after.as_millis()).unwrap());
             json!({ "type": "error", "id": id, "error": {
@@ -313,7 +313,7 @@ pub(crate) fn each_outgoing(
         ),
         (Outgoing::Complete { id }, vec![("type", json!("complete")), ("id", json!(id))]),
         (
-            Outgoing::Result { id, data: value },
+            Outgoing::Reply { id, data: value },
             vec![("type", json!("result")), ("id", json!(id)), ("data", value.clone())],
         ),
         (

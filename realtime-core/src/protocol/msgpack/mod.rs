@@ -78,7 +78,7 @@ impl Protocol for MessagePack {
                 }
             }
             Outgoing::Complete { id } => begin_with_id(2, "complete", id, out)?,
-            Outgoing::Result { id, data } => write_data(3, "result", id, *data, out)?,
+            Outgoing::Reply { id, data } => write_data(3, "result", id, *data, out)?,
             Outgoing::Progress { id, data } => write_data(3, "progress", id, *data, out)?,
             Outgoing::Call { id, path, input, timeout } => {
                 begin_with_id(5, "call", id, out)?;
@@ -381,7 +381,7 @@ mod tests {
                 b"\x85\xa4type\xa4data\xa2id\xa2s1\xa4data\xc0\xa6offset\x08\xa5epoch\xa1e",
             ),
             (Outgoing::Complete { id: "s1" }, b"\x82\xa4type\xa8complete\xa2id\xa2s1"),
-            (Outgoing::Result { id: "1", data: &"o" }, b"\x83\xa4type\xa6result\xa2id\xa11\xa4data\xa1o"),
+            (Outgoing::Reply { id: "1", data: &"o" }, b"\x83\xa4type\xa6result\xa2id\xa11\xa4data\xa1o"),
             (Outgoing::Progress { id: "1", data: &7 }, b"\x83\xa4type\xa8progress\xa2id\xa11\xa4data\x07"),
             (
                 Outgoing::Call { id: "c1", path: "a.b", input: &true, timeout: Duration::from_secs(30) },
