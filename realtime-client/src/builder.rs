@@ -6,7 +6,7 @@ use crate::{
     session::OfflineQueue,
     shared::Shared,
     state::Cause,
-    task,
+    task::Task,
 };
 use realtime_core::{Event, Procedure};
 use serde::{Serialize, de::DeserializeOwned};
@@ -131,7 +131,7 @@ impl Builder {
         let Self { config, mut handlers } = self;
         let shared = Shared::new(config.offline);
         let events = handlers.spawn_events();
-        tokio::spawn(task::run(Arc::clone(&shared), config, handlers, events));
+        tokio::spawn(Task::new(Arc::clone(&shared), config, handlers, events).run());
         Client::new(shared)
     }
 }

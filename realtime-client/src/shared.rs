@@ -6,11 +6,15 @@ use crate::{
 use realtime_core::Error;
 use serde_json::value::RawValue;
 use std::{
+    convert::Infallible,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     task::Waker,
 };
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until},
+};
 
 /// What the handles of a client share with its task.
 pub(crate) struct Shared {
@@ -63,6 +67,23 @@ impl Shared {
     pub(crate) async fn closing(&self) {
         // The sender lives as long as `self`: the wait does not fail.
         let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    /// Ends calls whose time is over, while there is no connection whose task does. Cancel safe.
+    pub(crate) async fn keep_time(&self) -> Infallible {
+        loop {
+            // Without a connection there is none that could be dead.
+            let _ = self.with(|session| session.handle_time(Instant::now()));
+            match self.with(|session| session.next_deadline()) {
+                Some(deadline) => {
+                    tokio::select! {
+                        () = self.news.notified() => {}
+                        () = sleep_until(deadline) => {}
+                    }
+                }
+                None => self.news.notified().await,
+            }
+        }
     }
 
     /// The client is done.
