@@ -92,8 +92,9 @@ impl Shared {
             session.lose();
             session.close(why.clone());
         });
-        self.messages.end();
         self.states.set(State::Closed { why });
+        // Afterwards: whoever begins to read meanwhile sees the state.
+        self.messages.end();
     }
 }
 

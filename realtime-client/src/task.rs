@@ -60,7 +60,7 @@ impl Task {
             connected = timeout(self.config.connect_timeout, connect(&self.config)) => connected,
             never = shared.keep_time() => match never {},
         };
-        let Connected { mut socket, connection, heartbeat } = match connected {
+        let Connected { mut socket, activity, connection, heartbeat } = match connected {
             Ok(Ok(connected)) => connected,
             Ok(Err(failure)) => return failure,
             Err(_) => return Cause::Timeout.into(),
@@ -71,7 +71,7 @@ impl Task {
         shared.with(|session| session.open(opened, ping_after, self.config.ping_deadline));
         shared.states.set(State::Open { connection });
 
-        let cause = drive(shared, &self.handlers, &self.events, &mut socket).await;
+        let cause = drive(shared, &self.handlers, &self.events, &mut socket, &activity).await;
         if opened.elapsed() >= STAYED_OPEN {
             self.backoff.reset();
         }

@@ -58,7 +58,7 @@ async fn a_token_provider_that_fails_twice_does_not_end_it() {
 #[tokio::test(start_paused = true)]
 async fn a_token_that_never_comes_is_an_attempt_that_takes_too_long() {
     let (_network, builder) = Network::new();
-    let client = builder.token(|| std::future::pending()).connect();
+    let client = builder.token(std::future::pending).connect();
     let mut states = client.states();
     assert_eq!(next_states(&mut states, 2).await, ["connecting 1", "reconnecting 2: timeout"]);
 }
@@ -191,4 +191,25 @@ async fn tcp_is_dialed_where_nothing_else_is_said() {
     let (_, peer) = listener.accept().await.unwrap();
     assert!(peer.ip().is_loopback());
     client.close().await;
+}
+
+#[cfg(feature = "rustls")]
+#[tokio::test(start_paused = true)]
+async fn tls_goes_over_what_was_dialed() {
+    use tokio::io::AsyncReadExt;
+
+    let (client_io, mut server_io) = tokio::io::duplex(4096);
+    let client_io = std::sync::Mutex::new(Some(client_io));
+    let dial = move || {
+        let io = client_io.lock().unwrap().take();
+        async { io.ok_or_else(|| std::io::ErrorKind::ConnectionRefused.into()) }
+    };
+    let client = Client::builder("wss://server/__realtime/api").dial(dial).connect();
+    tokio::select! {
+        first = server_io.read_u8() => assert_eq!(first.unwrap(), 22, "a record of a TLS handshake"),
+        opened = client.opened() => {
+            let error = opened.unwrap_err();
+            assert!(error.message().contains("the system has no root certificates"), "{error}");
+        }
+    }
 }

@@ -92,6 +92,26 @@ async fn a_ping_that_is_answered_keeps_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_message_on_a_slow_line_is_no_silence() {
+    let (mut network, builder) = Network::new();
+    let client = builder.heartbeat(Duration::from_secs(2), Duration::from_secs(2)).connect();
+    let mut messages = client.messages::<String>();
+    let mut server = network.accept("c1").await;
+    client.opened().await.unwrap();
+    let text = json!({"type": "message", "value": "x".repeat(60_000)}).to_string();
+    // The head of a frame of text with 16 bits of length.
+    let mut bytes = vec![0x81, 126];
+    bytes.extend((text.len() as u16).to_be_bytes());
+    bytes.extend(text.into_bytes());
+    for part in bytes.chunks(1000) {
+        server.send_raw(part).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(soon(messages.next()).await.unwrap().unwrap().len(), 60_000);
+    assert!(matches!(client.state(), State::Open { .. }));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_silence_is_as_long_as_the_welcome_says() {
     let (mut network, builder) = Network::new();
     let client = builder.connect();

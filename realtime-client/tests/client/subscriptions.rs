@@ -210,6 +210,21 @@ async fn subscriptions_and_calls_keep_their_order_over_a_reconnect() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_old_connection_still_says_reaches_nobody() {
+    let (mut network, builder) = Network::new();
+    let client = builder.heartbeat(Duration::from_secs(1), Duration::from_secs(1)).connect();
+    let mut updates = client.subscribe(EVENTS, 7);
+    let mut old = network.accept("c1").await;
+    // It is silent for so long that the client leaves it.
+    let mut server = network.accept("c2").await;
+    server.recv().await;
+    assert!(old.try_send(json!({"type": "data", "id": "1", "data": 1, "offset": 1, "epoch": "e"})).await.is_err());
+    send_item(&mut server, 2).await;
+    assert_eq!(soon(updates.next()).await.unwrap().unwrap(), Update::Gap(Gap::new(0, "reconnect")));
+    assert_eq!(value(&mut updates).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_ends_with_the_client() {
     let (mut network, builder) = Network::new();
     let client = builder.connect();

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async,
     tungstenite::{
-        Message,
+        self, Message,
         handshake::server::{Request, Response},
         http::HeaderValue,
         protocol::CloseFrame,
@@ -120,6 +120,16 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) async fn send(&mut self, frame: Value) {
         self.send_text(&frame.to_string()).await;
+    }
+
+    /// Sends, where the client may be gone.
+    pub(crate) async fn try_send(&mut self, frame: Value) -> Result<(), tungstenite::Error> {
+        soon(self.socket.send(Message::text(frame.to_string()))).await
+    }
+
+    /// Writes bytes beside the WebSocket.
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
+        soon(self.socket.get_mut().write_all(bytes)).await.expect("the client is gone");
     }
 
     pub(crate) async fn send_text(&mut self, text: &str) {
