@@ -1,8 +1,16 @@
-use crate::support::{Network, next_states, settle, soon};
-use realtime_client::{CallOptions, Update};
+use crate::support::{Network, Server, next_states, settle, soon};
+use realtime_client::{CallOptions, Client, Reconnect, Update};
 use realtime_core::{Procedure, Subscription};
 use serde_json::json;
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::net::TcpListener;
 
 const ADD: Procedure<u64, u64> = Procedure::new("add");
 const EVENTS: Subscription<(), u64> = Subscription::new("events");
@@ -139,4 +147,49 @@ async fn states_nobody_reads_are_bounded_and_the_last_is_true() {
     }
     assert_eq!(all.len(), 64);
     assert_eq!(all.last(), Some(&client.state()));
+}
+
+/// Real sockets and threads: a lost wake-up would leave a call without an answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_of_many_tasks_survive_a_server_that_dies_again_and_again() {
+    const TASKS: u64 = 8;
+    const CALLS: u64 = 100;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/__realtime/api", listener.local_addr().unwrap());
+    let lives = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&lives);
+    let server = tokio::spawn(async move {
+        loop {
+            let (io, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Relaxed);
+            let mut server = Server::upgrade(io).await;
+            server.send(json!({"type": "welcome", "connection": "c", "heartbeatMs": 25_000})).await;
+            for _ in 0..50 {
+                let Some(frame) = server.next_frame().await else { break };
+                let answer = json!({"type": "result", "id": frame["id"], "data": frame["input"]});
+                server.try_send(answer).await.ok();
+            }
+        }
+    });
+
+    let reconnect = Reconnect::default().between(Duration::from_millis(1), Duration::from_millis(5));
+    let client = Client::builder(url).reconnect(reconnect).connect();
+    let callers: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                for number in 0..CALLS {
+                    let number = task * CALLS + number;
+                    let options = CallOptions::new().idempotency_key(number.to_string());
+                    assert_eq!(client.call_with(ADD, number, options).await.unwrap(), number);
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        soon(caller).await.unwrap();
+    }
+    client.close().await;
+    assert!(lives.load(Relaxed) >= TASKS * CALLS / 50);
+    server.abort();
 }

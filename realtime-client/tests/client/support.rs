@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
     sync::mpsc,
     time::timeout,
 };
@@ -65,19 +65,7 @@ impl Network {
 
     /// The next connection, upgraded and not welcomed.
     pub(crate) async fn upgraded(&mut self) -> Server {
-        let io = self.dialed().await;
-        let mut authorization = None;
-        #[allow(clippy::result_large_err, reason = "it is the type of the callback")]
-        let answer = |request: &Request, mut response: Response| {
-            let header = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap());
-            authorization = header("authorization").map(str::to_owned);
-            assert_eq!(header("sec-websocket-protocol"), Some("realtime.v1.json"));
-            let chosen = HeaderValue::from_static("realtime.v1.json");
-            response.headers_mut().insert("sec-websocket-protocol", chosen);
-            Ok(response)
-        };
-        let socket = soon(accept_hdr_async(io, answer)).await.expect("no upgrade");
-        Server { socket, authorization }
+        Server::upgrade(self.dialed().await).await
     }
 
     /// The next connection, welcomed as `name`.
@@ -112,12 +100,27 @@ impl Switch {
 }
 
 /// The server's side of a connection. Dropped, it breaks without a close frame.
-pub(crate) struct Server {
-    socket: WebSocketStream<DuplexStream>,
+pub(crate) struct Server<S = DuplexStream> {
+    socket: WebSocketStream<S>,
     pub(crate) authorization: Option<String>,
 }
 
-impl Server {
+impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
+    pub(crate) async fn upgrade(io: S) -> Self {
+        let mut authorization = None;
+        #[allow(clippy::result_large_err, reason = "it is the type of the callback")]
+        let answer = |request: &Request, mut response: Response| {
+            let header = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap());
+            authorization = header("authorization").map(str::to_owned);
+            assert_eq!(header("sec-websocket-protocol"), Some("realtime.v1.json"));
+            let chosen = HeaderValue::from_static("realtime.v1.json");
+            response.headers_mut().insert("sec-websocket-protocol", chosen);
+            Ok(response)
+        };
+        let socket = soon(accept_hdr_async(io, answer)).await.expect("no upgrade");
+        Self { socket, authorization }
+    }
+
     pub(crate) async fn send(&mut self, frame: Value) {
         self.send_text(&frame.to_string()).await;
     }
@@ -169,7 +172,8 @@ impl Server {
         self.gone().await;
     }
 
-    async fn next_frame(&mut self) -> Option<Value> {
+    /// The next frame of the client's, if it stays.
+    pub(crate) async fn next_frame(&mut self) -> Option<Value> {
         loop {
             let Message::Text(text) = self.socket.next().await?.ok()? else { continue };
             let frame: Value = serde_json::from_str(&text).unwrap();
