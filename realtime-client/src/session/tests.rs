@@ -1,7 +1,9 @@
 use super::*;
+use crate::mailbox::Mailbox;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -34,6 +36,17 @@ fn a_call_whose_time_is_over_is_not_sent_even_before_anyone_looked() {
     assert!(frames(&mut session, now + SECOND).is_empty());
     session.handle_time(now + SECOND).unwrap();
     assert!(matches!(taken(&answers)[..], [Answer::Done(Err(ref error))] if error.is_timeout()));
+}
+
+#[test]
+fn a_call_whose_time_is_over_leaves_its_place_in_the_queue() {
+    let mut session = Session::new(OfflineQueue::reject_newest(1, 1000));
+    let now = Instant::now();
+    let request = |deadline| Request { path: "p".to_owned(), input: null(), key: None, deadline };
+    session.call(request(now + SECOND)).unwrap();
+    assert!(session.call(request(now + 5 * SECOND)).is_err());
+    session.handle_time(now + SECOND).unwrap();
+    session.call(request(now + 5 * SECOND)).unwrap();
 }
 
 #[test]

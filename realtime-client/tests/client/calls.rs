@@ -16,7 +16,7 @@ async fn a_call_is_answered() {
     let (mut network, builder) = Network::new();
     let client = builder.connect();
     let mut server = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     let peer = async {
         let call = json!({"type": "call", "id": "1", "path": "math.add", "input": [1, 2], "timeoutMs": 30_000});
         assert_eq!(server.recv().await, call);
@@ -109,7 +109,7 @@ async fn a_call_without_an_answer_ends_at_its_deadline_and_is_cancelled() {
     let (mut network, builder) = Network::new();
     let client = builder.connect();
     let mut server = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     for (timeout, expected) in [(None, 5000), (Some(2000), 2000), (Some(60_000), 5000)] {
         let options = timeout
             .map_or_else(CallOptions::new, |timeout| CallOptions::new().timeout(Duration::from_millis(timeout)));
@@ -131,7 +131,7 @@ async fn dropping_a_call_cancels_it_if_it_was_sent() {
     let client = builder.connect();
     drop(client.call(ADD, (0, 0)));
     let mut server = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     let call = client.call(ADD, (1, 2));
     assert_eq!(server.recv().await["id"], "2");
     drop(call);
@@ -156,6 +156,16 @@ async fn calls_wait_for_a_connection_and_their_time_runs() {
     server.send(json!({"type": "result", "id": frame["id"], "data": 3})).await;
     assert_eq!(add.await.unwrap(), 3);
     server.hears_nothing_for(Duration::from_secs(60)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_calls_time_runs_while_a_connection_is_made() {
+    let (mut network, builder) = Network::new();
+    let client = builder.connect_timeout(Duration::from_secs(60)).connect();
+    let _silent = network.dialed().await;
+    let begin = Instant::now();
+    assert!(soon(client.call(SLOW, ())).await.unwrap_err().is_timeout());
+    assert_eq!(begin.elapsed(), Duration::from_secs(5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +204,7 @@ async fn nothing_waits_where_that_is_wanted() {
     let error = client.call(ADD, (1, 2)).await.unwrap_err();
     assert!(error.code() == &Code::UNAVAILABLE && error.is_retryable());
     let mut server = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     let call = client.call(ADD, (1, 2));
     server.recv().await;
     server.send(json!({"type": "result", "id": "1", "data": 3})).await;
@@ -206,7 +216,7 @@ async fn a_burst_on_an_open_connection_is_no_queue() {
     let (mut network, builder) = Network::new();
     let client = builder.offline_queue(OfflineQueue::off()).connect();
     let mut server = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     let calls: Vec<_> = (0..2000).map(|n| client.call(ADD, (n, 0))).collect();
     for n in 0..2000 {
         let frame = server.recv().await;

@@ -1,4 +1,4 @@
-use crate::support::{Network, next_states, settle};
+use crate::support::{Network, next_states, settle, soon};
 use realtime_core::Event;
 use serde_json::json;
 use std::{
@@ -18,7 +18,7 @@ async fn closing_sends_what_waits_and_then_a_close_frame() {
     let client = builder.connect();
     let mut states = client.states();
     let mut server = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     client.emit(TYPING, true).unwrap();
     let begin = Instant::now();
     let peer = async {
@@ -30,7 +30,7 @@ async fn closing_sends_what_waits_and_then_a_close_frame() {
     tokio::join!(client.close(), peer);
     assert!(begin.elapsed() < Duration::from_secs(1));
     assert_eq!(next_states(&mut states, 3).await, ["connecting 1", "open c1", "closed: local"]);
-    assert!(states.next().await.is_none());
+    assert!(soon(states.next()).await.is_none());
     assert!(client.emit(TYPING, true).unwrap_err().is_closed());
     sleep(Duration::from_secs(60)).await;
     assert_eq!(network.attempts(), 1);
@@ -41,12 +41,12 @@ async fn closing_takes_3_seconds_on_a_dead_network() {
     let (mut network, builder) = Network::new();
     let client = builder.connect();
     let _dead = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     // More than the network holds: not even the close frame gets through.
     client.send("x".repeat(1 << 20)).unwrap();
     settle().await;
     let begin = Instant::now();
-    client.close().await;
+    soon(client.close()).await;
     assert_eq!(begin.elapsed(), Duration::from_secs(3));
 }
 
@@ -73,7 +73,7 @@ async fn closing_while_a_token_is_fetched_drops_it() {
     settle().await;
     assert!(!dropped.load(Relaxed));
     let begin = Instant::now();
-    client.close().await;
+    soon(client.close()).await;
     assert_eq!(begin.elapsed(), Duration::ZERO);
     assert!(dropped.load(Relaxed));
     sleep(Duration::from_secs(60)).await;
@@ -86,7 +86,7 @@ async fn closing_while_connecting_makes_no_other_attempt() {
     let client = builder.connect();
     let mut states = client.states();
     let _silent = network.dialed().await;
-    client.close().await;
+    soon(client.close()).await;
     assert_eq!(next_states(&mut states, 2).await, ["connecting 1", "closed: local"]);
     sleep(Duration::from_secs(60)).await;
     assert_eq!(network.attempts(), 1);
@@ -100,7 +100,7 @@ async fn closing_while_waiting_makes_no_other_attempt() {
     let mut states = client.states();
     next_states(&mut states, 12).await;
     let attempts = network.attempts();
-    client.close().await;
+    soon(client.close()).await;
     sleep(Duration::from_secs(60)).await;
     assert_eq!(network.attempts(), attempts);
 }
@@ -111,7 +111,7 @@ async fn the_last_handle_closes() {
     let client = builder.connect();
     let mut states = client.states();
     let mut server = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     let other = client.clone();
     drop(client);
     server.hears_nothing_for(Duration::from_secs(60)).await;
@@ -129,6 +129,6 @@ async fn the_end_of_the_runtime_ends_the_client() {
         runtime.block_on(async { builder.connect() })
     });
     let client = client.join().unwrap();
-    assert!(client.opened().await.unwrap_err().is_closed());
-    client.close().await;
+    assert!(soon(client.opened()).await.unwrap_err().is_closed());
+    soon(client.close()).await;
 }

@@ -16,7 +16,7 @@ async fn a_client_connects_in_the_background() {
     let client = builder.connect();
     let mut states = client.states();
     let _server = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     assert_eq!(next_states(&mut states, 2).await, ["connecting 1", "open c1"]);
     assert!(matches!(client.state(), State::Open { connection, .. } if connection == "c1"));
 }
@@ -32,7 +32,7 @@ async fn each_attempt_has_a_token_of_its_own() {
     let client = builder.token(token).connect();
     let server = network.accept("c1").await;
     assert_eq!(server.authorization.as_deref(), Some("Bearer t0"));
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     drop(server);
     let server = network.accept("c2").await;
     assert_eq!(server.authorization.as_deref(), Some("Bearer t1"));
@@ -74,7 +74,7 @@ async fn a_token_that_is_refused_is_fetched_again() {
         network.respond(&format!("HTTP/1.1 {status}\r\n\r\n")).await;
         let server = network.accept("c1").await;
         assert_eq!(server.authorization.as_deref(), Some("Bearer 1"));
-        client.opened().await.unwrap();
+        soon(client.opened()).await.unwrap();
         assert_eq!(count.load(Relaxed), 2);
     }
 }
@@ -87,8 +87,8 @@ async fn other_refusals_that_blame_the_request_are_final() {
         let mut states = client.states();
         network.respond(&format!("HTTP/1.1 {status} No\r\n\r\n")).await;
         assert_eq!(next_states(&mut states, 2).await, ["connecting 1", &format!("closed: {status}")]);
-        assert!(states.next().await.is_none());
-        let error = client.opened().await.unwrap_err();
+        assert!(soon(states.next()).await.is_none());
+        let error = soon(client.opened()).await.unwrap_err();
         assert!(error.is_closed() && error.message().contains(status), "{error}");
     }
 }
@@ -108,7 +108,7 @@ async fn a_refusal_that_says_when_is_heeded() {
         let begin = Instant::now();
         network.respond(response).await;
         let _server = network.accept("c1").await;
-        client.opened().await.unwrap();
+        soon(client.opened()).await.unwrap();
         let waited = begin.elapsed();
         assert!(waited >= Duration::from_secs(7) && waited < Duration::from_secs(8), "{waited:?}");
     }
@@ -131,7 +131,7 @@ async fn refused_ports_are_tried_again_at_growing_distances() {
     }
     network.refuse(false);
     let _server = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,7 +139,7 @@ async fn attempts_end_where_that_is_wanted() {
     let (network, builder) = Network::new();
     network.refuse(true);
     let client = builder.reconnect(Reconnect::default().attempts(3)).connect();
-    assert!(client.opened().await.unwrap_err().is_closed());
+    assert!(soon(client.opened()).await.unwrap_err().is_closed());
     assert_eq!(network.attempts(), 3);
 }
 
@@ -190,7 +190,7 @@ async fn tcp_is_dialed_where_nothing_else_is_said() {
     let client = Client::builder(url).connect();
     let (_, peer) = listener.accept().await.unwrap();
     assert!(peer.ip().is_loopback());
-    client.close().await;
+    soon(client.close()).await;
 }
 
 #[cfg(feature = "rustls")]

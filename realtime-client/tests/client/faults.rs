@@ -120,7 +120,7 @@ async fn a_server_that_stops_reading_is_noticed_and_left() {
     let client = builder.connect();
     let mut states = client.states();
     let _stuck = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     for _ in 0..16 {
         client.send("x".repeat(512 << 10)).unwrap();
     }
@@ -140,7 +140,7 @@ async fn states_nobody_reads_are_bounded_and_the_last_is_true() {
         drop(network.accept(&format!("c{life}")).await);
         settle().await;
     }
-    client.close().await;
+    soon(client.close()).await;
     let mut all = Vec::new();
     while let Some(state) = soon(states.next()).await {
         all.push(state);
@@ -189,7 +189,7 @@ async fn calls_of_many_tasks_survive_a_server_that_dies_again_and_again() {
     for caller in callers {
         soon(caller).await.unwrap();
     }
-    client.close().await;
+    soon(client.close()).await;
     assert!(lives.load(Relaxed) >= TASKS * CALLS / 50);
     server.abort();
 }

@@ -175,9 +175,9 @@ async fn messages_go_both_ways() {
     assert!(complaint.is_remote() && complaint.code() == &Code::INVALID_ARGUMENT);
     assert_eq!(soon(messages.next()).await.unwrap().unwrap(), "three");
     drop(server);
-    client.close().await;
-    assert!(messages.next().await.is_none());
-    assert!(client.messages::<String>().next().await.is_none());
+    soon(client.close()).await;
+    assert!(soon(messages.next()).await.is_none());
+    assert!(soon(client.messages::<String>().next()).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]

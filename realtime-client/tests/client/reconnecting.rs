@@ -1,4 +1,4 @@
-use crate::support::{Network, next_states, soon};
+use crate::support::{Network, next_states, settle, soon};
 use realtime_client::State;
 use serde_json::json;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn close_codes_say_whether_to_come_back() {
         let mut states = client.states();
         network.accept("c1").await.close(code).await;
         assert_eq!(next_states(&mut states, 3).await, ["connecting 1", "open c1", &format!("closed: {code}")]);
-        assert!(states.next().await.is_none());
+        assert!(soon(states.next()).await.is_none());
     }
 }
 
@@ -56,16 +56,16 @@ async fn a_connection_that_stayed_open_begins_the_count_anew() {
     next_states(&mut states, 20).await;
     network.refuse(false);
     let server = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     sleep(Duration::from_secs(5)).await;
     drop(server);
     let _server = network.accept("c2").await;
-    loop {
-        if let Some(State::Reconnecting { attempt: 1, after, .. }) = soon(states.next()).await {
-            assert!(after <= Duration::from_millis(300), "{after:?}");
-            return;
-        }
-    }
+    while !matches!(soon(states.next()).await, Some(State::Open { .. })) {}
+    let Some(State::Reconnecting { attempt, after, .. }) = soon(states.next()).await else {
+        panic!("it is not lost");
+    };
+    assert_eq!(attempt, 1);
+    assert!(after <= Duration::from_millis(300), "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,7 +75,7 @@ async fn silence_is_asked_about_and_then_is_a_lost_connection() {
     let mut states = client.states();
     // It reads nothing, and so it answers nothing.
     let _silent = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     let begin = Instant::now();
     assert_eq!(next_states(&mut states, 3).await[2], "reconnecting 1: silent");
     assert_eq!(begin.elapsed(), Duration::from_secs(25));
@@ -86,7 +86,7 @@ async fn a_ping_that_is_answered_keeps_the_connection() {
     let (mut network, builder) = Network::new();
     let client = builder.connect();
     let mut server = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     server.hears_nothing_for(Duration::from_secs(3600)).await;
     assert!(matches!(client.state(), State::Open { .. }));
 }
@@ -97,7 +97,7 @@ async fn a_long_message_on_a_slow_line_is_no_silence() {
     let client = builder.heartbeat(Duration::from_secs(2), Duration::from_secs(2)).connect();
     let mut messages = client.messages::<String>();
     let mut server = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     let text = json!({"type": "message", "value": "x".repeat(60_000)}).to_string();
     // The head of a frame of text with 16 bits of length.
     let mut bytes = vec![0x81, 126];
@@ -118,10 +118,24 @@ async fn the_silence_is_as_long_as_the_welcome_says() {
     let mut states = client.states();
     let mut server = network.upgraded().await;
     server.send(json!({"type": "welcome", "connection": "c1", "heartbeatMs": 2000})).await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     let begin = Instant::now();
     assert_eq!(next_states(&mut states, 3).await[2], "reconnecting 1: silent");
     assert_eq!(begin.elapsed(), Duration::from_secs(12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_frame_counts_also_where_nothing_can_be_written_any_more() {
+    let (mut network, builder) = Network::new();
+    let client = builder.connect();
+    let mut states = client.states();
+    let mut server = network.accept("c1").await;
+    soon(client.opened()).await.unwrap();
+    client.send("x".repeat(1 << 20)).unwrap();
+    settle().await;
+    server.say_close(4000).await;
+    drop(server);
+    assert_eq!(next_states(&mut states, 3).await[2], "closed: 4000");
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,6 +149,6 @@ async fn a_frame_that_cannot_be_read_ends_the_connection_and_not_the_client() {
         assert_eq!(next_states(&mut states, 3).await[2], "reconnecting 2: lost");
         advance(Duration::from_secs(1)).await;
         let _server = network.accept("c2").await;
-        client.opened().await.unwrap();
+        soon(client.opened()).await.unwrap();
     }
 }

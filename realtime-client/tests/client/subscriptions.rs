@@ -28,8 +28,8 @@ async fn items_and_gaps_come_in_order_until_it_is_complete() {
     let gap = soon(updates.next()).await.unwrap().unwrap();
     assert_eq!(gap, Update::Gap(Gap::new(3, "overflow").between(5, 7)));
     assert_eq!(value(&mut updates).await, 20);
-    assert!(updates.next().await.is_none());
-    assert!(updates.next().await.is_none());
+    assert!(soon(updates.next()).await.is_none());
+    assert!(soon(updates.next()).await.is_none());
     drop(updates);
     server.hears_nothing_for(Duration::from_secs(60)).await;
 }
@@ -45,7 +45,7 @@ async fn an_error_ends_it_for_good() {
     server.send(json!({"type": "error", "id": "1", "error": error})).await;
     let error = soon(updates.next()).await.unwrap().unwrap_err();
     assert!(error.is_remote() && error.code() == &Code::PERMISSION_DENIED);
-    assert!(updates.next().await.is_none());
+    assert!(soon(updates.next()).await.is_none());
     drop(server);
     network.accept("c2").await.hears_nothing_for(Duration::from_secs(60)).await;
 }
@@ -154,7 +154,7 @@ async fn dropping_it_unsubscribes_and_its_id_is_not_used_again() {
     let client = builder.connect();
     drop(client.subscribe(EVENTS, 0));
     let mut server = network.accept("c1").await;
-    client.opened().await.unwrap();
+    soon(client.opened()).await.unwrap();
     let first = client.subscribe(EVENTS, 1);
     let id = server.recv().await["id"].clone();
     drop(first);
@@ -185,7 +185,7 @@ async fn an_item_of_another_type_ends_it() {
     server.send(json!({"type": "data", "id": "1", "data": "text"})).await;
     let error = soon(updates.next()).await.unwrap().unwrap_err();
     assert!(error.message().contains("room.events"), "{error}");
-    assert!(updates.next().await.is_none());
+    assert!(soon(updates.next()).await.is_none());
     assert_eq!(server.recv().await, json!({"type": "unsubscribe", "id": "1"}));
 }
 
@@ -233,13 +233,13 @@ async fn it_ends_with_the_client() {
     send_item(&mut server, 1).await;
     settle().await;
     drop(server);
-    client.close().await;
+    soon(client.close()).await;
     assert_eq!(value(&mut updates).await, 1, "what was received is not lost");
     assert!(soon(updates.next()).await.unwrap().unwrap_err().is_closed());
-    assert!(updates.next().await.is_none());
+    assert!(soon(updates.next()).await.is_none());
     let mut late = client.subscribe(EVENTS, 7);
     assert!(soon(late.next()).await.unwrap().unwrap_err().is_closed());
-    assert!(late.next().await.is_none());
+    assert!(soon(late.next()).await.is_none());
 }
 
 async fn send_item(server: &mut Server, offset: u64) {

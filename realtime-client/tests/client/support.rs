@@ -166,10 +166,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         while let Some(Ok(_)) = soon(self.socket.next()).await {}
     }
 
+    /// Closes, and waits for the client to agree.
     pub(crate) async fn close(mut self, code: u16) {
+        self.say_close(code).await;
+        self.gone().await;
+    }
+
+    pub(crate) async fn say_close(&mut self, code: u16) {
         let frame = CloseFrame { code: code.into(), reason: "because".into() };
         soon(self.socket.close(Some(frame))).await.expect("the client is gone");
-        self.gone().await;
     }
 
     /// The next frame of the client's, if it stays.
