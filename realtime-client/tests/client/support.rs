@@ -192,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
 
 /// A wait that ends the test instead of never.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(24 * 60 * 60), future).await.expect("it never came")
+    timeout(Duration::from_secs(60 * 60), future).await.expect("it never came")
 }
 
 /// Lets every other task run until all of them wait.
