@@ -68,7 +68,8 @@ fn forbidden_problem(way: &[&Package]) -> String {
     format!("{CORE} may not depend on a runtime or a web framework: {CORE} -> {}", names.join(" -> "))
 }
 
-const LIBRARIES: [&str; 5] = [CORE, "adapter-axum", "adapter-actix", "adapter-hyper", "adapter-testing"];
+const LIBRARIES: [&str; 6] =
+    [CORE, "adapter-axum", "adapter-actix", "adapter-hyper", "adapter-testing", "realtime-client"];
 
 /// A lower rust-version promises what a dependency breaks, a higher one shuts users out.
 fn check_rust_version(metadata: &Metadata) -> Outcome {
