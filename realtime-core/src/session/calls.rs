@@ -108,11 +108,7 @@ impl Calls {
                 self.subscribe(&id, &path, input, after, credit);
             }
             Packet::Event { name, data } => self.event(&name, data),
-            Packet::Invalid { id, error } => {
-                if self.is_free(&id) {
-                    self.refuse(&id, &error);
-                }
-            }
+            Packet::Invalid { id, error } => self.invalid(&id, &error),
             Packet::Cancel { id } => self.cancel(&id),
             Packet::Unsubscribe { id } => self.unsubscribe(&id),
             Packet::Credit { id, more } => self.grant(&id, more),
@@ -226,6 +222,12 @@ impl Calls {
             self.refuse(id, &Error::not_found(format!("nothing is named {path:?} here")));
         }
         route
+    }
+
+    fn invalid(&self, id: &str, error: &Error) {
+        if self.is_free(id) {
+            self.refuse(id, error);
+        }
     }
 
     /// Whether nothing that runs has this id; else the client is told.
