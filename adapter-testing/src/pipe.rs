@@ -1,3 +1,4 @@
+use bytes::{Buf, Bytes};
 use realtime_core::raw::{SendQueue, Transport};
 use std::{
     io,
@@ -69,6 +70,37 @@ impl Pipe {
         state.to_client.unread |= gone;
         wake(state.to_server.waker.take());
         wake(state.to_client.waker.take());
+    }
+
+    /// Sends `bytes` to the client, as they find room. Ready when none are left; by one task only.
+    pub(crate) fn poll_fill(&self, cx: &Context<'_>, bytes: &mut Bytes) -> Poll<()> {
+        let mut state = self.lock();
+        let stream = &mut state.to_client;
+        let count = bytes.len().min(CAPACITY - stream.bytes.len());
+        stream.bytes.extend_from_slice(&bytes[..count]);
+        bytes.advance(count);
+        if !bytes.is_empty() {
+            stream.waker = Some(cx.waker().clone());
+        }
+        drop(state);
+        self.changed.notify_all();
+        if bytes.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Ready when the client has gone; for one task only, which reads nothing.
+    pub(crate) fn poll_gone(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.to_client.unread {
+            return Poll::Ready(());
+        }
+        state.to_server.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// The server sends no more.
+    pub(crate) fn finish(&self) {
+        self.lock().to_client.ended = true;
+        self.changed.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -140,7 +140,7 @@ pub(crate) fn upgrade_request(target: &str) -> Request<()> {
     request.body(()).expect("the target is a path")
 }
 
-/// A refusal before the upgrade.
+/// A refusal: what a request is answered with that wanted more.
 pub struct Refused(pub(crate) Response<Bytes>);
 
 impl Refused {

@@ -1,8 +1,9 @@
 use crate::{
     client::TestClient,
+    events::Pump,
     executor::Executor,
+    http::{HttpRequest, TestHttp},
     request::{Refused, TestRequest},
-    wire::Peer,
 };
 use realtime_core::{Handler, Realtime};
 use serde::Serialize;
@@ -24,7 +25,7 @@ pub struct TestServer(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) realtime: Realtime,
     pub(crate) executor: Executor,
-    peers: Mutex<Vec<Weak<Mutex<Peer>>>>,
+    peers: Mutex<Vec<Weak<Mutex<dyn Pump>>>>,
 }
 
 impl TestServer {
@@ -63,6 +64,17 @@ impl TestServer {
     /// Begins a request whose headers, variables or address matter.
     pub fn request(&self, id: &str) -> TestRequest {
         TestRequest::new(self.clone(), id)
+    }
+
+    /// Calls an endpoint by HTTP.
+    pub fn http(&self, id: &str) -> TestHttp {
+        TestHttp::new(self.clone(), id)
+    }
+
+    /// Begins a request for server-sent events: those of a handler, or of a subscription that is asked for by
+    /// [`path`](HttpRequest::path).
+    pub fn events(&self, id: &str) -> HttpRequest {
+        self.http(id).get().header("accept", "text/event-stream")
     }
 
     /// Lets the connections run until they have nothing left to do.
@@ -104,11 +116,12 @@ impl TestServer {
         }
     }
 
-    pub(crate) fn add(&self, peer: &Arc<Mutex<Peer>>) {
-        self.peers().push(Arc::downgrade(peer));
+    pub(crate) fn add<P: Pump + 'static>(&self, peer: &Arc<Mutex<P>>) {
+        let peer: Weak<Mutex<P>> = Arc::downgrade(peer);
+        self.peers().push(peer);
     }
 
-    fn peers(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Mutex<Peer>>>> {
+    fn peers(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Mutex<dyn Pump>>>> {
         self.0.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -119,6 +119,7 @@ async fn events(hub: &Arc<Hub>, context: Context) -> Result<Response<EventStream
     let (endpoint, first) = match path {
         None => (Arc::clone(endpoint), None),
         Some(path) => {
+            check_path(&path)?;
             let after = context.header("last-event-id").filter(|id| !id.is_empty()).map(str::parse::<Position>);
             let first = Packet::Subscribe {
                 id: STREAM.into(),

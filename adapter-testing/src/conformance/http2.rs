@@ -1,4 +1,4 @@
-use super::{Command, Reply, Seen, Server};
+use super::{Command, Reply, Seen, Server, api_http::Notes};
 use crate::Frame;
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, client::SendRequest, ext::Protocol};
@@ -89,4 +89,58 @@ impl Stream {
             self.bytes.extend_from_slice(&data);
         }
     }
+}
+
+/// Makes calls beside two streams of events, and resets one of them.
+pub(crate) fn calls_and_streams(server: &Server, notes: &Notes) {
+    let address = server.address().expect("an adapter with HTTP/2 has an address");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let patience = Duration::from_secs(20);
+    runtime.block_on(async {
+        timeout(patience, use_streams(address, server, notes)).await.expect("an answer over HTTP/2 comes");
+    });
+}
+
+async fn use_streams(address: std::net::SocketAddr, server: &Server, notes: &Notes) {
+    let socket = TcpStream::connect(address).await.expect("the server listens");
+    let (requests, connection) = h2::client::handshake(socket).await.expect("HTTP/2 is spoken");
+    tokio::spawn(connection);
+    let mut requests = requests.ready().await.expect("the connection lives");
+    let mut ask = |query: &str, events: bool| {
+        let request = Request::builder().uri(format!("http://{address}/__realtime/http?{query}"));
+        let request = if events { request.header("accept", "text/event-stream") } else { request };
+        let (response, _) = requests.send_request(request.body(()).expect("a request"), true).expect("a stream");
+        async { response.await.expect("a response") }
+    };
+    let quiet = ask("path=quiet", true).await;
+    assert_eq!(quiet.status(), 200);
+    assert_eq!(quiet.headers()["content-type"], "text/event-stream");
+    let mut quiet = quiet.into_body();
+    assert_eq!(next(&mut quiet).await, ":\n\n");
+    let mut ticks = ask("path=ticks&input=1", true).await.into_body();
+    let mut all = String::new();
+    while !ticks.is_end_stream() {
+        all += &next(&mut ticks).await;
+    }
+    assert_eq!(all, ":\n\nid: lab:1\nevent: tick\ndata: 1\n\nevent: complete\ndata: null\n\n");
+    notes.expect("left 1000");
+    let seven = ask("path=seven", false).await;
+    assert_eq!((seven.status().as_u16(), &*next(&mut seven.into_body()).await), (200, r#"{"ok":true,"data":7}"#));
+    assert_eq!(ask("path=refused", true).await.status(), 503);
+    notes.expect("left 1008");
+    assert_eq!(server.realtime().connections(), 1);
+    // Its last handle: the stream is reset.
+    drop(quiet);
+    tokio::task::yield_now().await;
+    let seven = ask("path=seven", false).await;
+    assert_eq!(seven.status(), 200);
+    notes.expect("dropped quiet");
+    notes.expect("left 1006");
+}
+
+async fn next(body: &mut RecvStream) -> String {
+    let Some(data) = body.data().await else { return String::new() };
+    let data = data.expect("data");
+    body.flow_control().release_capacity(data.len()).expect("what was taken is given back");
+    String::from_utf8_lossy(&data).into_owned()
 }

@@ -1,20 +1,27 @@
 use super::{
     client::{Received, Wire},
+    exchange::Body,
     server::Host,
     stop::Stop,
 };
 use crate::{
+    events::pour,
     executor::Executor,
+    http::body,
     pipe::{MemoryTransport, Pipe},
 };
 use bytes::Bytes;
 use http::Response;
-use realtime_core::{Context, Realtime, raw::Runtime};
+use realtime_core::{
+    Context, Realtime,
+    raw::{Answer, Runtime},
+};
 use std::{
     future::poll_fn,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -80,9 +87,58 @@ impl Host for Memory {
         (Response::from_parts(head, ()), Box::new(wire))
     }
 
+    fn begin(&self, request: &http::Request<()>, sent: &Body) -> Box<dyn Wire> {
+        let pipe = Pipe::new();
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let context = Context::from_parts(request.clone().into_parts().0, Some(peer), false);
+        let mut body = match sent {
+            Body::None => body(Vec::new(), false),
+            Body::Whole(bytes) => body(vec![bytes.clone()], false),
+            Body::Chunks(chunks) => body(chunks.clone(), false),
+            Body::Unfinished(bytes) => body(vec![bytes.clone()], true),
+        };
+        let (realtime, runtime, client) = (self.realtime.clone(), self.executor.clone(), Arc::clone(&pipe));
+        self.executor.spawn(Box::pin(async move {
+            let answered = {
+                let mut answer = pin!(realtime.answer(context, &mut body, runtime));
+                poll_fn(|cx| match client.poll_gone(cx) {
+                    Poll::Ready(()) => Poll::Ready(None),
+                    Poll::Pending => answer.as_mut().poll(cx).map(Some),
+                })
+                .await
+            };
+            match answered {
+                None => {}
+                Some(Answer::Upgrade(mut upgrade)) => client.say(&upgrade.response().map(|()| Bytes::new())).await,
+                Some(Answer::Response(response)) => client.say(&response).await,
+                Some(Answer::Events(response)) => {
+                    let (head, events) = response.into_parts();
+                    client.say(&Response::from_parts(head, Bytes::new())).await;
+                    return pour(events, client).await;
+                }
+            }
+            client.finish();
+        }));
+        Box::new(MemoryWire { pipe, body: Vec::new() })
+    }
+
     #[cfg(feature = "http2")]
     fn address(&self) -> Option<SocketAddr> {
         None
+    }
+}
+
+impl Pipe {
+    /// Sends a response as it goes over a socket, whose end is the end of its body.
+    async fn say(&self, response: &Response<Bytes>) {
+        let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+        for (name, value) in response.headers() {
+            bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(response.body());
+        let mut bytes = Bytes::from(bytes);
+        poll_fn(|cx| self.poll_fill(cx, &mut bytes)).await;
     }
 }
 

@@ -26,7 +26,9 @@
 pub mod cases;
 
 mod api;
+mod api_http;
 mod client;
+mod exchange;
 #[cfg(feature = "http2")]
 mod http2;
 mod lab;
@@ -38,6 +40,7 @@ mod tcp;
 mod transcripts;
 
 pub use client::{Client, Request};
+pub use exchange::{Events, Exchange, HttpRequest};
 pub use lab::{Command, Gate, Lab, Reply, Seen, Sight};
 pub use server::Server;
 pub use stop::Stop;
@@ -338,6 +341,56 @@ macro_rules! conformance {
                 a_flood_of_pings_of_the_protocol_is_bounded,
                 a_client_that_never_reads_is_closed,
                 garbage_after_a_close_is_ignored,
+            ],
+            http: [
+                a_query_is_called_by_get,
+                a_procedure_is_called_by_post,
+                a_wrong_input_names_its_field,
+                an_unknown_name_is_404,
+                a_mutation_by_get_is_405_and_told_post,
+                a_subscription_is_no_call,
+                other_methods_are_405_and_told_which_are_not,
+                a_body_that_is_no_call_is_400,
+                a_body_of_another_type_is_415,
+                a_body_over_the_limit_is_413,
+                a_body_that_never_ends_is_timed_out,
+                each_code_has_its_status,
+                a_panic_is_500_and_nothing_of_it_is_told,
+                a_late_call_is_504_and_dropped,
+                a_client_that_leaves_takes_its_call_with_it,
+                middleware_and_guards_are_those_of_a_websocket,
+                a_foreign_origin_is_403,
+                a_draining_server_refuses_with_503,
+                calls_and_streams_count_as_connections,
+                calls_and_streams_count_for_their_peer,
+                a_call_with_a_key_runs_once,
+                the_key_of_another_is_another,
+                a_retryable_failure_is_run_again,
+                an_outcome_is_kept_for_its_window,
+                a_posted_message_reaches_a_websocket_once,
+            ],
+            server_sent_events: [
+                a_handlers_messages_and_events_are_a_stream,
+                a_stream_is_asked_for_by_accept,
+                text_of_several_lines_arrives_as_it_is,
+                items_come_with_id_event_and_data_and_then_complete,
+                an_error_is_an_event_and_then_the_end,
+                what_fails_before_the_first_item_is_a_status,
+                a_stream_is_resumed_behind_the_last_event,
+                a_gap_is_an_event_in_its_place,
+                a_quiet_stream_is_kept_alive_by_comments,
+                a_stream_is_dropped_when_its_client_leaves,
+                a_publication_reaches_streams_and_websockets,
+                a_stream_that_is_not_read_is_closed,
+                a_drain_ends_all_streams,
+                calls_and_streams_work_over_http2,
+            ],
+            cors: [
+                other_origins_are_told_nothing_by_default,
+                a_preflight_of_a_listed_origin_is_answered,
+                a_preflight_of_another_origin_is_403,
+                a_listed_origin_may_read_outputs_errors_and_streams,
+                credentials_are_allowed_where_they_are_configured,
             ],
             transcript: [
                 the_bytes_are_those_of_all_adapters,

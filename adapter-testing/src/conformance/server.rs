@@ -1,4 +1,4 @@
-use super::{Client, Kind, Request, Subject, client::Wire, memory::Memory, tcp::Tcp};
+use super::{Client, HttpRequest, Kind, Request, Subject, client::Wire, exchange::Body, memory::Memory, tcp::Tcp};
 use http::Response;
 use realtime_core::{Realtime, raw::TICK};
 use std::{fmt, time::Duration};
@@ -14,6 +14,9 @@ pub(crate) trait Host: Sync {
     /// Makes a request, with bytes right behind its head; gives the response's head, and the wire
     /// that follows it.
     fn request(&self, request: &http::Request<()>, early: &[u8]) -> (Response<()>, Box<dyn Wire>);
+
+    /// Makes a request that becomes no connection; gives the wire of the response.
+    fn begin(&self, request: &http::Request<()>, body: &Body) -> Box<dyn Wire>;
 
     /// The address to connect to, where there is one.
     #[cfg(feature = "http2")]
@@ -46,6 +49,11 @@ impl Server {
     /// Begins a request for a handler.
     pub fn request(&self, id: &str) -> Request<'_> {
         Request::new(&*self.host, &format!("{}/{id}", self.realtime.prefix()))
+    }
+
+    /// Begins a request by HTTP.
+    pub fn http(&self, id: &str) -> HttpRequest<'_> {
+        HttpRequest::new(&*self.host, &format!("{}/{id}", self.realtime.prefix()))
     }
 
     /// Lets the hub's time go by.

@@ -1,5 +1,6 @@
 use super::{
     client::{Received, Wire},
+    exchange::Body,
     server::Host,
     stop::Stop,
 };
@@ -58,6 +59,26 @@ impl Host for Tcp {
         }
     }
 
+    fn begin(&self, request: &http::Request<()>, body: &Body) -> Box<dyn Wire> {
+        let mut socket = TcpStream::connect(self.address).expect("the server listens");
+        socket.set_nodelay(true).expect("a socket option");
+        let mut bytes = head(request).into_bytes();
+        match body {
+            Body::None => {}
+            Body::Whole(body) | Body::Unfinished(body) => bytes.extend_from_slice(body),
+            Body::Chunks(chunks) => {
+                for chunk in chunks {
+                    bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                    bytes.extend_from_slice(chunk);
+                    bytes.extend_from_slice(b"\r\n");
+                }
+                bytes.extend_from_slice(b"0\r\n\r\n");
+            }
+        }
+        socket.write_all(&bytes).expect("the server reads the request");
+        Box::new(TcpWire { socket, rest: Vec::new() })
+    }
+
     #[cfg(feature = "http2")]
     fn address(&self) -> Option<SocketAddr> {
         Some(self.address)
@@ -73,7 +94,7 @@ fn head(request: &http::Request<()>) -> String {
     head + "\r\n"
 }
 
-fn parse(bytes: &[u8]) -> Option<(Response<()>, usize)> {
+pub(super) fn parse(bytes: &[u8]) -> Option<(Response<()>, usize)> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(used) = response.parse(bytes).expect("an HTTP response") else { return None };

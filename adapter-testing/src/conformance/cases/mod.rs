@@ -4,21 +4,24 @@
 pub mod answers;
 pub mod calls;
 pub mod closing;
+pub mod cors;
 #[cfg(feature = "deflate")]
 pub mod deflate;
 pub mod events;
 pub mod handshake;
 pub mod hostile;
+pub mod http;
 pub mod limits;
 pub mod messages;
 pub mod presence;
 pub mod protocols;
+pub mod server_sent_events;
 pub mod subscriptions;
 pub mod timing;
 pub mod topics;
 pub mod transcript;
 
-use super::{Client, Command, Reply, Server, Subject, lab};
+use super::{Client, Command, Reply, Server, Subject, api_http, lab};
 use realtime_core::{Builder, Config};
 
 /// The registry of most cases, with limits as the case wants them.
@@ -37,6 +40,12 @@ fn start(subject: &Subject) -> (Server, super::Seen, super::Gate) {
 fn start_with(subject: &Subject, change: impl FnOnce(&mut Config)) -> (Server, super::Seen, super::Gate) {
     let (builder, seen, gate) = builder(change);
     (subject.start(builder.build()), seen, gate)
+}
+
+/// The server of the cases by HTTP, with limits as the case wants them.
+fn start_http(subject: &Subject, change: impl FnOnce(&mut Config)) -> (Server, api_http::Notes, super::Gate) {
+    let (builder, notes, gate) = api_http::builder(change);
+    (subject.start(builder.build()), notes, gate)
 }
 
 /// A client that speaks MessagePack, and has been welcomed.

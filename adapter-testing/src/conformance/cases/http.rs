@@ -1,0 +1,411 @@
+//! Calls by HTTP.
+
+use super::{Server, Subject, start_http};
+use crate::conformance::{Exchange, HttpRequest, client::PATIENCE};
+use http::Method;
+use realtime_core::Code;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+pub fn a_query_is_called_by_get(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let input = json!({ "name": "Ann & co", "number": 7 });
+    let mut response = server.http("http").path("echo", &input).answered(200);
+    assert_eq!(response.json(), json!({ "ok": true, "data": input }));
+    assert_eq!(response.header("cache-control").as_deref(), Some("no-store"));
+    server.http("http").query("path=echo&name=Ann+%26+co&number=7").gives(&input);
+    server.http("http").query("path=echo").gives(&json!({ "name": "", "number": 0 }));
+    server.http("http").query("path=seven").gives(&json!(7));
+}
+
+pub fn a_procedure_is_called_by_post(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let input = json!({ "name": "é\u{1f600}", "number": 7 });
+    for path in [json!("echo"), json!(["echo"])] {
+        post(&server, &json!({ "path": path, "type": "query", "input": input })).gives(&input);
+    }
+    post(&server, &json!({ "path": "seven" })).gives(&json!(7));
+    let said = json!({ "roomId": "a", "username": "ann", "content": "hi" });
+    let expected = json!({ "id": "m1", "username": "ann", "content": "hi", "timestamp": 1_700_000_000 });
+    post(&server, &json!({ "path": ["messages", "send"], "type": "mutation", "input": said })).gives(&expected);
+    // Neither a type nor a parameter of it is needed.
+    server.http("http").body(r#"{"path":"seven"}"#).gives(&json!(7));
+    let request = server.http("http").header("content-type", "Application/JSON; charset=utf-8");
+    request.body(r#" {"path":"seven","unknown":[]}"#).gives(&json!(7));
+    server.http("http").chunks(&[r#"{"path":"#, r#""sev"#, r#"en"}"#]).gives(&json!(7));
+}
+
+pub fn a_wrong_input_names_its_field(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let wrong = json!({ "number": -1 });
+    for request in [
+        server.http("http").path("echo", &wrong),
+        server.http("http").query("path=echo&number=x"),
+        post(&server, &json!({ "path": "echo", "input": wrong })),
+    ] {
+        let body = request.fails(400, "INVALID_ARGUMENT").json();
+        assert!(body["error"]["message"].as_str().is_some_and(|message| message.contains("number")), "{body}");
+    }
+    server.http("http").query("path=echo&input={").fails(400, "INVALID_ARGUMENT");
+}
+
+pub fn an_unknown_name_is_404(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    server.http("http").query("path=nothing").fails(404, "NOT_FOUND");
+    post(&server, &json!({ "path": "nothing" })).fails(404, "NOT_FOUND");
+    server.http("nobody").query("path=echo").fails(404, "NOT_FOUND");
+    server.http("nobody").json(&json!({ "path": "echo" })).fails(404, "NOT_FOUND");
+    server.http("nobody").header("accept", "text/event-stream").fails(404, "NOT_FOUND");
+    for path in [json!(""), json!("a..b"), json!([]), json!("x".repeat(257))] {
+        post(&server, &json!({ "path": path })).fails(400, "INVALID_ARGUMENT");
+    }
+}
+
+pub fn a_mutation_by_get_is_405_and_told_post(subject: &Subject) {
+    let (server, notes, _) = start_http(subject, |_| {});
+    let mut response = server.http("http").query("path=count").fails(405, "METHOD_MISMATCH");
+    assert_eq!(response.header("allow").as_deref(), Some("POST"));
+    post(&server, &json!({ "path": "count", "type": "query" })).fails(405, "METHOD_MISMATCH");
+    post(&server, &json!({ "path": "seven", "type": "mutation" })).fails(405, "METHOD_MISMATCH");
+    notes.nothing_more();
+}
+
+pub fn a_subscription_is_no_call(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    server.http("http").query("path=ticks&input=1").fails(405, "METHOD_MISMATCH");
+    post(&server, &json!({ "path": "ticks", "input": 1 })).fails(405, "METHOD_MISMATCH");
+}
+
+pub fn other_methods_are_405_and_told_which_are_not(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    for method in [Method::PUT, Method::DELETE, Method::PATCH] {
+        let request = server.http("http").body(r#"{"path":"seven"}"#).method(method);
+        let mut response = request.fails(405, "METHOD_MISMATCH");
+        assert_eq!(response.header("allow").as_deref(), Some("GET, POST"));
+    }
+}
+
+pub fn a_body_that_is_no_call_is_400(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    for body in [
+        "",
+        "seven",
+        "{",
+        r#"{"path":"seven"} {}"#,
+        r#"["seven"]"#,
+        "null",
+        "{}",
+        r#"{"path":7}"#,
+        r#"{"path":"seven","path":"seven"}"#,
+        r#"{"path":"seven","type":"subscription"}"#,
+        r#"{"path":"seven","timeoutMs":"soon"}"#,
+    ] {
+        server.http("http").body(body).fails(400, "PARSE_ERROR");
+    }
+    server.http("http").body(&b"{\"path\":\"seven\",\"input\":\"\xff\"}"[..]).fails(400, "PARSE_ERROR");
+    for key in ["", &"k".repeat(129)] {
+        post(&server, &json!({ "path": "seven", "idempotencyKey": key })).fails(400, "INVALID_ARGUMENT");
+    }
+}
+
+pub fn a_body_of_another_type_is_415(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""] {
+        let request = server.http("http").header("content-type", content_type);
+        request.body(r#"{"path":"seven"}"#).fails(415, "UNSUPPORTED_DATA");
+    }
+}
+
+pub fn a_body_over_the_limit_is_413(subject: &Subject) {
+    let (server, ..) = start_http(subject, |config| config.message_bytes = 64);
+    let fits = format!("{:64}", r#"{"path":"seven"}"#);
+    server.http("http").body(fits.clone()).gives(&json!(7));
+    server.http("http").body(fits + " ").fails(413, "INVALID_ARGUMENT");
+    let piece = "                                ";
+    server.http("http").chunks(&[r#"{"path":"seven"}"#, piece]).gives(&json!(7));
+    server.http("http").chunks(&[r#"{"path":"seven"}"#, piece, piece]).fails(413, "INVALID_ARGUMENT");
+}
+
+pub fn a_body_that_never_ends_is_timed_out(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let mut exchange = server.http("http").unfinished(r#"{"path":"seven"}"#).begin();
+    let mut whole = server.http("http").unfinished("").begin();
+    for exchange in [&mut exchange, &mut whole] {
+        late(&server, exchange);
+        exchange.expect_status(408);
+        assert_eq!(exchange.json()["error"]["retryable"], json!(true));
+    }
+}
+
+pub fn each_code_has_its_status(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    for (code, status) in [
+        ("UNAUTHENTICATED", 401),
+        ("PERMISSION_DENIED", 403),
+        ("INVALID_ARGUMENT", 400),
+        ("FAILED_PRECONDITION", 412),
+        ("NOT_FOUND", 404),
+        ("ALREADY_EXISTS", 409),
+        ("ABORTED", 409),
+        ("CANCELLED", 499),
+        ("DEADLINE_EXCEEDED", 504),
+        ("RESOURCE_EXHAUSTED", 429),
+        ("UNAVAILABLE", 503),
+        ("UNIMPLEMENTED", 501),
+        ("INTERNAL", 500),
+        ("PARSE_ERROR", 400),
+        ("UNSUPPORTED_DATA", 415),
+        ("DUPLICATE_ID", 409),
+        ("METHOD_MISMATCH", 405),
+        ("MINE", 500),
+    ] {
+        assert_eq!(Code::from(code.to_owned()).http_status(), status);
+        let mut response = post(&server, &json!({ "path": "fail", "input": { "code": code } })).answered(status);
+        let error = json!({ "code": code, "message": "as it was told", "details": { "why": 7 } });
+        assert_eq!(response.json(), json!({ "ok": false, "error": error }));
+        assert_eq!(response.header("retry-after"), None);
+    }
+    for (after, told) in [(1, "1"), (1000, "1"), (1001, "2")] {
+        let input = json!({ "code": "UNAVAILABLE", "retryAfterMs": after });
+        let mut response = post(&server, &json!({ "path": "fail", "input": input })).fails(503, "UNAVAILABLE");
+        assert_eq!(response.header("retry-after").as_deref(), Some(told));
+        assert_eq!(response.json()["error"]["retryAfterMs"], json!(after));
+    }
+}
+
+pub fn a_panic_is_500_and_nothing_of_it_is_told(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    for request in [
+        server.http("http").query("path=panic&input=true"),
+        server.http("http").query("path=panic&input=false"),
+        server.http("http").query("path=fail_inside"),
+        server.http("http").query("path=broken"),
+        post(&server, &json!({ "path": "panic", "input": false, "idempotencyKey": "a" })),
+        post(&server, &json!({ "path": "panic", "input": true, "idempotencyKey": "b" })),
+    ] {
+        let body = request.fails(500, "INTERNAL").json();
+        assert!(!body.to_string().contains("secret"), "{body}");
+        assert!(!body.to_string().contains("data"), "{body}");
+    }
+    server.http("http").query("path=seven").gives(&json!(7));
+}
+
+pub fn a_late_call_is_504_and_dropped(subject: &Subject) {
+    let (server, notes, _) = start_http(subject, |_| {});
+    for (call, what) in
+        [(json!({ "path": "short" }), "short"), (json!({ "path": "hang", "timeoutMs": 1000 }), "hang")]
+    {
+        let mut exchange = post(&server, &call).begin();
+        notes.expect(&format!("began {what}"));
+        exchange.nothing_yet();
+        late(&server, &mut exchange);
+        exchange.expect_status(504);
+        assert_eq!(exchange.json()["error"]["code"], "DEADLINE_EXCEEDED");
+        notes.expect(&format!("dropped {what}"));
+    }
+    // More than it allows is not granted.
+    let mut exchange = post(&server, &json!({ "path": "short", "timeoutMs": 100_000 })).begin();
+    notes.expect("began short");
+    for _ in 0..3 {
+        server.advance(Duration::from_secs(2));
+    }
+    exchange.expect_status(504);
+}
+
+pub fn a_client_that_leaves_takes_its_call_with_it(subject: &Subject) {
+    let (server, notes, _) = start_http(subject, |_| {});
+    let exchange = post(&server, &json!({ "path": "hang" })).begin();
+    notes.expect("began hang");
+    drop(exchange);
+    notes.expect("dropped hang");
+    notes.nothing_more();
+}
+
+pub fn middleware_and_guards_are_those_of_a_websocket(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let described = |method: &str, user: Value| {
+        let peer = subject.capabilities().peer_address;
+        json!({ "method": method, "user": user, "peer": peer, "connection": false })
+    };
+    server.http("http").query("path=describe").gives(&described("GET", Value::Null));
+    let request = post(&server, &json!({ "path": "describe" })).header("x-user", "ann");
+    request.gives(&described("POST", json!("ann")));
+
+    let mut refused = server.http("http").query("path=seven").header("x-user", "nobody").answered(401);
+    assert_eq!(refused.header("www-authenticate").as_deref(), Some("Bearer"));
+    let secret = || server.http("http").query("path=admin.secret");
+    secret().fails(401, "UNAUTHENTICATED");
+    secret().header("x-user", "ann").fails(403, "PERMISSION_DENIED");
+    secret().header("x-user", "admin").gives(&json!("the secret"));
+
+    for request in [server.http("http").query("path=seven"), server.http("http").query("path=nothing")] {
+        assert_eq!(request.begin().header("x-lab").as_deref(), Some("seen"));
+    }
+}
+
+pub fn a_foreign_origin_is_403(subject: &Subject) {
+    let (server, notes, _) = start_http(subject, |_| {});
+    for request in [
+        server.http("http").query("path=seven"),
+        post(&server, &json!({ "path": "count", "input": {} })),
+        server.http("http").header("accept", "text/event-stream"),
+        server.http("http").query("path=quiet").header("accept", "text/event-stream"),
+    ] {
+        request.header("origin", "https://evil.example").fails(403, "PERMISSION_DENIED");
+    }
+    notes.nothing_more();
+    server.http("http").query("path=seven").header("origin", "http://localhost").gives(&json!(7));
+}
+
+pub fn a_draining_server_refuses_with_503(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    crate::block_on(server.realtime().drain(Duration::from_secs(1)));
+    for request in [
+        server.http("http").query("path=seven"),
+        post(&server, &json!({ "path": "seven" })),
+        server.http("http").query("path=quiet").header("accept", "text/event-stream"),
+    ] {
+        assert_eq!(request.fails(503, "UNAVAILABLE").header("retry-after").as_deref(), Some("1"));
+    }
+}
+
+pub fn calls_and_streams_count_as_connections(subject: &Subject) {
+    let (server, notes, _) = start_http(subject, |config| config.connections = 1);
+    let seven = || server.http("http").query("path=seven");
+    let stream = server.http("http").path("quiet", &Value::Null).events();
+    seven().fails(503, "UNAVAILABLE");
+    drop(stream);
+    notes.expect("dropped quiet");
+    notes.expect("left 1006");
+    settle(&server);
+    let call = post(&server, &json!({ "path": "hang" })).begin();
+    notes.expect("began hang");
+    seven().fails(503, "UNAVAILABLE");
+    drop(call);
+    notes.expect("dropped hang");
+    settle(&server);
+}
+
+pub fn calls_and_streams_count_for_their_peer(subject: &Subject) {
+    if !subject.capabilities().peer_address {
+        return;
+    }
+    let (server, ..) = start_http(subject, |config| config.connections_per_peer = 1);
+    let _stream = server.http("http").path("quiet", &Value::Null).events();
+    let mut refused = server.http("http").query("path=seven").fails(429, "RESOURCE_EXHAUSTED");
+    assert_eq!(refused.header("retry-after").as_deref(), Some("1"));
+}
+
+pub fn a_call_with_a_key_runs_once(subject: &Subject) {
+    let (server, notes, gate) = start_http(subject, |config| config.connections = 2);
+    let call = |key: &str| post(&server, &json!({ "path": "count", "input": {}, "idempotencyKey": key }));
+    call("a").gives(&json!(1));
+    notes.expect("ran 1");
+    call("a").gives(&json!(1));
+    let header = post(&server, &json!({ "path": "count", "input": {} })).header("idempotency-key", "a");
+    header.gives(&json!(1));
+    notes.nothing_more();
+    call("b").gives(&json!(2));
+    notes.expect("ran 2");
+
+    // While the first still runs, and when its caller has gone.
+    let waits = json!({ "path": "count", "input": { "wait": true }, "idempotencyKey": "c" });
+    let first = post(&server, &waits).begin();
+    notes.expect("ran 3");
+    let mut second = post(&server, &waits).begin();
+    second.nothing_yet();
+    drop(first);
+    settle(&server);
+    let mut third = post(&server, &waits).begin();
+    third.nothing_yet();
+    gate.open();
+    for exchange in [&mut second, &mut third] {
+        assert_eq!(exchange.json(), json!({ "ok": true, "data": 3 }));
+    }
+    notes.nothing_more();
+}
+
+pub fn the_key_of_another_is_another(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let call = |user: &str| {
+        let call = json!({ "path": "count", "input": {}, "idempotencyKey": "same" });
+        post(&server, &call).header("x-user", user)
+    };
+    call("ann").gives(&json!(1));
+    call("bob").gives(&json!(2));
+    call("ann").gives(&json!(1));
+    call("bob").gives(&json!(2));
+}
+
+pub fn a_retryable_failure_is_run_again(subject: &Subject) {
+    let (server, notes, _) = start_http(subject, |_| {});
+    let call = || post(&server, &json!({ "path": "count", "input": { "fails": 1 }, "idempotencyKey": "k" }));
+    call().fails(503, "UNAVAILABLE");
+    call().gives(&json!(2));
+    call().gives(&json!(2));
+    notes.expect("ran 1");
+    notes.expect("ran 2");
+    notes.nothing_more();
+}
+
+pub fn an_outcome_is_kept_for_its_window(subject: &Subject) {
+    let (server, ..) = start_http(subject, |config| config.kept_for = Duration::from_secs(60));
+    let call = || post(&server, &json!({ "path": "count", "input": {}, "idempotencyKey": "k" }));
+    call().gives(&json!(1));
+    call().gives(&json!(1));
+    server.advance(Duration::from_secs(59));
+    call().gives(&json!(1));
+    server.advance(Duration::from_secs(2));
+    call().gives(&json!(2));
+}
+
+/// What is sent by HTTP reaches those who have subscribed over a WebSocket.
+pub fn a_posted_message_reaches_a_websocket_once(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let mut client = server.connect("http");
+    for expected in [
+        json!({ "type": "message", "value": "hello 0" }),
+        json!({ "type": "event", "name": "notification", "data": { "title": "New\nline" } }),
+        json!({ "type": "event", "name": "chat", "data": "hi" }),
+    ] {
+        assert_eq!(client.recv_packet(), expected);
+    }
+    client.text(r#"{"type":"subscribe","id":"test_1","path":["events"],"input":{"roomId":"general"}}"#);
+    client.settle();
+    let said = json!({ "roomId": "general", "username": "alice", "content": "Hello WebSocket!" });
+    for room in ["other", "general"] {
+        let mut input = said.clone();
+        input["roomId"] = room.into();
+        let call = json!({ "path": ["messages", "send"], "type": "mutation", "input": input });
+        assert_eq!(post(&server, &call).answered(200).json()["ok"], json!(true));
+    }
+    let message =
+        json!({ "id": "m2", "username": "alice", "content": "Hello WebSocket!", "timestamp": 1_700_000_000 });
+    let data = json!({ "type": "message", "roomId": "general", "message": message });
+    assert_eq!(client.recv_packet(), json!({ "type": "data", "id": "test_1", "data": data }));
+    client.text(r#"{"type":"unsubscribe","id":"test_1"}"#);
+    assert_eq!(client.recv_packet(), json!({ "type": "complete", "id": "test_1" }));
+    post(&server, &json!({ "path": "messages.send", "input": said })).answered(200).json();
+    client.text(r#"{"type":"ping"}"#);
+    assert_eq!(client.recv_packet(), json!({ "type": "pong" }));
+}
+
+fn post<'a>(server: &'a Server, call: &Value) -> HttpRequest<'a> {
+    server.http("http").json(call)
+}
+
+/// Lets time go by until a response comes; how far the server has come with the request is not known.
+fn late(server: &Server, exchange: &mut Exchange) {
+    let end = Instant::now() + PATIENCE;
+    while !exchange.has_come() && Instant::now() < end {
+        server.advance(Duration::from_secs(1));
+    }
+}
+
+/// Waits until there is a place for one more: who has left is noticed by the server's thread.
+fn settle(server: &Server) {
+    let end = Instant::now() + PATIENCE;
+    while server.http("http").query("path=seven").begin().status() == 503 {
+        assert!(Instant::now() < end, "all places are still taken");
+    }
+}

@@ -1,0 +1,343 @@
+use super::{
+    client::{PATIENCE, Received, Wire},
+    server::Host,
+};
+use crate::{ServerSentEvent, sse::EventParser};
+use bytes::Bytes;
+use http::{Method, Response, header};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+/// A request that becomes no connection, before it is made. By GET, unless it has a body.
+#[derive(Clone)]
+#[must_use]
+pub struct HttpRequest<'a> {
+    host: &'a dyn Host,
+    request: http::Request<()>,
+    body: Body,
+}
+
+/// What a request carries.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    None,
+    Whole(Bytes),
+    /// Pieces whose length is not told before.
+    Chunks(Vec<Bytes>),
+    /// Less than its length says: the rest never comes.
+    Unfinished(Bytes),
+}
+
+impl<'a> HttpRequest<'a> {
+    pub(crate) fn new(host: &'a dyn Host, target: &str) -> Self {
+        let request = http::Request::builder().uri(target).header(header::HOST, "localhost").body(());
+        Self { host, request: request.expect("the target is a path"), body: Body::None }
+    }
+
+    /// Sets the method.
+    pub fn method(mut self, method: Method) -> Self {
+        *self.request.method_mut() = method;
+        self
+    }
+
+    /// Sets a header.
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.request.headers_mut().insert(name, value.parse().expect("a header's value"));
+        self
+    }
+
+    /// Sets the query.
+    pub fn query(mut self, query: &str) -> Self {
+        let uri = format!("{}?{query}", self.request.uri().path());
+        *self.request.uri_mut() = uri.parse().expect("a query");
+        self
+    }
+
+    /// Asks for a name with an input, in the query.
+    pub fn path(self, name: &str, input: &serde_json::Value) -> Self {
+        let mut pairs = form_urlencoded::Serializer::new(String::new());
+        self.query(&pairs.append_pair("path", name).append_pair("input", &input.to_string()).finish())
+    }
+
+    /// Posts JSON.
+    pub fn json(self, body: &serde_json::Value) -> Self {
+        self.header("content-type", "application/json").body(body.to_string())
+    }
+
+    /// Posts bytes.
+    pub fn body(self, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        self.header("content-length", &body.len().to_string()).with(Body::Whole(body))
+    }
+
+    /// Posts pieces, without a length.
+    pub fn chunks(self, chunks: &[&'static str]) -> Self {
+        let chunks = chunks.iter().map(|chunk| Bytes::from_static(chunk.as_bytes())).collect();
+        self.header("transfer-encoding", "chunked").with(Body::Chunks(chunks))
+    }
+
+    /// Posts bytes of which the last one never comes.
+    pub fn unfinished(self, body: &'static str) -> Self {
+        self.header("content-length", &(body.len() + 1).to_string()).with(Body::Unfinished(body.into()))
+    }
+
+    fn with(mut self, body: Body) -> Self {
+        self.body = body;
+        self.method(Method::POST)
+    }
+
+    /// Makes the request; the response is waited for where it is asked about.
+    pub fn begin(self) -> Exchange {
+        Exchange { wire: self.host.begin(&self.request, &self.body), bytes: Vec::new(), head: None }
+    }
+
+    /// Makes the request, and gets a response of this status.
+    #[track_caller]
+    pub fn answered(self, status: u16) -> Exchange {
+        let mut exchange = self.begin();
+        exchange.expect_status(status);
+        exchange
+    }
+
+    /// Makes the request, and gets this output.
+    #[track_caller]
+    pub fn gives(self, data: &serde_json::Value) {
+        let body = self.answered(200).json();
+        assert_eq!(body, serde_json::json!({ "ok": true, "data": data }));
+    }
+
+    /// Makes the request, and gets this error; gives the response.
+    #[track_caller]
+    pub fn fails(self, status: u16, code: &str) -> Exchange {
+        let mut exchange = self.answered(status);
+        let body = exchange.json();
+        assert_eq!((&body["ok"], &body["error"]["code"]), (&false.into(), &code.into()), "{body}");
+        exchange
+    }
+
+    /// Makes the request, and gets a stream of events.
+    #[track_caller]
+    pub fn events(self) -> Events {
+        let mut exchange = self.header("accept", "text/event-stream").begin();
+        let status = exchange.status();
+        assert_eq!(status, 200, "{}", exchange.json());
+        Events { exchange, parser: EventParser::default(), done: false }
+    }
+}
+
+impl fmt::Debug for HttpRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.request.fmt(f)
+    }
+}
+
+/// A request that was made. Dropping it is the client's leaving.
+pub struct Exchange {
+    wire: Box<dyn Wire>,
+    bytes: Vec<u8>,
+    head: Option<Response<()>>,
+}
+
+impl Exchange {
+    /// The response's status.
+    #[track_caller]
+    pub fn status(&mut self) -> u16 {
+        self.head().status().as_u16()
+    }
+
+    /// The response has this status.
+    #[track_caller]
+    pub fn expect_status(&mut self, status: u16) {
+        let found = self.status();
+        if found != status {
+            panic!("{found} instead of {status}: {}", String::from_utf8_lossy(&self.body()));
+        }
+    }
+
+    /// A header of the response.
+    #[track_caller]
+    pub fn header(&mut self, name: &str) -> Option<String> {
+        self.head().headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    }
+
+    /// The body: JSON. May be asked for once more.
+    #[track_caller]
+    pub fn json(&mut self) -> serde_json::Value {
+        assert_eq!(self.header("content-type").as_deref(), Some("application/json"));
+        let body = self.body();
+        let json = serde_json::from_slice(&body);
+        json.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body)))
+    }
+
+    /// The whole body.
+    #[track_caller]
+    pub fn body(&mut self) -> Vec<u8> {
+        let length = self.header("content-length").map(|length| length.parse().expect("a length"));
+        if let Some(length) = length {
+            while self.bytes.len() < length {
+                assert_eq!(self.more(PATIENCE), Received::Bytes, "the body ends at {} bytes", self.bytes.len());
+            }
+            return self.bytes[..length].to_vec();
+        }
+        while self.more(PATIENCE) == Received::Bytes {}
+        self.bytes.clone()
+    }
+
+    /// Whether something of the response has come.
+    pub fn has_come(&mut self) -> bool {
+        self.head.is_some() || self.more(Duration::from_millis(1)) != Received::Nothing || !self.bytes.is_empty()
+    }
+
+    /// No response has come yet.
+    #[track_caller]
+    pub fn nothing_yet(&mut self) {
+        let received = self.more(Duration::from_millis(1));
+        assert_eq!(received, Received::Nothing, "{}", String::from_utf8_lossy(&self.bytes));
+    }
+
+    #[track_caller]
+    fn head(&mut self) -> &Response<()> {
+        while self.head.is_none() {
+            if let Some((head, used)) = super::tcp::parse(&self.bytes) {
+                self.bytes.drain(..used);
+                self.head = Some(head);
+                break;
+            }
+            let received = self.more(PATIENCE);
+            assert_eq!(received, Received::Bytes, "no response: {:?}", String::from_utf8_lossy(&self.bytes));
+        }
+        self.head.as_ref().expect("it was just read")
+    }
+
+    fn more(&mut self, patience: Duration) -> Received {
+        self.wire.recv(&mut self.bytes, patience)
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
+/// A stream of server-sent events. Dropping it is the client's leaving.
+#[derive(Debug)]
+pub struct Events {
+    exchange: Exchange,
+    parser: EventParser,
+    /// Its last chunk has come.
+    done: bool,
+}
+
+impl Events {
+    /// A header of the response.
+    #[track_caller]
+    pub fn header(&mut self, name: &str) -> Option<String> {
+        self.exchange.header(name)
+    }
+
+    /// The next event.
+    #[track_caller]
+    pub fn next(&mut self) -> ServerSentEvent {
+        loop {
+            if let Some(event) = self.parser.next() {
+                return event;
+            }
+            assert!(self.more(), "the stream has ended");
+        }
+    }
+
+    /// The next event has this type and data, and no id.
+    #[track_caller]
+    pub fn expect(&mut self, event: &str, data: &str) {
+        self.expect_with(None, event, data);
+    }
+
+    /// The next event is this one.
+    #[track_caller]
+    pub fn expect_with(&mut self, id: Option<&str>, event: &str, data: &str) {
+        let found = self.next();
+        assert_eq!((found.id.as_deref(), &*found.event, &*found.data), (id, event, data));
+    }
+
+    /// Waits until so many comments have come, and no event.
+    #[track_caller]
+    pub fn expect_comments(&mut self, count: usize) {
+        loop {
+            assert_eq!(self.parser.next(), None);
+            if self.parser.comments() >= count {
+                return assert_eq!(self.parser.comments(), count);
+            }
+            assert!(self.more(), "the stream has ended");
+        }
+    }
+
+    /// Nothing comes but the end.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        loop {
+            assert_eq!(self.parser.next(), None);
+            if !self.more() {
+                return;
+            }
+        }
+    }
+
+    /// Reads to the end; gives the number of events.
+    #[track_caller]
+    pub fn rest(&mut self) -> usize {
+        let mut count = 0;
+        loop {
+            while self.parser.next().is_some() {
+                count += 1;
+            }
+            if !self.more() {
+                return count;
+            }
+        }
+    }
+
+    /// Takes more of the body; gives whether there was any before its end.
+    #[track_caller]
+    fn more(&mut self) -> bool {
+        let end = Instant::now() + PATIENCE;
+        while !self.done {
+            if let Some(chunk) = self.take_chunk() {
+                self.parser.push(&chunk);
+                return true;
+            }
+            if self.done {
+                break;
+            }
+            match self.exchange.more(PATIENCE) {
+                Received::Bytes => {}
+                Received::End | Received::Reset => return false,
+                Received::Nothing => panic!("neither an event nor the end comes"),
+            }
+            assert!(Instant::now() < end, "a chunk is never whole");
+        }
+        false
+    }
+
+    /// What was received of the body, without its framing.
+    fn take_chunk(&mut self) -> Option<Vec<u8>> {
+        let chunked = self.exchange.header("transfer-encoding").is_some_and(|encoding| encoding == "chunked");
+        let bytes = &mut self.exchange.bytes;
+        if !chunked {
+            return (!bytes.is_empty()).then(|| std::mem::take(bytes));
+        }
+        let line = bytes.windows(2).position(|pair| pair == b"\r\n")?;
+        let length =
+            std::str::from_utf8(&bytes[..line]).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        let (start, length) = (line + 2, length.expect("a chunk has a length"));
+        if length == 0 {
+            self.done = true;
+            return None;
+        }
+        let chunk = bytes.get(start..start + length + 2)?[..length].to_vec();
+        bytes.drain(..start + length + 2);
+        Some(chunk)
+    }
+}

@@ -1,0 +1,358 @@
+use crate::{TestServer, events::TestEvents, events::TestItems, request::Refused};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use realtime_core::{Context, Procedure, Subscription, raw::Answer};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{borrow::Borrow, convert::Infallible, fmt, future::poll_fn, net::SocketAddr, pin::pin};
+
+/// A client in memory that calls an endpoint by HTTP.
+///
+/// Dropping the future of a call is the client's leaving.
+#[derive(Clone, Debug)]
+pub struct TestHttp {
+    server: TestServer,
+    id: String,
+}
+
+impl TestHttp {
+    pub(crate) fn new(server: TestServer, id: &str) -> Self {
+        Self { server, id: id.to_owned() }
+    }
+
+    /// Calls a query by GET.
+    ///
+    /// # Errors
+    ///
+    /// The error, with its HTTP status.
+    ///
+    /// # Panics
+    ///
+    /// If the input does not serialise, or what comes is not of the type.
+    pub async fn query<I, O>(
+        &self,
+        procedure: impl Borrow<Procedure<I, O>>,
+        input: impl Borrow<I>,
+    ) -> Result<O, Refused>
+    where
+        I: Serialize,
+        O: DeserializeOwned,
+    {
+        let request = self.get().path(&procedure.borrow().name()).input(input.borrow());
+        request.send().await.data()
+    }
+
+    /// Calls a procedure of any kind by POST.
+    ///
+    /// # Errors
+    ///
+    /// The error, with its HTTP status.
+    ///
+    /// # Panics
+    ///
+    /// As [`query`](Self::query).
+    pub async fn mutate<I, O>(
+        &self,
+        procedure: impl Borrow<Procedure<I, O>>,
+        input: impl Borrow<I>,
+    ) -> Result<O, Refused>
+    where
+        I: Serialize,
+        O: DeserializeOwned,
+    {
+        let (name, input) = (procedure.borrow().name(), to_value(input.borrow()));
+        let kind = if procedure.borrow().is_query() { "query" } else { "mutation" };
+        let call = serde_json::json!({ "path": name, "type": kind, "input": input });
+        self.post().json(&call).send().await.data()
+    }
+
+    /// Subscribes by server-sent events.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, with its HTTP status.
+    ///
+    /// # Panics
+    ///
+    /// If the input does not serialise.
+    pub async fn subscribe_events<I, T>(
+        &self,
+        subscription: impl Borrow<Subscription<I, T>>,
+        input: impl Borrow<I>,
+    ) -> Result<TestItems<T>, Refused>
+    where
+        I: Serialize,
+        T: DeserializeOwned,
+    {
+        let request = self.server.events(&self.id).path(&subscription.borrow().name()).input(input.borrow());
+        request.open().await.map(TestItems::new)
+    }
+
+    /// Begins a GET request.
+    pub fn get(&self) -> HttpRequest {
+        self.request(Method::GET)
+    }
+
+    /// Begins a POST request.
+    pub fn post(&self) -> HttpRequest {
+        self.request(Method::POST)
+    }
+
+    /// Begins a request of any method.
+    pub fn request(&self, method: Method) -> HttpRequest {
+        HttpRequest::new(self.server.clone(), &self.id, method)
+    }
+}
+
+/// A request, before it is made.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is asked for before `send` or `open`"]
+pub struct HttpRequest {
+    server: TestServer,
+    request: Request<()>,
+    peer: Option<SocketAddr>,
+    body: Vec<Bytes>,
+    unfinished: bool,
+}
+
+impl HttpRequest {
+    pub(crate) fn new(server: TestServer, id: &str, method: Method) -> Self {
+        let request = Request::builder().method(method).uri(format!("{}/{id}", server.realtime().prefix()));
+        let request = request.header(header::HOST, "localhost").body(()).expect("the id can stand in a path");
+        Self { server, request, peer: None, body: Vec::new(), unfinished: false }
+    }
+
+    /// Asks for a procedure or subscription by name, in the query.
+    pub fn path(self, name: &str) -> Self {
+        self.pair("path", name)
+    }
+
+    /// Gives the typed input, in the query.
+    ///
+    /// # Panics
+    ///
+    /// If it does not serialise to JSON.
+    #[track_caller]
+    pub fn input(self, input: &impl Serialize) -> Self {
+        match to_value(input) {
+            serde_json::Value::Null => self,
+            input => self.pair("input", &input.to_string()),
+        }
+    }
+
+    /// Adds a pair to the query.
+    pub fn pair(self, name: &str, value: &str) -> Self {
+        let pair = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
+        match self.request.uri().query().map(|query| format!("{query}&{pair}")) {
+            Some(query) => self.query(&query),
+            None => self.query(&pair),
+        }
+    }
+
+    /// Sets the query, as it stands in a URL.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot stand in one.
+    #[track_caller]
+    pub fn query(mut self, query: &str) -> Self {
+        let uri = format!("{}?{query}", self.request.uri().path());
+        *self.request.uri_mut() = uri.parse().expect("the query can stand in a URL");
+        self
+    }
+
+    /// Sets a header.
+    ///
+    /// # Panics
+    ///
+    /// If name or value cannot stand in a header.
+    #[track_caller]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        let name: http::HeaderName = name.parse().expect("a header's name");
+        self.request.headers_mut().insert(name, value.parse().expect("a header's value"));
+        self
+    }
+
+    /// Says which event was the last that was seen.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot stand in a header.
+    #[track_caller]
+    pub fn last_event_id(self, id: &str) -> Self {
+        self.header("last-event-id", id)
+    }
+
+    /// Sets a variable, as a layer of the framework would.
+    pub fn var<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.request.extensions_mut().insert(value);
+        self
+    }
+
+    /// Sets the client's address.
+    pub fn peer(mut self, peer: SocketAddr) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// Sets the body, and its length.
+    pub fn body(self, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        self.header("content-length", &body.len().to_string()).chunks([body])
+    }
+
+    /// Sets the body to JSON, and its type and length.
+    ///
+    /// # Panics
+    ///
+    /// If it does not serialise.
+    #[track_caller]
+    pub fn json(self, body: &impl Serialize) -> Self {
+        self.header("content-type", "application/json").body(to_value(body).to_string())
+    }
+
+    /// Sets the body, in pieces, without a length.
+    pub fn chunks<C: Into<Bytes>>(mut self, chunks: impl IntoIterator<Item = C>) -> Self {
+        self.body = chunks.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Has the rest of the body never come.
+    pub fn unfinished(mut self) -> Self {
+        self.unfinished = true;
+        self
+    }
+
+    /// Makes the request, and waits for the response.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future is the client's leaving: the call is dropped as well.
+    ///
+    /// # Panics
+    ///
+    /// If the response is a stream, or the request asks for a WebSocket.
+    pub async fn send(self) -> HttpResponse {
+        match self.answer().await {
+            Answer::Response(response) => HttpResponse(response),
+            Answer::Events(_) => panic!("the response is a stream of events: ask for it with `open`"),
+            Answer::Upgrade(_) => panic!("a WebSocket is asked for with `TestServer::request`"),
+        }
+    }
+
+    /// Makes the request, and opens the stream of events that it asks for.
+    ///
+    /// # Errors
+    ///
+    /// The response, if it is no stream.
+    ///
+    /// # Panics
+    ///
+    /// If the request asks for a WebSocket.
+    pub async fn open(self) -> Result<TestEvents, Refused> {
+        let again = self.clone();
+        match self.answer().await {
+            Answer::Events(response) => Ok(TestEvents::new(again, response).await),
+            Answer::Response(response) => Err(Refused(response)),
+            Answer::Upgrade(_) => panic!("a WebSocket is asked for with `TestServer::request`"),
+        }
+    }
+
+    async fn answer(self) -> Answer {
+        let server = self.server;
+        let mut body = body(self.body, self.unfinished);
+        let context = Context::from_parts(self.request.into_parts().0, self.peer, false);
+        let mut answer = pin!(server.realtime().answer(context, &mut body, server.0.executor.clone()));
+        poll_fn(|cx| {
+            server.run(cx);
+            let answered = answer.as_mut().poll(cx);
+            // What it has started runs as well.
+            server.run(cx);
+            answered
+        })
+        .await
+    }
+
+    pub(crate) fn server(&self) -> &TestServer {
+        &self.server
+    }
+}
+
+/// The body of a request; if it is `unfinished`, what comes after its chunks never does.
+pub(crate) fn body(
+    chunks: Vec<Bytes>,
+    unfinished: bool,
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Unpin + Send {
+    let rest = if unfinished { stream::pending().left_stream() } else { stream::empty().right_stream() };
+    stream::iter(chunks).chain(rest).map(Ok)
+}
+
+#[track_caller]
+fn to_value(value: &impl Serialize) -> serde_json::Value {
+    serde_json::to_value(value).expect("the value serialises")
+}
+
+/// A response that is whole.
+pub struct HttpResponse(Response<Bytes>);
+
+impl HttpResponse {
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.0.status()
+    }
+
+    /// All headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.0.headers()
+    }
+
+    /// A header, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0.headers().get(name)?.to_str().ok()
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        self.0.body()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    ///
+    /// If it is none, or not a `T`.
+    #[track_caller]
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_slice(self.body()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// What a call gave.
+    ///
+    /// # Errors
+    ///
+    /// The response, if its status says that there is an error.
+    ///
+    /// # Panics
+    ///
+    /// If the body is not `{"ok":true,"data":…}` with a `T`.
+    #[track_caller]
+    pub fn data<T: DeserializeOwned>(self) -> Result<T, Refused> {
+        if !self.status().is_success() {
+            return Err(Refused(self.0));
+        }
+        #[derive(serde::Deserialize)]
+        struct Body<T> {
+            ok: bool,
+            data: T,
+        }
+        let body: Body<T> = self.json();
+        assert!(body.ok, "a success says that it is none: {self:?}");
+        Ok(body.data)
+    }
+}
+
+impl fmt::Debug for HttpResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpResponse({}: {})", self.status(), String::from_utf8_lossy(self.body()))
+    }
+}
