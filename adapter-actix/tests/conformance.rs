@@ -13,7 +13,12 @@ fn subject() -> Subject {
 async fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
     let app = move || App::new().configure(adapter_actix::routes(&realtime));
     let server = HttpServer::new(app).workers(1).disable_signals().tcp_nodelay(true);
-    let server = server.client_disconnect_timeout(Duration::ZERO).listen(listener).expect("a listener").run();
+    let server = server
+        .h1_allow_half_closed(false)
+        .client_disconnect_timeout(Duration::ZERO)
+        .listen(listener)
+        .expect("a listener")
+        .run();
     let handle = server.handle();
     actix_web::rt::spawn(async move {
         stop.await;

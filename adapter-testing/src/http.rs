@@ -253,7 +253,7 @@ impl HttpRequest {
         let again = self.clone();
         match self.answer().await {
             Answer::Events(response) => Ok(TestEvents::new(again, response).await),
-            Answer::Response(response) => Err(Refused(response)),
+            Answer::Response(response) => Err(Refused::new(response)),
             Answer::Upgrade(_) => panic!("a WebSocket is asked for with `TestServer::request`"),
         }
     }
@@ -338,7 +338,7 @@ impl HttpResponse {
     #[track_caller]
     pub fn data<T: DeserializeOwned>(self) -> Result<T, Refused> {
         if !self.status().is_success() {
-            return Err(Refused(self.0));
+            return Err(Refused::new(self.0));
         }
         #[derive(serde::Deserialize)]
         struct Body<T> {

@@ -119,7 +119,7 @@ impl TestRequest {
             })
             .await
         };
-        let mut upgrade = upgrade.map_err(|reject| Refused(reject.into_response()))?;
+        let mut upgrade = upgrade.map_err(|reject| Refused::new(reject.into_response()))?;
         let response = upgrade.response();
         let runtime = server.0.executor.clone();
         let session = upgrade.serve(MemoryTransport(Arc::clone(&pipe)), Bytes::new());
@@ -141,9 +141,13 @@ pub(crate) fn upgrade_request(target: &str) -> Request<()> {
 }
 
 /// A refusal: what a request is answered with that wanted more.
-pub struct Refused(pub(crate) Response<Bytes>);
+pub struct Refused(Box<Response<Bytes>>);
 
 impl Refused {
+    pub(crate) fn new(response: Response<Bytes>) -> Self {
+        Self(Box::new(response))
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.0.status()

@@ -240,7 +240,7 @@ impl Events {
 
     /// The next event.
     #[track_caller]
-    pub fn next(&mut self) -> ServerSentEvent {
+    pub fn recv(&mut self) -> ServerSentEvent {
         loop {
             if let Some(event) = self.parser.next() {
                 return event;
@@ -258,7 +258,7 @@ impl Events {
     /// The next event is this one.
     #[track_caller]
     pub fn expect_with(&mut self, id: Option<&str>, event: &str, data: &str) {
-        let found = self.next();
+        let found = self.recv();
         assert_eq!((found.id.as_deref(), &*found.event, &*found.data), (id, event, data));
     }
 

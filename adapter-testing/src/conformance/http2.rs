@@ -127,7 +127,7 @@ async fn use_streams(address: std::net::SocketAddr, server: &Server, notes: &Not
     let seven = ask("path=seven", false).await;
     assert_eq!((seven.status().as_u16(), &*next(&mut seven.into_body()).await), (200, r#"{"ok":true,"data":7}"#));
     assert_eq!(ask("path=refused", true).await.status(), 503);
-    notes.expect("left 1008");
+    notes.expect("left 1000");
     assert_eq!(server.realtime().connections(), 1);
     // Its last handle: the stream is reset.
     drop(quiet);

@@ -58,7 +58,7 @@ pub fn items_come_with_id_event_and_data_and_then_complete(subject: &Subject) {
     let call = json!({ "path": "messages.send", "input":
         { "roomId": "general", "username": "alice", "content": "Hi" } });
     server.http("http").json(&call).answered(200);
-    let data: Value = events.next().json();
+    let data: Value = events.recv().json();
     assert_eq!((&data["roomId"], &data["message"]["content"]), (&json!("general"), &json!("Hi")));
 }
 
@@ -69,7 +69,7 @@ pub fn an_error_is_an_event_and_then_the_end(subject: &Subject) {
     events.expect("error", r#"{"code":"NOT_FOUND","message":"no more"}"#);
     events.expect_end();
     let mut events = subscribe(&server, "panics", &Value::Null).events();
-    let error = events.next();
+    let error = events.recv();
     assert_eq!((&*error.event, error.json::<Value>()["code"].as_str()), ("error", Some("INTERNAL")));
     assert!(!error.data.contains("secret"), "{error:?}");
     events.expect_end();
@@ -177,7 +177,7 @@ pub fn a_stream_that_is_not_read_is_closed(subject: &Subject) {
         assert!(published < 1024, "what is not read is queued without end");
         server.realtime().publish(&NEWS, &text).expect("it is published");
         published += 1;
-        assert_eq!(quick.next().data.len(), text.len() + 2);
+        assert_eq!(quick.recv().data.len(), text.len() + 2);
     }
     assert!(slow.rest() < published, "what did not fit is dropped");
     for note in ["opened", "opened", "left 1013", "closed 1013"] {
