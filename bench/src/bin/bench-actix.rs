@@ -15,6 +15,7 @@ async fn serve() -> Outcome {
         .workers(bench::pool()?.unwrap_or(1))
         .tcp_nodelay(true)
         .client_disconnect_timeout(Duration::ZERO)
+        .h1_allow_half_closed(false)
         .listen(bench::listen()?)?;
     Ok(server.run().await?)
 }

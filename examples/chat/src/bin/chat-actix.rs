@@ -8,7 +8,10 @@ async fn main() -> std::io::Result<()> {
     let realtime = chat::realtime();
     let registry = realtime.clone();
     let app = move || App::new().configure(adapter_actix::routes(&registry)).default_service(web::to(page));
-    let server = HttpServer::new(app).tcp_nodelay(true).client_disconnect_timeout(Duration::ZERO);
+    let server = HttpServer::new(app)
+        .tcp_nodelay(true)
+        .client_disconnect_timeout(Duration::ZERO)
+        .h1_allow_half_closed(false);
     let server = server.disable_signals().bind(chat::address())?.run();
     let handle = server.handle();
     actix_web::rt::spawn(async move {

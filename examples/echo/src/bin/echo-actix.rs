@@ -9,6 +9,7 @@ async fn main() -> std::io::Result<()> {
     HttpServer::new(move || App::new().configure(adapter_actix::routes(&realtime)))
         .tcp_nodelay(true)
         .client_disconnect_timeout(Duration::ZERO)
+        .h1_allow_half_closed(false)
         .bind(echo::address())?
         .run()
         .await
