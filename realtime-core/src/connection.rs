@@ -378,7 +378,7 @@ impl<'a> Audience<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError<M> {
-    /// As much waits for this client as may; [`Connection::ready`] waits for room.
+    /// As much waits for this client as may; [`AnyConnection::ready`] waits for room.
     Full(M),
     /// The connection has ended or is closing.
     Closed(M),

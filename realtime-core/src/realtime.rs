@@ -69,7 +69,7 @@ impl Realtime {
     ///
     /// # Errors
     ///
-    /// As [`Connection::publish`](crate::Connection::publish).
+    /// As [`AnyConnection::publish`].
     pub fn publish<T: Serialize + Sync + 'static>(&self, topic: &Topic<T>, message: &T) -> Result {
         self.0.publish(topic.name(), None, message, topic.key_of(message), &[])
     }
@@ -78,7 +78,7 @@ impl Realtime {
     ///
     /// # Errors
     ///
-    /// As [`Connection::publish`](crate::Connection::publish).
+    /// As [`AnyConnection::publish`].
     pub fn publish_event<T, D>(&self, topic: &Topic<T>, event: &Event<D>, data: &D) -> Result
     where
         D: Serialize + Sync + 'static,

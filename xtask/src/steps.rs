@@ -38,7 +38,7 @@ pub(crate) const STEPS: [Step; 8] = [
         about: "what the hot paths cost, in instructions, is what was accepted",
         run: instructions::test,
     },
-    Step { name: "features", about: "adapter-hyper compiles with every combination of runtimes", run: features },
+    Step { name: "features", about: "crates compile with every combination of their features", run: features },
     Step {
         name: "boundaries",
         about: "what the core depends on, the rust-version, the size of the adapters",
@@ -68,11 +68,19 @@ fn tests() -> Outcome {
     run(cargo().args(["test", "--workspace", "--exclude", "bench", "--all-features"]))
 }
 
+/// Crates that have features, and which.
+const FEATURES: [(&str, &[&str]); 3] = [
+    ("adapter-hyper", &["tokio", "smol", "async-std"]),
+    ("realtime-core", &["deflate", "garde", "validator"]),
+    ("realtime-client", &["rustls"]),
+];
+
 fn features() -> Outcome {
-    run_each(combinations(&["tokio", "smol", "async-std"]), |features| {
-        run(cargo()
-            .args(["check", "-p", "adapter-hyper", "--no-default-features"])
-            .args(["--features", &features]))
+    let checks = FEATURES
+        .iter()
+        .flat_map(|(name, features)| combinations(features).into_iter().map(move |features| (*name, features)));
+    run_each(checks, |(name, features)| {
+        run(cargo().args(["check", "-p", name, "--no-default-features"]).args(["--features", &features]))
     })
 }
 
