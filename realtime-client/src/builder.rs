@@ -1,0 +1,220 @@
+use crate::{
+    backoff::Reconnect,
+    client::Client,
+    connect::{BoxIo, Dial, Token},
+    handlers::Handlers,
+    session::OfflineQueue,
+    shared::Shared,
+    state::Cause,
+    task,
+};
+use realtime_core::{Event, Procedure};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, io, sync::Arc, time::Duration};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Sets up a [`Client`].
+#[derive(Debug)]
+#[must_use = "`connect` makes a client of it"]
+pub struct Builder {
+    config: Config,
+    handlers: Handlers,
+}
+
+impl Builder {
+    pub(crate) fn new(url: String) -> Self {
+        Self { config: Config::new(url), handlers: Handlers::default() }
+    }
+
+    /// Asks for a token before each attempt to connect, and sends it as `Authorization: Bearer …`.
+    ///
+    /// An attempt without a token has failed, as any other, and so has one that the server refuses with 401 or 403.
+    pub fn token<F, Fut>(mut self, token: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = realtime_core::Result<String>> + Send + 'static,
+    {
+        self.config.token = Some(Box::new(move || Box::pin(token())));
+        self
+    }
+
+    /// Handles events of this name, one after the other. The last handler for a name counts.
+    ///
+    /// 256 events wait for it, and older ones are dropped.
+    pub fn on<T, F, Fut>(mut self, event: Event<T>, handler: F) -> Self
+    where
+        T: DeserializeOwned + 'static,
+        F: Fn(T) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.handlers.on(event, handler);
+        self
+    }
+
+    /// Answers the server's calls to this procedure. The last handler for a name counts.
+    ///
+    /// Up to 64 calls run at once, each in a task of its own. Its future is dropped when the server gives the call up,
+    /// its time is over, or the connection ends. A panic is answered with `INTERNAL`.
+    pub fn on_call<I, O, F, Fut>(mut self, procedure: Procedure<I, O>, handler: F) -> Self
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + 'static,
+        F: Fn(I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = realtime_core::Result<O>> + Send + 'static,
+    {
+        self.handlers.on_call(procedure, handler);
+        self
+    }
+
+    /// Sets when a connection that was lost is made again.
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
+        self.config.reconnect = reconnect;
+        self
+    }
+
+    /// Says after which close codes a connection is made again: by default after all but 1000, 1002, 1003, 1007, 1008,
+    /// 1009 and 4000–4999. 1005 is a close frame without a code.
+    pub fn reconnect_on(mut self, reconnect_on: impl Fn(u16) -> bool + Send + Sync + 'static) -> Self {
+        self.config.reconnect_on = Box::new(reconnect_on);
+        self
+    }
+
+    /// Sets what may wait while there is no connection.
+    pub fn offline_queue(mut self, queue: OfflineQueue) -> Self {
+        self.config.offline = queue;
+        self
+    }
+
+    /// Sets how long an attempt may take, from the token to the server's welcome; 10 s by default.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets after how much silence the server is asked for a sign of life, and how long it has to give one before the
+    /// connection is taken for lost.
+    ///
+    /// By default the first is what the server says in its welcome, or 25 s, and the second 10 s.
+    pub fn heartbeat(mut self, ping_after: Duration, deadline: Duration) -> Self {
+        self.config.ping_after = Some(ping_after);
+        self.config.ping_deadline = deadline;
+        self
+    }
+
+    /// Sets how long [`Client::close`] waits for the server; 3 s by default.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.config.close_timeout = timeout;
+        self
+    }
+
+    /// Sets what makes the bytes of each connection, instead of TCP to the URL's host: a proxy, a Unix socket, a pipe.
+    /// TLS is put on top of it where the URL is one of `wss://`.
+    pub fn dial<F, Fut, S>(mut self, dial: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.config.dial = Some(Box::new(move || {
+            let dialed = dial();
+            Box::pin(async move { Ok(Box::new(dialed.await?) as BoxIo) })
+        }));
+        self
+    }
+
+    /// Begins to connect, and gives the client at once. What is asked of it meanwhile waits.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time and IO.
+    pub fn connect(self) -> Client {
+        let Self { config, mut handlers } = self;
+        let shared = Shared::new(config.offline);
+        let events = handlers.spawn_events();
+        tokio::spawn(task::run(Arc::clone(&shared), config, handlers, events));
+        Client::new(shared)
+    }
+}
+
+/// How a client connects.
+pub(crate) struct Config {
+    pub(crate) url: String,
+    pub(crate) token: Option<Token>,
+    pub(crate) dial: Option<Dial>,
+    pub(crate) reconnect: Reconnect,
+    reconnect_on: Box<dyn Fn(u16) -> bool + Send + Sync>,
+    pub(crate) offline: OfflineQueue,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) ping_after: Option<Duration>,
+    pub(crate) ping_deadline: Duration,
+    pub(crate) close_timeout: Duration,
+}
+
+impl Config {
+    fn new(url: String) -> Self {
+        Self {
+            url,
+            token: None,
+            dial: None,
+            reconnect: Reconnect::default(),
+            reconnect_on: Box::new(is_temporary),
+            offline: OfflineQueue::default(),
+            connect_timeout: Duration::from_secs(10),
+            ping_after: None,
+            ping_deadline: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(3),
+        }
+    }
+
+    /// Whether another attempt may fare better. A server that says when to try again says yes.
+    pub(crate) fn may_retry(&self, cause: &Cause, retry_after: Option<Duration>) -> bool {
+        match cause {
+            Cause::Local | Cause::Invalid(_) => false,
+            Cause::Lost(_) | Cause::Silent | Cause::Timeout | Cause::Token(_) => true,
+            Cause::Closed { code, .. } => (self.reconnect_on)(*code),
+            // Another token may do; without one the next attempt would be the same.
+            Cause::Refused { status: 401 | 403, .. } => self.token.is_some() || retry_after.is_some(),
+            Cause::Refused { status: 408 | 425 | 429, .. } => true,
+            Cause::Refused { status, .. } => retry_after.is_some() || !(300..500).contains(status),
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Config({})", self.url)
+    }
+}
+
+/// Codes that say neither "done" nor "you are wrong". Those from 4000 on are the application's own.
+fn is_temporary(code: u16) -> bool {
+    !matches!(code, 1000 | 1002 | 1003 | 1007 | 1008 | 1009 | 4000..=4999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_that_blame_the_client_or_say_done_are_final() {
+        for code in [1001, 1005, 1006, 1011, 1012, 1013, 3000] {
+            assert!(is_temporary(code), "{code}");
+        }
+        for code in [1000, 1002, 1003, 1007, 1008, 1009, 4000, 4999] {
+            assert!(!is_temporary(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn refusals_that_blame_the_request_are_final() {
+        let config = Config::new(String::new());
+        let refused = |status| Cause::Refused { status, message: String::new() };
+        for status in [301, 400, 401, 403, 404, 426] {
+            assert!(!config.may_retry(&refused(status), None), "{status}");
+            assert!(config.may_retry(&refused(status), Some(Duration::ZERO)), "{status}");
+        }
+        for status in [200, 408, 425, 429, 500, 502, 503] {
+            assert!(config.may_retry(&refused(status), None), "{status}");
+        }
+    }
+}

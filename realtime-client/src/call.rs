@@ -1,0 +1,170 @@
+use crate::{
+    error::{ClientError, Result},
+    mailbox::Mailbox,
+    session::{Answer, Request},
+    shared::Shared,
+};
+use realtime_core::{Error, Procedure};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::{RawValue, to_raw_value};
+use std::{
+    fmt,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How a call is made.
+#[derive(Default)]
+pub struct CallOptions {
+    timeout: Option<Duration>,
+    idempotency_key: Option<String>,
+    on_progress: Option<OnProgress>,
+}
+
+type OnProgress = Box<dyn FnMut(&RawValue) + Send>;
+
+impl CallOptions {
+    /// None: as long as the procedure allows, and once.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Allows less time than the procedure does.
+    #[must_use = "the changed options are returned"]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Names the call, in 1 to 128 bytes: the server carries out calls with one key once. The call is sent again when
+    /// its connection is lost, instead of failing.
+    #[must_use = "the changed options are returned"]
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Is told how the call gets on, while its future is polled. What is no `P` is passed over, and of what is not
+    /// taken the newest 64 wait.
+    #[must_use = "the changed options are returned"]
+    pub fn on_progress<P: DeserializeOwned>(mut self, mut on_progress: impl FnMut(P) + Send + 'static) -> Self {
+        self.on_progress = Some(Box::new(move |data| match serde_json::from_str(data.get()) {
+            Ok(progress) => on_progress(progress),
+            Err(error) => tracing::debug!(%error, "progress of another type"),
+        }));
+        self
+    }
+}
+
+impl fmt::Debug for CallOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { timeout, idempotency_key, .. } = self;
+        let mut fields = f.debug_struct("CallOptions");
+        fields.field("timeout", timeout).field("idempotency_key", idempotency_key).finish_non_exhaustive()
+    }
+}
+
+/// A call on its way: a future of its answer.
+///
+/// It was made when this was made. Dropped, it is cancelled: where it was not sent yet, it never is.
+#[must_use = "dropping a call cancels it"]
+pub struct Call<O> {
+    stage: Stage,
+    name: String,
+    on_progress: Option<OnProgress>,
+    output: PhantomData<fn() -> O>,
+}
+
+enum Stage {
+    Failed(ClientError),
+    Running { shared: Arc<Shared>, id: u64, answers: Arc<Mailbox<Answer>> },
+    Done,
+}
+
+impl<O: DeserializeOwned> Call<O> {
+    pub(crate) fn begin<I: Serialize>(
+        shared: &Arc<Shared>,
+        procedure: Procedure<I, O>,
+        input: &I,
+        options: CallOptions,
+    ) -> Self {
+        let name = procedure.name();
+        let CallOptions { timeout, idempotency_key: key, on_progress } = options;
+        let begin = || {
+            procedure.validate(input).map_err(ClientError::local)?;
+            if key.as_ref().is_some_and(|key| !(1..=KEY_BYTES).contains(&key.len())) {
+                let error = Error::invalid_argument(format!("an idempotency key has 1 to {KEY_BYTES} bytes"));
+                return Err(ClientError::local(error));
+            }
+            let input = to_raw_value(input).map_err(|error| ClientError::unwritable(&name, &error))?;
+            let limit = procedure.time_limit().min(LONGEST);
+            let deadline = Instant::now() + timeout.map_or(limit, |timeout| timeout.min(limit));
+            let request = Request { path: name.clone(), input, key, deadline };
+            shared.change(|session| session.call(request))
+        };
+        let stage = match begin() {
+            Ok((id, answers)) => Stage::Running { shared: Arc::clone(shared), id, answers },
+            Err(error) => Stage::Failed(error),
+        };
+        Self { stage, name, on_progress, output: PhantomData }
+    }
+}
+
+impl<O: DeserializeOwned> Future for Call<O> {
+    type Output = Result<O>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<O>> {
+        let result = loop {
+            let Stage::Running { answers, .. } = &self.stage else { break Err(self.fail()) };
+            match ready!(answers.poll_next(cx)) {
+                Some(Answer::Done(result)) => break result,
+                Some(Answer::Progress(data)) => {
+                    if let Some(on_progress) = &mut self.on_progress {
+                        on_progress(&data);
+                    }
+                }
+                // Nothing ends a call's mailbox before its answer.
+                None => break Err(ClientError::closed("its task ended")),
+            }
+        };
+        self.stage = Stage::Done;
+        Poll::Ready(result.and_then(|data| {
+            serde_json::from_str(data.get())
+                .map_err(|error| ClientError::unreadable(&format!("the answer to {:?}", self.name), &error))
+        }))
+    }
+}
+
+impl<O> Call<O> {
+    fn fail(&mut self) -> ClientError {
+        match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Failed(error) => error,
+            // Polled after it was done, as no executor does.
+            Stage::Running { .. } | Stage::Done => ClientError::closed("the call has its answer"),
+        }
+    }
+}
+
+impl<O> Drop for Call<O> {
+    fn drop(&mut self) {
+        if let Stage::Running { shared, id, .. } = &self.stage {
+            shared.change(|session| session.drop_call(*id));
+        }
+    }
+}
+
+impl<O> fmt::Debug for Call<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({})", self.name)
+    }
+}
+
+/// What the protocol allows a key.
+const KEY_BYTES: usize = 128;
+
+/// A time that can be added to any other.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -1,0 +1,142 @@
+use crate::{
+    builder::Builder,
+    call::{Call, CallOptions},
+    error::{ClientError, Result},
+    messages::Messages,
+    shared::Shared,
+    state::{State, States},
+    updates::Updates,
+    wire::Outgoing,
+};
+use realtime_core::{Event, Position, Procedure, Subscription};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::to_raw_value;
+use std::sync::Arc;
+
+/// A handle to a connection that is made again whenever it is lost. A clone is another handle; with the last one the
+/// client closes.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.begin_close();
+    }
+}
+
+impl Client {
+    /// Sets up a client of the endpoint at `url`, as `ws://localhost:3000/__realtime/api`.
+    pub fn builder(url: impl Into<String>) -> Builder {
+        Builder::new(url.into())
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self(Arc::new(Handle(shared)))
+    }
+
+    /// Calls a procedure: at once, or when there is a connection. Dropping the call cancels it.
+    ///
+    /// It may take as long as [`Procedure::time_limit`] says, the time without a connection included.
+    pub fn call<I: Serialize, O: DeserializeOwned>(&self, procedure: Procedure<I, O>, input: I) -> Call<O> {
+        self.call_with(procedure, input, CallOptions::new())
+    }
+
+    /// Like [`call`](Self::call), with options.
+    pub fn call_with<I: Serialize, O: DeserializeOwned>(
+        &self,
+        procedure: Procedure<I, O>,
+        input: I,
+        options: CallOptions,
+    ) -> Call<O> {
+        Call::begin(self.shared(), procedure, &input, options)
+    }
+
+    /// Begins a subscription: at once, or when there is a connection. Dropping what it gives ends it.
+    pub fn subscribe<I: Serialize, T: DeserializeOwned>(
+        &self,
+        subscription: Subscription<I, T>,
+        input: I,
+    ) -> Updates<T> {
+        Updates::begin(self.shared(), subscription, &input, None)
+    }
+
+    /// Like [`subscribe`](Self::subscribe), going on after a position that was [seen](Updates::position) before.
+    pub fn subscribe_after<I: Serialize, T: DeserializeOwned>(
+        &self,
+        subscription: Subscription<I, T>,
+        input: I,
+        position: Position,
+    ) -> Updates<T> {
+        Updates::begin(self.shared(), subscription, &input, Some(position))
+    }
+
+    /// Sends an event: at once, or when there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// The client is closed, too much waits already, or the data fails the event's check.
+    pub fn emit<T: Serialize>(&self, event: Event<T>, data: T) -> Result {
+        event.validate(&data).map_err(ClientError::local)?;
+        let data = to_raw_value(&data).map_err(|error| ClientError::unwritable(event.name(), &error))?;
+        self.shared().change(|session| session.send(&Outgoing::Event { name: event.name(), data: &data }))
+    }
+
+    /// Sends a message to the endpoint's handler: at once, or when there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// The client is closed, or too much waits already.
+    pub fn send<V: Serialize>(&self, value: V) -> Result {
+        let value = to_raw_value(&value).map_err(|error| ClientError::unwritable("a message", &error))?;
+        self.shared().change(|session| session.send(&Outgoing::Message { value: &value }))
+    }
+
+    /// The messages that the endpoint's handler sends from now on.
+    pub fn messages<V: DeserializeOwned>(&self) -> Messages<V> {
+        Messages::new(self.shared().messages.subscribe(), &self.state())
+    }
+
+    /// What the client is doing.
+    pub fn state(&self) -> State {
+        self.shared().states.present()
+    }
+
+    /// What the client is doing, from now on.
+    pub fn states(&self) -> States {
+        self.shared().states.follow()
+    }
+
+    /// Waits until there is a connection. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// The client is closed.
+    pub async fn opened(&self) -> Result {
+        let mut states = self.states();
+        while let Some(state) = states.next().await {
+            match state {
+                State::Open { .. } => return Ok(()),
+                State::Closed { why } => return Err(ClientError::closed(why)),
+                State::Connecting { .. } | State::Reconnecting { .. } => {}
+            }
+        }
+        Err(ClientError::closed("its task ended"))
+    }
+
+    /// Closes for good: what runs fails at once, events and messages that wait are sent, and the server is told.
+    /// Returns when it has answered, or after 3 s, however dead the network is.
+    ///
+    /// Cancel safe: the client closes all the same.
+    pub async fn close(&self) {
+        self.shared().begin_close();
+        let mut states = self.states();
+        while states.next().await.is_some() {}
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.0
+    }
+}

@@ -1,0 +1,118 @@
+use realtime_core::{Code, Error};
+use std::fmt;
+
+/// The result of what is asked of a client.
+pub type Result<T = (), E = ClientError> = std::result::Result<T, E>;
+
+/// Why a call, a subscription or a message came to nothing: the server's own error, or one of the client's in the same
+/// words.
+pub struct ClientError {
+    kind: Kind,
+    error: Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Remote,
+    Local,
+    Closed,
+}
+
+impl ClientError {
+    /// What kind of error this is.
+    pub fn code(&self) -> &Code {
+        self.error.code()
+    }
+
+    /// The text, which may come from the server.
+    pub fn message(&self) -> &str {
+        self.error.message()
+    }
+
+    /// The error in full.
+    pub fn as_error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The error in full.
+    pub fn into_error(self) -> Error {
+        self.error
+    }
+
+    /// Whether the server answered with it.
+    pub fn is_remote(&self) -> bool {
+        self.kind == Kind::Remote
+    }
+
+    /// Whether the client is closed: nothing will succeed any more.
+    pub fn is_closed(&self) -> bool {
+        self.kind == Kind::Closed
+    }
+
+    /// Whether there was no answer in time, on either side.
+    pub fn is_timeout(&self) -> bool {
+        *self.code() == Code::DEADLINE_EXCEEDED
+    }
+
+    /// Whether the same may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        self.error.is_retryable()
+    }
+
+    pub(crate) fn remote(error: Error) -> Self {
+        Self { kind: Kind::Remote, error }
+    }
+
+    pub(crate) fn local(error: Error) -> Self {
+        Self { kind: Kind::Local, error }
+    }
+
+    pub(crate) fn closed(cause: impl fmt::Display) -> Self {
+        let error = Error::new(Code::CANCELLED, format!("the client is closed: {cause}"));
+        Self { kind: Kind::Closed, error }
+    }
+
+    pub(crate) fn timeout() -> Self {
+        Self::local(Error::new(Code::DEADLINE_EXCEEDED, "there was no answer in time"))
+    }
+
+    pub(crate) fn lost() -> Self {
+        Self::local(Error::unavailable("the connection was lost before there was an answer"))
+    }
+
+    pub(crate) fn offline() -> Self {
+        Self::local(Error::unavailable("there is no connection, and no room to wait for one"))
+    }
+
+    pub(crate) fn full() -> Self {
+        Self::local(Error::resource_exhausted("too much waits to be sent"))
+    }
+
+    /// What was received is not of the type that its name says.
+    pub(crate) fn unreadable(what: &str, error: &serde_json::Error) -> Self {
+        Self::local(Error::new(Code::PARSE_ERROR, format!("{what} is not of the expected type: {error}")))
+    }
+
+    /// A value that JSON has no form for.
+    pub(crate) fn unwritable(what: &str, error: &serde_json::Error) -> Self {
+        Self::local(Error::invalid_argument(format!("{what} cannot be written as JSON: {error}")))
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl fmt::Debug for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.kind, self.error)
+    }
+}
+
+impl std::error::Error for ClientError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source().map(|source| source as _)
+    }
+}

@@ -1,0 +1,122 @@
+use crate::mailbox::Mailbox;
+use futures_util::FutureExt;
+use realtime_core::{Code, Error, Event, Procedure};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::{RawValue, to_raw_value};
+use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+
+/// What the application does with events, and with the server's calls.
+#[derive(Default)]
+pub(crate) struct Handlers {
+    events: HashMap<&'static str, EventHandler>,
+    calls: HashMap<String, CallHandler>,
+}
+
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type EventHandler = Box<dyn Fn(Box<RawValue>) -> BoxFuture<()> + Send + Sync>;
+pub(crate) type CallHandler = Arc<dyn Fn(Box<RawValue>) -> BoxFuture<Result<Box<RawValue>, Error>> + Send + Sync>;
+
+impl Handlers {
+    pub(crate) fn on<T, F, Fut>(&mut self, event: Event<T>, handler: F)
+    where
+        T: DeserializeOwned + 'static,
+        F: Fn(T) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let handler = move |data: Box<RawValue>| -> BoxFuture<()> {
+            let data = serde_json::from_str(data.get()).map_err(invalid);
+            match data.and_then(|data| event.validate(&data).map(|()| data)) {
+                Ok(data) => Box::pin(handler(data)),
+                Err(error) => {
+                    tracing::warn!(event = event.name(), ?error, "an event was dropped");
+                    Box::pin(std::future::ready(()))
+                }
+            }
+        };
+        self.events.insert(event.name(), Box::new(handler));
+    }
+
+    pub(crate) fn on_call<I, O, F, Fut>(&mut self, procedure: Procedure<I, O>, handler: F)
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + 'static,
+        F: Fn(I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, Error>> + Send + 'static,
+    {
+        let handler = move |input: Box<RawValue>| -> BoxFuture<Result<Box<RawValue>, Error>> {
+            let input = serde_json::from_str(input.get()).map_err(invalid);
+            match input.and_then(|input| procedure.validate(&input).map(|()| input)) {
+                Ok(input) => {
+                    let output = handler(input);
+                    Box::pin(async move { Ok(to_raw_value(&output.await?)?) })
+                }
+                Err(error) => Box::pin(std::future::ready(Err(error))),
+            }
+        };
+        self.calls.insert(procedure.name(), Arc::new(handler));
+    }
+
+    /// The handler of calls to `path`.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub(crate) fn call(&self, path: &str) -> Result<CallHandler, Error> {
+        self.calls.get(path).cloned().ok_or_else(|| Error::not_found("this client has no such procedure"))
+    }
+
+    /// Begins to run the handlers of events, each in a task of its own and one event after the other.
+    pub(crate) fn spawn_events(&mut self) -> Events {
+        let spawn = |(name, handler)| {
+            let mailbox = Mailbox::new();
+            tokio::spawn(run_events(name, handler, Arc::clone(&mailbox)));
+            (name, mailbox)
+        };
+        Events(self.events.drain().map(spawn).collect())
+    }
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handlers({} events, {} calls)", self.events.len(), self.calls.len())
+    }
+}
+
+/// The events that wait for their handlers. Dropped, it ends their tasks after what waits.
+#[derive(Debug)]
+pub(crate) struct Events(HashMap<&'static str, Arc<Mailbox<Box<RawValue>>>>);
+
+impl Events {
+    pub(crate) fn deliver(&self, name: &str, data: Box<RawValue>) {
+        let Some(mailbox) = self.0.get(name) else { return };
+        if let Some(waker) = mailbox.push_within(data, WAITING) {
+            waker.wake();
+        }
+        if mailbox.take_missed() > 0 {
+            tracing::warn!(event = name, "an event was dropped: its handler does not keep up");
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.0.values().filter_map(|mailbox| mailbox.end()).for_each(std::task::Waker::wake);
+    }
+}
+
+async fn run_events(name: &'static str, handler: EventHandler, mailbox: Arc<Mailbox<Box<RawValue>>>) {
+    while let Some(data) = mailbox.next().await {
+        // The closure may panic as well as its future.
+        let handled = AssertUnwindSafe(async { handler(data).await }).catch_unwind().await;
+        if handled.is_err() {
+            tracing::error!(event = name, "the handler of an event panicked");
+        }
+    }
+}
+
+fn invalid(error: serde_json::Error) -> Error {
+    Error::new(Code::INVALID_ARGUMENT, error.to_string())
+}
+
+/// Events of one name that wait for their handler.
+const WAITING: usize = 256;

@@ -1,0 +1,31 @@
+#![doc = include_str!("../README.md")]
+
+mod backoff;
+mod builder;
+mod call;
+mod client;
+mod connect;
+mod drive;
+mod error;
+mod handlers;
+mod mailbox;
+mod messages;
+mod serving;
+mod session;
+mod shared;
+mod state;
+mod task;
+#[cfg(feature = "rustls")]
+mod tls;
+mod updates;
+mod wire;
+
+pub use backoff::Reconnect;
+pub use builder::Builder;
+pub use call::{Call, CallOptions};
+pub use client::Client;
+pub use error::{ClientError, Result};
+pub use messages::Messages;
+pub use session::OfflineQueue;
+pub use state::{Cause, State, States};
+pub use updates::{Update, Updates};

@@ -1,0 +1,90 @@
+use crate::{
+    error::{ClientError, Result},
+    mailbox::Mailbox,
+    shared::MessageIn,
+    state::State,
+};
+use futures_util::Stream;
+use realtime_core::Error;
+use serde::de::DeserializeOwned;
+use std::{
+    collections::VecDeque,
+    fmt,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+/// The messages of an endpoint's handler, from when this was made until the client is closed.
+///
+/// An error stands in the place of what is no `V`, of messages that were dropped because more than 256 waited
+/// (`RESOURCE_EXHAUSTED`), and of what the server says about a message that was sent to it. More may follow.
+#[must_use = "it does nothing unless it is read"]
+pub struct Messages<V> {
+    mailbox: Arc<Mailbox<MessageIn>>,
+    /// What came behind messages that were dropped.
+    next: VecDeque<MessageIn>,
+    value: PhantomData<fn() -> V>,
+}
+
+impl<V: DeserializeOwned> Messages<V> {
+    pub(crate) fn new(mailbox: Arc<Mailbox<MessageIn>>, state: &State) -> Self {
+        if matches!(state, State::Closed { .. }) {
+            mailbox.end();
+        }
+        Self { mailbox, next: VecDeque::new(), value: PhantomData }
+    }
+
+    /// The next message. Cancel safe.
+    pub async fn next(&mut self) -> Option<Result<V>> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl<V: DeserializeOwned> Stream for Messages<V> {
+    type Item = Result<V>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<V>>> {
+        let message = match self.next.pop_front() {
+            Some(message) => message,
+            None => match ready!(self.mailbox.poll_next(cx)) {
+                Some(message) => message,
+                None => return Poll::Ready(None),
+            },
+        };
+        let missed = self.mailbox.take_missed();
+        if missed > 0 {
+            self.next.push_front(message);
+            let error = Error::resource_exhausted(format!("{missed} messages were dropped: nobody took them"));
+            return Poll::Ready(Some(Err(ClientError::local(error))));
+        }
+        Poll::Ready(Some(match message {
+            Ok(value) => {
+                serde_json::from_str(value.get()).map_err(|error| ClientError::unreadable("a message", &error))
+            }
+            Err(error) => Err(ClientError::remote(copy(&error))),
+        }))
+    }
+}
+
+/// Any number of readers get it, and an error has a source that cannot be cloned.
+fn copy(error: &Error) -> Error {
+    let mut copy = Error::new(error.code().clone(), error.message().to_owned());
+    if let Some(details) = error.as_details() {
+        copy = copy.details(details.clone());
+    }
+    if error.is_retryable() {
+        copy = copy.retryable();
+    }
+    match error.retry_after_hint() {
+        Some(after) => copy.retry_after(after),
+        None => copy,
+    }
+}
+
+impl<V> fmt::Debug for Messages<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Messages")
+    }
+}

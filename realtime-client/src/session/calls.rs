@@ -1,0 +1,109 @@
+use crate::{error::ClientError, mailbox::Mailbox, wire::Outgoing};
+use serde_json::value::RawValue;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    task::Waker,
+};
+use tokio::time::Instant;
+
+/// What a caller is told: any number of times that it goes on, and once how it ended.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Progress(Box<RawValue>),
+    Done(Result<Box<RawValue>, ClientError>),
+}
+
+/// One call, as it was asked for.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) path: String,
+    pub(crate) input: Box<RawValue>,
+    pub(crate) key: Option<String>,
+    pub(crate) deadline: Instant,
+}
+
+/// The calls that have no answer yet. Whichever answer removes one is its only answer.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    running: HashMap<u64, Running>,
+    deadlines: BTreeSet<(Instant, u64)>,
+}
+
+#[derive(Debug)]
+struct Running {
+    request: Request,
+    answers: Arc<Mailbox<Answer>>,
+    sent: bool,
+}
+
+impl Calls {
+    pub(super) fn add(&mut self, id: u64, request: Request) -> Arc<Mailbox<Answer>> {
+        let answers = Mailbox::new();
+        self.deadlines.insert((request.deadline, id));
+        self.running.insert(id, Running { request, answers: Arc::clone(&answers), sent: false });
+        answers
+    }
+
+    /// The frame that makes the call, if there still is one.
+    pub(super) fn send(&mut self, id: u64, now: Instant) -> Option<String> {
+        let call = self.running.get_mut(&id)?;
+        let left = call.request.deadline.saturating_duration_since(now);
+        // Where it is too late already, `expire` says so.
+        if left.is_zero() {
+            return None;
+        }
+        call.sent = true;
+        let Request { path, input, key, .. } = &call.request;
+        let timeout_ms = left.as_millis().clamp(1, u128::from(u64::MAX)) as u64;
+        let idempotency_key = key.as_deref();
+        Some(Outgoing::Call { id: id.to_string(), path, input, timeout_ms, idempotency_key }.encode())
+    }
+
+    pub(super) fn progress(&self, id: u64, data: Box<RawValue>) -> Option<Waker> {
+        self.running.get(&id)?.answers.push_within(Answer::Progress(data), PROGRESS)
+    }
+
+    pub(super) fn settle(&mut self, id: u64, result: Result<Box<RawValue>, ClientError>) -> Option<Waker> {
+        let call = self.take(id)?;
+        call.answers.push(Answer::Done(result))
+    }
+
+    /// Its caller is gone. Gives whether the server knows of it.
+    pub(super) fn drop_call(&mut self, id: u64) -> Option<bool> {
+        Some(self.take(id)?.sent)
+    }
+
+    /// A call whose time is over, if there is one.
+    pub(super) fn next_expired(&self, now: Instant) -> Option<(u64, bool)> {
+        let (_, id) = *self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
+        Some((id, self.running.get(&id).is_some_and(|call| call.sent)))
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// The connection is lost: gives the calls that were sent on it, first those that may be sent again, then those
+    /// that may not.
+    pub(super) fn unsend(&mut self) -> (Vec<u64>, Vec<u64>) {
+        let mut sent: Vec<_> = self.running.iter_mut().filter(|(_, call)| call.sent).collect();
+        sent.iter_mut().for_each(|(_, call)| call.sent = false);
+        let (again, lost): (Vec<_>, Vec<_>) = sent.into_iter().partition(|(_, call)| call.request.key.is_some());
+        let ids = |calls: Vec<(&u64, &mut Running)>| calls.into_iter().map(|(id, _)| *id).collect();
+        (ids(again), ids(lost))
+    }
+
+    pub(super) fn ids(&self) -> Vec<u64> {
+        self.running.keys().copied().collect()
+    }
+
+    fn take(&mut self, id: u64) -> Option<Running> {
+        let call = self.running.remove(&id)?;
+        self.deadlines.remove(&(call.request.deadline, id));
+        Some(call)
+    }
+}
+
+/// Progress that its caller does not take.
+const PROGRESS: usize = 64;

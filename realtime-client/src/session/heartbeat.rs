@@ -1,0 +1,69 @@
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Asks a peer that was silent for a sign of life.
+#[derive(Debug)]
+pub(super) struct Heartbeat {
+    interval: Duration,
+    deadline: Duration,
+    heard: Instant,
+    pinged: Option<Instant>,
+}
+
+/// What silence means so far.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    Short,
+    /// A ping is to be sent.
+    Long,
+    /// There was no answer to it.
+    Dead,
+}
+
+impl Heartbeat {
+    pub(super) fn new(now: Instant, interval: Duration, deadline: Duration) -> Self {
+        Self { interval: interval.min(NEVER), deadline: deadline.min(NEVER), heard: now, pinged: None }
+    }
+
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.heard = now;
+        self.pinged = None;
+    }
+
+    pub(super) fn next_deadline(&self) -> Instant {
+        self.pinged.map_or(self.heard + self.interval, |pinged| pinged + self.deadline)
+    }
+
+    pub(super) fn check(&mut self, now: Instant) -> Silence {
+        if now < self.next_deadline() {
+            return Silence::Short;
+        }
+        if self.pinged.is_some() {
+            return Silence::Dead;
+        }
+        self.pinged = Some(now);
+        Silence::Long
+    }
+}
+
+/// A time that can be added to any other.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_asked_about_and_then_is_death() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut heartbeat = Heartbeat::new(now, 10 * second, 5 * second);
+        assert_eq!(heartbeat.check(now + 9 * second), Silence::Short);
+        assert_eq!(heartbeat.check(now + 10 * second), Silence::Long);
+        assert_eq!(heartbeat.next_deadline(), now + 15 * second);
+        heartbeat.hear(now + 14 * second);
+        assert_eq!(heartbeat.check(now + 23 * second), Silence::Short);
+        assert_eq!(heartbeat.check(now + 24 * second), Silence::Long);
+        assert_eq!(heartbeat.check(now + 28 * second), Silence::Short);
+        assert_eq!(heartbeat.check(now + 29 * second), Silence::Dead);
+    }
+}

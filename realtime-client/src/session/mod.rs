@@ -1,0 +1,361 @@
+//! A client's state without its connection: frames in, frames out, and the time is told.
+
+mod calls;
+mod heartbeat;
+mod queue;
+mod subscriptions;
+
+pub(crate) use calls::{Answer, Request};
+pub use queue::OfflineQueue;
+pub(crate) use subscriptions::{Delivery, WINDOW};
+
+use crate::{
+    error::{ClientError, Result},
+    mailbox::Mailbox,
+    state::Cause,
+    wire::{Incoming, Outgoing},
+};
+use calls::Calls;
+use heartbeat::{Heartbeat, Silence};
+use queue::{Frame, Queue, Refusal};
+use realtime_core::{Error, Position};
+use serde_json::value::RawValue;
+use std::{sync::Arc, task::Waker, time::Duration};
+use subscriptions::Subscriptions;
+use tokio::time::Instant;
+
+/// Calls, subscriptions and what is to be sent, over all connections of a client.
+///
+/// One count gives the ids of calls and subscriptions and the places in the queue. An id is therefore never used
+/// twice, and what is sent again on a new connection is sent in its first order.
+#[derive(Debug)]
+pub(crate) struct Session {
+    phase: Phase,
+    last: u64,
+    queue: Queue,
+    calls: Calls,
+    subscriptions: Subscriptions,
+    heartbeat: Option<Heartbeat>,
+    /// Those who have got something. They are woken when the session's lock is gone.
+    wakers: Vec<Waker>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Offline,
+    Open,
+    Closed(Cause),
+}
+
+/// What the server wants of the application.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Message(Box<RawValue>),
+    /// Something about the connection, or a message to its handler, is wrong.
+    Complaint(Error),
+    Event {
+        name: String,
+        data: Box<RawValue>,
+    },
+    Call {
+        id: String,
+        path: String,
+        input: Box<RawValue>,
+        timeout: Option<Duration>,
+    },
+    Cancel {
+        id: String,
+    },
+}
+
+impl Session {
+    pub(crate) fn new(offline: OfflineQueue) -> Self {
+        Self {
+            phase: Phase::Offline,
+            last: 0,
+            queue: Queue::new(offline),
+            calls: Calls::default(),
+            subscriptions: Subscriptions::default(),
+            heartbeat: None,
+            wakers: Vec::new(),
+        }
+    }
+
+    /// Makes a call, now or when there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// The client is closed, or nothing more may wait.
+    pub(crate) fn call(&mut self, request: Request) -> Result<(u64, Arc<Mailbox<Answer>>)> {
+        let cost = request.path.len() + request.input.get().len() + OVERHEAD;
+        self.admit(cost)?;
+        let id = self.next();
+        self.queue.insert(id, Frame::Call, cost);
+        Ok((id, self.calls.add(id, request)))
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(crate) fn drop_call(&mut self, id: u64) {
+        match self.calls.drop_call(id) {
+            Some(true) => self.control(&Outgoing::Cancel { id: id.to_string() }),
+            Some(false) => self.queue.remove(id),
+            None => {}
+        }
+    }
+
+    /// Begins a subscription, now or when there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// The client is closed.
+    pub(crate) fn subscribe(
+        &mut self,
+        path: String,
+        input: Box<RawValue>,
+        after: Option<Position>,
+    ) -> Result<(u64, Arc<Mailbox<Delivery>>)> {
+        self.check_open()?;
+        let id = self.next();
+        self.queue.insert(id, Frame::Subscribe, 0);
+        Ok((id, self.subscriptions.add(id, path, input, after)))
+    }
+
+    /// Nobody reads it any more.
+    pub(crate) fn drop_subscription(&mut self, id: u64) {
+        match self.subscriptions.drop_subscription(id) {
+            Some(true) => self.control(&Outgoing::Unsubscribe { id: id.to_string() }),
+            Some(false) => self.queue.remove(id),
+            None => {}
+        }
+    }
+
+    /// Its reader has taken items: lets the server send more.
+    pub(crate) fn grant(&mut self, id: u64) {
+        if let Some(more) = self.subscriptions.grant(id) {
+            self.control(&Outgoing::Credit { id: id.to_string(), more });
+        }
+    }
+
+    /// Sends an event or a message, now or when there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// The client is closed, or nothing more may wait.
+    pub(crate) fn send(&mut self, frame: &Outgoing<'_>) -> Result {
+        let text = frame.encode();
+        let cost = text.len() + OVERHEAD;
+        self.admit(cost)?;
+        let key = self.next();
+        self.queue.insert(key, Frame::Data(text), cost);
+        Ok(())
+    }
+
+    /// Answers a call of the server's. It must have come on the present connection.
+    pub(crate) fn answer(&mut self, id: &str, result: Result<Box<RawValue>, Error>) {
+        let text = match &result {
+            Ok(data) => Outgoing::Result { id, data }.encode(),
+            Err(error) => Outgoing::Error { id, error }.encode(),
+        };
+        let key = self.next();
+        let cost = text.len() + OVERHEAD;
+        self.queue.insert(key, Frame::Control(text), cost);
+    }
+
+    /// There is a connection.
+    pub(crate) fn open(&mut self, now: Instant, ping_after: Duration, ping_deadline: Duration) {
+        if matches!(self.phase, Phase::Offline) {
+            self.phase = Phase::Open;
+            self.heartbeat = Some(Heartbeat::new(now, ping_after, ping_deadline));
+        }
+    }
+
+    /// There is none any more.
+    pub(crate) fn lose(&mut self) {
+        if !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        self.phase = Phase::Offline;
+        self.heartbeat = None;
+        for id in self.queue.go_offline() {
+            self.wakers.extend(self.calls.settle(id, Err(ClientError::offline())));
+        }
+        let (again, lost) = self.calls.unsend();
+        for id in lost {
+            self.wakers.extend(self.calls.settle(id, Err(ClientError::lost())));
+        }
+        // They were let in before: they do not count again.
+        again.into_iter().for_each(|id| self.queue.insert(id, Frame::Call, 0));
+        let subscriptions = self.subscriptions.unsend();
+        subscriptions.into_iter().for_each(|id| self.queue.insert(id, Frame::Subscribe, 0));
+    }
+
+    /// Ends everything that runs. While a connection is open, events and messages that wait can still be taken.
+    pub(crate) fn close(&mut self, cause: Cause) {
+        match std::mem::replace(&mut self.phase, Phase::Closed(cause.clone())) {
+            Phase::Open => self.queue.keep_written(),
+            Phase::Offline => self.queue.clear(),
+            Phase::Closed(first) => {
+                self.phase = Phase::Closed(first);
+                return;
+            }
+        }
+        for id in self.calls.ids() {
+            self.wakers.extend(self.calls.settle(id, Err(ClientError::closed(&cause))));
+        }
+        for id in self.subscriptions.ids() {
+            self.wakers.extend(self.subscriptions.end(id, Some(ClientError::closed(&cause))));
+        }
+    }
+
+    /// Takes a sign of life.
+    pub(crate) fn hear(&mut self, now: Instant) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.hear(now);
+        }
+    }
+
+    /// Takes a frame of the server's, and gives what is for the application.
+    ///
+    /// # Errors
+    ///
+    /// Says why it cannot be read.
+    pub(crate) fn handle_frame(&mut self, text: &str) -> Result<Option<Input>, String> {
+        match Incoming::decode(text)? {
+            Incoming::Message { value } => return Ok(Some(Input::Message(value))),
+            Incoming::Event { name, data } => return Ok(Some(Input::Event { name, data })),
+            Incoming::Call { id, path, input, timeout } => {
+                return Ok(Some(Input::Call { id, path, input, timeout }));
+            }
+            Incoming::Cancel { id } => return Ok(Some(Input::Cancel { id })),
+            Incoming::Error { id: None, error } => return Ok(Some(Input::Complaint(error))),
+            Incoming::Result { id, data } => self.settle(&id, Ok(data)),
+            Incoming::Error { id: Some(id), error } => self.settle(&id, Err(error)),
+            Incoming::Progress { id, data } => {
+                let waker = own(&id).and_then(|id| self.calls.progress(id, data));
+                self.wakers.extend(waker);
+            }
+            Incoming::Data { id, data, position } => self.deliver(&id, data, position),
+            Incoming::Gap { id, gap } => {
+                let waker = own(&id).and_then(|id| self.subscriptions.gap(id, gap));
+                self.wakers.extend(waker);
+            }
+            Incoming::Complete { id } => {
+                let waker = own(&id).and_then(|id| self.subscriptions.end(id, None));
+                self.wakers.extend(waker);
+            }
+            Incoming::Welcome { .. } | Incoming::Unknown => {}
+        }
+        Ok(None)
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    ///
+    /// The connection is dead.
+    pub(crate) fn handle_time(&mut self, now: Instant) -> Result<(), Cause> {
+        while let Some((id, sent)) = self.calls.next_expired(now) {
+            self.wakers.extend(self.calls.settle(id, Err(ClientError::timeout())));
+            match sent {
+                true => self.control(&Outgoing::Cancel { id: id.to_string() }),
+                false => self.queue.remove(id),
+            }
+        }
+        match self.heartbeat.as_mut().map(|heartbeat| heartbeat.check(now)) {
+            Some(Silence::Dead) => return Err(Cause::Silent),
+            Some(Silence::Long) => self.control(&Outgoing::Ping),
+            Some(Silence::Short) | None => {}
+        }
+        if self.queue.is_overfull() {
+            return Err(Cause::Lost("the server does not read what it is sent".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// When something is due, if nothing happens before.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let heartbeat = self.heartbeat.as_ref().map(Heartbeat::next_deadline);
+        [self.calls.next_deadline(), heartbeat].into_iter().flatten().min()
+    }
+
+    /// The next frame that is to be sent.
+    pub(crate) fn take_frame(&mut self, now: Instant) -> Option<String> {
+        loop {
+            let text = match self.queue.pop()? {
+                (id, Frame::Call) => self.calls.send(id, now),
+                (id, Frame::Subscribe) => self.subscriptions.send(id, &mut self.wakers),
+                (_, Frame::Data(text) | Frame::Control(text)) => Some(text),
+            };
+            if text.is_some() {
+                return text;
+            }
+        }
+    }
+
+    /// Those who are to be woken after the session's lock is gone.
+    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakers)
+    }
+
+    fn settle(&mut self, id: &str, result: Result<Box<RawValue>, Error>) {
+        let Some(id) = own(id) else { return };
+        match result {
+            Err(error) if self.subscriptions.contains(id) => {
+                self.wakers.extend(self.subscriptions.end(id, Some(ClientError::remote(error))));
+            }
+            result => self.wakers.extend(self.calls.settle(id, result.map_err(ClientError::remote))),
+        }
+    }
+
+    fn deliver(&mut self, id: &str, data: Box<RawValue>, position: Option<Position>) {
+        let Some(id) = own(id) else { return };
+        if !self.subscriptions.item(id, data, position, &mut self.wakers) {
+            self.control(&Outgoing::Unsubscribe { id: id.to_string() });
+        }
+    }
+
+    fn admit(&mut self, cost: usize) -> Result {
+        self.check_open()?;
+        let online = matches!(self.phase, Phase::Open);
+        let dropped = self.queue.admit(cost, online).map_err(|refusal| match refusal {
+            Refusal::Full => ClientError::full(),
+            Refusal::Off => ClientError::offline(),
+        })?;
+        for id in dropped {
+            self.wakers.extend(self.calls.settle(id, Err(ClientError::full())));
+        }
+        Ok(())
+    }
+
+    fn check_open(&self) -> Result {
+        match &self.phase {
+            Phase::Closed(cause) => Err(ClientError::closed(cause)),
+            Phase::Offline | Phase::Open => Ok(()),
+        }
+    }
+
+    fn control(&mut self, frame: &Outgoing<'_>) {
+        if matches!(self.phase, Phase::Open) {
+            let key = self.next();
+            self.queue.insert(key, Frame::Control(frame.encode()), 0);
+        }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+}
+
+/// The number in an id, if it is one of ours.
+fn own(id: &str) -> Option<u64> {
+    let number = id.parse().ok()?;
+    // "+1" and "01" are numbers too, and not what was sent.
+    (id == u64::to_string(&number)).then_some(number)
+}
+
+/// What a frame costs beside its values.
+const OVERHEAD: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+use crate::{error::ClientError, mailbox::Mailbox, wire::Outgoing};
+use realtime_core::{Error, Gap, Position};
+use serde_json::value::RawValue;
+use std::{collections::HashMap, sync::Arc, task::Waker};
+
+/// What a subscription brings, in its order.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    Item { data: Box<RawValue>, position: Option<Position> },
+    Gap(Gap),
+    Failed(ClientError),
+}
+
+/// The subscriptions that have not ended.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions(HashMap<u64, Running>);
+
+#[derive(Debug)]
+struct Running {
+    path: String,
+    input: Box<RawValue>,
+    /// The last that was seen.
+    position: Option<Position>,
+    deliveries: Arc<Mailbox<Delivery>>,
+    /// On the present connection, how many items the server may still send.
+    credit: Option<usize>,
+    /// It was sent on some connection.
+    begun: bool,
+}
+
+impl Subscriptions {
+    pub(super) fn add(
+        &mut self,
+        id: u64,
+        path: String,
+        input: Box<RawValue>,
+        position: Option<Position>,
+    ) -> Arc<Mailbox<Delivery>> {
+        let deliveries = Mailbox::new();
+        let running =
+            Running { path, input, position, deliveries: Arc::clone(&deliveries), credit: None, begun: false };
+        self.0.insert(id, running);
+        deliveries
+    }
+
+    /// The frame that begins it, if there still is one.
+    pub(super) fn send(&mut self, id: u64, wakers: &mut Vec<Waker>) -> Option<String> {
+        let running = self.0.get_mut(&id)?;
+        if running.begun && running.position.is_none() {
+            wakers.extend(running.add_gap(Gap::new(0, "reconnect")));
+        }
+        running.begun = true;
+        let credit = WINDOW.saturating_sub(running.held());
+        running.credit = Some(credit);
+        let Running { path, input, position, .. } = running;
+        Some(Outgoing::Subscribe { id: id.to_string(), path, input, after: position.as_ref(), credit }.encode())
+    }
+
+    /// Adds an item. One that was not granted ends the subscription: gives `false`.
+    pub(super) fn item(
+        &mut self,
+        id: u64,
+        data: Box<RawValue>,
+        position: Option<Position>,
+        wakers: &mut Vec<Waker>,
+    ) -> bool {
+        let Some(running) = self.0.get_mut(&id) else { return true };
+        let Some(credit) = running.credit.as_mut() else { return true };
+        let Some(left) = credit.checked_sub(1) else {
+            let error = Error::resource_exhausted("the server sent more items than it was granted");
+            wakers.extend(self.end(id, Some(ClientError::local(error))));
+            return false;
+        };
+        *credit = left;
+        if position.is_some() {
+            running.position.clone_from(&position);
+        }
+        wakers.extend(running.deliveries.push(Delivery::Item { data, position }));
+        true
+    }
+
+    pub(super) fn gap(&mut self, id: u64, gap: Gap) -> Option<Waker> {
+        self.0.get_mut(&id).filter(|running| running.credit.is_some())?.add_gap(gap)
+    }
+
+    /// Ends it: with an error, or because it is complete.
+    pub(super) fn end(&mut self, id: u64, error: Option<ClientError>) -> Option<Waker> {
+        let running = self.0.remove(&id)?;
+        let waker = error.and_then(|error| running.deliveries.push(Delivery::Failed(error)));
+        let ended = running.deliveries.end();
+        waker.or(ended)
+    }
+
+    /// Its reader is gone. Gives whether the server knows of it.
+    pub(super) fn drop_subscription(&mut self, id: u64) -> Option<bool> {
+        Some(self.0.remove(&id)?.credit.is_some())
+    }
+
+    /// How many items more the server may send, if any.
+    pub(super) fn grant(&mut self, id: u64) -> Option<usize> {
+        let running = self.0.get_mut(&id)?;
+        let held = running.held();
+        let credit = running.credit.as_mut()?;
+        let more = WINDOW.saturating_sub(*credit + held);
+        *credit += more;
+        (more > 0).then_some(more)
+    }
+
+    /// The connection is lost. Gives those that are to be sent on the next.
+    pub(super) fn unsend(&mut self) -> Vec<u64> {
+        let sent = |(id, running): (&u64, &mut Running)| running.credit.take().map(|_| *id);
+        self.0.iter_mut().filter_map(sent).collect()
+    }
+
+    pub(super) fn contains(&self, id: u64) -> bool {
+        self.0.contains_key(&id)
+    }
+
+    pub(super) fn ids(&self) -> Vec<u64> {
+        self.0.keys().copied().collect()
+    }
+}
+
+impl Running {
+    /// How many items wait for the reader.
+    fn held(&self) -> usize {
+        self.deliveries.count(|delivery| matches!(delivery, Delivery::Item { .. }))
+    }
+
+    /// Adds a gap to the one at the end, if there is one: gaps cost no credit, and any number may come.
+    fn add_gap(&self, gap: Gap) -> Option<Waker> {
+        self.deliveries.edit(|queue| match queue.back_mut() {
+            Some(Delivery::Gap(last)) => {
+                // Where one of the counts is not known, neither is the sum.
+                last.count =
+                    if last.count == 0 || gap.count == 0 { 0 } else { last.count.saturating_add(gap.count) };
+                last.from = last.from.or(gap.from);
+                last.to = gap.to.or(last.to);
+                last.cause = gap.cause;
+            }
+            _ => queue.push_back(Delivery::Gap(gap)),
+        })
+    }
+}
+
+/// How many items the server may send that were not taken.
+pub(crate) const WINDOW: usize = 64;

@@ -1,0 +1,83 @@
+use crate::{
+    mailbox::Feed,
+    session::{OfflineQueue, Session},
+    state::{Cause, State, StateCell},
+};
+use realtime_core::Error;
+use serde_json::value::RawValue;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    task::Waker,
+};
+use tokio::sync::{Notify, watch};
+
+/// What the handles of a client share with its task.
+pub(crate) struct Shared {
+    session: Mutex<Session>,
+    pub(crate) states: StateCell,
+    pub(crate) messages: Feed<MessageIn>,
+    /// There may be something to send.
+    pub(crate) news: Notify,
+    closing: watch::Sender<bool>,
+}
+
+/// A message of the handler's, or what it says is wrong.
+pub(crate) type MessageIn = Result<Arc<RawValue>, Arc<Error>>;
+
+impl Shared {
+    pub(crate) fn new(offline: OfflineQueue) -> Arc<Self> {
+        Arc::new(Self {
+            session: Mutex::new(Session::new(offline)),
+            states: StateCell::new(),
+            messages: Feed::new(),
+            news: Notify::new(),
+            closing: watch::Sender::new(false),
+        })
+    }
+
+    /// Changes the session for the task's sake. Whoever has got something by that is woken afterwards.
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Session) -> T) -> T {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut session);
+        let wakers = session.take_wakers();
+        drop(session);
+        wakers.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// Changes the session for the application's sake, and has the task look at it.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Session) -> T) -> T {
+        let result = self.with(change);
+        self.news.notify_one();
+        result
+    }
+
+    /// Ends what runs, and asks the task to end the connection.
+    pub(crate) fn begin_close(&self) {
+        self.with(|session| session.close(Cause::Local));
+        self.closing.send_replace(true);
+    }
+
+    /// Waits until a close was begun on this side. Cancel safe.
+    pub(crate) async fn closing(&self) {
+        // The sender lives as long as `self`: the wait does not fail.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    /// The client is done.
+    pub(crate) fn finish(&self, why: Cause) {
+        self.with(|session| {
+            session.lose();
+            session.close(why.clone());
+        });
+        self.messages.end();
+        self.states.set(State::Closed { why });
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.states.present())
+    }
+}

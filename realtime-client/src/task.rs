@@ -1,0 +1,105 @@
+use crate::{
+    backoff::Backoff,
+    builder::Config,
+    connect::{Connected, Failure, connect},
+    drive::{answer_close, drive, say_goodbye},
+    handlers::{Events, Handlers},
+    shared::Shared,
+    state::{Cause, State},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Makes connections for a client until it is closed or gives up.
+pub(crate) async fn run(shared: Arc<Shared>, config: Config, handlers: Handlers, events: Events) {
+    let mut task =
+        Task { backoff: Backoff::new(config.reconnect), shared: Finish(shared), config, handlers, events };
+    let why = task.run().await;
+    task.shared.0.finish(why);
+}
+
+struct Task {
+    backoff: Backoff,
+    shared: Finish,
+    config: Config,
+    handlers: Handlers,
+    events: Events,
+}
+
+impl Task {
+    async fn run(&mut self) -> Cause {
+        loop {
+            let Failure { cause, retry_after } = self.run_connection().await;
+            let shared = &self.shared.0;
+            shared.with(|session| session.lose());
+            if cause == Cause::Local || !self.config.may_retry(&cause, retry_after) {
+                return cause;
+            }
+            let Some(delay) = self.backoff.fail(fastrand::f64()) else { return cause };
+            // On top of what the server says: whoever it turned away does not come back all at once.
+            let after = delay.saturating_add(retry_after.unwrap_or_default());
+            shared.states.set(State::Reconnecting { attempt: self.backoff.attempt(), after, cause });
+            tokio::select! {
+                biased;
+                () = shared.closing() => return Cause::Local,
+                () = sleep(after) => {}
+            }
+        }
+    }
+
+    /// Makes one connection and runs it until it ends.
+    async fn run_connection(&mut self) -> Failure {
+        let shared = &self.shared.0;
+        shared.states.set(State::Connecting { attempt: self.backoff.attempt() });
+        let connected = tokio::select! {
+            biased;
+            () = shared.closing() => return Cause::Local.into(),
+            connected = timeout(self.config.connect_timeout, connect(&self.config)) => connected,
+        };
+        let Connected { mut socket, connection, heartbeat } = match connected {
+            Ok(Ok(connected)) => connected,
+            Ok(Err(failure)) => return failure,
+            Err(_) => return Cause::Timeout.into(),
+        };
+
+        let opened = Instant::now();
+        let ping_after = self.config.ping_after.or(heartbeat.map(within_reason)).unwrap_or(PING_AFTER);
+        shared.with(|session| session.open(opened, ping_after, self.config.ping_deadline));
+        shared.states.set(State::Open { connection });
+
+        let cause = drive(shared, &self.handlers, &self.events, &mut socket).await;
+        if opened.elapsed() >= STAYED_OPEN {
+            self.backoff.reset();
+        }
+        match &cause {
+            Cause::Local => say_goodbye(shared, &mut socket, self.config.close_timeout).await,
+            Cause::Closed { .. } => {
+                // Those who wait for an answer need not wait for this.
+                shared.with(|session| session.lose());
+                answer_close(&mut socket).await;
+            }
+            _ => {}
+        }
+        cause.into()
+    }
+}
+
+/// Ends the client with its task, also where that is dropped by its runtime.
+struct Finish(Arc<Shared>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.0.finish(Cause::Lost("the client's task ended".to_owned()));
+    }
+}
+
+/// The server says after how much silence it pings: an interval that a client can use too, if it is one.
+fn within_reason(heartbeat: Duration) -> Duration {
+    heartbeat.clamp(Duration::from_secs(1), Duration::from_secs(300))
+}
+
+/// Where nobody says: below the minute after which many a proxy takes a quiet connection for a dead one.
+const PING_AFTER: Duration = Duration::from_secs(25);
+
+/// A connection that ends sooner does not show that the trouble is over.
+const STAYED_OPEN: Duration = Duration::from_secs(5);
