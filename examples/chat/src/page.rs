@@ -1,7 +1,7 @@
-use adapter_hyper::Routes;
+use adapter_hyper::{Body, Routes};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::service::Service;
 use realtime_core::{Realtime, raw::BoxFuture};
 use std::{convert::Infallible, future::ready};
@@ -27,8 +27,11 @@ impl Site {
     }
 }
 
-impl<B: Send + 'static> Service<Request<B>> for Site {
-    type Response = Response<Full<Bytes>>;
+impl<B> Service<Request<B>> for Site
+where
+    B: hyper::body::Body<Data = Bytes, Error: Send> + Unpin + Send + 'static,
+{
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
@@ -36,10 +39,10 @@ impl<B: Send + 'static> Service<Request<B>> for Site {
         if self.0.matches(&request) {
             return self.0.call(request);
         }
-        let mut response = Response::default();
+        let mut response = Response::new(Either::Left(Full::default()));
         match asset(request.uri().path()) {
             Some((kind, content)) => {
-                *response.body_mut() = Full::from(content);
+                *response.body_mut() = Either::Left(Full::from(content));
                 response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
             }
             None => *response.status_mut() = StatusCode::NOT_FOUND,
