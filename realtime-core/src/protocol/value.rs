@@ -114,11 +114,16 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Reads the pairs of a query.
+/// Reads the pairs of a query. A type that has no fields takes no pairs as it takes null.
 pub(crate) fn parse_pairs<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
     let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
-    serde_path_to_error::deserialize(pairs)
-        .map_err(|error| describe(&error.path().to_string(), &error.inner().to_string()))
+    let parsed = serde_path_to_error::deserialize(pairs)
+        .map_err(|error| describe(&error.path().to_string(), &error.inner().to_string()));
+    match parsed {
+        // The first error is the better one: it names a field.
+        Err(error) if query.is_empty() => serde_json::from_str("null").map_err(|_| error),
+        parsed => parsed,
+    }
 }
 
 pub(crate) fn unsupported(kind: Kind) -> Error {
@@ -302,6 +307,15 @@ mod tests {
         assert_eq!(whole(r#"{"text":"a"}"#).parse::<Say>().unwrap(), Say { text: "a".into() });
         let binary = Value::Whole(Data::Binary(vec![0xff].into()));
         assert_eq!(binary.parse::<Bytes>().unwrap(), Bytes::from_static(b"\xff"));
+    }
+
+    #[test]
+    fn no_pairs_are_fields_left_out_or_else_null() {
+        let parse = |query: &str| Value::Pairs(query.into()).parse::<Option<Say>>();
+        assert_eq!(parse("").unwrap(), None);
+        assert!(parse("text=a").is_err(), "an option is no map");
+        assert_eq!(parse_pairs::<Say>("").unwrap_err().message(), "missing field `text`");
+        assert!(parse_pairs::<()>("").is_ok());
     }
 
     #[test]
