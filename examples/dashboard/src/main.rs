@@ -1,0 +1,45 @@
+//! The dashboard on axum.
+
+use axum::{Router, response::Html, routing::get};
+use dashboard::{Dashboard, PAGE, Shop};
+use realtime_core::Realtime;
+use std::{net::SocketAddr, time::Duration};
+use tokio::{net::TcpListener, time::interval};
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let address = address();
+    let (dashboard, shop) = (Dashboard::new(dashboard::now().to_string()), Shop::default());
+    let realtime = dashboard::realtime(&dashboard, &shop);
+    let app = Router::new().route("/", get(|| async { Html(PAGE) })).merge(adapter_axum::routes(&realtime));
+    let listener = TcpListener::bind(&address).await?;
+    tokio::spawn(sample(dashboard, shop, realtime.clone()));
+    dashboard::visit(&format!("ws://{address}/__realtime/shop"));
+
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    let shutdown = async move {
+        let _ = tokio::signal::ctrl_c().await;
+        realtime.drain(Duration::from_secs(5)).await;
+    };
+    axum::serve(listener, app).with_graceful_shutdown(shutdown).await
+}
+
+/// Where it listens: on this machine, at `PORT` (3000 when it is not set). Says so.
+fn address() -> String {
+    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
+    let address = format!("127.0.0.1:{}", std::env::var("PORT").as_deref().unwrap_or("3000"));
+    #[expect(clippy::print_stdout, reason = "this is what the person who started it wants to know")]
+    {
+        println!("The dashboard is at http://{address}");
+    }
+    address
+}
+
+/// Takes the figures once a second.
+async fn sample(dashboard: Dashboard, shop: Shop, realtime: Realtime) {
+    let mut second = interval(Duration::from_secs(1));
+    loop {
+        second.tick().await;
+        dashboard.sample(&realtime.stats(), shop.calls(), dashboard::now());
+    }
+}
