@@ -1,4 +1,4 @@
-//! The chat example on every server, driven by a real browser.
+//! The chat example on every server, and the dashboard, driven by a real browser.
 
 use std::{
     env, fs,
@@ -14,16 +14,16 @@ pub(crate) fn test() -> Outcome {
     let chromium = chromium()?;
     let target = Metadata::of_workspace()?.target_directory;
     let folder = prepare(target.join("browser-test"))?;
-    run(cargo().args(["build", "-p", "chat", "--bins", "--all-features"]))?;
+    run(cargo().args(["build", "-p", "chat", "-p", "dashboard", "--bins", "--all-features"]))?;
 
-    run_each(SERVERS, |name| {
+    run_each(SERVERS, |(test, name)| {
         let server = format!("{name}{}", env::consts::EXE_SUFFIX);
         let screenshots = target.join("screenshots").join(name);
         create_folder(&screenshots)?;
         run(program("node")
             .current_dir(&folder)
             .env("CHROMIUM", &chromium)
-            .arg("chat.test.mjs")
+            .arg(test)
             .arg("--server")
             .arg(target.join("debug").join(server))
             .args(["--name", name, "--shots"])
@@ -31,7 +31,15 @@ pub(crate) fn test() -> Outcome {
     })
 }
 
-const SERVERS: [&str; 5] = ["chat", "chat-actix", "chat-hyper", "chat-smol", "chat-async-std"];
+/// Each test, and the server that it is run against.
+const SERVERS: [(&str, &str); 6] = [
+    ("chat.test.mjs", "chat"),
+    ("chat.test.mjs", "chat-actix"),
+    ("chat.test.mjs", "chat-hyper"),
+    ("chat.test.mjs", "chat-smol"),
+    ("chat.test.mjs", "chat-async-std"),
+    ("dashboard.test.mjs", "dashboard"),
+];
 
 fn check_node() -> Outcome {
     for tool in ["node", "npm"] {
@@ -67,12 +75,12 @@ fn chromium() -> Outcome<PathBuf> {
     Ok(DEBIAN_CHROMIUM.into())
 }
 
-/// Copies the test to a folder among the build's products and installs there what it needs: the
+/// Copies the tests to a folder among the build's products and installs there what they need: the
 /// work tree stays clean.
 fn prepare(folder: PathBuf) -> Outcome<PathBuf> {
     create_folder(&folder)?;
     let mut up_to_date = folder.join("node_modules/.package-lock.json").is_file();
-    for file in files(&repository().join("examples/chat/browser-test"))? {
+    for file in files(&repository().join("examples/browser-test"))? {
         let name = file.file_name().unwrap_or_default();
         let same = copy(&file, &folder.join(name))?;
         let is_package = name == "package.json" || name == "package-lock.json";

@@ -1,162 +1,10 @@
-// Drives the chat example in real browser windows against a real server process.
-//
-//   node chat.test.mjs --server <server binary> --name <label> --shots <directory>
-//
-// Without --shots there are no screenshots. The server is started with PORT=<a free port>, killed and started again on the way. One line per
-// check; the last line is "N passed, M failed", and the exit status is 1 if anything failed.
-// CHROMIUM names the browser (default /usr/bin/chromium).
+// Drives the chat example; `harness.mjs` says how it is run.
 
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdirSync } from "node:fs";
-import { createServer } from "node:net";
-import { resolve } from "node:path";
-import { parseArgs } from "node:util";
-import { chromium } from "playwright-core";
+import { DESKTOP, PHONE, check, eventually, fits, id, killServer, openWindow, origin, run, same, screenshot, setServerIsDown, startServer } from "./harness.mjs";
 
-const { values: options } = parseArgs({
-  options: {
-    server: { type: "string" },
-    name: { type: "string", default: "server" },
-    shots: { type: "string" },
-  },
-});
-if (!options.server) {
-  console.error("usage: node chat.test.mjs --server <server binary> [--name <label>] [--shots <directory>]");
-  process.exit(2);
-}
-const serverPath = resolve(options.server);
-if (options.shots) mkdirSync(resolve(options.shots), { recursive: true });
-
-const WITHIN = 5_000;
 const RECONNECT_WITHIN = 12_000;
-const WHOLE_TEST = 40_000;
 
-const PHONE = { viewport: { width: 390, height: 844 }, colorScheme: "light", isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
-const DESKTOP = { viewport: { width: 1280, height: 800 }, colorScheme: "dark" };
-
-// ---- Results -------------------------------------------------------------------
-
-let passed = 0;
-let failed = 0;
-let finishing = false;
-
-async function check(name, body) {
-  const started = Date.now();
-  try {
-    await body();
-    passed += 1;
-    console.log(`ok   ${options.name}: ${name} (${Date.now() - started} ms)`);
-  } catch (error) {
-    if (finishing) return; // The browser was closed under it.
-    failed += 1;
-    console.log(`FAIL ${options.name}: ${name}\n     ${String(error?.message ?? error).replaceAll("\n", "\n     ")}`);
-  }
-}
-
-/** Asks again until the answer satisfies; fails with what it saw last. */
-async function eventually(what, ask, satisfies, within = WITHIN) {
-  const deadline = Date.now() + within;
-  let seen;
-  for (;;) {
-    try {
-      seen = await ask();
-      if (satisfies(seen)) return seen;
-    } catch (error) {
-      seen = error;
-    }
-    if (Date.now() > deadline) {
-      const shown = seen instanceof Error ? seen.message : JSON.stringify(seen);
-      throw new Error(`${what}: not within ${within} ms; last seen: ${shown}`);
-    }
-    await new Promise((wake) => setTimeout(wake, 40));
-  }
-}
-
-function same(what, actual, expected) {
-  const [a, b] = [JSON.stringify(actual), JSON.stringify(expected)];
-  if (a !== b) throw new Error(`${what}: expected ${b}, got ${a}`);
-}
-
-// ---- Server --------------------------------------------------------------------
-
-async function freePort() {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address();
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
-
-const port = await freePort();
-const origin = `http://127.0.0.1:${port}`;
-let server = null;
-let serverOutput = "";
-
-async function startServer() {
-  const child = spawn(serverPath, [], {
-    env: { ...process.env, PORT: String(port) },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  server = child;
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (data) => (serverOutput = (serverOutput + data).slice(-4_000)));
-  }
-  let end = null;
-  child.on("error", (error) => (end = error.message));
-  child.on("exit", (code, signal) => (end = `exit ${code ?? signal}`));
-  const deadline = Date.now() + 10_000;
-  for (;;) {
-    if (end !== null) throw new Error(`the server ended while starting: ${end}\n${serverOutput}`);
-    const answer = await fetch(origin, { signal: AbortSignal.timeout(2_000) }).catch(() => null);
-    if (answer?.ok) return;
-    if (Date.now() > deadline) throw new Error(`the server does not answer on ${origin}\n${serverOutput}`);
-    await new Promise((wake) => setTimeout(wake, 25));
-  }
-}
-
-async function killServer() {
-  const child = server;
-  server = null;
-  if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
-  const gone = once(child, "exit");
-  child.kill("SIGKILL");
-  await gone;
-}
-
-// ---- Windows -------------------------------------------------------------------
-
-let browser = null;
-/** True from the killing of the server until every page is connected again. */
-let serverIsDown = false;
-const complaints = [];
-
-/** A browser window of its own: nothing is shared with the others. */
-async function openWindow(label, settings) {
-  const context = await browser.newContext({ ...settings, locale: "en-GB" });
-  context.setDefaultTimeout(WITHIN);
-  const page = await context.newPage();
-  page.on("pageerror", (error) => complaints.push(`${label}: ${error.stack ?? error}`));
-  page.on("console", (message) => {
-    if (message.type() !== "error" && message.type() !== "warning") return;
-    const text = message.text();
-    if (serverIsDown && /^WebSocket connection to .* failed/.test(text)) return;
-    complaints.push(`${label}: ${message.type()}: ${text}`);
-  });
-  page.on("response", (response) => {
-    if (response.status() >= 400) complaints.push(`${label}: ${response.status()} ${response.url()}`);
-  });
-  page.on("request", (request) => {
-    const url = new URL(request.url());
-    if (url.protocol !== "data:" && url.host !== `127.0.0.1:${port}`) {
-      complaints.push(`${label}: an external request: ${request.url()}`);
-    }
-  });
-  return page;
-}
-
-const id = (page, name) => page.getByTestId(name);
+// ---- The page ------------------------------------------------------------------
 
 async function joinByForm(page, name, room) {
   await page.goto(origin);
@@ -207,43 +55,11 @@ async function say(page, text) {
   await id(page, "send-button").click();
 }
 
-async function screenshot(page, name) {
-  if (!options.shots) return;
-  await page.screenshot({ path: resolve(options.shots, `${options.name}-${name}.png`), animations: "disabled" });
-}
-
-async function fits(page) {
-  const excess = await page.evaluate(() => {
-    const root = document.documentElement;
-    return [root.scrollWidth - root.clientWidth, root.scrollHeight - root.clientHeight];
-  });
-  same("what sticks out of the window", excess.map((pixels) => pixels > 0), [false, false]);
-}
-
 // ---- The test ------------------------------------------------------------------
 
 const TRICKY = 'Is it <b>bold</b> & "quoted"? 🦀\nSecond line, <img src=x onerror="alert(1)">';
 
 async function test() {
-  await check("the server starts and answers", startServer);
-  if (failed) return;
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-    handleSIGINT: false,
-    handleSIGTERM: false,
-    handleSIGHUP: false,
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
-
   const ann = await openWindow("Ann", PHONE);
   const bob = await openWindow("Bob", DESKTOP);
 
@@ -384,7 +200,7 @@ async function test() {
   let before;
   await check("the server dies: both pages show it", async () => {
     before = await messages(bob);
-    serverIsDown = true;
+    setServerIsDown(true);
     await killServer();
     await state(ann, "reconnecting");
     await state(bob, "reconnecting");
@@ -407,7 +223,7 @@ async function test() {
     await startServer();
     await state(ann, "connected", RECONNECT_WITHIN);
     await state(bob, "connected", RECONNECT_WITHIN);
-    serverIsDown = false;
+    setServerIsDown(false);
     await people(ann, ["Ann", "Bob"]);
     await people(bob, ["Ann", "Bob"]);
   });
@@ -439,10 +255,6 @@ async function test() {
   });
 
   await scriptedServer();
-
-  await check("no page complained", async () => {
-    same("complaints", complaints, []);
-  });
 }
 
 /** What the page does with frames a well-behaved server hardly ever sends: the server is played here. */
@@ -555,38 +367,4 @@ async function scriptedServer() {
   await page.context().close();
 }
 
-// ---- Running it ----------------------------------------------------------------
-
-async function finish() {
-  if (finishing) return;
-  finishing = true;
-  clearTimeout(tooLate);
-  await killServer().catch(() => {});
-  await Promise.race([browser?.close().catch(() => {}), new Promise((wake) => setTimeout(wake, 3_000))]);
-  console.log(`${passed} passed, ${failed} failed`);
-  process.exit(failed ? 1 : 0);
-}
-
-function abort(why) {
-  if (finishing) return;
-  failed += 1;
-  console.log(`FAIL ${options.name}: ${why}`);
-  if (serverOutput) console.log(`     the server's last output:\n     ${serverOutput.trim().replaceAll("\n", "\n     ")}`);
-  finish();
-}
-
-const tooLate = setTimeout(() => abort(`not finished within ${WHOLE_TEST} ms`), WHOLE_TEST);
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => abort(signal));
-process.on("uncaughtException", (error) => abort(error?.stack ?? error));
-process.on("unhandledRejection", (error) => abort(error?.stack ?? error));
-process.on("exit", () => server?.kill("SIGKILL"));
-
-try {
-  await test();
-  if (failed && serverOutput) {
-    console.log(`     the server's last output:\n     ${serverOutput.trim().replaceAll("\n", "\n     ")}`);
-  }
-  await finish();
-} catch (error) {
-  abort(error?.stack ?? error);
-}
+await run(test);

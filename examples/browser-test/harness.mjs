@@ -1,0 +1,241 @@
+// What the browser tests share: real browser windows against a real server process.
+//
+//   node <test>.test.mjs --server <server binary> --name <label> --shots <directory>
+//
+// Without --shots there are no screenshots. The server is started with PORT=<a free port>; tests kill it and start it
+// again on the way. One line per check; the last line is "N passed, M failed", and the exit status is 1 if anything
+// failed. CHROMIUM names the browser (default /usr/bin/chromium).
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync } from "node:fs";
+import { createServer } from "node:net";
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { chromium } from "playwright-core";
+
+const { values: options } = parseArgs({
+  options: {
+    server: { type: "string" },
+    name: { type: "string", default: "server" },
+    shots: { type: "string" },
+  },
+});
+if (!options.server) {
+  console.error("usage: node <test>.test.mjs --server <server binary> [--name <label>] [--shots <directory>]");
+  process.exit(2);
+}
+const serverPath = resolve(options.server);
+if (options.shots) mkdirSync(resolve(options.shots), { recursive: true });
+
+const WITHIN = 5_000;
+const WHOLE_TEST = 40_000;
+
+export const PHONE = { viewport: { width: 390, height: 844 }, colorScheme: "light", isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
+export const DESKTOP = { viewport: { width: 1280, height: 800 }, colorScheme: "dark" };
+
+// ---- Results -------------------------------------------------------------------
+
+let passed = 0;
+let failed = 0;
+let finishing = false;
+
+export async function check(name, body) {
+  const started = Date.now();
+  try {
+    await body();
+    passed += 1;
+    console.log(`ok   ${options.name}: ${name} (${Date.now() - started} ms)`);
+  } catch (error) {
+    if (finishing) return; // The browser was closed under it.
+    failed += 1;
+    console.log(`FAIL ${options.name}: ${name}\n     ${String(error?.message ?? error).replaceAll("\n", "\n     ")}`);
+  }
+}
+
+/** Asks again until the answer satisfies; fails with what it saw last. */
+export async function eventually(what, ask, satisfies, within = WITHIN) {
+  const deadline = Date.now() + within;
+  let seen;
+  for (;;) {
+    try {
+      seen = await ask();
+      if (satisfies(seen)) return seen;
+    } catch (error) {
+      seen = error;
+    }
+    if (Date.now() > deadline) {
+      const shown = seen instanceof Error ? seen.message : JSON.stringify(seen);
+      throw new Error(`${what}: not within ${within} ms; last seen: ${shown}`);
+    }
+    await new Promise((wake) => setTimeout(wake, 40));
+  }
+}
+
+export function same(what, actual, expected) {
+  const [a, b] = [JSON.stringify(actual), JSON.stringify(expected)];
+  if (a !== b) throw new Error(`${what}: expected ${b}, got ${a}`);
+}
+
+// ---- Server --------------------------------------------------------------------
+
+async function freePort() {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address();
+  probe.close();
+  await once(probe, "close");
+  return port;
+}
+
+const port = await freePort();
+export const origin = `http://127.0.0.1:${port}`;
+let server = null;
+let serverOutput = "";
+
+export async function startServer() {
+  const child = spawn(serverPath, [], {
+    env: { ...process.env, PORT: String(port) },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  server = child;
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (data) => (serverOutput = (serverOutput + data).slice(-4_000)));
+  }
+  let end = null;
+  child.on("error", (error) => (end = error.message));
+  child.on("exit", (code, signal) => (end = `exit ${code ?? signal}`));
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    if (end !== null) throw new Error(`the server ended while starting: ${end}\n${serverOutput}`);
+    const answer = await fetch(origin, { signal: AbortSignal.timeout(2_000) }).catch(() => null);
+    if (answer?.ok) return;
+    if (Date.now() > deadline) throw new Error(`the server does not answer on ${origin}\n${serverOutput}`);
+    await new Promise((wake) => setTimeout(wake, 25));
+  }
+}
+
+export async function killServer() {
+  const child = server;
+  server = null;
+  if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, "exit");
+  child.kill("SIGKILL");
+  await gone;
+}
+
+// ---- Windows -------------------------------------------------------------------
+
+let browser = null;
+let serverIsDown = false;
+export const complaints = [];
+
+/** What a browser says of a server that is down. */
+const CONNECTION_FAILED = /^WebSocket connection to .* failed|net::ERR_(CONNECTION|INCOMPLETE|EMPTY)/;
+
+/** From the killing of the server until every page is connected again. */
+export function setServerIsDown(down) {
+  serverIsDown = down;
+}
+
+/** A browser window of its own: nothing is shared with the others. */
+export async function openWindow(label, settings) {
+  const context = await browser.newContext({ ...settings, locale: "en-GB" });
+  context.setDefaultTimeout(WITHIN);
+  const page = await context.newPage();
+  page.on("pageerror", (error) => complaints.push(`${label}: ${error.stack ?? error}`));
+  page.on("console", (message) => {
+    if (message.type() !== "error" && message.type() !== "warning") return;
+    const text = message.text();
+    if (serverIsDown && CONNECTION_FAILED.test(text)) return;
+    complaints.push(`${label}: ${message.type()}: ${text}`);
+  });
+  page.on("response", (response) => {
+    if (response.status() >= 400) complaints.push(`${label}: ${response.status()} ${response.url()}`);
+  });
+  page.on("request", (request) => {
+    const url = new URL(request.url());
+    if (url.protocol !== "data:" && url.host !== `127.0.0.1:${port}`) {
+      complaints.push(`${label}: an external request: ${request.url()}`);
+    }
+  });
+  return page;
+}
+
+export const id = (page, name) => page.getByTestId(name);
+
+export async function screenshot(page, name) {
+  if (!options.shots) return;
+  await page.screenshot({ path: resolve(options.shots, `${options.name}-${name}.png`), animations: "disabled" });
+}
+
+export async function fits(page) {
+  const excess = await page.evaluate(() => {
+    const root = document.documentElement;
+    return [root.scrollWidth - root.clientWidth, root.scrollHeight - root.clientHeight];
+  });
+  same("what sticks out of the window", excess.map((pixels) => pixels > 0), [false, false]);
+}
+
+// ---- Running it ----------------------------------------------------------------
+
+/** Runs a whole test: the server is up and the browser open when it begins. */
+export async function run(test) {
+  try {
+    await check("the server starts and answers", startServer);
+    if (failed === 0) {
+      await launch();
+      await test();
+      await check("no page complained", async () => same("complaints", complaints, []));
+    }
+    if (failed && serverOutput) {
+      console.log(`     the server's last output:\n     ${serverOutput.trim().replaceAll("\n", "\n     ")}`);
+    }
+    await finish();
+  } catch (error) {
+    abort(error?.stack ?? error);
+  }
+}
+
+async function launch() {
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+    handleSIGINT: false,
+    handleSIGTERM: false,
+    handleSIGHUP: false,
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+async function finish() {
+  if (finishing) return;
+  finishing = true;
+  clearTimeout(tooLate);
+  await killServer().catch(() => {});
+  await Promise.race([browser?.close().catch(() => {}), new Promise((wake) => setTimeout(wake, 3_000))]);
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exit(failed ? 1 : 0);
+}
+
+function abort(why) {
+  if (finishing) return;
+  failed += 1;
+  console.log(`FAIL ${options.name}: ${why}`);
+  if (serverOutput) console.log(`     the server's last output:\n     ${serverOutput.trim().replaceAll("\n", "\n     ")}`);
+  finish();
+}
+
+const tooLate = setTimeout(() => abort(`not finished within ${WHOLE_TEST} ms`), WHOLE_TEST);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => abort(signal));
+process.on("uncaughtException", (error) => abort(error?.stack ?? error));
+process.on("unhandledRejection", (error) => abort(error?.stack ?? error));
+process.on("exit", () => server?.kill("SIGKILL"));
