@@ -2,7 +2,7 @@ use realtime_core::{Close, Connection, ConnectionId, Error, Handler, Result, Top
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -46,6 +46,8 @@ pub enum Event {
         you: Person,
         /// All of them, in the order in which they came.
         people: Vec<Person>,
+        /// What the room is about; empty, if nobody has said it.
+        topic: String,
     },
     /// Somebody came.
     Joined {
@@ -93,15 +95,16 @@ pub struct Posted {
     pub at: u64,
 }
 
-/// The chat: all rooms.
-#[derive(Debug, Default)]
+/// The chat: all rooms. A clone is another handle to the same.
+#[derive(Clone, Debug, Default)]
 pub struct Chat {
-    rooms: Mutex<HashMap<String, Room>>,
+    rooms: Arc<Mutex<HashMap<String, Room>>>,
 }
 
 #[derive(Debug, Default)]
-struct Room {
-    people: Vec<(ConnectionId, Person)>,
+pub(crate) struct Room {
+    pub(crate) people: Vec<(ConnectionId, Person)>,
+    pub(crate) topic: String,
     history: VecDeque<Posted>,
     posted: u64,
 }
@@ -112,7 +115,7 @@ const HISTORY: usize = 50;
 /// Rooms that are remembered: clients choose their names, so there must be an end.
 const ROOMS: usize = 1000;
 
-const MAX_NAME: usize = 32;
+pub(crate) const MAX_NAME: usize = 32;
 const MAX_ROOM: usize = 64;
 const MAX_TEXT: usize = 2000;
 
@@ -125,7 +128,7 @@ impl Handler for Chat {
         let Join { room, name } = connection.input();
         check("name", name, MAX_NAME)?;
         check("room", room, MAX_ROOM)?;
-        let person = person(connection);
+        let person = Person { id: connection.id().to_string(), name: name.trim().to_owned() };
 
         // One lock from the list to the subscription: nothing is said in between.
         let mut rooms = self.rooms();
@@ -139,17 +142,18 @@ impl Handler for Chat {
         here.people.push((connection.id(), person.clone()));
         connection.send(Event::History { messages: here.history.iter().cloned().collect() })?;
         let people = here.people.iter().map(|(_, person)| person.clone()).collect();
-        connection.send(Event::Present { you: person.clone(), people })?;
+        connection.send(Event::Present { you: person.clone(), people, topic: here.topic.clone() })?;
         connection.subscribe(&topic(room))?;
         connection.publish(&topic(room), &Event::Joined { person })
     }
 
     async fn on_message(&self, connection: &Connection<Self>, message: Say) -> Result {
         let room = &connection.input().room;
-        let person = person(connection);
         let text = match message {
             Say::Say { text } => text,
             Say::Typing { active } => {
+                let person = self.rooms().get(room).and_then(|here| here.person(connection)).cloned();
+                let person = person.ok_or_else(not_here)?;
                 return connection.publish(&topic(room), &Event::Typing { person, active });
             }
         };
@@ -157,7 +161,8 @@ impl Handler for Chat {
         check("text", text, MAX_TEXT)?;
 
         let mut rooms = self.rooms();
-        let here = rooms.entry(room.clone()).or_default();
+        let here = rooms.get_mut(room).ok_or_else(not_here)?;
+        let person = here.person(connection).cloned().ok_or_else(not_here)?;
         here.posted += 1;
         let message = Posted { id: here.posted.to_string(), person, text: text.to_owned(), at: now() };
         here.history.push_back(message.clone());
@@ -179,21 +184,28 @@ impl Handler for Chat {
 }
 
 impl Chat {
-    fn rooms(&self) -> MutexGuard<'_, HashMap<String, Room>> {
+    pub(crate) fn rooms(&self) -> MutexGuard<'_, HashMap<String, Room>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn topic(room: &str) -> Topic<Event> {
+impl Room {
+    fn person(&self, connection: &Connection<Chat>) -> Option<&Person> {
+        self.people.iter().find(|(id, _)| *id == connection.id()).map(|(_, person)| person)
+    }
+}
+
+/// What everybody in a room is subscribed to.
+pub(crate) fn topic(room: &str) -> Topic<Event> {
     Topic::new(format!("chat:{room}"))
 }
 
-fn person(connection: &Connection<Chat>) -> Person {
-    Person { id: connection.id().to_string(), name: connection.input().name.trim().to_owned() }
+pub(crate) fn not_here() -> Error {
+    Error::failed_precondition("you are not in the room")
 }
 
 /// Counts characters as people do, near enough, and not bytes.
-fn check(what: &str, text: &str, max: usize) -> Result {
+pub(crate) fn check(what: &str, text: &str, max: usize) -> Result {
     match text.trim().chars().count() {
         0 => Err(Error::invalid_argument(format!("the {what} is empty"))),
         len if len > max => {

@@ -1,19 +1,25 @@
 //! A chat with rooms, presence and typing.
 //!
 //! [`Chat`] is the whole logic, and knows no framework; the mains in `src/bin` mount it on one
-//! each. `tests/chat.rs` tests it in memory.
+//! each. What is said goes through its handler, and commands are procedures under the same id. `tests` has
+//! tests of it in memory.
 
 mod chat;
+mod commands;
 mod page;
 
 pub use chat::{Chat, Event, Join, Person, Posted, Say};
+pub use commands::{
+    MEMBERS, RENAME, RENAMED, ROLL, ROLLED, Renamed, Rolled, SET_TOPIC, TOPIC_CHANGED, TopicChanged,
+};
 pub use page::{Site, asset};
 
 use realtime_core::Realtime;
 
 /// The registry of all mains.
 pub fn realtime() -> Realtime {
-    Realtime::builder().handler("chat", Chat::default()).build()
+    let chat = Chat::default();
+    Realtime::builder().handler("chat", chat.clone()).endpoint("chat", chat.endpoint()).build()
 }
 
 /// Where the mains listen: on this machine, at `PORT` (3000 when it is not set). Says so.

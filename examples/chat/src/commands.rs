@@ -1,0 +1,122 @@
+use crate::chat::{Chat, MAX_NAME, Person, Room, check, not_here, topic};
+use realtime_core::{Audience, Call, Connection, Endpoint, Error, Event, Procedure, RateLimit, Result};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// `/who`: who is here.
+pub const MEMBERS: Procedure<(), Vec<Person>> = Procedure::query("members");
+
+/// `/nick`: takes another name.
+pub const RENAME: Procedure<String, Person> = Procedure::new("rename").check(|name| check("name", name, MAX_NAME));
+
+/// `/topic`: says what the room is about; with an empty text, nothing in particular.
+pub const SET_TOPIC: Procedure<String, String> = Procedure::new("set_topic").check(|text| match &*text.trim() {
+    "" => Ok(()),
+    text => check("topic", text, MAX_TOPIC),
+});
+
+/// `/roll`: throws a die with 2 to 1000 sides.
+pub const ROLL: Procedure<u32, Rolled> = Procedure::new("roll").check(|sides| match sides {
+    2..=1000 => Ok(()),
+    _ => Err(Error::invalid_argument(format!("a die has 2 to 1000 sides, and not {sides}"))),
+});
+
+/// Somebody has another name.
+pub const RENAMED: Event<Renamed> = Event::new("renamed");
+
+/// The room has another topic.
+pub const TOPIC_CHANGED: Event<TopicChanged> = Event::new("topic_changed");
+
+/// Somebody has thrown a die.
+pub const ROLLED: Event<Rolled> = Event::new("rolled");
+
+/// Who has another name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Renamed {
+    /// The person, with the new name.
+    pub person: Person,
+    /// The name until now.
+    pub before: String,
+}
+
+/// What a room is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TopicChanged {
+    /// Who said so.
+    pub person: Person,
+    /// The text; empty for nothing in particular.
+    pub topic: String,
+}
+
+/// What a die shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rolled {
+    /// Who has thrown it.
+    pub person: Person,
+    /// The sides that it has.
+    pub sides: u32,
+    /// The side that it shows.
+    pub result: u32,
+}
+
+const MAX_TOPIC: usize = 120;
+
+impl Chat {
+    /// The commands, as procedures. They need the connection of a person in a room.
+    pub fn endpoint(&self) -> Endpoint<Self> {
+        Endpoint::new(self.clone())
+            .guard(RateLimit::new(2, Duration::from_secs(1)).burst(10))
+            .call(MEMBERS, members)
+            .call(RENAME, rename)
+            .call(SET_TOPIC, set_topic)
+            .call(ROLL, roll)
+    }
+}
+
+async fn members(call: Call<Chat>, (): ()) -> Result<Vec<Person>> {
+    in_room(&call, |here, _, _| Ok(here.people.iter().map(|(_, person)| person.clone()).collect()))
+}
+
+async fn rename(call: Call<Chat>, name: String) -> Result<Person> {
+    in_room(&call, |here, at, connection| {
+        let person = &mut here.people[at].1;
+        let before = std::mem::replace(&mut person.name, name.trim().to_owned());
+        let person = person.clone();
+        if person.name != before {
+            tell(connection, &RENAMED, &Renamed { person: person.clone(), before })?;
+        }
+        Ok(person)
+    })
+}
+
+async fn set_topic(call: Call<Chat>, text: String) -> Result<String> {
+    in_room(&call, |here, at, connection| {
+        here.topic = text.trim().to_owned();
+        let changed = TopicChanged { person: here.people[at].1.clone(), topic: here.topic.clone() };
+        tell(connection, &TOPIC_CHANGED, &changed)?;
+        Ok(changed.topic)
+    })
+}
+
+async fn roll(call: Call<Chat>, sides: u32) -> Result<Rolled> {
+    in_room(&call, |here, at, connection| {
+        let rolled = Rolled { person: here.people[at].1.clone(), sides, result: fastrand::u32(1..=sides) };
+        tell(connection, &ROLLED, &rolled)?;
+        Ok(rolled)
+    })
+}
+
+/// Does something in the room of the one who calls, whose place among the people it is given. Until it is done, nothing
+/// else happens there, so that all are told of it in one order.
+fn in_room<T>(call: &Call<Chat>, act: impl FnOnce(&mut Room, usize, &Connection<Chat>) -> Result<T>) -> Result<T> {
+    let connection = call.connection()?.downcast::<Chat>().ok_or_else(not_here)?;
+    let mut rooms = call.state().rooms();
+    let here = rooms.get_mut(&connection.input().room).ok_or_else(not_here)?;
+    let at = here.people.iter().position(|(id, _)| *id == connection.id()).ok_or_else(not_here)?;
+    act(here, at, &connection)
+}
+
+/// Tells everybody in the room, the one who calls as well.
+fn tell<D: Serialize + Sync + 'static>(connection: &Connection<Chat>, event: &Event<D>, data: &D) -> Result {
+    connection.publish_event_to(&topic(&connection.input().room), event, data, Audience::everyone())
+}
