@@ -181,6 +181,61 @@ async function test() {
     await typing(ann, "");
   });
 
+  await check("a topic that Ann sets is seen on all pages", async () => {
+    await id(ann, "composer").pressSequentially("/to");
+    same("commands", await id(ann, "commands").getByRole("button").allTextContents(), ["/topic textsay what the room is about"]);
+    await id(ann, "composer").press("Tab");
+    await id(ann, "composer").pressSequentially("Release on Friday");
+    same("typing, at Bob's", await id(bob, "typing").textContent(), "");
+    await id(ann, "send-button").click();
+    for (const page of [ann, bob, cleo]) {
+      await eventually("topic", () => id(page, "topic").textContent(), (text) => text === "Release on Friday");
+      await notice(page, "Ann set the topic: Release on Friday");
+    }
+    same("composer", await id(ann, "composer").inputValue(), "");
+    await fits(ann);
+  });
+
+  await check("a bad command shows its error at the input, and keeps what was written", async () => {
+    const before = (await messages(bob)).length;
+    for (const [command, problem] of [
+      ["/frobnicate", "There is no command /frobnicate"],
+      ["/roll 1", "A die has 2 to 1000 sides, and not 1"],
+      ["/roll six", "“six” is no number of sides"],
+      [`/nick ${"x".repeat(33)}`, "The name has 33 characters, and 32 are allowed"],
+    ]) {
+      await say(ann, command);
+      await eventually("problem", () => id(ann, "problem").textContent(), (text) => text === problem);
+      same("composer", await id(ann, "composer").inputValue(), command);
+    }
+    await fits(ann);
+    await screenshot(ann, "command-error-phone-light");
+    await id(ann, "composer").fill("");
+    same("problem is gone", await id(ann, "problem").isHidden(), true);
+    same("messages", (await messages(bob)).length, before);
+  });
+
+  await check("who is here, a die, and another name", async () => {
+    await say(bob, "/who");
+    await notice(bob, "Here: Ann, Bob, Cleo");
+    await say(bob, "/roll 2");
+    await eventually("the die", () => id(ann, "notice").allTextContents(), (all) => all.some((text) => /^Bob rolled [12] of 2$/.test(text)));
+    await say(bob, "/nick Robert");
+    for (const page of [ann, bob, cleo]) {
+      await notice(page, "Bob is now Robert");
+      await people(page, ["Ann", "Cleo", "Robert"]);
+    }
+    await id(bob, "composer").fill("/");
+    await eventually("commands", () => id(bob, "commands").getByRole("button").count(), (count) => count === 4);
+    await fits(bob);
+    await screenshot(bob, "commands-desktop-dark");
+    await say(bob, "//who is a command");
+    await sees(ann, "Robert", "/who is a command");
+    await say(bob, "/nick Bob");
+    await people(ann, ["Ann", "Bob", "Cleo"]);
+    same("Bob's own message, from before", (await messages(bob)).filter((m) => m.author === "You").at(-1).text, "/who is a command");
+  });
+
   await check("Cleo leaves: a notice, and presence shrinks", async () => {
     await cleo.context().close();
     for (const page of [ann, bob]) {

@@ -1,7 +1,7 @@
 // The page of the chat example: one WebSocket, JSON text frames, no framework.
 //
-//   Connection  the transport: welcome, heartbeat, reconnecting with backoff
-//   Room        one visit to one room: people, messages, the outbox
+//   Connection  the transport: welcome, heartbeat, calls, reconnecting with backoff
+//   Room        one visit to one room: people, messages, the outbox, commands
 //   below       the join screen, the address bar and the wiring of the page
 //
 // Whatever comes from other people is put on the page with `textContent` only.
@@ -14,7 +14,7 @@ const BACKOFF_CAP = 10_000;
 /** A connection that lasted this long was a good one: the next failure starts at the base again. */
 const STABLE_AFTER = 5_000;
 const HEARTBEAT = 25_000;
-/** How long the server may take for a welcome, a pong, or the echo of a message. */
+/** How long the server may take for a welcome, a pong, an answer, or the echo of a message. */
 const ANSWER_WITHIN = 10_000;
 
 const MAX_TEXT = 2000;
@@ -75,7 +75,8 @@ const isOffline = () =>
  * `handlers`:
  *   state({ name, retryAt, refusal })  connecting | welcomed | reconnecting | offline
  *   value(value)                       an application message
- *   error(error)                       an error frame
+ *   event(name, data)                  an event
+ *   error(error)                       an error frame that answers no call
  */
 class Connection {
   #url;
@@ -87,13 +88,20 @@ class Connection {
   #lastError = "";
   #lastReceived = 0;
   #timers = { retry: 0, welcome: 0, heartbeat: 0, pong: 0, stable: 0 };
+  /** Calls that wait for their answer, by id. */
+  #calls = new Map();
+  #lastCall = 0;
 
   constructor(input, handlers) {
-    const url = new URL(ENDPOINT, location.href);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    url.search = `?input=${encodeURIComponent(JSON.stringify(input))}`;
-    this.#url = url;
+    this.input = input;
     this.#handlers = handlers;
+  }
+
+  /** What is given when connecting, from the next time on. */
+  set input(input) {
+    this.#url = new URL(ENDPOINT, location.href);
+    this.#url.protocol = this.#url.protocol === "https:" ? "wss:" : "ws:";
+    this.#url.search = `?input=${encodeURIComponent(JSON.stringify(input))}`;
   }
 
   open() {
@@ -107,6 +115,32 @@ class Connection {
   /** Returns whether the frame was handed to an open connection. */
   send(value) {
     return this.#write({ type: "message", value });
+  }
+
+  /** Calls a procedure; the promise fails with the server's error, without an answer, or when the connection is lost. */
+  call(path, input = null) {
+    return new Promise((resolve, reject) => {
+      this.#lastCall += 1;
+      const id = String(this.#lastCall);
+      if (!this.#write({ type: "call", id, path, input, timeoutMs: ANSWER_WITHIN })) {
+        reject(new Error("there is no connection now"));
+        return;
+      }
+      const timer = setTimeout(() => this.#settle(id)?.reject(new Error("the server does not answer")), ANSWER_WITHIN);
+      this.#calls.set(id, { resolve, reject, timer });
+    });
+  }
+
+  /** Takes a call off the list of those that wait. */
+  #settle(id) {
+    const call = this.#calls.get(id);
+    this.#calls.delete(id);
+    clearTimeout(call?.timer);
+    return call;
+  }
+
+  #loseCalls() {
+    for (const id of [...this.#calls.keys()]) this.#settle(id).reject(new Error("the connection was lost before the answer"));
   }
 
   /** Something happened that makes it worth trying now: the network is back, the page is seen again. */
@@ -151,7 +185,17 @@ class Connection {
       case "message":
         this.#handlers.value(frame.value ?? {});
         break;
+      case "event":
+        this.#handlers.event(frame.name, frame.data);
+        break;
+      case "result":
+        this.#settle(frame.id)?.resolve(frame.data);
+        break;
       case "error":
+        if (frame.id !== undefined) {
+          this.#settle(frame.id)?.reject(Object.assign(new Error(frame.error?.message), frame.error));
+          break;
+        }
         this.#lastError = String(frame.error?.message ?? frame.error?.code ?? "");
         this.#handlers.error(frame.error ?? {});
         break;
@@ -185,6 +229,7 @@ class Connection {
 
   #drop(code, reason) {
     this.#clearTimers();
+    this.#loseCalls();
     const socket = this.#socket;
     this.#socket = null;
     this.#welcomed = false;
@@ -195,6 +240,7 @@ class Connection {
 
   #lost(code, reason) {
     this.#clearTimers();
+    this.#loseCalls();
     this.#socket = null;
     this.#welcomed = false;
     if (isRefusal(code)) {
@@ -285,6 +331,42 @@ function announce(text) {
   $("announcer").textContent = text;
 }
 
+// ---- Commands -----------------------------------------------------------------
+
+/** What may follow a slash: `run` calls a procedure, and gives what is to be said about it, if anything. */
+const COMMANDS = {
+  who: {
+    about: "who is here",
+    async run(connection) {
+      const people = await connection.call("members");
+      return `Here: ${people.map(({ name }) => name).join(", ")}`;
+    },
+  },
+  nick: {
+    about: "take another name",
+    usage: "name",
+    run: (connection, text) => connection.call("rename", text).then(() => ""),
+  },
+  topic: {
+    about: "say what the room is about",
+    usage: "text",
+    run: (connection, text) => connection.call("set_topic", text).then(() => ""),
+  },
+  roll: {
+    about: "throw a die",
+    usage: "sides",
+    async run(connection, text) {
+      const sides = text === "" ? 6 : Number(text);
+      if (!Number.isInteger(sides) || sides < 0) throw new Error(`“${text}” is no number of sides`);
+      await connection.call("roll", sides);
+      return "";
+    },
+  },
+};
+
+/** Two slashes are for a message that begins with one. */
+const isCommand = (text) => text.startsWith("/") && !text.startsWith("//");
+
 // ---- Room ---------------------------------------------------------------------
 
 /** One visit to one room, over as many connections as it takes. */
@@ -300,6 +382,8 @@ class Room {
   #you = null;
   /** The ids of this page's connections: a message by one of them is an own message. */
   #mine = new Set(store.read("sessionStorage", "connections") ?? []);
+  /** The names that this page had. */
+  #names = new Set(store.read("sessionStorage", "names") ?? []);
   #connection;
   #state = { name: "connecting" };
   #joined = false;
@@ -323,6 +407,7 @@ class Room {
       {
         state: (state) => this.#connectionChanged(state),
         value: (value) => this.#received(value),
+        event: (name, data) => this.#happened(name, data),
         error: (error) => this.#failed(error),
       },
     );
@@ -337,6 +422,7 @@ class Room {
     $("me-name").textContent = this.name;
     $("messages").replaceChildren();
     $("empty").hidden = true;
+    this.#renderTopic("");
 
     const options = { signal: this.#events.signal };
     $("scroller").addEventListener("scroll", () => this.#scrolled(), { ...options, passive: true });
@@ -354,6 +440,8 @@ class Room {
     this.#renderPeople();
     this.#renderTyping();
     this.#renderCount();
+    this.#renderCommands();
+    this.#complain("");
     this.#fitComposer();
     this.#connection.open();
   }
@@ -468,7 +556,7 @@ class Room {
   #received(value) {
     switch (value.type) {
       case "present":
-        this.#present(value.you, value.people);
+        this.#present(value.you, value.people, value.topic);
         break;
       case "history":
         this.#history(value.messages);
@@ -494,13 +582,55 @@ class Room {
     }
   }
 
-  #present(you, people) {
+  #happened(name, data) {
+    switch (name) {
+      case "renamed":
+        this.#renamed(data.person, data.before);
+        break;
+      case "topic_changed":
+        this.#renderTopic(data.topic);
+        this.#notice(data.person, data.topic ? `set the topic: ${data.topic}` : "removed the topic");
+        break;
+      case "rolled":
+        this.#notice(data.person, `rolled ${data.result} of ${data.sides}`);
+        break;
+    }
+  }
+
+  #renamed(person, before) {
+    this.#people.set(person.id, person);
+    this.#renderPeople();
+    if (this.#typing.has(person.id)) this.#startedTyping(person);
+    this.#notice({ name: before }, `is now ${person.name}`);
+    if (person.id !== this.#you?.id) return;
+    this.#remember(person);
+    this.name = person.name;
+    this.#connection.input = { room: this.room, name: person.name };
+    store.write("localStorage", "name", person.name);
+    store.write("sessionStorage", "visit", { room: this.room, name: person.name });
+  }
+
+  /** Who this page is now; what was said under its ids and names is its own. */
+  #remember(you) {
     this.#you = you;
     this.#mine.add(you.id);
+    this.#names.add(you.name);
     store.write("sessionStorage", "connections", [...this.#mine].slice(-20));
+    store.write("sessionStorage", "names", [...this.#names].slice(-20));
+    $("me-name").textContent = you.name;
+  }
+
+  #renderTopic(topic) {
+    $("topic").textContent = topic;
+    $("topic").title = topic;
+    $("topic").hidden = !topic;
+  }
+
+  #present(you, people, topic) {
+    this.#remember(you);
+    this.#renderTopic(topic ?? "");
     this.#people = new Map(people.map((person) => [person.id, person]));
     this.#people.set(you.id, you);
-    $("me-name").textContent = you.name;
     this.#joined = true;
     this.#renderPeople();
     this.#show({ name: "connected" });
@@ -587,7 +717,7 @@ class Room {
     // The name as well: a restarted server may hand out the same ids to other people.
     return (
       person.id === this.#you?.id ||
-      (this.#mine.has(person.id) && [this.#you?.name, this.name].includes(person.name))
+      (this.#mine.has(person.id) && this.#names.has(person.name))
     );
   }
 
@@ -667,13 +797,11 @@ class Room {
   }
 
   #notice(person, what) {
-    const time = Date.now();
-    const node = make(
-      "li",
-      { class: "notice", data: { testid: "notice" }, title: moment.format(time) },
-      make("bdi", {}, person.name),
-      ` ${what}`,
-    );
+    this.#remark(make("bdi", {}, person.name), ` ${what}`);
+  }
+
+  #remark(...words) {
+    const node = make("li", { class: "notice", data: { testid: "notice" }, title: moment.format(Date.now()) }, ...words);
     const entry = { kind: "notice", node };
     this.#entries.push(entry);
     $("empty").hidden = true;
@@ -786,6 +914,7 @@ class Room {
   // -- writing --
 
   #key(event) {
+    if (event.key === "Tab" && !event.shiftKey && this.#completeCommand()) event.preventDefault();
     // 229: Safari ends its input methods with such an Enter.
     if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
@@ -795,16 +924,19 @@ class Room {
   #submit(event) {
     event.preventDefault();
     const composer = $("composer");
-    const text = composer.value.replaceAll("\r\n", "\n").trim();
+    let text = composer.value.replaceAll("\r\n", "\n").trim();
     if (!text || lengthOf(text) > MAX_TEXT) return;
+    if (isCommand(text)) {
+      this.#command(text);
+      return;
+    }
+    if (text.startsWith("//")) text = text.slice(1);
     if (this.#outbox.length >= MAX_WAITING) {
       toast.show(`${MAX_WAITING} messages are waiting already. Your text stays in the box.`);
       return;
     }
     composer.value = "";
-    this.#fitComposer();
-    this.#renderCount();
-    this.#stopTyping();
+    this.#edited();
     composer.focus();
 
     const name = this.#you?.name ?? this.name;
@@ -815,6 +947,53 @@ class Room {
     $("empty").hidden = true;
     this.#sendNext();
     this.#layout(entry);
+  }
+
+  async #command(text) {
+    const [, name, rest] = /^\/(\S*)\s*(.*)$/s.exec(text);
+    try {
+      if (!Object.hasOwn(COMMANDS, name)) throw new Error(`there is no command /${name}`);
+      const said = await COMMANDS[name].run(this.#connection, rest);
+      if (said) this.#remark(said);
+      // It may have been written on meanwhile.
+      if ($("composer").value.trim() === text) $("composer").value = "";
+      this.#edited();
+    } catch (error) {
+      this.#complain(sentence(error.message || "the server reported an error"));
+    }
+    $("composer").focus();
+  }
+
+  /** Says what is wrong with what stands in the composer. */
+  #complain(problem) {
+    $("problem").textContent = problem;
+    $("problem").hidden = !problem;
+    $("composer").setAttribute("aria-invalid", String(Boolean(problem)));
+  }
+
+  /** Shows the commands that begin with what is written. */
+  #renderCommands() {
+    const text = $("composer").value;
+    const names = /^\/\S*$/.test(text) ? Object.keys(COMMANDS).filter((name) => `/${name}`.startsWith(text)) : [];
+    $("commands").replaceChildren(
+      ...names.map((name) => {
+        const { usage, about } = COMMANDS[name];
+        const words = usage ? [`/${name} `, make("i", {}, usage)] : [`/${name}`];
+        const button = make("button", { type: "button", data: { name } }, make("b", {}, ...words), make("span", {}, about));
+        button.addEventListener("click", () => this.#completeCommand(name));
+        return make("li", {}, button);
+      }),
+    );
+    $("commands").hidden = names.length === 0;
+  }
+
+  /** Writes out a command, or the first of those that are shown. */
+  #completeCommand(name = $("commands").querySelector("button")?.dataset.name) {
+    if (name === undefined) return false;
+    $("composer").value = COMMANDS[name].usage ? `/${name} ` : `/${name}`;
+    this.#edited();
+    $("composer").focus();
+    return true;
   }
 
   /** After joining: with the history it is known which unconfirmed messages did arrive. */
@@ -891,7 +1070,10 @@ class Room {
   #edited() {
     this.#fitComposer();
     this.#renderCount();
-    if (!$("composer").value.trim()) return this.#stopTyping();
+    this.#renderCommands();
+    this.#complain("");
+    const text = $("composer").value.trim();
+    if (!text || isCommand(text)) return this.#stopTyping();
     const now = performance.now();
     if (this.#joined && (!this.#sentTyping || now - this.#sentTyping > TYPING_REPEAT)) {
       this.#sentTyping = now;
