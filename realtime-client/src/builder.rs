@@ -6,7 +6,7 @@ use crate::{
     session::OfflineQueue,
     shared::Shared,
     state::Cause,
-    task,
+    task::Task,
 };
 use realtime_core::{Event, Procedure};
 use serde::{Serialize, de::DeserializeOwned};
@@ -73,7 +73,8 @@ impl Builder {
     }
 
     /// Says after which close codes a connection is made again: by default after all but 1000, 1002, 1003, 1007, 1008,
-    /// 1009 and 4000–4999. 1005 is a close frame without a code.
+    /// 1009 and 4000–4999. 1005 is a close frame without a code. A connection that broke without one is always made
+    /// again.
     pub fn reconnect_on(mut self, reconnect_on: impl Fn(u16) -> bool + Send + Sync + 'static) -> Self {
         self.config.reconnect_on = Box::new(reconnect_on);
         self
@@ -131,7 +132,7 @@ impl Builder {
         let Self { config, mut handlers } = self;
         let shared = Shared::new(config.offline);
         let events = handlers.spawn_events();
-        tokio::spawn(task::run(Arc::clone(&shared), config, handlers, events));
+        tokio::spawn(Task::new(Arc::clone(&shared), config, handlers, events).run());
         Client::new(shared)
     }
 }

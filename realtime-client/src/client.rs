@@ -127,7 +127,7 @@ impl Client {
     }
 
     /// Closes for good: what runs fails at once, events and messages that wait are sent, and the server is told.
-    /// Returns when it has answered, or after 3 s, however dead the network is.
+    /// Returns when it has answered, or after [3 s](Builder::close_timeout), however dead the network is.
     ///
     /// Cancel safe: the client closes all the same.
     pub async fn close(&self) {

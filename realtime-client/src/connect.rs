@@ -1,4 +1,5 @@
 use crate::{
+    activity::{Activity, Watched},
     builder::Config,
     handlers::BoxFuture,
     state::Cause,
@@ -13,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
+    MaybeTlsStream, WebSocketStream,
     tungstenite::{
         self, Message,
         client::IntoClientRequest,
@@ -30,11 +31,12 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 pub(crate) type BoxIo = Box<dyn Io>;
-pub(crate) type Socket = WebSocketStream<MaybeTlsStream<BoxIo>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<Watched<BoxIo>>>;
 
 /// A connection that the server has welcomed.
 pub(crate) struct Connected {
     pub(crate) socket: Socket,
+    pub(crate) activity: Activity,
     pub(crate) connection: String,
     pub(crate) heartbeat: Option<Duration>,
 }
@@ -63,20 +65,15 @@ pub(crate) async fn connect(config: &Config) -> Result<Connected, Failure> {
         request.headers_mut().insert(header::AUTHORIZATION, value);
     }
 
-    #[cfg(feature = "rustls")]
-    let connector = (request.uri().scheme_str() == Some("wss")).then(crate::tls::connector).transpose()?;
-    #[cfg(not(feature = "rustls"))]
-    let connector = None;
-
     let io = match &config.dial {
         Some(dial) => dial().await,
         None => dial(request.uri()).await,
     };
     let io = io.map_err(|error| Cause::Lost(error.to_string()))?;
+    let activity = Activity::default();
+    let io = activity.watch(io);
     let settings = WebSocketConfig::default().read_buffer_size(READ_BYTES).write_buffer_size(WRITE_BYTES);
-    let upgraded = client_async_tls_with_config(request, io, Some(settings), connector).await;
-    let (socket, _) = upgraded.map_err(failure)?;
-    welcome(socket).await
+    welcome(upgrade(request, io, settings).await?, activity).await
 }
 
 fn request(url: &str) -> Result<Request, Failure> {
@@ -100,7 +97,24 @@ async fn dial(uri: &Uri) -> io::Result<BoxIo> {
     Ok(Box::new(socket))
 }
 
-async fn welcome(mut socket: Socket) -> Result<Connected, Failure> {
+#[cfg(feature = "rustls")]
+async fn upgrade(request: Request, io: Watched<BoxIo>, settings: WebSocketConfig) -> Result<Socket, Failure> {
+    let connector = match request.uri().scheme_str() {
+        Some("wss") => Some(crate::tls::connector().await?),
+        _ => None,
+    };
+    let upgraded = tokio_tungstenite::client_async_tls_with_config(request, io, Some(settings), connector).await;
+    Ok(upgraded.map_err(failure)?.0)
+}
+
+#[cfg(not(feature = "rustls"))]
+async fn upgrade(request: Request, io: Watched<BoxIo>, settings: WebSocketConfig) -> Result<Socket, Failure> {
+    let io = MaybeTlsStream::Plain(io);
+    let upgraded = tokio_tungstenite::client_async_with_config(request, io, Some(settings)).await;
+    Ok(upgraded.map_err(failure)?.0)
+}
+
+async fn welcome(mut socket: Socket, activity: Activity) -> Result<Connected, Failure> {
     loop {
         let text = match socket.next().await {
             Some(Ok(Message::Text(text))) => text,
@@ -111,7 +125,9 @@ async fn welcome(mut socket: Socket) -> Result<Connected, Failure> {
             None => return Err(Cause::Lost("it ended before the welcome".to_owned()).into()),
         };
         return match Incoming::decode(&text) {
-            Ok(Incoming::Welcome { connection, heartbeat }) => Ok(Connected { socket, connection, heartbeat }),
+            Ok(Incoming::Welcome { connection, heartbeat }) => {
+                Ok(Connected { socket, activity, connection, heartbeat })
+            }
             Ok(Incoming::Error { error, .. }) => Err(Cause::Lost(error.to_string()).into()),
             Ok(_) => Err(Cause::Lost("the first frame is no welcome".to_owned()).into()),
             Err(wrong) => Err(Cause::Lost(wrong).into()),

@@ -1,4 +1,5 @@
 use crate::{
+    activity::Activity,
     connect::{Socket, closed},
     handlers::{Events, Handlers},
     serving::Serving,
@@ -21,13 +22,25 @@ use tokio_tungstenite::tungstenite::{
 };
 
 /// Runs one connection until it ends, and says why. The calls of the server's that run are dropped with it.
-pub(crate) async fn drive(shared: &Shared, handlers: &Handlers, events: &Events, socket: &mut Socket) -> Cause {
+pub(crate) async fn drive(
+    shared: &Shared,
+    handlers: &Handlers,
+    events: &Events,
+    socket: &mut Socket,
+    activity: &Activity,
+) -> Cause {
     let mut link = Link { socket, unflushed: false, broken: false };
     let mut serving = Serving::default();
     let mut closing = pin!(shared.closing());
     let mut sleep = pin!(sleep_until(Instant::now()));
     loop {
-        let due = shared.with(|session| session.handle_time(Instant::now()).map(|()| session.next_deadline()));
+        let due = shared.with(|session| {
+            let now = Instant::now();
+            if activity.take() {
+                session.hear(now);
+            }
+            session.handle_time(now).map(|()| session.next_deadline())
+        });
         match due {
             Ok(Some(deadline)) if deadline != sleep.deadline() => sleep.as_mut().reset(deadline),
             Ok(_) => {}
@@ -43,17 +56,11 @@ pub(crate) async fn drive(shared: &Shared, handlers: &Handlers, events: &Events,
                     Some(Ok(Message::Text(text))) => text,
                     Some(Ok(Message::Close(frame))) => return closed(frame),
                     Some(Ok(Message::Binary(_))) => return Cause::Lost("a binary message is no frame".to_owned()),
-                    Some(Ok(_)) => {
-                        shared.with(|session| session.hear(Instant::now()));
-                        continue;
-                    }
+                    Some(Ok(_)) => continue,
                     Some(Err(error)) => return Cause::Lost(error.to_string()),
                     None => return Cause::Lost("it ended without a close frame".to_owned()),
                 };
-                let input = shared.with(|session| {
-                    session.hear(Instant::now());
-                    session.handle_frame(&text)
-                });
+                let input = shared.with(|session| session.handle_frame(&text));
                 match input {
                     Ok(Some(input)) => handle(input, shared, handlers, events, &mut serving),
                     Ok(None) => {}
@@ -72,7 +79,9 @@ pub(crate) async fn say_goodbye(shared: &Shared, socket: &mut Socket, within: Du
         }
         socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })).await?;
         while let Some(message) = socket.next().await {
-            message?;
+            if message?.is_close() {
+                break;
+            }
         }
         Ok::<_, tungstenite::Error>(())
     };

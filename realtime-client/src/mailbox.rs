@@ -130,3 +130,43 @@ impl<T> fmt::Debug for Feed<T> {
         f.write_str("Feed")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::atomic::{AtomicU32, Ordering::Relaxed},
+        task::Wake,
+    };
+
+    #[test]
+    fn whoever_asked_last_is_woken() {
+        #[derive(Default)]
+        struct Count(AtomicU32);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Relaxed);
+            }
+        }
+
+        let mailbox = Mailbox::new();
+        let readers = [Arc::new(Count::default()), Arc::new(Count::default())];
+        for reader in &readers {
+            assert!(mailbox.poll_next(&Context::from_waker(&Arc::clone(reader).into())).is_pending());
+        }
+        mailbox.push(1).into_iter().for_each(Waker::wake);
+        mailbox.push(2).into_iter().for_each(Waker::wake);
+        assert_eq!(readers.map(|reader| reader.0.load(Relaxed)), [0, 1]);
+    }
+
+    #[test]
+    fn what_waits_comes_before_the_end_and_nothing_after() {
+        let mailbox = Mailbox::new();
+        mailbox.push(1);
+        mailbox.end();
+        mailbox.push(2);
+        let cx = Context::from_waker(Waker::noop());
+        assert_eq!(mailbox.poll_next(&cx), Poll::Ready(Some(1)));
+        assert_eq!(mailbox.poll_next(&cx), Poll::Ready(None));
+    }
+}

@@ -6,11 +6,15 @@ use crate::{
 use realtime_core::Error;
 use serde_json::value::RawValue;
 use std::{
+    convert::Infallible,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     task::Waker,
 };
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until},
+};
 
 /// What the handles of a client share with its task.
 pub(crate) struct Shared {
@@ -65,14 +69,32 @@ impl Shared {
         let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 
+    /// Ends calls whose time is over, while there is no connection whose task does. Cancel safe.
+    pub(crate) async fn keep_time(&self) -> Infallible {
+        loop {
+            // Without a connection there is none that could be dead.
+            let _ = self.with(|session| session.handle_time(Instant::now()));
+            match self.with(|session| session.next_deadline()) {
+                Some(deadline) => {
+                    tokio::select! {
+                        () = self.news.notified() => {}
+                        () = sleep_until(deadline) => {}
+                    }
+                }
+                None => self.news.notified().await,
+            }
+        }
+    }
+
     /// The client is done.
     pub(crate) fn finish(&self, why: Cause) {
         self.with(|session| {
             session.lose();
             session.close(why.clone());
         });
-        self.messages.end();
         self.states.set(State::Closed { why });
+        // Afterwards: whoever begins to read meanwhile sees the state.
+        self.messages.end();
     }
 }
 

@@ -11,14 +11,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 /// Makes connections for a client until it is closed or gives up.
-pub(crate) async fn run(shared: Arc<Shared>, config: Config, handlers: Handlers, events: Events) {
-    let mut task =
-        Task { backoff: Backoff::new(config.reconnect), shared: Finish(shared), config, handlers, events };
-    let why = task.run().await;
-    task.shared.0.finish(why);
-}
-
-struct Task {
+pub(crate) struct Task {
     backoff: Backoff,
     shared: Finish,
     config: Config,
@@ -27,7 +20,16 @@ struct Task {
 }
 
 impl Task {
-    async fn run(&mut self) -> Cause {
+    pub(crate) fn new(shared: Arc<Shared>, config: Config, handlers: Handlers, events: Events) -> Self {
+        Self { backoff: Backoff::new(config.reconnect), shared: Finish(shared), config, handlers, events }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let why = self.run_connections().await;
+        self.shared.0.finish(why);
+    }
+
+    async fn run_connections(&mut self) -> Cause {
         loop {
             let Failure { cause, retry_after } = self.run_connection().await;
             let shared = &self.shared.0;
@@ -43,6 +45,7 @@ impl Task {
                 biased;
                 () = shared.closing() => return Cause::Local,
                 () = sleep(after) => {}
+                never = shared.keep_time() => match never {},
             }
         }
     }
@@ -55,8 +58,9 @@ impl Task {
             biased;
             () = shared.closing() => return Cause::Local.into(),
             connected = timeout(self.config.connect_timeout, connect(&self.config)) => connected,
+            never = shared.keep_time() => match never {},
         };
-        let Connected { mut socket, connection, heartbeat } = match connected {
+        let Connected { mut socket, activity, connection, heartbeat } = match connected {
             Ok(Ok(connected)) => connected,
             Ok(Err(failure)) => return failure,
             Err(_) => return Cause::Timeout.into(),
@@ -67,7 +71,7 @@ impl Task {
         shared.with(|session| session.open(opened, ping_after, self.config.ping_deadline));
         shared.states.set(State::Open { connection });
 
-        let cause = drive(shared, &self.handlers, &self.events, &mut socket).await;
+        let cause = drive(shared, &self.handlers, &self.events, &mut socket, &activity).await;
         if opened.elapsed() >= STAYED_OPEN {
             self.backoff.reset();
         }
@@ -84,7 +88,7 @@ impl Task {
     }
 }
 
-/// Ends the client with its task, also where that is dropped by its runtime.
+/// Ends the client with its task, also where that is dropped by its runtime before it ever ran.
 struct Finish(Arc<Shared>);
 
 impl Drop for Finish {

@@ -8,10 +8,12 @@ use tokio_tungstenite::Connector;
 /// # Errors
 ///
 /// There are none.
-pub(crate) fn connector() -> Result<Connector, Cause> {
+pub(crate) async fn connector() -> Result<Connector, Cause> {
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
 
-    let config = CONFIG.get_or_init(configure).clone();
+    // Certificates are files.
+    let config = tokio::task::spawn_blocking(|| CONFIG.get_or_init(configure).clone()).await;
+    let config = config.map_err(|error| Cause::Lost(error.to_string()))?;
     config.map(Connector::Rustls).map_err(|error| Cause::Invalid(format!("no TLS: {error}")))
 }
 

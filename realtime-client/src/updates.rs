@@ -18,10 +18,8 @@ use std::{
 
 /// What a subscription brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Update<T> {
     /// An item.
-    #[non_exhaustive]
     Item {
         /// What it says.
         value: T,

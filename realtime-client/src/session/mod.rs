@@ -3,6 +3,7 @@
 mod calls;
 mod heartbeat;
 mod queue;
+mod requests;
 mod subscriptions;
 
 pub(crate) use calls::{Answer, Request};
@@ -11,16 +12,15 @@ pub(crate) use subscriptions::{Delivery, WINDOW};
 
 use crate::{
     error::{ClientError, Result},
-    mailbox::Mailbox,
     state::Cause,
     wire::{Incoming, Outgoing},
 };
 use calls::Calls;
 use heartbeat::{Heartbeat, Silence};
-use queue::{Frame, Queue, Refusal};
+use queue::{Frame, Queue};
 use realtime_core::{Error, Position};
 use serde_json::value::RawValue;
-use std::{sync::Arc, task::Waker, time::Duration};
+use std::{task::Waker, time::Duration};
 use subscriptions::Subscriptions;
 use tokio::time::Instant;
 
@@ -79,86 +79,6 @@ impl Session {
             heartbeat: None,
             wakers: Vec::new(),
         }
-    }
-
-    /// Makes a call, now or when there is a connection.
-    ///
-    /// # Errors
-    ///
-    /// The client is closed, or nothing more may wait.
-    pub(crate) fn call(&mut self, request: Request) -> Result<(u64, Arc<Mailbox<Answer>>)> {
-        let cost = request.path.len() + request.input.get().len() + OVERHEAD;
-        self.admit(cost)?;
-        let id = self.next();
-        self.queue.insert(id, Frame::Call, cost);
-        Ok((id, self.calls.add(id, request)))
-    }
-
-    /// Nobody waits for the answer any more.
-    pub(crate) fn drop_call(&mut self, id: u64) {
-        match self.calls.drop_call(id) {
-            Some(true) => self.control(&Outgoing::Cancel { id: id.to_string() }),
-            Some(false) => self.queue.remove(id),
-            None => {}
-        }
-    }
-
-    /// Begins a subscription, now or when there is a connection.
-    ///
-    /// # Errors
-    ///
-    /// The client is closed.
-    pub(crate) fn subscribe(
-        &mut self,
-        path: String,
-        input: Box<RawValue>,
-        after: Option<Position>,
-    ) -> Result<(u64, Arc<Mailbox<Delivery>>)> {
-        self.check_open()?;
-        let id = self.next();
-        self.queue.insert(id, Frame::Subscribe, 0);
-        Ok((id, self.subscriptions.add(id, path, input, after)))
-    }
-
-    /// Nobody reads it any more.
-    pub(crate) fn drop_subscription(&mut self, id: u64) {
-        match self.subscriptions.drop_subscription(id) {
-            Some(true) => self.control(&Outgoing::Unsubscribe { id: id.to_string() }),
-            Some(false) => self.queue.remove(id),
-            None => {}
-        }
-    }
-
-    /// Its reader has taken items: lets the server send more.
-    pub(crate) fn grant(&mut self, id: u64) {
-        if let Some(more) = self.subscriptions.grant(id) {
-            self.control(&Outgoing::Credit { id: id.to_string(), more });
-        }
-    }
-
-    /// Sends an event or a message, now or when there is a connection.
-    ///
-    /// # Errors
-    ///
-    /// The client is closed, or nothing more may wait.
-    pub(crate) fn send(&mut self, frame: &Outgoing<'_>) -> Result {
-        let text = frame.encode();
-        let cost = text.len() + OVERHEAD;
-        self.admit(cost)?;
-        let key = self.next();
-        self.queue.insert(key, Frame::Data(text), cost);
-        Ok(())
-    }
-
-    /// Answers a call of the server's. It must have come on the present connection.
-    pub(crate) fn answer(&mut self, id: &str, result: Result<Box<RawValue>, Error>) {
-        let text = match &result {
-            Ok(data) => Outgoing::Result { id, data }.encode(),
-            Err(error) => Outgoing::Error { id, error }.encode(),
-        };
-        let key = self.next();
-        let cost = text.len() + OVERHEAD;
-        self.queue.insert(key, Frame::Control(text), cost);
     }
 
     /// There is a connection.
@@ -314,26 +234,6 @@ impl Session {
         }
     }
 
-    fn admit(&mut self, cost: usize) -> Result {
-        self.check_open()?;
-        let online = matches!(self.phase, Phase::Open);
-        let dropped = self.queue.admit(cost, online).map_err(|refusal| match refusal {
-            Refusal::Full => ClientError::full(),
-            Refusal::Off => ClientError::offline(),
-        })?;
-        for id in dropped {
-            self.wakers.extend(self.calls.settle(id, Err(ClientError::full())));
-        }
-        Ok(())
-    }
-
-    fn check_open(&self) -> Result {
-        match &self.phase {
-            Phase::Closed(cause) => Err(ClientError::closed(cause)),
-            Phase::Offline | Phase::Open => Ok(()),
-        }
-    }
-
     fn control(&mut self, frame: &Outgoing<'_>) {
         if matches!(self.phase, Phase::Open) {
             let key = self.next();
@@ -353,9 +253,6 @@ fn own(id: &str) -> Option<u64> {
     // "+1" and "01" are numbers too, and not what was sent.
     (id == u64::to_string(&number)).then_some(number)
 }
-
-/// What a frame costs beside its values.
-const OVERHEAD: usize = 64;
 
 #[cfg(test)]
 mod tests;

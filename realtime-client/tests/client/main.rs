@@ -1,0 +1,10 @@
+//! A client and a scripted server, over pipes in memory and in virtual time.
+
+mod calls;
+mod closing;
+mod connecting;
+mod faults;
+mod pushing;
+mod reconnecting;
+mod subscriptions;
+mod support;
