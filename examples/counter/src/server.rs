@@ -1,0 +1,74 @@
+//! The server: the count, and who may change it.
+
+use crate::api::{CONFIRM, COUNT_CHANGED, Changed, ENDPOINT, GET_COUNT, RESET, UPDATE_COUNT};
+use axum::Router;
+use realtime_core::{Call, Code, Endpoint, Error, Realtime, Result, Topic};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::net::TcpListener;
+
+/// The registry.
+pub fn realtime() -> Realtime {
+    let counter = Endpoint::new(Counter::default())
+        .on_open(|call| async move { call.connection()?.subscribe(&COUNTING) })
+        .call(GET_COUNT, |call, ()| async move { Ok(*call.state().count()) })
+        .call(UPDATE_COUNT, |call, by| async move { change(&call, |count| count.checked_add(by)) })
+        .call(RESET, reset);
+    Realtime::builder().endpoint(ENDPOINT, counter).build()
+}
+
+/// Serves it until `shutdown` is ready, and ends the connections then.
+///
+/// # Errors
+///
+/// Those of the listener.
+pub async fn serve(
+    listener: TcpListener,
+    realtime: Realtime,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let app: Router = adapter_axum::routes(&realtime);
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    let shutdown = async move {
+        shutdown.await;
+        realtime.drain(Duration::from_secs(5)).await;
+    };
+    axum::serve(listener, app).with_graceful_shutdown(shutdown).await
+}
+
+#[derive(Debug, Default)]
+struct Counter {
+    count: Mutex<i64>,
+}
+
+/// All who are told of changes.
+const COUNTING: Topic<()> = Topic::fixed("counting");
+
+async fn reset(call: Call<Counter>, (): ()) -> Result<i64> {
+    let question = format!("The count is {}. Reset it for all?", call.state().count());
+    if !call.connection()?.call(CONFIRM, question).await? {
+        return Err(Error::new(Code::ABORTED, "the reset was not confirmed"));
+    }
+    change(&call, |_| Some(0))
+}
+
+/// Changes the count and tells all others, under one lock: they are told of changes in their order.
+fn change(call: &Call<Counter>, change: impl FnOnce(i64) -> Option<i64>) -> Result<i64> {
+    let mut count = call.state().count();
+    let too_far = || Error::failed_precondition(format!("the count is {count}, and cannot go so far"));
+    let changed = change(*count).ok_or_else(too_far)?;
+    let by = changed.saturating_sub(*count);
+    *count = changed;
+    call.publish_event(&COUNTING, &COUNT_CHANGED, &Changed { by, count: changed })?;
+    Ok(changed)
+}
+
+impl Counter {
+    fn count(&self) -> MutexGuard<'_, i64> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
