@@ -128,6 +128,20 @@ async function test() {
     await eventually("alerts", () => alerts(ann), (seen) => seen.length === 3);
     await screenshot(bob, "restarted-desktop-dark");
   });
+
+  await check("a server that says goodbye and comes back is found again", async () => {
+    setServerIsDown(true);
+    await killServer("SIGINT");
+    await state(ann, "reconnecting");
+    const kept = (await places(ann)).length;
+    await startServer();
+    await state(ann, "connected", RECONNECT_WITHIN);
+    await state(bob, "connected", RECONNECT_WITHIN);
+    setServerIsDown(false);
+    await eventually("samples", () => places(ann), (all) => all.length >= kept + 2);
+    const all = await places(ann);
+    same("in order", all.every((place, index) => index === 0 || place > all[index - 1]), true);
+  });
 }
 
 await run(test);

@@ -115,12 +115,12 @@ export async function startServer() {
   }
 }
 
-export async function killServer() {
+export async function killServer(signal = "SIGKILL") {
   const child = server;
   server = null;
   if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
   const gone = once(child, "exit");
-  child.kill("SIGKILL");
+  child.kill(signal);
   await gone;
 }
 
@@ -131,7 +131,7 @@ let serverIsDown = false;
 export const complaints = [];
 
 /** What a browser says of a server that is down. */
-const CONNECTION_FAILED = /^WebSocket connection to .* failed|net::ERR_(CONNECTION|INCOMPLETE|EMPTY)/;
+const CONNECTION_FAILED = /^WebSocket connection to .* failed|net::ERR_(CONNECTION|INCOMPLETE|EMPTY)|status of 503/;
 
 /** From the killing of the server until every page is connected again. */
 export function setServerIsDown(down) {
@@ -151,6 +151,7 @@ export async function openWindow(label, settings) {
     complaints.push(`${label}: ${message.type()}: ${text}`);
   });
   page.on("response", (response) => {
+    if (serverIsDown && response.status() === 503) return;
     if (response.status() >= 400) complaints.push(`${label}: ${response.status()} ${response.url()}`);
   });
   page.on("request", (request) => {

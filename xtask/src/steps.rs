@@ -44,7 +44,11 @@ pub(crate) const STEPS: [Step; 8] = [
         about: "what the core depends on, the rust-version, the size of the adapters",
         run: boundaries::check,
     },
-    Step { name: "browser", about: "the chat on every server, and the dashboard, in Chromium", run: browser::test },
+    Step {
+        name: "browser",
+        about: "the chat on every server, and the dashboard, in Chromium",
+        run: browser::test,
+    },
 ];
 
 fn fmt() -> Outcome {

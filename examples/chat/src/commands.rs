@@ -10,7 +10,7 @@ pub const MEMBERS: Procedure<(), Vec<Person>> = Procedure::query("members");
 pub const RENAME: Procedure<String, Person> = Procedure::new("rename").check(|name| check("name", name, MAX_NAME));
 
 /// `/topic`: says what the room is about; with an empty text, nothing in particular.
-pub const SET_TOPIC: Procedure<String, String> = Procedure::new("set_topic").check(|text| match &*text.trim() {
+pub const SET_TOPIC: Procedure<String, String> = Procedure::new("set_topic").check(|text| match text.trim() {
     "" => Ok(()),
     text => check("topic", text, MAX_TOPIC),
 });
