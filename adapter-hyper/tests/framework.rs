@@ -33,7 +33,7 @@ fn a_service_around_the_routes_may_refuse_and_set_variables() {
             let routes = routes.clone();
             async move {
                 if request.headers().contains_key("x-refuse") {
-                    let mut response = Response::new(Full::<Bytes>::default());
+                    let mut response = Response::new(adapter_hyper::Body::Left(Full::<Bytes>::default()));
                     *response.status_mut() = http::StatusCode::PAYMENT_REQUIRED;
                     return Ok::<_, Infallible>(response);
                 }
