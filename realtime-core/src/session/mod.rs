@@ -245,17 +245,30 @@ impl Session {
         self.hub.forget(self);
     }
 
+    /// Gives back its places on the hub's lists.
+    fn release(&self) {
+        self.hub.connections.remove(self.id);
+        drop(self.permit.lock().take());
+    }
+
     /// Whether the end has begun.
     fn is_ending(&self) -> bool {
         self.deadline.load(Relaxed) != 0
     }
 
     /// Looks after the session at its turn on the wheel; gives the tick of its next turn.
-    pub(crate) fn handle_turn(&self, now: u32) -> Option<u32> {
+    pub(crate) fn handle_turn(self: &Arc<Self>, now: u32) -> Option<u32> {
+        // A body that cannot be written is not polled: its driver does not begin the end.
+        if self.is_events() && self.outbox.is_closing() {
+            self.begin_end();
+        }
         let deadline = self.deadline.load(Relaxed);
         if deadline != 0 {
             if now >= deadline {
                 self.outbox.signal_expired();
+                if self.is_events() {
+                    self.release();
+                }
                 return None;
             }
             return Some(deadline);

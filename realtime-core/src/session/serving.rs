@@ -68,8 +68,7 @@ struct Leave(Arc<Session>);
 impl Drop for Leave {
     fn drop(&mut self) {
         self.0.begin_end();
-        self.0.hub.connections.remove(self.0.id);
-        drop(self.0.permit.lock().take());
+        self.0.release();
     }
 }
 

@@ -179,6 +179,9 @@ pub fn a_stream_that_is_not_read_is_closed(subject: &Subject) {
         published += 1;
         assert_eq!(quick.recv().data.len(), text.len() + 2);
     }
+    // Its place is free again though it never reads.
+    server.advance(Duration::from_secs(21));
+    assert_eq!(server.realtime().connections(), 1);
     assert!(slow.rest() < published, "what did not fit is dropped");
     for note in ["opened", "opened", "left 1013", "closed 1013"] {
         notes.expect(note);
