@@ -117,10 +117,8 @@ impl Calls {
     }
 
     /// Takes what was held until now.
-    pub(super) fn open(&mut self) {
-        if self.held.is_empty() {
-            return;
-        }
+    #[cold]
+    fn open(&mut self) {
         // Reading may go on, if this was what it waited for.
         self.session.look_again();
         for packet in std::mem::take(&mut self.held) {
@@ -300,7 +298,11 @@ impl Calls {
     }
 
     /// Polls what was woken.
+    #[inline(never)]
     pub(super) fn poll(&mut self) {
+        if !self.held.is_empty() && self.session.is_opened() {
+            self.open();
+        }
         self.expire();
         for _ in 0..POLLS {
             let Some(seat) = self.tasks.next_ready() else { break };

@@ -144,12 +144,11 @@ impl<T: Transport> Driver<T> {
         self.stop_run();
     }
 
+    #[inline]
     fn poll_calls(&mut self) {
-        let Some(calls) = &mut self.calls else { return };
-        if self.session.is_opened() {
-            calls.open();
+        if let Some(calls) = &mut self.calls {
+            calls.poll();
         }
-        calls.poll();
     }
 
     #[cold]
@@ -304,14 +303,23 @@ impl<T: Transport> Driver<T> {
                 self.deliver(cx, Ok(Value::Whole(data)));
             }
             Ok(Packet::Message(value)) => self.deliver(cx, Ok(value)),
-            Ok(Packet::Reply { id, data }) => self.session.calling.settle(&id, Ok(data)),
-            Ok(Packet::Error { id, error }) => self.session.calling.settle(&id, Err(error)),
-            Ok(Packet::Ping) => {
+            Ok(packet) => self.handle_packet(cx, packet),
+            Err(error) => self.deliver(cx, Err(error)),
+        }
+    }
+
+    /// What is not for the handler. Apart, so that the way of a message stays short.
+    #[inline(never)]
+    fn handle_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        match packet {
+            Packet::Reply { id, data } => self.session.calling.settle(&id, Ok(data)),
+            Packet::Error { id, error } => self.session.calling.settle(&id, Err(error)),
+            Packet::Ping => {
                 self.settle(cx);
                 self.replies += 1;
                 reply(&self.session, &Outgoing::Pong);
             }
-            Ok(packet) => {
+            packet => {
                 // What came before it has its turn first.
                 self.settle(cx);
                 self.malformed = 0;
@@ -320,11 +328,11 @@ impl<T: Transport> Driver<T> {
                 calls.handle(packet);
                 self.behind |= calls.is_behind();
             }
-            Err(error) => self.deliver(cx, Err(error)),
         }
     }
 
     /// Answers a message that is one too many; gives whether it is.
+    #[cold]
     fn is_limited(&mut self, cx: &mut Context<'_>, packet: &Result<Packet<'_>, Error>, bytes: usize) -> bool {
         let id = match packet {
             Ok(Packet::Call { id, .. } | Packet::Subscribe { id, .. } | Packet::Invalid { id, .. }) => Some(&**id),

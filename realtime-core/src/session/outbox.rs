@@ -118,6 +118,7 @@ impl Outbox {
 
     /// Queues a frame that others get as well; the caller wakes, after it has let go of its own
     /// locks.
+    #[inline(always)]
     pub(crate) fn push_shared(&self, frame: &Frame) -> Result<Option<Waker>, PushError> {
         let mut state = self.admit(frame.len())?;
         let blocked = state.blocked;
@@ -126,6 +127,7 @@ impl Outbox {
     }
 
     /// Queues a frame that others get as well; for a client that is behind it waits, or is dropped, as `keeping` says.
+    #[inline(never)]
     pub(crate) fn push_or_keep(
         &self,
         frame: &Frame,
