@@ -337,8 +337,8 @@ mod tests {
             ),
             (r#"{"type":"credit","id":"s","more":32}"#, r#"Credit { id: "s", more: 32 }"#),
             (r#"{"type":"unsubscribe","id":"s"}"#, r#"Unsubscribe { id: "s" }"#),
-            (r#"{"type":"result","id":"c","data":true}"#, r#"Result { id: "c", data: Json("true") }"#),
-            (r#"{"type":"result","id":"c"}"#, r#"Result { id: "c", data: Json("null") }"#),
+            (r#"{"type":"result","id":"c","data":true}"#, r#"Reply { id: "c", data: Json("true") }"#),
+            (r#"{"type":"result","id":"c"}"#, r#"Reply { id: "c", data: Json("null") }"#),
             (
                 r#"{"type":"error","id":"c","error":{"code":"NOT_FOUND","message":"no \"x\""}}"#,
                 r#"Error { id: "c", error: NOT_FOUND: no "x" }"#,

@@ -313,8 +313,8 @@ mod tests {
             ),
             (b"\x83\xa4type\xa6credit\xa2id\xa1s\xa4more\xd3\0\0\0\0\0\0\0\x20", "Credit { id: \"s\", more: 32 }"),
             (b"\x82\xa4type\xabunsubscribe\xa2id\xa1s", "Unsubscribe { id: \"s\" }"),
-            (b"\x83\xa4type\xa6result\xa2id\xa1c\xa4data\xc3", "Result { id: \"c\", data: MessagePack([195]) }"),
-            (b"\x82\xa4type\xa6result\xa2id\xa1c", "Result { id: \"c\", data: MessagePack([192]) }"),
+            (b"\x83\xa4type\xa6result\xa2id\xa1c\xa4data\xc3", "Reply { id: \"c\", data: MessagePack([195]) }"),
+            (b"\x82\xa4type\xa6result\xa2id\xa1c", "Reply { id: \"c\", data: MessagePack([192]) }"),
             (
                 b"\x83\xa4type\xa5error\xa2id\xa1c\xa5error\x82\xa4code\xa9NOT_FOUND\xa7message\xa2no",
                 "Error { id: \"c\", error: NOT_FOUND: no }",
