@@ -87,9 +87,7 @@ pub(crate) fn find<'a>(hub: &'a Hub, context: &Context) -> Result<&'a Arc<Mounte
 async fn decide(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, Reject> {
     let endpoint = find(hub, &context)?;
     handshake::check(&context)?;
-    if hub.draining.load(Relaxed) {
-        return Err(Error::unavailable("the server is going away").retry_after(Duration::from_secs(1)).into());
-    }
+    check_open(hub)?;
     check_origin(hub, &context)?;
     let (protocol, subprotocol) = choose_protocol(hub, endpoint, &context)?;
     let permit = permit(hub, &context)?;
@@ -126,6 +124,14 @@ pub(crate) async fn let_through(
     let next = Next { rest: middleware.into_iter(), endpoint: Arc::clone(endpoint), opens };
     let accepted = before(hub, hub.config.handshake_timeout, next.run(context)).await;
     accepted.unwrap_or_else(|| Err(Error::unavailable("the handshake took too long").into()))
+}
+
+/// Whether requests are still taken.
+pub(crate) fn check_open(hub: &Hub) -> Result<(), Error> {
+    if hub.draining.load(Relaxed) {
+        return Err(Error::unavailable("the server is going away").retry_after(Duration::from_secs(1)));
+    }
+    Ok(())
 }
 
 pub(crate) fn check_origin(hub: &Hub, context: &Context) -> Result<(), Reject> {

@@ -8,15 +8,16 @@ mod hooks;
 mod inbox;
 mod outbox;
 mod queued;
+mod running;
 mod serving;
 mod streaming;
 mod tasks;
 mod wakers;
 
 pub(crate) use calling::{Calling, Outcalls};
-pub(crate) use calls::{late_error, panicked};
 pub(crate) use hooks::{HandlerHooks, Hooks, NoHandler, Typed, catch, run_handler};
 pub(crate) use outbox::{PushError, may_hold};
+pub(crate) use running::{late_error, panicked};
 pub(crate) use serving::Serving;
 pub(crate) use wakers::Wakers;
 

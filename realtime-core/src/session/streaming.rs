@@ -1,7 +1,7 @@
 use super::{
     Session,
-    calls::{drop_running, offer, panicked, poll_send},
     hooks::catch,
+    running::{drop_running, offer, panicked, poll_send},
 };
 use crate::{
     endpoint::{CallCore, Keeping, Next, Piece, Source, Streaming},

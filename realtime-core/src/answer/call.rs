@@ -1,18 +1,16 @@
+use super::{admit, input_of_query, method_mismatch, of_query};
 use crate::{
     context::Context,
-    cors,
     endpoint::{CallCore, Origin, Reply, Route, Starts},
     error::{Code, Error},
-    events::EventStream,
     hub::{Hub, Mounted},
-    item::Position,
     middleware::Accepted,
     names::check_path,
-    protocol::{Packet, Value},
+    protocol::Value,
     reject::Reject,
     runtime::BoxFuture,
-    session::{NoHandler, Opening, Serving, Session, catch, late_error, panicked},
-    upgrade::{Upgrade, accept, before, check_origin, find, let_through, permit, refused},
+    session::{catch, late_error, panicked},
+    upgrade::{before, let_through, refused},
 };
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
@@ -21,171 +19,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{future::poll_fn, pin::Pin, sync::Arc, time::Duration};
 
-/// What a request is answered with.
-#[derive(Debug)]
-#[must_use = "a request is answered"]
-pub enum Answer {
-    /// A response that is whole.
-    Response(Response<Bytes>),
-    /// A WebSocket, once the framework hands over the connection.
-    Upgrade(Upgrade),
-    /// A response whose body lasts.
-    Events(Response<EventStream>),
-}
-
-/// Answers a request of any kind. Of `body` only as much is read as the kind has use for.
-pub(crate) async fn answer<B, E>(hub: &Arc<Hub>, context: Context, body: &mut B) -> Answer
-where
-    B: Stream<Item = Result<Bytes, E>> + Unpin,
-{
-    let headers = cors::headers(&hub.config, &context);
-    let answered = match Kind::of(hub, &context) {
-        Kind::WebSocket => match accept(hub, context).await {
-            Ok(upgrade) => return Answer::Upgrade(upgrade),
-            Err(reject) => Err(reject),
-        },
-        Kind::Preflight => Ok(Answer::Response(cors::preflight(&hub.config, &headers))),
-        Kind::Events => events(hub, context).await.map_err(|reject| refused(hub, reject)).map(Answer::Events),
-        Kind::Call => call(hub, context, body).await.map_err(|reject| refused(hub, reject)).map(Answer::Response),
-        Kind::None => Err(refused(hub, method_mismatch("GET, POST", "this is asked by GET or POST"))),
-    };
-    let mut answer = answered.unwrap_or_else(|reject| Answer::Response(reject.into_response()));
-    match &mut answer {
-        Answer::Response(response) => response.headers_mut().extend(headers),
-        Answer::Events(response) => response.headers_mut().extend(headers),
-        Answer::Upgrade(_) => {}
-    }
-    answer
-}
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// A WebSocket, or nothing that is known; its own checks say what is wrong.
-    WebSocket,
-    Events,
-    Call,
-    Preflight,
-    None,
-}
-
-impl Kind {
-    fn of(hub: &Hub, context: &Context) -> Self {
-        if context.is_extended_connect() || context.header_has("upgrade", "websocket") {
-            return Self::WebSocket;
-        }
-        let endpoint = hub.registry.mounted.get(context.endpoint());
-        let has_names = endpoint.is_some_and(|endpoint| !endpoint.router.is_empty());
-        match *context.method() {
-            Method::OPTIONS if hub.config.cors.is_some() => Self::Preflight,
-            Method::GET if accepts_events(context) => Self::Events,
-            Method::GET if has_names && of_query(context, "path").is_some() => Self::Call,
-            Method::POST if has_names => Self::Call,
-            Method::GET => Self::WebSocket,
-            _ if has_names => Self::None,
-            _ => Self::WebSocket,
-        }
-    }
-}
-
-fn accepts_events(context: &Context) -> bool {
-    let media_type = |accepted: &str| accepted.split(';').next().map(str::trim).unwrap_or_default().to_owned();
-    context.header_tokens("accept").any(|accepted| media_type(accepted).eq_ignore_ascii_case("text/event-stream"))
-}
-
-fn of_query(context: &Context, name: &str) -> Option<String> {
-    let query = context.query().unwrap_or_default().as_bytes();
-    form_urlencoded::parse(query).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-}
-
-/// The input of a call in the query: `input` with JSON, or else the other pairs.
-fn input_of_query(context: &Context) -> Value<'static> {
-    if let Some(json) = of_query(context, "input") {
-        return Value::Json(json.into());
-    }
-    let query = context.query().unwrap_or_default().as_bytes();
-    let mut pairs = form_urlencoded::Serializer::new(String::new());
-    pairs.extend_pairs(form_urlencoded::parse(query).filter(|(key, _)| key != "path"));
-    Value::Pairs(pairs.finish())
-}
-
-/// A stream of server-sent events: of a subscription, or of the handler's messages.
-async fn events(hub: &Arc<Hub>, context: Context) -> Result<Response<EventStream>, Reject> {
-    let endpoint = find(hub, &context)?;
-    check_open(hub)?;
-    check_origin(hub, &context)?;
-    let permit = permit(hub, &context)?;
-    let path = of_query(&context, "path");
-    let (endpoint, first) = match path {
-        None => (Arc::clone(endpoint), None),
-        Some(path) => {
-            check_path(&path)?;
-            let after = context.header("last-event-id").filter(|id| !id.is_empty()).map(str::parse::<Position>);
-            let first = Packet::Subscribe {
-                id: STREAM.into(),
-                path: path.into(),
-                input: input_of_query(&context),
-                after: after.transpose()?,
-                credit: None,
-            };
-            (Arc::new(endpoint.without_handler()), Some(Box::new(first)))
-        }
-    };
-    let Accepted { context, typed, headers } = let_through(hub, &endpoint, context, true).await?;
-    let protocol = if endpoint.plain { EVENTS_OF_WHOLE } else { EVENTS };
-    let opening = Opening {
-        hub: Arc::clone(hub),
-        endpoint,
-        context,
-        typed,
-        protocol,
-        deflate: None,
-        welcome: false,
-        first,
-        permit,
-    };
-    let mut stream = EventStream::new(|transport| Serving::new(Session::open(opening), transport, Bytes::new()));
-    let opened = before(hub, hub.config.handshake_timeout, poll_fn(|cx| stream.poll_opened(cx))).await;
-    opened.unwrap_or_else(|| Err(Error::unavailable("the stream took too long to open")))?;
-    let mut response = Response::new(stream);
-    let own = response.headers_mut();
-    own.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    own.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
-    // Proxies of nginx's kind would hold events back.
-    own.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    own.extend(headers);
-    Ok(response)
-}
-
-/// The id of the only subscription on a stream of events; it is not told.
-const STREAM: &str = "events";
-
-/// Where the protocols of server-sent events stand in the hub's list.
-pub(crate) const EVENTS: u8 = 3;
-pub(crate) const EVENTS_OF_WHOLE: u8 = 4;
-
-impl Mounted {
-    /// The same, but for messages.
-    fn without_handler(&self) -> Self {
-        Self {
-            id: self.id.clone(),
-            plain: false,
-            hooks: Arc::new(NoHandler),
-            router: Arc::clone(&self.router),
-            middleware: self.middleware.clone(),
-        }
-    }
-}
-
 /// A call by GET or POST.
-async fn call<B, E>(hub: &Arc<Hub>, context: Context, body: &mut B) -> Result<Response<Bytes>, Reject>
+pub(super) async fn call<B, E>(hub: &Arc<Hub>, context: Context, body: &mut B) -> Result<Response<Bytes>, Reject>
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    let endpoint = find(hub, &context)?;
-    check_open(hub)?;
-    check_origin(hub, &context)?;
-    let permit = permit(hub, &context)?;
+    let (endpoint, permit) = admit(hub, &context)?;
     let Accepted { context, headers, .. } = let_through(hub, endpoint, context, false).await?;
     let asked = if context.method() == Method::GET {
         Asked::by_get(&context)?
@@ -387,16 +226,4 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.call.end();
     }
-}
-
-fn check_open(hub: &Hub) -> Result<(), Error> {
-    if hub.draining.load(std::sync::atomic::Ordering::Relaxed) {
-        return Err(Error::unavailable("the server is going away").retry_after(Duration::from_secs(1)));
-    }
-    Ok(())
-}
-
-fn method_mismatch(allow: &'static str, message: impl Into<std::borrow::Cow<'static, str>>) -> Reject {
-    let error = Error::new(Code::METHOD_MISMATCH, message);
-    Reject::from(error).header(header::ALLOW, HeaderValue::from_static(allow))
 }
