@@ -4,7 +4,11 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
+#[path = "support/packets.rs"]
+mod packets;
+
 use libfuzzer_sys::fuzz_target;
+use packets::Form;
 use realtime_core::{
     Code, Error, Message,
     protocol::{MessagePack, Outgoing, Packet, Protocol, Value},
@@ -44,7 +48,7 @@ fuzz_target!(|bytes: &[u8]| {
 
     let data = Data::Binary(bytes.into());
     match MessagePack.decode(&data) {
-        Ok(packet) => check(packet),
+        Ok(packet) => FORM.check(packet),
         Err(error) => tell(&error),
     }
 
@@ -58,52 +62,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// What the types do not say of a packet.
-fn check(packet: Packet<'_>) {
-    match packet {
-        Packet::Message(value) => read_value(&value),
-        Packet::Event { name, data } => {
-            check_length(&name, 64);
-            read_value(&data);
-        }
-        Packet::Ping => {}
-        Packet::Call { id, path, input, key, .. } => {
-            check_length(&id, 64);
-            check_path(&path);
-            key.iter().for_each(|key| check_length(key, 128));
-            read_value(&input);
-        }
-        Packet::Subscribe { id, path, input, after, .. } => {
-            check_length(&id, 64);
-            check_path(&path);
-            after.iter().for_each(|after| check_length(&after.epoch, 64));
-            read_value(&input);
-        }
-        Packet::Cancel { id } | Packet::Unsubscribe { id } | Packet::Credit { id, .. } => check_length(&id, 64),
-        Packet::Result { id, data } => {
-            check_length(&id, 64);
-            read_value(&data);
-        }
-        Packet::Error { id, error } => {
-            check_length(&id, 64);
-            assert_eq!(resent_error(&id, &error), error.to_string());
-        }
-        Packet::Invalid { id, error } => {
-            check_length(&id, 64);
-            tell(&error);
-        }
-        packet => panic!("{packet:?} is not of this format"),
-    }
-}
-
-fn check_length(text: &str, most: usize) {
-    assert!((1..=most).contains(&text.len()), "{text:?}");
-}
-
-fn check_path(path: &str) {
-    check_length(path, 256);
-    assert!(path.split('.').all(|part| !part.is_empty()), "{path:?}");
-}
+const FORM: Form = Form { read_value, resent_error, tell };
 
 fn read_value(value: &Value<'_>) {
     let Value::MessagePack(bytes) = value else { panic!("{value:?} is not of this format") };
