@@ -244,6 +244,26 @@ async function test() {
     }
   });
 
+  await check("an EventSource is told what is said, and is gone when it closes", async () => {
+    await bob.evaluate(() => {
+      window.heard = [];
+      window.source = new EventSource("/__realtime/chat?room=general&name=Eve");
+      window.source.onmessage = (event) => window.heard.push(JSON.parse(event.data));
+    });
+    await people(ann, ["Ann", "Bob", "Eve"]);
+    await say(ann, "Heard over events?");
+    await eventually(
+      "what the EventSource hears",
+      () => bob.evaluate(() => window.heard.filter((heard) => heard.type === "said").map((heard) => heard.message.text)),
+      (texts) => texts.includes("Heard over events?"),
+    );
+    same("its state", await bob.evaluate(() => window.source.readyState), 1);
+    await bob.evaluate(() => window.source.close());
+    await notice(ann, "Eve left");
+    await people(ann, ["Ann", "Bob"]);
+    await sees(bob, "Ann", "Heard over events?");
+  });
+
   await check("a text over the limit cannot be sent, and is not cut", async () => {
     await id(ann, "composer").fill("é".repeat(2001));
     same("send is off", await id(ann, "send-button").isDisabled(), true);
