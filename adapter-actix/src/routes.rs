@@ -13,7 +13,7 @@ pub fn routes(realtime: &Realtime) -> impl FnOnce(&mut ServiceConfig) {
     }
 }
 
-/// Serves a handler on a route of the application's own: its id is the last segment of the path.
+/// Serves all kinds of requests on a route of the application's own: the id is the last segment of the path.
 pub fn upgrade_websocket(realtime: &Realtime) -> Route {
     let realtime = realtime.clone();
     web::to(move |request: HttpRequest, payload: Payload| {

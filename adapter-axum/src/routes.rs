@@ -11,7 +11,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> Router<S
     Router::new().route(&format!("{}/{{id}}", realtime.prefix()), upgrade_websocket(realtime))
 }
 
-/// Serves a handler on a route of the application's own: its id is the last segment of the path.
+/// Serves all kinds of requests on a route of the application's own: the id is the last segment of the path.
 ///
 /// All methods come here: HTTP/2 opens a WebSocket by CONNECT.
 pub fn upgrade_websocket<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> MethodRouter<S> {

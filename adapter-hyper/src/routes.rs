@@ -9,7 +9,7 @@ pub fn routes(realtime: &Realtime) -> Routes {
     Routes { realtime: realtime.clone(), everywhere: false }
 }
 
-/// Serves a handler on a route of the application's own: its id is the last segment of the path.
+/// Serves all kinds of requests on a route of the application's own: the id is the last segment of the path.
 pub fn upgrade_websocket(realtime: &Realtime) -> Routes {
     Routes { realtime: realtime.clone(), everywhere: true }
 }
