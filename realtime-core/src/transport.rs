@@ -148,6 +148,7 @@ impl SendQueue {
     /// # Errors
     ///
     /// That of `write`; [`io::ErrorKind::WriteZero`] if it takes nothing.
+    #[inline(always)]
     pub fn poll_write(
         &mut self,
         vectored: bool,
