@@ -59,13 +59,10 @@ impl Hub {
     pub(crate) fn observe(&self, session: &Arc<Session>, name: &str) -> Result {
         let topic = topic_of(name)?;
         let places = self.places.shard(name);
-        if self.topics.is_member(session, &topic) {
-            return Ok(());
-        }
         self.begin(session, name, &topic, &places)
     }
 
-    /// Makes the client a member of the topic, and sends it the list.
+    /// Makes the client a member of the topic if it is none, and sends it the list.
     fn begin(&self, session: &Arc<Session>, name: &str, topic: &str, places: &HashMap<Box<str>, Place>) -> Result {
         if self.topics.is_member(session, topic) {
             return Ok(());
