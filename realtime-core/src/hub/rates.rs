@@ -10,7 +10,7 @@ use crate::{
 /// The limits of [`Config::rates`](crate::Config::rates), each with its buckets.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    upgrades: Option<RateLimit>,
+    requests: Option<RateLimit>,
     messages: Vec<RateLimit>,
     bytes: Vec<RateLimit>,
 }
@@ -21,7 +21,7 @@ impl Limits {
         let per_peer = |rate: Option<Rate>| rate.map(|rate| rate.limit().by_peer());
         let both = |connection, peer| per_connection(connection).into_iter().chain(per_peer(peer)).collect();
         Self {
-            upgrades: per_peer(rates.requests_per_peer),
+            requests: per_peer(rates.requests_per_peer),
             messages: both(rates.messages_per_connection, rates.messages_per_peer),
             bytes: both(rates.bytes_per_connection, rates.bytes_per_peer),
         }
@@ -31,7 +31,7 @@ impl Limits {
 impl Hub {
     /// Whether a client may make one more request.
     pub(crate) fn limit_request(&self, context: &Context) -> Result {
-        let Some(limit) = &self.limits.upgrades else { return Ok(()) };
+        let Some(limit) = &self.limits.requests else { return Ok(()) };
         limit.take(self.clock.now(), Key { connection: None, peer: context.client_ip(), name: "" }, 1)
     }
 
