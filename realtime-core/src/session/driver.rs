@@ -83,10 +83,12 @@ impl<T: Transport> Driver<T> {
             let heartbeat = config.ping_interval;
             reply(&session, &Outgoing::Welcome { connection: session.id, heartbeat });
         }
-        let mut calls = None;
-        if let Some(first) = session.first.lock().take() {
-            calls.get_or_insert_with(|| Box::new(Calls::new(&session))).handle(*first);
-        }
+        let first = session.first.lock().take();
+        let calls = first.map(|first| {
+            let mut calls = Box::new(Calls::new(&session));
+            calls.handle(*first);
+            calls
+        });
         Self {
             run: Some(hooks::run(&session)),
             run_due: true,
