@@ -62,6 +62,20 @@ pub(crate) enum Keeping {
     Nothing,
 }
 
+impl Keeping {
+    /// How many items may wait for a client that is behind.
+    pub(crate) fn limit(self) -> usize {
+        match self {
+            Self::Newest(count) => count,
+            Self::NewestOfEach => KEYS,
+            Self::Block | Self::Nothing => usize::MAX,
+        }
+    }
+}
+
+/// Keys of which the newest item is kept.
+const KEYS: usize = 1024;
+
 impl<T> From<Policy<T>> for Keeping {
     fn from(policy: Policy<T>) -> Self {
         match policy {

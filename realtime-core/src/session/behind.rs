@@ -30,10 +30,6 @@ impl Behind {
             self.0.len() - 1
         });
         let waiting = &mut self.0[at];
-        let limit = match keeping {
-            Keeping::Newest(count) => count,
-            _ => KEYS,
-        };
         if keeping == Keeping::NewestOfEach
             && post.key.is_some()
             && let Some(at) = waiting.frames.iter().position(|(key, _)| key.as_deref() == post.key)
@@ -41,7 +37,7 @@ impl Behind {
             waiting.drop_at(at, "conflated");
         }
         waiting.frames.push_back((post.key.map(Box::from), frame.clone()));
-        while waiting.frames.len() > limit {
+        while waiting.frames.len() > keeping.limit() {
             waiting.drop_at(0, "overflow");
         }
     }
@@ -72,6 +68,3 @@ impl OfTopic {
         self.dropped.get_or_insert_with(|| Gap::new(0, cause)).count += 1;
     }
 }
-
-/// Keys of which the newest publication is kept.
-const KEYS: usize = 1024;

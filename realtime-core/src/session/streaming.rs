@@ -205,18 +205,13 @@ impl Stream {
 
     /// Keeps an item, and drops those for which there is no place.
     fn keep(&mut self, item: Kept) {
-        let limit = match self.keeping {
-            Keeping::Newest(count) => count,
-            Keeping::NewestOfEach => KEYS,
-            Keeping::Block | Keeping::Nothing => usize::MAX,
-        };
         if self.keeping == Keeping::NewestOfEach
             && let Some(at) = self.kept.iter().position(|kept| kept.key == item.key)
         {
             self.drop_at(at, "conflated");
         }
         self.kept.push_back(item);
-        while self.kept.len() > limit {
+        while self.kept.len() > self.keeping.limit() {
             self.drop_at(0, "overflow");
         }
     }
@@ -286,9 +281,6 @@ impl Stream {
 
 /// Items of one stream before it is the turn of others.
 const BATCH: usize = 16;
-
-/// Keys of which the newest item is kept.
-const KEYS: usize = 1024;
 
 impl Drop for Stream {
     fn drop(&mut self) {
