@@ -1,15 +1,13 @@
 use super::{admit, input_of_query, method_mismatch, of_query};
 use crate::{
     context::Context,
-    endpoint::{CallCore, Origin, Reply, Route, Starts},
+    endpoint::{CallCore, Origin, Starts},
     error::{Code, Error},
     hub::{Hub, Mounted},
     middleware::Accepted,
     names::check_path,
     protocol::Value,
     reject::Reject,
-    runtime::BoxFuture,
-    session::{catch, late_error, panicked},
     upgrade::{before, let_through, refused},
 };
 use bytes::{Bytes, BytesMut};
@@ -182,12 +180,8 @@ async fn run(
     let mut core = CallCore::of_route(origin, route, "");
     core.deadline = hub.clock.past(timeout);
     let running = Running { call: Arc::new(core) };
-    let mut future = start(hub, route, &running.call, asked.input, asked.key.as_deref())?;
-    let polled = poll_fn(|cx| match catch(|| future.as_mut().poll(cx)) {
-        Ok(polled) => polled,
-        Err(panic) => Err(panicked(&running.call, panic)).into(),
-    });
-    let data = before_tick(hub, running.call.deadline, polled).await.unwrap_or_else(|| Err(late_error()))?;
+    let future = hub.begin_call(route, &running.call, asked.input, asked.key.as_deref())?;
+    let data = hub.run_call(&running.call, future).await?;
     let mut json = br#"{"ok":true,"data":"#.to_vec();
     data.encode_json(&mut json)?;
     json.push(b'}');
@@ -196,25 +190,6 @@ async fn run(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
-}
-
-fn start(
-    hub: &Arc<Hub>,
-    route: &Arc<Route>,
-    call: &Arc<CallCore>,
-    input: Value<'static>,
-    key: Option<&str>,
-) -> Result<BoxFuture<'static, Result<Reply, Error>>, Error> {
-    let started = catch(|| match key {
-        Some(key) => hub.call_once(route, call, input, key),
-        None => route.start(call, input, Starts::as_call),
-    });
-    started.unwrap_or_else(|panic| Err(panicked(call, panic)))
-}
-
-async fn before_tick<T>(hub: &Hub, tick: u32, future: impl Future<Output = T>) -> Option<T> {
-    let left = crate::hub::TICK * tick.saturating_sub(hub.clock.now());
-    before(hub, left, future).await
 }
 
 /// Says that a call is over when it is, or when nobody waits for it any more.

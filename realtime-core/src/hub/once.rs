@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     protocol::{Encode, Value},
     runtime::BoxFuture,
-    session::{catch, late_error, panicked},
+    session::{begin, late_error, poll_running},
     upgrade::before,
     websocket::Kind,
 };
@@ -32,9 +32,34 @@ use std::{future::poll_fn, sync::Arc};
 pub struct Principal(pub String);
 
 impl Hub {
+    /// Begins a call; with a key, once for all that have the same.
+    pub(crate) fn begin_call(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        call: &Arc<CallCore>,
+        input: Value<'_>,
+        key: Option<&str>,
+    ) -> Result<BoxFuture<'static, Result<Reply>>> {
+        begin(call, || match key {
+            Some(key) => self.call_once(route, call, input, key),
+            None => route.start(call, input, Starts::as_call),
+        })
+    }
+
+    /// Runs a call that no connection runs, until it is over or late.
+    pub(crate) async fn run_call(
+        &self,
+        call: &CallCore,
+        mut running: BoxFuture<'static, Result<Reply>>,
+    ) -> Result<Reply> {
+        let left = super::TICK * call.deadline.saturating_sub(self.clock.now());
+        let polled = poll_fn(|cx| poll_running(call, &mut running, cx));
+        before(self, left, polled).await.unwrap_or_else(|| Err(late_error()))
+    }
+
     /// Begins a call that is run once for all that have the same key: by itself, so that it ends when its first caller
     /// goes before. Who calls, now or later, is given its outcome.
-    pub(crate) fn call_once(
+    fn call_once(
         self: &Arc<Self>,
         route: &Arc<Route>,
         call: &Arc<CallCore>,
@@ -50,7 +75,7 @@ impl Hub {
             begun = self.kept.begin(key, self.clock.now())?;
             self.spawn(Box::pin(async move {
                 let outcome = match started {
-                    Ok(running) => run(&hub, &own, running).await,
+                    Ok(running) => hub.run_call(&own, running).await,
                     Err(error) => Err(error),
                 };
                 own.end();
@@ -65,15 +90,6 @@ impl Hub {
             }
         }))
     }
-}
-
-async fn run(hub: &Hub, call: &CallCore, mut running: BoxFuture<'static, Result<Reply>>) -> Result<Reply> {
-    let left = super::TICK * call.deadline.saturating_sub(hub.clock.now());
-    let polled = poll_fn(|cx| match catch(|| running.as_mut().poll(cx)) {
-        Ok(polled) => polled,
-        Err(panic) => Err(panicked(call, panic)).into(),
-    });
-    before(hub, left, polled).await.unwrap_or_else(|| Err(late_error()))
 }
 
 fn principal(call: &CallCore) -> String {

@@ -1,16 +1,14 @@
 use super::{
     Session,
-    hooks::catch,
-    running::{Call, Event, late_error, panicked},
+    running::{Call, Event, begin, late_error},
     streaming::Stream,
     tasks::Tasks,
 };
 use crate::{
-    endpoint::{CallCore, Origin, Route, Starts, Streaming},
-    error::{Code, Error, Result},
+    endpoint::{CallCore, Origin, Route, Starts},
+    error::{Code, Error},
     item::Position,
     protocol::{Outgoing, Packet, Value},
-    runtime::BoxFuture,
     websocket::CloseCode,
 };
 use std::{
@@ -126,14 +124,9 @@ impl Calls {
         let mut core = CallCore::of_route(self.origin(), &route, id);
         core.deadline = self.session.hub.clock.past(timeout);
         let core = Arc::new(core);
-        let started = catch(|| match key {
-            Some(key) => self.session.hub.call_once(&route, &core, input, key),
-            None => route.start(&core, input, Starts::as_call),
-        });
-        let running = match started {
-            Ok(Ok(running)) => running,
-            Ok(Err(error)) => return self.refuse(id, &error),
-            Err(panic) => return self.refuse(id, &panicked(&core, panic)),
+        let running = match self.session.hub.begin_call(&route, &core, input, key) {
+            Ok(running) => running,
+            Err(error) => return self.refuse(id, &error),
         };
         let mut call = Call::new(core, running);
         let (seat, waker) = self.tasks.reserve();
@@ -162,12 +155,10 @@ impl Calls {
         let mut core = CallCore::of_route(self.origin(), &route, id);
         core.after = after;
         let core = Arc::new(core);
-        let starting: BoxFuture<'static, Result<Streaming>> =
-            match catch(|| route.start(&core, input, Starts::as_subscription)) {
-                Ok(Ok(starting)) => starting,
-                Ok(Err(error)) => return self.refuse(id, &error),
-                Err(panic) => return self.refuse(id, &panicked(&core, panic)),
-            };
+        let starting = match begin(&core, || route.start(&core, input, Starts::as_subscription)) {
+            Ok(starting) => starting,
+            Err(error) => return self.refuse(id, &error),
+        };
         let (seat, _) = self.tasks.reserve();
         self.streams += 1;
         self.keep(id, seat, Task::Stream(Box::new(Stream::new(core, starting, credit))));
@@ -188,10 +179,9 @@ impl Calls {
 
     fn begin_event(&mut self, route: &Arc<Route>, data: Value<'_>) {
         let core = Arc::new(CallCore::of_route(self.origin(), route, ""));
-        let running = match catch(|| route.start(&core, data, Starts::as_event)) {
-            Ok(Ok(running)) => running,
-            Ok(Err(error)) => return self.session.report(&error),
-            Err(panic) => return self.session.report(&panicked(&core, panic)),
+        let running = match begin(&core, || route.start(&core, data, Starts::as_event)) {
+            Ok(running) => running,
+            Err(error) => return self.session.report(&error),
         };
         let (seat, _) = self.tasks.reserve();
         self.event = Some(seat);

@@ -17,7 +17,7 @@ mod wakers;
 pub(crate) use calling::{Calling, Outcalls};
 pub(crate) use hooks::{HandlerHooks, Hooks, NoHandler, Typed, catch, run_handler};
 pub(crate) use outbox::{PushError, may_hold};
-pub(crate) use running::{late_error, panicked};
+pub(crate) use running::{begin, late_error, poll_running};
 pub(crate) use serving::Serving;
 pub(crate) use wakers::Wakers;
 

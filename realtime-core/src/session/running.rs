@@ -32,10 +32,7 @@ impl Call {
     /// Ready when its answer is queued.
     pub(super) fn poll(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(running) = &mut self.running {
-            let outcome = match catch(|| running.as_mut().poll(cx)) {
-                Ok(polled) => ready!(polled),
-                Err(panic) => Err(panicked(&self.core, panic)),
-            };
+            let outcome = ready!(poll_running(&self.core, running, cx));
             self.core.end();
             drop_running(&mut self.running);
             self.unsent = answer(session, &self.core.id, outcome);
@@ -71,10 +68,7 @@ impl Event {
     /// Ready when it is handled.
     pub(super) fn poll(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
         let Some(running) = &mut self.running else { return Poll::Ready(()) };
-        let outcome = match catch(|| running.as_mut().poll(cx)) {
-            Ok(polled) => ready!(polled),
-            Err(panic) => Err(panicked(&self.core, panic)),
-        };
+        let outcome = ready!(poll_running(&self.core, running, cx));
         if let Err(error) = outcome {
             session.report(&error);
         }
@@ -144,7 +138,21 @@ where
     }
 }
 
-pub(crate) fn panicked(core: &CallCore, panic: Panicked) -> Error {
+/// Begins what the application does for a call; a panic is an error.
+pub(crate) fn begin<T>(core: &CallCore, start: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch(start).unwrap_or_else(|panic| Err(panicked(core, panic)))
+}
+
+/// Polls what the application does for a call; a panic is an error.
+pub(crate) fn poll_running<T>(
+    core: &CallCore,
+    running: &mut BoxFuture<'static, Result<T>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T>> {
+    catch(|| running.as_mut().poll(cx)).unwrap_or_else(|panic| Poll::Ready(Err(panicked(core, panic))))
+}
+
+pub(super) fn panicked(core: &CallCore, panic: Panicked) -> Error {
     let connection = core.connection().map(|connection| connection.id());
     tracing::error!(?connection, call = &*core.name, panic = panic.0, "a call panicked");
     Error::internal(panic.0)

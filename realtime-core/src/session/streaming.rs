@@ -1,7 +1,7 @@
 use super::{
     Session,
     hooks::catch,
-    running::{drop_running, offer, panicked, poll_send},
+    running::{drop_running, offer, panicked, poll_running, poll_send},
 };
 use crate::{
     endpoint::{CallCore, Keeping, Next, Piece, Source, Streaming},
@@ -137,10 +137,7 @@ impl Stream {
 
     fn poll_start(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
         let Some(starting) = &mut self.starting else { return Poll::Ready(()) };
-        let started = match catch(|| starting.as_mut().poll(cx)) {
-            Ok(polled) => ready!(polled),
-            Err(panic) => Err(panicked(&self.core, panic)),
-        };
+        let started = ready!(poll_running(&self.core, starting, cx));
         drop_running(&mut self.starting);
         match started {
             Ok(streaming) => {
