@@ -1,6 +1,6 @@
 use actix_web::rt;
 use realtime_core::raw::{BoxFuture, Runtime};
-use std::time::Duration;
+use std::{pin::pin, task::Context, time::Duration};
 
 /// The actix runtime of the worker that took the connection.
 #[derive(Clone, Copy, Debug)]
@@ -16,5 +16,11 @@ impl Runtime for Actix {
         if actix_web::rt::System::try_current().is_some() {
             rt::spawn(task);
         }
+    }
+
+    /// tokio looks at its sockets every 61 polls while tasks are ready; those that yield by its own means wait for that.
+    fn yield_now(&self, cx: &Context<'_>) {
+        let mut cx = Context::from_waker(cx.waker());
+        let _ = pin!(rt::task::yield_now()).poll(&mut cx);
     }
 }

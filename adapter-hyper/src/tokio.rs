@@ -2,7 +2,7 @@ use crate::{runtime::Listen, transport};
 use hyper::rt::Timer;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use realtime_core::raw::{BoxFuture, Runtime};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, task::Context, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
@@ -28,6 +28,12 @@ impl Runtime for Tokio {
 
     fn spawn(&self, task: BoxFuture<'static>) {
         self.0.spawn(task);
+    }
+
+    /// tokio looks at its sockets every 61 polls while tasks are ready; those that yield by its own means wait for that.
+    fn yield_now(&self, cx: &Context<'_>) {
+        let mut cx = Context::from_waker(cx.waker());
+        let _ = pin!(tokio::task::yield_now()).poll(&mut cx);
     }
 }
 

@@ -1,6 +1,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
+    task::Context,
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,12 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Runs a future to its end in the background. Does nothing if the runtime is shutting down.
     fn spawn(&self, task: BoxFuture<'static>);
+
+    /// Has the calling task polled again after others have had their turn. A runtime that looks at its sockets only
+    /// now and then while tasks are ready should do that first. By default the task is woken at once.
+    fn yield_now(&self, cx: &Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
 }
 
 impl<R: Runtime + ?Sized> Runtime for Arc<R> {
@@ -35,5 +42,9 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 
     fn spawn(&self, task: BoxFuture<'static>) {
         (**self).spawn(task);
+    }
+
+    fn yield_now(&self, cx: &Context<'_>) {
+        (**self).yield_now(cx);
     }
 }

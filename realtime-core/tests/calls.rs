@@ -15,7 +15,7 @@ use node::{Node, TaskId};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use realtime_core::{CloseCode, Code, Realtime};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -179,6 +179,27 @@ enum Step {
     },
 }
 
+impl Step {
+    /// The client that sends a frame by it, which the server reads in its order.
+    fn sender(&self) -> Option<usize> {
+        match *self {
+            Self::Call { on, .. }
+            | Self::Cancel { on, .. }
+            | Self::Subscribe { on, .. }
+            | Self::Credit { on, .. }
+            | Self::Unsubscribe { on, .. }
+            | Self::Wrong { on, .. }
+            | Self::Shout { on, .. }
+            | Self::UnknownEvent { on }
+            | Self::Unreadable { on }
+            | Self::Ping { on }
+            | Self::Together { on, .. }
+            | Self::Answer { on, .. } => Some(on),
+            _ => None,
+        }
+    }
+}
+
 /// What is not started.
 #[derive(Clone, Copy, Debug)]
 enum Wrong {
@@ -314,6 +335,8 @@ struct World {
     seen: [Option<u64>; CLIENTS],
     /// Unreadable frames in a row are limited.
     unreadable: [u32; CLIENTS],
+    /// What each client sends when the server reads on: so much waits for it that nothing is read of it.
+    waiting: [VecDeque<Step>; CLIENTS],
     /// The server's calls that are not made for a client's: which, on whose connection, and their tasks.
     asking: Vec<(u32, usize, TaskId)>,
     /// What clients have answered.
@@ -331,12 +354,35 @@ impl World {
             clients: [const { None }; CLIENTS],
             seen: [None; CLIENTS],
             unreadable: [0; CLIENTS],
+            waiting: [const { VecDeque::new() }; CLIENTS],
             asking: Vec::new(),
             answers: HashMap::new(),
         }
     }
 
+    /// Takes a step; a frame of a client that is not read is sent later, and the frames of one that may come to that are
+    /// sent one after the other.
     fn take(&mut self, step: &Step) -> Checked {
+        let Some(on) = step.sender() else { return self.take_now(step) };
+        if !self.is_held(on) && self.waiting[on].is_empty() {
+            let stalled = self.client(on)?.stalled;
+            match step {
+                Step::Together { steps, .. } if stalled => self.waiting[on].extend(steps.iter().cloned()),
+                step => return self.take_now(step),
+            }
+        } else {
+            self.waiting[on].push_back(step.clone());
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is read of a client, because of what waits for it.
+    fn is_held(&self, on: usize) -> bool {
+        let queued = self.clients[on].as_ref().map_or(0, |client| client.link.any.queued_bytes());
+        queued > model::OUTBOX_BYTES / 2
+    }
+
+    fn take_now(&mut self, step: &Step) -> Checked {
         match *step {
             Step::Call { on, id, job, brief, timeout } => self.call(on, id, job, brief, timeout)?,
             Step::Subscribe { on, id, feed, policy, credit, resume } => {
@@ -391,7 +437,7 @@ impl World {
             Step::Together { on, ref steps } => {
                 self.client(on)?.pressed = true;
                 for step in steps {
-                    self.take(step)?;
+                    self.take_now(step)?;
                 }
             }
             Step::Open { which, gates } => self.open(which, gates),
@@ -429,7 +475,10 @@ impl World {
                 self.finish(on, None)?;
             }
             Step::Close { on, code } => {
-                self.client(on)?.link.send(&Frame::close(code, ""));
+                // Where nothing of it was read, it reads first.
+                let client = self.client(on)?;
+                client.link.read(None);
+                client.link.send(&Frame::close(code, ""));
                 self.finish(on, Some(code))?;
             }
             Step::CloseByServer { on } => {
@@ -574,8 +623,23 @@ impl World {
         self.clients[on].as_mut().ok_or_else(|| "is not connected".to_owned())
     }
 
-    /// Lets all happen that does by itself, and compares it with the model.
+    /// Lets all happen that does by itself, and compares it with the model; then has the clients send what they could
+    /// not before.
     fn settle(&mut self) -> Checked {
+        self.settle_once()?;
+        for on in 0..CLIENTS {
+            while !self.is_held(on)
+                && let Some(step) = self.waiting[on].pop_front()
+            {
+                self.take_now(&step)
+                    .and_then(|()| self.settle_once())
+                    .map_err(|wrong| format!("{step:?}: {wrong}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle_once(&mut self) -> Checked {
         self.lab.lock().now = self.node.now;
         self.node.settle()?;
         for on in 0..CLIENTS {
@@ -596,6 +660,7 @@ impl World {
     /// A connection ends; with this close frame, unless it was cut.
     fn finish(&mut self, on: usize, code: Option<u16>) -> Checked {
         let Some(mut client) = self.clients[on].take() else { return Ok(()) };
+        self.waiting[on].clear();
         self.lab.lock().now = self.node.now;
         self.node.settle()?;
         client.ended = true;

@@ -49,6 +49,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    task::Context,
     time::Instant,
 };
 
@@ -173,6 +174,16 @@ impl Hub {
         let runtime = self.runtime.lock().clone();
         if let Some(runtime) = runtime {
             runtime.spawn(task);
+        }
+    }
+
+    /// Has the task of a connection polled again, after others have had their turn.
+    #[cold]
+    pub(crate) fn yield_now(&self, cx: &Context<'_>) {
+        let runtime = self.runtime.lock().clone();
+        match runtime {
+            Some(runtime) => runtime.yield_now(cx),
+            None => cx.waker().wake_by_ref(),
         }
     }
 

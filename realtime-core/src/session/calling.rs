@@ -183,8 +183,8 @@ impl Session {
 
     fn tell_cancelled(&self, number: u64) {
         let id = id(number);
-        // Without room for it the client answers in vain.
-        let _ = self.encode(&Outgoing::Cancel { id: &id }, |frame| self.outbox.push(frame));
+        // Where even that finds no room, the client answers in vain.
+        let _ = self.encode(&Outgoing::Cancel { id: &id }, |frame| self.outbox.push_control(frame));
     }
 
     /// Queues a packet for this client.

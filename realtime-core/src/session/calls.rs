@@ -3,6 +3,7 @@ use super::{
     running::{Call, Event, begin, late_error},
     streaming::Stream,
     tasks::Tasks,
+    turn::Turn,
 };
 use crate::{
     endpoint::{CallCore, Origin, Route, Starts},
@@ -79,7 +80,7 @@ impl Calls {
     }
 
     /// Takes one packet of the client's.
-    pub(super) fn handle(&mut self, packet: Packet<'_>) {
+    pub(super) fn handle(&mut self, packet: Packet<'_>, turn: &mut Turn) {
         if !self.session.is_opened() {
             self.waiting_bytes += bytes_of(&packet);
             return self.held.push_back(packet.into_owned());
@@ -89,25 +90,25 @@ impl Calls {
                 self.call(&id, &path, input, timeout, key.as_deref());
             }
             Packet::Subscribe { id, path, input, after, credit } => {
-                self.subscribe(&id, &path, input, after, credit);
+                self.subscribe(&id, &path, input, after, credit, turn);
             }
-            Packet::Event { name, data } => self.event(&name, data),
+            Packet::Event { name, data } => self.event(&name, data, turn),
             Packet::Invalid { id, error } => self.refuse_unread(&id, &error),
             Packet::Cancel { id } => self.cancel(&id),
             Packet::Unsubscribe { id } => self.unsubscribe(&id),
-            Packet::Credit { id, more } => self.grant(&id, more),
+            Packet::Credit { id, more } => self.grant(&id, more, turn),
             _ => {}
         }
     }
 
     /// Takes what was held until now.
     #[cold]
-    fn open(&mut self) {
+    fn open(&mut self, turn: &mut Turn) {
         // Reading may go on, if this was what it waited for.
         self.session.look_again();
         for packet in std::mem::take(&mut self.held) {
             self.waiting_bytes -= bytes_of(&packet);
-            self.handle(packet);
+            self.handle(packet, turn);
         }
     }
 
@@ -143,7 +144,15 @@ impl Calls {
         }
     }
 
-    fn subscribe(&mut self, id: &str, path: &str, input: Value<'_>, after: Option<Position>, credit: Option<u32>) {
+    fn subscribe(
+        &mut self,
+        id: &str,
+        path: &str,
+        input: Value<'_>,
+        after: Option<Position>,
+        credit: Option<u32>,
+        turn: &mut Turn,
+    ) {
         let Some(route) = self.admit(id, path) else { return };
         if route.starts.as_subscription().is_none() {
             return self.refuse(id, &Error::new(Code::METHOD_MISMATCH, format!("{path:?} is a procedure")));
@@ -162,10 +171,10 @@ impl Calls {
         let (seat, _) = self.tasks.reserve();
         self.streams += 1;
         self.keep(id, seat, Task::Stream(Box::new(Stream::new(core, starting, credit))));
-        self.poll_task(seat);
+        self.poll_task(seat, turn);
     }
 
-    fn event(&mut self, name: &str, data: Value<'_>) {
+    fn event(&mut self, name: &str, data: Value<'_>, turn: &mut Turn) {
         let Some(route) = self.session.endpoint.router.find_event(name).cloned() else {
             return self.session.report(&Error::not_found(format!("no event is named {name:?} here")));
         };
@@ -173,11 +182,11 @@ impl Calls {
             self.waiting_bytes += data.len();
             self.events.push_back((route, data.into_owned()));
         } else {
-            self.begin_event(&route, data);
+            self.begin_event(&route, data, turn);
         }
     }
 
-    fn begin_event(&mut self, route: &Arc<Route>, data: Value<'_>) {
+    fn begin_event(&mut self, route: &Arc<Route>, data: Value<'_>, turn: &mut Turn) {
         let core = Arc::new(CallCore::of_route(self.origin(), route, ""));
         let running = match begin(&core, || route.start(&core, data, Starts::as_event)) {
             Ok(running) => running,
@@ -186,7 +195,7 @@ impl Calls {
         let (seat, _) = self.tasks.reserve();
         self.event = Some(seat);
         self.tasks.put(seat, Task::Event(Event::new(core, running)));
-        self.poll_task(seat);
+        self.poll_task(seat, turn);
     }
 
     /// The route of a call whose id is free; else it is answered.
@@ -236,11 +245,11 @@ impl Calls {
         super::reply(&self.session, &Outgoing::Complete { id });
     }
 
-    fn grant(&mut self, id: &str, more: u32) {
+    fn grant(&mut self, id: &str, more: u32, turn: &mut Turn) {
         let Some(&seat) = self.ids.get(id) else { return };
         if let Some(Task::Stream(stream)) = self.tasks.get_mut(seat) {
             stream.grant(more);
-            self.poll_task(seat);
+            self.poll_task(seat, turn);
         }
     }
 
@@ -275,37 +284,41 @@ impl Calls {
 
     /// Polls what was woken.
     #[inline(never)]
-    pub(super) fn poll(&mut self) {
+    pub(super) fn poll(&mut self, turn: &mut Turn) {
         if !self.held.is_empty() && self.session.is_opened() {
-            self.open();
+            self.open(turn);
         }
         self.expire();
         for _ in 0..POLLS {
+            if turn.is_over() {
+                return;
+            }
             let Some(seat) = self.tasks.next_ready() else { break };
-            self.poll_task(seat);
+            self.poll_task(seat, turn);
         }
         for _ in 0..self.blocked.len().min(POLLS) {
-            if !self.takes_blocked() {
+            if turn.is_over() || !self.takes_blocked() {
                 break;
             }
             let Some(seat) = self.blocked.pop_front() else { break };
             if let Some(Task::Stream(stream)) = self.tasks.get_mut(seat) {
                 stream.unlist();
-                self.poll_task(seat);
+                self.poll_task(seat, turn);
             }
         }
         while self.event.is_none()
+            && !turn.is_over()
             && let Some((route, data)) = self.events.pop_front()
         {
             self.waiting_bytes -= data.len();
             self.session.look_again();
-            self.begin_event(&route, data);
+            self.begin_event(&route, data, turn);
         }
     }
 
     /// Whether another poll would do something.
     pub(super) fn has_work(&self) -> bool {
-        self.tasks.has_ready() || self.takes_blocked()
+        self.tasks.has_ready() || self.takes_blocked() || (self.event.is_none() && !self.events.is_empty())
     }
 
     /// Whether the first of the streams that wait for room has it. Were its item not looked at, one that is larger
@@ -319,14 +332,15 @@ impl Calls {
         self.session.outbox.takes_stream(bytes)
     }
 
-    fn poll_task(&mut self, seat: usize) {
+    fn poll_task(&mut self, seat: usize, turn: &mut Turn) {
+        turn.spend(0);
         let Some(mut task) = self.tasks.take(seat) else { return };
         let waker = self.tasks.waker(seat);
         let cx = &mut Context::from_waker(&waker);
         let polled = match &mut task {
             Task::Call(call) => call.poll(&self.session, cx),
             Task::Event(event) => event.poll(&self.session, cx),
-            Task::Stream(stream) => match stream.poll(&self.session, cx) {
+            Task::Stream(stream) => match stream.poll(&self.session, cx, turn) {
                 Poll::Ready(()) => Poll::Ready(()),
                 Poll::Pending => {
                     if stream.list() {

@@ -5,6 +5,8 @@ use super::{
     hooks::{Panicked, drop_caught, poll_caught},
     inbox::Backlog,
     reply,
+    tail::Tail,
+    turn::Turn,
 };
 use crate::{
     error::Error,
@@ -35,14 +37,16 @@ pub(super) struct Driver<T> {
     /// `on_open` has begun.
     pub(super) opened: bool,
     decoder: Decoder,
-    /// Bytes that were read and not decoded, because the handler was behind.
-    tail: Vec<u8>,
+    /// Bytes that were read and not decoded: the turn was over, the handler was behind, or the client was.
+    tail: Tail,
     /// What the transport did not yet take.
     sending: Option<Box<SendQueue>>,
     /// The transport took no more at the last try.
     blocked: bool,
     /// As much waits for the handler as may; known only to have been so.
     behind: bool,
+    /// Nothing was read, because of what waits for the client.
+    held: bool,
     /// Replies of the protocol since the last flush.
     replies: usize,
     /// Unreadable messages in a row.
@@ -86,7 +90,7 @@ impl<T: Transport> Driver<T> {
         let first = session.first.lock().take();
         let calls = first.map(|first| {
             let mut calls = Box::new(Calls::new(&session));
-            calls.handle(*first);
+            calls.handle(*first, &mut Turn::new());
             calls
         });
         Self {
@@ -96,10 +100,11 @@ impl<T: Transport> Driver<T> {
             opened: false,
             decoder: Decoder::new(limits).inflating(session.deflate),
             // Copied: an empty or short `Bytes` may hold the framework's whole read buffer.
-            tail: early.to_vec(),
+            tail: Tail::new(early.to_vec()),
             sending: None,
             blocked: false,
             behind: false,
+            held: false,
             replies: 0,
             malformed: 0,
             input: Input::Open,
@@ -114,22 +119,26 @@ impl<T: Transport> Driver<T> {
         }
     }
 
+    /// One turn: it ends when there is nothing left to do, or when it has done as much work as one [`Turn`] allows.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
         self.opened = true;
-        for _ in 0..ROUNDS {
-            let received = self.poll_input(cx);
+        let mut turn = Turn::new();
+        loop {
+            let received = self.poll_input(cx, &mut turn);
             self.poll_run(cx);
-            self.poll_calls();
-            self.poll_output(cx);
-            if let Some(close) = self.poll_end(cx) {
+            self.poll_calls(&mut turn);
+            self.poll_output(cx, &mut turn);
+            if let Some(close) = self.poll_end(cx, &mut turn) {
                 return Poll::Ready(close);
             }
             if !received && self.park(cx) {
                 return Poll::Pending;
             }
+            if turn.is_over() {
+                self.session.hub.yield_now(cx);
+                return Poll::Pending;
+            }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// The application's turn.
@@ -147,9 +156,9 @@ impl<T: Transport> Driver<T> {
     }
 
     #[inline]
-    fn poll_calls(&mut self) {
+    fn poll_calls(&mut self, turn: &mut Turn) {
         if let Some(calls) = &mut self.calls {
-            calls.poll();
+            calls.poll(turn);
         }
     }
 
@@ -168,17 +177,17 @@ impl<T: Transport> Driver<T> {
         self.session.endpoint.hooks.end(&self.session, true);
     }
 
-    /// Takes what the client sent; gives whether there was anything.
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.input == Input::Ended || self.is_behind() {
+    /// Takes what the client sent, and returns whether there was anything.
+    fn poll_input(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
+        turn.spend(0);
+        if self.input == Input::Ended || self.is_held() || self.is_behind() {
             return false;
         }
         if !self.tail.is_empty() {
             let mut tail = std::mem::take(&mut self.tail);
-            let used = self.handle_bytes(cx, &mut tail);
-            if used < tail.len() {
-                tail.drain(..used);
-                self.tail = tail;
+            let used = self.handle_bytes(cx, tail.rest(), turn);
+            if self.input != Input::Ended {
+                self.tail = tail.after(used);
             }
             return used > 0;
         }
@@ -190,8 +199,10 @@ impl<T: Transport> Driver<T> {
         let read = self.transport.poll_read(cx, &mut scratch);
         if let Poll::Ready(Ok(count @ 1..)) = read {
             self.session.saw_life();
-            let used = self.handle_bytes(cx, &mut scratch[..count]);
-            self.tail.extend_from_slice(&scratch[used..count]);
+            let used = self.handle_bytes(cx, &mut scratch[..count], turn);
+            if used < count && self.input != Input::Ended {
+                self.tail = Tail::new(scratch[used..count].to_vec());
+            }
         }
         spare::put(&SCRATCH, scratch);
         match read {
@@ -201,6 +212,18 @@ impl<T: Transport> Driver<T> {
             Poll::Ready(Err(error)) => self.lose(&error.to_string()),
         }
         true
+    }
+
+    /// Whether so much waits for the client that nothing of it is read. A client that reads what it is sent is not
+    /// closed for what it asks, however much it asks at once: it is made to wait, as by any server that writes before
+    /// it reads on.
+    fn is_held(&mut self) -> bool {
+        let held = self.input == Input::Open && !self.session.outbox.is_roomy();
+        if held != self.held {
+            self.held = held;
+            self.session.set_held(held);
+        }
+        held
     }
 
     /// Whether the handler has as many messages waiting as it may. Then nothing is read, so that
@@ -233,31 +256,46 @@ impl<T: Transport> Driver<T> {
         calls || backlog.messages >= config.queued_messages || backlog.bytes >= config.message_bytes
     }
 
-    /// Decodes and handles `bytes`, as far as the handler and the output keep up; gives how many
-    /// were used.
-    fn handle_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> usize {
+    /// Decodes and handles `bytes`, until the turn is over, or the handler or the output has to come first. Returns how
+    /// many were used.
+    fn handle_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut [u8], turn: &mut Turn) -> usize {
         let count = bytes.len();
         if self.input == Input::Discarding {
+            turn.spend(count);
             return count;
         }
         let mut rest = bytes;
         loop {
+            let before = rest.len();
             let event = match self.decoder.decode(&mut rest) {
                 Ok(Some(event)) => event,
-                Ok(None) => return count,
+                Ok(None) => {
+                    turn.spend(before);
+                    return count;
+                }
                 Err(error) => {
                     self.fail(cx, error);
                     return count;
                 }
             };
-            self.handle_event(cx, event);
+            turn.spend(bytes_of(&event));
+            self.handle_event(cx, event, turn);
             if self.input == Input::Ended {
                 return count;
             }
-            if self.replies >= REPLIES_PER_FLUSH || self.is_behind_after_a_turn(cx) {
+            if turn.is_over() || self.is_output_due() || self.is_behind_after_a_turn(cx) {
                 return count - rest.len();
             }
         }
+    }
+
+    /// Whether what waits for the client is to be written before more is handled.
+    #[inline]
+    fn is_output_due(&self) -> bool {
+        let outbox = &self.session.outbox;
+        self.replies >= REPLIES_PER_FLUSH
+            || (!self.blocked && outbox.bytes() >= FLUSHED_BYTES)
+            || (self.input == Input::Open && !outbox.is_roomy())
     }
 
     fn is_behind_after_a_turn(&mut self, cx: &mut Context<'_>) -> bool {
@@ -269,9 +307,9 @@ impl<T: Transport> Driver<T> {
     }
 
     #[inline]
-    fn handle_event(&mut self, cx: &mut Context<'_>, event: Event<'_>) {
+    fn handle_event(&mut self, cx: &mut Context<'_>, event: Event<'_>, turn: &mut Turn) {
         match event {
-            Event::Message(data) if self.input == Input::Open => self.handle_message(cx, data),
+            Event::Message(data) if self.input == Input::Open => self.handle_message(cx, data, turn),
             Event::Ping(payload) if self.input == Input::Open => {
                 self.settle(cx);
                 self.pong(&payload);
@@ -286,7 +324,7 @@ impl<T: Transport> Driver<T> {
     }
 
     #[inline]
-    fn handle_message(&mut self, cx: &mut Context<'_>, data: Data<'_>) {
+    fn handle_message(&mut self, cx: &mut Context<'_>, data: Data<'_>, turn: &mut Turn) {
         // What `Plain` says of all of them: asking it is five of a hundred instructions of an echo.
         if self.session.endpoint.plain {
             if self.session.hub.limits_messages() && self.is_limited(cx, &Ok(Packet::Whole), data.as_bytes().len())
@@ -305,14 +343,14 @@ impl<T: Transport> Driver<T> {
                 self.deliver(cx, Ok(Value::Whole(data)));
             }
             Ok(Packet::Message(value)) => self.deliver(cx, Ok(value)),
-            Ok(packet) => self.handle_packet(cx, packet),
+            Ok(packet) => self.handle_packet(cx, packet, turn),
             Err(error) => self.deliver(cx, Err(error)),
         }
     }
 
     /// What is not for the handler. Apart, so that the way of a message stays short.
     #[inline(never)]
-    fn handle_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+    fn handle_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>, turn: &mut Turn) {
         match packet {
             Packet::Reply { id, data } => self.session.calling.settle(&id, Ok(data)),
             Packet::Error { id, error } => self.session.calling.settle(&id, Err(error)),
@@ -324,11 +362,12 @@ impl<T: Transport> Driver<T> {
             packet => {
                 // What came before it has its turn first.
                 self.settle(cx);
-                self.malformed = 0;
+                let is_readable = !matches!(packet, Packet::Invalid { .. });
                 let session = &self.session;
                 let calls = self.calls.get_or_insert_with(|| Box::new(Calls::new(session)));
-                calls.handle(packet);
+                calls.handle(packet, turn);
                 self.behind |= calls.is_behind();
+                self.count_malformed(cx, is_readable);
             }
         }
     }
@@ -358,7 +397,13 @@ impl<T: Transport> Driver<T> {
             Err(panic) => return self.fail_panicked(&panic),
         };
         self.behind = self.is_full(delivered.backlog);
-        if delivered.readable {
+        self.count_malformed(cx, delivered.readable);
+    }
+
+    /// Closes a client that sends only what cannot be read.
+    #[inline]
+    fn count_malformed(&mut self, cx: &mut Context<'_>, is_readable: bool) {
+        if is_readable {
             self.malformed = 0;
             return;
         }
@@ -398,13 +443,13 @@ impl<T: Transport> Driver<T> {
     }
 
     /// Sends all that is queued, for as long as the transport takes it.
-    fn poll_output(&mut self, cx: &mut Context<'_>) {
+    fn poll_output(&mut self, cx: &mut Context<'_>, turn: &mut Turn) {
         self.replies = 0;
         if self.sending.is_none() && !self.blocked && !self.session.outbox.has_news() {
             return;
         }
         let mut sending = self.sending.take().unwrap_or_else(spare::take_queue);
-        self.send(cx, &mut sending);
+        self.send(cx, &mut sending, turn);
         if sending.is_empty() {
             spare::put_queue(sending);
         } else {
@@ -413,7 +458,10 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    fn send(&mut self, cx: &mut Context<'_>, sending: &mut SendQueue) {
+    fn send(&mut self, cx: &mut Context<'_>, sending: &mut SendQueue, turn: &mut Turn) {
+        if self.session.outbox.is_behind() {
+            self.catch_up();
+        }
         let signals = self.session.outbox.take(sending);
         self.expired |= signals.expired;
         self.look |= signals.look;
@@ -431,21 +479,20 @@ impl<T: Transport> Driver<T> {
         }
         let before = sending.bytes();
         let sent = self.transport.poll_send(cx, sending);
-        if self.blocked && sending.bytes() < before {
+        let written = before - sending.bytes();
+        turn.spend(written);
+        if self.blocked && written > 0 {
             // A slow reader is alive.
             self.session.saw_life();
         }
         self.blocked = sent.is_pending();
         self.session.outbox.set_in_flight(sending.bytes());
-        if self.session.outbox.is_behind() {
-            self.catch_up();
-        }
         if let Poll::Ready(Err(error)) = sent {
             self.lose(&error.to_string());
         }
     }
 
-    /// Queues what waited for the client, which was behind.
+    /// Queues publications that waited for the client, which was behind.
     #[cold]
     fn catch_up(&self) {
         while let Some((topic, gap)) = self.session.outbox.catch_up() {
@@ -469,7 +516,7 @@ impl<T: Transport> Driver<T> {
     #[cold]
     fn end_input(&mut self) {
         self.input = Input::Ended;
-        self.tail = Vec::new();
+        self.tail = Tail::default();
         self.calls = None;
         self.session.endpoint.hooks.end(&self.session, false);
         self.run_due = true;
@@ -490,12 +537,12 @@ impl<T: Transport> Driver<T> {
     }
 
     /// Gives the close once nothing is left to do.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<Close> {
-        if self.expired || self.lost || self.closing || self.peer.is_some() { self.end(cx) } else { None }
+    fn poll_end(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Option<Close> {
+        if self.expired || self.lost || self.closing || self.peer.is_some() { self.end(cx, turn) } else { None }
     }
 
     #[cold]
-    fn end(&mut self, cx: &mut Context<'_>) -> Option<Close> {
+    fn end(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Option<Close> {
         if self.expired {
             self.stop_run();
             return Some(self.finish());
@@ -511,7 +558,7 @@ impl<T: Transport> Driver<T> {
             }
             // All that the client had said is answered: now its close is.
             self.session.outbox.close_reply(Close::clone(peer));
-            self.poll_output(cx);
+            self.poll_output(cx, turn);
         }
         if !self.closing || self.sending.is_some() || self.run.is_some() {
             return None;
@@ -536,7 +583,10 @@ impl<T: Transport> Driver<T> {
         ours.or_else(|| self.peer.take().map(|close| *close)).unwrap_or_else(Close::lost)
     }
 
-    /// Arms the wakers; gives whether there is nothing to do until one of them is called.
+    /// Arms the wakers, and returns whether there is nothing to do until one of them is called.
+    ///
+    /// What others add is looked at under the lock under which they look whether the driver is parked. What only the
+    /// driver itself changes is looked at here: whether reading may go on that was held up by what waited for the client.
     fn park(&mut self, cx: &mut Context<'_>) -> bool {
         if std::mem::take(&mut self.look) || (self.run_due && self.run.is_some()) {
             return false;
@@ -544,15 +594,27 @@ impl<T: Transport> Driver<T> {
         if self.calls.as_ref().is_some_and(|calls| calls.has_work()) {
             return false;
         }
+        if self.held && self.session.outbox.is_roomy() {
+            return false;
+        }
         self.session.outbox.park(cx, self.blocked)
+    }
+}
+
+#[inline]
+fn bytes_of(event: &Event<'_>) -> usize {
+    match event {
+        Event::Message(data) => data.as_bytes().len(),
+        Event::Ping(payload) => payload.len(),
+        Event::Pong | Event::Close(..) => 0,
     }
 }
 
 /// A ping without a payload.
 const PING: &[u8] = &[0x89, 0];
 
-/// Turns of the loop before other tasks get theirs.
-const ROUNDS: usize = 16;
+/// With so much to write, and a transport that takes it, it is written before more is read: as much as one write takes.
+const FLUSHED_BYTES: usize = 64 * 1024;
 
 /// Pongs and the like that one read may make us queue before they are sent.
 const REPLIES_PER_FLUSH: usize = 64;

@@ -13,7 +13,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{self, Poll},
+    task::{self, Poll, ready},
 };
 
 /// A handler as the driver sees it: without its types. One for all connections of an endpoint.
@@ -91,7 +91,11 @@ impl<H: Handler> Typed<H> {
         if session.outbox.is_closing() {
             inbox.end(true);
         }
-        let next = poll_fn(|cx| inbox.poll_next(cx)).await;
+        let next = poll_fn(|cx| {
+            ready!(session.outbox.poll_room(cx));
+            inbox.poll_next(cx)
+        });
+        let next = next.await;
         session.look_again();
         next
     }
@@ -106,12 +110,16 @@ impl<H: Handler> Typed<H> {
             inbox.end(true);
             batch.clear();
         }
-        if let Some((item, _)) = batch.pop_front() {
-            return Some(item);
-        }
-        session.set_idle(true);
-        let next = poll_fn(|cx| inbox.poll_batch(cx, Some(batch))).await;
-        session.set_idle(false);
+        let next = poll_fn(|cx| {
+            ready!(session.outbox.poll_room(cx));
+            if let Some((item, _)) = batch.pop_front() {
+                return Poll::Ready(Some(item));
+            }
+            let next = inbox.poll_batch(cx, Some(batch));
+            session.set_idle(next.is_pending());
+            next
+        });
+        let next = next.await;
         session.look_again();
         next
     }

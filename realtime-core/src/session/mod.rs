@@ -11,7 +11,9 @@ mod queued;
 mod running;
 mod serving;
 mod streaming;
+mod tail;
 mod tasks;
+mod turn;
 mod wakers;
 
 pub(crate) use calling::{Calling, Outcalls};
@@ -65,6 +67,8 @@ pub(crate) struct Session {
     deadline: AtomicU32,
     /// Reading has stopped until the handler catches up: silence is our own doing.
     paused: AtomicBool,
+    /// Reading has stopped until the client takes what waits for it: its silence is its own doing.
+    held: AtomicBool,
     /// The handler waits for the next message and for nothing else.
     idle: AtomicBool,
     /// `on_open` is done: calls may run.
@@ -118,6 +122,7 @@ impl Session {
             seen,
             deadline: AtomicU32::new(0),
             paused: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             idle: AtomicBool::new(false),
             opened: AtomicBool::new(false),
             calling: Outcalls::default(),
@@ -284,7 +289,13 @@ impl Session {
         }
         let seen = self.seen.load(Relaxed);
         let silent = now.saturating_sub(seen);
-        if self.is_paused() {
+        if self.held.load(Relaxed) {
+            if silent >= idle {
+                // It has taken nothing of what waits for it for as long.
+                self.close_slow();
+                return Some(now + 1);
+            }
+        } else if self.is_paused() {
             self.outbox.signal_ping();
             return Some(now + ping);
         }
@@ -323,6 +334,10 @@ impl Session {
         if self.paused.swap(paused, Relaxed) && !paused {
             self.saw_life();
         }
+    }
+
+    pub(super) fn set_held(&self, held: bool) {
+        self.held.store(held, Relaxed);
     }
 
     pub(crate) fn is_paused(&self) -> bool {

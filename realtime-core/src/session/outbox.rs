@@ -26,8 +26,8 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Outbox {
     limit: usize,
-    /// Bytes that the driver took and has not yet written. It alone sets them.
-    in_flight: AtomicUsize,
+    /// All bytes that wait, for those to whom a hint is enough. Set under the lock.
+    bytes: AtomicUsize,
     /// Something is there for the driver. Only to spare it a look: the lock decides.
     news: AtomicBool,
     /// A close was begun on this side.
@@ -40,6 +40,9 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     queued: Queued,
+    /// Bytes that the driver took and has not yet written. It alone sets them, under the lock under which others decide
+    /// by them: whoever finds no room is seen by the driver at the next write, or where it parks.
+    in_flight: usize,
     behind: Option<Box<Behind>>,
     phase: Phase,
     signals: Signals,
@@ -97,7 +100,7 @@ impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
-            in_flight: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             news: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             is_behind: AtomicBool::new(false),
@@ -108,9 +111,25 @@ impl Outbox {
     /// Queues a frame for this client and wakes the driver if it is parked.
     pub(crate) fn push(&self, frame: Draft<'_>) -> Result<(), PushError> {
         let mut state = self.admit(frame.len())?;
-        let blocked = state.blocked;
-        state.queued.add(frame, blocked);
-        let waker = self.tell(&mut state);
+        self.add(&mut state, frame);
+        let waker = state.unpark_for_frames();
+        drop(state);
+        wake(waker);
+        Ok(())
+    }
+
+    /// Queues a frame that ends something, and wakes the driver if it is parked: such frames may pass the limit by
+    /// [`CONTROL_BYTES`] together, so that a client that is behind is told all the same.
+    pub(crate) fn push_control(&self, frame: Draft<'_>) -> Result<(), PushError> {
+        let mut state = self.lock();
+        if state.phase != Phase::Open {
+            return Err(PushError::Closed);
+        }
+        if state.bytes() + frame.len() > self.limit + CONTROL_BYTES {
+            return Err(PushError::Full);
+        }
+        self.add(&mut state, frame);
+        let waker = state.unpark_for_frames();
         drop(state);
         wake(waker);
         Ok(())
@@ -121,9 +140,8 @@ impl Outbox {
     #[inline(always)]
     pub(crate) fn push_shared(&self, frame: &Frame) -> Result<Option<Waker>, PushError> {
         let mut state = self.admit(frame.len())?;
-        let blocked = state.blocked;
-        state.queued.add_shared(frame, blocked);
-        Ok(self.tell(&mut state))
+        self.add_shared(&mut state, frame);
+        Ok(state.unpark_for_frames())
     }
 
     /// Queues a frame that others get as well; for a client that is behind it waits, or is dropped, as `keeping` says.
@@ -139,14 +157,18 @@ impl Outbox {
             return Err(PushError::Closed);
         }
         let waits = state.behind.as_ref().is_some_and(|behind| behind.has(post.topic));
-        if waits || self.bytes_of(&state) + frame.len() > self.limit / 2 {
+        if waits || state.bytes() + frame.len() > self.limit / 2 {
             state.behind.get_or_insert_default().add(frame, post, keeping);
             self.is_behind.store(true, Release);
-            return Ok(None);
+            if !self.has_room(&state) {
+                // The driver is awake and looks here before it parks, or it waits for its transport.
+                return Ok(None);
+            }
+            self.news.store(true, Release);
+            return Ok(state.unpark_for_frames());
         }
-        let blocked = state.blocked;
-        state.queued.add_shared(frame, blocked);
-        Ok(self.tell(&mut state))
+        self.add_shared(&mut state, frame);
+        Ok(state.unpark_for_frames())
     }
 
     /// Whether publications wait, because the client was behind.
@@ -155,11 +177,11 @@ impl Outbox {
         self.is_behind.load(Acquire)
     }
 
-    /// Queues what waited for a client that was behind, as far as there is room. Gives what is to be told before the
-    /// rest, if something was dropped; then it is to be called again. For the driver.
+    /// Queues publications that waited for a client that was behind, as far as there is room. Returns the gap to be told
+    /// before the rest, if something was dropped; then it is to be called again. For the driver.
     pub(crate) fn catch_up(&self) -> Option<(Arc<str>, Gap)> {
         let mut state = self.lock();
-        while self.bytes_of(&state) <= self.limit / 2 {
+        while self.has_room(&state) {
             let Some(behind) = &mut state.behind else { break };
             if let Some(gap) = behind.take_gap() {
                 return Some(gap);
@@ -170,9 +192,7 @@ impl Outbox {
                 self.is_behind.store(false, Release);
             }
             if let Some(frame) = frame {
-                let blocked = state.blocked;
-                state.queued.add_shared(&frame, blocked);
-                self.news.store(true, Release);
+                self.add_shared(&mut state, &frame);
             }
         }
         None
@@ -185,9 +205,7 @@ impl Outbox {
             let full = matches!(admitted, Err(PushError::Full));
             return full.then(|| frame.into_frame());
         };
-        let blocked = state.blocked;
-        state.queued.add(frame, blocked);
-        self.news.store(true, Release);
+        self.add(&mut state, frame);
         None
     }
 
@@ -195,9 +213,7 @@ impl Outbox {
     pub(crate) fn offer_frame(&self, frame: Frame) -> Option<Frame> {
         match self.admit(frame.len()) {
             Ok(mut state) => {
-                let blocked = state.blocked;
-                state.queued.add_shared(&frame, blocked);
-                self.news.store(true, Release);
+                self.add_shared(&mut state, &frame);
                 None
             }
             Err(PushError::Full) => Some(frame),
@@ -208,14 +224,13 @@ impl Outbox {
     /// Queues a frame that has waited for room: over the limit by one such frame at most.
     pub(crate) fn push_late(&self, frame: &Frame) -> Result<(), PushError> {
         let mut state = self.lock();
-        if state.phase == Phase::Open && self.bytes_of(&state) > self.limit / 2 {
+        if state.phase != Phase::Open {
+            return Ok(());
+        }
+        if !self.has_room(&state) {
             return Err(PushError::Full);
         }
-        if state.phase == Phase::Open {
-            let blocked = state.blocked;
-            state.queued.add_shared(frame, blocked);
-            self.news.store(true, Release);
-        }
+        self.add_shared(&mut state, frame);
         Ok(())
     }
 
@@ -223,7 +238,7 @@ impl Outbox {
     /// so that a call is not answered behind all that they can make.
     pub(crate) fn takes_stream(&self, bytes: usize) -> bool {
         let state = self.lock();
-        let waiting = self.bytes_of(&state);
+        let waiting = state.bytes();
         let fits = waiting <= STREAM_BYTES.min(self.limit / 2) && bytes <= self.limit - waiting;
         state.phase != Phase::Open || fits
     }
@@ -235,12 +250,10 @@ impl Outbox {
         if state.phase != Phase::Open {
             return Err(PushError::Closed);
         }
-        if self.bytes_of(&state) > self.limit {
+        if state.bytes() > self.limit {
             return Err(PushError::Full);
         }
-        let blocked = state.blocked;
-        state.queued.add(frame, blocked);
-        self.news.store(true, Release);
+        self.add(&mut state, frame);
         Ok(())
     }
 
@@ -250,16 +263,29 @@ impl Outbox {
         if state.phase != Phase::Open {
             return Err(PushError::Closed);
         }
-        if bytes > self.limit.saturating_sub(self.bytes_of(&state)) {
+        if bytes > self.limit.saturating_sub(state.bytes()) {
             return Err(PushError::Full);
         }
         Ok(state)
     }
 
-    /// There are new frames: gives the driver's waker if it must be woken for them.
-    fn tell(&self, state: &mut State) -> Option<Waker> {
+    #[inline]
+    fn add(&self, state: &mut State, frame: Draft<'_>) {
+        state.queued.add(frame, state.blocked);
+        self.note(state);
+    }
+
+    #[inline]
+    fn add_shared(&self, state: &mut State, frame: &Frame) {
+        state.queued.add_shared(frame, state.blocked);
+        self.note(state);
+    }
+
+    /// Something was queued.
+    #[inline]
+    fn note(&self, state: &State) {
+        self.bytes.store(state.bytes(), Relaxed);
         self.news.store(true, Release);
-        if state.blocked { None } else { state.unpark() }
     }
 
     /// Begins to close: the close frame goes behind what is queued, and nothing after it.
@@ -294,16 +320,13 @@ impl Outbox {
         state.behind = None;
         self.is_behind.store(false, Release);
         match frame {
-            Some(frame) => {
-                let blocked = state.blocked;
-                state.queued.add_shared(&frame, blocked);
-            }
+            Some(frame) => self.add_shared(&mut state, &frame),
             None => state.signals.expired = true,
         }
         state.signals.closing = true;
         state.phase = Phase::Closing(Box::new(close));
         self.closing.store(true, Release);
-        self.news.store(true, Release);
+        self.note(&state);
         let (driver, waiting) = (state.unpark(), state.take_waiting());
         drop(state);
         wake(driver);
@@ -322,7 +345,8 @@ impl Outbox {
         state.queued.clear();
         state.behind = None;
         self.is_behind.store(false, Release);
-        self.in_flight.store(0, Relaxed);
+        state.in_flight = 0;
+        self.bytes.store(0, Relaxed);
         let phase = std::mem::replace(&mut state.phase, Phase::Closed);
         // Its task would keep this alive, and this the task.
         let driver = state.driver.take();
@@ -373,31 +397,29 @@ impl Outbox {
             queue.discard();
         }
         state.queued.give(queue);
-        self.in_flight.store(queue.bytes(), Relaxed);
-        self.wake_for_room(state);
+        state.in_flight = queue.bytes();
+        self.bytes.store(state.in_flight, Relaxed);
         signals
     }
 
     /// Tells how much of what was taken is still to be written.
-    pub(crate) fn set_in_flight(&self, bytes: usize) {
-        self.in_flight.store(bytes, Relaxed);
-    }
-
-    /// Wakes those who wait for room if there is some.
     #[inline]
-    fn wake_for_room(&self, mut state: MutexGuard<'_, State>) {
-        if state.waiting.is_none() || self.bytes_of(&state) > self.limit / 2 {
-            return;
-        }
-        let waiting = state.take_for_room();
-        drop(state);
-        waiting.wake();
+    pub(crate) fn set_in_flight(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.in_flight = bytes;
+        self.bytes.store(state.bytes(), Relaxed);
+        self.wake_for_room(state);
     }
 
-    /// Arms the driver's waker, unless something came in the meantime: then gives `false`.
+    /// Arms the driver's waker and returns `true`, unless there is something to do: frames or signals that came in the
+    /// meantime, or room for publications that wait. A transport that is `blocked` wakes the driver for frames.
     pub(crate) fn park(&self, cx: &Context<'_>, blocked: bool) -> bool {
         let mut state = self.lock();
         if state.has_signals() || (!blocked && !state.queued.is_empty()) {
+            return false;
+        }
+        if state.behind.is_some() && self.has_room(&state) {
+            self.news.store(true, Release);
             return false;
         }
         if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
@@ -405,8 +427,18 @@ impl Outbox {
         }
         state.parked = true;
         state.blocked = blocked;
-        self.wake_for_room(state);
         true
+    }
+
+    /// Wakes those who wait for room if there is some.
+    #[inline]
+    fn wake_for_room(&self, mut state: MutexGuard<'_, State>) {
+        if state.waiting.is_none() || !self.has_room(&state) {
+            return;
+        }
+        let waiting = state.take_for_room();
+        drop(state);
+        waiting.wake();
     }
 
     /// Frees what nothing waits in.
@@ -441,22 +473,36 @@ impl Outbox {
         state.ended || state.phase != Phase::Open
     }
 
-    /// Ready when less than half of the limit waits, or sending has ended.
+    /// Ready when at most half of the limit waits, or sending has ended.
+    #[inline]
     pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_roomy() { Poll::Ready(()) } else { self.wait_for_room(cx) }
+    }
+
+    #[cold]
+    fn wait_for_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.ended || state.phase != Phase::Open || self.bytes_of(&state) <= self.limit / 2 {
+        if state.ended || state.phase != Phase::Open || self.has_room(&state) {
             return Poll::Ready(());
         }
         state.waiting.get_or_insert_default().for_room.add(cx.waker());
         Poll::Pending
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes_of(&self.lock())
+    /// Whether at most half of the limit seems to wait. Others may add to it at any time; only the driver takes away.
+    #[inline]
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.bytes() <= self.limit / 2
     }
 
-    fn bytes_of(&self, state: &State) -> usize {
-        state.queued.bytes() + self.in_flight.load(Relaxed)
+    fn has_room(&self, state: &State) -> bool {
+        state.bytes() <= self.limit / 2
+    }
+
+    /// Bytes that wait to be written.
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -465,6 +511,11 @@ impl Outbox {
 }
 
 impl State {
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.queued.bytes() + self.in_flight
+    }
+
     fn has_signals(&self) -> bool {
         let Signals { ping, look, expired, closing, discard: _ } = self.signals;
         ping || look || expired || closing
@@ -472,6 +523,12 @@ impl State {
 
     fn unpark(&mut self) -> Option<Waker> {
         if std::mem::take(&mut self.parked) { self.driver.clone() } else { None }
+    }
+
+    /// Where the transport takes nothing, new frames are no reason to wake the driver.
+    #[inline]
+    fn unpark_for_frames(&mut self) -> Option<Waker> {
+        if self.blocked { None } else { self.unpark() }
     }
 
     fn take_waiting(&mut self) -> Waiting {
@@ -497,6 +554,9 @@ impl Waiting {
 
 /// What all streams of a connection together may have waiting: as much as one write takes.
 const STREAM_BYTES: usize = 64 * 1024;
+
+/// What frames that end something may take beside the limit: a hundred of them.
+const CONTROL_BYTES: usize = 4 * 1024;
 
 /// Whether a frame fits at all, into an outbox that is empty.
 pub(crate) fn may_hold(limit: usize, bytes: usize) -> Result<(), Error> {

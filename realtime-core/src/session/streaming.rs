@@ -2,6 +2,7 @@ use super::{
     Session,
     hooks::catch,
     running::{drop_running, offer, panicked, poll_running, poll_send},
+    turn::Turn,
 };
 use crate::{
     endpoint::{CallCore, Keeping, Next, Piece, Source, Streaming},
@@ -110,19 +111,19 @@ impl Stream {
     }
 
     /// Ready when its last frame is queued.
-    pub(super) fn poll(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, session: &Session, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
         if self.starting.is_some() {
             ready!(self.poll_start(session, cx));
         }
         for _ in 0..BATCH {
             self.send_kept(session);
-            if self.end.is_some() {
+            if self.end.is_some() || turn.is_over() {
                 break;
             }
             if !self.may_send(session) && self.keeping == Keeping::Block {
                 return Poll::Pending;
             }
-            match self.poll_source(session, cx) {
+            match self.poll_source(session, cx, turn) {
                 Poll::Ready(()) => {}
                 Poll::Pending => return Poll::Pending,
             }
@@ -150,10 +151,15 @@ impl Stream {
     }
 
     /// Takes one item of the source, to send or to keep.
-    fn poll_source(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_source(&mut self, session: &Session, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
         let Some(mut source) = self.source.take() else { return Poll::Ready(()) };
         let mut taken = Ok(());
-        let polled = catch(|| source.as_mut().poll_item(cx, &mut |piece| taken = self.take(session, &piece)));
+        let polled = catch(|| {
+            source.as_mut().poll_item(cx, &mut |piece| {
+                turn.spend(0);
+                taken = self.take(session, &piece);
+            })
+        });
         self.source = Some(source);
         let next = match polled {
             Ok(polled) => ready!(polled),

@@ -1,0 +1,27 @@
+/// Bytes of the client that were read and are not yet decoded.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    bytes: Vec<u8>,
+    /// How many of them are decoded: moving the rest to the front each time would cost more than the room.
+    used: usize,
+}
+
+impl Tail {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, used: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn rest(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.used..]
+    }
+
+    /// The tail when `count` more bytes are decoded; without a buffer if those were all.
+    pub(super) fn after(mut self, count: usize) -> Self {
+        self.used += count;
+        if self.used == self.bytes.len() { Self::default() } else { self }
+    }
+}
