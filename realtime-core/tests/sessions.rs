@@ -3,7 +3,7 @@
 #[path = "support/wire.rs"]
 mod wire;
 
-use realtime_core::{CloseCode, Connection, Handler, Message, Realtime, Result, Topic};
+use realtime_core::{CloseCode, Config, Connection, Handler, Message, Overflow, Realtime, Result, Topic};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},
@@ -54,6 +54,39 @@ fn who_leaves_a_large_topic_hears_nothing_more_of_it() {
         member.send(&frame(1, b"leave"));
     }
     assert_eq!(realtime.stats().topics, 0);
+}
+
+/// Also one that is larger than what a client that is behind may have waiting.
+#[test]
+fn a_publication_to_an_idle_member_is_sent_at_once() {
+    let mut config = Config::default();
+    config.outbox_bytes = 10_000;
+    let realtime = Realtime::builder().manual_time().config(config).handler("news", News.plain()).build();
+    let mut member = Client::connect(&realtime, "news", None);
+    for bytes in [10, 4_000, 6_000, 9_000] {
+        realtime.publish(&NEWS, &Message::from("x".repeat(bytes))).unwrap();
+        assert!(member.is_woken(), "{bytes}");
+        member.poll();
+        assert!(member.take_sent().0 > bytes, "{bytes}");
+    }
+}
+
+const NEWS: Topic<Message> = Topic::fixed("news").overflow(Overflow::drop_oldest(10));
+
+struct News;
+
+impl Handler for News {
+    type Input = ();
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        connection.subscribe(&NEWS)
+    }
+
+    async fn on_message(&self, _: &Connection<Self>, _: Message) -> Result {
+        Ok(())
+    }
 }
 
 fn room() -> Topic<Message> {

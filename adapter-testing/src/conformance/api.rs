@@ -35,6 +35,7 @@ pub(crate) const CONFIRM: Procedure<String, bool> = Procedure::new("confirm").ti
 pub(crate) const SAID: Event<Said> = Event::new("SAID");
 
 const ECHO: Procedure<String, String> = Procedure::new("echo").check(|text| short(text));
+const TEXT: Procedure<usize, String> = Procedure::query("text");
 const ADD: Procedure<Pair, i64> = Procedure::query("add");
 const FAIL: Procedure<Failure, ()> = Procedure::new("fail");
 const FAIL_INSIDE: Procedure<(), ()> = Procedure::new("fail_inside");
@@ -199,6 +200,7 @@ pub(crate) fn on_close(call: Call<Api>, close: Close) -> impl Future<Output = ()
 fn with_calls(endpoint: Endpoint<Api>) -> Endpoint<Api> {
     endpoint
         .call(ECHO, |_, text: String| async move { Ok(text) })
+        .call(TEXT, |_, bytes: usize| async move { Ok("x".repeat(bytes.min(100_000))) })
         .call(ADD, |_, pair: Pair| async move { Ok(pair.a + pair.b) })
         .call(FAIL, |_, failure: Failure| async move { Err(failure.into()) })
         .call(FAIL_INSIDE, |_, ()| async move { Ok(std::fs::read("/no such file, secret").map(drop)?) })

@@ -156,6 +156,8 @@ macro_rules! conformance {
                 replies_keep_the_order_of_what_they_answer,
                 messages_wait_for_on_open,
                 more_messages_than_may_wait_are_read_later,
+                messages_in_one_write_are_answered_to_one_who_reads,
+                large_messages_in_one_write_are_answered_to_one_who_reads,
                 messages_are_handled_one_after_the_other,
                 send_then_publish_arrive_in_that_order,
                 a_plain_handler_is_told_errors_by_the_close_code,
@@ -263,6 +265,8 @@ macro_rules! conformance {
                 each_of_many_calls_and_subscriptions_has_one_end,
                 a_client_that_calls_and_never_reads_is_closed,
                 a_flood_of_calls_is_answered,
+                calls_in_one_write_are_answered_to_one_who_reads,
+                a_flood_of_calls_that_cannot_be_read_is_closed,
             ],
             answers: [
                 the_client_answers_a_call_of_the_server,

@@ -667,21 +667,18 @@ pub fn each_of_many_calls_and_subscriptions_has_one_end(subject: &Subject) {
 }
 
 /// It is told of its calls only as much as may wait for it.
+/// What waits for it stays within its bound: nothing more is read of it, and when it has taken nothing for as long as a
+/// client may be silent, it is closed.
 pub fn a_client_that_calls_and_never_reads_is_closed(subject: &Subject) {
     let (server, ..) = start_with(subject, |config| config.outbox_bytes = 64 * 1024);
     let mut other = server.connect("api");
     other.echoes();
-    let mut client = server.connect("api");
-    let realtime = server.realtime();
-    let call = client_call("echo", json!("x".repeat(10_000)));
-    let mut calls = 0;
-    while realtime.stats().slow_consumers == 0 {
-        client.raw(&call);
-        calls += 1;
-        assert!(calls < 50_000, "a client that reads nothing was never slow");
-        let queued = realtime.filter(|_| true).iter().map(|connection| connection.queued_bytes()).max();
-        assert!(queued < Some(2 * 64 * 1024), "{queued:?} bytes wait");
-    }
+    let client = server.connect("api");
+    let calls = client_call("echo", json!("x".repeat(10_000))).repeat(10);
+    super::flood_until_closed(&server, client, calls, |queued| {
+        assert!(queued < 64 * 1024, "{queued} bytes wait");
+        other.echoes();
+    });
     other.echoes();
 }
 
@@ -694,6 +691,36 @@ pub fn a_flood_of_calls_is_answered(subject: &Subject) {
     for _ in 0..5000 {
         client.expect_result("1", "x");
     }
+}
+
+/// However much it asks at once: who reads gets all answers.
+pub fn calls_in_one_write_are_answered_to_one_who_reads(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("api");
+    client.raw(&client_call("text", json!(2000)).repeat(1000));
+    for _ in 0..1000 {
+        client.expect_result("1", "x".repeat(2000));
+    }
+    client.echoes();
+}
+
+/// What cannot be read is counted whatever it is: also where it has an id, and is answered under it.
+pub fn a_flood_of_calls_that_cannot_be_read_is_closed(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("api");
+    let wrong = Frame::text(r#"{"type":"call","id":"1","path":7}"#).to_bytes();
+    for _ in 0..2 {
+        client.raw(&wrong.repeat(32));
+        for _ in 0..32 {
+            client.expect_failed("1", "PARSE_ERROR");
+        }
+        client.echoes();
+    }
+    client.raw(&wrong.repeat(33));
+    for _ in 0..33 {
+        client.expect_failed("1", "PARSE_ERROR");
+    }
+    assert_eq!(client.expect_close(1008), "too many malformed messages");
 }
 
 fn client_call(path: &str, input: Value) -> Vec<u8> {

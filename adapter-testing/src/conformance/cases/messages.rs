@@ -243,6 +243,38 @@ pub fn more_messages_than_may_wait_are_read_later(subject: &Subject) {
     }
 }
 
+/// What the server makes a client wait for is no slowness: who reads all that it is sent gets it, however much it asks
+/// at once.
+pub fn messages_in_one_write_are_answered_to_one_who_reads(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("lab");
+    let burst = serde_json::json!({ "type": "message", "value": Command::Burst { count: 1, bytes: 2000 } });
+    client.raw(&Frame::text(&burst.to_string()).to_bytes().repeat(1000));
+    for _ in 0..1000 {
+        said(&mut client, &"x".repeat(2000));
+        client.expect_value(&crate::conformance::Reply::Taken(1));
+    }
+    works(&mut client);
+}
+
+/// The same for messages of which the outbox does not hold many.
+pub fn large_messages_in_one_write_are_answered_to_one_who_reads(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let mut client = server.connect("lab");
+    let text = "x".repeat(200_000);
+    let echo = serde_json::json!({ "type": "message", "value": Command::Echo(text.clone()) });
+    let echoes = Frame::text(&echo.to_string()).to_bytes().repeat(16);
+    let sent = std::thread::spawn(move || {
+        client.raw(&echoes);
+        client
+    });
+    let mut client = sent.join().expect("the server takes them");
+    for _ in 0..16 {
+        said(&mut client, &text);
+    }
+    works(&mut client);
+}
+
 pub fn messages_are_handled_one_after_the_other(subject: &Subject) {
     let (server, seen, gate) = start(subject);
     let mut client = server.connect("lab");

@@ -21,8 +21,15 @@ pub mod timing;
 pub mod topics;
 pub mod transcript;
 
-use super::{Client, Command, Reply, Server, Subject, api_http, lab};
+use super::{Client, Command, Reply, Server, Subject, api_http, client::PATIENCE, lab};
 use realtime_core::{Builder, Config};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 /// The registry of most cases, with limits as the case wants them.
 fn builder(change: impl FnOnce(&mut Config)) -> (Builder, super::Seen, super::Gate) {
@@ -91,4 +98,50 @@ fn said(client: &mut Client, text: &str) {
 fn subscribe(client: &mut Client, topic: &str) {
     client.value(&Command::Subscribe(topic.into()));
     client.expect_value(&Reply::Answer(true));
+}
+
+/// With more than this waiting, nothing is read of a client: half of an outbox of 64 KiB.
+const HELD_BYTES: usize = 32 * 1024;
+
+/// A client sends these bytes again and again and reads nothing, until the server reads nothing of it either; and when
+/// the client has taken nothing for as long as it may be silent, it is closed as a slow consumer. `look` is called on
+/// the way with the bytes that wait for it.
+#[track_caller]
+fn flood_until_closed(server: &Server, mut client: Client, bytes: Vec<u8>, mut look: impl FnMut(usize)) {
+    let realtime = server.realtime();
+    let limit = Config::default().idle_timeout.as_secs();
+    let held = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&held);
+    let flood = std::thread::spawn(move || {
+        for _ in 0..5000 {
+            if stop.load(Relaxed) || !client.try_raw(&bytes) {
+                break;
+            }
+        }
+        client
+    });
+    let mut most_queued = || {
+        let queued = realtime.filter(|_| true).iter().map(|connection| connection.queued_bytes()).max();
+        look(queued.unwrap_or_default());
+        queued.unwrap_or_default()
+    };
+    let begun = Instant::now();
+    while most_queued() <= HELD_BYTES {
+        assert!(begun.elapsed() < PATIENCE, "all is read of a client that reads nothing");
+    }
+    held.store(true, Relaxed);
+    // Buffers of sockets may still take some of what waits: a client whose connection moves is not slow.
+    for second in 0.. {
+        if realtime.stats().slow_consumers > 0 {
+            break;
+        }
+        assert!(second < 20 * limit, "a client that reads nothing was never slow");
+        server.advance(Duration::from_secs(1));
+        most_queued();
+    }
+    while realtime.connections() > 1 {
+        server.advance(Duration::from_secs(1));
+        most_queued();
+    }
+    drop(flood.join());
 }
