@@ -1,14 +1,22 @@
 //! Locks that a panic in user code does not poison: no lock is ever held while it runs.
+//!
+//! With `--cfg interleavings` they, and the atomic numbers, are those of shuttle, whose scheduler decides at each use of
+//! them who runs next (`tests/interleavings.rs`).
 
+#[cfg(interleavings)]
+use shuttle::sync as imp;
+#[cfg(not(interleavings))]
+use std::sync as imp;
+
+pub(crate) use imp::{MutexGuard, RwLockReadGuard, RwLockWriteGuard, atomic};
 use std::sync::PoisonError;
-pub(crate) use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+pub(crate) struct Mutex<T>(imp::Mutex<T>);
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(std::sync::Mutex::new(value))
+        Self(imp::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
@@ -17,7 +25,7 @@ impl<T> Mutex<T> {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct RwLock<T>(std::sync::RwLock<T>);
+pub(crate) struct RwLock<T>(imp::RwLock<T>);
 
 impl<T> RwLock<T> {
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {

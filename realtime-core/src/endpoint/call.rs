@@ -9,16 +9,16 @@ use crate::{
     protocol::Outgoing,
     realtime::Realtime,
     session::Wakers,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 use serde::Serialize;
 use std::{
     fmt,
     future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };

@@ -29,19 +29,14 @@ use crate::{
     error::Error,
     hub::{Hub, Membership, Mounted, Permit},
     protocol::{Encode, Outgoing, Packet, Protocol},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
     websocket::{Close, CloseCode, Draft, Frame, PerMessageDeflate, compose},
 };
 use outbox::Outbox;
-use std::{
-    any::Any,
-    fmt,
-    str::FromStr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
-    },
-};
+use std::{any::Any, fmt, str::FromStr, sync::Arc};
 
 /// One client's state, shared by its driver, its handles and the hub.
 pub(crate) struct Session {

@@ -4,18 +4,18 @@ use crate::{
     error::{Code, Error},
     hub::Post,
     overflow::Gap,
-    sync::{Mutex, MutexGuard},
-    transport::SendQueue,
-    websocket::{Close, CloseCode, Draft, Frame},
-};
-use std::{
     sync::{
-        Arc,
+        Mutex, MutexGuard,
         atomic::{
             AtomicBool, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
+    transport::SendQueue,
+    websocket::{Close, CloseCode, Draft, Frame},
+};
+use std::{
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 

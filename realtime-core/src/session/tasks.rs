@@ -1,12 +1,12 @@
 use super::Session;
-use crate::sync::Mutex;
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering::AcqRel},
+};
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::AcqRel},
-    },
+    sync::Arc,
     task::{Wake, Waker},
 };
 

@@ -1,0 +1,451 @@
+//! A connection, those who publish to it, and those who wait for it, in random interleavings: nothing that was queued
+//! stands still, and nobody waits for what has come. The scheduler (shuttle) decides at each lock and each atomic number
+//! who runs next, and fails where all wait for each other.
+//!
+//! `cargo xtask interleavings` runs it, with `--cfg interleavings`; otherwise it is empty.
+#![cfg(interleavings)]
+
+use adapter_testing::Frame;
+use bytes::Bytes;
+use realtime_core::{
+    Call, CloseCode, Config, Connection, Context, Endpoint, FnConnection, Handler, Message, Overflow, Presence,
+    Procedure, Realtime, Result, Topic, handler_fn,
+    raw::{BoxFuture, Runtime, SendQueue, Transport},
+};
+use serde_json::{Value, json};
+use shuttle::{
+    future::block_on,
+    scheduler::RandomScheduler,
+    sync::{Condvar, Mutex},
+    thread::{self, JoinHandle},
+};
+use std::{
+    future::{pending, poll_fn},
+    io,
+    sync::Arc,
+    task::{self, Poll, Waker},
+    time::Duration,
+};
+
+/// Each takes some seconds.
+fn check(case: impl Fn() + Send + Sync + 'static) {
+    let iterations = std::env::var("INTERLEAVINGS").ok().and_then(|count| count.parse().ok()).unwrap_or(3_000);
+    let mut config = shuttle::Config::new();
+    // The default of 32 KiB is less than a connection's read buffer.
+    config.stack_size = 1 << 20;
+    shuttle::Runner::new(RandomScheduler::new(iterations), config).run(case);
+}
+
+const NEWS: Topic<Message> = Topic::fixed("news").overflow(Overflow::drop_oldest(100));
+const COUNT: usize = 6;
+
+struct News;
+
+impl Handler for News {
+    type Input = ();
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        connection.subscribe(&NEWS)
+    }
+
+    async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
+        connection.send(message)?;
+        Ok(())
+    }
+}
+
+fn message() -> Message {
+    Message::from("x".repeat(30))
+}
+
+/// What waits for a client that was behind is sent when it has caught up, and not with the next ping.
+#[test]
+fn publications_that_wait_are_sent() {
+    check(|| {
+        let realtime = realtime(100, |builder| builder.handler("news", News.plain()));
+        let client = Client::connect(&realtime, "news", None);
+        for _ in 0..COUNT {
+            realtime.publish(&NEWS, &message()).unwrap();
+        }
+        client.receive(COUNT);
+        client.leave();
+    });
+}
+
+/// The same where the client reads in steps, and two publish.
+#[test]
+fn publications_that_wait_for_a_slow_reader_are_sent() {
+    check(|| {
+        let realtime = realtime(100, |builder| builder.handler("news", News.plain()));
+        let client = Client::connect(&realtime, "news", Some(10));
+        let publishers: Vec<_> = (0..2)
+            .map(|_| {
+                let realtime = realtime.clone();
+                thread::spawn(move || (0..COUNT / 2).for_each(|_| realtime.publish(&NEWS, &message()).unwrap()))
+            })
+            .collect();
+        for _ in 0..12 {
+            client.wire.open(20);
+        }
+        client.receive(COUNT);
+        publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
+        client.leave();
+    });
+}
+
+/// Who waits for room on another thread is told when there is some.
+#[test]
+fn who_waits_for_room_is_woken() {
+    check(|| {
+        let realtime = realtime(100, |builder| builder.handler("news", News.plain()));
+        let client = Client::connect(&realtime, "news", Some(10));
+        let connection = realtime.filter(|_| true)[0].downcast::<News>().unwrap();
+        let sender = thread::spawn(move || {
+            for _ in 0..COUNT {
+                block_on(connection.ready());
+                connection.send(message()).unwrap();
+            }
+        });
+        for _ in 0..12 {
+            client.wire.open(20);
+        }
+        client.receive(COUNT);
+        sender.join().unwrap();
+        client.leave();
+    });
+}
+
+/// A client that asks for more than the outbox holds is read on when it has taken its answers.
+#[test]
+fn a_client_that_is_held_up_is_read_on() {
+    check(|| {
+        let realtime = realtime(100, |builder| builder.handler("news", News.plain()));
+        let client = Client::connect(&realtime, "news", Some(10));
+        for _ in 0..COUNT {
+            client.wire.send(&Frame::text(&"x".repeat(30)));
+        }
+        for _ in 0..12 {
+            client.wire.open(20);
+        }
+        client.receive(COUNT);
+        client.leave();
+    });
+}
+
+/// Messages that another task takes make room for those that were not read.
+#[test]
+fn a_client_whose_messages_another_task_takes_is_read_on() {
+    check(|| {
+        let function = handler_fn(|connection: FnConnection<Message, Message>| async move {
+            let (tasks, own) = (connection.clone(), connection);
+            let task = shuttle::future::spawn(async move {
+                for _ in 0..COUNT / 2 {
+                    let message = tasks.recv().await.unwrap();
+                    tasks.send(message).unwrap();
+                }
+            });
+            for _ in 0..COUNT / 2 {
+                let message = own.recv().await.unwrap();
+                own.send(message)?;
+            }
+            task.await.unwrap();
+            own.closed().await;
+            Ok(())
+        });
+        let realtime = realtime_with(|config| config.queued_messages = 1, |b| b.handler("echo", function.plain()));
+        let client = Client::connect(&realtime, "echo", None);
+        for _ in 0..COUNT {
+            client.wire.send(&Frame::text("hello"));
+        }
+        client.receive(COUNT);
+        client.leave();
+    });
+}
+
+const WAIT: Procedure<(), u32> = Procedure::new("wait");
+const CONFIRM: Procedure<u32, bool> = Procedure::new("confirm");
+
+/// Calls that other threads wake are answered.
+#[test]
+fn calls_that_are_woken_elsewhere_are_answered() {
+    check(|| {
+        let gate = Arc::new(Gate::default());
+        let opened = Arc::clone(&gate);
+        let endpoint = Endpoint::new(()).call(WAIT, move |_: Call<()>, ()| {
+            let gate = Arc::clone(&gate);
+            async move {
+                poll_fn(|cx| gate.poll(cx)).await;
+                Ok(7)
+            }
+        });
+        let realtime = realtime(10_000, |builder| builder.endpoint("api", endpoint));
+        let client = Client::connect(&realtime, "api", None);
+        for id in 0..3 {
+            client.wire.packet(&json!({ "type": "call", "id": id.to_string(), "path": "wait" }));
+        }
+        let opener = thread::spawn(move || opened.open());
+        client.receive(3);
+        opener.join().unwrap();
+        client.leave();
+    });
+}
+
+/// Who calls a client on another thread gets its answer, or is told that it has gone.
+#[test]
+fn who_calls_a_client_is_answered_or_told() {
+    check(|| {
+        let realtime = realtime(10_000, |builder| builder.endpoint("api", Endpoint::new(())));
+        let client = Client::connect(&realtime, "api", None);
+        let connection = realtime.filter(|_| true).remove(0);
+        let asking = thread::spawn(move || block_on(connection.call(CONFIRM, 1)));
+        client.receive(1);
+        client.wire.packet(&json!({ "type": "result", "id": "c1", "data": true }));
+        client.leave();
+        let answer = asking.join().unwrap();
+        assert!(answer.as_ref().map_or(true, |said| *said), "{answer:?}");
+    });
+}
+
+/// Whatever a connection joins while it ends, it leaves.
+#[test]
+fn nothing_is_left_of_a_connection_that_ends_while_it_joins() {
+    const ROOM: Presence<u32> = Presence::fixed("room");
+    check(|| {
+        let realtime =
+            realtime(10_000, |builder| builder.handler("news", News.plain()).endpoint("api", Endpoint::new(())));
+        let client = Client::connect(&realtime, "api", None);
+        let observer = Client::connect(&realtime, "api", None);
+        let connections = realtime.filter(|_| true);
+        let joining = connections
+            .iter()
+            .find(|connection| Some(connection.id()) == connections.iter().map(|c| c.id()).min());
+        let joining = joining.unwrap().clone();
+        let joins = thread::spawn(move || {
+            let _ = joining.enter(&ROOM, &1);
+            let _ = joining.subscribe(&NEWS);
+        });
+        let publisher = realtime.clone();
+        let publishes = thread::spawn(move || publisher.publish(&NEWS, &message()).unwrap());
+        client.leave();
+        joins.join().unwrap();
+        publishes.join().unwrap();
+        assert_eq!(realtime.present(&ROOM).len(), 0);
+        observer.leave();
+        assert_eq!(realtime.stats().topics, 0);
+        assert_eq!(realtime.connections(), 0);
+    });
+}
+
+/// A close from elsewhere is sent behind what was sent before, once.
+#[test]
+fn a_close_goes_behind_what_was_sent() {
+    check(|| {
+        let realtime = realtime(10_000, |builder| builder.handler("news", News.plain()));
+        let client = Client::connect(&realtime, "news", None);
+        let connection = realtime.filter(|_| true)[0].downcast::<News>().unwrap();
+        let closer = thread::spawn(move || {
+            connection.send(message()).unwrap();
+            connection.close(CloseCode::NORMAL, "");
+            assert!(connection.send(message()).is_err());
+        });
+        realtime.publish(&NEWS, &message()).unwrap();
+        client.receive_close();
+        closer.join().unwrap();
+        client.leave();
+    });
+}
+
+fn realtime(outbox: usize, mount: impl FnOnce(realtime_core::Builder) -> realtime_core::Builder) -> Realtime {
+    realtime_with(|config| config.outbox_bytes = outbox, mount)
+}
+
+fn realtime_with(
+    change: impl FnOnce(&mut Config),
+    mount: impl FnOnce(realtime_core::Builder) -> realtime_core::Builder,
+) -> Realtime {
+    let mut config = Config::default();
+    change(&mut config);
+    mount(Realtime::builder().manual_time().config(config)).build()
+}
+
+/// A client, and the thread that runs its connection.
+struct Client {
+    wire: Arc<Wire>,
+    serving: JoinHandle<()>,
+}
+
+impl Client {
+    /// Takes so many bytes, and more as the window is opened; any number, if it is not said. Ready when it is open.
+    fn connect(realtime: &Realtime, id: &str, window: Option<usize>) -> Self {
+        let request = http::Request::get(format!("/__realtime/{id}"))
+            .header("host", "localhost")
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let context = Context::from_parts(request.body(()).unwrap().into_parts().0, None, false);
+        let upgrade = block_on(realtime.upgrade(context, Threads)).unwrap();
+        let wire = Arc::new(Wire { state: Mutex::default(), changed: Condvar::new() });
+        wire.state.lock().unwrap().window = window.unwrap_or(usize::MAX);
+        let serving = upgrade.serve(End(Arc::clone(&wire)), Bytes::new());
+        let client = Self { serving: thread::spawn(move || block_on(serving)), wire };
+        // Its `on_open` is done when it has answered a ping.
+        client.wire.send(&Frame::new(realtime_core::websocket::Opcode::Ping, ""));
+        client.wire.open(2);
+        client.receive(1);
+        client
+    }
+
+    /// Waits for so many frames.
+    fn receive(&self, count: usize) {
+        for _ in 0..count {
+            let frame = self.wire.take();
+            assert!(frame.as_close().is_none(), "{frame:?}");
+        }
+    }
+
+    fn receive_close(&self) {
+        while self.wire.take().as_close().is_none() {}
+    }
+
+    /// Leaves without a word, and waits for the end of the connection.
+    fn leave(self) {
+        let mut state = self.wire.state.lock().unwrap();
+        state.gone = true;
+        let wakers = [state.reader.take(), state.writer.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        self.serving.join().unwrap();
+    }
+}
+
+struct Wire {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    input: Vec<u8>,
+    output: Vec<u8>,
+    window: usize,
+    gone: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl Wire {
+    fn send(&self, frame: &Frame) {
+        let mut state = self.state.lock().unwrap();
+        state.input.extend(frame.to_bytes());
+        let waker = state.reader.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn packet(&self, packet: &Value) {
+        self.send(&Frame::text(&packet.to_string()));
+    }
+
+    /// Takes so many bytes more.
+    fn open(&self, bytes: usize) {
+        let mut state = self.state.lock().unwrap();
+        state.window = state.window.saturating_add(bytes);
+        let waker = state.writer.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits for the next frame.
+    fn take(&self) -> Frame {
+        let mut state = self.state.lock().unwrap();
+        loop {
+            if let Some(frame) = Frame::take(&mut state.output) {
+                return frame;
+            }
+            state = self.changed.wait(state).unwrap();
+        }
+    }
+}
+
+struct End(Arc<Wire>);
+
+impl Transport for End {
+    fn poll_read(&mut self, cx: &mut task::Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.0.state.lock().unwrap();
+        if state.gone {
+            return Poll::Ready(Ok(0));
+        }
+        if state.input.is_empty() {
+            state.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let count = state.input.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&state.input[..count]);
+        state.input.drain(..count);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_send(&mut self, cx: &mut task::Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
+        let mut state = self.0.state.lock().unwrap();
+        if state.gone {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let sent = queue.poll_write(false, |buffers| {
+            let count = buffers[0].len().min(state.window);
+            if count == 0 {
+                state.writer = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            state.window -= count;
+            state.output.extend_from_slice(&buffers[0][..count]);
+            Poll::Ready(Ok(count))
+        });
+        drop(state);
+        self.0.changed.notify_all();
+        sent
+    }
+
+    fn poll_close(&mut self, _: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Opened once, by whichever thread.
+#[derive(Default)]
+struct Gate(Mutex<(bool, Vec<Waker>)>);
+
+impl Gate {
+    fn open(&self) {
+        let wakers = {
+            let mut state = self.0.lock().unwrap();
+            state.0 = true;
+            std::mem::take(&mut state.1)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn poll(&self, cx: &task::Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock().unwrap();
+        if state.0 {
+            return Poll::Ready(());
+        }
+        state.1.push(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Time stands still.
+struct Threads;
+
+impl Runtime for Threads {
+    fn sleep(&self, _: Duration) -> BoxFuture<'static> {
+        Box::pin(pending())
+    }
+
+    fn spawn(&self, task: BoxFuture<'static>) {
+        drop(shuttle::future::spawn(task));
+    }
+}
