@@ -9,6 +9,7 @@ mod debian;
 mod documents;
 mod fuzz;
 mod instructions;
+mod interleavings;
 mod metadata;
 mod steps;
 
@@ -31,6 +32,7 @@ fn dispatch(words: &[&str]) -> Result<ExitCode, String> {
         [] | ["help", ..] => Ok(help()),
         ["test", flags @ ..] => steps::test(flags),
         ["instructions", flags @ ..] => instructions::instructions(flags).map(|()| ExitCode::SUCCESS),
+        ["interleavings", count @ ..] => interleavings::interleavings(count).map(|()| ExitCode::SUCCESS),
         ["fuzz", seconds @ ..] => fuzz::fuzz(seconds).map(|()| ExitCode::SUCCESS),
         [unknown, ..] => Err(format!("there is no command `{unknown}`; `cargo xtask help` lists them")),
     }
@@ -41,6 +43,7 @@ fn help() -> ExitCode {
     println!("  help                     lists the commands");
     println!("  test [FLAGS]             runs everything CI runs");
     println!("  instructions [--accept]  counts what the hot paths cost; accepts the numbers");
+    println!("  interleavings [COUNT]    tries each case of shuttle's with as many interleavings");
     println!(
         "  fuzz [SECONDS]           runs every fuzz target, each for that long ({} by default)",
         fuzz::DEFAULT_SECONDS
@@ -48,7 +51,7 @@ fn help() -> ExitCode {
     println!("\nThe steps of `test`, in order; --skip NAME leaves one out, --only NAME runs just");
     println!("that one, and both may be repeated:\n");
     for step in &steps::STEPS {
-        println!("  {:<14}{}", step.name, step.about);
+        println!("  {:<15}{}", step.name, step.about);
     }
     ExitCode::SUCCESS
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::command::{Outcome, cargo, run, run_each};
-use crate::{boundaries, browser, instructions};
+use crate::{boundaries, browser, instructions, interleavings};
 
 /// Runs the steps that the flags leave, all of them even when one fails.
 pub(crate) fn test(flags: &[&str]) -> Outcome<ExitCode> {
@@ -28,11 +28,16 @@ pub(crate) struct Step {
     run: fn() -> Outcome,
 }
 
-pub(crate) const STEPS: [Step; 8] = [
+pub(crate) const STEPS: [Step; 9] = [
     Step { name: "fmt", about: "the formatting of every crate", run: fmt },
     Step { name: "clippy", about: "the lints, any warning being an error", run: clippy },
     Step { name: "docs", about: "the documentation builds without a warning", run: docs },
     Step { name: "tests", about: "unit, conformance, compile-fail and documentation tests", run: tests },
+    Step {
+        name: "interleavings",
+        about: "nothing stands still in random interleavings of a connection and those around it",
+        run: interleavings::test,
+    },
     Step {
         name: "instructions",
         about: "what the hot paths cost, in instructions, is what was accepted",

@@ -1,0 +1,277 @@
+//! The turn of a connection: the work between two points at which other tasks run is bounded, whatever the client sends
+//! and however its bytes are split; nothing that it asked for is lost, and a client that reads is not closed.
+
+use adapter_testing::Frame;
+use bytes::Bytes;
+use futures_core::Stream;
+use proptest::{collection::vec, prelude::*};
+use realtime_core::{
+    Call, Config, Connection, Context, Endpoint, Handler, Message, Procedure, Realtime, Result, Subscription,
+    raw::{BoxFuture, Runtime, SendQueue, Transport},
+};
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{self, Poll, Wake, Waker},
+    time::Duration,
+};
+
+/// The work of one turn in bytes; a message, an answer or an item may pass it.
+const TURN: usize = 64 * 1024;
+const OUTBOX: usize = 256 * 1024;
+const MESSAGE: usize = 30_000;
+const ANSWER: usize = 60_000;
+
+const TEXT: Procedure<usize, String> = Procedure::query("text");
+const ENDLESS: Subscription<usize, String> = Subscription::new("endless");
+
+struct Echo;
+
+impl Handler for Echo {
+    type Input = ();
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
+        connection.send(message)?;
+        Ok(())
+    }
+}
+
+fn realtime() -> Realtime {
+    let mut config = Config::default();
+    config.outbox_bytes = OUTBOX;
+    let endpoint = Endpoint::new(())
+        .call(TEXT, |_: Call<()>, bytes: usize| async move { Ok("x".repeat(bytes)) })
+        .subscription(ENDLESS, |_: Call<()>, bytes: usize| async move { Ok(Endless("x".repeat(bytes))) });
+    let builder = Realtime::builder().manual_time().config(config);
+    builder.handler("echo", Echo.plain()).endpoint("api", endpoint).build()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 50, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Messages of any sizes at once, taken by the client in any portions.
+    #[test]
+    fn echoes_come_in_bounded_turns(
+        lens in vec(prop_oneof![0..200_usize, 1000..MESSAGE], 1..400),
+        windows in vec(1..300_000_usize, 1..20),
+    ) {
+        let sent = lens.iter().flat_map(|len| Frame::text(&"x".repeat(*len)).to_bytes()).collect();
+        let expected = lens.iter().map(|len| framed(*len)).sum();
+        exchange("echo", sent, expected, &windows, MESSAGE)?;
+    }
+
+    /// Calls with small questions and large answers.
+    #[test]
+    fn answers_come_in_bounded_turns(
+        lens in vec(prop_oneof![0..200_usize, 1000..ANSWER], 1..400),
+        windows in vec(1..300_000_usize, 1..20),
+    ) {
+        let frame = |len: &usize| format!(r#"{{"type":"call","id":"1","path":"text","input":{len}}}"#);
+        let sent = lens.iter().flat_map(|len| Frame::text(&frame(len)).to_bytes()).collect();
+        let around = r#"{"type":"result","id":"1","data":""}"#.len();
+        let expected = lens.iter().map(|len| framed(around + len)).sum();
+        exchange("api", sent, expected, &windows, ANSWER)?;
+    }
+}
+
+/// Endless streams, whose client reads all that it is sent: a turn sends some items, and then it is that of others.
+#[test]
+fn endless_streams_have_bounded_turns() {
+    for (streams, bytes) in [(1, 10), (1000, 10), (100, 5_000)] {
+        let mut client = Client::connect("api");
+        let frame = |id: usize| format!(r#"{{"type":"subscribe","id":"{id}","path":"endless","input":{bytes}}}"#);
+        client.send((0..streams).flat_map(|id| Frame::text(&frame(id)).to_bytes()).collect());
+        for _ in 0..1000 {
+            let sent = client.turn();
+            assert!(sent <= 2 * TURN + bytes, "{sent} bytes in one turn");
+            assert!(client.is_woken(), "it has more");
+        }
+    }
+}
+
+/// Sends all at once, and reads in portions. What one turn sends is bounded, and so is what waits; and in the end all
+/// has come.
+fn exchange(
+    id: &str,
+    sent: Vec<u8>,
+    expected: usize,
+    windows: &[usize],
+    largest: usize,
+) -> std::result::Result<(), TestCaseError> {
+    let mut client = Client::connect(id);
+    client.set_window(0);
+    client.send(sent);
+    let mut received = 0;
+    for window in windows.iter().cycle() {
+        client.set_window(*window);
+        while client.is_woken() {
+            let bytes = client.turn();
+            received += bytes;
+            // What the client did not take before goes out at once.
+            prop_assert!(bytes <= TURN + OUTBOX / 2 + 2 * largest, "{} bytes in one turn", bytes);
+            prop_assert!(client.queued() <= OUTBOX, "{} bytes wait", client.queued());
+        }
+        prop_assert!(!client.is_closed());
+        if received >= expected {
+            break;
+        }
+    }
+    prop_assert_eq!(received, expected);
+    Ok(())
+}
+
+/// The length of a frame of the server's.
+fn framed(payload: usize) -> usize {
+    match payload {
+        0..126 => 2 + payload,
+        126..65_536 => 4 + payload,
+        _ => 10 + payload,
+    }
+}
+
+struct Endless(String);
+
+impl Stream for Endless {
+    type Item = String;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<Option<String>> {
+        Poll::Ready(Some(self.0.clone()))
+    }
+}
+
+/// A client, and its connection, which is polled once for each turn.
+struct Client {
+    realtime: Realtime,
+    connection: BoxFuture<'static>,
+    wire: Arc<Mutex<Wire>>,
+    woken: Arc<Woken>,
+}
+
+impl Client {
+    fn connect(id: &str) -> Self {
+        let realtime = realtime();
+        let request = http::Request::get(format!("/__realtime/{id}"))
+            .header("host", "localhost")
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let context = Context::from_parts(request.body(()).unwrap().into_parts().0, None, false);
+        let upgrade = {
+            let mut upgrade = pin!(realtime.upgrade(context, Idle));
+            let mut cx = task::Context::from_waker(Waker::noop());
+            let Poll::Ready(Ok(upgrade)) = upgrade.as_mut().poll(&mut cx) else { panic!("not upgraded") };
+            upgrade
+        };
+        let wire = Arc::<Mutex<Wire>>::default();
+        let connection = Box::pin(upgrade.serve(End(Arc::clone(&wire)), Bytes::new()));
+        let mut client = Self { realtime, connection, wire, woken: Arc::default() };
+        client.set_window(usize::MAX);
+        client.turn();
+        client
+    }
+
+    fn send(&self, bytes: Vec<u8>) {
+        let mut wire = self.wire.lock().unwrap();
+        wire.input = bytes;
+        wire.reader.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes so many bytes more.
+    fn set_window(&self, bytes: usize) {
+        let mut wire = self.wire.lock().unwrap();
+        wire.window = bytes;
+        wire.writer.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Polls the connection once; returns how many bytes it sent.
+    fn turn(&mut self) -> usize {
+        self.woken.0.store(false, Relaxed);
+        let waker = Waker::from(Arc::clone(&self.woken));
+        assert!(self.connection.as_mut().poll(&mut task::Context::from_waker(&waker)).is_pending());
+        std::mem::take(&mut self.wire.lock().unwrap().sent)
+    }
+
+    fn is_woken(&self) -> bool {
+        self.woken.0.load(Relaxed)
+    }
+
+    fn queued(&self) -> usize {
+        self.realtime.filter(|_| true)[0].queued_bytes()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.realtime.filter(|_| true)[0].is_closed()
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+#[derive(Default)]
+struct Wire {
+    input: Vec<u8>,
+    read: usize,
+    window: usize,
+    sent: usize,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+struct End(Arc<Mutex<Wire>>);
+
+impl Transport for End {
+    fn poll_read(&mut self, cx: &mut task::Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut wire = self.0.lock().unwrap();
+        let rest = &wire.input[wire.read..];
+        if rest.is_empty() {
+            wire.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        wire.read += count;
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_send(&mut self, cx: &mut task::Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
+        let mut wire = self.0.lock().unwrap();
+        queue.poll_write(true, |buffers| {
+            let bytes = buffers.iter().map(|buffer| buffer.len()).sum::<usize>().min(wire.window);
+            if bytes == 0 {
+                wire.writer = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            wire.window -= bytes;
+            wire.sent += bytes;
+            Poll::Ready(Ok(bytes))
+        })
+    }
+
+    fn poll_close(&mut self, _: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Time stands still, and nothing runs beside the connection.
+struct Idle;
+
+impl Runtime for Idle {
+    fn sleep(&self, _: Duration) -> BoxFuture<'static> {
+        Box::pin(std::future::pending())
+    }
+
+    fn spawn(&self, _: BoxFuture<'static>) {}
+}
