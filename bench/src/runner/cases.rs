@@ -63,6 +63,12 @@ pub(crate) enum Kind {
         halls: usize,
         silent: usize,
     },
+    /// One client's echoes, beside others that take all that they can get.
+    Quiet {
+        greed: &'static str,
+        /// Others that any server can have, and not only this library's.
+        is_echo: bool,
+    },
     /// Members of a fan-out at a fixed rate, of whom some do not read.
     Stalled {
         connections: usize,
@@ -100,8 +106,21 @@ const HEADLINES: [&str; 8] = [
 
 /// In the order in which they are run. What shows how it scales has a place of its own.
 pub(crate) fn all() -> Vec<Case> {
-    [echo(), typed(), calls(), subscribed(), fanout(), large(), scaling(), rooms(), idle(), churn(), stalled()]
-        .concat()
+    [
+        echo(),
+        typed(),
+        calls(),
+        subscribed(),
+        fanout(),
+        large(),
+        scaling(),
+        rooms(),
+        quiet(),
+        idle(),
+        churn(),
+        stalled(),
+    ]
+    .concat()
 }
 
 fn echo() -> Vec<Case> {
@@ -188,6 +207,18 @@ fn rooms() -> Vec<Case> {
     cases
 }
 
+fn quiet() -> Vec<Case> {
+    let group = Group {
+        name: "quiet".into(),
+        title: "Echo: 1 × 1 message under way, 64 bytes, beside others that take all that they can get".into(),
+        by: "beside",
+    };
+    let echoes = ["nobody", "echo-1k", "echo-64k", "echo-16-clients"].map(|greed| (greed, true));
+    let others = ["calls-250k", "subscribing", "streams-1024", "msgpack-calls"].map(|greed| (greed, false));
+    let all = echoes.into_iter().chain(others);
+    all.map(|(greed, is_echo)| Case::new(Kind::Quiet { greed, is_echo }, 64).of(&group, greed)).collect()
+}
+
 fn stalled() -> Vec<Case> {
     let mut cases = Vec::new();
     // Twice a number, for the halves.
@@ -249,6 +280,7 @@ impl Case {
             Kind::Idle { connections } | Kind::Heartbeat { connections } => ("idle", connections, 1),
             Kind::Churn { connections } => ("churn", connections, 1),
             Kind::Rooms { connections, .. } => ("echo", connections, 1),
+            Kind::Quiet { .. } => ("quiet", 1, 1),
             Kind::Stalled { connections, .. } => ("stalled", connections, 1),
         };
         let time = match self.kind {
@@ -285,6 +317,7 @@ impl Case {
             }
             Kind::Subscribed { subscriptions, ticks } => subscribed_words(subscriptions, ticks),
             Kind::Stalled { stalled, .. } => words(&[("--stalled", stalled.to_string())]),
+            Kind::Quiet { greed, .. } => words(&[("--greed", greed.to_owned())]),
             _ => Vec::new(),
         }
     }
@@ -328,7 +361,7 @@ impl Case {
     pub(crate) fn wants_new_server(&self) -> bool {
         let kinds = matches!(self.kind, Kind::Idle { .. } | Kind::Heartbeat { .. } | Kind::Stalled { .. });
         // One that has had many topics may have kept room for them.
-        kinds || matches!(self.kind, Kind::Rooms { .. })
+        kinds || matches!(self.kind, Kind::Rooms { .. } | Kind::Quiet { .. })
     }
 
     /// The name, in words.
@@ -367,6 +400,7 @@ impl Case {
                 halls * ROOMS_OF_A_HALL,
                 halls + silent
             ),
+            Kind::Quiet { greed, .. } => format!("Echo: 1 × 1 message under way, {size} bytes, beside {greed}"),
             Kind::Stalled { connections, stalled } => {
                 format!("Fan-out at a fixed rate: {connections} members, {stalled} stop reading, {size} bytes")
             }
@@ -419,6 +453,7 @@ impl Kind {
             Self::Heartbeat { connections } => format!("heartbeat-n{connections}"),
             Self::Churn { connections } => format!("churn-c{connections}"),
             Self::Rooms { connections, halls, silent } => format!("rooms-c{connections}-h{halls}-i{silent}"),
+            Self::Quiet { greed, .. } => format!("quiet-{greed}"),
             Self::Stalled { connections, stalled } => format!("stalled-n{connections}-{stalled}"),
         }
     }

@@ -65,6 +65,8 @@ impl Server {
             Kind::Rooms { .. } | Kind::Stalled { .. } | Kind::Subscribed { .. } => {
                 self.is_ours() && self.is_on_one_thread()
             }
+            Kind::Quiet { is_echo: true, .. } => self.dialect != Dialect::SocketIo && self.name != "limit-batch",
+            Kind::Quiet { .. } => self.is_ours(),
             // Hand-written on axum; and what it costs the kernel, which does not look at the text.
             Kind::Typed { .. } => self.is_ours() || ["raw-axum", "limit"].contains(&self.name),
             // What the frames cost the kernel; nobody else has calls of this form.

@@ -167,6 +167,13 @@ fn columns(case: &Case) -> Vec<Column> {
             columns
         }
         Kind::Stalled { .. } => stalled_columns().concat(),
+        Kind::Quiet { .. } => {
+            let [p50, p99, p999] = latency;
+            let max = column("max_us", "at most", Unit::Microseconds);
+            let mut columns = vec![p99, p50, p999, max, rate("bytes/s to the others")];
+            columns.extend(shares);
+            columns
+        }
         Kind::Subscribed { .. } => {
             let [p50, p99, p999] = latency;
             let mut columns = vec![p99, p50, p999, rate("calls/s")];

@@ -6,6 +6,7 @@ use std::ops::Range;
 const MASK: [u8; 4] = [0x5a, 0x13, 0xc7, 0x68];
 
 const TEXT_FRAME: u8 = 0x1;
+const BINARY_FRAME: u8 = 0x2;
 const CLOSE_FRAME: u8 = 0x8;
 const PING_FRAME: u8 = 0x9;
 const PONG_FRAME: u8 = 0xa;
@@ -100,6 +101,10 @@ fn write_masked(payload: &mut [u8], at: usize, bytes: [u8; DIGITS]) {
 
 pub(crate) fn text_frame(payload: &str) -> Vec<u8> {
     frame(TEXT_FRAME, payload.as_bytes())
+}
+
+pub(crate) fn binary_frame(payload: &[u8]) -> Vec<u8> {
+    frame(BINARY_FRAME, payload)
 }
 
 pub(crate) fn ping_frame() -> Vec<u8> {

@@ -15,6 +15,7 @@ mod histogram;
 mod idle;
 mod meter;
 mod options;
+mod quiet;
 mod stalled;
 mod subscribed;
 
@@ -32,6 +33,7 @@ fn main() -> Outcome {
         Mode::Churn => churn::run(&options)?,
         Mode::Idle => idle::run(&options)?,
         Mode::Stalled => stalled::run(&options)?,
+        Mode::Quiet => quiet::run(&options)?,
     };
     println!("{}", serde_json::to_string(&report)?);
     Ok(())

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::quiet::Greed;
 use bench::Outcome;
 use std::{str::FromStr, time::Duration};
 
@@ -12,6 +13,7 @@ Usage: load MODE --port PORT [OPTIONS]
   subscribed  one connection has subscriptions, and makes one call after the other: round trips
   idle     connections that have sent one message each: the server's memory, and its CPU at rest
   stalled  as fanout, at a given rate, and some stop reading: the server's memory, what the others feel
+  quiet    one client's round trips beside others that take all that they can get
 
   --port N           the server, on 127.0.0.1
   --pid N            its process, whose CPU and memory are read
@@ -38,6 +40,9 @@ Usage: load MODE --port PORT [OPTIONS]
   --rate N           messages a second in stalled, each to all (10)
   --outbox N         bytes that the server keeps for one client, to say what memory is expected
   --control P        where a server of this project is asked how many were too slow, and to close all
+  --greed NAME       what the others do in quiet: nobody, echo-1k, echo-64k, echo-16-clients, calls-250k, subscribing,
+                     streams-1024 or msgpack-calls (nobody)
+  --api P            where they call and subscribe (/__realtime/api)
   --engine-io        answer 2 with 3, the heartbeat of Engine.IO";
 
 #[derive(Clone)]
@@ -69,6 +74,8 @@ pub(crate) struct Options {
     pub(crate) rate: f64,
     pub(crate) outbox: usize,
     pub(crate) control: String,
+    pub(crate) greed: Greed,
+    pub(crate) api: String,
     /// A close frame of the server gets one of ours, before the end. Else it is only counted.
     pub(crate) answer_close: bool,
 }
@@ -81,6 +88,7 @@ pub(crate) enum Mode {
     Churn,
     Idle,
     Stalled,
+    Quiet,
 }
 
 impl Options {
@@ -121,6 +129,8 @@ impl Options {
             rate: 10.0,
             outbox: 1024 * 1024,
             control: "/__realtime/control".into(),
+            greed: Greed::Nobody,
+            api: "/__realtime/api".into(),
             answer_close: matches!(mode, Mode::Stalled),
         }
     }
@@ -160,6 +170,8 @@ impl Options {
             "--rate" => self.rate = number(&value)?,
             "--outbox" => self.outbox = number(&value)?,
             "--control" => self.control = value,
+            "--greed" => self.greed = value.parse()?,
+            "--api" => self.api = value,
             "--prefix" => self.prefix = value,
             _ => return Err(format!("there is no option {name}\n\n{USAGE}").into()),
         }
@@ -201,6 +213,7 @@ fn mode(word: Option<&str>) -> Outcome<Mode> {
         Some("churn") => Ok(Mode::Churn),
         Some("idle") => Ok(Mode::Idle),
         Some("stalled") => Ok(Mode::Stalled),
+        Some("quiet") => Ok(Mode::Quiet),
         _ => Err(USAGE.into()),
     }
 }

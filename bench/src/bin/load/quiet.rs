@@ -1,0 +1,198 @@
+//! One client sends a message and waits for its echo, again and again, beside others who take all that they can get: what
+//! it feels of them.
+//!
+//! Each of the others has two threads, one that writes as fast as the socket takes it and one that reads. They have the
+//! lowest priority, so that what is measured is not how the load's own threads wait for each other.
+
+use crate::{
+    Report,
+    frames::{Kind, binary_frame, first_frame, text_frame},
+    histogram::Histogram,
+    meter::{LATENCY, Meter, Phase, add_latency},
+    options::Options,
+};
+use bench::Outcome;
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpStream},
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Between two messages.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A server that does not answer for so long has failed.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// What the others do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Greed {
+    Nobody,
+    /// So many clients, who send messages of so many bytes to have them echoed.
+    Echo {
+        clients: usize,
+        bytes: usize,
+    },
+    /// One that calls with a quarter of a megabyte, and is answered with as much.
+    LargeCalls,
+    /// One that subscribes and unsubscribes.
+    Subscriptions,
+    /// One with 1024 subscriptions that always have more.
+    Streams,
+    /// One that makes small calls in MessagePack.
+    MessagePack,
+}
+
+impl FromStr for Greed {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Ok(match name {
+            "nobody" => Self::Nobody,
+            "echo-1k" => Self::Echo { clients: 1, bytes: 1024 },
+            "echo-64k" => Self::Echo { clients: 1, bytes: 64 * 1024 },
+            "echo-16-clients" => Self::Echo { clients: 16, bytes: 1024 },
+            "calls-250k" => Self::LargeCalls,
+            "subscribing" => Self::Subscriptions,
+            "streams-1024" => Self::Streams,
+            "msgpack-calls" => Self::MessagePack,
+            _ => return Err(format!("nobody is greedy as {name:?}")),
+        })
+    }
+}
+
+pub(crate) fn run(options: &Options) -> Outcome<Report> {
+    let mut quiet = connect(options, &options.path, None)?;
+    let taken = Arc::new(AtomicU64::new(0));
+    begin(options, &taken)?;
+
+    let mut meter = Meter::new(options);
+    let mut histogram = Histogram::new();
+    let mut taken_before = 0;
+    let (message, mut buffer) = (text_frame(&"x".repeat(options.size)), Vec::new());
+    loop {
+        match meter.phase() {
+            Phase::Begin => (histogram, taken_before) = (Histogram::new(), taken.load(Relaxed)),
+            Phase::Going => {}
+            Phase::End => break,
+        }
+        let begin = Instant::now();
+        quiet.write_all(&message)?;
+        receive(&mut quiet, &mut buffer)?;
+        histogram.record(begin.elapsed());
+        thread::sleep(PAUSE);
+    }
+    // Bytes that the others were sent: that they get less is no way to help the quiet one.
+    let mut report = meter.report(taken.load(Relaxed) - taken_before);
+    add_latency(&mut report, &histogram, LATENCY);
+    add_latency(&mut report, &histogram, [("max_us", 1.0)]);
+    Ok(report)
+}
+
+/// Starts the others. They go on until the process ends.
+fn begin(options: &Options, taken: &Arc<AtomicU64>) -> Outcome {
+    let (json, msgpack) = (Some("realtime.v1.json"), Some("realtime.v1.msgpack"));
+    let call = |text: &str| format!(r#"{{"type":"call","id":"1","path":"echo","input":{{"text":"{text}"}}}}"#);
+    match options.greed {
+        Greed::Nobody => {}
+        Greed::Echo { clients, bytes } => {
+            let frame = text_frame(&"x".repeat(bytes));
+            for _ in 0..clients {
+                let copies = (64 * 1024 / frame.len()).max(1);
+                flood(connect(options, &options.path, None)?, &[], frame.repeat(copies), taken)?;
+            }
+        }
+        Greed::LargeCalls => {
+            let call = text_frame(&call(&"x".repeat(250_000)));
+            flood(connect(options, &options.api, json)?, &[], call, taken)?;
+        }
+        Greed::Subscriptions => {
+            let subscribe = text_frame(r#"{"type":"subscribe","id":"1","path":"quiet"}"#);
+            let unsubscribe = text_frame(r#"{"type":"unsubscribe","id":"1"}"#);
+            let both = [subscribe, unsubscribe].concat().repeat(500);
+            flood(connect(options, &options.api, json)?, &[], both, taken)?;
+        }
+        Greed::Streams => {
+            let subscribe = |id| text_frame(&format!(r#"{{"type":"subscribe","id":"{id}","path":"ticks"}}"#));
+            let all: Vec<u8> = (0..1024).flat_map(subscribe).collect();
+            flood(connect(options, &options.api, json)?, &all, Vec::new(), taken)?;
+        }
+        Greed::MessagePack => {
+            // {"type":"call","id":"1","path":"echo","input":{"text":…}}
+            let mut call =
+                b"\x84\xa4type\xa4call\xa2id\xa11\xa4path\xa4echo\xa5input\x81\xa4text\xd9\x40".to_vec();
+            call.extend([b'x'; 64]);
+            flood(connect(options, &options.api, msgpack)?, &[], binary_frame(&call).repeat(500), taken)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sends `first` once and `again` without end, and takes all that comes.
+fn flood(stream: TcpStream, first: &[u8], again: Vec<u8>, taken: &Arc<AtomicU64>) -> Outcome {
+    let (mut reader, mut writer) = (stream.try_clone()?, stream);
+    let taken = Arc::clone(taken);
+    writer.write_all(first)?;
+    thread::spawn(move || {
+        let _ = rustix::process::nice(19);
+        let mut buffer = vec![0; 256 * 1024];
+        while let Ok(count @ 1..) = reader.read(&mut buffer) {
+            taken.fetch_add(count as u64, Relaxed);
+        }
+        eprintln!("the server has closed one who takes all that it is sent");
+        std::process::exit(1);
+    });
+    thread::spawn(move || {
+        let _ = rustix::process::nice(19);
+        while !again.is_empty() && writer.write_all(&again).is_ok() {}
+        // The reader needs the socket open.
+        thread::park();
+    });
+    Ok(())
+}
+
+fn connect(options: &Options, path: &str, subprotocol: Option<&str>) -> Outcome<TcpStream> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, options.port))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(SILENCE))?;
+    let subprotocol = subprotocol.map_or_else(String::new, |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n{subprotocol}\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    let (mut response, mut byte) = (Vec::new(), [0]);
+    while !response.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        response.push(byte[0]);
+    }
+    if !response.starts_with(b"HTTP/1.1 101") {
+        return Err(String::from_utf8_lossy(&response).into_owned().into());
+    }
+    Ok(stream)
+}
+
+/// Waits for the next message.
+fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome {
+    let mut chunk = [0; 4096];
+    loop {
+        while let Some((kind, payload)) = first_frame(buffer) {
+            buffer.drain(..payload.end);
+            match kind {
+                Kind::Message => return Ok(()),
+                Kind::Close => return Err("the server closed the connection".into()),
+                _ => {}
+            }
+        }
+        match stream.read(&mut chunk)? {
+            0 => return Err("the server ended the connection".into()),
+            count => buffer.extend_from_slice(&chunk[..count]),
+        }
+    }
+}
