@@ -39,8 +39,11 @@ pub struct Config {
     /// two pings may be lost.
     pub idle_timeout: Duration,
 
-    /// Bytes that may wait for one client, as they are sent. At the limit `send` gives the message
-    /// back as `Full`, and a broadcast closes that client with 1013. Default 1 MiB.
+    /// Bytes that may wait for one client, as they are sent. While more than half of it is in use, nothing is read from
+    /// the client and its handler is given no further message; a client that takes nothing for
+    /// [`idle_timeout`](Self::idle_timeout) is then closed with 1013. At the limit `send` gives the message back as `Full`,
+    /// and a broadcast closes that client with 1013. Frames that end a call may pass it by 4 KiB together. Default 1 MiB:
+    /// a quarter of a megabyte of messages several times over.
     pub outbox_bytes: usize,
 
     /// Topics that one connection may be subscribed to. Default 256.
