@@ -96,10 +96,10 @@ pub(crate) async fn answer_close(socket: &mut Socket) {
 
 fn handle(input: Input, shared: &Shared, handlers: &Handlers, events: &Events, serving: &mut Serving) {
     match input {
-        Input::Message(value) => shared.messages.publish(&Ok(Arc::from(value)), WAITING_MESSAGES),
+        Input::Message(value) => shared.messages.publish(&Ok(Arc::from(value)), WAITING_MESSAGES).wake(),
         Input::Complaint(error) => {
             tracing::warn!(?error, "the server complains");
-            shared.messages.publish(&Err(Arc::new(error)), WAITING_MESSAGES);
+            shared.messages.publish(&Err(Arc::new(error)), WAITING_MESSAGES).wake();
         }
         Input::Event { name, data } => events.deliver(&name, data),
         Input::Cancel { id } => serving.cancel(&id),

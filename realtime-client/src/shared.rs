@@ -94,7 +94,7 @@ impl Shared {
         });
         self.states.set(State::Closed { why });
         // Afterwards: whoever begins to read meanwhile sees the state.
-        self.messages.end();
+        self.messages.end().wake();
     }
 }
 

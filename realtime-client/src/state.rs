@@ -1,4 +1,4 @@
-use crate::mailbox::{Feed, Mailbox};
+use crate::mailbox::{Feed, Mailbox, Wakes};
 use futures_util::Stream;
 use std::{
     fmt,
@@ -140,10 +140,11 @@ impl StateCell {
         let closed = matches!(state, State::Closed { .. });
         *present = state.clone();
         // Under the lock: who begins to read meanwhile gets each state once.
-        self.feed.publish(&state, WAITING);
-        if closed {
-            self.feed.end();
-        }
+        let told = self.feed.publish(&state, WAITING);
+        let ended = closed.then(|| self.feed.end());
+        drop(present);
+        told.wake();
+        ended.into_iter().for_each(Wakes::wake);
     }
 
     pub(crate) fn follow(&self) -> States {
@@ -159,3 +160,23 @@ impl StateCell {
 
 /// More changes than anyone follows, and few enough to keep.
 const WAITING: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::tests::{Acting, ends};
+    use std::task::Waker;
+
+    #[test]
+    fn the_waker_of_a_reader_may_ask_for_the_state() {
+        let cell = Arc::new(StateCell::new());
+        let mut states = cell.follow();
+        let same = Arc::clone(&cell);
+        let waker = Waker::from(Arc::new(Acting(move || drop((same.present(), same.follow())))));
+        let mut cx = Context::from_waker(&waker);
+        assert!(Pin::new(&mut states).poll_next(&mut cx).is_ready());
+        assert!(Pin::new(&mut states).poll_next(&mut cx).is_pending());
+        drop(waker);
+        ends(move || cell.set(State::Closed { why: Cause::Local }));
+    }
+}
