@@ -7,6 +7,7 @@ use crate::{
     shared::Shared,
     state::Cause,
     task::Task,
+    wire::Format,
 };
 use realtime_core::{Event, Procedure};
 use serde::{Serialize, de::DeserializeOwned};
@@ -130,7 +131,7 @@ impl Builder {
     /// Outside of a tokio runtime with time and IO.
     pub fn connect(self) -> Client {
         let Self { config, mut handlers } = self;
-        let shared = Shared::new(config.offline);
+        let shared = Shared::new(config.format, config.offline);
         let events = handlers.spawn_events();
         tokio::spawn(Task::new(Arc::clone(&shared), config, handlers, events).run());
         Client::new(shared)
@@ -140,6 +141,7 @@ impl Builder {
 /// How a client connects.
 pub(crate) struct Config {
     pub(crate) url: String,
+    pub(crate) format: Format,
     pub(crate) token: Option<Token>,
     pub(crate) dial: Option<Dial>,
     pub(crate) reconnect: Reconnect,
@@ -155,6 +157,7 @@ impl Config {
     fn new(url: String) -> Self {
         Self {
             url,
+            format: Format::default(),
             token: None,
             dial: None,
             reconnect: Reconnect::default(),

@@ -3,11 +3,10 @@ use crate::{
     builder::Config,
     handlers::BoxFuture,
     state::Cause,
-    wire::{Incoming, SUBPROTOCOL},
+    wire::{Format, Incoming, error_in},
 };
 use futures_util::StreamExt;
 use realtime_core::Error;
-use serde::Deserialize;
 use std::{fmt::Display, io, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -56,7 +55,7 @@ impl From<Cause> for Failure {
 
 /// Makes one connection: fetches a token, dials, upgrades, and waits for the welcome.
 pub(crate) async fn connect(config: &Config) -> Result<Connected, Failure> {
-    let mut request = request(&config.url)?;
+    let mut request = request(&config.url, config.format)?;
     if let Some(token) = &config.token {
         let token = token().await.map_err(|error| Cause::Token(format!("{error:?}")))?;
         let value = HeaderValue::try_from(format!("Bearer {token}"));
@@ -73,10 +72,10 @@ pub(crate) async fn connect(config: &Config) -> Result<Connected, Failure> {
     let activity = Activity::default();
     let io = activity.watch(io);
     let settings = WebSocketConfig::default().read_buffer_size(READ_BYTES).write_buffer_size(WRITE_BYTES);
-    welcome(upgrade(request, io, settings).await?, activity).await
+    welcome(config.format, upgrade(request, io, settings).await?, activity).await
 }
 
-fn request(url: &str) -> Result<Request, Failure> {
+fn request(url: &str, format: Format) -> Result<Request, Failure> {
     let invalid = |error: &dyn Display| Cause::Invalid(format!("no URL of a WebSocket, {url:?}: {error}"));
     let mut request = url.into_client_request().map_err(|error| invalid(&error))?;
     match request.uri().scheme_str() {
@@ -85,7 +84,7 @@ fn request(url: &str) -> Result<Request, Failure> {
         Some("wss") => return Err(invalid(&"it needs the feature `rustls`").into()),
         _ => return Err(invalid(&"it begins with neither ws:// nor wss://").into()),
     }
-    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(format.subprotocol()));
     Ok(request)
 }
 
@@ -114,17 +113,18 @@ async fn upgrade(request: Request, io: Watched<BoxIo>, settings: WebSocketConfig
     Ok(upgraded.map_err(failure)?.0)
 }
 
-async fn welcome(mut socket: Socket, activity: Activity) -> Result<Connected, Failure> {
+async fn welcome(format: Format, mut socket: Socket, activity: Activity) -> Result<Connected, Failure> {
     loop {
-        let text = match socket.next().await {
-            Some(Ok(Message::Text(text))) => text,
+        let message = match socket.next().await {
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => message,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
             Some(Ok(Message::Close(frame))) => return Err(closed(frame).into()),
             Some(Ok(_)) => return Err(Cause::Lost("the first frame is no welcome".to_owned()).into()),
             Some(Err(error)) => return Err(Cause::Lost(error.to_string()).into()),
             None => return Err(Cause::Lost("it ended before the welcome".to_owned()).into()),
         };
-        return match Incoming::decode(&text) {
+        return match Incoming::decode(format, &message) {
+            Ok(Incoming::Unknown) => continue,
             Ok(Incoming::Welcome { connection, heartbeat }) => {
                 Ok(Connected { socket, activity, connection, heartbeat })
             }
@@ -147,20 +147,14 @@ fn failure(error: tungstenite::Error) -> Failure {
     match error {
         tungstenite::Error::Http(response) => refusal(&response),
         tungstenite::Error::Protocol(error @ ProtocolError::SecWebSocketSubProtocolError(_)) => {
-            Cause::Invalid(format!("the server does not speak {SUBPROTOCOL}: {error}")).into()
+            Cause::Invalid(format!("the server does not speak the subprotocol: {error}")).into()
         }
         error => Cause::Lost(error.to_string()).into(),
     }
 }
 
 fn refusal(response: &Response) -> Failure {
-    #[derive(Deserialize)]
-    struct Body {
-        error: Error,
-    }
-
-    let body = response.body().as_deref().and_then(|body| serde_json::from_slice::<Body>(body).ok());
-    let error = body.map(|body| body.error);
+    let error = response.body().as_deref().and_then(error_in);
     let told = error.as_ref().and_then(Error::retry_after_hint);
     let header = || {
         let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;

@@ -52,15 +52,14 @@ pub(crate) async fn drive(
             () = &mut sleep => {}
             (id, answer) = serving.next() => shared.with(|session| session.answer(&id, answer)),
             message = poll_fn(|cx| link.poll(cx, shared)) => {
-                let text = match message {
-                    Some(Ok(Message::Text(text))) => text,
+                let message = match message {
+                    Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => message,
                     Some(Ok(Message::Close(frame))) => return closed(frame),
-                    Some(Ok(Message::Binary(_))) => return Cause::Lost("a binary message is no frame".to_owned()),
                     Some(Ok(_)) => continue,
                     Some(Err(error)) => return Cause::Lost(error.to_string()),
                     None => return Cause::Lost("it ended without a close frame".to_owned()),
                 };
-                let input = shared.with(|session| session.handle_frame(&text));
+                let input = shared.with(|session| session.handle_frame(&message));
                 match input {
                     Ok(Some(input)) => handle(input, shared, handlers, events, &mut serving),
                     Ok(None) => {}
@@ -74,8 +73,8 @@ pub(crate) async fn drive(
 /// Says goodbye: sends what waits and a close frame, and waits for the server's.
 pub(crate) async fn say_goodbye(shared: &Shared, socket: &mut Socket, within: Duration) {
     let goodbye = async {
-        while let Some(text) = shared.with(|session| session.take_frame(Instant::now())) {
-            socket.feed(Message::text(text)).await?;
+        while let Some(message) = shared.with(|session| session.take_frame(Instant::now())) {
+            socket.feed(message).await?;
         }
         socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })).await?;
         while let Some(message) = socket.next().await {
@@ -136,8 +135,8 @@ impl Link<'_> {
     fn poll_write(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<Result<(), tungstenite::Error>> {
         let mut socket = Pin::new(&mut *self.socket);
         while socket.as_mut().poll_ready(cx)?.is_ready() {
-            let Some(text) = shared.with(|session| session.take_frame(Instant::now())) else { break };
-            socket.as_mut().start_send(Message::text(text))?;
+            let Some(message) = shared.with(|session| session.take_frame(Instant::now())) else { break };
+            socket.as_mut().start_send(message)?;
             self.unflushed = true;
         }
         if self.unflushed && socket.as_mut().poll_flush(cx)?.is_ready() {

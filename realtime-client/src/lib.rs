@@ -30,3 +30,4 @@ pub use messages::Messages;
 pub use session::OfflineQueue;
 pub use state::{Cause, State, States};
 pub use updates::{Update, Updates};
+pub use wire::Format;
