@@ -20,6 +20,7 @@ mod task;
 mod tls;
 mod updates;
 mod wire;
+mod within;
 
 pub use backoff::Reconnect;
 pub use builder::Builder;

@@ -6,9 +6,10 @@ use crate::{
     handlers::{Events, Handlers},
     shared::Shared,
     state::{Cause, State},
+    within::within,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// Makes connections for a client until it is closed or gives up.
 pub(crate) struct Task {
@@ -57,13 +58,13 @@ impl Task {
         let connected = tokio::select! {
             biased;
             () = shared.closing() => return Cause::Local.into(),
-            connected = timeout(self.config.connect_timeout, connect(&self.config)) => connected,
+            connected = within(self.config.connect_timeout, connect(&self.config)) => connected,
             never = shared.keep_time() => match never {},
         };
         let Connected { mut socket, activity, connection, heartbeat } = match connected {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(failure)) => return failure,
-            Err(_) => return Cause::Timeout.into(),
+            Some(Ok(connected)) => connected,
+            Some(Err(failure)) => return failure,
+            None => return Cause::Timeout.into(),
         };
 
         let opened = Instant::now();

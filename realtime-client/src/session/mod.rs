@@ -170,7 +170,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Does what is due.
+    /// Does what is due. What the server has sent until now was handled before.
     ///
     /// # Errors
     ///
@@ -188,10 +188,19 @@ impl Session {
             Some(Silence::Long) => self.control(&Outgoing::Ping),
             Some(Silence::Short) | None => {}
         }
-        if self.queue.is_overfull() {
-            return Err(Cause::Lost("the server does not read what it is sent".to_owned()));
-        }
         Ok(())
+    }
+
+    /// Checks that the server takes what it is sent.
+    ///
+    /// # Errors
+    ///
+    /// It does not.
+    pub(crate) fn check_queue(&self) -> Result<(), Cause> {
+        match self.queue.is_overfull() {
+            true => Err(Cause::Lost("the server does not read what it is sent".to_owned())),
+            false => Ok(()),
+        }
     }
 
     /// When something is due, if nothing happens before.

@@ -161,6 +161,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         }
     }
 
+    /// Waits for the client's next ping, and does not answer it.
+    pub(crate) async fn pinged(&mut self) {
+        let message = soon(self.socket.next()).await.expect("no ping").expect("no ping");
+        assert_eq!(message, Message::text(r#"{"type":"ping"}"#));
+    }
+
     /// Waits until the connection is gone.
     pub(crate) async fn gone(&mut self) {
         while let Some(Ok(_)) = soon(self.socket.next()).await {}
