@@ -72,7 +72,9 @@ pub enum Cause {
     },
     /// There was no token.
     Token(String),
-    /// It cannot be made: the URL is wrong, or the server does not speak the protocol.
+    /// A header of the request could not be made.
+    Header(String),
+    /// It cannot be made: the URL, a header or a certificate is wrong, or the server does not speak the protocol.
     Invalid(String),
 }
 
@@ -88,6 +90,7 @@ impl fmt::Display for Cause {
             Self::Refused { status, message } if message.is_empty() => write!(f, "refused with {status}"),
             Self::Refused { status, message } => write!(f, "refused with {status}: {message}"),
             Self::Token(text) => write!(f, "no token: {text}"),
+            Self::Header(text) => write!(f, "no header: {text}"),
             Self::Invalid(text) => f.write_str(text),
         }
     }

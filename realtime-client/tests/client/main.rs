@@ -4,6 +4,7 @@ mod calls;
 mod closing;
 mod connecting;
 mod faults;
+mod handshake;
 mod pauses;
 mod pushing;
 mod reconnecting;
