@@ -10,3 +10,5 @@ mod pushing;
 mod reconnecting;
 mod subscriptions;
 mod support;
+#[cfg(feature = "rustls")]
+mod tls;
