@@ -1,5 +1,5 @@
 use crate::support::{Network, Server, next_states, settle, soon};
-use realtime_client::{Builder, Client, State};
+use realtime_client::{Builder, Client, Format, State};
 use realtime_core::{Error, websocket::accept_key};
 use serde_json::json;
 use std::{
@@ -54,6 +54,18 @@ async fn the_headers_of_an_upgrade_are_lists_of_tokens() {
         server.send(json!({"type": "welcome", "connection": "c1", "heartbeatMs": 25_000})).await;
         assert_eq!(next_states(&mut states, 2).await, ["connecting 1", "open c1"], "{headers}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_format_is_offered_and_must_be_chosen() {
+    let (mut network, builder) = Network::new();
+    let client = builder.format(Format::MessagePack).connect();
+    let (mut io, request) = network.requested().await;
+    assert_eq!(header(&request, "sec-websocket-protocol"), Some("realtime.v1.msgpack"));
+    agree(&mut io, &request, "Upgrade: websocket\r\nConnection: Upgrade\r\n").await;
+    let error = soon(client.opened()).await.unwrap_err();
+    let wrong = "the server does not speak realtime.v1.msgpack: it chose realtime.v1.json";
+    assert!(error.message().ends_with(wrong), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

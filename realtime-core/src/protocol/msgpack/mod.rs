@@ -325,7 +325,7 @@ mod tests {
         let frame = b"\x83\xa4type\xa4pong\x07\x91\xc0\xa1x\x81\xa1y\x02";
         assert_eq!(fields(frame).unwrap(), [("type", &b"\xa4pong"[..]), ("x", b"\x81\xa1y\x02")]);
         assert_eq!(fields(b"\x90").unwrap_err(), "a frame must be a map");
-        assert_eq!(fields(b"\x81\xa1x").unwrap_err(), "the end came inside the value at byte 0");
+        assert_eq!(fields(b"\x81\xa1x").unwrap_err(), "the end came inside the value at byte 3");
         assert_eq!(fields(b"\x80\xc0").unwrap_err(), "trailing bytes at byte 1");
     }
 
