@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) struct Activity(Arc<AtomicUsize>);
 
 impl Activity {
-    /// How many bytes have come since this was last asked.
+    /// Returns the number of bytes since the last call.
     pub(crate) fn take(&self) -> usize {
         self.0.swap(0, Relaxed)
     }

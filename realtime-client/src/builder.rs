@@ -44,16 +44,16 @@ impl Builder {
 
     /// Sends this header with the request for each connection, beside others of the same name.
     ///
-    /// `Authorization` counts before the user info of the URL, and a [token](Self::token) before both. The headers of
-    /// the handshake itself are the client's own: with one of them, or with a value that no header may have, the client
-    /// closes at once and says so.
+    /// `Authorization` takes precedence over the user info of the URL, and a [token](Self::token) over both. Headers of
+    /// the handshake itself cannot be set. With an invalid name or value, the client closes at once with
+    /// [`Cause::Invalid`].
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         let added = self.config.headers.add(name.as_ref(), value.as_ref());
         self.config.check(added);
         self
     }
 
-    /// Asks for the value of this header before each attempt to connect. An attempt without it has failed, as any other.
+    /// Fetches the value of this header before each attempt to connect. If that fails, so does the attempt.
     pub fn header_with<F, Fut>(mut self, name: impl AsRef<str>, value: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -70,10 +70,9 @@ impl Builder {
         self
     }
 
-    /// Trusts the certificates of this PEM text too, beside the system's: those of a private authority, or of a server
-    /// that signed its own.
+    /// Trusts these certificates, in PEM, beside the system's: of a private authority, or self-signed.
     ///
-    /// Without a certificate in it, the client closes at once and says so.
+    /// If there is none in it, the client closes at once with [`Cause::Invalid`].
     #[cfg(feature = "rustls")]
     pub fn root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
         let added = self.config.tls.trust(pem.as_ref());
@@ -123,7 +122,7 @@ impl Builder {
         self
     }
 
-    /// Says after which refusals by HTTP another attempt is made: by default after those that
+    /// Sets the refusals by HTTP after which another attempt is made: by default those that
     /// [are temporary](Refusal::is_temporary).
     pub fn reconnect_on_refusal(
         mut self,
@@ -192,7 +191,7 @@ impl Builder {
 
 /// How a client connects.
 pub(crate) struct Config {
-    /// Where to, or what is wrong with it or another setting.
+    /// The address, or the first setting that is wrong.
     pub(crate) url: Result<Url, String>,
     pub(crate) format: Format,
     pub(crate) headers: Headers,
@@ -238,7 +237,7 @@ impl Config {
         }
     }
 
-    /// Whether another attempt may fare better, of a client that was connected before or was not.
+    /// Decides on another attempt, for a client that has been connected before or has not.
     pub(crate) fn may_retry(&self, failure: &Failure, was_connected: bool) -> bool {
         match &failure.cause {
             Cause::Local => false,

@@ -68,7 +68,7 @@ async fn encrypt(config: &Config, url: &Url, io: BoxIo) -> Result<BoxIo, Cause> 
     }
 }
 
-/// There is no URL that asks for more.
+/// A URL that asks for more cannot be parsed.
 #[cfg(not(feature = "rustls"))]
 async fn encrypt(_: &Config, _: &Url, io: BoxIo) -> Result<BoxIo, Cause> {
     Ok(io)

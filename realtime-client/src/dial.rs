@@ -67,7 +67,7 @@ fn combined(mut failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
     }
 }
 
-/// How long an address is waited for before the next is tried beside it: what RFC 8305 recommends.
+/// The delay between two attempts that RFC 8305 recommends.
 const HEAD_START: Duration = Duration::from_millis(250);
 
 #[cfg(test)]

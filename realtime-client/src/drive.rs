@@ -40,7 +40,7 @@ pub(crate) async fn drive(
     cause
 }
 
-/// What runs a connection.
+/// A connection, and all that it needs to run.
 struct Driver<'a> {
     shared: &'a Shared,
     handlers: &'a Handlers,
@@ -96,7 +96,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Takes bytes for a sign of life. Gives how many there were.
+    /// Takes new bytes for a sign of life. Returns their number.
     fn note_activity(&self) -> usize {
         let bytes = self.activity.take();
         if bytes > 0 {

@@ -143,7 +143,7 @@ fn check(response: &Response, subprotocol: &str, key: &str) -> Result<(), Failur
     }
 }
 
-/// Whether a header, which may stand there several times, lists this token.
+/// Looks for a token in all headers of this name, which are lists.
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     let lists = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     lists.flat_map(|list| list.split(',')).any(|listed| listed.trim().eq_ignore_ascii_case(token))
@@ -182,13 +182,13 @@ const MAX_HEADERS: usize = 128;
 /// An error with its details.
 const BODY_BYTES: usize = 16 << 10;
 
-/// How long the body of a refusal is waited for, behind its head.
+/// The time for the body of a refusal, after its head.
 const BODY_TIME: Duration = Duration::from_secs(1);
 
 /// A server that says more is mistaken.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// What a connection that is quiet holds: these are allocated at its start.
+/// The buffer of a quiet connection, which is allocated at its start.
 const READ_BYTES: usize = 8 << 10;
 
 /// Enough for frames to share a write; what waits on top of it can still be taken back.

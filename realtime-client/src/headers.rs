@@ -2,7 +2,7 @@ use crate::{handlers::BoxFuture, state::Cause, url::Url};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::fmt;
 
-/// What the application adds to each request for a connection.
+/// The headers that the application adds to each request for a connection.
 #[derive(Default)]
 pub(crate) struct Headers {
     token: Option<Fetch>,
@@ -40,7 +40,7 @@ impl Headers {
         Ok(())
     }
 
-    /// Whether the next request may have other credentials than the last.
+    /// Returns whether the next request may have other credentials than the last.
     pub(crate) fn are_fetched(&self) -> bool {
         self.token.is_some() || self.others.iter().any(|(_, source)| matches!(source, Source::Fetched(_)))
     }
@@ -94,5 +94,5 @@ fn check_value(name: &HeaderName, value: &str) -> Result<HeaderValue, String> {
     Ok(value)
 }
 
-/// What makes the request one for a WebSocket, and says where it ends.
+/// The headers of the handshake, and those that frame a request.
 const RESERVED: [&str; 5] = ["host", "connection", "upgrade", "content-length", "transfer-encoding"];

@@ -6,19 +6,22 @@ use std::time::Duration;
 pub struct Refusal {
     /// The status.
     pub status: u16,
-    /// When the server says to try again, if it does.
+    /// The wait that the server asks for, if it does.
     pub retry_after: Option<Duration>,
-    /// Whether this client has been connected before. The URL is right then, and whoever refuses may be a balancer whose
-    /// servers are being replaced.
+    /// True if this client has been connected before. Then the URL is right, and a balancer may refuse while its servers
+    /// are being replaced.
     pub was_connected: bool,
-    /// The next request may have others.
+    /// True if the next request may have other credentials.
     pub(crate) fetches_credentials: bool,
 }
 
 impl Refusal {
-    /// Whether another attempt may fare better, which is what decides by default: wherever the server says when to try
-    /// again; with 401 and 403 where the token or a header is fetched for each attempt; and with any other status where
-    /// the client has been connected before, or else with all but 3xx and 4xx, of which 408, 425 and 429 are temporary.
+    /// Returns whether another attempt may succeed; by default this decides.
+    ///
+    /// - Any refusal that says when to try again is temporary.
+    /// - 401 and 403 are, if the token or a header is fetched for each attempt.
+    /// - 408, 425, 429 and everything but 3xx and 4xx are.
+    /// - All others are once the client has been connected.
     pub fn is_temporary(&self) -> bool {
         if self.retry_after.is_some() {
             return true;

@@ -72,7 +72,7 @@ pub enum Cause {
     },
     /// There was no token.
     Token(String),
-    /// A header of the request could not be made.
+    /// A header of the request could not be fetched.
     Header(String),
     /// It cannot be made: the URL, a header or a certificate is wrong, or the server does not speak the protocol.
     Invalid(String),

@@ -35,7 +35,7 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// There are no root certificates, or this is not the host.
+    /// No root certificates were found, or the server's certificate is not valid.
     pub(crate) async fn connect(&self, host: &str, io: BoxIo) -> Result<BoxIo, Cause> {
         let config = self.config.get_or_try_init(|| load(self.own.clone())).await?;
         let name = ServerName::try_from(host.to_owned());

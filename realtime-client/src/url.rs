@@ -2,17 +2,17 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Uri};
 use std::fmt;
 
-/// The address of an endpoint. Whatever prints it leaves out its user info and its query, which may be secret.
+/// The address of an endpoint. Printed, it leaves out its user info and its query, which may be secret.
 pub(crate) struct Url {
     pub(crate) is_secure: bool,
     /// Without the brackets of an IPv6 address.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// The host, and the port where there is one in the URL: the value of `Host`.
+    /// The value of `Host`: the host, and the port if the URL has one.
     pub(crate) authority: String,
-    /// The path with its query: what is asked for.
+    /// The path and the query.
     pub(crate) path: String,
-    /// The user info, as what it is sent.
+    /// The user info, as Basic authorization.
     pub(crate) authorization: Option<HeaderValue>,
 }
 
@@ -95,7 +95,7 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     decoded
 }
 
-/// A URL that cannot be read, as far as nothing in it can be a secret.
+/// An invalid URL, without the parts that may be secret.
 fn redacted(url: &str) -> String {
     if !url.contains(['@', '?', '#']) {
         return format!("{url:?}");

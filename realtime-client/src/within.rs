@@ -1,8 +1,8 @@
 use std::{pin::pin, time::Duration};
 use tokio::time::timeout;
 
-/// Waits for `future` no longer than `limit`, of which a pause of this process takes no more than a moment: a laptop
-/// that slept did not wait for anybody. `None` where it took longer.
+/// Waits for `future` for at most `limit`, and returns `None` if it took longer. The time that this process was paused,
+/// as on a laptop that sleeps, counts for no more than a moment.
 pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut left = limit;

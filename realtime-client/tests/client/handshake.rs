@@ -27,7 +27,7 @@ async fn agree(io: &mut DuplexStream, request: &str, headers: &str) {
     io.write_all(response.as_bytes()).await.unwrap();
 }
 
-/// Connects to `url` through the network, and gives the request.
+/// The request of a client of `url`.
 async fn request_of(url: &str, set: impl FnOnce(Builder) -> Builder) -> String {
     let (mut network, dial) = Network::behind();
     let _client = set(Client::builder(url).dial(dial)).connect();

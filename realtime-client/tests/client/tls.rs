@@ -24,7 +24,7 @@ fn certified(name: &str) -> (String, TlsAcceptor) {
     (cert.pem(), TlsAcceptor::from(Arc::new(config)))
 }
 
-/// What the client says of a connection that `acceptor` is asked for.
+/// The client's cause for a connection that `acceptor` should not get.
 async fn failure(url: &str, trusted: &str, acceptor: &TlsAcceptor) -> String {
     let (mut network, dial) = Network::behind();
     let client = Client::builder(url).root_certificates(trusted).dial(dial).connect();
