@@ -3,20 +3,20 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Whether bytes have come since this was last asked. A long message on a slow line is a sign of life long before it is
-/// there.
+/// Counts the bytes that come. A long message on a slow line is a sign of life long before it is there.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Activity(Arc<AtomicBool>);
+pub(crate) struct Activity(Arc<AtomicUsize>);
 
 impl Activity {
-    pub(crate) fn take(&self) -> bool {
-        self.0.swap(false, Relaxed)
+    /// Returns the number of bytes since the last call.
+    pub(crate) fn take(&self) -> usize {
+        self.0.swap(0, Relaxed)
     }
 
     /// Watches what is read from `io`.
@@ -35,9 +35,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.0.store(true, Relaxed);
-        }
+        self.activity.0.fetch_add(buf.filled().len() - before, Relaxed);
         polled
     }
 }

@@ -1,12 +1,16 @@
 use crate::{
     backoff::Reconnect,
     client::Client,
-    connect::{BoxIo, Dial, Token},
+    connect::{BoxIo, Dial, Failure},
     handlers::Handlers,
+    headers::Headers,
+    refusal::Refusal,
     session::OfflineQueue,
     shared::Shared,
     state::Cause,
     task::Task,
+    url::Url,
+    wire::Format,
 };
 use realtime_core::{Event, Procedure};
 use serde::{Serialize, de::DeserializeOwned};
@@ -23,7 +27,7 @@ pub struct Builder {
 
 impl Builder {
     pub(crate) fn new(url: String) -> Self {
-        Self { config: Config::new(url), handlers: Handlers::default() }
+        Self { config: Config::new(&url), handlers: Handlers::default() }
     }
 
     /// Asks for a token before each attempt to connect, and sends it as `Authorization: Bearer …`.
@@ -34,7 +38,45 @@ impl Builder {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = realtime_core::Result<String>> + Send + 'static,
     {
-        self.config.token = Some(Box::new(move || Box::pin(token())));
+        self.config.headers.set_token(Box::new(move || Box::pin(token())));
+        self
+    }
+
+    /// Sends this header with the request for each connection, beside others of the same name.
+    ///
+    /// `Authorization` takes precedence over the user info of the URL, and a [token](Self::token) over both. Headers of
+    /// the handshake itself cannot be set. With an invalid name or value, the client closes at once with
+    /// [`Cause::Invalid`].
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        let added = self.config.headers.add(name.as_ref(), value.as_ref());
+        self.config.check(added);
+        self
+    }
+
+    /// Fetches the value of this header before each attempt to connect. If that fails, so does the attempt.
+    pub fn header_with<F, Fut>(mut self, name: impl AsRef<str>, value: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = realtime_core::Result<String>> + Send + 'static,
+    {
+        let added = self.config.headers.add_fetched(name.as_ref(), Box::new(move || Box::pin(value())));
+        self.config.check(added);
+        self
+    }
+
+    /// Sets the wire format; JSON by default.
+    pub fn format(mut self, format: Format) -> Self {
+        self.config.format = format;
+        self
+    }
+
+    /// Trusts these certificates, in PEM, beside the system's: of a private authority, or self-signed.
+    ///
+    /// If there is none in it, the client closes at once with [`Cause::Invalid`].
+    #[cfg(feature = "rustls")]
+    pub fn root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
+        let added = self.config.tls.trust(pem.as_ref());
+        self.config.check(added);
         self
     }
 
@@ -77,6 +119,16 @@ impl Builder {
     /// again.
     pub fn reconnect_on(mut self, reconnect_on: impl Fn(u16) -> bool + Send + Sync + 'static) -> Self {
         self.config.reconnect_on = Box::new(reconnect_on);
+        self
+    }
+
+    /// Sets the refusals by HTTP after which another attempt is made: by default those that
+    /// [are temporary](Refusal::is_temporary).
+    pub fn reconnect_on_refusal(
+        mut self,
+        reconnect_on: impl Fn(&Refusal) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.config.reconnect_on_refusal = Box::new(reconnect_on);
         self
     }
 
@@ -130,7 +182,7 @@ impl Builder {
     /// Outside of a tokio runtime with time and IO.
     pub fn connect(self) -> Client {
         let Self { config, mut handlers } = self;
-        let shared = Shared::new(config.offline);
+        let shared = Shared::new(config.format, config.offline);
         let events = handlers.spawn_events();
         tokio::spawn(Task::new(Arc::clone(&shared), config, handlers, events).run());
         Client::new(shared)
@@ -139,11 +191,16 @@ impl Builder {
 
 /// How a client connects.
 pub(crate) struct Config {
-    pub(crate) url: String,
-    pub(crate) token: Option<Token>,
+    /// The address, or the first setting that is wrong.
+    pub(crate) url: Result<Url, String>,
+    pub(crate) format: Format,
+    pub(crate) headers: Headers,
+    #[cfg(feature = "rustls")]
+    pub(crate) tls: crate::tls::Tls,
     pub(crate) dial: Option<Dial>,
     pub(crate) reconnect: Reconnect,
     reconnect_on: Box<dyn Fn(u16) -> bool + Send + Sync>,
+    reconnect_on_refusal: Box<dyn Fn(&Refusal) -> bool + Send + Sync>,
     pub(crate) offline: OfflineQueue,
     pub(crate) connect_timeout: Duration,
     pub(crate) ping_after: Option<Duration>,
@@ -152,13 +209,17 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    fn new(url: String) -> Self {
+    fn new(url: &str) -> Self {
         Self {
-            url,
-            token: None,
+            url: Url::parse(url),
+            format: Format::default(),
+            headers: Headers::default(),
+            #[cfg(feature = "rustls")]
+            tls: crate::tls::Tls::default(),
             dial: None,
             reconnect: Reconnect::default(),
             reconnect_on: Box::new(is_temporary),
+            reconnect_on_refusal: Box::new(Refusal::is_temporary),
             offline: OfflineQueue::default(),
             connect_timeout: Duration::from_secs(10),
             ping_after: None,
@@ -167,23 +228,39 @@ impl Config {
         }
     }
 
-    /// Whether another attempt may fare better. A server that says when to try again says yes.
-    pub(crate) fn may_retry(&self, cause: &Cause, retry_after: Option<Duration>) -> bool {
-        match cause {
-            Cause::Local | Cause::Invalid(_) => false,
-            Cause::Lost(_) | Cause::Silent | Cause::Timeout | Cause::Token(_) => true,
+    /// Remembers the first setting that is wrong: no attempt is made with it.
+    fn check(&mut self, setting: Result<(), String>) {
+        if let Err(wrong) = setting
+            && self.url.is_ok()
+        {
+            self.url = Err(wrong);
+        }
+    }
+
+    /// Decides on another attempt, for a client that has been connected before or has not.
+    pub(crate) fn may_retry(&self, failure: &Failure, was_connected: bool) -> bool {
+        match &failure.cause {
+            Cause::Local => false,
+            // What worked was right: another server may have taken the place of that one for a while.
+            Cause::Invalid(_) => was_connected,
+            Cause::Lost(_) | Cause::Silent | Cause::Timeout | Cause::Token(_) | Cause::Header(_) => true,
             Cause::Closed { code, .. } => (self.reconnect_on)(*code),
-            // Another token may do; without one the next attempt would be the same.
-            Cause::Refused { status: 401 | 403, .. } => self.token.is_some() || retry_after.is_some(),
-            Cause::Refused { status: 408 | 425 | 429, .. } => true,
-            Cause::Refused { status, .. } => retry_after.is_some() || !(300..500).contains(status),
+            Cause::Refused { status, .. } => (self.reconnect_on_refusal)(&Refusal {
+                status: *status,
+                retry_after: failure.retry_after,
+                was_connected,
+                fetches_credentials: self.headers.are_fetched(),
+            }),
         }
     }
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Config({})", self.url)
+        match &self.url {
+            Ok(url) => write!(f, "Config({url:?}, {:?})", self.headers),
+            Err(wrong) => write!(f, "Config({wrong})"),
+        }
     }
 }
 
@@ -207,15 +284,11 @@ mod tests {
     }
 
     #[test]
-    fn refusals_that_blame_the_request_are_final() {
-        let config = Config::new(String::new());
-        let refused = |status| Cause::Refused { status, message: String::new() };
-        for status in [301, 400, 401, 403, 404, 426] {
-            assert!(!config.may_retry(&refused(status), None), "{status}");
-            assert!(config.may_retry(&refused(status), Some(Duration::ZERO)), "{status}");
-        }
-        for status in [200, 408, 425, 429, 500, 502, 503] {
-            assert!(config.may_retry(&refused(status), None), "{status}");
-        }
+    fn nothing_secret_is_printed() {
+        let builder = Builder::new("ws://name:secret@host/path?token=secret".to_owned()).header("x-key", "secret");
+        assert!(!format!("{builder:?}").contains("secret"), "{builder:?}");
+        assert!(format!("{builder:?}").contains("ws://host/path"), "{builder:?}");
+        let builder = Builder::new("http://name:secret@host/path?token=secret".to_owned());
+        assert!(!format!("{builder:?}").contains("secret"), "{builder:?}");
     }
 }

@@ -3,10 +3,10 @@ use crate::{
     mailbox::Mailbox,
     session::{Answer, Request},
     shared::Shared,
+    wire::Payload,
 };
 use realtime_core::{Error, Procedure};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::value::{RawValue, to_raw_value};
 use std::{
     fmt,
     marker::PhantomData,
@@ -25,7 +25,7 @@ pub struct CallOptions {
     on_progress: Option<OnProgress>,
 }
 
-type OnProgress = Box<dyn FnMut(&RawValue) + Send>;
+type OnProgress = Box<dyn FnMut(&Payload) + Send>;
 
 impl CallOptions {
     /// None: as long as the procedure allows, and once.
@@ -51,8 +51,11 @@ impl CallOptions {
     /// Is told how the call gets on, while its future is polled. What is no `P` is passed over, and of what is not
     /// taken the newest 64 wait.
     #[must_use = "the changed options are returned"]
-    pub fn on_progress<P: DeserializeOwned>(mut self, mut on_progress: impl FnMut(P) + Send + 'static) -> Self {
-        self.on_progress = Some(Box::new(move |data| match serde_json::from_str(data.get()) {
+    pub fn on_progress<P: DeserializeOwned + 'static>(
+        mut self,
+        mut on_progress: impl FnMut(P) + Send + 'static,
+    ) -> Self {
+        self.on_progress = Some(Box::new(move |data| match data.read() {
             Ok(progress) => on_progress(progress),
             Err(error) => tracing::debug!(%error, "progress of another type"),
         }));
@@ -85,7 +88,7 @@ enum Stage {
     Done,
 }
 
-impl<O: DeserializeOwned> Call<O> {
+impl<O: DeserializeOwned + 'static> Call<O> {
     pub(crate) fn begin<I: Serialize>(
         shared: &Arc<Shared>,
         procedure: Procedure<I, O>,
@@ -100,7 +103,7 @@ impl<O: DeserializeOwned> Call<O> {
                 let error = Error::invalid_argument(format!("an idempotency key has 1 to {KEY_BYTES} bytes"));
                 return Err(ClientError::local(error));
             }
-            let input = to_raw_value(input).map_err(|error| ClientError::unwritable(&name, &error))?;
+            let input = shared.write(input).map_err(|error| ClientError::unwritable(&name, &error))?;
             let limit = procedure.time_limit().min(LONGEST);
             let deadline = Instant::now() + timeout.map_or(limit, |timeout| timeout.min(limit));
             let request = Request { path: name.clone(), input, key, deadline };
@@ -114,7 +117,7 @@ impl<O: DeserializeOwned> Call<O> {
     }
 }
 
-impl<O: DeserializeOwned> Future for Call<O> {
+impl<O: DeserializeOwned + 'static> Future for Call<O> {
     type Output = Result<O>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<O>> {
@@ -133,8 +136,7 @@ impl<O: DeserializeOwned> Future for Call<O> {
         };
         self.stage = Stage::Done;
         Poll::Ready(result.and_then(|data| {
-            serde_json::from_str(data.get())
-                .map_err(|error| ClientError::unreadable(&format!("the answer to {:?}", self.name), &error))
+            data.read().map_err(|error| ClientError::unreadable(&format!("the answer to {:?}", self.name), &error))
         }))
     }
 }

@@ -10,7 +10,6 @@ use crate::{
 };
 use realtime_core::{Event, Position, Procedure, Subscription};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::value::to_raw_value;
 use std::sync::Arc;
 
 /// A handle to a connection that is made again whenever it is lost. A clone is another handle; with the last one the
@@ -40,12 +39,16 @@ impl Client {
     /// Calls a procedure: at once, or when there is a connection. Dropping the call cancels it.
     ///
     /// It may take as long as [`Procedure::time_limit`] says, the time without a connection included.
-    pub fn call<I: Serialize, O: DeserializeOwned>(&self, procedure: Procedure<I, O>, input: I) -> Call<O> {
+    pub fn call<I: Serialize, O: DeserializeOwned + 'static>(
+        &self,
+        procedure: Procedure<I, O>,
+        input: I,
+    ) -> Call<O> {
         self.call_with(procedure, input, CallOptions::new())
     }
 
     /// Like [`call`](Self::call), with options.
-    pub fn call_with<I: Serialize, O: DeserializeOwned>(
+    pub fn call_with<I: Serialize, O: DeserializeOwned + 'static>(
         &self,
         procedure: Procedure<I, O>,
         input: I,
@@ -55,7 +58,7 @@ impl Client {
     }
 
     /// Begins a subscription: at once, or when there is a connection. Dropping what it gives ends it.
-    pub fn subscribe<I: Serialize, T: DeserializeOwned>(
+    pub fn subscribe<I: Serialize, T: DeserializeOwned + 'static>(
         &self,
         subscription: Subscription<I, T>,
         input: I,
@@ -64,7 +67,7 @@ impl Client {
     }
 
     /// Like [`subscribe`](Self::subscribe), going on after a position that was [seen](Updates::position) before.
-    pub fn subscribe_after<I: Serialize, T: DeserializeOwned>(
+    pub fn subscribe_after<I: Serialize, T: DeserializeOwned + 'static>(
         &self,
         subscription: Subscription<I, T>,
         input: I,
@@ -80,7 +83,7 @@ impl Client {
     /// The client is closed, too much waits already, or the data fails the event's check.
     pub fn emit<T: Serialize>(&self, event: Event<T>, data: T) -> Result {
         event.validate(&data).map_err(ClientError::local)?;
-        let data = to_raw_value(&data).map_err(|error| ClientError::unwritable(event.name(), &error))?;
+        let data = self.shared().write(&data).map_err(|error| ClientError::unwritable(event.name(), &error))?;
         self.shared().change(|session| session.send(&Outgoing::Event { name: event.name(), data: &data }))
     }
 
@@ -90,12 +93,12 @@ impl Client {
     ///
     /// The client is closed, or too much waits already.
     pub fn send<V: Serialize>(&self, value: V) -> Result {
-        let value = to_raw_value(&value).map_err(|error| ClientError::unwritable("a message", &error))?;
+        let value = self.shared().write(&value).map_err(|error| ClientError::unwritable("a message", &error))?;
         self.shared().change(|session| session.send(&Outgoing::Message { value: &value }))
     }
 
     /// The messages that the endpoint's handler sends from now on.
-    pub fn messages<V: DeserializeOwned>(&self) -> Messages<V> {
+    pub fn messages<V: DeserializeOwned + 'static>(&self) -> Messages<V> {
         Messages::new(self.shared().messages.subscribe(), &self.state())
     }
 

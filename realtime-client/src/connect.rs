@@ -1,28 +1,19 @@
 use crate::{
-    activity::{Activity, Watched},
+    activity::Activity,
     builder::Config,
+    dial::dial,
     handlers::BoxFuture,
+    handshake::upgrade,
     state::Cause,
-    wire::{Incoming, SUBPROTOCOL},
+    url::Url,
+    wire::{Format, Incoming},
 };
 use futures_util::StreamExt;
-use realtime_core::Error;
-use serde::Deserialize;
-use std::{fmt::Display, io, time::Duration};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use std::{io, time::Duration};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
-    tungstenite::{
-        self, Message,
-        client::IntoClientRequest,
-        error::ProtocolError,
-        handshake::client::{Request, Response},
-        http::{HeaderValue, Uri, header},
-        protocol::WebSocketConfig,
-    },
+    WebSocketStream,
+    tungstenite::{Message, protocol::CloseFrame},
 };
 
 /// The bytes of a connection, of whatever carries them.
@@ -31,7 +22,7 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 pub(crate) type BoxIo = Box<dyn Io>;
-pub(crate) type Socket = WebSocketStream<MaybeTlsStream<Watched<BoxIo>>>;
+pub(crate) type Socket = WebSocketStream<BoxIo>;
 
 /// A connection that the server has welcomed.
 pub(crate) struct Connected {
@@ -54,77 +45,46 @@ impl From<Cause> for Failure {
     }
 }
 
-/// Makes one connection: fetches a token, dials, upgrades, and waits for the welcome.
+/// Makes one connection: fetches a token and headers, dials, upgrades, and waits for the welcome.
 pub(crate) async fn connect(config: &Config) -> Result<Connected, Failure> {
-    let mut request = request(&config.url)?;
-    if let Some(token) = &config.token {
-        let token = token().await.map_err(|error| Cause::Token(format!("{error:?}")))?;
-        let value = HeaderValue::try_from(format!("Bearer {token}"));
-        let mut value = value.map_err(|_| Cause::Token("it has characters that no header may have".to_owned()))?;
-        value.set_sensitive(true);
-        request.headers_mut().insert(header::AUTHORIZATION, value);
-    }
-
+    let url = config.url.as_ref().map_err(|wrong| Cause::Invalid(wrong.clone()))?;
+    let headers = config.headers.fetch(url).await?;
     let io = match &config.dial {
         Some(dial) => dial().await,
-        None => dial(request.uri()).await,
+        None => dial(&url.host, url.port).await.map(|socket| Box::new(socket) as BoxIo),
     };
     let io = io.map_err(|error| Cause::Lost(error.to_string()))?;
     let activity = Activity::default();
-    let io = activity.watch(io);
-    let settings = WebSocketConfig::default().read_buffer_size(READ_BYTES).write_buffer_size(WRITE_BYTES);
-    welcome(upgrade(request, io, settings).await?, activity).await
-}
-
-fn request(url: &str) -> Result<Request, Failure> {
-    let invalid = |error: &dyn Display| Cause::Invalid(format!("no URL of a WebSocket, {url:?}: {error}"));
-    let mut request = url.into_client_request().map_err(|error| invalid(&error))?;
-    match request.uri().scheme_str() {
-        Some("ws") => {}
-        Some("wss") if cfg!(feature = "rustls") => {}
-        Some("wss") => return Err(invalid(&"it needs the feature `rustls`").into()),
-        _ => return Err(invalid(&"it begins with neither ws:// nor wss://").into()),
-    }
-    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    Ok(request)
-}
-
-async fn dial(uri: &Uri) -> io::Result<BoxIo> {
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("wss") { 443 } else { 80 });
-    let socket = TcpStream::connect((host, port)).await?;
-    socket.set_nodelay(true)?;
-    Ok(Box::new(socket))
+    let io = encrypt(config, url, Box::new(activity.watch(io))).await?;
+    let socket = upgrade(io, url, config.format.subprotocol(), &headers).await?;
+    welcome(config.format, socket, activity).await
 }
 
 #[cfg(feature = "rustls")]
-async fn upgrade(request: Request, io: Watched<BoxIo>, settings: WebSocketConfig) -> Result<Socket, Failure> {
-    let connector = match request.uri().scheme_str() {
-        Some("wss") => Some(crate::tls::connector().await?),
-        _ => None,
-    };
-    let upgraded = tokio_tungstenite::client_async_tls_with_config(request, io, Some(settings), connector).await;
-    Ok(upgraded.map_err(failure)?.0)
+async fn encrypt(config: &Config, url: &Url, io: BoxIo) -> Result<BoxIo, Cause> {
+    match url.is_secure {
+        true => config.tls.connect(&url.host, io).await,
+        false => Ok(io),
+    }
 }
 
+/// A URL that asks for more cannot be parsed.
 #[cfg(not(feature = "rustls"))]
-async fn upgrade(request: Request, io: Watched<BoxIo>, settings: WebSocketConfig) -> Result<Socket, Failure> {
-    let io = MaybeTlsStream::Plain(io);
-    let upgraded = tokio_tungstenite::client_async_with_config(request, io, Some(settings)).await;
-    Ok(upgraded.map_err(failure)?.0)
+async fn encrypt(_: &Config, _: &Url, io: BoxIo) -> Result<BoxIo, Cause> {
+    Ok(io)
 }
 
-async fn welcome(mut socket: Socket, activity: Activity) -> Result<Connected, Failure> {
+async fn welcome(format: Format, mut socket: Socket, activity: Activity) -> Result<Connected, Failure> {
     loop {
-        let text = match socket.next().await {
-            Some(Ok(Message::Text(text))) => text,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+        let message = match socket.next().await {
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => message,
             Some(Ok(Message::Close(frame))) => return Err(closed(frame).into()),
-            Some(Ok(_)) => return Err(Cause::Lost("the first frame is no welcome".to_owned()).into()),
+            Some(Ok(_)) => continue,
             Some(Err(error)) => return Err(Cause::Lost(error.to_string()).into()),
             None => return Err(Cause::Lost("it ended before the welcome".to_owned()).into()),
         };
-        return match Incoming::decode(&text) {
+        return match Incoming::decode(format, &message) {
+            Ok(Incoming::Unknown) => continue,
             Ok(Incoming::Welcome { connection, heartbeat }) => {
                 Ok(Connected { socket, activity, connection, heartbeat })
             }
@@ -136,55 +96,15 @@ async fn welcome(mut socket: Socket, activity: Activity) -> Result<Connected, Fa
 }
 
 /// What a close frame says.
-pub(crate) fn closed(frame: Option<tungstenite::protocol::CloseFrame>) -> Cause {
+pub(crate) fn closed(frame: Option<CloseFrame>) -> Cause {
     match frame {
         Some(frame) => Cause::Closed { code: frame.code.into(), reason: frame.reason.to_string() },
         None => Cause::Closed { code: NO_STATUS, reason: String::new() },
     }
 }
 
-fn failure(error: tungstenite::Error) -> Failure {
-    match error {
-        tungstenite::Error::Http(response) => refusal(&response),
-        tungstenite::Error::Protocol(error @ ProtocolError::SecWebSocketSubProtocolError(_)) => {
-            Cause::Invalid(format!("the server does not speak {SUBPROTOCOL}: {error}")).into()
-        }
-        error => Cause::Lost(error.to_string()).into(),
-    }
-}
-
-fn refusal(response: &Response) -> Failure {
-    #[derive(Deserialize)]
-    struct Body {
-        error: Error,
-    }
-
-    let body = response.body().as_deref().and_then(|body| serde_json::from_slice::<Body>(body).ok());
-    let error = body.map(|body| body.error);
-    let told = error.as_ref().and_then(Error::retry_after_hint);
-    let header = || {
-        let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds))
-    };
-    let retry_after = told.or_else(header).map(|after| after.min(LONGEST_RETRY_AFTER));
-    let message = error.map(|error| error.to_string()).unwrap_or_default();
-    Failure { cause: Cause::Refused { status: response.status().as_u16(), message }, retry_after }
-}
-
-/// A future that gives a new token.
-pub(crate) type Token = Box<dyn Fn() -> BoxFuture<realtime_core::Result<String>> + Send + Sync>;
-
 /// A future that gives the bytes of a new connection.
 pub(crate) type Dial = Box<dyn Fn() -> BoxFuture<io::Result<BoxIo>> + Send + Sync>;
 
 /// A close frame without a code.
 const NO_STATUS: u16 = 1005;
-
-/// What a connection that is quiet holds: these are allocated at its start.
-const READ_BYTES: usize = 8 << 10;
-
-/// Enough for frames to share a write; what waits on top of it can still be taken back.
-const WRITE_BYTES: usize = 8 << 10;
-
-/// A server that says more is mistaken.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);

@@ -6,16 +6,21 @@ use crate::{
     session::Input,
     shared::Shared,
     state::Cause,
+    within::within,
 };
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use std::{
+    convert::Infallible,
     future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    task::{coop, yield_now},
+    time::{Instant, sleep_until},
+};
 use tokio_tungstenite::tungstenite::{
     self, Message,
     protocol::{CloseFrame, frame::coding::CloseCode},
@@ -29,42 +34,105 @@ pub(crate) async fn drive(
     socket: &mut Socket,
     activity: &Activity,
 ) -> Cause {
-    let mut link = Link { socket, unflushed: false, broken: false };
-    let mut serving = Serving::default();
-    let mut closing = pin!(shared.closing());
-    let mut sleep = pin!(sleep_until(Instant::now()));
-    loop {
-        let due = shared.with(|session| {
-            let now = Instant::now();
-            if activity.take() {
-                session.hear(now);
+    let link = Link { socket, unflushed: false, broken: false };
+    let mut driver = Driver { shared, handlers, events, activity, link, serving: Serving::default() };
+    let Err(cause) = driver.run().await;
+    cause
+}
+
+/// A connection, and all that it needs to run.
+struct Driver<'a> {
+    shared: &'a Shared,
+    handlers: &'a Handlers,
+    events: &'a Events,
+    activity: &'a Activity,
+    link: Link<'a>,
+    serving: Serving,
+}
+
+impl Driver<'_> {
+    async fn run(&mut self) -> Result<Infallible, Cause> {
+        let shared = self.shared;
+        let mut closing = pin!(shared.closing());
+        let mut sleep = pin!(sleep_until(Instant::now()));
+        loop {
+            self.note_activity();
+            let due = shared.with(|session| session.check_queue().map(|()| session.next_deadline()))?;
+            if let Some(deadline) = due.filter(|deadline| *deadline != sleep.deadline()) {
+                sleep.as_mut().reset(deadline);
             }
-            session.handle_time(now).map(|()| session.next_deadline())
-        });
-        match due {
-            Ok(Some(deadline)) if deadline != sleep.deadline() => sleep.as_mut().reset(deadline),
-            Ok(_) => {}
-            Err(cause) => return cause,
+            tokio::select! {
+                () = &mut closing => return Err(Cause::Local),
+                () = shared.news.notified() => {}
+                () = &mut sleep, if due.is_some() => {
+                    self.catch_up().await?;
+                    shared.with(|session| session.handle_time(Instant::now()))?;
+                }
+                (id, answer) = self.serving.next() => shared.with(|session| session.answer(&id, answer)),
+                message = poll_fn(|cx| self.link.poll(cx, shared)) => self.handle_message(message)?,
+            }
         }
-        tokio::select! {
-            () = &mut closing => return Cause::Local,
-            () = shared.news.notified() => {}
-            () = &mut sleep => {}
-            (id, answer) = serving.next() => shared.with(|session| session.answer(&id, answer)),
-            message = poll_fn(|cx| link.poll(cx, shared)) => {
-                let text = match message {
-                    Some(Ok(Message::Text(text))) => text,
-                    Some(Ok(Message::Close(frame))) => return closed(frame),
-                    Some(Ok(Message::Binary(_))) => return Cause::Lost("a binary message is no frame".to_owned()),
-                    Some(Ok(_)) => continue,
-                    Some(Err(error)) => return Cause::Lost(error.to_string()),
-                    None => return Cause::Lost("it ended without a close frame".to_owned()),
-                };
-                let input = shared.with(|session| session.handle_frame(&text));
-                match input {
-                    Ok(Some(input)) => handle(input, shared, handlers, events, &mut serving),
-                    Ok(None) => {}
-                    Err(wrong) => return Cause::Lost(wrong),
+    }
+
+    /// Handles what lies in the socket. It came in time, whatever the clock says by now: the thread may have been busy,
+    /// or the process stopped.
+    async fn catch_up(&mut self) -> Result<(), Cause> {
+        let mut left = SOCKET_BYTES;
+        loop {
+            // The runtime looks at its sockets first.
+            yield_now().await;
+            while let Poll::Ready(message) = poll_fn(|cx| Poll::Ready(self.link.poll(cx, self.shared))).await {
+                self.handle_message(message)?;
+                left = left.saturating_sub(self.note_activity());
+                if left == 0 {
+                    return Ok(());
+                }
+            }
+            // Where this task has had its share, the socket may have more.
+            if coop::has_budget_remaining() {
+                self.note_activity();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes new bytes for a sign of life. Returns their number.
+    fn note_activity(&self) -> usize {
+        let bytes = self.activity.take();
+        if bytes > 0 {
+            self.shared.with(|session| session.hear(Instant::now()));
+        }
+        bytes
+    }
+
+    fn handle_message(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Result<(), Cause> {
+        let message = match message {
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => message,
+            Some(Ok(Message::Close(frame))) => return Err(closed(frame)),
+            Some(Ok(_)) => return Ok(()),
+            Some(Err(error)) => return Err(Cause::Lost(error.to_string())),
+            None => return Err(Cause::Lost("it ended without a close frame".to_owned())),
+        };
+        let input = self.shared.with(|session| session.handle_frame(&message));
+        if let Some(input) = input.map_err(Cause::Lost)? {
+            self.handle_input(input);
+        }
+        Ok(())
+    }
+
+    fn handle_input(&mut self, input: Input) {
+        let Self { shared, handlers, events, serving, .. } = self;
+        match input {
+            Input::Message(value) => shared.messages.publish(&Ok(Arc::new(value)), WAITING_MESSAGES).wake(),
+            Input::Complaint(error) => {
+                tracing::warn!(?error, "the server complains");
+                shared.messages.publish(&Err(Arc::new(error)), WAITING_MESSAGES).wake();
+            }
+            Input::Event { name, data } => events.deliver(&name, data),
+            Input::Cancel { id } => serving.cancel(&id),
+            Input::Call { id, path, input, timeout } => {
+                if let Err(error) = serving.start(handlers, &id, &path, input, timeout) {
+                    shared.with(|session| session.answer(&id, Err(error)));
                 }
             }
         }
@@ -72,10 +140,10 @@ pub(crate) async fn drive(
 }
 
 /// Says goodbye: sends what waits and a close frame, and waits for the server's.
-pub(crate) async fn say_goodbye(shared: &Shared, socket: &mut Socket, within: Duration) {
+pub(crate) async fn say_goodbye(shared: &Shared, socket: &mut Socket, limit: Duration) {
     let goodbye = async {
-        while let Some(text) = shared.with(|session| session.take_frame(Instant::now())) {
-            socket.feed(Message::text(text)).await?;
+        while let Some(message) = shared.with(|session| session.take_frame(Instant::now())) {
+            socket.feed(message).await?;
         }
         socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })).await?;
         while let Some(message) = socket.next().await {
@@ -86,29 +154,12 @@ pub(crate) async fn say_goodbye(shared: &Shared, socket: &mut Socket, within: Du
         Ok::<_, tungstenite::Error>(())
     };
     // A peer that is gone already has nothing to be told.
-    let _ = timeout(within, goodbye).await;
+    let _ = within(limit, goodbye).await;
 }
 
 /// Sends what the server's close frame is answered with, which was queued when it was read.
 pub(crate) async fn answer_close(socket: &mut Socket) {
-    let _ = timeout(CLOSE_ANSWER, socket.flush()).await;
-}
-
-fn handle(input: Input, shared: &Shared, handlers: &Handlers, events: &Events, serving: &mut Serving) {
-    match input {
-        Input::Message(value) => shared.messages.publish(&Ok(Arc::from(value)), WAITING_MESSAGES),
-        Input::Complaint(error) => {
-            tracing::warn!(?error, "the server complains");
-            shared.messages.publish(&Err(Arc::new(error)), WAITING_MESSAGES);
-        }
-        Input::Event { name, data } => events.deliver(&name, data),
-        Input::Cancel { id } => serving.cancel(&id),
-        Input::Call { id, path, input, timeout } => {
-            if let Err(error) = serving.start(handlers, &id, &path, input, timeout) {
-                shared.with(|session| session.answer(&id, Err(error)));
-            }
-        }
-    }
+    let _ = within(CLOSE_ANSWER, socket.flush()).await;
 }
 
 /// A connection, and how far it is written.
@@ -136,8 +187,8 @@ impl Link<'_> {
     fn poll_write(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<Result<(), tungstenite::Error>> {
         let mut socket = Pin::new(&mut *self.socket);
         while socket.as_mut().poll_ready(cx)?.is_ready() {
-            let Some(text) = shared.with(|session| session.take_frame(Instant::now())) else { break };
-            socket.as_mut().start_send(Message::text(text))?;
+            let Some(message) = shared.with(|session| session.take_frame(Instant::now())) else { break };
+            socket.as_mut().start_send(message)?;
             self.unflushed = true;
         }
         if self.unflushed && socket.as_mut().poll_flush(cx)?.is_ready() {
@@ -146,6 +197,9 @@ impl Link<'_> {
         Poll::Pending
     }
 }
+
+/// More than the buffers of a socket hold; what comes behind it came later.
+const SOCKET_BYTES: usize = 16 << 20;
 
 /// Messages that nobody takes.
 const WAITING_MESSAGES: usize = 256;

@@ -89,13 +89,14 @@ impl ClientError {
     }
 
     /// What was received is not of the type that its name says.
-    pub(crate) fn unreadable(what: &str, error: &serde_json::Error) -> Self {
-        Self::local(Error::new(Code::PARSE_ERROR, format!("{what} is not of the expected type: {error}")))
+    pub(crate) fn unreadable(what: &str, error: &Error) -> Self {
+        let message = error.message();
+        Self::local(Error::new(Code::PARSE_ERROR, format!("{what} is not of the expected type: {message}")))
     }
 
-    /// A value that JSON has no form for.
-    pub(crate) fn unwritable(what: &str, error: &serde_json::Error) -> Self {
-        Self::local(Error::invalid_argument(format!("{what} cannot be written as JSON: {error}")))
+    /// A value that the client's format has no form for.
+    pub(crate) fn unwritable(what: &str, error: &str) -> Self {
+        Self::local(Error::invalid_argument(format!("{what} cannot be written: {error}")))
     }
 }
 

@@ -1,8 +1,7 @@
-use crate::mailbox::Mailbox;
+use crate::{mailbox::Mailbox, wire::Payload};
 use futures_util::FutureExt;
-use realtime_core::{Code, Error, Event, Procedure};
+use realtime_core::{Error, Event, Procedure};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::value::{RawValue, to_raw_value};
 use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 /// What the application does with events, and with the server's calls.
@@ -13,8 +12,8 @@ pub(crate) struct Handlers {
 }
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type EventHandler = Box<dyn Fn(Box<RawValue>) -> BoxFuture<()> + Send + Sync>;
-pub(crate) type CallHandler = Arc<dyn Fn(Box<RawValue>) -> BoxFuture<Result<Box<RawValue>, Error>> + Send + Sync>;
+type EventHandler = Box<dyn Fn(Payload) -> BoxFuture<()> + Send + Sync>;
+pub(crate) type CallHandler = Arc<dyn Fn(Payload) -> BoxFuture<Result<Payload, Error>> + Send + Sync>;
 
 impl Handlers {
     pub(crate) fn on<T, F, Fut>(&mut self, event: Event<T>, handler: F)
@@ -23,9 +22,8 @@ impl Handlers {
         F: Fn(T) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let handler = move |data: Box<RawValue>| -> BoxFuture<()> {
-            let data = serde_json::from_str(data.get()).map_err(invalid);
-            match data.and_then(|data| event.validate(&data).map(|()| data)) {
+        let handler = move |data: Payload| -> BoxFuture<()> {
+            match data.read().and_then(|data| event.validate(&data).map(|()| data)) {
                 Ok(data) => Box::pin(handler(data)),
                 Err(error) => {
                     tracing::warn!(event = event.name(), ?error, "an event was dropped");
@@ -43,12 +41,12 @@ impl Handlers {
         F: Fn(I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O, Error>> + Send + 'static,
     {
-        let handler = move |input: Box<RawValue>| -> BoxFuture<Result<Box<RawValue>, Error>> {
-            let input = serde_json::from_str(input.get()).map_err(invalid);
-            match input.and_then(|input| procedure.validate(&input).map(|()| input)) {
+        let handler = move |input: Payload| -> BoxFuture<Result<Payload, Error>> {
+            let format = input.format();
+            match input.read().and_then(|input| procedure.validate(&input).map(|()| input)) {
                 Ok(input) => {
                     let output = handler(input);
-                    Box::pin(async move { Ok(to_raw_value(&output.await?)?) })
+                    Box::pin(async move { Payload::write(format, &output.await?).map_err(Error::internal) })
                 }
                 Err(error) => Box::pin(std::future::ready(Err(error))),
             }
@@ -84,10 +82,10 @@ impl fmt::Debug for Handlers {
 
 /// The events that wait for their handlers. Dropped, it ends their tasks after what waits.
 #[derive(Debug)]
-pub(crate) struct Events(HashMap<&'static str, Arc<Mailbox<Box<RawValue>>>>);
+pub(crate) struct Events(HashMap<&'static str, Arc<Mailbox<Payload>>>);
 
 impl Events {
-    pub(crate) fn deliver(&self, name: &str, data: Box<RawValue>) {
+    pub(crate) fn deliver(&self, name: &str, data: Payload) {
         let Some(mailbox) = self.0.get(name) else { return };
         if let Some(waker) = mailbox.push_within(data, WAITING) {
             waker.wake();
@@ -104,7 +102,7 @@ impl Drop for Events {
     }
 }
 
-async fn run_events(name: &'static str, handler: EventHandler, mailbox: Arc<Mailbox<Box<RawValue>>>) {
+async fn run_events(name: &'static str, handler: EventHandler, mailbox: Arc<Mailbox<Payload>>) {
     while let Some(data) = mailbox.next().await {
         // The closure may panic as well as its future.
         let handled = AssertUnwindSafe(async { handler(data).await }).catch_unwind().await;
@@ -112,10 +110,6 @@ async fn run_events(name: &'static str, handler: EventHandler, mailbox: Arc<Mail
             tracing::error!(event = name, "the handler of an event panicked");
         }
     }
-}
-
-fn invalid(error: serde_json::Error) -> Error {
-    Error::new(Code::INVALID_ARGUMENT, error.to_string())
 }
 
 /// Events of one name that wait for their handler.

@@ -31,7 +31,10 @@ impl<T> Mailbox<T> {
         let dropped = if inner.queue.len() >= limit { inner.queue.pop_front() } else { None };
         inner.missed += u64::from(dropped.is_some());
         inner.queue.push_back(value);
-        inner.reader.take()
+        let reader = inner.reader.take();
+        drop(inner);
+        drop(dropped);
+        reader
     }
 
     /// Changes what waits.
@@ -61,6 +64,8 @@ impl<T> Mailbox<T> {
 
     /// The next value, and `None` after the last.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<T>> {
+        // A waker is the executor's code when it is cloned and dropped, too: neither happens under the lock.
+        let reader = cx.waker().clone();
         let mut inner = self.lock();
         if let Some(value) = inner.queue.pop_front() {
             return Poll::Ready(Some(value));
@@ -68,7 +73,9 @@ impl<T> Mailbox<T> {
         if inner.ended {
             return Poll::Ready(None);
         }
-        inner.reader = Some(cx.waker().clone());
+        let last = inner.reader.replace(reader);
+        drop(inner);
+        drop(last);
         Poll::Pending
     }
 
@@ -102,22 +109,26 @@ impl<T: Clone> Feed<T> {
         mailbox
     }
 
-    /// Gives `value` to each; of those that nobody takes, the newest `limit` wait.
-    pub(crate) fn publish(&self, value: &T, limit: usize) {
-        self.each(|mailbox| mailbox.push_within(value.clone(), limit));
+    /// Adds `value` to each mailbox; of the values that nobody takes, the newest `limit` wait.
+    pub(crate) fn publish(&self, value: &T, limit: usize) -> Wakes<T> {
+        self.each(|mailbox| mailbox.push_within(value.clone(), limit))
     }
 
     /// Nothing comes any more.
-    pub(crate) fn end(&self) {
-        self.each(Mailbox::end);
+    pub(crate) fn end(&self) -> Wakes<T> {
+        self.each(Mailbox::end)
     }
 
-    fn each(&self, act: impl Fn(&Mailbox<T>) -> Option<Waker>) {
-        let mut readers = self.lock();
-        readers.retain(|reader| reader.strong_count() > 0);
-        let readers: Vec<_> = readers.iter().filter_map(Weak::upgrade).collect();
-        // The list's lock is gone by now: a reader's waker may do anything.
-        readers.iter().filter_map(|mailbox| act(mailbox)).for_each(Waker::wake);
+    fn each(&self, act: impl Fn(&Mailbox<T>) -> Option<Waker>) -> Wakes<T> {
+        let mailboxes = self.mailboxes();
+        let readers = mailboxes.iter().filter_map(|mailbox| act(mailbox)).collect();
+        Wakes { readers, _mailboxes: mailboxes }
+    }
+
+    fn mailboxes(&self) -> Vec<Arc<Mailbox<T>>> {
+        let mut mailboxes = self.lock();
+        mailboxes.retain(|mailbox| mailbox.strong_count() > 0);
+        mailboxes.iter().filter_map(Weak::upgrade).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Mailbox<T>>>> {
@@ -131,13 +142,78 @@ impl<T> fmt::Debug for Feed<T> {
     }
 }
 
+/// The readers of a feed that have got something. The caller wakes them, after it has let go of its own locks.
+#[must_use = "the readers wait until they are woken"]
+pub(crate) struct Wakes<T> {
+    readers: Vec<Waker>,
+    /// A reader may have gone meanwhile: the last reference to its mailbox drops its waker.
+    _mailboxes: Vec<Arc<Mailbox<T>>>,
+}
+
+impl<T> Wakes<T> {
+    pub(crate) fn wake(self) {
+        self.readers.into_iter().for_each(Waker::wake);
+    }
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::{
-        sync::atomic::{AtomicU32, Ordering::Relaxed},
+        sync::{
+            atomic::{AtomicU32, Ordering::Relaxed},
+            mpsc,
+        },
         task::Wake,
+        thread,
+        time::Duration,
     };
+
+    /// A waker that runs `act` when it is woken, and when it is dropped.
+    pub(crate) struct Acting<F: Fn() + Send + Sync + 'static>(pub(crate) F);
+
+    impl<F: Fn() + Send + Sync + 'static> Wake for Acting<F> {
+        fn wake(self: Arc<Self>) {
+            (self.0)();
+        }
+    }
+
+    impl<F: Fn() + Send + Sync + 'static> Drop for Acting<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+
+    /// Fails instead of waiting for a lock that its own thread holds.
+    pub(crate) fn ends(act: impl FnOnce() + Send + 'static) {
+        let (done, ended) = mpsc::channel();
+        thread::spawn(move || {
+            act();
+            done.send(()).ok();
+        });
+        ended.recv_timeout(Duration::from_secs(10)).expect("it waits for itself");
+    }
+
+    #[test]
+    fn the_waker_of_a_reader_may_use_the_feed() {
+        let feed = Arc::new(Feed::<u32>::new());
+        let mailbox = feed.subscribe();
+        let again = Arc::clone(&feed);
+        let waker = Waker::from(Arc::new(Acting(move || drop(again.subscribe()))));
+        assert!(mailbox.poll_next(&Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        ends(move || feed.publish(&1, 8).wake());
+    }
+
+    #[test]
+    fn the_waker_of_a_reader_may_use_the_mailbox_when_another_takes_its_place() {
+        let mailbox = Mailbox::<u32>::new();
+        let same = Arc::clone(&mailbox);
+        let waker = Waker::from(Arc::new(Acting(move || assert_eq!(same.count(|_| true), 0))));
+        assert!(mailbox.poll_next(&Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        ends(move || assert!(mailbox.poll_next(&Context::from_waker(Waker::noop())).is_pending()));
+    }
 
     #[test]
     fn whoever_asked_last_is_woken() {

@@ -28,7 +28,7 @@ pub struct Messages<V> {
     value: PhantomData<fn() -> V>,
 }
 
-impl<V: DeserializeOwned> Messages<V> {
+impl<V: DeserializeOwned + 'static> Messages<V> {
     pub(crate) fn new(mailbox: Arc<Mailbox<MessageIn>>, state: &State) -> Self {
         if matches!(state, State::Closed { .. }) {
             mailbox.end();
@@ -42,7 +42,7 @@ impl<V: DeserializeOwned> Messages<V> {
     }
 }
 
-impl<V: DeserializeOwned> Stream for Messages<V> {
+impl<V: DeserializeOwned + 'static> Stream for Messages<V> {
     type Item = Result<V>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<V>>> {
@@ -60,9 +60,7 @@ impl<V: DeserializeOwned> Stream for Messages<V> {
             return Poll::Ready(Some(Err(ClientError::local(error))));
         }
         Poll::Ready(Some(match message {
-            Ok(value) => {
-                serde_json::from_str(value.get()).map_err(|error| ClientError::unreadable("a message", &error))
-            }
+            Ok(value) => value.read().map_err(|error| ClientError::unreadable("a message", &error)),
             Err(error) => Err(ClientError::remote(copy(&error))),
         }))
     }

@@ -1,6 +1,8 @@
-use crate::handlers::{CallHandler, Handlers};
+use crate::{
+    handlers::{CallHandler, Handlers},
+    wire::Payload,
+};
 use realtime_core::{Code, Error};
-use serde_json::value::RawValue;
 use std::{collections::HashMap, time::Duration};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
@@ -13,7 +15,7 @@ pub(crate) struct Serving {
     running: HashMap<String, AbortHandle>,
 }
 
-type Answer = Result<Box<RawValue>, Error>;
+type Answer = Result<Payload, Error>;
 
 impl Serving {
     /// Runs the handler of a call.
@@ -26,7 +28,7 @@ impl Serving {
         handlers: &Handlers,
         id: &str,
         path: &str,
-        input: Box<RawValue>,
+        input: Payload,
         timeout: Option<Duration>,
     ) -> Result<(), Error> {
         if self.running.contains_key(id) {
@@ -68,7 +70,7 @@ impl Serving {
 }
 
 /// The closure may panic as well as its future: both run in the task.
-async fn run(handler: CallHandler, input: Box<RawValue>, timeout: Option<Duration>) -> Answer {
+async fn run(handler: CallHandler, input: Payload, timeout: Option<Duration>) -> Answer {
     let answer = async { handler(input).await };
     let answer = match timeout {
         Some(timeout) => {

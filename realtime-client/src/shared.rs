@@ -2,9 +2,10 @@ use crate::{
     mailbox::Feed,
     session::{OfflineQueue, Session},
     state::{Cause, State, StateCell},
+    wire::{Format, Payload},
 };
 use realtime_core::Error;
-use serde_json::value::RawValue;
+use serde::Serialize;
 use std::{
     convert::Infallible,
     fmt,
@@ -18,6 +19,7 @@ use tokio::{
 
 /// What the handles of a client share with its task.
 pub(crate) struct Shared {
+    format: Format,
     session: Mutex<Session>,
     pub(crate) states: StateCell,
     pub(crate) messages: Feed<MessageIn>,
@@ -27,17 +29,27 @@ pub(crate) struct Shared {
 }
 
 /// A message of the handler's, or what it says is wrong.
-pub(crate) type MessageIn = Result<Arc<RawValue>, Arc<Error>>;
+pub(crate) type MessageIn = Result<Arc<Payload>, Arc<Error>>;
 
 impl Shared {
-    pub(crate) fn new(offline: OfflineQueue) -> Arc<Self> {
+    pub(crate) fn new(format: Format, offline: OfflineQueue) -> Arc<Self> {
         Arc::new(Self {
-            session: Mutex::new(Session::new(offline)),
+            format,
+            session: Mutex::new(Session::new(format, offline)),
             states: StateCell::new(),
             messages: Feed::new(),
             news: Notify::new(),
             closing: watch::Sender::new(false),
         })
+    }
+
+    /// A value in the client's format.
+    ///
+    /// # Errors
+    ///
+    /// Says why it cannot be written.
+    pub(crate) fn write<T: Serialize + ?Sized>(&self, value: &T) -> Result<Payload, String> {
+        Payload::write(self.format, value)
     }
 
     /// Changes the session for the task's sake. Whoever has got something by that is woken afterwards.
@@ -94,7 +106,7 @@ impl Shared {
         });
         self.states.set(State::Closed { why });
         // Afterwards: whoever begins to read meanwhile sees the state.
-        self.messages.end();
+        self.messages.end().wake();
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::mailbox::{Feed, Mailbox};
+use crate::mailbox::{Feed, Mailbox, Wakes};
 use futures_util::Stream;
 use std::{
     fmt,
@@ -72,7 +72,9 @@ pub enum Cause {
     },
     /// There was no token.
     Token(String),
-    /// It cannot be made: the URL is wrong, or the server does not speak the protocol.
+    /// A header of the request could not be fetched.
+    Header(String),
+    /// It cannot be made: the URL, a header or a certificate is wrong, or the server does not speak the protocol.
     Invalid(String),
 }
 
@@ -88,6 +90,7 @@ impl fmt::Display for Cause {
             Self::Refused { status, message } if message.is_empty() => write!(f, "refused with {status}"),
             Self::Refused { status, message } => write!(f, "refused with {status}: {message}"),
             Self::Token(text) => write!(f, "no token: {text}"),
+            Self::Header(text) => write!(f, "no header: {text}"),
             Self::Invalid(text) => f.write_str(text),
         }
     }
@@ -140,10 +143,11 @@ impl StateCell {
         let closed = matches!(state, State::Closed { .. });
         *present = state.clone();
         // Under the lock: who begins to read meanwhile gets each state once.
-        self.feed.publish(&state, WAITING);
-        if closed {
-            self.feed.end();
-        }
+        let told = self.feed.publish(&state, WAITING);
+        let ended = closed.then(|| self.feed.end());
+        drop(present);
+        told.wake();
+        ended.into_iter().for_each(Wakes::wake);
     }
 
     pub(crate) fn follow(&self) -> States {
@@ -159,3 +163,23 @@ impl StateCell {
 
 /// More changes than anyone follows, and few enough to keep.
 const WAITING: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::tests::{Acting, ends};
+    use std::task::Waker;
+
+    #[test]
+    fn the_waker_of_a_reader_may_ask_for_the_state() {
+        let cell = Arc::new(StateCell::new());
+        let mut states = cell.follow();
+        let same = Arc::clone(&cell);
+        let waker = Waker::from(Arc::new(Acting(move || drop((same.present(), same.follow())))));
+        let mut cx = Context::from_waker(&waker);
+        assert!(Pin::new(&mut states).poll_next(&mut cx).is_ready());
+        assert!(Pin::new(&mut states).poll_next(&mut cx).is_pending());
+        drop(waker);
+        ends(move || cell.set(State::Closed { why: Cause::Local }));
+    }
+}

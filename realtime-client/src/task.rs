@@ -6,9 +6,10 @@ use crate::{
     handlers::{Events, Handlers},
     shared::Shared,
     state::{Cause, State},
+    within::within,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// Makes connections for a client until it is closed or gives up.
 pub(crate) struct Task {
@@ -17,11 +18,14 @@ pub(crate) struct Task {
     config: Config,
     handlers: Handlers,
     events: Events,
+    /// The server has welcomed this client once.
+    was_connected: bool,
 }
 
 impl Task {
     pub(crate) fn new(shared: Arc<Shared>, config: Config, handlers: Handlers, events: Events) -> Self {
-        Self { backoff: Backoff::new(config.reconnect), shared: Finish(shared), config, handlers, events }
+        let backoff = Backoff::new(config.reconnect);
+        Self { backoff, shared: Finish(shared), config, handlers, events, was_connected: false }
     }
 
     pub(crate) async fn run(mut self) {
@@ -31,10 +35,12 @@ impl Task {
 
     async fn run_connections(&mut self) -> Cause {
         loop {
-            let Failure { cause, retry_after } = self.run_connection().await;
+            let failure = self.run_connection().await;
             let shared = &self.shared.0;
             shared.with(|session| session.lose());
-            if cause == Cause::Local || !self.config.may_retry(&cause, retry_after) {
+            let may_retry = self.config.may_retry(&failure, self.was_connected);
+            let Failure { cause, retry_after } = failure;
+            if !may_retry {
                 return cause;
             }
             let Some(delay) = self.backoff.fail(fastrand::f64()) else { return cause };
@@ -57,15 +63,16 @@ impl Task {
         let connected = tokio::select! {
             biased;
             () = shared.closing() => return Cause::Local.into(),
-            connected = timeout(self.config.connect_timeout, connect(&self.config)) => connected,
+            connected = within(self.config.connect_timeout, connect(&self.config)) => connected,
             never = shared.keep_time() => match never {},
         };
         let Connected { mut socket, activity, connection, heartbeat } = match connected {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(failure)) => return failure,
-            Err(_) => return Cause::Timeout.into(),
+            Some(Ok(connected)) => connected,
+            Some(Err(failure)) => return failure,
+            None => return Cause::Timeout.into(),
         };
 
+        self.was_connected = true;
         let opened = Instant::now();
         let ping_after = self.config.ping_after.or(heartbeat.map(within_reason)).unwrap_or(PING_AFTER);
         shared.with(|session| session.open(opened, ping_after, self.config.ping_deadline));

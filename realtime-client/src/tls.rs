@@ -1,28 +1,73 @@
-use crate::state::Cause;
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use crate::{connect::BoxIo, state::Cause};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
 use std::sync::{Arc, OnceLock};
-use tokio_tungstenite::Connector;
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
 
-/// TLS with the system's root certificates, which are read once.
-///
-/// # Errors
-///
-/// There are none.
-pub(crate) async fn connector() -> Result<Connector, Cause> {
-    static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
-
-    // Certificates are files.
-    let config = tokio::task::spawn_blocking(|| CONFIG.get_or_init(configure).clone()).await;
-    let config = config.map_err(|error| Cause::Lost(error.to_string()))?;
-    config.map(Connector::Rustls).map_err(|error| Cause::Invalid(format!("no TLS: {error}")))
+/// TLS with the system's root certificates, and the application's own.
+#[derive(Default)]
+pub(crate) struct Tls {
+    own: Vec<CertificateDer<'static>>,
+    config: OnceCell<Arc<ClientConfig>>,
 }
 
-fn configure() -> Result<Arc<ClientConfig>, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        return Err(format!("the system has no root certificates: {:?}", found.errors));
+impl Tls {
+    /// Trusts the certificates of a PEM file too.
+    ///
+    /// # Errors
+    ///
+    /// Says why there is none in it.
+    pub(crate) fn trust(&mut self, pem: &[u8]) -> Result<(), String> {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let found = found.map_err(|error| format!("no root certificate: {error}"))?;
+        if found.is_empty() {
+            return Err("no root certificate: there is none in this PEM".to_owned());
+        }
+        self.own.extend(found);
+        Ok(())
+    }
+
+    /// Makes a connection secure.
+    ///
+    /// # Errors
+    ///
+    /// No root certificates were found, or the server's certificate is not valid.
+    pub(crate) async fn connect(&self, host: &str, io: BoxIo) -> Result<BoxIo, Cause> {
+        let config = self.config.get_or_try_init(|| load(self.own.clone())).await?;
+        let name = ServerName::try_from(host.to_owned());
+        let name = name.map_err(|_| Cause::Invalid(format!("no TLS: {host:?} is no name of a host")))?;
+        let connected = TlsConnector::from(Arc::clone(config)).connect(name, io).await;
+        let stream = connected.map_err(|error| Cause::Lost(format!("no TLS: {error}")))?;
+        Ok(Box::new(stream))
+    }
+}
+
+async fn load(own: Vec<CertificateDer<'static>>) -> Result<Arc<ClientConfig>, Cause> {
+    // The system's certificates are files.
+    let configured = tokio::task::spawn_blocking(|| configure(own)).await;
+    let configured = configured.map_err(|error| Cause::Lost(error.to_string()))?;
+    configured.map_err(|error| Cause::Invalid(format!("no TLS: {error}")))
+}
+
+fn configure(own: Vec<CertificateDer<'static>>) -> Result<Arc<ClientConfig>, String> {
+    static SYSTEM: OnceLock<(RootCertStore, String)> = OnceLock::new();
+
+    let (system, errors) = SYSTEM.get_or_init(|| {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(found.certs);
+        (roots, format!("{:?}", found.errors))
+    });
+    let mut roots = system.clone();
+    for certificate in own {
+        roots.add(certificate).map_err(|error| format!("a root certificate: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err(format!("the system has no root certificates: {errors}"));
     }
     // The process may have chosen another provider, or several of them be compiled in: this one is named.
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

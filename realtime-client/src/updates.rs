@@ -7,7 +7,6 @@ use crate::{
 use futures_util::Stream;
 use realtime_core::{Gap, Position, Subscription};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::value::to_raw_value;
 use std::{
     fmt,
     marker::PhantomData,
@@ -51,7 +50,7 @@ enum Stage {
     Done,
 }
 
-impl<T: DeserializeOwned> Updates<T> {
+impl<T: DeserializeOwned + 'static> Updates<T> {
     pub(crate) fn begin<I: Serialize>(
         shared: &Arc<Shared>,
         subscription: Subscription<I, T>,
@@ -61,7 +60,7 @@ impl<T: DeserializeOwned> Updates<T> {
         let name = subscription.name();
         let begin = || {
             subscription.validate(input).map_err(ClientError::local)?;
-            let input = to_raw_value(input).map_err(|error| ClientError::unwritable(&name, &error))?;
+            let input = shared.write(input).map_err(|error| ClientError::unwritable(&name, &error))?;
             shared.change(|session| session.subscribe(name.clone(), input, after.clone()))
         };
         let stage = match begin() {
@@ -83,7 +82,7 @@ impl<T: DeserializeOwned> Updates<T> {
     }
 }
 
-impl<T: DeserializeOwned> Stream for Updates<T> {
+impl<T: DeserializeOwned + 'static> Stream for Updates<T> {
     type Item = Result<Update<T>>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -91,7 +90,7 @@ impl<T: DeserializeOwned> Stream for Updates<T> {
         let update = match ready!(deliveries.poll_next(cx)) {
             Some(Delivery::Item { data, position }) => {
                 self.count();
-                match serde_json::from_str(data.get()) {
+                match data.read() {
                     Ok(value) => {
                         if position.is_some() {
                             self.position.clone_from(&position);

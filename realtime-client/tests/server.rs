@@ -1,8 +1,9 @@
 //! The client and the library's own server, on loopback.
 
 use adapter_hyper::{routes, serve};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use realtime_client::{CallOptions, Cause, Client, Reconnect, State, Update};
+use realtime_client::{CallOptions, Cause, Client, Format, Reconnect, State, Update};
 use realtime_core::{
     Call, Endpoint, Error, Event, Gap, Item, Position, Procedure, Realtime, Result, Subscription, Topic,
 };
@@ -18,6 +19,7 @@ use std::{
 };
 use tokio::{runtime::Runtime, sync::mpsc};
 
+const ECHO: Procedure<(Bytes, f64), (Bytes, f64)> = Procedure::new("echo");
 const ADD: Procedure<u64, u64> = Procedure::new("add");
 const HANG: Procedure<(), ()> = Procedure::new("hang");
 const FAIL: Procedure<(), ()> = Procedure::new("fail");
@@ -53,6 +55,7 @@ fn endpoint(seen: Arc<Seen>) -> Endpoint<Arc<Seen>> {
             *call.state().added.lock().unwrap().entry(number).or_default() += 1;
             Ok(number + 1)
         })
+        .call(ECHO, |_, values| async move { Ok(values) })
         .call(HANG, |call: Call<Arc<Seen>>, ()| async move {
             call.state().hanging.fetch_add(1, Relaxed);
             let _hanging = Hanging(Arc::clone(call.state()));
@@ -129,19 +132,29 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn everything_named_works_both_ways() {
+async fn everything_named_works_both_ways_in_json() {
+    everything_named_works_both_ways(Format::Json).await;
+}
+
+#[tokio::test]
+async fn everything_named_works_both_ways_in_messagepack() {
+    everything_named_works_both_ways(Format::MessagePack).await;
+}
+
+async fn everything_named_works_both_ways(format: Format) {
     let (listener, address) = listen();
     let seen = Arc::<Seen>::default();
     let _server = Server::start(&listener, &seen);
     let (told, mut tells) = mpsc::unbounded_channel();
     let client = Client::builder(url(address))
+        .format(format)
         .on(TOLD, move |text| {
             told.send(text).unwrap();
             async {}
         })
         .on_call(CONFIRM, |question: String| async move { Ok(question.len() < 10) })
         .connect();
-    let other = Client::builder(url(address)).connect();
+    let other = Client::builder(url(address)).format(format).connect();
     soon(client.opened()).await.unwrap();
     soon(other.opened()).await.unwrap();
 
@@ -191,6 +204,21 @@ async fn everything_named_works_both_ways() {
     }
     soon(client.close()).await;
     assert!(soon(client.call(ADD, 1)).await.unwrap_err().is_closed());
+}
+
+#[tokio::test]
+async fn messagepack_carries_what_json_cannot() {
+    let (listener, address) = listen();
+    let _server = Server::start(&listener, &Arc::default());
+    let bytes = Bytes::from_static(b"\xff\0\x80");
+    let client = Client::builder(url(address)).format(Format::MessagePack).connect();
+    let (echoed, number) = soon(client.call(ECHO, (bytes.clone(), f64::NAN))).await.unwrap();
+    assert!(echoed == bytes && number.is_nan());
+    let client = Client::builder(url(address)).connect();
+    let (echoed, number) = soon(client.call(ECHO, (bytes.clone(), 0.5))).await.unwrap();
+    assert_eq!((echoed, number), (bytes.clone(), 0.5));
+    let error = soon(client.call(ECHO, (bytes, f64::NAN))).await.unwrap_err();
+    assert_eq!(error.code().as_str(), "INVALID_ARGUMENT");
 }
 
 /// In each life calls are answered, left and cut off; the subscription goes on through all of them.

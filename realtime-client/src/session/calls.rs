@@ -1,24 +1,28 @@
-use crate::{error::ClientError, mailbox::Mailbox, wire::Outgoing};
-use serde_json::value::RawValue;
+use crate::{
+    error::ClientError,
+    mailbox::Mailbox,
+    wire::{Format, Outgoing, Payload},
+};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
     task::Waker,
 };
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
 
 /// What a caller is told: any number of times that it goes on, and once how it ended.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Progress(Box<RawValue>),
-    Done(Result<Box<RawValue>, ClientError>),
+    Progress(Payload),
+    Done(Result<Payload, ClientError>),
 }
 
 /// One call, as it was asked for.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) path: String,
-    pub(crate) input: Box<RawValue>,
+    pub(crate) input: Payload,
     pub(crate) key: Option<String>,
     pub(crate) deadline: Instant,
 }
@@ -46,7 +50,7 @@ impl Calls {
     }
 
     /// The frame that makes the call, if there still is one.
-    pub(super) fn send(&mut self, id: u64, now: Instant) -> Option<String> {
+    pub(super) fn send(&mut self, format: Format, id: u64, now: Instant) -> Option<Message> {
         let call = self.running.get_mut(&id)?;
         let left = call.request.deadline.saturating_duration_since(now);
         // Where it is too late already, `expire` says so.
@@ -57,14 +61,14 @@ impl Calls {
         let Request { path, input, key, .. } = &call.request;
         let timeout_ms = left.as_millis().clamp(1, u128::from(u64::MAX)) as u64;
         let idempotency_key = key.as_deref();
-        Some(Outgoing::Call { id: id.to_string(), path, input, timeout_ms, idempotency_key }.encode())
+        Some(Outgoing::Call { id, path, input, timeout_ms, idempotency_key }.encode(format))
     }
 
-    pub(super) fn progress(&self, id: u64, data: Box<RawValue>) -> Option<Waker> {
+    pub(super) fn progress(&self, id: u64, data: Payload) -> Option<Waker> {
         self.running.get(&id)?.answers.push_within(Answer::Progress(data), PROGRESS)
     }
 
-    pub(super) fn settle(&mut self, id: u64, result: Result<Box<RawValue>, ClientError>) -> Option<Waker> {
+    pub(super) fn settle(&mut self, id: u64, result: Result<Payload, ClientError>) -> Option<Waker> {
         let call = self.take(id)?;
         call.answers.push(Answer::Done(result))
     }

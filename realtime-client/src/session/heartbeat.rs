@@ -35,16 +35,22 @@ impl Heartbeat {
     }
 
     pub(super) fn check(&mut self, now: Instant) -> Silence {
-        if now < self.next_deadline() {
+        let deadline = self.next_deadline();
+        if now < deadline {
             return Silence::Short;
         }
-        if self.pinged.is_some() {
+        // Who looks so late did not run: the peer was not listened to, and has its time from now on.
+        let was_paused = now > deadline + PAUSE;
+        if self.pinged.is_some() && !was_paused {
             return Silence::Dead;
         }
         self.pinged = Some(now);
         Silence::Long
     }
 }
+
+/// Far more than a timer is late where there is nothing but load.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A time that can be added to any other.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -65,5 +71,15 @@ mod tests {
         assert_eq!(heartbeat.check(now + 24 * second), Silence::Long);
         assert_eq!(heartbeat.check(now + 28 * second), Silence::Short);
         assert_eq!(heartbeat.check(now + 29 * second), Silence::Dead);
+    }
+
+    #[test]
+    fn a_pause_of_this_process_is_no_silence() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut heartbeat = Heartbeat::new(now, 10 * second, 5 * second);
+        assert_eq!(heartbeat.check(now + 10 * second), Silence::Long);
+        assert_eq!(heartbeat.check(now + 3600 * second), Silence::Long);
+        assert_eq!(heartbeat.next_deadline(), now + 3605 * second);
+        assert_eq!(heartbeat.check(now + 3605 * second), Silence::Dead);
     }
 }

@@ -13,16 +13,16 @@ pub(crate) use subscriptions::{Delivery, WINDOW};
 use crate::{
     error::{ClientError, Result},
     state::Cause,
-    wire::{Incoming, Outgoing},
+    wire::{Format, Incoming, Outgoing, Payload},
 };
 use calls::Calls;
 use heartbeat::{Heartbeat, Silence};
 use queue::{Frame, Queue};
 use realtime_core::{Error, Position};
-use serde_json::value::RawValue;
 use std::{task::Waker, time::Duration};
 use subscriptions::Subscriptions;
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
 
 /// Calls, subscriptions and what is to be sent, over all connections of a client.
 ///
@@ -30,6 +30,7 @@ use tokio::time::Instant;
 /// twice, and what is sent again on a new connection is sent in its first order.
 #[derive(Debug)]
 pub(crate) struct Session {
+    format: Format,
     phase: Phase,
     last: u64,
     queue: Queue,
@@ -50,17 +51,17 @@ enum Phase {
 /// What the server wants of the application.
 #[derive(Debug)]
 pub(crate) enum Input {
-    Message(Box<RawValue>),
+    Message(Payload),
     /// Something about the connection, or a message to its handler, is wrong.
     Complaint(Error),
     Event {
         name: String,
-        data: Box<RawValue>,
+        data: Payload,
     },
     Call {
         id: String,
         path: String,
-        input: Box<RawValue>,
+        input: Payload,
         timeout: Option<Duration>,
     },
     Cancel {
@@ -69,8 +70,9 @@ pub(crate) enum Input {
 }
 
 impl Session {
-    pub(crate) fn new(offline: OfflineQueue) -> Self {
+    pub(crate) fn new(format: Format, offline: OfflineQueue) -> Self {
         Self {
+            format,
             phase: Phase::Offline,
             last: 0,
             queue: Queue::new(offline),
@@ -139,8 +141,8 @@ impl Session {
     /// # Errors
     ///
     /// Says why it cannot be read.
-    pub(crate) fn handle_frame(&mut self, text: &str) -> Result<Option<Input>, String> {
-        match Incoming::decode(text)? {
+    pub(crate) fn handle_frame(&mut self, message: &Message) -> Result<Option<Input>, String> {
+        match Incoming::decode(self.format, message)? {
             Incoming::Message { value } => return Ok(Some(Input::Message(value))),
             Incoming::Event { name, data } => return Ok(Some(Input::Event { name, data })),
             Incoming::Call { id, path, input, timeout } => {
@@ -168,7 +170,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Does what is due.
+    /// Does what is due. What the server has sent until now was handled before.
     ///
     /// # Errors
     ///
@@ -177,7 +179,7 @@ impl Session {
         while let Some((id, sent)) = self.calls.next_expired(now) {
             self.wakers.extend(self.calls.settle(id, Err(ClientError::timeout())));
             match sent {
-                true => self.control(&Outgoing::Cancel { id: id.to_string() }),
+                true => self.control(&Outgoing::Cancel { id }),
                 false => self.queue.remove(id),
             }
         }
@@ -186,10 +188,19 @@ impl Session {
             Some(Silence::Long) => self.control(&Outgoing::Ping),
             Some(Silence::Short) | None => {}
         }
-        if self.queue.is_overfull() {
-            return Err(Cause::Lost("the server does not read what it is sent".to_owned()));
-        }
         Ok(())
+    }
+
+    /// Checks that the server takes what it is sent.
+    ///
+    /// # Errors
+    ///
+    /// It does not.
+    pub(crate) fn check_queue(&self) -> Result<(), Cause> {
+        match self.queue.is_overfull() {
+            true => Err(Cause::Lost("the server does not read what it is sent".to_owned())),
+            false => Ok(()),
+        }
     }
 
     /// When something is due, if nothing happens before.
@@ -199,15 +210,15 @@ impl Session {
     }
 
     /// The next frame that is to be sent.
-    pub(crate) fn take_frame(&mut self, now: Instant) -> Option<String> {
+    pub(crate) fn take_frame(&mut self, now: Instant) -> Option<Message> {
         loop {
-            let text = match self.queue.pop()? {
-                (id, Frame::Call) => self.calls.send(id, now),
-                (id, Frame::Subscribe) => self.subscriptions.send(id, &mut self.wakers),
-                (_, Frame::Data(text) | Frame::Control(text)) => Some(text),
+            let message = match self.queue.pop()? {
+                (id, Frame::Call) => self.calls.send(self.format, id, now),
+                (id, Frame::Subscribe) => self.subscriptions.send(self.format, id, &mut self.wakers),
+                (_, Frame::Data(message) | Frame::Control(message)) => Some(message),
             };
-            if text.is_some() {
-                return text;
+            if message.is_some() {
+                return message;
             }
         }
     }
@@ -217,7 +228,7 @@ impl Session {
         std::mem::take(&mut self.wakers)
     }
 
-    fn settle(&mut self, id: &str, result: Result<Box<RawValue>, Error>) {
+    fn settle(&mut self, id: &str, result: Result<Payload, Error>) {
         let Some(id) = own(id) else { return };
         match result {
             Err(error) if self.subscriptions.contains(id) => {
@@ -227,17 +238,17 @@ impl Session {
         }
     }
 
-    fn deliver(&mut self, id: &str, data: Box<RawValue>, position: Option<Position>) {
+    fn deliver(&mut self, id: &str, data: Payload, position: Option<Position>) {
         let Some(id) = own(id) else { return };
         if !self.subscriptions.item(id, data, position, &mut self.wakers) {
-            self.control(&Outgoing::Unsubscribe { id: id.to_string() });
+            self.control(&Outgoing::Unsubscribe { id });
         }
     }
 
     fn control(&mut self, frame: &Outgoing<'_>) {
         if matches!(self.phase, Phase::Open) {
             let key = self.next();
-            self.queue.insert(key, Frame::Control(frame.encode()), 0);
+            self.queue.insert(key, Frame::Control(frame.encode(self.format)), 0);
         }
     }
 

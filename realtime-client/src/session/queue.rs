@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use tokio_tungstenite::tungstenite::Message;
 
 /// What may wait while there is no connection: calls, events and messages. Subscriptions do not count.
 ///
@@ -65,9 +66,9 @@ pub(super) enum Frame {
     /// The subscription with this id: its position changes meanwhile.
     Subscribe,
     /// An event or a message.
-    Data(String),
+    Data(Message),
     /// Of use on the present connection only.
-    Control(String),
+    Control(Message),
 }
 
 /// Why a frame may not wait.
@@ -208,7 +209,7 @@ mod tests {
             assert_eq!(queue.admit(10, true), Ok(vec![]));
             queue.insert(key, Frame::Call, 10);
         }
-        queue.insert(5, Frame::Control(String::new()), 0);
+        queue.insert(5, Frame::Control(Message::text("")), 0);
         assert_eq!(queue.go_offline(), [4, 3]);
         assert_eq!(queue.pop(), Some((1, Frame::Call)));
         assert_eq!(queue.pop(), Some((2, Frame::Call)));

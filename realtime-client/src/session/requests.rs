@@ -7,10 +7,9 @@ use super::{
 use crate::{
     error::{ClientError, Result},
     mailbox::Mailbox,
-    wire::Outgoing,
+    wire::{Outgoing, Payload},
 };
 use realtime_core::{Error, Position};
-use serde_json::value::RawValue;
 use std::sync::Arc;
 
 impl Session {
@@ -20,7 +19,7 @@ impl Session {
     ///
     /// The client is closed, or nothing more may wait.
     pub(crate) fn call(&mut self, request: Request) -> Result<(u64, Arc<Mailbox<Answer>>)> {
-        let cost = request.path.len() + request.input.get().len() + OVERHEAD;
+        let cost = request.path.len() + request.input.as_bytes().len() + OVERHEAD;
         self.admit(cost)?;
         let id = self.next();
         self.queue.insert(id, Frame::Call, cost);
@@ -30,7 +29,7 @@ impl Session {
     /// Nobody waits for the answer any more.
     pub(crate) fn drop_call(&mut self, id: u64) {
         match self.calls.drop_call(id) {
-            Some(true) => self.control(&Outgoing::Cancel { id: id.to_string() }),
+            Some(true) => self.control(&Outgoing::Cancel { id }),
             Some(false) => self.queue.remove(id),
             None => {}
         }
@@ -44,7 +43,7 @@ impl Session {
     pub(crate) fn subscribe(
         &mut self,
         path: String,
-        input: Box<RawValue>,
+        input: Payload,
         after: Option<Position>,
     ) -> Result<(u64, Arc<Mailbox<Delivery>>)> {
         self.check_open()?;
@@ -56,7 +55,7 @@ impl Session {
     /// Nobody reads it any more.
     pub(crate) fn drop_subscription(&mut self, id: u64) {
         match self.subscriptions.drop_subscription(id) {
-            Some(true) => self.control(&Outgoing::Unsubscribe { id: id.to_string() }),
+            Some(true) => self.control(&Outgoing::Unsubscribe { id }),
             Some(false) => self.queue.remove(id),
             None => {}
         }
@@ -65,7 +64,7 @@ impl Session {
     /// Its reader has taken items: lets the server send more.
     pub(crate) fn grant(&mut self, id: u64) {
         if let Some(more) = self.subscriptions.grant(id) {
-            self.control(&Outgoing::Credit { id: id.to_string(), more });
+            self.control(&Outgoing::Credit { id, more });
         }
     }
 
@@ -75,23 +74,23 @@ impl Session {
     ///
     /// The client is closed, or nothing more may wait.
     pub(crate) fn send(&mut self, frame: &Outgoing<'_>) -> Result {
-        let text = frame.encode();
-        let cost = text.len() + OVERHEAD;
+        let message = frame.encode(self.format);
+        let cost = message.len() + OVERHEAD;
         self.admit(cost)?;
         let key = self.next();
-        self.queue.insert(key, Frame::Data(text), cost);
+        self.queue.insert(key, Frame::Data(message), cost);
         Ok(())
     }
 
     /// Answers a call of the server's. It must have come on the present connection.
-    pub(crate) fn answer(&mut self, id: &str, result: Result<Box<RawValue>, Error>) {
-        let text = match &result {
-            Ok(data) => Outgoing::Result { id, data }.encode(),
-            Err(error) => Outgoing::Error { id, error }.encode(),
+    pub(crate) fn answer(&mut self, id: &str, result: Result<Payload, Error>) {
+        let message = match &result {
+            Ok(data) => Outgoing::Result { id, data }.encode(self.format),
+            Err(error) => Outgoing::Error { id, error }.encode(self.format),
         };
         let key = self.next();
-        let cost = text.len() + OVERHEAD;
-        self.queue.insert(key, Frame::Control(text), cost);
+        let cost = message.len() + OVERHEAD;
+        self.queue.insert(key, Frame::Control(message), cost);
     }
 
     fn admit(&mut self, cost: usize) -> Result {

@@ -1,12 +1,16 @@
-use crate::{error::ClientError, mailbox::Mailbox, wire::Outgoing};
+use crate::{
+    error::ClientError,
+    mailbox::Mailbox,
+    wire::{Format, Outgoing, Payload},
+};
 use realtime_core::{Error, Gap, Position};
-use serde_json::value::RawValue;
 use std::{collections::HashMap, sync::Arc, task::Waker};
+use tokio_tungstenite::tungstenite::Message;
 
 /// What a subscription brings, in its order.
 #[derive(Debug)]
 pub(crate) enum Delivery {
-    Item { data: Box<RawValue>, position: Option<Position> },
+    Item { data: Payload, position: Option<Position> },
     Gap(Gap),
     Failed(ClientError),
 }
@@ -18,7 +22,7 @@ pub(super) struct Subscriptions(HashMap<u64, Running>);
 #[derive(Debug)]
 struct Running {
     path: String,
-    input: Box<RawValue>,
+    input: Payload,
     /// The last that was seen.
     position: Option<Position>,
     deliveries: Arc<Mailbox<Delivery>>,
@@ -33,7 +37,7 @@ impl Subscriptions {
         &mut self,
         id: u64,
         path: String,
-        input: Box<RawValue>,
+        input: Payload,
         position: Option<Position>,
     ) -> Arc<Mailbox<Delivery>> {
         let deliveries = Mailbox::new();
@@ -44,7 +48,7 @@ impl Subscriptions {
     }
 
     /// The frame that begins it, if there still is one.
-    pub(super) fn send(&mut self, id: u64, wakers: &mut Vec<Waker>) -> Option<String> {
+    pub(super) fn send(&mut self, format: Format, id: u64, wakers: &mut Vec<Waker>) -> Option<Message> {
         let running = self.0.get_mut(&id)?;
         if running.begun && running.position.is_none() {
             wakers.extend(running.add_gap(Gap::new(0, "reconnect")));
@@ -53,14 +57,14 @@ impl Subscriptions {
         let credit = WINDOW.saturating_sub(running.held());
         running.credit = Some(credit);
         let Running { path, input, position, .. } = running;
-        Some(Outgoing::Subscribe { id: id.to_string(), path, input, after: position.as_ref(), credit }.encode())
+        Some(Outgoing::Subscribe { id, path, input, after: position.as_ref(), credit }.encode(format))
     }
 
     /// Adds an item. One that was not granted ends the subscription: gives `false`.
     pub(super) fn item(
         &mut self,
         id: u64,
-        data: Box<RawValue>,
+        data: Payload,
         position: Option<Position>,
         wakers: &mut Vec<Waker>,
     ) -> bool {

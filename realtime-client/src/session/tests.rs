@@ -22,7 +22,7 @@ fn frames_are_sent_in_the_order_in_which_they_were_asked_for() {
 
 #[test]
 fn what_is_left_of_a_calls_time_is_told() {
-    let mut session = Session::new(OfflineQueue::default());
+    let mut session = Session::new(Format::Json, OfflineQueue::default());
     let now = Instant::now();
     call(&mut session, now + 10 * SECOND, None);
     session.open(now + 3 * SECOND, SECOND, SECOND);
@@ -40,7 +40,7 @@ fn a_call_whose_time_is_over_is_not_sent_even_before_anyone_looked() {
 
 #[test]
 fn a_call_whose_time_is_over_leaves_its_place_in_the_queue() {
-    let mut session = Session::new(OfflineQueue::reject_newest(1, 1000));
+    let mut session = Session::new(Format::Json, OfflineQueue::reject_newest(1, 1000));
     let now = Instant::now();
     let request = |deadline| Request { path: "p".to_owned(), input: null(), key: None, deadline };
     session.call(request(now + SECOND)).unwrap();
@@ -77,12 +77,12 @@ fn a_ping_follows_silence_and_nothing_else_does() {
 #[test]
 fn answers_that_pile_up_end_the_connection() {
     let (mut session, now) = opened();
-    let answer = || RawValue::from_string(format!("{:?}", "x".repeat(1 << 20))).unwrap();
+    let answer = || Payload::write(Format::Json, &"x".repeat(1 << 20)).unwrap();
     for id in 0..32 {
-        session.handle_time(now).unwrap();
+        session.check_queue().unwrap();
         session.answer(&id.to_string(), Ok(answer()));
     }
-    assert!(session.handle_time(now).is_err());
+    assert!(session.check_queue().is_err());
     session.lose();
     session.open(now, SECOND, SECOND);
     assert!(frames(&mut session, now).is_empty());
@@ -128,7 +128,7 @@ impl Lab {
         let random = fastrand::Rng::with_seed(seed);
         let policies =
             [OfflineQueue::reject_newest(5, 1000), OfflineQueue::drop_oldest(5, 1000), OfflineQueue::off()];
-        let mut session = Session::new(policies[seed as usize % 3]);
+        let mut session = Session::new(Format::Json, policies[seed as usize % 3]);
         let subscription = session.subscribe("s".to_owned(), null(), None).unwrap();
         Self {
             random,
@@ -196,9 +196,9 @@ impl Lab {
             return;
         }
         let id = self.running.swap_remove(self.random.usize(0..self.running.len()));
-        self.session.handle_frame(&format!(r#"{{"type":"progress","id":"{id}"}}"#)).unwrap();
+        self.session.handle_frame(&Message::text(format!(r#"{{"type":"progress","id":"{id}"}}"#))).unwrap();
         for _ in 0..self.random.u32(1..3) {
-            self.session.handle_frame(&format!(r#"{{"type":"result","id":"{id}"}}"#)).unwrap();
+            self.session.handle_frame(&Message::text(format!(r#"{{"type":"result","id":"{id}"}}"#))).unwrap();
         }
     }
 
@@ -207,7 +207,7 @@ impl Lab {
         for _ in 0..count {
             self.credit -= 1;
             let id = self.subscription.0;
-            self.session.handle_frame(&format!(r#"{{"type":"data","id":"{id}"}}"#)).unwrap();
+            self.session.handle_frame(&Message::text(format!(r#"{{"type":"data","id":"{id}"}}"#))).unwrap();
         }
     }
 
@@ -271,7 +271,7 @@ impl Lab {
 }
 
 fn opened() -> (Session, Instant) {
-    let mut session = Session::new(OfflineQueue::default());
+    let mut session = Session::new(Format::Json, OfflineQueue::default());
     let now = Instant::now();
     session.open(now, 60 * SECOND, 10 * SECOND);
     (session, now)
@@ -284,7 +284,7 @@ fn call(session: &mut Session, deadline: Instant, key: Option<&str>) -> (u64, Ar
 
 fn frames(session: &mut Session, now: Instant) -> Vec<Value> {
     let texts = std::iter::from_fn(|| session.take_frame(now));
-    texts.map(|text| serde_json::from_str(&text).unwrap()).collect()
+    texts.map(|message| serde_json::from_str(message.to_text().unwrap()).unwrap()).collect()
 }
 
 fn taken<T>(mailbox: &Mailbox<T>) -> Vec<T> {
@@ -298,6 +298,6 @@ fn poll<T>(mailbox: &Mailbox<T>) -> Option<T> {
     }
 }
 
-fn null() -> Box<RawValue> {
-    RawValue::NULL.to_owned()
+fn null() -> Payload {
+    Payload::Json("null".into())
 }

@@ -1,5 +1,5 @@
 use crate::support::{Network, next_states, soon};
-use realtime_client::{Client, Reconnect, State};
+use realtime_client::{Client, Reconnect, Refusal, State};
 use realtime_core::Error;
 use std::{
     sync::{
@@ -91,6 +91,61 @@ async fn other_refusals_that_blame_the_request_are_final() {
         let error = soon(client.opened()).await.unwrap_err();
         assert!(error.is_closed() && error.message().contains(status), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_connection_refusals_are_a_deploy_that_passes() {
+    for status in ["301", "404", "405", "502", "503"] {
+        let (mut network, builder) = Network::new();
+        let client = builder.connect();
+        let mut states = client.states();
+        drop(network.accept("c1").await);
+        for _ in 0..3 {
+            network.respond(&format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n")).await;
+        }
+        let _server = network.accept("c2").await;
+        let told = next_states(&mut states, 11).await;
+        assert_eq!(told[4..6], [format!("reconnecting 3: {status}"), "connecting 3".to_owned()]);
+        assert_eq!(told[10], "open c2");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_stay_the_same_are_refused_for_good_also_after_a_connection() {
+    for status in ["401", "403"] {
+        let (mut network, builder) = Network::new();
+        let client = builder.header("authorization", "Digest x").connect();
+        let mut states = client.states();
+        drop(network.accept("c1").await);
+        network.respond(&format!("HTTP/1.1 {status} No\r\n\r\n")).await;
+        assert_eq!(next_states(&mut states, 5).await[4], format!("closed: {status}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_connection_a_server_of_another_protocol_is_a_deploy_too() {
+    let (mut network, builder) = Network::new();
+    let client = builder.connect();
+    let mut states = client.states();
+    drop(network.accept("c1").await);
+    let io = network.dialed().await;
+    let _other = tokio_tungstenite::accept_async(io).await;
+    let _server = network.accept("c2").await;
+    let told = next_states(&mut states, 7).await;
+    assert_eq!(told[4..], ["reconnecting 3: invalid", "connecting 3", "open c2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_application_may_say_which_refusals_are_final() {
+    let (mut network, builder) = Network::new();
+    let decide = |refusal: &Refusal| refusal.status == 404 || (refusal.status != 502 && refusal.is_temporary());
+    let client = builder.reconnect_on_refusal(decide).connect();
+    let mut states = client.states();
+    network.respond("HTTP/1.1 404 No\r\n\r\n").await;
+    network.respond("HTTP/1.1 503 No\r\n\r\n").await;
+    drop(network.accept("c1").await);
+    network.respond("HTTP/1.1 502 No\r\n\r\n").await;
+    assert_eq!(next_states(&mut states, 9).await[8], "closed: 502");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,11 @@ mod calls;
 mod closing;
 mod connecting;
 mod faults;
+mod handshake;
+mod pauses;
 mod pushing;
 mod reconnecting;
 mod subscriptions;
 mod support;
+#[cfg(feature = "rustls")]
+mod tls;

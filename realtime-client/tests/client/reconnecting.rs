@@ -1,5 +1,6 @@
 use crate::support::{Network, next_states, settle, soon};
 use realtime_client::State;
+use realtime_core::Procedure;
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, advance, sleep};
@@ -151,4 +152,36 @@ async fn a_frame_that_cannot_be_read_ends_the_connection_and_not_the_client() {
         let _server = network.accept("c2").await;
         soon(client.opened()).await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_and_fields_of_a_later_version_cost_no_connection() {
+    let (mut network, builder) = Network::new();
+    let client = builder.connect();
+    let mut states = client.states();
+    let mut messages = client.messages::<u32>();
+    let mut server = network.upgraded().await;
+    let later = json!({"type": "laterType", "id": 7, "count": null, "error": 1});
+    server.send(later.clone()).await;
+    server.send(json!({"type": "welcome", "connection": "c1", "heartbeatMs": 25000.0, "id": 7})).await;
+    server.send(later).await;
+    server.send(json!({"type": "message", "value": 1, "id": 7, "count": null, "path": {}})).await;
+    assert_eq!(soon(messages.next()).await.unwrap().unwrap(), 1);
+    assert_eq!(next_states(&mut states, 2).await, ["connecting 1", "open c1"]);
+    assert!(matches!(client.state(), State::Open { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_cannot_be_read_ends_its_call_and_nothing_else() {
+    const ADD: Procedure<(), ()> = Procedure::new("add");
+    let (mut network, builder) = Network::new();
+    let client = builder.connect();
+    let mut server = network.accept("c1").await;
+    let call = client.call(ADD, ());
+    let id = server.recv().await["id"].clone();
+    server.send(json!({"type": "error", "id": id, "error": "no"})).await;
+    let error = soon(call).await.unwrap_err();
+    assert!(error.is_remote());
+    assert_eq!(error.message(), "the server's error cannot be read");
+    assert!(matches!(client.state(), State::Open { .. }));
 }

@@ -17,7 +17,7 @@ use tokio_tungstenite::{
         self, Message,
         handshake::server::{Request, Response},
         http::HeaderValue,
-        protocol::CloseFrame,
+        protocol::{CloseFrame, Role},
     },
 };
 
@@ -36,16 +36,23 @@ struct Switch {
 impl Network {
     /// A network, and a client that will connect through it.
     pub(crate) fn new() -> (Self, Builder) {
+        let (network, dial) = Self::behind();
+        (network, Client::builder("ws://server/__realtime/api").dial(dial))
+    }
+
+    /// A network, and what dials through it.
+    pub(crate) fn behind()
+    -> (Self, impl Fn() -> std::future::Ready<io::Result<DuplexStream>> + Send + Sync + 'static) {
         let (sender, dialed) = mpsc::unbounded_channel();
         let switch = Arc::new(Mutex::new(Switch { dialed: sender, refuses: false, attempts: 0 }));
         let dial = {
             let switch = Arc::clone(&switch);
             move || {
                 let dialed = switch.lock().unwrap().dial();
-                async move { dialed }
+                std::future::ready(dialed)
             }
         };
-        (Self { dialed, switch }, Client::builder("ws://server/__realtime/api").dial(dial))
+        (Self { dialed, switch }, dial)
     }
 
     /// Says whether the port refuses from now on.
@@ -77,13 +84,19 @@ impl Network {
 
     /// Answers the next request for an upgrade with this HTTP response. Gives the request.
     pub(crate) async fn respond(&mut self, response: &str) -> String {
+        let (mut io, request) = self.requested().await;
+        io.write_all(response.as_bytes()).await.unwrap();
+        request
+    }
+
+    /// The next connection, and the request on it, which is not answered yet.
+    pub(crate) async fn requested(&mut self) -> (DuplexStream, String) {
         let mut io = self.dialed().await;
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             request.push(soon(io.read_u8()).await.unwrap());
         }
-        io.write_all(response.as_bytes()).await.unwrap();
-        String::from_utf8(request).unwrap()
+        (io, String::from_utf8(request).unwrap())
     }
 }
 
@@ -106,6 +119,11 @@ pub(crate) struct Server<S = DuplexStream> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
+    /// A connection whose upgrade was answered by hand.
+    pub(crate) async fn upgraded(io: S) -> Self {
+        Self { socket: WebSocketStream::from_raw_socket(io, Role::Server, None).await, authorization: None }
+    }
+
     pub(crate) async fn upgrade(io: S) -> Self {
         let mut authorization = None;
         #[allow(clippy::result_large_err, reason = "it is the type of the callback")]
@@ -159,6 +177,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
                 _ => continue,
             }
         }
+    }
+
+    /// Waits for the client's next ping, and does not answer it.
+    pub(crate) async fn pinged(&mut self) {
+        let message = soon(self.socket.next()).await.expect("no ping").expect("no ping");
+        assert_eq!(message, Message::text(r#"{"type":"ping"}"#));
     }
 
     /// Waits until the connection is gone.
@@ -229,6 +253,7 @@ fn tell_cause(cause: &Cause) -> String {
         Cause::Timeout => "timeout".to_owned(),
         Cause::Refused { status, .. } => status.to_string(),
         Cause::Token(_) => "token".to_owned(),
+        Cause::Header(_) => "header".to_owned(),
         Cause::Invalid(_) => "invalid".to_owned(),
         _ => "unknown".to_owned(),
     }

@@ -16,7 +16,7 @@ use crate::{
     websocket::{Data, Kind},
 };
 use head::{Fault, Head, Reader};
-use serde::{de, ser};
+use serde::{Serialize, de, ser};
 use std::{borrow::Cow, fmt};
 use write::{write_map, write_text};
 
@@ -118,6 +118,38 @@ impl Protocol for MessagePack {
             Outgoing::Pong => begin(1, "pong", out)?,
         }
         Ok(Some(Kind::Binary))
+    }
+}
+
+/// The parts of which a client makes its frames, and into which it takes those of a server.
+impl MessagePack {
+    /// Appends a value.
+    ///
+    /// # Errors
+    ///
+    /// The value does not serialise. Says why.
+    pub fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
+        write(value, out).map_err(|failure| failure.0)
+    }
+
+    /// Calls `each` with the name and the bytes of each field of a frame. A key that is no string names no field.
+    ///
+    /// # Errors
+    ///
+    /// The frame is not one whole map. Says why; some of its fields may have been told.
+    pub fn fields<'a>(frame: &'a [u8], mut each: impl FnMut(&'a str, &'a [u8])) -> Result<(), String> {
+        let mut reader = Reader::new(frame);
+        let Head::Map(count) = reader.head().map_err(|fault| fault.to_string())? else {
+            return Err("a frame must be a map".to_owned());
+        };
+        for _ in 0..count {
+            let mut next = || reader.value().map_err(|fault| fault.to_string());
+            let (name, value) = (next()?, next()?);
+            if let Ok(Cow::Borrowed(name)) = name.text() {
+                each(name, value);
+            }
+        }
+        reader.end().map_err(|fault| fault.to_string())
     }
 }
 
@@ -282,6 +314,19 @@ mod tests {
             assert_eq!(refusal(frame), reason);
         }
         assert!(MessagePack.decode(&Data::Text("\u{81}".into())).is_err());
+    }
+
+    #[test]
+    fn a_frame_comes_apart_into_its_fields() {
+        let fields = |frame: &'static [u8]| {
+            let mut fields = Vec::new();
+            MessagePack::fields(frame, |name, value| fields.push((name, value))).map(|()| fields)
+        };
+        let frame = b"\x83\xa4type\xa4pong\x07\x91\xc0\xa1x\x81\xa1y\x02";
+        assert_eq!(fields(frame).unwrap(), [("type", &b"\xa4pong"[..]), ("x", b"\x81\xa1y\x02")]);
+        assert_eq!(fields(b"\x90").unwrap_err(), "a frame must be a map");
+        assert_eq!(fields(b"\x81\xa1x").unwrap_err(), "the end came inside the value at byte 3");
+        assert_eq!(fields(b"\x80\xc0").unwrap_err(), "trailing bytes at byte 1");
     }
 
     #[test]
