@@ -31,12 +31,12 @@ pub struct Config {
     /// connection. Over it: status 503, or the connection is dropped. Default 10 s.
     pub handshake_timeout: Duration,
 
-    /// A client that sent nothing for this long is pinged. Default 25 s: below the 30 to 60 s
-    /// after which proxies drop silent connections.
+    /// A client that sent nothing for this long is pinged; up to a quarter earlier, so that not all are pinged at once.
+    /// Default 25 s: below the 30 to 60 s after which proxies drop silent connections.
     pub ping_interval: Duration,
 
-    /// A client that sent nothing for this long, no pong either, is closed with 1001. Default 60 s:
-    /// two pings may be lost.
+    /// A client that sent nothing for this long, no pong either, is closed with 1001, once it
+    /// is certain that nothing waits to be read. Default 60 s: two pings may be lost.
     pub idle_timeout: Duration,
 
     /// Bytes that may wait for one client, as they are sent. At the limit `send` gives the message
@@ -85,7 +85,7 @@ pub struct Config {
     pub connections_per_peer: usize,
 
     /// How often a stream of server-sent events has a comment line, so that a connection that has broken is noticed, and no
-    /// proxy takes it for one. Default 15 s.
+    /// proxy takes it for one; up to a quarter earlier, so that not all have one at once. Default 15 s.
     pub keep_alive: Duration,
 
     /// Whether pages of other origins may read what is answered by HTTP. Default `None`: no.

@@ -254,15 +254,30 @@ impl Hub {
 
     /// One tick of the clock: whoever's turn it is.
     pub(crate) fn tick(&self) {
-        let now = self.clock.advance();
+        self.clock.advance(1);
+        self.turn_wheel();
+    }
+
+    /// Has the wheel catch up with the clock. After a pause that takes several calls: what was due in it is no burst, and
+    /// connections have turns of their own between.
+    fn turn_wheel(&self) {
+        let turn = |id, now| self.connections.find(id)?.handle_turn(now);
         let late = |id, now| {
             if let Some(session) = self.connections.find(id) {
                 session.handle_late_calls(now);
             }
         };
-        self.wheel.turn(now, |id, now| self.connections.find(id)?.handle_turn(now), late);
+        let now = self.clock.now();
+        for _ in 0..CATCH_UP {
+            if !self.wheel.turn(now, turn, late) {
+                break;
+            }
+        }
     }
 }
+
+/// Ticks that the wheel turns at a time: it catches up with the longest pause in seconds.
+const CATCH_UP: usize = 8;
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -277,27 +292,38 @@ struct Ticker(Weak<Hub>);
 impl Ticker {
     async fn run(self, runtime: Arc<dyn Runtime>) {
         let start = runtime.now();
-        let mut ticks = 0;
+        let mut counted = 0;
+        let mut paused = false;
         loop {
             runtime.sleep(TICK).await;
             let Some(hub) = self.0.upgrade() else { return };
-            ticks += 1;
-            hub.tick();
-            // A machine that was busy or asleep catches up, but not for hours at once.
             let due = (runtime.now().saturating_duration_since(start).as_millis() / TICK.as_millis()) as u64;
-            if due > ticks + MAX_CATCH_UP {
-                ticks = due;
+            let passed = due - counted;
+            counted = due;
+            hub.clock.advance(passed.min(hub.longest_pause()) as u32);
+            // Nothing ran, so nothing was read: everyone has a tick for that before the wheel judges. One: where ticks are
+            // always late, they are turned as they come.
+            paused = passed > LATE && !paused;
+            if paused {
+                tracing::warn!(pause = ?TICK * passed as u32, "this process did not run for a while");
+                continue;
             }
-            while ticks < due {
-                ticks += 1;
-                hub.tick();
-            }
+            hub.turn_wheel();
         }
     }
 }
 
-/// A minute of ticks: after a longer sleep of the machine, time went on without its clients too.
-const MAX_CATCH_UP: u64 = 240;
+impl Hub {
+    /// Ticks that count of a pause, however long it was: afterwards each client is due for a ping, and none has been
+    /// silent for longer than it may by that alone.
+    fn longest_pause(&self) -> u64 {
+        let most = self.config.ping_interval.min(self.config.idle_timeout);
+        u64::from(self.clock.ticks(most)).max(LATE)
+    }
+}
+
+/// Ticks that may pass unnoticed on a busy machine; more, and the process has been stopped, or the machine asleep.
+const LATE: u64 = 4;
 
 impl Drop for Ticker {
     fn drop(&mut self) {

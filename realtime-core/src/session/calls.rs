@@ -279,11 +279,12 @@ impl Calls {
         if !self.held.is_empty() && self.session.is_opened() {
             self.open();
         }
-        self.expire();
         for _ in 0..POLLS {
             let Some(seat) = self.tasks.next_ready() else { break };
             self.poll_task(seat);
         }
+        // Last: after a pause of the process, what is ready is answered before it is late.
+        self.expire();
         for _ in 0..self.blocked.len().min(POLLS) {
             if !self.takes_blocked() {
                 break;
