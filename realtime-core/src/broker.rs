@@ -1,7 +1,7 @@
 use crate::{
     ConnectionId,
     error::{Error, Result},
-    protocol::Encode,
+    protocol::{Encode, Encoded},
     sync::Mutex,
     websocket::Kind,
 };
@@ -107,13 +107,9 @@ impl Publication {
         key: Option<String>,
         except: &[ConnectionId],
     ) -> Result<Self> {
-        let (mut json, mut msgpack, mut whole) = (Vec::new(), Vec::new(), Vec::new());
-        message.encode_json(&mut json)?;
-        message.encode_msgpack(&mut msgpack)?;
-        let kind = message.encode_whole(&mut whole)?;
-        let whole = (whole != json).then(|| (kind, whole.into()));
-        let publication = Self::new(node, topic.to_owned(), json.into(), whole, except.to_vec());
-        Ok(Self { event: event.map(str::to_owned), key, ..publication.with_msgpack(msgpack.into()) })
+        let Encoded { json, msgpack, whole } = Encoded::of(message)?;
+        let publication = Self::new(node, topic.to_owned(), json, whole, except.to_vec());
+        Ok(Self { event: event.map(str::to_owned), key, ..publication.with_msgpack(msgpack) })
     }
 }
 

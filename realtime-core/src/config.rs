@@ -57,11 +57,24 @@ pub struct Config {
 
     /// How long the outcome of a call with an idempotency key is kept for those that ask again. Default 60 s: a client that
     /// loses its connection comes back within it.
-    pub kept_for: Duration,
+    pub idempotency_window: Duration,
 
-    /// Calls with an idempotency key whose outcome is kept or awaited. Over it the oldest outcomes go first. Default
-    /// 10 000.
-    pub kept_calls: usize,
+    /// Calls with an idempotency key that run, or whose outcome is kept. Over it the oldest outcome goes; where all run,
+    /// `RESOURCE_EXHAUSTED`. Default 10 000: each takes some 500 bytes beside its outcome, so up to 5 MB.
+    pub idempotent_calls: usize,
+
+    /// Those of one client's address, or of one [`Principal`](crate::Principal) or connection where the address is not known;
+    /// of IPv6 of one /64. Over it as above, among its own. Default 1000: 16 a second for the whole window, and ten
+    /// clients have to join to take the place of all.
+    pub idempotent_calls_per_peer: usize,
+
+    /// Bytes of all outcomes that are kept, as JSON and as MessagePack together. Over it the oldest are forgotten, but not
+    /// that the calls have run: who asks again is told `FAILED_PRECONDITION`. Default 64 MiB: 6 KiB for each call.
+    pub idempotency_bytes: usize,
+
+    /// Those of one client, as with [`idempotent_calls_per_peer`](Self::idempotent_calls_per_peer). Default 8 MiB: an
+    /// outcome that fills the [outbox](Self::outbox_bytes) fits, several times over.
+    pub idempotency_bytes_per_peer: usize,
 
     /// Messages of one client that wait while its handler is busy, `on_open` included; their bytes
     /// together stay below twice [`message_bytes`](Self::message_bytes). When it is reached,
@@ -80,8 +93,8 @@ pub struct Config {
     /// run out near there.
     pub connections: usize,
 
-    /// Connections from one client's address, where it is known. Over it: status 429. Default
-    /// 1024: an office behind one address fits, one machine cannot take all places.
+    /// Connections from one client's address, where it is known; of IPv6 from one /64, which is what one client has.
+    /// Over it: status 429. Default 1024: an office behind one address fits, one machine cannot take all places.
     pub connections_per_peer: usize,
 
     /// How often a stream of server-sent events has a comment line, so that a connection that has broken is noticed, and no
@@ -156,8 +169,11 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(60),
             outbox_bytes: 1024 * 1024,
             topics_per_connection: 256,
-            kept_for: Duration::from_secs(60),
-            kept_calls: 10_000,
+            idempotency_window: Duration::from_secs(60),
+            idempotent_calls: 10_000,
+            idempotent_calls_per_peer: 1000,
+            idempotency_bytes: 64 * 1024 * 1024,
+            idempotency_bytes_per_peer: 8 * 1024 * 1024,
             calls_per_connection: 64,
             subscriptions_per_connection: 1024,
             queued_messages: 64,

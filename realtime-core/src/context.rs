@@ -1,4 +1,4 @@
-use crate::proxies::client_ip;
+use crate::{peer::Peer, proxies::client_ip};
 use http::{Extensions, Method, Version};
 use ipnet::IpNet;
 use std::{
@@ -81,6 +81,11 @@ impl Context {
     /// [trusted proxies]: crate::Config::trusted_proxies
     pub fn client_ip(&self) -> Option<IpAddr> {
         self.0.client
+    }
+
+    /// The client, for what is limited for each.
+    pub(crate) fn client_peer(&self) -> Option<Peer> {
+        self.client_ip().map(Peer::from)
     }
 
     /// The id of the handler that is asked for: the last segment of the path.

@@ -41,6 +41,8 @@ pub(crate) struct CallCore {
     /// The tick at which it is given up; 0 for never.
     pub(crate) deadline: u32,
     pub(crate) after: Option<Position>,
+    /// The call by which this one was begun, which it goes on without.
+    caller: Option<Arc<CallCore>>,
     over: AtomicBool,
     waiting: Mutex<Wakers>,
 }
@@ -59,6 +61,7 @@ impl CallCore {
             id: Box::default(),
             deadline: 0,
             after: None,
+            caller: None,
             over: AtomicBool::new(false),
             waiting: Mutex::default(),
         }
@@ -74,14 +77,15 @@ impl CallCore {
     }
 
     /// The same call, that goes on without whoever waits for it.
-    pub(crate) fn detached(&self) -> Self {
-        let origin = match &self.origin {
+    pub(crate) fn detached(caller: &Arc<Self>, deadline: u32) -> Self {
+        let origin = match &caller.origin {
             Origin::Connection(connection) => Origin::Connection(connection.clone()),
             Origin::Request { hub, context } => {
                 Origin::Request { hub: Arc::clone(hub), context: Arc::clone(context) }
             }
         };
-        Self { id: self.id.clone(), deadline: self.deadline, ..Self::new(origin, Arc::clone(&self.name)) }
+        let own = Self::new(origin, Arc::clone(&caller.name));
+        Self { id: caller.id.clone(), deadline, caller: Some(Arc::clone(caller)), ..own }
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
@@ -117,6 +121,11 @@ impl CallCore {
 
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Relaxed)
+    }
+
+    /// Whether somebody is told how far it is.
+    fn is_followed(&self) -> bool {
+        !self.id.is_empty() && self.caller.as_ref().is_none_or(|caller| !caller.is_over())
     }
 }
 
@@ -196,7 +205,8 @@ impl<S> Call<S> {
         .await;
     }
 
-    /// Tells the caller how far the call is. Over HTTP it is not told.
+    /// Tells the caller how far the call is. Over HTTP it is not told; of callers with one idempotency key it is the first,
+    /// as long as it waits.
     ///
     /// # Errors
     ///
@@ -206,7 +216,7 @@ impl<S> Call<S> {
         if self.is_over() {
             return Err(Error::new("CANCELLED", "the call is over"));
         }
-        let Some(connection) = self.core.connection().filter(|_| !self.core.id.is_empty()) else { return Ok(()) };
+        let Some(connection) = self.core.connection().filter(|_| self.core.is_followed()) else { return Ok(()) };
         connection.session().send_packet(&Outgoing::Progress { id: &self.core.id, data })
     }
 

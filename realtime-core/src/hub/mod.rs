@@ -4,10 +4,11 @@
 mod clock;
 mod connections;
 mod drain;
-mod kept;
+mod idempotent;
 mod link;
 mod members;
-mod once;
+mod outcome;
+mod outcomes;
 mod permits;
 mod places;
 mod rates;
@@ -19,10 +20,10 @@ pub use clock::TICK;
 pub(crate) use connections::Connections;
 pub use drain::Drained;
 pub(crate) use drain::drain;
-use kept::Kept;
+pub use idempotent::Principal;
 pub(crate) use link::Link;
 pub(crate) use members::Post;
-pub use once::Principal;
+use outcomes::Outcomes;
 pub(crate) use permits::{Permit, Permits, Refused};
 use places::Places;
 use rates::Limits;
@@ -66,8 +67,8 @@ pub(crate) struct Hub {
     pub(crate) counters: Counters,
     places: Places,
     limits: Limits,
-    /// Outcomes of calls that are run once.
-    kept: Arc<Kept>,
+    /// Of calls with an idempotency key.
+    outcomes: Arc<Outcomes>,
     link: Option<Link>,
     pub(crate) draining: AtomicBool,
     next: AtomicU64,
@@ -111,7 +112,7 @@ impl Hub {
         let clock = Clock::default();
         Self {
             limits: Limits::new(&plan.config.rates),
-            kept: Kept::new(plan.config.kept_calls, clock.ticks(plan.config.kept_for)),
+            outcomes: Outcomes::new(&plan.config, clock.ticks(plan.config.idempotency_window)),
             permits: Permits::new(plan.config.connections, plan.config.connections_per_peer),
             config: plan.config,
             registry: plan.registry,
@@ -273,6 +274,7 @@ impl Hub {
                 break;
             }
         }
+        self.outcomes.expire(now);
     }
 }
 

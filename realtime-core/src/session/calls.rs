@@ -13,7 +13,7 @@ use crate::{
 };
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Acquire},
     task::{Context, Poll},
     time::Duration,
 };
@@ -117,7 +117,7 @@ impl Calls {
             return self.refuse(id, &Error::new(Code::METHOD_MISMATCH, format!("{path:?} is a subscription")));
         };
         let limit = self.session.hub.config.calls_per_connection;
-        if self.calls >= limit {
+        if self.calls + self.session.unattended.load(Acquire) >= limit {
             return self.refuse(id, &exhausted(limit, "calls"));
         }
         let timeout = timeout.map_or(*allowed, |timeout| timeout.min(*allowed));

@@ -17,7 +17,7 @@ mod wakers;
 pub(crate) use calling::{Calling, Outcalls};
 pub(crate) use hooks::{HandlerHooks, Hooks, NoHandler, Typed, catch, run_handler};
 pub(crate) use outbox::{PushError, may_hold};
-pub(crate) use running::{begin, late_error, poll_running};
+pub(crate) use running::{begin, drop_running, late_error, poll_running};
 pub(crate) use serving::Serving;
 pub(crate) use wakers::Wakers;
 
@@ -37,7 +37,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -74,6 +74,8 @@ pub(crate) struct Session {
     opened: AtomicBool,
     /// Calls of the client's procedures.
     pub(crate) calling: Outcalls,
+    /// Calls that run on, though their caller does not wait for them any more.
+    pub(crate) unattended: AtomicUsize,
     /// The tick at which the wheel looks whether a call is late; 0 if it does not.
     watched: AtomicU32,
     /// Given back at the end, also where handles to the connection are kept.
@@ -125,6 +127,7 @@ impl Session {
             idle: AtomicBool::new(false),
             opened: AtomicBool::new(false),
             calling: Outcalls::default(),
+            unattended: AtomicUsize::new(0),
             watched: AtomicU32::new(0),
             permit: Mutex::new(Some(opening.permit)),
         })
