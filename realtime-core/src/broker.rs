@@ -99,6 +99,16 @@ impl Publication {
         self
     }
 
+    /// Bytes that it takes where it waits.
+    pub(crate) fn size(&self) -> usize {
+        let whole = self.whole.as_ref().map_or(0, |(_, bytes)| bytes.len());
+        let names = self.topic.len()
+            + self.event.as_ref().map_or(0, String::len)
+            + self.key.as_ref().map_or(0, String::len);
+        let except = self.except.len() * size_of::<ConnectionId>();
+        size_of::<Self>() + names + except + self.json.len() + self.msgpack.as_ref().map_or(0, Bytes::len) + whole
+    }
+
     pub(crate) fn of(
         node: u64,
         topic: &str,
@@ -134,6 +144,8 @@ impl Encode for Publication {
 
 /// A cluster within one process: for tests, and for several registries that share their topics.
 ///
+/// For each node 65 536 publications and 64 MiB may wait; more are refused with `UNAVAILABLE` until it has caught up.
+///
 /// ```
 /// use realtime_core::{MemoryBroker, Realtime};
 ///
@@ -154,11 +166,16 @@ struct Inbox(Mutex<Received>);
 #[derive(Debug, Default)]
 struct Received {
     publications: VecDeque<Publication>,
+    /// What they take together.
+    bytes: usize,
     waker: Option<Waker>,
 }
 
-/// What may wait for one node. More, and it is not keeping up.
+/// Publications that may wait for one node. More, and it is not keeping up.
 const WAITING: usize = 65_536;
+
+/// Their bytes.
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
 
 impl MemoryBroker {
     /// The first node of a new cluster.
@@ -188,12 +205,14 @@ impl Broker for MemoryBroker {
             all.iter().filter_map(Weak::upgrade).filter(|inbox| !Arc::ptr_eq(inbox, &self.own)).collect()
         };
         // All or none: a publication that is tried again must not arrive twice.
-        if others.iter().any(|inbox| inbox.0.lock().publications.len() >= WAITING) {
+        let bytes = publication.size();
+        if others.iter().any(|inbox| inbox.0.lock().is_full(bytes)) {
             return Err(Error::unavailable("a node does not keep up"));
         }
         for inbox in others {
             let waker = {
                 let mut received = inbox.0.lock();
+                received.bytes += bytes;
                 received.publications.push_back(publication.clone());
                 received.waker.take()
             };
@@ -213,9 +232,16 @@ impl Inbox {
     fn poll(&self, cx: &Context<'_>) -> Poll<Result<Publication>> {
         let mut received = self.0.lock();
         if let Some(publication) = received.publications.pop_front() {
+            received.bytes -= publication.size();
             return Poll::Ready(Ok(publication));
         }
         received.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+}
+
+impl Received {
+    fn is_full(&self, bytes: usize) -> bool {
+        self.publications.len() >= WAITING || (self.bytes > 0 && self.bytes + bytes > WAITING_BYTES)
     }
 }

@@ -97,6 +97,11 @@ pub struct Config {
     /// Over it: status 429. Default 1024: an office behind one address fits, one machine cannot take all places.
     pub connections_per_peer: usize,
 
+    /// Bytes of publications that may wait for the [`Broker`](crate::Broker), and 16 384 publications. Over it `publish` fails
+    /// with `UNAVAILABLE`, after the members on this node have the message. Default 64 MiB: what is published in a
+    /// minute at a megabyte a second; a broker that is away for longer loses some in any case.
+    pub broker_queue_bytes: usize,
+
     /// How often a stream of server-sent events has a comment line, so that a connection that has broken is noticed, and no
     /// proxy takes it for one; up to a quarter earlier, so that not all have one at once. Default 15 s.
     pub keep_alive: Duration,
@@ -181,6 +186,7 @@ impl Default for Config {
             close_timeout: Duration::from_secs(5),
             connections: 100_000,
             connections_per_peer: 1024,
+            broker_queue_bytes: 64 * 1024 * 1024,
             keep_alive: Duration::from_secs(15),
             cors: None,
             rates: Rates::default(),

@@ -110,6 +110,7 @@ pub(crate) struct Mounted {
 impl Hub {
     pub(crate) fn new(plan: Plan) -> Self {
         let clock = Clock::default();
+        let link_bytes = plan.config.broker_queue_bytes;
         Self {
             limits: Limits::new(&plan.config.rates),
             outcomes: Outcomes::new(&plan.config, clock.ticks(plan.config.idempotency_window)),
@@ -124,7 +125,7 @@ impl Hub {
             topics: Topics::default(),
             places: Places::default(),
             counters: Counters::default(),
-            link: plan.broker.map(Link::new),
+            link: plan.broker.map(|broker| Link::new(broker, link_bytes)),
             draining: AtomicBool::new(false),
             next: AtomicU64::new(1),
             runtime: Mutex::default(),
