@@ -115,6 +115,7 @@ macro_rules! conformance {
                 http_1_0_is_400,
                 another_version_is_426_and_told_13,
                 a_bad_key_is_400,
+                an_upgrade_with_a_body_is_400,
                 a_post_is_405,
                 a_foreign_origin_is_403,
                 the_origin_of_the_same_host_is_let_in,
@@ -332,6 +333,7 @@ macro_rules! conformance {
             ],
             hostile: [
                 a_frame_of_2_to_the_63_bytes_is_refused_at_its_header,
+                a_length_in_a_longer_form_than_it_needs_is_refused,
                 a_message_over_the_limit_is_refused,
                 fragments_over_the_limit_are_refused,
                 endless_empty_continuations_are_refused,
@@ -348,6 +350,7 @@ macro_rules! conformance {
                 a_huge_name_is_answered_without_echo,
                 a_flood_of_malformed_messages_is_closed,
                 a_flood_of_malformed_messagepack_is_closed,
+                a_flood_of_unreadable_calls_is_closed,
                 a_flood_of_pings_is_survived,
                 a_flood_of_pings_of_the_protocol_is_bounded,
                 a_client_that_never_reads_is_closed,

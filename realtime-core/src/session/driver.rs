@@ -324,11 +324,12 @@ impl<T: Transport> Driver<T> {
             packet => {
                 // What came before it has its turn first.
                 self.settle(cx);
-                self.malformed = 0;
+                let readable = !matches!(packet, Packet::Invalid { .. });
                 let session = &self.session;
                 let calls = self.calls.get_or_insert_with(|| Box::new(Calls::new(session)));
                 calls.handle(packet);
                 self.behind |= calls.is_behind();
+                self.count_malformed(cx, readable);
             }
         }
     }
@@ -358,7 +359,13 @@ impl<T: Transport> Driver<T> {
             Err(panic) => return self.fail_panicked(&panic),
         };
         self.behind = self.is_full(delivered.backlog);
-        if delivered.readable {
+        self.count_malformed(cx, delivered.readable);
+    }
+
+    /// Closes a client that sends one thing after the other that cannot be read.
+    #[inline]
+    fn count_malformed(&mut self, cx: &mut Context<'_>, readable: bool) {
+        if readable {
             self.malformed = 0;
             return;
         }
