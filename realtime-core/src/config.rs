@@ -43,8 +43,18 @@ pub struct Config {
     /// back as `Full`, and a broadcast closes that client with 1013. Default 1 MiB.
     pub outbox_bytes: usize,
 
-    /// Topics that one connection may be subscribed to. Default 256.
+    /// Topics that one connection may be subscribed to, and places in which it may be. Default 256: their names, of up to
+    /// 256 bytes each, then take 64 KiB at most.
     pub topics_per_connection: usize,
+
+    /// Bytes of the data with which a connection is [present](crate::Presence), as they are kept: 32 for each JSON value and
+    /// each field, and those of texts. Over it: `INVALID_ARGUMENT`. Default 4 KiB: a name, a colour, a cursor many times
+    /// over; a connection that is in 256 places keeps a megabyte.
+    pub presence_bytes: usize,
+
+    /// The same for all who are in one place, with 64 for each of them. Over it: `RESOURCE_EXHAUSTED`. Default 1 MiB: ten
+    /// thousand with a short name, whose list still fits into an [outbox](Self::outbox_bytes).
+    pub presence_bytes_per_place: usize,
 
     /// Calls of one client that run at a time, and calls of its procedures that wait for an answer. Over it:
     /// `RESOURCE_EXHAUSTED`, to be tried again after 100 ms. Default 64: what one page or program has under way, many
@@ -174,6 +184,8 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(60),
             outbox_bytes: 1024 * 1024,
             topics_per_connection: 256,
+            presence_bytes: 4 * 1024,
+            presence_bytes_per_place: 1024 * 1024,
             idempotency_window: Duration::from_secs(60),
             idempotent_calls: 10_000,
             idempotent_calls_per_peer: 1000,

@@ -197,6 +197,8 @@ macro_rules! conformance {
                 who_enters_again_changes_its_data,
                 who_goes_in_whatever_way_has_left,
                 who_observes_is_told_and_is_not_here,
+                a_topic_is_no_place,
+                presence_data_is_bounded,
                 the_id_of_who_is_here_is_the_connections,
             ],
             limits: [

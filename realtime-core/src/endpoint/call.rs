@@ -19,7 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    task::Poll,
+    task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -112,10 +112,14 @@ impl CallCore {
     /// Nothing is expected of it any more.
     pub(crate) fn end(&self) {
         // It is told again when it is dropped.
-        if self.over.swap(true, Relaxed) {
+        if self.is_over() {
             return;
         }
-        let waiting = std::mem::take(&mut *self.waiting.lock());
+        let waiting = {
+            let mut waiting = self.waiting.lock();
+            self.over.store(true, Relaxed);
+            std::mem::take(&mut *waiting)
+        };
         waiting.wake();
     }
 
@@ -123,9 +127,19 @@ impl CallCore {
         self.over.load(Relaxed)
     }
 
-    /// Whether somebody is told how far it is.
-    fn is_followed(&self) -> bool {
-        !self.id.is_empty() && self.caller.as_ref().is_none_or(|caller| !caller.is_over())
+    /// Queues a report for the caller, unless it waits no more: after this has [ended](Self::end), none is queued.
+    fn report(&self, queue: impl FnOnce() -> Result<Option<Waker>>) -> Result {
+        let caller = self.caller.as_deref().unwrap_or(self);
+        let waiting = caller.waiting.lock();
+        if caller.is_over() {
+            return Ok(());
+        }
+        let queued = queue();
+        drop(waiting);
+        if let Some(waker) = queued? {
+            waker.wake();
+        }
+        Ok(())
     }
 }
 
@@ -216,8 +230,10 @@ impl<S> Call<S> {
         if self.is_over() {
             return Err(Error::new("CANCELLED", "the call is over"));
         }
-        let Some(connection) = self.core.connection().filter(|_| self.core.is_followed()) else { return Ok(()) };
-        connection.session().send_packet(&Outgoing::Progress { id: &self.core.id, data })
+        let Some(connection) = self.core.connection().filter(|_| !self.core.id.is_empty()) else { return Ok(()) };
+        let session = connection.session();
+        let frame = session.frame(&Outgoing::Progress { id: &self.core.id, data })?;
+        self.core.report(|| session.queue_frame(&frame))
     }
 
     /// Sends a message to all members of a topic but the one who calls.

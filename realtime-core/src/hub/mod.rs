@@ -22,12 +22,13 @@ pub use drain::Drained;
 pub(crate) use drain::drain;
 pub use idempotent::Principal;
 pub(crate) use link::Link;
+use members::Effects;
 pub(crate) use members::Post;
 use outcomes::Outcomes;
 pub(crate) use permits::{Permit, Permits, Refused};
 use places::Places;
 use rates::Limits;
-pub(crate) use topics::{Membership, Topics};
+pub(crate) use topics::{Membership, Name, Topics};
 pub(crate) use wheel::Wheel;
 
 use crate::{
@@ -191,7 +192,7 @@ impl Hub {
             Some(link) => Some((link, Publication::of(self.node, topic, event, message, key.clone(), except)?)),
             None => None,
         };
-        self.deliver_here(topic, event, message, key.as_deref(), except)?;
+        self.deliver_here(Name::Topic(topic), event, message, key.as_deref(), except)?;
         self.counters.published.fetch_add(1, Relaxed);
         publication.map_or(Ok(()), |(link, publication)| link.publish(publication))
     }
@@ -202,21 +203,40 @@ impl Hub {
             return;
         }
         let Publication { topic, event, key, except, .. } = publication;
-        if let Err(error) = self.deliver_here(topic, event.as_deref(), publication, key.as_deref(), except) {
+        let name = Name::Topic(topic);
+        if let Err(error) = self.deliver_here(name, event.as_deref(), publication, key.as_deref(), except) {
             tracing::error!(topic = publication.topic, ?error, "a publication of another node is not valid");
         }
     }
 
-    /// Frames a message once for each protocol that is spoken, compresses that once for each window
-    /// that was agreed on, and queues it for the members.
+    /// Queues a message for the members on this node, and wakes them.
     fn deliver_here(
         &self,
-        topic: &str,
+        name: Name<'_>,
         event: Option<&str>,
         message: &dyn Encode,
         key: Option<&str>,
         except: &[ConnectionId],
     ) -> Result {
+        self.run(self.queue(name, event, message, key, except)?);
+        Ok(())
+    }
+
+    /// Does what publications have left to do.
+    fn run(&self, effects: Effects) {
+        self.counters.delivered.fetch_add(effects.run() as u64, Relaxed);
+    }
+
+    /// Frames a message once for each protocol that is spoken, compresses that once for each window
+    /// that was agreed on, and queues it for the members.
+    fn queue(
+        &self,
+        name: Name<'_>,
+        event: Option<&str>,
+        message: &dyn Encode,
+        key: Option<&str>,
+        except: &[ConnectionId],
+    ) -> Result<Effects> {
         let packet = match event {
             Some(name) => Outgoing::Event { name, data: message },
             None => Outgoing::Message(message),
@@ -243,9 +263,7 @@ impl Hub {
             frame.as_ref().map_or(Ok(()), |frame| may_hold(self.config.outbox_bytes, frame.len()))?;
             Ok(frame)
         };
-        let delivered = self.topics.publish(topic, key, except, frame)?;
-        self.counters.delivered.fetch_add(delivered as u64, Relaxed);
-        Ok(())
+        self.topics.publish(name, key, except, frame)
     }
 
     /// What [`Session::format`](crate::session::Session::format) has put into a number.

@@ -39,6 +39,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
+    task::Waker,
     time::Duration,
 };
 
@@ -190,6 +191,32 @@ impl Session {
             })
         });
         queued.map_err(SendFailure::Encode)?.unwrap_or(Ok(()))
+    }
+
+    /// Queues a packet, and leaves it to the caller to wake the driver: once its locks are gone.
+    pub(crate) fn queue_packet(&self, packet: &Outgoing<'_>) -> Result<Option<Waker>, Error> {
+        self.queue_frame(&self.frame(packet)?)
+    }
+
+    /// Frames a packet for this client.
+    pub(crate) fn frame(&self, packet: &Outgoing<'_>) -> Result<Frame, Error> {
+        let none = || Error::new("UNIMPLEMENTED", "this client's protocol has no such thing");
+        let frame = encode(self.protocol(), packet)?.ok_or_else(none)?;
+        Ok(match self.deflate {
+            Some(deflate) => deflate.apply(&self.hub.config, &frame),
+            None => frame,
+        })
+    }
+
+    /// As [`queue_packet`](Self::queue_packet), with the frame.
+    pub(crate) fn queue_frame(&self, frame: &Frame) -> Result<Option<Waker>, Error> {
+        self.outbox.push_shared(frame).map_err(|error| match error {
+            PushError::Full => match may_hold(self.hub.config.outbox_bytes, frame.len()) {
+                Ok(()) => Error::resource_exhausted("the client's outbox is full"),
+                Err(error) => error,
+            },
+            PushError::Closed => Error::new("CANCELLED", "the connection is closed"),
+        })
     }
 
     /// Tells the client of an error; closes with the error's code where the protocol has no
