@@ -57,6 +57,7 @@ fn context(request: &HttpRequest) -> Context {
             _ => http::Version::HTTP_11,
         },
         target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
+        authority: request.uri().authority().map(|authority| authority.as_str()),
         headers: request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
         peer: request.peer_addr(),
         // actix-web has no extended CONNECT.

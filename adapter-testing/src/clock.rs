@@ -58,6 +58,12 @@ impl Clock {
         reached
     }
 
+    /// Goes on by `duration` at once, past all moments at which somebody wants to wake up.
+    pub(crate) fn jump(&self, duration: Duration) {
+        self.with(|state| state.now += duration);
+        self.step(self.now());
+    }
+
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }

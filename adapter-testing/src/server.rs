@@ -99,6 +99,23 @@ impl TestServer {
         }
     }
 
+    /// Lets time go by in which the server does not run, as where its process is stopped or its machine asleep. It runs
+    /// again when something is awaited: what clients send before that, they have sent meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use adapter_testing::TestServer;
+    /// use realtime_core::Realtime;
+    /// use std::time::Duration;
+    ///
+    /// let server = TestServer::new(Realtime::builder().build());
+    /// server.pause(Duration::from_secs(60));
+    /// ```
+    pub fn pause(&self, duration: Duration) {
+        self.0.executor.clock().jump(duration);
+    }
+
     /// Runs the connections, and the clients' own part: they take what they are sent, and answer
     /// pings.
     pub(crate) fn run(&self, cx: &Context<'_>) {

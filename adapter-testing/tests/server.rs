@@ -3,7 +3,8 @@
 use adapter_testing::{Ended, Frame, TestServer, block_on, conformance::Gate};
 use bytes::Bytes;
 use realtime_core::{
-    Close, Config, Connection, FnConnection, Function, Handler, Realtime, Reject, Result, websocket::Opcode,
+    Close, Config, Connection, Endpoint, FnConnection, Function, Handler, Procedure, Realtime, Reject, Result,
+    websocket::Opcode,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -166,6 +167,91 @@ fn a_client_answers_pings_by_itself() {
         ann.recv().await.unwrap();
         ann.send("still here".into()).await;
         assert_eq!(ann.recv().await.unwrap(), "STILL HERE");
+    });
+}
+
+/// A stopped process, a machine asleep: what came meanwhile is read before anyone is called silent.
+#[test]
+fn a_pause_of_the_server_is_no_silence_of_its_clients() {
+    block_on(async {
+        let (server, _seen) = server();
+        let mut ann = server.connect::<Shout>("shout", ann()).await.unwrap();
+        ann.recv().await.unwrap();
+        ann.silence();
+        for seconds in [36, 60, 3600] {
+            // As long as may be without a word.
+            server.advance(Duration::from_secs(54)).await;
+            server.pause(Duration::from_secs(seconds));
+            ann.send("meanwhile".into()).await;
+            server.advance(Duration::from_secs(5)).await;
+            while ann.recv_frame().await.unwrap().opcode != Opcode::Text {}
+            assert!(!ann_is_gone(&server), "after a pause of {seconds} s");
+        }
+        server.advance(Duration::from_secs(70)).await;
+        assert!(ann_is_gone(&server));
+    });
+}
+
+/// Of a pause no more counts than the time between two pings.
+#[test]
+fn a_client_that_was_quiet_before_a_pause_may_answer_a_ping() {
+    block_on(async {
+        let (server, _seen) = server();
+        let mut ann = server.connect::<Shout>("shout", ann()).await.unwrap();
+        ann.recv().await.unwrap();
+        server.pause(Duration::from_secs(60));
+        server.advance(Duration::from_secs(10)).await;
+        assert!(!ann_is_gone(&server));
+    });
+}
+
+/// Nor is a call late whose answer was there.
+#[test]
+fn what_is_ready_after_a_pause_is_answered() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let wait = Procedure::<(), u32>::new("wait").timeout(Duration::from_secs(5));
+    let api = Endpoint::new(()).call(wait, move |_, ()| {
+        let gate = held.clone();
+        async move {
+            gate.wait().await;
+            Ok(7)
+        }
+    });
+    block_on(async {
+        let server = TestServer::new(Realtime::builder().endpoint("api", api).build());
+        let mut client = server.open("api").await.unwrap();
+        let ready = client.begin(wait, ()).await;
+        server.settle().await;
+        server.pause(Duration::from_secs(60));
+        gate.open();
+        assert_eq!(ready.result().await, Ok(7));
+    });
+}
+
+/// Connections that were opened together are pinged one after the other, and each in time.
+#[test]
+fn pings_are_spread_over_time() {
+    block_on(async {
+        let (server, _seen) = server();
+        let mut clients = Vec::new();
+        for _ in 0..200 {
+            clients.push(server.connect::<Shout>("shout", ann()).await.unwrap());
+        }
+        for client in &mut clients {
+            client.recv().await.unwrap();
+            client.silence();
+        }
+        let mut most = 0;
+        for _ in 0..4 * 25 + 1 {
+            server.advance(Duration::from_millis(250)).await;
+            let mut pinged = 0;
+            for client in &mut clients {
+                pinged += usize::from(client.try_frame().await.is_some());
+            }
+            most = most.max(pinged);
+        }
+        assert!((1..=25).contains(&most), "{most} of 200 in one tick");
     });
 }
 

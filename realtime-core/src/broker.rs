@@ -1,7 +1,7 @@
 use crate::{
     ConnectionId,
     error::{Error, Result},
-    protocol::Encode,
+    protocol::{Encode, Encoded},
     sync::Mutex,
     websocket::Kind,
 };
@@ -99,6 +99,16 @@ impl Publication {
         self
     }
 
+    /// Bytes that it takes where it waits.
+    pub(crate) fn size(&self) -> usize {
+        let whole = self.whole.as_ref().map_or(0, |(_, bytes)| bytes.len());
+        let names = self.topic.len()
+            + self.event.as_ref().map_or(0, String::len)
+            + self.key.as_ref().map_or(0, String::len);
+        let except = self.except.len() * size_of::<ConnectionId>();
+        size_of::<Self>() + names + except + self.json.len() + self.msgpack.as_ref().map_or(0, Bytes::len) + whole
+    }
+
     pub(crate) fn of(
         node: u64,
         topic: &str,
@@ -107,13 +117,9 @@ impl Publication {
         key: Option<String>,
         except: &[ConnectionId],
     ) -> Result<Self> {
-        let (mut json, mut msgpack, mut whole) = (Vec::new(), Vec::new(), Vec::new());
-        message.encode_json(&mut json)?;
-        message.encode_msgpack(&mut msgpack)?;
-        let kind = message.encode_whole(&mut whole)?;
-        let whole = (whole != json).then(|| (kind, whole.into()));
-        let publication = Self::new(node, topic.to_owned(), json.into(), whole, except.to_vec());
-        Ok(Self { event: event.map(str::to_owned), key, ..publication.with_msgpack(msgpack.into()) })
+        let Encoded { json, msgpack, whole } = Encoded::of(message)?;
+        let publication = Self::new(node, topic.to_owned(), json, whole, except.to_vec());
+        Ok(Self { event: event.map(str::to_owned), key, ..publication.with_msgpack(msgpack) })
     }
 }
 
@@ -138,6 +144,8 @@ impl Encode for Publication {
 
 /// A cluster within one process: for tests, and for several registries that share their topics.
 ///
+/// For each node 65 536 publications and 64 MiB may wait; more are refused with `UNAVAILABLE` until it has caught up.
+///
 /// ```
 /// use realtime_core::{MemoryBroker, Realtime};
 ///
@@ -158,11 +166,16 @@ struct Inbox(Mutex<Received>);
 #[derive(Debug, Default)]
 struct Received {
     publications: VecDeque<Publication>,
+    /// What they take together.
+    bytes: usize,
     waker: Option<Waker>,
 }
 
-/// What may wait for one node. More, and it is not keeping up.
+/// Publications that may wait for one node. More, and it is not keeping up.
 const WAITING: usize = 65_536;
+
+/// Their bytes.
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
 
 impl MemoryBroker {
     /// The first node of a new cluster.
@@ -192,12 +205,14 @@ impl Broker for MemoryBroker {
             all.iter().filter_map(Weak::upgrade).filter(|inbox| !Arc::ptr_eq(inbox, &self.own)).collect()
         };
         // All or none: a publication that is tried again must not arrive twice.
-        if others.iter().any(|inbox| inbox.0.lock().publications.len() >= WAITING) {
+        let bytes = publication.size();
+        if others.iter().any(|inbox| inbox.0.lock().is_full(bytes)) {
             return Err(Error::unavailable("a node does not keep up"));
         }
         for inbox in others {
             let waker = {
                 let mut received = inbox.0.lock();
+                received.bytes += bytes;
                 received.publications.push_back(publication.clone());
                 received.waker.take()
             };
@@ -217,9 +232,16 @@ impl Inbox {
     fn poll(&self, cx: &Context<'_>) -> Poll<Result<Publication>> {
         let mut received = self.0.lock();
         if let Some(publication) = received.publications.pop_front() {
+            received.bytes -= publication.size();
             return Poll::Ready(Ok(publication));
         }
         received.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+}
+
+impl Received {
+    fn is_full(&self, bytes: usize) -> bool {
+        self.publications.len() >= WAITING || (self.bytes > 0 && self.bytes + bytes > WAITING_BYTES)
     }
 }

@@ -31,12 +31,12 @@ pub struct Config {
     /// connection. Over it: status 503, or the connection is dropped. Default 10 s.
     pub handshake_timeout: Duration,
 
-    /// A client that sent nothing for this long is pinged. Default 25 s: below the 30 to 60 s
-    /// after which proxies drop silent connections.
+    /// A client that sent nothing for this long is pinged; up to a quarter earlier, so that not all are pinged at once.
+    /// Default 25 s: below the 30 to 60 s after which proxies drop silent connections.
     pub ping_interval: Duration,
 
-    /// A client that sent nothing for this long, no pong either, is closed with 1001. Default 60 s:
-    /// two pings may be lost.
+    /// A client that sent nothing for this long, no pong either, is closed with 1001, once it
+    /// is certain that nothing waits to be read. Default 60 s: two pings may be lost.
     pub idle_timeout: Duration,
 
     /// Bytes that may wait for one client, as they are sent. While more than half of it is in use, nothing is read from
@@ -46,8 +46,18 @@ pub struct Config {
     /// a quarter of a megabyte of messages several times over.
     pub outbox_bytes: usize,
 
-    /// Topics that one connection may be subscribed to. Default 256.
+    /// Topics that one connection may be subscribed to, and places in which it may be. Default 256: their names, of up to
+    /// 256 bytes each, then take 64 KiB at most.
     pub topics_per_connection: usize,
+
+    /// Bytes of the data with which a connection is [present](crate::Presence), as they are kept: 32 for each JSON value and
+    /// each field, and those of texts. Over it: `INVALID_ARGUMENT`. Default 4 KiB: a name, a colour, a cursor many times
+    /// over; a connection that is in 256 places keeps a megabyte.
+    pub presence_bytes: usize,
+
+    /// The same for all who are in one place, with 64 for each of them. Over it: `RESOURCE_EXHAUSTED`. Default 1 MiB: ten
+    /// thousand with a short name, whose list still fits into an [outbox](Self::outbox_bytes).
+    pub presence_bytes_per_place: usize,
 
     /// Calls of one client that run at a time, and calls of its procedures that wait for an answer. Over it:
     /// `RESOURCE_EXHAUSTED`, to be tried again after 100 ms. Default 64: what one page or program has under way, many
@@ -60,11 +70,24 @@ pub struct Config {
 
     /// How long the outcome of a call with an idempotency key is kept for those that ask again. Default 60 s: a client that
     /// loses its connection comes back within it.
-    pub kept_for: Duration,
+    pub idempotency_window: Duration,
 
-    /// Calls with an idempotency key whose outcome is kept or awaited. Over it the oldest outcomes go first. Default
-    /// 10 000.
-    pub kept_calls: usize,
+    /// Calls with an idempotency key that run, or whose outcome is kept. Over it the oldest outcome goes; where all run,
+    /// `RESOURCE_EXHAUSTED`. Default 10 000: each takes some 500 bytes beside its outcome, so up to 5 MB.
+    pub idempotent_calls: usize,
+
+    /// Those of one client's address, or of one [`Principal`](crate::Principal) or connection where the address is not known;
+    /// of IPv6 of one /64. Over it as above, among its own. Default 1000: 16 a second for the whole window, and ten
+    /// clients have to join to take the place of all.
+    pub idempotent_calls_per_peer: usize,
+
+    /// Bytes of all outcomes that are kept, as JSON and as MessagePack together. Over it the oldest are forgotten, but not
+    /// that the calls have run: who asks again is told `FAILED_PRECONDITION`. Default 64 MiB: 6 KiB for each call.
+    pub idempotency_bytes: usize,
+
+    /// Those of one client, as with [`idempotent_calls_per_peer`](Self::idempotent_calls_per_peer). Default 8 MiB: an
+    /// outcome that fills the [outbox](Self::outbox_bytes) fits, several times over.
+    pub idempotency_bytes_per_peer: usize,
 
     /// Messages of one client that wait while its handler is busy, `on_open` included; their bytes
     /// together stay below twice [`message_bytes`](Self::message_bytes). When it is reached,
@@ -83,12 +106,17 @@ pub struct Config {
     /// run out near there.
     pub connections: usize,
 
-    /// Connections from one client's address, where it is known. Over it: status 429. Default
-    /// 1024: an office behind one address fits, one machine cannot take all places.
+    /// Connections from one client's address, where it is known; of IPv6 from one /64, which is what one client has.
+    /// Over it: status 429. Default 1024: an office behind one address fits, one machine cannot take all places.
     pub connections_per_peer: usize,
 
+    /// Bytes of publications that may wait for the [`Broker`](crate::Broker), and 16 384 publications. Over it `publish` fails
+    /// with `UNAVAILABLE`, after the members on this node have the message. Default 64 MiB: what is published in a
+    /// minute at a megabyte a second; a broker that is away for longer loses some in any case.
+    pub broker_queue_bytes: usize,
+
     /// How often a stream of server-sent events has a comment line, so that a connection that has broken is noticed, and no
-    /// proxy takes it for one. Default 15 s.
+    /// proxy takes it for one; up to a quarter earlier, so that not all have one at once. Default 15 s.
     pub keep_alive: Duration,
 
     /// Whether pages of other origins may read what is answered by HTTP. Default `None`: no.
@@ -159,8 +187,13 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(60),
             outbox_bytes: 1024 * 1024,
             topics_per_connection: 256,
-            kept_for: Duration::from_secs(60),
-            kept_calls: 10_000,
+            presence_bytes: 4 * 1024,
+            presence_bytes_per_place: 1024 * 1024,
+            idempotency_window: Duration::from_secs(60),
+            idempotent_calls: 10_000,
+            idempotent_calls_per_peer: 1000,
+            idempotency_bytes: 64 * 1024 * 1024,
+            idempotency_bytes_per_peer: 8 * 1024 * 1024,
             calls_per_connection: 64,
             subscriptions_per_connection: 1024,
             queued_messages: 64,
@@ -168,6 +201,7 @@ impl Default for Config {
             close_timeout: Duration::from_secs(5),
             connections: 100_000,
             connections_per_peer: 1024,
+            broker_queue_bytes: 64 * 1024 * 1024,
             keep_alive: Duration::from_secs(15),
             cors: None,
             rates: Rates::default(),

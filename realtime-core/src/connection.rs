@@ -2,7 +2,7 @@ use crate::{
     ConnectionId, Context, Topic,
     error::{Error, Result},
     handler::Handler,
-    hub::Hub,
+    hub::{Hub, Name},
     names::{Event, Procedure},
     presence::Presence,
     protocol::{Encode, Outgoing},
@@ -212,17 +212,17 @@ impl AnyConnection {
     /// [`Config::topics_per_connection`](crate::Config::topics_per_connection),
     /// `INVALID_ARGUMENT` for a name that is empty or over 256 bytes.
     pub fn subscribe<T>(&self, topic: &Topic<T>) -> Result {
-        self.0.hub.topics.join(&self.0, topic.name(), topic.keeping())
+        self.0.hub.topics.join(&self.0, Name::Topic(topic.name()), topic.keeping())
     }
 
     /// Ends a subscription. What was published before may still arrive.
     pub fn unsubscribe<T>(&self, topic: &Topic<T>) {
-        self.0.hub.topics.leave(&self.0, topic.name());
+        self.0.hub.topics.leave(&self.0, Name::Topic(topic.name()));
     }
 
     /// Whether the client is a member of a topic.
     pub fn is_subscribed<T>(&self, topic: &Topic<T>) -> bool {
-        self.0.hub.topics.is_member(&self.0, topic.name())
+        self.0.hub.topics.is_member(&self.0, Name::Topic(topic.name()))
     }
 
     /// Sends a message to all members of a topic but this client.

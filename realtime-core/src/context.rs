@@ -1,4 +1,4 @@
-use crate::proxies::client_ip;
+use crate::{peer::Peer, proxies::client_ip};
 use http::{Extensions, Method, Version};
 use ipnet::IpNet;
 use std::{
@@ -83,6 +83,11 @@ impl Context {
         self.0.client
     }
 
+    /// The client, for what is limited for each.
+    pub(crate) fn client_peer(&self) -> Option<Peer> {
+        self.client_ip().map(Peer::from)
+    }
+
     /// The id of the handler that is asked for: the last segment of the path.
     pub fn endpoint(&self) -> &str {
         self.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default()
@@ -157,7 +162,10 @@ pub struct RequestHead<'a, H> {
     pub version: Version,
     /// Path and query.
     pub target: &'a str,
-    /// Names and values of the headers; `host` stands for HTTP/2's `:authority` too.
+    /// The authority of the target: HTTP/2 has it there, and HTTP/1 may. It then is the `host`, whatever the header says
+    /// (RFC 9113, section 8.3.1; RFC 9112, section 3.2.2).
+    pub authority: Option<&'a str>,
+    /// Names and values of the headers.
     pub headers: H,
     /// The client's address, if the framework knows it.
     pub peer: Option<SocketAddr>,
@@ -170,7 +178,9 @@ pub struct RequestHead<'a, H> {
 impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for Context {
     fn from(head: RequestHead<'a, H>) -> Self {
         let mut headers = Vec::new();
-        for (name, value) in head.headers {
+        let host = head.authority.map(|authority| ("host", host_of(authority).as_bytes()));
+        let rest = head.headers.filter(|(name, _)| host.is_none() || !name.eq_ignore_ascii_case("host"));
+        for (name, value) in rest.chain(host) {
             headers.extend_from_slice(name.to_ascii_lowercase().as_bytes());
             headers.push(b':');
             headers.extend(value.iter().filter(|&&byte| byte != b'\n'));
@@ -194,13 +204,11 @@ impl Context {
     /// Makes a context from a request of the `http` crate, for adapters: all of the `extensions`
     /// become variables.
     pub fn from_parts(parts: http::request::Parts, peer: Option<SocketAddr>, extended_connect: bool) -> Self {
-        // HTTP/2 has the host in its target.
-        let authority = parts.uri.authority().filter(|_| !parts.headers.contains_key(http::header::HOST));
-        let headers = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         RequestHead {
             version: parts.version,
             target: parts.uri.path_and_query().map_or("/", |target| target.as_str()),
-            headers: headers.chain(authority.map(|host| ("host", host.as_str().as_bytes()))),
+            authority: parts.uri.authority().map(|authority| authority.as_str()),
+            headers: parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
             method: parts.method,
             peer,
             extended_connect,
@@ -208,6 +216,11 @@ impl Context {
         }
         .into()
     }
+}
+
+/// Without the user that a target may name.
+fn host_of(authority: &str) -> &str {
+    authority.rsplit('@').next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -219,6 +232,7 @@ mod tests {
             method: Method::GET,
             version: Version::HTTP_11,
             target: "/__realtime/room?input=1",
+            authority: None,
             headers: headers.iter().map(|(name, value)| (*name, value.as_bytes())),
             peer: None,
             extended_connect: false,
@@ -235,6 +249,19 @@ mod tests {
         assert_eq!(context.header_tokens("x-many").collect::<Vec<_>>(), ["a", "B", "c"]);
         assert!(context.header_has("x-many", "b"));
         assert_eq!(context.header("none"), None);
+    }
+
+    #[test]
+    fn the_host_is_that_of_the_target_if_it_has_one() {
+        let host = |target: &str| {
+            let request = http::Request::get(target).header("host", "evil.example").body(()).unwrap();
+            let context = Context::from_parts(request.into_parts().0, None, false);
+            assert_eq!(context.headers().filter(|(name, _)| *name == "host").count(), 1);
+            context.header("host").map(str::to_owned)
+        };
+        assert_eq!(host("https://app.example:8080/a").as_deref(), Some("app.example:8080"));
+        assert_eq!(host("https://user@app.example/a").as_deref(), Some("app.example"));
+        assert_eq!(host("/a").as_deref(), Some("evil.example"));
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod middleware;
 mod mount;
 mod names;
 mod overflow;
+mod peer;
 mod presence;
 mod proxies;
 mod rate_limit;

@@ -32,7 +32,8 @@ impl<P> Presence<P> {
         Self { name: Cow::Borrowed(name), data: PhantomData }
     }
 
-    /// A place whose name is made as it goes. A name has 1 to 240 bytes.
+    /// A place whose name is made as it goes. A name has 1 to 256 bytes and no control characters, as that of a
+    /// [`Topic`](crate::Topic); places and topics of one name have nothing to do with each other.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Self { name: name.into(), data: PhantomData }
     }

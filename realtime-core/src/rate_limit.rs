@@ -2,6 +2,7 @@ use crate::{
     ConnectionId,
     error::{Error, Result},
     hub::TICK,
+    peer::Peer,
     sync::Mutex,
 };
 use serde_json::json;
@@ -9,7 +10,6 @@ use std::{
     collections::{HashMap, hash_map::RandomState},
     fmt,
     hash::BuildHasher,
-    net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
 
@@ -135,8 +135,8 @@ impl RateLimit {
         self
     }
 
-    /// Sets how many buckets may be in use at a time; 100 000 by default, of less than 64 bytes each. A full bucket takes
-    /// no place. Keys that find none share one bucket, and those that have one keep it.
+    /// Sets how many buckets may be in use at a time: 100 000 by default, which is up to 6 MB. A bucket takes up to 60 bytes
+    /// of the table, and a full one takes no place. Keys that find none share one bucket, and those that have one keep it.
     ///
     /// # Panics
     ///
@@ -200,7 +200,7 @@ impl RateLimit {
     fn hash(&self, key: Key<'_>) -> u64 {
         let (connection, peer) = match (self.scope, key.connection) {
             (Scope::Connection, Some(connection)) => (Some(connection), None),
-            (Scope::Connection, None) | (Scope::Peer, _) => (None, key.peer.map(network)),
+            (Scope::Connection, None) | (Scope::Peer, _) => (None, key.peer),
             (Scope::All, _) => (None, None),
         };
         self.hashes.hash_one((connection, peer, self.by_name.then_some(key.name)))
@@ -232,17 +232,9 @@ impl fmt::Debug for RateLimit {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key<'a> {
     pub(crate) connection: Option<ConnectionId>,
-    pub(crate) peer: Option<IpAddr>,
+    pub(crate) peer: Option<Peer>,
     /// The procedure.
     pub(crate) name: &'a str,
-}
-
-/// What of an address a client cannot change at will.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
-    }
 }
 
 #[derive(Debug, Default)]
@@ -327,7 +319,7 @@ mod tests {
     }
 
     fn peer(address: &str) -> Key<'static> {
-        Key { peer: Some(address.parse().unwrap()), ..connection(1) }
+        Key { peer: Some(address.parse::<std::net::IpAddr>().unwrap().into()), ..connection(1) }
     }
 
     /// Takes single tokens until there is none.
@@ -463,6 +455,13 @@ mod tests {
         }
         let places: usize = limit.shards.iter().map(|shard| shard.lock().buckets.len()).sum();
         assert!((SHARDS * 128..=SHARDS * 256).contains(&places), "{places}");
+    }
+
+    #[test]
+    fn a_bucket_takes_as_many_bytes_as_is_said() {
+        // An entry has a byte of control. A table that has just grown is at least 7/16 full.
+        let entry = size_of::<(u64, Bucket)>() + 1;
+        assert!(entry * 16 / 7 * DEFAULT_KEYS <= 6_000_000, "{entry}");
     }
 
     #[test]

@@ -214,7 +214,7 @@ pub struct Stats {
     pub delivered: u64,
     /// Connections that were closed because they did not keep up.
     pub slow_consumers: u64,
-    /// Publications that the broker did not take, after all tries.
+    /// Publications that the broker did not take, after all tries, and failures to receive one.
     pub broker_failures: u64,
 }
 

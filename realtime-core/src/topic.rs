@@ -16,8 +16,8 @@ use std::{borrow::Cow, fmt};
 /// assert_eq!((NEWS.name(), room.name()), ("news", "room:7"));
 /// ```
 ///
-/// A name has 1 to 256 bytes; others are refused where they are used, with `INVALID_ARGUMENT`,
-/// so that a name may be made from what a client sent.
+/// A name has 1 to 256 bytes and no control characters of ASCII, since it goes to logs and brokers. Others are refused where
+/// they are used, with `INVALID_ARGUMENT`, so that a name may be made from what a client sent.
 pub struct Topic<T> {
     name: Cow<'static, str>,
     overflow: Overflow<T>,

@@ -169,7 +169,7 @@ const JSON: u8 = 1;
 
 pub(crate) fn permit(hub: &Hub, context: &Context) -> Result<Permit, Reject> {
     hub.limit_request(context)?;
-    hub.permits.acquire(context.client_ip()).map_err(|refused| {
+    hub.permits.acquire(context.client_peer()).map_err(|refused| {
         let retry = Duration::from_secs(1);
         match refused {
             Refused::All => Error::unavailable("too many connections").retry_after(retry).into(),

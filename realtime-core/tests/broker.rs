@@ -3,7 +3,8 @@
 use adapter_testing::{TestServer, block_on};
 use bytes::Bytes;
 use realtime_core::{
-    Broker, Builder, Connection, Error, Handler, MemoryBroker, Message, Publication, Realtime, Result, Topic,
+    Broker, Builder, Config, Connection, Error, Handler, MemoryBroker, Message, Publication, Realtime, Result,
+    Topic,
 };
 use serde::Serialize;
 use std::{
@@ -172,6 +173,93 @@ fn a_node_that_never_hands_over_refuses_in_the_end() {
     let refused = (0..20_000).map(|_| realtime.publish(&NEWS, &"x".into())).find_map(Result::err);
     let error = refused.expect("what waits for the broker has a bound");
     assert_eq!((error.code().as_str(), error.is_retryable()), ("UNAVAILABLE", true));
+}
+
+#[test]
+fn what_waits_for_the_broker_is_bounded_in_bytes() {
+    let mut config = Config::default();
+    config.broker_queue_bytes = 100_000;
+    let realtime = node().config(config).broker(Flaky::default()).build();
+    let message = Message::from("x".repeat(1000));
+    let taken = (0..1000).take_while(|_| realtime.publish(&NEWS, &message).is_ok()).count();
+    // Each is there as JSON, as MessagePack and as it is.
+    assert!((20..=33).contains(&taken), "{taken}");
+    assert_eq!(realtime.publish(&NEWS, &message).unwrap_err().code().as_str(), "UNAVAILABLE");
+    let error = realtime.publish(&NEWS, &Message::from("x".repeat(100_000))).unwrap_err();
+    assert_eq!((error.code().as_str(), error.is_retryable()), ("INVALID_ARGUMENT", false));
+}
+
+#[test]
+fn a_node_that_takes_nothing_is_full_in_the_end() {
+    block_on(async {
+        let (broker, node) = (MemoryBroker::new(), Publication::new);
+        let other = broker.join();
+        let publication = node(1, "news".into(), Bytes::from(vec![b'7'; 1024 * 1024]), None, Vec::new());
+        let mut taken = 0;
+        while other.publish(&publication).await.is_ok() {
+            taken += 1;
+        }
+        assert_eq!(taken, 63);
+        broker.receive().await.unwrap();
+        assert!(other.publish(&publication).await.is_ok());
+    });
+}
+
+/// Panics now and then: when it is polled, when its future is dropped, and when it is to receive.
+#[derive(Clone, Debug, Default)]
+struct Shaky {
+    published: Arc<AtomicUsize>,
+    taken: Arc<AtomicUsize>,
+    received: Arc<AtomicUsize>,
+}
+
+struct PanicsDropped(bool);
+
+impl Drop for PanicsDropped {
+    fn drop(&mut self) {
+        assert!(!self.0, "a broker panics as it was told");
+    }
+}
+
+#[realtime_core::async_trait]
+impl Broker for Shaky {
+    async fn publish(&self, _: &Publication) -> Result {
+        let count = self.published.fetch_add(1, SeqCst);
+        let _dropped = PanicsDropped(count == 1);
+        assert!(count != 0, "a broker panics as it was told");
+        self.taken.fetch_add(1, SeqCst);
+        Ok(())
+    }
+
+    async fn receive(&self) -> Result<Publication> {
+        match self.received.fetch_add(1, SeqCst) {
+            0 => panic!("a broker panics as it was told"),
+            1 => Ok(Publication::new(7, "news".into(), "\"received\"".into(), None, Vec::new())),
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+#[test]
+fn a_broker_that_panics_is_called_again() {
+    block_on(async {
+        let broker = Shaky::default();
+        let server = TestServer::new(node().broker(broker.clone()).build());
+        let mut ann = server.connect::<Desk>("json", ()).await.unwrap();
+        for _ in 0..4 {
+            server.realtime().publish(&NEWS, &"x".into()).unwrap();
+        }
+        server.settle().await;
+        // The first was not taken, and the second was when its future panicked.
+        assert_eq!((broker.published.load(SeqCst), broker.taken.load(SeqCst)), (4, 3));
+        server.advance(Duration::from_secs(2)).await;
+        assert_eq!(broker.received.load(SeqCst), 3);
+        assert_eq!(server.realtime().stats().broker_failures, 3);
+        for _ in 0..4 {
+            ann.recv().await.unwrap();
+        }
+        assert_eq!(ann.recv().await.unwrap(), "received".into());
+    });
 }
 
 #[test]

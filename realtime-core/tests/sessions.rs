@@ -3,10 +3,18 @@
 #[path = "support/wire.rs"]
 mod wire;
 
-use realtime_core::{CloseCode, Config, Connection, Handler, Message, Overflow, Realtime, Result, Topic};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use realtime_core::{
+    CloseCode, Config, Connection, Handler, Message, Overflow, Presence, Realtime, Result, Topic,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc::channel,
+    },
+    task::Wake,
+    thread,
+    time::Duration,
 };
 use wire::{Client, frame};
 
@@ -107,5 +115,50 @@ impl Handler for Room {
     async fn on_message(&self, connection: &Connection<Self>, _: Message) -> Result {
         connection.unsubscribe(&room());
         Ok(())
+    }
+}
+
+/// A task that is woken may be run at once, and ask who is here.
+#[test]
+fn nobody_is_woken_under_the_lock_of_a_place() {
+    let realtime = Realtime::builder().manual_time().handler("lobby", Lobby).build();
+    let mut watcher = Client::connect(&realtime, "lobby", None);
+    let asks = Arc::new(Asks(realtime.clone(), AtomicUsize::new(0)));
+    watcher.move_to(Arc::clone(&asks).into());
+    let other = Client::connect(&realtime, "lobby", None);
+    assert_eq!(asks.1.load(Relaxed), 1);
+    watcher.poll();
+    drop(other);
+    assert_eq!(asks.1.load(Relaxed), 2);
+}
+
+const LOBBY: Presence<()> = Presence::fixed("lobby");
+
+struct Lobby;
+
+impl Handler for Lobby {
+    type Input = ();
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        connection.enter(&LOBBY, &())
+    }
+
+    async fn on_message(&self, _: &Connection<Self>, _: Message) -> Result {
+        Ok(())
+    }
+}
+
+/// Counts how often it was woken and could ask: on a thread of its own, since one that has the lock may not ask for it again.
+struct Asks(Realtime, AtomicUsize);
+
+impl Wake for Asks {
+    fn wake(self: Arc<Self>) {
+        let realtime = self.0.clone();
+        let (answer, answered) = channel();
+        thread::spawn(move || answer.send(realtime.present(&LOBBY).len()));
+        let could = answered.recv_timeout(Duration::from_secs(10)).is_ok();
+        self.1.fetch_add(could.into(), Relaxed);
     }
 }

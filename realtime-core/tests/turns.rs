@@ -10,6 +10,7 @@ use realtime_core::{
     raw::{BoxFuture, Runtime, SendQueue, Transport},
 };
 use std::{
+    future::poll_fn,
     io,
     pin::{Pin, pin},
     sync::{
@@ -27,6 +28,7 @@ const MESSAGE: usize = 30_000;
 const ANSWER: usize = 60_000;
 
 const TEXT: Procedure<usize, String> = Procedure::query("text");
+const LATE: Procedure<(), ()> = Procedure::new("late");
 const ENDLESS: Subscription<usize, String> = Subscription::new("endless");
 
 struct Echo;
@@ -47,6 +49,7 @@ fn realtime() -> Realtime {
     config.outbox_bytes = OUTBOX;
     let endpoint = Endpoint::new(())
         .call(TEXT, |_: Call<()>, bytes: usize| async move { Ok("x".repeat(bytes)) })
+        .call(LATE, late)
         .subscription(ENDLESS, |_: Call<()>, bytes: usize| async move { Ok(Endless("x".repeat(bytes))) });
     let builder = Realtime::builder().manual_time().config(config);
     builder.handler("echo", Echo.plain()).endpoint("api", endpoint).build()
@@ -93,6 +96,33 @@ fn endless_streams_have_bounded_turns() {
             assert!(client.is_woken(), "it has more");
         }
     }
+}
+
+/// A flood of input leaves a part of each turn to what runs already.
+#[test]
+fn a_call_that_is_woken_goes_on_within_a_flood() {
+    let mut client = Client::connect("api");
+    let late = Frame::text(r#"{"type":"call","id":"late","path":"late"}"#).to_bytes();
+    let flood = Frame::text(r#"{"type":"call","id":"1","path":"text","input":10}"#).to_bytes().repeat(50_000);
+    client.send([late, flood].concat());
+    client.turn();
+    client.turn();
+    assert!(client.is_woken(), "the flood is not over");
+    assert!(WENT_ON.load(Relaxed));
+}
+
+static WENT_ON: AtomicBool = AtomicBool::new(false);
+
+/// Wakes itself once.
+async fn late(_: Call<()>, (): ()) -> Result {
+    let mut woken = false;
+    poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        if std::mem::replace(&mut woken, true) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    WENT_ON.store(true, Relaxed);
+    Ok(())
 }
 
 /// Sends all at once, and reads in portions. What one turn sends is bounded, and so is what waits; and in the end all

@@ -83,7 +83,10 @@ enum Told {
 
 fn connect(url: &str, tell: mpsc::UnboundedSender<Told>) -> Client {
     let ask = tell.clone();
+    // The server knows it again by this: what is sent with a key is counted once, also over another connection.
+    let token = format!("{:032x}", fastrand::u128(..));
     Client::builder(url)
+        .token(move || std::future::ready(Ok(token.clone())))
         .on(COUNT_CHANGED, move |changed| {
             // Nobody listens once the client closes.
             let _ = tell.send(Told::Changed(changed));

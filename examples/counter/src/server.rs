@@ -2,7 +2,9 @@
 
 use crate::api::{CONFIRM, COUNT_CHANGED, Changed, ENDPOINT, GET_COUNT, RESET, UPDATE_COUNT};
 use axum::Router;
-use realtime_core::{Call, Code, Endpoint, Error, Realtime, Result, Topic};
+use realtime_core::{
+    Accepted, Call, Code, Context, Endpoint, Error, Next, Principal, Realtime, Reject, Result, Topic,
+};
 use std::{
     io,
     net::SocketAddr,
@@ -18,7 +20,16 @@ pub fn realtime() -> Realtime {
         .call(GET_COUNT, |call, ()| async move { Ok(*call.state().count()) })
         .call(UPDATE_COUNT, |call, by| async move { change(&call, |count| count.checked_add(by)) })
         .call(RESET, reset);
-    Realtime::builder().endpoint(ENDPOINT, counter).build()
+    Realtime::builder().middleware(name).endpoint(ENDPOINT, counter).build()
+}
+
+/// Takes a client's word for who it is: enough to know it again after its connection was lost, and its idempotency keys with
+/// it. Where something depends on who it is, a login says so.
+async fn name(mut context: Context, next: Next) -> Result<Accepted, Reject> {
+    if let Some(token) = context.header("authorization").map(str::to_owned) {
+        context.set(Principal(token));
+    }
+    next.run(context).await
 }
 
 /// Serves it until `shutdown` is ready, and ends the connections then.

@@ -12,13 +12,21 @@ pub use dashboard::{Alert, CURRENT, Current, Dashboard, LIVE, Level, RAISE, Rais
 pub use shop::{PRODUCTS, SHOPPING, Shop, VIEW, VIEWED, View, Viewed};
 pub use visitors::visit;
 
-use realtime_core::Realtime;
+use realtime_core::{Accepted, Context, Next, Principal, Realtime, Reject};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The registry: the dashboard, and the shop that it is about.
 pub fn realtime(dashboard: &Dashboard, shop: &Shop) -> Realtime {
-    let builder = Realtime::builder().endpoint("dashboard", dashboard.endpoint());
+    let builder = Realtime::builder().middleware(name).endpoint("dashboard", dashboard.endpoint());
     builder.endpoint("shop", shop.endpoint()).build()
+}
+
+/// Takes a page's word for who it is: its idempotency keys belong to that. Where more depends on it, a login says so.
+async fn name(mut context: Context, next: Next) -> Result<Accepted, Reject> {
+    if let Some(page) = context.header("x-page").map(str::to_owned) {
+        context.set(Principal(page));
+    }
+    next.run(context).await
 }
 
 /// The page.

@@ -19,7 +19,7 @@ use std::{
     fmt,
     future::poll_fn,
     sync::Arc,
-    task::Poll,
+    task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -41,6 +41,8 @@ pub(crate) struct CallCore {
     /// The tick at which it is given up; 0 for never.
     pub(crate) deadline: u32,
     pub(crate) after: Option<Position>,
+    /// The call by which this one was begun, which it goes on without.
+    caller: Option<Arc<CallCore>>,
     over: AtomicBool,
     waiting: Mutex<Wakers>,
 }
@@ -59,6 +61,7 @@ impl CallCore {
             id: Box::default(),
             deadline: 0,
             after: None,
+            caller: None,
             over: AtomicBool::new(false),
             waiting: Mutex::default(),
         }
@@ -74,14 +77,15 @@ impl CallCore {
     }
 
     /// The same call, that goes on without whoever waits for it.
-    pub(crate) fn detached(&self) -> Self {
-        let origin = match &self.origin {
+    pub(crate) fn detached(caller: &Arc<Self>, deadline: u32) -> Self {
+        let origin = match &caller.origin {
             Origin::Connection(connection) => Origin::Connection(connection.clone()),
             Origin::Request { hub, context } => {
                 Origin::Request { hub: Arc::clone(hub), context: Arc::clone(context) }
             }
         };
-        Self { id: self.id.clone(), deadline: self.deadline, ..Self::new(origin, Arc::clone(&self.name)) }
+        let own = Self::new(origin, Arc::clone(&caller.name));
+        Self { id: caller.id.clone(), deadline, caller: Some(Arc::clone(caller)), ..own }
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
@@ -108,15 +112,34 @@ impl CallCore {
     /// Nothing is expected of it any more.
     pub(crate) fn end(&self) {
         // It is told again when it is dropped.
-        if self.over.swap(true, Relaxed) {
+        if self.is_over() {
             return;
         }
-        let waiting = std::mem::take(&mut *self.waiting.lock());
+        let waiting = {
+            let mut waiting = self.waiting.lock();
+            self.over.store(true, Relaxed);
+            std::mem::take(&mut *waiting)
+        };
         waiting.wake();
     }
 
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Relaxed)
+    }
+
+    /// Queues a report for the caller, unless it waits no more: after this has [ended](Self::end), none is queued.
+    fn report(&self, queue: impl FnOnce() -> Result<Option<Waker>>) -> Result {
+        let caller = self.caller.as_deref().unwrap_or(self);
+        let waiting = caller.waiting.lock();
+        if caller.is_over() {
+            return Ok(());
+        }
+        let queued = queue();
+        drop(waiting);
+        if let Some(waker) = queued? {
+            waker.wake();
+        }
+        Ok(())
     }
 }
 
@@ -196,7 +219,8 @@ impl<S> Call<S> {
         .await;
     }
 
-    /// Tells the caller how far the call is. Over HTTP it is not told.
+    /// Tells the caller how far the call is. Over HTTP it is not told; of callers with one idempotency key it is the first,
+    /// as long as it waits.
     ///
     /// # Errors
     ///
@@ -207,7 +231,9 @@ impl<S> Call<S> {
             return Err(Error::new("CANCELLED", "the call is over"));
         }
         let Some(connection) = self.core.connection().filter(|_| !self.core.id.is_empty()) else { return Ok(()) };
-        connection.session().send_packet(&Outgoing::Progress { id: &self.core.id, data })
+        let session = connection.session();
+        let frame = session.frame(&Outgoing::Progress { id: &self.core.id, data })?;
+        self.core.report(|| session.queue_frame(&frame))
     }
 
     /// Sends a message to all members of a topic but the one who calls.

@@ -54,7 +54,7 @@ impl<S: Send + Sync + 'static> Guard<S> for RateLimit {
     async fn check(&self, call: Call<S>) -> Result {
         let core = call.core();
         let connection = core.connection().map(|connection| connection.id());
-        let key = Key { connection, peer: core.context().client_ip(), name: &core.name };
+        let key = Key { connection, peer: core.context().client_peer(), name: &core.name };
         self.take(core.hub().clock.now(), key, self.cost_of(&core.name))
     }
 }

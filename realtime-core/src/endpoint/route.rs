@@ -140,17 +140,38 @@ impl Route {
         input: Value<'_>,
         of: fn(&Starts) -> Option<&dyn Start<T>>,
     ) -> Result<BoxFuture<'static, Result<T>>> {
-        let wrong = || crate::Error::internal("a route was started as what it is not");
         if self.guards.is_empty() {
-            return of(&self.starts).ok_or_else(wrong)?.start(call, input);
+            return self.start_checked(call, input, of);
         }
         let (route, call, input) = (Arc::clone(self), Arc::clone(call), input.into_owned());
         Ok(Box::pin(async move {
-            for guard in &route.guards {
-                guard.check(&call).await?;
-            }
-            of(&route.starts).ok_or_else(wrong)?.start(&call, input)?.await
+            route.check(&call).await?;
+            route.start_checked(&call, input, of)?.await
         }))
+    }
+
+    /// Asks the guards about a call.
+    pub(crate) async fn check(&self, call: &Arc<CallCore>) -> Result {
+        for guard in &self.guards {
+            guard.check(call).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins a call that the guards have let through.
+    pub(crate) fn start_checked<T: 'static>(
+        &self,
+        call: &Arc<CallCore>,
+        input: Value<'_>,
+        of: fn(&Starts) -> Option<&dyn Start<T>>,
+    ) -> Result<BoxFuture<'static, Result<T>>> {
+        let wrong = || crate::Error::internal("a route was started as what it is not");
+        of(&self.starts).ok_or_else(wrong)?.start(call, input)
+    }
+
+    /// How long a call may take.
+    pub(crate) fn time_limit(&self) -> Duration {
+        if let Starts::Call { timeout, .. } = &*self.starts { *timeout } else { Duration::MAX }
     }
 }
 

@@ -24,8 +24,8 @@ impl Clock {
         self.0.load(Relaxed)
     }
 
-    pub(crate) fn advance(&self) -> u32 {
-        self.0.fetch_add(1, Relaxed) + 1
+    pub(crate) fn advance(&self, ticks: u32) {
+        self.0.fetch_add(ticks, Relaxed);
     }
 
     /// A duration in ticks, at least one.

@@ -2,13 +2,14 @@ use super::Hub;
 use crate::{
     broker::{Broker, Publication},
     error::{Error, Result},
-    runtime::Runtime,
+    runtime::{BoxFuture, Runtime},
+    session::catch,
     sync::Mutex,
 };
 use std::{
     collections::VecDeque,
     future::poll_fn,
-    pin::pin,
+    pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -18,12 +19,16 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) broker: Arc<dyn Broker>,
+    /// Bytes that may wait.
+    limit: usize,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Publication>,
+    /// What they take together.
+    bytes: usize,
     /// The hub is gone.
     ended: bool,
     wakers: Vec<Waker>,
@@ -39,16 +44,23 @@ const PAUSE: Duration = Duration::from_secs(1);
 const TRIES: usize = 30;
 
 impl Link {
-    pub(crate) fn new(broker: Arc<dyn Broker>) -> Self {
-        Self { broker, state: Arc::default() }
+    /// A link on which publications of `limit` bytes may wait.
+    pub(crate) fn new(broker: Arc<dyn Broker>, limit: usize) -> Self {
+        Self { broker, limit, state: Arc::default() }
     }
 
     /// Queues a publication for the other nodes.
     pub(crate) fn publish(&self, publication: Publication) -> Result {
+        let bytes = publication.size();
+        if bytes > self.limit {
+            let text = format!("a publication of {bytes} bytes, and {} may wait for the broker", self.limit);
+            return Err(Error::invalid_argument(text));
+        }
         let mut state = self.state.lock();
-        if state.waiting.len() >= WAITING {
+        if state.waiting.len() >= WAITING || state.bytes + bytes > self.limit {
             return Err(Error::unavailable("the broker does not keep up: other nodes miss this publication"));
         }
+        state.bytes += bytes;
         state.waiting.push_back(publication);
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
@@ -82,7 +94,7 @@ impl Drop for Link {
 async fn hand_over(broker: Arc<dyn Broker>, state: Arc<Mutex<State>>, hub: Weak<Hub>, runtime: Arc<dyn Runtime>) {
     while let Some(publication) = poll_fn(|cx| next(&state, cx)).await {
         for attempt in 1..=TRIES {
-            let Err(error) = broker.publish(&publication).await else { break };
+            let Err(error) = caught(|| broker.publish(&publication)).await else { break };
             if error.is_retryable() && attempt < TRIES {
                 runtime.sleep(PAUSE).await;
                 continue;
@@ -98,19 +110,26 @@ async fn hand_over(broker: Arc<dyn Broker>, state: Arc<Mutex<State>>, hub: Weak<
 
 async fn receive(broker: Arc<dyn Broker>, state: Arc<Mutex<State>>, hub: Weak<Hub>, runtime: Arc<dyn Runtime>) {
     loop {
-        let mut received = pin!(broker.receive());
+        let mut received = caught(|| broker.receive());
         let received = poll_fn(|cx| match poll_ended(&state, cx) {
             Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => received.as_mut().poll(cx).map(Some),
+            Poll::Pending => Pin::new(&mut received).poll(cx).map(Some),
         });
         match received.await {
             None => return,
             Some(Ok(publication)) => {
                 let Some(hub) = hub.upgrade() else { return };
-                hub.deliver(&publication);
+                // Protocols are the application's code as well.
+                if let Err(panic) = catch(|| hub.deliver(&publication)) {
+                    hub.counters.broker_failure();
+                    tracing::error!(topic = publication.topic, panic = panic.0, "a publication was not delivered");
+                }
             }
             Some(Err(error)) => {
                 tracing::error!(?error, "the broker's link is down");
+                if let Some(hub) = hub.upgrade() {
+                    hub.counters.broker_failure();
+                }
                 runtime.sleep(PAUSE).await;
             }
         }
@@ -120,6 +139,7 @@ async fn receive(broker: Arc<dyn Broker>, state: Arc<Mutex<State>>, hub: Weak<Hu
 fn next(state: &Mutex<State>, cx: &Context<'_>) -> Poll<Option<Publication>> {
     let mut state = state.lock();
     if let Some(publication) = state.waiting.pop_front() {
+        state.bytes -= publication.size();
         return Poll::Ready(Some(publication));
     }
     if state.ended {
@@ -142,6 +162,34 @@ impl State {
     fn register(&mut self, cx: &Context<'_>) {
         if !self.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
             self.wakers.push(cx.waker().clone());
+        }
+    }
+}
+
+/// Calls the broker, which may panic wherever it likes: then the call has failed, and the link goes on.
+fn caught<'a, T>(call: impl FnOnce() -> BoxFuture<'a, Result<T>>) -> Caught<'a, T> {
+    Caught(catch(call).map_err(|panic| Some(Error::internal(panic.0))))
+}
+
+struct Caught<'a, T>(Result<BoxFuture<'a, Result<T>>, Option<Error>>);
+
+impl<T> Future for Caught<'_, T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        match &mut self.0 {
+            Ok(future) => catch(|| future.as_mut().poll(cx))
+                .unwrap_or_else(|panic| Poll::Ready(Err(Error::internal(panic.0)))),
+            Err(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+        }
+    }
+}
+
+impl<T> Drop for Caught<'_, T> {
+    fn drop(&mut self) {
+        let future = std::mem::replace(&mut self.0, Err(None));
+        if let Err(panic) = catch(|| drop(future)) {
+            tracing::error!(panic = panic.0, "a broker panicked while its future was dropped");
         }
     }
 }

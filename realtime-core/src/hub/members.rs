@@ -57,15 +57,15 @@ impl Members {
         self.counts.lock().formats()
     }
 
-    /// Queues the frame of its format for each member but `except`; gives to how many.
-    pub(super) fn publish(&self, frames: &[(usize, Frame)], post: &Post<'_>, except: &[ConnectionId]) -> usize {
+    /// Queues the frame of its format for each member but `except`.
+    pub(super) fn publish(&self, frames: &[(usize, Frame)], post: &Post<'_>, except: &[ConnectionId]) -> Effects {
         let mut effects = Effects::take();
         let order = self.order.lock();
         for part in self.parts() {
             part.lock().push(frames, post, except, &mut effects);
         }
         drop(order);
-        effects.run()
+        effects
     }
 
     fn parts(&self) -> impl Iterator<Item = &Mutex<Part>> {
@@ -121,9 +121,10 @@ impl Counts {
     }
 }
 
-/// What a publication leaves to do when its topic's locks are gone.
+/// What a publication leaves to do when the locks are gone under which it was queued.
 #[derive(Default)]
-struct Effects {
+#[must_use = "members are woken by `run`"]
+pub(super) struct Effects {
     delivered: usize,
     wake: Vec<Waker>,
     slow: Vec<Arc<Session>>,
@@ -135,8 +136,20 @@ impl Effects {
         Self { wake: spare::take(&WAKERS), ..Self::default() }
     }
 
-    /// Gives how many members got it.
-    fn run(mut self) -> usize {
+    /// Adds what another publication leaves to do.
+    pub(super) fn extend(&mut self, mut other: Self) {
+        self.delivered += other.delivered;
+        self.wake.append(&mut other.wake);
+        self.slow.append(&mut other.slow);
+    }
+
+    /// Adds a task to wake.
+    pub(super) fn wake(&mut self, waker: Option<Waker>) {
+        self.wake.extend(waker);
+    }
+
+    /// Returns how many members got it.
+    pub(super) fn run(mut self) -> usize {
         self.wake.drain(..).for_each(Waker::wake);
         self.slow.iter().for_each(|session| session.close_slow());
         if self.wake.capacity() <= KEPT_WAKERS {

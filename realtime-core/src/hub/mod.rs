@@ -4,10 +4,11 @@
 mod clock;
 mod connections;
 mod drain;
-mod kept;
+mod idempotent;
 mod link;
 mod members;
-mod once;
+mod outcome;
+mod outcomes;
 mod permits;
 mod places;
 mod rates;
@@ -19,14 +20,15 @@ pub use clock::TICK;
 pub(crate) use connections::Connections;
 pub use drain::Drained;
 pub(crate) use drain::drain;
-use kept::Kept;
+pub use idempotent::Principal;
 pub(crate) use link::Link;
+use members::Effects;
 pub(crate) use members::Post;
-pub use once::Principal;
+use outcomes::Outcomes;
 pub(crate) use permits::{Permit, Permits, Refused};
 use places::Places;
 use rates::Limits;
-pub(crate) use topics::{Membership, Topics};
+pub(crate) use topics::{Membership, Name, Topics};
 pub(crate) use wheel::Wheel;
 
 use crate::{
@@ -67,8 +69,8 @@ pub(crate) struct Hub {
     pub(crate) counters: Counters,
     places: Places,
     limits: Limits,
-    /// Outcomes of calls that are run once.
-    kept: Arc<Kept>,
+    /// Of calls with an idempotency key.
+    outcomes: Arc<Outcomes>,
     link: Option<Link>,
     pub(crate) draining: AtomicBool,
     next: AtomicU64,
@@ -110,9 +112,10 @@ pub(crate) struct Mounted {
 impl Hub {
     pub(crate) fn new(plan: Plan) -> Self {
         let clock = Clock::default();
+        let link_bytes = plan.config.broker_queue_bytes;
         Self {
             limits: Limits::new(&plan.config.rates),
-            kept: Kept::new(plan.config.kept_calls, clock.ticks(plan.config.kept_for)),
+            outcomes: Outcomes::new(&plan.config, clock.ticks(plan.config.idempotency_window)),
             permits: Permits::new(plan.config.connections, plan.config.connections_per_peer),
             config: plan.config,
             registry: plan.registry,
@@ -124,7 +127,7 @@ impl Hub {
             topics: Topics::default(),
             places: Places::default(),
             counters: Counters::default(),
-            link: plan.broker.map(Link::new),
+            link: plan.broker.map(|broker| Link::new(broker, link_bytes)),
             draining: AtomicBool::new(false),
             next: AtomicU64::new(1),
             runtime: Mutex::default(),
@@ -200,7 +203,7 @@ impl Hub {
             Some(link) => Some((link, Publication::of(self.node, topic, event, message, key.clone(), except)?)),
             None => None,
         };
-        self.deliver_here(topic, event, message, key.as_deref(), except)?;
+        self.deliver_here(Name::Topic(topic), event, message, key.as_deref(), except)?;
         self.counters.published.fetch_add(1, Relaxed);
         publication.map_or(Ok(()), |(link, publication)| link.publish(publication))
     }
@@ -211,21 +214,40 @@ impl Hub {
             return;
         }
         let Publication { topic, event, key, except, .. } = publication;
-        if let Err(error) = self.deliver_here(topic, event.as_deref(), publication, key.as_deref(), except) {
+        let name = Name::Topic(topic);
+        if let Err(error) = self.deliver_here(name, event.as_deref(), publication, key.as_deref(), except) {
             tracing::error!(topic = publication.topic, ?error, "a publication of another node is not valid");
         }
     }
 
-    /// Frames a message once for each protocol that is spoken, compresses that once for each window
-    /// that was agreed on, and queues it for the members.
+    /// Queues a message for the members on this node, and wakes them.
     fn deliver_here(
         &self,
-        topic: &str,
+        name: Name<'_>,
         event: Option<&str>,
         message: &dyn Encode,
         key: Option<&str>,
         except: &[ConnectionId],
     ) -> Result {
+        self.run(self.queue(name, event, message, key, except)?);
+        Ok(())
+    }
+
+    /// Does what publications have left to do.
+    fn run(&self, effects: Effects) {
+        self.counters.delivered.fetch_add(effects.run() as u64, Relaxed);
+    }
+
+    /// Frames a message once for each protocol that is spoken, compresses that once for each window
+    /// that was agreed on, and queues it for the members.
+    fn queue(
+        &self,
+        name: Name<'_>,
+        event: Option<&str>,
+        message: &dyn Encode,
+        key: Option<&str>,
+        except: &[ConnectionId],
+    ) -> Result<Effects> {
         let packet = match event {
             Some(name) => Outgoing::Event { name, data: message },
             None => Outgoing::Message(message),
@@ -252,9 +274,7 @@ impl Hub {
             frame.as_ref().map_or(Ok(()), |frame| may_hold(self.config.outbox_bytes, frame.len()))?;
             Ok(frame)
         };
-        let delivered = self.topics.publish(topic, key, except, frame)?;
-        self.counters.delivered.fetch_add(delivered as u64, Relaxed);
-        Ok(())
+        self.topics.publish(name, key, except, frame)
     }
 
     /// What [`Session::format`](crate::session::Session::format) has put into a number.
@@ -265,15 +285,31 @@ impl Hub {
 
     /// One tick of the clock: whoever's turn it is.
     pub(crate) fn tick(&self) {
-        let now = self.clock.advance();
+        self.clock.advance(1);
+        self.turn_wheel();
+    }
+
+    /// Has the wheel catch up with the clock. After a pause that takes several calls: what was due in it is no burst, and
+    /// connections have turns of their own between.
+    fn turn_wheel(&self) {
+        let turn = |id, now| self.connections.find(id)?.handle_turn(now);
         let late = |id, now| {
             if let Some(session) = self.connections.find(id) {
                 session.handle_late_calls(now);
             }
         };
-        self.wheel.turn(now, |id, now| self.connections.find(id)?.handle_turn(now), late);
+        let now = self.clock.now();
+        for _ in 0..CATCH_UP {
+            if !self.wheel.turn(now, turn, late) {
+                break;
+            }
+        }
+        self.outcomes.expire(now);
     }
 }
+
+/// Ticks that the wheel turns at a time: it catches up with the longest pause in seconds.
+const CATCH_UP: usize = 8;
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -288,27 +324,38 @@ struct Ticker(Weak<Hub>);
 impl Ticker {
     async fn run(self, runtime: Arc<dyn Runtime>) {
         let start = runtime.now();
-        let mut ticks = 0;
+        let mut counted = 0;
+        let mut paused = false;
         loop {
             runtime.sleep(TICK).await;
             let Some(hub) = self.0.upgrade() else { return };
-            ticks += 1;
-            hub.tick();
-            // A machine that was busy or asleep catches up, but not for hours at once.
             let due = (runtime.now().saturating_duration_since(start).as_millis() / TICK.as_millis()) as u64;
-            if due > ticks + MAX_CATCH_UP {
-                ticks = due;
+            let passed = due - counted;
+            counted = due;
+            hub.clock.advance(passed.min(hub.longest_pause()) as u32);
+            // Nothing ran, so nothing was read: everyone has a tick for that before the wheel judges. One: where ticks are
+            // always late, they are turned as they come.
+            paused = passed > LATE && !paused;
+            if paused {
+                tracing::warn!(pause = ?TICK * passed as u32, "this process did not run for a while");
+                continue;
             }
-            while ticks < due {
-                ticks += 1;
-                hub.tick();
-            }
+            hub.turn_wheel();
         }
     }
 }
 
-/// A minute of ticks: after a longer sleep of the machine, time went on without its clients too.
-const MAX_CATCH_UP: u64 = 240;
+impl Hub {
+    /// Ticks that count of a pause, however long it was: afterwards each client is due for a ping, and none has been
+    /// silent for longer than it may by that alone.
+    fn longest_pause(&self) -> u64 {
+        let most = self.config.ping_interval.min(self.config.idle_timeout);
+        u64::from(self.clock.ticks(most)).max(LATE)
+    }
+}
+
+/// Ticks that may pass unnoticed on a busy machine; more, and the process has been stopped, or the machine asleep.
+const LATE: u64 = 4;
 
 impl Drop for Ticker {
     fn drop(&mut self) {

@@ -1,7 +1,7 @@
-use crate::sync::Mutex;
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use crate::{peer::Peer, sync::Mutex};
+use std::{collections::HashMap, sync::Arc};
 
-/// How many connections there may be, in all and from one address.
+/// How many connections there may be, in all and from one peer.
 #[derive(Debug)]
 pub(crate) struct Permits {
     limit: usize,
@@ -13,7 +13,7 @@ pub(crate) struct Permits {
 struct Taken {
     all: usize,
     /// No larger than `all`: an address without connections has no entry.
-    peers: HashMap<IpAddr, usize>,
+    peers: HashMap<Peer, usize>,
     idle: Vec<std::task::Waker>,
 }
 
@@ -29,7 +29,7 @@ impl Permits {
         Arc::new(Self { limit, limit_per_peer, taken: Mutex::default() })
     }
 
-    pub(crate) fn acquire(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Permit, Refused> {
+    pub(crate) fn acquire(self: &Arc<Self>, peer: Option<Peer>) -> Result<Permit, Refused> {
         let mut taken = self.taken.lock();
         if taken.all >= self.limit {
             return Err(Refused::All);
@@ -61,7 +61,7 @@ impl Permits {
 #[derive(Debug)]
 pub(crate) struct Permit {
     permits: Arc<Permits>,
-    peer: Option<IpAddr>,
+    peer: Option<Peer>,
 }
 
 impl Drop for Permit {

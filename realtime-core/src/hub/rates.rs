@@ -32,7 +32,7 @@ impl Hub {
     /// Whether a client may make one more request.
     pub(crate) fn limit_request(&self, context: &Context) -> Result {
         let Some(limit) = &self.limits.requests else { return Ok(()) };
-        limit.take(self.clock.now(), Key { connection: None, peer: context.client_ip(), name: "" }, 1)
+        limit.take(self.clock.now(), Key { connection: None, peer: context.client_peer(), name: "" }, 1)
     }
 
     /// Whether what a client sends is limited at all.
@@ -43,7 +43,7 @@ impl Hub {
     /// Whether a client may send one more message of so many bytes.
     pub(crate) fn limit_message(&self, session: &Session, bytes: usize) -> Result {
         let now = self.clock.now();
-        let key = Key { connection: Some(session.id), peer: session.context.client_ip(), name: "" };
+        let key = Key { connection: Some(session.id), peer: session.context.client_peer(), name: "" };
         for limit in &self.limits.messages {
             limit.take(now, key, 1)?;
         }

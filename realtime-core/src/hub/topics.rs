@@ -1,7 +1,4 @@
-use super::{
-    members::{Members, Post},
-    places::is_place,
-};
+use super::members::{Effects, Members, Post};
 use crate::{
     ConnectionId, endpoint::Keeping, error::Error, session::Session, sync::RwLock, topic::MAX_NAME_BYTES,
     websocket::Frame,
@@ -20,13 +17,25 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Topics {
     hasher: RandomState,
-    shards: [RwLock<HashMap<Arc<str>, Arc<TopicState>>>; SHARDS],
+    topics: [RwLock<Map>; SHARDS],
+    places: [RwLock<Map>; SHARDS],
+}
+
+type Map = HashMap<Arc<str>, Arc<TopicState>>;
+
+/// The name of a topic, or of the topic that a place has: no name of the one kind is one of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name<'a> {
+    Topic(&'a str),
+    Place(&'a str),
 }
 
 const SHARDS: usize = 64;
 
 #[derive(Debug)]
 struct TopicState {
+    /// It is that of a place.
+    is_place: bool,
     name: Arc<str>,
     members: Members,
 }
@@ -41,14 +50,15 @@ pub(crate) struct Membership {
 
 impl Default for Topics {
     fn default() -> Self {
-        Self { hasher: RandomState::new(), shards: std::array::from_fn(|_| RwLock::default()) }
+        let shards = || std::array::from_fn(|_| RwLock::default());
+        Self { hasher: RandomState::new(), topics: shards(), places: shards() }
     }
 }
 
 impl Topics {
     /// Subscribes a session; does nothing if it is already.
-    pub(crate) fn join(&self, session: &Arc<Session>, name: &str, keeping: Keeping) -> Result<(), Error> {
-        check_name(name)?;
+    pub(crate) fn join(&self, session: &Arc<Session>, name: Name<'_>, keeping: Keeping) -> Result<(), Error> {
+        name.check()?;
         let mut topics = session.topics.lock();
         // Under the lock that `leave_all` takes: no member can be left behind.
         if topics.closed {
@@ -72,7 +82,7 @@ impl Topics {
         }
     }
 
-    pub(crate) fn leave(&self, session: &Arc<Session>, name: &str) {
+    pub(crate) fn leave(&self, session: &Arc<Session>, name: Name<'_>) {
         let mut topics = session.topics.lock();
         let Some(at) = topics.list.iter().position(|membership| membership.is_of(name)) else { return };
         let membership = topics.list.swap_remove(at);
@@ -80,7 +90,7 @@ impl Topics {
         self.end(session, membership);
     }
 
-    /// Ends all subscriptions of a session, and that there can be any. Gives the topics of places among them.
+    /// Ends all subscriptions of a session, and that there can be any. Returns the places among them.
     pub(super) fn leave_all(&self, session: &Arc<Session>) -> Vec<Arc<str>> {
         let list = {
             let mut topics = session.topics.lock();
@@ -89,7 +99,7 @@ impl Topics {
         };
         let mut places = Vec::new();
         for membership in list {
-            if is_place(&membership.topic.name) {
+            if membership.topic.is_place {
                 places.push(Arc::clone(&membership.topic.name));
             }
             self.end(session, membership);
@@ -97,25 +107,26 @@ impl Topics {
         places
     }
 
-    pub(crate) fn is_member(&self, session: &Session, name: &str) -> bool {
+    pub(crate) fn is_member(&self, session: &Session, name: Name<'_>) -> bool {
         session.topics.lock().list.iter().any(|membership| membership.is_of(name))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().len()).sum()
+        self.topics.iter().chain(&self.places).map(|shard| shard.read().len()).sum()
     }
 
-    /// Queues one message for all members but `except`; gives to how many. `encode` frames it for
+    /// Queues one message for all members but `except`; returns whom to wake. `encode` frames it for
     /// a format, once each, and is called without a lock.
-    pub(crate) fn publish(
+    pub(super) fn publish(
         &self,
-        name: &str,
+        name: Name<'_>,
         key: Option<&str>,
         except: &[ConnectionId],
         mut encode: impl FnMut(usize) -> Result<Option<Frame>, Error>,
-    ) -> Result<usize, Error> {
-        check_name(name)?;
-        let Some(topic) = self.shard(name).read().get(name).cloned() else { return Ok(0) };
+    ) -> Result<Effects, Error> {
+        name.check()?;
+        let topic = self.shard(name).read().get(name.text()).cloned();
+        let Some(topic) = topic else { return Ok(Effects::default()) };
         let mut frames: Vec<(usize, Frame)> = Vec::new();
         for format in topic.members.formats() {
             if let Some(frame) = encode(format)? {
@@ -132,24 +143,25 @@ impl Topics {
         }
     }
 
-    fn find_or_insert(&self, name: &str) -> Arc<TopicState> {
+    fn find_or_insert(&self, name: Name<'_>) -> Arc<TopicState> {
         let shard = self.shard(name);
-        if let Some(topic) = shard.read().get(name) {
+        if let Some(topic) = shard.read().get(name.text()) {
             return Arc::clone(topic);
         }
         let mut shard = shard.write();
-        if let Some(topic) = shard.get(name) {
+        if let Some(topic) = shard.get(name.text()) {
             return Arc::clone(topic);
         }
-        let name: Arc<str> = name.into();
-        let topic = Arc::new(TopicState { name: Arc::clone(&name), members: Members::default() });
+        let is_place = matches!(name, Name::Place(_));
+        let name: Arc<str> = name.text().into();
+        let topic = Arc::new(TopicState { is_place, name: Arc::clone(&name), members: Members::default() });
         shard.insert(name, Arc::clone(&topic));
         topic
     }
 
     /// Removes a topic that ended, unless a new one of its name has taken the place.
     fn remove(&self, topic: &Arc<TopicState>) {
-        let mut shard = self.shard(&topic.name).write();
+        let mut shard = self.shard(topic.name()).write();
         if shard.get(&topic.name).is_some_and(|found| Arc::ptr_eq(found, topic)) {
             shard.remove(&topic.name);
             if shard.is_empty() {
@@ -158,22 +170,48 @@ impl Topics {
         }
     }
 
-    fn shard(&self, name: &str) -> &RwLock<HashMap<Arc<str>, Arc<TopicState>>> {
-        &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
+    fn shard(&self, name: Name<'_>) -> &RwLock<Map> {
+        let shards = match name {
+            Name::Topic(_) => &self.topics,
+            Name::Place(_) => &self.places,
+        };
+        &shards[self.hasher.hash_one(name.text()) as usize % SHARDS]
     }
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
-    match name.len() {
-        1..=MAX_NAME_BYTES => Ok(()),
-        len => {
-            Err(Error::invalid_argument(format!("a topic name of {len} bytes instead of 1 to {MAX_NAME_BYTES}")))
+impl<'a> Name<'a> {
+    fn text(self) -> &'a str {
+        let (Self::Topic(text) | Self::Place(text)) = self;
+        text
+    }
+
+    /// Names may come from clients, and go to logs and to brokers.
+    pub(super) fn check(self) -> Result<(), Error> {
+        let what = match self {
+            Self::Topic(_) => "a topic name",
+            Self::Place(_) => "the name of a presence",
+        };
+        let text = self.text();
+        let len = text.len();
+        if !(1..=MAX_NAME_BYTES).contains(&len) {
+            let text = format!("{what} of {len} bytes instead of 1 to {MAX_NAME_BYTES}");
+            return Err(Error::invalid_argument(text));
         }
+        if text.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err(Error::invalid_argument(format!("{what} with a control character: {text:?}")));
+        }
+        Ok(())
+    }
+}
+
+impl TopicState {
+    fn name(&self) -> Name<'_> {
+        if self.is_place { Name::Place(&self.name) } else { Name::Topic(&self.name) }
     }
 }
 
 impl Membership {
-    fn is_of(&self, name: &str) -> bool {
-        &*self.topic.name == name
+    fn is_of(&self, name: Name<'_>) -> bool {
+        self.topic.name() == name
     }
 }

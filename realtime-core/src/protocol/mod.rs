@@ -4,6 +4,7 @@
 //! ([`Encode`]) and read by it ([`Value::parse`]), so that a format needs to know nothing of
 //! applications and a value is visited once, statically.
 
+mod encoded;
 mod envelope;
 mod events;
 mod json;
@@ -11,6 +12,7 @@ mod msgpack;
 mod plain;
 mod value;
 
+pub(crate) use encoded::Encoded;
 pub(crate) use events::{ERROR as EVENT_ERROR, Events};
 pub use json::Json;
 pub use msgpack::MessagePack;

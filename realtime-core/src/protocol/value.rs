@@ -59,15 +59,32 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The same value, borrowed.
+    pub(crate) fn reborrow(&self) -> Value<'_> {
+        match self {
+            Self::Json(json) => Value::Json(Cow::Borrowed(json)),
+            Self::JsonFrame(frame) => Value::JsonFrame(frame),
+            Self::MessagePack(bytes) => Value::MessagePack(Cow::Borrowed(bytes)),
+            Self::Pairs(pairs) => Value::Pairs(pairs.clone()),
+            Self::Whole(Data::Text(text)) => Value::Whole(Data::Text(Cow::Borrowed(text))),
+            Self::Whole(Data::Binary(bytes)) => Value::Whole(Data::Binary(Cow::Borrowed(bytes))),
+        }
+    }
+
+    /// The value as it is on the wire.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Json(json) => json.as_bytes(),
+            Self::JsonFrame(frame) => frame.as_bytes(),
+            Self::MessagePack(bytes) => bytes,
+            Self::Pairs(pairs) => pairs.as_bytes(),
+            Self::Whole(data) => data.as_bytes(),
+        }
+    }
+
     /// Bytes that the value takes on the wire.
     pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Json(json) => json.len(),
-            Self::JsonFrame(frame) => frame.len(),
-            Self::MessagePack(bytes) => bytes.len(),
-            Self::Pairs(pairs) => pairs.len(),
-            Self::Whole(data) => data.as_bytes().len(),
-        }
+        self.bytes().len()
     }
 
     /// Whether a whole message becomes a `T` as it is.

@@ -14,7 +14,7 @@ use crate::{
 };
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Acquire},
     task::{Context, Poll},
     time::Duration,
 };
@@ -118,7 +118,7 @@ impl Calls {
             return self.refuse(id, &Error::new(Code::METHOD_MISMATCH, format!("{path:?} is a subscription")));
         };
         let limit = self.session.hub.config.calls_per_connection;
-        if self.calls >= limit {
+        if self.calls + self.session.unattended.load(Acquire) >= limit {
             return self.refuse(id, &exhausted(limit, "calls"));
         }
         let timeout = timeout.map_or(*allowed, |timeout| timeout.min(*allowed));
@@ -288,14 +288,15 @@ impl Calls {
         if !self.held.is_empty() && self.session.is_opened() {
             self.open(turn);
         }
-        self.expire();
         for _ in 0..POLLS {
             if turn.is_over() {
-                return;
+                break;
             }
             let Some(seat) = self.tasks.next_ready() else { break };
             self.poll_task(seat, turn);
         }
+        // Last: after a pause of the process, what is ready is answered before it is late.
+        self.expire();
         for _ in 0..self.blocked.len().min(POLLS) {
             if turn.is_over() || !self.takes_blocked() {
                 break;
@@ -307,12 +308,14 @@ impl Calls {
             }
         }
         while self.event.is_none()
-            && !turn.is_over()
             && let Some((route, data)) = self.events.pop_front()
         {
             self.waiting_bytes -= data.len();
             self.session.look_again();
             self.begin_event(&route, data, turn);
+            if turn.is_over() {
+                break;
+            }
         }
     }
 

@@ -134,7 +134,7 @@ impl<T: Transport> Driver<T> {
             if !received && self.park(cx) {
                 return Poll::Pending;
             }
-            if turn.is_over() {
+            if turn.is_over() || (turn.is_over_for_input() && !self.has_calls_to_poll()) {
                 self.session.hub.yield_now(cx);
                 return Poll::Pending;
             }
@@ -177,11 +177,15 @@ impl<T: Transport> Driver<T> {
         self.session.endpoint.hooks.end(&self.session, true);
     }
 
-    /// Takes what the client sent, and returns whether there was anything.
+    /// Takes what the client sent, and returns whether there may be more.
     fn poll_input(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
         turn.spend(0);
         if self.input == Input::Ended || self.is_held() || self.is_behind() {
             return false;
+        }
+        if turn.is_over_for_input() {
+            // Nothing says that there is no more.
+            return true;
         }
         if !self.tail.is_empty() {
             let mut tail = std::mem::take(&mut self.tail);
@@ -283,7 +287,7 @@ impl<T: Transport> Driver<T> {
             if self.input == Input::Ended {
                 return count;
             }
-            if turn.is_over() || self.is_output_due() || self.is_behind_after_a_turn(cx) {
+            if turn.is_over_for_input() || self.is_output_due() || self.is_behind_after_a_turn(cx) {
                 return count - rest.len();
             }
         }
@@ -583,6 +587,10 @@ impl<T: Transport> Driver<T> {
         ours.or_else(|| self.peer.take().map(|close| *close)).unwrap_or_else(Close::lost)
     }
 
+    fn has_calls_to_poll(&self) -> bool {
+        self.calls.as_ref().is_some_and(|calls| calls.has_work())
+    }
+
     /// Arms the wakers, and returns whether there is nothing to do until one of them is called.
     ///
     /// What others add is looked at under the lock under which they look whether the driver is parked. What only the
@@ -591,7 +599,7 @@ impl<T: Transport> Driver<T> {
         if std::mem::take(&mut self.look) || (self.run_due && self.run.is_some()) {
             return false;
         }
-        if self.calls.as_ref().is_some_and(|calls| calls.has_work()) {
+        if self.has_calls_to_poll() {
             return false;
         }
         if self.held && self.session.outbox.is_roomy() {

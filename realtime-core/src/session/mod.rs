@@ -19,7 +19,7 @@ mod wakers;
 pub(crate) use calling::{Calling, Outcalls};
 pub(crate) use hooks::{HandlerHooks, Hooks, NoHandler, Typed, catch, run_handler};
 pub(crate) use outbox::{PushError, may_hold};
-pub(crate) use running::{begin, late_error, poll_running};
+pub(crate) use running::{begin, drop_running, late_error, poll_running};
 pub(crate) use serving::Serving;
 pub(crate) use wakers::Wakers;
 
@@ -31,12 +31,12 @@ use crate::{
     protocol::{Encode, Outgoing, Packet, Protocol},
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
     websocket::{Close, CloseCode, Draft, Frame, PerMessageDeflate, compose},
 };
 use outbox::Outbox;
-use std::{any::Any, fmt, str::FromStr, sync::Arc};
+use std::{any::Any, fmt, str::FromStr, sync::Arc, task::Waker, time::Duration};
 
 /// One client's state, shared by its driver, its handles and the hub.
 pub(crate) struct Session {
@@ -58,6 +58,8 @@ pub(crate) struct Session {
     is_for_one: bool,
     /// The tick at which the client last gave a sign of life.
     seen: AtomicU32,
+    /// It has been silent for too long, and its driver was asked to read once more.
+    asked: AtomicBool,
     /// The tick at which a close that has begun is over; 0 before.
     deadline: AtomicU32,
     /// Reading has stopped until the handler catches up: silence is our own doing.
@@ -70,6 +72,8 @@ pub(crate) struct Session {
     opened: AtomicBool,
     /// Calls of the client's procedures.
     pub(crate) calling: Outcalls,
+    /// Calls that run on, though their caller does not wait for them any more.
+    pub(crate) unattended: AtomicUsize,
     /// The tick at which the wheel looks whether a call is late; 0 if it does not.
     watched: AtomicU32,
     /// Given back at the end, also where handles to the connection are kept.
@@ -115,12 +119,14 @@ impl Session {
             is_for_one: opening.first.is_some(),
             first: Mutex::new(opening.first),
             seen,
+            asked: AtomicBool::new(false),
             deadline: AtomicU32::new(0),
             paused: AtomicBool::new(false),
             held: AtomicBool::new(false),
             idle: AtomicBool::new(false),
             opened: AtomicBool::new(false),
             calling: Outcalls::default(),
+            unattended: AtomicUsize::new(0),
             watched: AtomicU32::new(0),
             permit: Mutex::new(Some(opening.permit)),
         })
@@ -132,8 +138,7 @@ impl Session {
         let session = Self::new(hub.next_id(), opening);
         hub.connections.insert(Arc::clone(&session));
         hub.counters.accepted.fetch_add(1, Relaxed);
-        let turn = if session.is_events() { hub.config.keep_alive } else { hub.config.ping_interval };
-        hub.wheel.watch(session.id, hub.clock.after(turn.min(hub.config.idle_timeout)));
+        hub.wheel.watch(session.id, session.first_turn());
         tracing::debug!(connection = %session.id, endpoint = %session.endpoint.id, "opened");
         // A drain that began after the request was accepted has not seen this connection.
         if hub.draining.load(Relaxed) {
@@ -184,6 +189,32 @@ impl Session {
             })
         });
         queued.map_err(SendFailure::Encode)?.unwrap_or(Ok(()))
+    }
+
+    /// Queues a packet, and leaves it to the caller to wake the driver: once its locks are gone.
+    pub(crate) fn queue_packet(&self, packet: &Outgoing<'_>) -> Result<Option<Waker>, Error> {
+        self.queue_frame(&self.frame(packet)?)
+    }
+
+    /// Frames a packet for this client.
+    pub(crate) fn frame(&self, packet: &Outgoing<'_>) -> Result<Frame, Error> {
+        let none = || Error::new("UNIMPLEMENTED", "this client's protocol has no such thing");
+        let frame = encode(self.protocol(), packet)?.ok_or_else(none)?;
+        Ok(match self.deflate {
+            Some(deflate) => deflate.apply(&self.hub.config, &frame),
+            None => frame,
+        })
+    }
+
+    /// As [`queue_packet`](Self::queue_packet), with the frame.
+    pub(crate) fn queue_frame(&self, frame: &Frame) -> Result<Option<Waker>, Error> {
+        self.outbox.push_shared(frame).map_err(|error| match error {
+            PushError::Full => match may_hold(self.hub.config.outbox_bytes, frame.len()) {
+                Ok(()) => Error::resource_exhausted("the client's outbox is full"),
+                Err(error) => error,
+            },
+            PushError::Closed => Error::new("CANCELLED", "the connection is closed"),
+        })
     }
 
     /// Tells the client of an error; closes with the error's code where the protocol has no
@@ -276,34 +307,67 @@ impl Session {
         }
         self.outbox.shrink();
         self.endpoint.hooks.shrink(self);
-        let config = &self.hub.config;
-        let (ping, idle) = (self.hub.clock.ticks(config.ping_interval), self.hub.clock.ticks(config.idle_timeout));
         if self.is_events() {
             self.outbox.signal_ping();
-            return Some(now + self.hub.clock.ticks(config.keep_alive));
+            return Some(now + self.spread(self.hub.config.keep_alive, now));
+        }
+        if self.is_paused() && !self.held.load(Relaxed) {
+            self.outbox.signal_ping();
+            return Some(now + self.hub.clock.ticks(self.hub.config.ping_interval));
         }
         let seen = self.seen.load(Relaxed);
+        let (ping, idle) = self.patience(seen);
         let silent = now.saturating_sub(seen);
-        if self.held.load(Relaxed) {
-            if silent >= idle {
-                // It has taken nothing of what waits for it for as long.
-                self.close_slow();
-                return Some(now + 1);
-            }
-        } else if self.is_paused() {
-            self.outbox.signal_ping();
-            return Some(now + ping);
-        }
         if silent >= idle {
-            tracing::debug!(connection = %self.id, endpoint = %self.endpoint.id, "idle timeout");
-            self.close(CloseCode::GOING_AWAY, "idle timeout: nothing was received");
-            return Some(now + 1);
+            return Some(self.handle_silence(now));
         }
+        self.asked.store(false, Relaxed);
         if silent >= ping {
             self.outbox.signal_ping();
             return Some((now + ping).min((seen + idle).max(now + 1)));
         }
         Some(seen + ping.min(idle))
+    }
+
+    /// Closes a client that was silent for too long, or took nothing of what waits for it for as long. Its driver has had a
+    /// turn to read and write before: where the process was stopped, or is busy, what the client has sent may still wait
+    /// to be read.
+    fn handle_silence(&self, now: u32) -> u32 {
+        if !self.asked.swap(true, Relaxed) {
+            self.outbox.signal_look();
+        } else if self.outbox.is_to_look() {
+            // It has not had that turn yet.
+        } else if self.held.load(Relaxed) {
+            self.close_slow();
+        } else {
+            tracing::debug!(connection = %self.id, endpoint = %self.endpoint.id, "idle timeout");
+            self.close(CloseCode::GOING_AWAY, "idle timeout: nothing was received");
+        }
+        now + 1
+    }
+
+    /// The tick of its first turn on the wheel.
+    fn first_turn(&self) -> u32 {
+        let seen = self.seen.load(Relaxed);
+        if self.is_events() {
+            return seen + self.spread(self.hub.config.keep_alive, seen);
+        }
+        let (ping, idle) = self.patience(seen);
+        seen + ping.min(idle)
+    }
+
+    /// After how many ticks of silence a client that was heard of at `seen` is pinged, and closed.
+    fn patience(&self, seen: u32) -> (u32, u32) {
+        let config = &self.hub.config;
+        (self.spread(config.ping_interval, seen), self.hub.clock.ticks(config.idle_timeout))
+    }
+
+    /// An interval in ticks, up to a quarter shorter: connections that were opened, or heard of, in the same tick are not
+    /// all due in the same one.
+    fn spread(&self, interval: Duration, since: u32) -> u32 {
+        let ticks = self.hub.clock.ticks(interval);
+        let mixed = (self.id.number ^ u64::from(since) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        ticks - mixed as u32 % (ticks / 4 + 1)
     }
 
     /// Has the wheel look at tick `due` whether a call is late, unless it does so before.

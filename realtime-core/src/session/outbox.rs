@@ -368,6 +368,11 @@ impl Outbox {
         self.signal(|signals| signals.look = true);
     }
 
+    /// Whether the driver has not yet had the turn that [`signal_look`](Self::signal_look) asked for.
+    pub(crate) fn is_to_look(&self) -> bool {
+        self.lock().signals.look
+    }
+
     pub(crate) fn signal_expired(&self) {
         self.signal(|signals| signals.expired = true);
     }

@@ -127,7 +127,7 @@ pub(super) fn poll_send(session: &Session, unsent: &mut Option<Frame>, cx: &mut 
 }
 
 /// Drops the application's future, which may panic.
-pub(super) fn drop_running<T>(running: &mut Option<Pin<Box<T>>>)
+pub(crate) fn drop_running<T>(running: &mut Option<Pin<Box<T>>>)
 where
     T: ?Sized,
 {

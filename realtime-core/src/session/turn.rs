@@ -18,6 +18,13 @@ impl Turn {
         self.left = self.left.saturating_sub(UNIT.saturating_add(bytes));
     }
 
+    /// Whether no more input is to be handled: some of the turn is left to what runs already, which a client that sends
+    /// without end would hold up otherwise.
+    #[inline]
+    pub(super) fn is_over_for_input(&self) -> bool {
+        self.left <= TURN / 4
+    }
+
     /// Whether it is time for others.
     #[inline]
     pub(super) fn is_over(&self) -> bool {

@@ -103,6 +103,9 @@ impl Decoder {
             0xfe => (8, usize::from(u16::from_be_bytes([a, b]))),
             _ => return Ok(None),
         };
+        if header == 8 && length < 126 {
+            return Ok(None);
+        }
         let compressed = first & RSV1 != 0;
         let within = length <= self.limits.message_bytes && self.limits.frames > 0;
         if !within || (compressed && !self.inflates) || input.len() < header + length {
@@ -364,6 +367,7 @@ impl PartialHeader {
             if have >= 2 && have == need {
                 let header = self.parse();
                 self.len = 0;
+                check_length(self.bytes[1], header.length)?;
                 return Ok(Some(header));
             }
             if input.is_empty() {
@@ -440,6 +444,16 @@ fn check_second(first: u8, second: u8) -> Result<(), DecodeError> {
     Ok(())
 }
 
+/// RFC 6455, section 5.2: a length is written in as few bytes as it fits into.
+fn check_length(second: u8, length: u64) -> Result<(), DecodeError> {
+    let least = match extended_bytes(second) {
+        0 => 0,
+        2 => 126,
+        _ => 1 << 16,
+    };
+    if length < least { Err(DecodeError::LongLength) } else { Ok(()) }
+}
+
 fn parse_close<'a>(payload: &[u8]) -> Result<Event<'a>, DecodeError> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return match payload {
@@ -476,6 +490,8 @@ pub enum DecodeError {
     FragmentedControl,
     /// A control frame of more than 125 bytes.
     LongControl,
+    /// A length in more bytes than it fits into.
+    LongLength,
     /// A client's frame that is not masked.
     Unmasked,
     /// A continuation without a message to continue.
@@ -513,6 +529,7 @@ impl DecodeError {
             Self::ReservedOpcode => "reserved opcode",
             Self::FragmentedControl => "fragmented control frame",
             Self::LongControl => "control frame over 125 bytes",
+            Self::LongLength => "length not in its shortest form",
             Self::Unmasked => "client frame not masked",
             Self::UnexpectedContinuation => "continuation without a message",
             Self::ExpectedContinuation => "new message inside a fragmented one",

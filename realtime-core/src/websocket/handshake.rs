@@ -32,6 +32,10 @@ pub(crate) fn check(context: &Context) -> Result<(), Reject> {
     if !context.header_has("upgrade", "websocket") || !context.header_has("connection", "upgrade") {
         return Err(upgrade_required("this is a WebSocket endpoint, and the request has no Upgrade to websocket"));
     }
+    // Adapters differ in whether they take a body for the first frames.
+    if has_body(context) {
+        return Err(Reject::bad_request("a request that opens a WebSocket has no body"));
+    }
     check_version(context)?;
     let key = context.header("sec-websocket-key").unwrap_or_default();
     let decoded = base64::engine::general_purpose::STANDARD.decode(key);
@@ -67,6 +71,14 @@ pub(crate) fn response(
         response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
     }
     response
+}
+
+fn has_body(context: &Context) -> bool {
+    context.headers().any(|(name, value)| match name {
+        "transfer-encoding" => true,
+        "content-length" => value.trim_ascii() != b"0",
+        _ => false,
+    })
 }
 
 fn check_version(context: &Context) -> Result<(), Reject> {

@@ -88,13 +88,10 @@ pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
             .prop_map(|((opcode, payload), cuts, controls)| fragment(opcode, &payload, &cuts, &controls)),
         1 => control().prop_map(|control| vec![control]),
     ]
-    .prop_flat_map(|frames| (vec((any::<[u8; 4]>(), length()), frames.len()), Just(frames)))
-    .prop_map(|(forms, mut frames)| {
-        for (frame, (mask, length)) in frames.iter_mut().zip(forms) {
+    .prop_flat_map(|frames| (vec(any::<[u8; 4]>(), frames.len()), Just(frames)))
+    .prop_map(|(masks, mut frames)| {
+        for (frame, mask) in frames.iter_mut().zip(masks) {
             frame.mask = Some(mask);
-            if frame.first & 0x08 == 0 {
-                frame.length = length;
-            }
         }
         frames
     })
@@ -201,11 +198,6 @@ fn close() -> impl Strategy<Value = ClientFrame> {
         1 => vec(any::<u8>(), 0..2),
     ]
     .prop_map(|payload| ClientFrame::new(FIN | 8, &payload))
-}
-
-/// Every form of a length that a server takes.
-fn length() -> impl Strategy<Value = Length> {
-    prop_oneof![8 => Just(Length::Shortest), 1 => Just(Length::TwoBytes), 1 => Just(Length::EightBytes)]
 }
 
 /// What may be wrong with one frame.

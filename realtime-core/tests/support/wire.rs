@@ -68,6 +68,13 @@ impl Client {
         assert!(self.connection.as_mut().poll(&mut cx).is_pending());
     }
 
+    /// Has another task poll the connection from now on.
+    #[allow(dead_code, reason = "one of those who include this needs it")]
+    pub(crate) fn move_to(&mut self, waker: Waker) {
+        self.waker = waker;
+        self.poll();
+    }
+
     pub(crate) fn is_woken(&self) -> bool {
         self.woken.0.load(Relaxed)
     }

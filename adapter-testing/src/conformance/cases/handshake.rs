@@ -62,6 +62,17 @@ pub fn a_bad_key_is_400(subject: &Subject) {
     server.request("lab").without("sec-websocket-key").refused(400);
 }
 
+/// What adapters would make of it differs: some would take it for the first frames.
+pub fn an_upgrade_with_a_body_is_400(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for (name, value) in [("content-length", "6"), ("transfer-encoding", "chunked")] {
+        let body = b"1\r\na\r\n0\r\n\r\n";
+        let mut refused = server.request("lab").header(name, value).early(body).refused(400);
+        assert_eq!(refused.body()["error"]["code"], "INVALID_ARGUMENT", "{name}");
+    }
+    works(&mut server.request("lab").header("content-length", "0").connect());
+}
+
 pub fn a_post_is_405(subject: &Subject) {
     let (server, ..) = start(subject);
     let refused = server.request("lab").change(|request| *request.method_mut() = Method::POST).refused(405);

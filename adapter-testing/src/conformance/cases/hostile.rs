@@ -41,6 +41,19 @@ pub fn a_frame_of_2_to_the_63_bytes_is_refused_at_its_header(subject: &Subject) 
     scene.fails(&[0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4], 1009, reason);
 }
 
+/// RFC 6455, section 5.2: in all cases the minimal number of bytes must be used.
+pub fn a_length_in_a_longer_form_than_it_needs_is_refused(subject: &Subject) {
+    let mut scene = scene(subject);
+    let reason = "length not in its shortest form";
+    for length in [0_u16, 1, 125] {
+        let [high, low] = length.to_be_bytes();
+        let payload = vec![0; length.into()];
+        scene.fails(&[&[0x81, 0xfe, high, low, 0, 0, 0, 0][..], &payload].concat(), 1002, reason);
+    }
+    scene.fails(&[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, b'a'], 1002, reason);
+    scene.fails(&[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0], 1002, reason);
+}
+
 pub fn a_message_over_the_limit_is_refused(subject: &Subject) {
     let mut scene = scene_with(subject, |config| config.message_bytes = 1000);
     scene.fails(&Frame::text(&"x".repeat(1001)).to_bytes(), 1009, "message over the limit");
@@ -214,6 +227,25 @@ pub fn a_flood_of_malformed_messagepack_is_closed(subject: &Subject) {
     }
     for _ in 0..33 {
         client.expect_error("PARSE_ERROR");
+    }
+    assert_eq!(client.expect_close(1008), "too many malformed messages");
+    works(&mut scene.bystander);
+}
+
+/// Nor are calls read of which no more is known than their id.
+pub fn a_flood_of_unreadable_calls_is_closed(subject: &Subject) {
+    let mut scene = scene(subject);
+    let mut client = scene.server.connect("api");
+    for _ in 0..2 {
+        for _ in 0..32 {
+            client.text(r#"{"type":"call","id":"1","path":7}"#);
+            client.expect_failed("1", "PARSE_ERROR");
+        }
+        client.echoes();
+    }
+    for _ in 0..33 {
+        client.text(r#"{"type":"call","id":"1","path":7}"#);
+        client.expect_failed("1", "PARSE_ERROR");
     }
     assert_eq!(client.expect_close(1008), "too many malformed messages");
     works(&mut scene.bystander);

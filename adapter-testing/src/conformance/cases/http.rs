@@ -180,8 +180,8 @@ pub fn a_panic_is_500_and_nothing_of_it_is_told(subject: &Subject) {
         server.http("http").query("path=panic&input=false"),
         server.http("http").query("path=fail_inside"),
         server.http("http").query("path=broken"),
-        post(&server, &json!({ "path": "panic", "input": false, "idempotencyKey": "a" })),
-        post(&server, &json!({ "path": "panic", "input": true, "idempotencyKey": "b" })),
+        by_ann(&server, &json!({ "path": "panic", "input": false, "idempotencyKey": "a" })),
+        by_ann(&server, &json!({ "path": "panic", "input": true, "idempotencyKey": "b" })),
     ] {
         let body = request.fails(500, "INTERNAL").json();
         assert!(!body.to_string().contains("secret"), "{body}");
@@ -298,11 +298,11 @@ pub fn calls_and_streams_count_for_their_peer(subject: &Subject) {
 
 pub fn a_call_with_a_key_runs_once(subject: &Subject) {
     let (server, notes, gate) = start_http(subject, |config| config.connections = 2);
-    let call = |key: &str| post(&server, &json!({ "path": "count", "input": {}, "idempotencyKey": key }));
+    let call = |key: &str| by_ann(&server, &json!({ "path": "count", "input": {}, "idempotencyKey": key }));
     call("a").gives(&json!(1));
     notes.expect("ran 1");
     call("a").gives(&json!(1));
-    let header = post(&server, &json!({ "path": "count", "input": {} })).header("idempotency-key", "a");
+    let header = by_ann(&server, &json!({ "path": "count", "input": {} })).header("idempotency-key", "a");
     header.gives(&json!(1));
     notes.nothing_more();
     call("b").gives(&json!(2));
@@ -310,13 +310,13 @@ pub fn a_call_with_a_key_runs_once(subject: &Subject) {
 
     // While the first still runs, and when its caller has gone.
     let waits = json!({ "path": "count", "input": { "wait": true }, "idempotencyKey": "c" });
-    let first = post(&server, &waits).begin();
+    let first = by_ann(&server, &waits).begin();
     notes.expect("ran 3");
-    let mut second = post(&server, &waits).begin();
+    let mut second = by_ann(&server, &waits).begin();
     second.nothing_yet();
     drop(first);
     settle(&server);
-    let mut third = post(&server, &waits).begin();
+    let mut third = by_ann(&server, &waits).begin();
     third.nothing_yet();
     gate.open();
     for exchange in [&mut second, &mut third] {
@@ -337,9 +337,18 @@ pub fn the_key_of_another_is_another(subject: &Subject) {
     call("bob").gives(&json!(2));
 }
 
+/// An address may be that of many: nobody has the outcome of another's call.
+pub fn a_key_of_a_caller_who_is_not_known_is_refused(subject: &Subject) {
+    let (server, notes, _) = start_http(subject, |_| {});
+    let call = json!({ "path": "count", "input": {}, "idempotencyKey": "same" });
+    post(&server, &call).fails(412, "FAILED_PRECONDITION");
+    notes.nothing_more();
+    by_ann(&server, &call).gives(&json!(1));
+}
+
 pub fn a_retryable_failure_is_run_again(subject: &Subject) {
     let (server, notes, _) = start_http(subject, |_| {});
-    let call = || post(&server, &json!({ "path": "count", "input": { "fails": 1 }, "idempotencyKey": "k" }));
+    let call = || by_ann(&server, &json!({ "path": "count", "input": { "fails": 1 }, "idempotencyKey": "k" }));
     call().fails(503, "UNAVAILABLE");
     call().gives(&json!(2));
     call().gives(&json!(2));
@@ -349,8 +358,8 @@ pub fn a_retryable_failure_is_run_again(subject: &Subject) {
 }
 
 pub fn an_outcome_is_kept_for_its_window(subject: &Subject) {
-    let (server, ..) = start_http(subject, |config| config.kept_for = Duration::from_secs(60));
-    let call = || post(&server, &json!({ "path": "count", "input": {}, "idempotencyKey": "k" }));
+    let (server, ..) = start_http(subject, |config| config.idempotency_window = Duration::from_secs(60));
+    let call = || by_ann(&server, &json!({ "path": "count", "input": {}, "idempotencyKey": "k" }));
     call().gives(&json!(1));
     call().gives(&json!(1));
     server.advance(Duration::from_secs(59));
@@ -388,6 +397,10 @@ pub fn a_posted_message_reaches_a_websocket_once(subject: &Subject) {
     post(&server, &json!({ "path": "messages.send", "input": said })).answered(200).json();
     client.text(r#"{"type":"ping"}"#);
     assert_eq!(client.recv_packet(), json!({ "type": "pong" }));
+}
+
+fn by_ann<'a>(server: &'a Server, call: &Value) -> HttpRequest<'a> {
+    post(server, call).header("x-user", "ann")
 }
 
 fn post<'a>(server: &'a Server, call: &Value) -> HttpRequest<'a> {

@@ -146,16 +146,32 @@ pub fn the_word_of_a_trusted_proxy_is_taken_for_the_address(subject: &Subject) {
     assert_eq!(add_from(&server, "203.0.113.1"), "result");
     assert_eq!(add_from(&server, "203.0.113.2"), "error");
 
-    let trust = |config: &mut Config| {
-        config.trusted_proxies =
-            ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network")).into();
-    };
     let server = start(subject, trust, |endpoint| endpoint.guard(limit()));
     assert_eq!(add_from(&server, "203.0.113.1"), "result");
     assert_eq!(add_from(&server, "203.0.113.2"), "result");
     assert_eq!(add_from(&server, "203.0.113.2"), "error");
     // What the client says of itself comes before what the proxy says.
     assert_eq!(add_from(&server, "198.51.100.9, 203.0.113.1"), "error");
+}
+
+fn trust(config: &mut Config) {
+    config.trusted_proxies = ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network")).into();
+}
+
+/// A machine has a /64 of IPv6 to itself: its connections are those of one client, whatever they say.
+pub fn addresses_of_one_network_are_one_client(subject: &Subject) {
+    if !subject.capabilities().peer_address {
+        return;
+    }
+    let change = |config: &mut Config| {
+        trust(config);
+        config.connections_per_peer = 1;
+    };
+    let server = start(subject, change, |endpoint| endpoint);
+    let request = |address| server.request("counter").header("x-forwarded-for", address);
+    let _first = request("2001:db8::1").connect();
+    request("2001:db8::2").refused(429);
+    request("2001:db8:0:1::1").connect();
 }
 
 /// With the id of the call, and without one for a message; what ends something is not counted.
@@ -226,30 +242,4 @@ pub fn every_field_that_does_not_pass_its_check_is_named(subject: &Subject) {
     assert_eq!(error["details"], fields);
     client.call("1", "sign_up", json!({ "name": "Ann", "age": 18 }));
     client.expect_result("1", Value::Null);
-}
-
-/// Also by another connection: the first one may have been lost before the answer came.
-pub fn a_call_with_a_key_is_run_once(subject: &Subject) {
-    let server = start(subject, |_| {}, |endpoint| endpoint);
-    let call = |client: &mut Client, key: &str| {
-        client.packet(json!({ "type": "call", "id": "1", "path": "add", "input": 1, "idempotencyKey": key }));
-        client.recv_packet()["data"].clone()
-    };
-    let mut client = server.connect("counter");
-    assert_eq!(call(&mut client, "a"), 1);
-    assert_eq!(call(&mut client, "a"), 1);
-    assert_eq!(call(&mut client, "b"), 2);
-    drop(client);
-    let mut client = server.connect("counter");
-    assert_eq!(call(&mut client, "a"), 1);
-    client.call("1", "count", Value::Null);
-    client.expect_result("1", 2);
-    // Twice: the time of keeping begins with the next call.
-    for key in ["c", "d"] {
-        drop(client);
-        server.advance(Duration::from_secs(61));
-        client = server.connect("counter");
-        call(&mut client, key);
-    }
-    assert_eq!(call(&mut client, "a"), 5);
 }

@@ -11,6 +11,7 @@ pub mod events;
 pub mod handshake;
 pub mod hostile;
 pub mod http;
+pub mod idempotency;
 pub mod limits;
 pub mod messages;
 pub mod presence;

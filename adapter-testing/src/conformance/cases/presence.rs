@@ -1,16 +1,21 @@
 //! Who is here.
 
 use crate::conformance::{Client, Server, Subject};
-use realtime_core::{Call, Endpoint, Presence, Procedure, Realtime, Result};
+use realtime_core::{Call, Config, Endpoint, Presence, Procedure, Realtime, Result, Topic};
 use serde_json::{Value, json};
 
 const HERE: Presence<Value> = Presence::fixed("room");
 const ENTER: Procedure<Value, ()> = Procedure::new("enter");
 const OBSERVE: Procedure<(), ()> = Procedure::new("observe");
 const LEAVE: Procedure<(), ()> = Procedure::new("leave");
+const SUBSCRIBE: Procedure<String, ()> = Procedure::new("subscribe");
 const WHO: Procedure<(), Vec<Value>> = Procedure::query("who");
 
 fn start(subject: &Subject) -> Server {
+    start_with(subject, |_| {})
+}
+
+fn start_with(subject: &Subject, change: impl FnOnce(&mut Config)) -> Server {
     let place = Endpoint::new(())
         .call(ENTER, |call: Call<()>, data: Value| async move { call.connection()?.enter(&HERE, &data) })
         .call(OBSERVE, |call: Call<()>, ()| async move { call.connection()?.observe(&HERE) })
@@ -18,8 +23,15 @@ fn start(subject: &Subject) -> Server {
             call.connection()?.leave(&HERE);
             Ok(())
         })
+        .call(
+            SUBSCRIBE,
+            |call: Call<()>, name| async move { call.connection()?.subscribe(&Topic::<Value>::new(name)) },
+        )
         .call(WHO, who);
-    let realtime = Realtime::builder().endpoint("place", place).node(0xc0_ffee).manual_time().build();
+    let mut config = Config::default();
+    change(&mut config);
+    let realtime =
+        Realtime::builder().config(config).endpoint("place", place).node(0xc0_ffee).manual_time().build();
     subject.start(realtime)
 }
 
@@ -131,6 +143,45 @@ pub fn who_observes_is_told_and_is_not_here(subject: &Subject) {
 }
 
 /// Nobody can say that it is another, or be told of itself as one.
+/// Whatever name a client can say, it is not told who is in a place that it has not entered.
+pub fn a_topic_is_no_place(subject: &Subject) {
+    let server = start(subject);
+    let (mut spy, mut ann) = (server.connect("place"), server.connect("place"));
+    spy.call("1", "subscribe", "room");
+    spy.expect_result("1", Value::Null);
+    spy.call("2", "subscribe", "\0presence:room");
+    spy.expect_failed("2", "INVALID_ARGUMENT");
+    enter(&mut ann, "ann", &[]);
+    spy.settle();
+    // And who is subscribed is still told of the place once it enters.
+    enter(&mut spy, "spy", &["ann"]);
+}
+
+pub fn presence_data_is_bounded(subject: &Subject) {
+    let server = start_with(subject, |config| {
+        config.presence_bytes = 100;
+        config.presence_bytes_per_place = 300;
+    });
+    let (mut ann, mut bob) = (server.connect("place"), server.connect("place"));
+    // A text takes 32 bytes, and an entry 64.
+    ann.call("1", "enter", "x".repeat(69));
+    ann.expect_failed("1", "INVALID_ARGUMENT");
+    ann.call("1", "enter", json!([1, 2, 3]));
+    ann.expect_failed("1", "INVALID_ARGUMENT");
+    enter(&mut ann, &"a".repeat(68), &[]);
+    bob.call("1", "enter", "b".repeat(68));
+    bob.expect_failed("1", "RESOURCE_EXHAUSTED");
+    expect_who(&mut ann, &[&"a".repeat(68)]);
+    // What is there may change, and who has gone takes nothing.
+    ann.call("1", "enter", "a");
+    notice(&mut ann);
+    ann.expect_result("1", Value::Null);
+    enter(&mut bob, &"b".repeat(68), &["a"]);
+    bob.call("1", "leave", Value::Null);
+    bob.expect_result("1", Value::Null);
+    enter(&mut bob, &"c".repeat(68), &["a"]);
+}
+
 pub fn the_id_of_who_is_here_is_the_connections(subject: &Subject) {
     let server = start(subject);
     let mut ann = server.request("place").subprotocol("realtime.v1.json").connect();

@@ -142,7 +142,7 @@ pub fn more_topics_than_allowed_are_refused(subject: &Subject) {
 pub fn a_topic_name_of_a_client_is_checked(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("lab");
-    for name in [String::new(), "x".repeat(257)] {
+    for name in [String::new(), "x".repeat(257), "a\nb".into(), "\0".into(), "\u{7f}".into()] {
         client.value(&Command::Subscribe(name.clone()));
         client.expect_error("INVALID_ARGUMENT");
         client.value(&Command::Publish { topic: name, text: String::new() });

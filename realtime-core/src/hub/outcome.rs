@@ -1,0 +1,206 @@
+use crate::{
+    error::{Error, Result},
+    protocol::Encoded,
+    sync::Mutex,
+};
+use std::{
+    collections::BTreeMap,
+    fmt, mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+/// How a call ended, for all who made it: without values of the application, so that its size is known.
+pub(crate) type Outcome = Result<Arc<Encoded>, Arc<Error>>;
+
+/// The outcome of one call, once it is there, and those who wait for it.
+#[derive(Default)]
+pub(super) struct Pending(Mutex<State>);
+
+enum State {
+    Running(Waiting),
+    Settled(Outcome),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Running(Waiting::default())
+    }
+}
+
+/// Each who waits has a number, so that it can be forgotten when it gives up.
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    wakers: BTreeMap<u64, Waker>,
+}
+
+impl Pending {
+    pub(super) fn settled(outcome: Outcome) -> Self {
+        Self(Mutex::new(State::Settled(outcome)))
+    }
+
+    pub(super) fn settle(&self, outcome: Outcome) {
+        let before = mem::replace(&mut *self.0.lock(), State::Settled(outcome));
+        if let State::Running(waiting) = before {
+            waiting.wakers.into_values().for_each(Waker::wake);
+        }
+    }
+
+    pub(super) fn wait(self: &Arc<Self>) -> Waiter {
+        Waiter { pending: Arc::clone(self), place: None }
+    }
+}
+
+/// Ready with the outcome of a call. It may be dropped at any time.
+pub(crate) struct Waiter {
+    pending: Arc<Pending>,
+    /// Where its waker is.
+    place: Option<u64>,
+}
+
+impl Future for Waiter {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let waker = cx.waker().clone();
+        let pending = Arc::clone(&self.pending);
+        let mut state = pending.0.lock();
+        let waiting = match &mut *state {
+            State::Settled(outcome) => return Poll::Ready(outcome.clone()),
+            State::Running(waiting) => waiting,
+        };
+        let place = *self.place.get_or_insert_with(|| {
+            waiting.next += 1;
+            waiting.next
+        });
+        let replaced = waiting.wakers.insert(place, waker);
+        drop(state);
+        drop(replaced);
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let Some(place) = self.place else { return };
+        let waker = match &mut *self.pending.0.lock() {
+            State::Running(waiting) => waiting.wakers.remove(&place),
+            State::Settled(_) => None,
+        };
+        drop(waker);
+    }
+}
+
+impl fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiter").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Mutex as Lock;
+    use std::{
+        sync::{
+            Barrier,
+            atomic::{AtomicUsize, Ordering::SeqCst},
+        },
+        task::Wake,
+        thread::{self, Thread},
+        time::{Duration, Instant},
+    };
+
+    fn number(number: u32) -> Outcome {
+        Encoded::of(&number).map(Arc::new).map_err(Arc::new)
+    }
+
+    fn poll(waiter: &mut Waiter, waker: &Waker) -> bool {
+        Pin::new(waiter).poll(&mut Context::from_waker(waker)).is_ready()
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn one_who_gives_up_is_forgotten() {
+        let pending = Arc::<Pending>::default();
+        let count = Arc::new(Count::default());
+        let mut waiter = pending.wait();
+        assert!(!poll(&mut waiter, &Arc::clone(&count).into()));
+        assert_eq!(Arc::strong_count(&count), 2);
+        drop(waiter);
+        assert_eq!(Arc::strong_count(&count), 1);
+        pending.settle(number(7));
+    }
+
+    #[test]
+    fn a_task_that_moved_is_woken_where_it_is() {
+        let pending = Arc::<Pending>::default();
+        let [before, after] = [(); 2].map(|()| Arc::new(Count::default()));
+        let mut waiter = pending.wait();
+        assert!(!poll(&mut waiter, &Arc::clone(&before).into()));
+        assert!(!poll(&mut waiter, &Arc::clone(&after).into()));
+        pending.settle(number(7));
+        assert_eq!((before.0.load(SeqCst), after.0.load(SeqCst)), (0, 1));
+    }
+
+    #[test]
+    fn tasks_are_woken_without_the_lock() {
+        struct Asks(Lock<Waiter>, AtomicUsize);
+
+        impl Wake for Asks {
+            fn wake(self: Arc<Self>) {
+                let ready = poll(&mut self.0.lock(), Waker::noop());
+                self.1.fetch_add(ready.into(), SeqCst);
+            }
+        }
+
+        let pending = Arc::<Pending>::default();
+        let asks = Arc::new(Asks(Lock::new(pending.wait()), AtomicUsize::new(0)));
+        let mut waiter = pending.wait();
+        assert!(!poll(&mut waiter, &Arc::clone(&asks).into()));
+        pending.settle(number(7));
+        assert_eq!(asks.1.load(SeqCst), 1);
+    }
+
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    #[test]
+    fn a_wake_up_is_not_lost() {
+        let both = Barrier::new(2);
+        let calls: Vec<_> = (0..1000).map(|_| Arc::<Pending>::default()).collect();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let waker = Waker::from(Arc::new(Unpark(thread::current())));
+                let late = Instant::now() + Duration::from_secs(30);
+                for pending in &calls {
+                    both.wait();
+                    let mut waiter = pending.wait();
+                    while !poll(&mut waiter, &waker) {
+                        thread::park_timeout(Duration::from_secs(10));
+                        assert!(Instant::now() < late, "nobody woke this thread");
+                    }
+                }
+            });
+            for pending in &calls {
+                both.wait();
+                pending.settle(number(1));
+            }
+        });
+    }
+}
