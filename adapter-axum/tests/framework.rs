@@ -3,14 +3,14 @@
 use adapter_testing::conformance::{Capabilities, Command, Lab, Reply, Stop, Subject};
 use axum::{
     Extension, Router,
-    extract::Request,
+    extract::{ConnectInfo, Request},
     http::StatusCode,
     middleware::{Next, from_fn},
     response::Response,
     serve::Listener,
 };
 use realtime_core::Realtime;
-use std::io;
+use std::{io, net::SocketAddr};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     net::TcpListener,
@@ -71,6 +71,26 @@ fn a_handler_is_mounted_on_a_route_of_the_applications_own() {
     client.value(&Command::Describe);
     // The path as the framework gives it to a nested route: without what was matched before.
     client.expect_value(&described(None, "/acme/lab"));
+}
+
+/// Extractors and middleware find the address, and so does the handler.
+#[test]
+fn the_adapters_own_server_knows_who_connects() {
+    async fn ask(ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
+        assert!(peer.ip().is_loopback());
+        next.run(request).await
+    }
+    #[tokio::main(flavor = "current_thread")]
+    async fn serve(realtime: Realtime, listener: std::net::TcpListener, stop: Stop) {
+        let app = Router::new().merge(adapter_axum::routes(&realtime)).layer(from_fn(ask));
+        let listener = TcpListener::from_std(listener).expect("a listener");
+        adapter_axum::serve(listener, app, &realtime).shutdown(stop).await.expect("axum serves");
+    }
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
+    let mut client = server.connect("lab");
+    client.value(&Command::Describe);
+    let (method, uri, endpoint) = ("GET".into(), "/__realtime/lab".into(), "lab".into());
+    client.expect_value(&Reply::Described { method, uri, endpoint, header: None, variable: None, peer: true });
 }
 
 /// Streams that are no sockets: as TLS would be.

@@ -1,14 +1,10 @@
 //! The server: the count, and who may change it.
 
 use crate::api::{CONFIRM, COUNT_CHANGED, Changed, ENDPOINT, GET_COUNT, RESET, UPDATE_COUNT};
+use adapter_axum::{App, Serve};
 use axum::Router;
 use realtime_core::{Call, Code, Endpoint, Error, Realtime, Result, Topic};
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
 
 /// The registry.
@@ -21,23 +17,9 @@ pub fn realtime() -> Realtime {
     Realtime::builder().endpoint(ENDPOINT, counter).build()
 }
 
-/// Serves it until `shutdown` is ready, and ends the connections then.
-///
-/// # Errors
-///
-/// Those of the listener.
-pub async fn serve(
-    listener: TcpListener,
-    realtime: Realtime,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let app: Router = adapter_axum::routes(&realtime);
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    let shutdown = async move {
-        shutdown.await;
-        realtime.drain(Duration::from_secs(5)).await;
-    };
-    axum::serve(listener, app).with_graceful_shutdown(shutdown).await
+/// Serves it until the process is told to end, or the server to by [`Serve::shutdown`].
+pub fn serve(listener: TcpListener, realtime: &Realtime) -> Serve<TcpListener, App<Router>> {
+    adapter_axum::serve(listener, adapter_axum::routes(realtime), realtime)
 }
 
 #[derive(Debug, Default)]
