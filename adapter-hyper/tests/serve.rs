@@ -1,5 +1,4 @@
-//! How long `serve` waits: for clients that do nothing, and for its own end. On tokio's clock, which goes on by itself
-//! when nothing else can.
+//! How long `serve` waits: for clients that do nothing, and for its own end. On tokio's clock, turned by hand.
 #![cfg(feature = "tokio")]
 
 use adapter_testing::Frame;
@@ -10,12 +9,14 @@ use hyper::{
     body::{self, Incoming},
     service::{Service, service_fn},
 };
-use realtime_core::{Connection, Handler, Realtime, Result};
+use hyper_util::rt::TokioIo;
+use realtime_core::{Connection, Endpoint, Handler, Procedure, Realtime, Result, websocket::Opcode};
 use std::{
     convert::Infallible,
+    future::{pending, poll_fn},
     io::{self, ErrorKind},
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
@@ -24,8 +25,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{Notify, oneshot},
-    task::JoinHandle,
-    time::{Instant, timeout},
+    task::{JoinHandle, yield_now},
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -52,7 +52,7 @@ async fn a_next_request_is_waited_for_longer_and_its_head_is_not() {
 
     let mut client = server.connect().await;
     assert!(client.get("/").await.ends_with("ok"));
-    tokio::time::sleep(Duration::from_secs(70)).await;
+    go_by(70).await;
     assert!(client.get("/").await.ends_with("ok"), "it was there in time");
     client.write_all(b"GET / HT").await.expect("the connection is kept");
     assert_eq!(ended_after(&mut client).await, 10);
@@ -68,9 +68,9 @@ async fn an_http2_connection_without_requests_is_closed() {
     let request = Request::get("http://x/").body(()).expect("a request");
     let (response, _) = requests.send_request(request, true).expect("a stream");
     assert_eq!(response.await.expect("a response").status(), 200);
-    let started = Instant::now();
-    ended.await.expect("no panic").expect("it ends without an error");
-    assert_eq!(started.elapsed().as_secs(), 75);
+    let (seconds, ended) = seconds_until(ended).await;
+    ended.expect("no panic").expect("it ends without an error");
+    assert_eq!(seconds, 75);
 }
 
 /// The stream of the response would keep it open.
@@ -89,6 +89,70 @@ async fn an_http2_client_that_answers_no_ping_is_gone() {
     assert_eq!(server.body_dropped().await, 60);
 }
 
+/// It carries a WebSocket, and no requests.
+#[tokio::test(start_paused = true)]
+async fn an_http2_connection_lives_as_long_as_its_websocket() {
+    let server = Server::start().await;
+    let (mut requests, connection) =
+        h2::client::handshake(server.connect().await.0).await.expect("HTTP/2 is spoken");
+    let ended = tokio::spawn(connection);
+    while !requests.is_extended_connect_protocol_enabled() {
+        requests = requests.ready().await.expect("the connection lives");
+        yield_now().await;
+    }
+    let request = Request::connect("http://x/__realtime/quiet").header("sec-websocket-version", "13");
+    let mut request = request.body(()).expect("a request");
+    request.extensions_mut().insert(h2::ext::Protocol::from("websocket"));
+    let (response, mut send) = requests.send_request(request, false).expect("a stream");
+    let mut received = response.await.expect("a response").into_body();
+    let talk = async {
+        let mut bytes = Vec::new();
+        for _ in 0..10 {
+            while Frame::take(&mut bytes).is_none_or(|frame| frame.opcode != Opcode::Ping) {
+                bytes.extend_from_slice(&next(&mut received).await);
+            }
+            send.send_data(Frame::new(Opcode::Pong, "").to_bytes().into(), false).expect("the stream is open");
+        }
+        send.send_data(Frame::close(1000, "").to_bytes().into(), false).expect("the stream is open");
+        bytes.extend_from_slice(&next(&mut received).await);
+        Frame::take(&mut bytes).and_then(|frame| frame.as_close())
+    };
+    let (seconds, close) = seconds_until(talk).await;
+    assert_eq!(close, Some((1000, String::new())));
+    // A ping after 25 seconds of silence each.
+    assert!((250..300).contains(&seconds), "{seconds}");
+    drop((send, received));
+    seconds_until(ended).await.1.expect("no panic").expect("it ends without an error");
+}
+
+async fn next(received: &mut h2::RecvStream) -> Bytes {
+    let data = received.data().await.expect("the stream goes on").expect("data");
+    received.flow_control().release_capacity(data.len()).expect("what was taken is given back");
+    data
+}
+
+/// Something that is no TLS, and takes a byte.
+#[tokio::test(start_paused = true)]
+async fn a_handshake_comes_first_and_has_ten_seconds() {
+    hold_clock();
+    let (listener, realtime) = (listener(), Realtime::builder().build());
+    let address = listener.local_addr().expect("an address");
+    let server = adapter_hyper::serve(listener, adapter_hyper::routes(&realtime), &realtime);
+    let tls = |mut socket: TokioIo<TcpStream>| async move {
+        let byte = socket.inner_mut().read_u8().await?;
+        if byte == b'!' { Ok(socket) } else { Err(ErrorKind::InvalidData.into()) }
+    };
+    tokio::spawn(server.tls(tls).shutdown(pending()).into_future());
+    let connect = async || Client(TcpStream::connect(address).await.expect("the server listens"));
+    assert_eq!(ended_after(&mut connect().await).await, 10);
+    let mut client = connect().await;
+    client.write_all(b"?").await.expect("the server reads");
+    assert_eq!(ended_after(&mut client).await, 0);
+    let mut client = connect().await;
+    client.write_all(b"!").await.expect("the server reads");
+    assert!(client.get("/").await.starts_with("HTTP/1.1 404 "));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_reads_nothing_is_cut() {
     let mut server = Server::start().await;
@@ -104,13 +168,14 @@ async fn a_client_that_reads_slowly_is_not() {
     client.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("the server reads");
     let mut buffer = vec![0; 1024 * 1024];
     for _ in 0..20 {
-        tokio::time::sleep(Duration::from_secs(30)).await;
+        go_by(30).await;
         // So much that the system asks for more.
         for _ in 0..8 {
             assert!(client.read(&mut buffer).await.expect("the connection lives") > 0);
         }
     }
-    assert_eq!(server.body_dropped().await, 60);
+    // From the last byte on that there was room for.
+    assert!(server.body_dropped().await >= 60);
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,31 +189,33 @@ async fn a_shutdown_closes_sessions_and_answers_what_came_before() {
     let mut idle = server.connect().await;
     assert!(idle.get("/").await.ends_with("ok"));
 
-    let started = Instant::now();
     server.shut_down();
-    let close = session.frame().await.and_then(|frame| frame.as_close());
+    let close = seconds_until(session.frame()).await.1.and_then(|frame| frame.as_close());
     assert_eq!(close.map(|(code, _)| code), Some(1001));
     session.write_all(&Frame::close(1001, "").to_bytes()).await.expect("the server reads");
-    assert_eq!(session.frame().await, None);
-    assert_eq!(idle.rest().await, "");
+    assert_eq!(seconds_until(session.frame()).await, (0, None));
+    assert_eq!(seconds_until(idle.rest()).await, (0, String::new()));
     assert!(TcpStream::connect(server.address).await.is_err(), "the listener is gone");
     server.gate.open.notify_one();
-    let response = slow.rest().await;
+    let (_, response) = seconds_until(slow.rest()).await;
     assert!(response.contains("connection: close") && response.ends_with("done"), "{response}");
-    server.ended().await;
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert_eq!(server.ended().await, 0);
 }
 
 /// Accepted by the system, and not yet by the server.
 #[tokio::test(start_paused = true)]
-async fn a_request_that_waits_to_be_accepted_is_answered() {
+async fn a_call_that_waits_to_be_accepted_is_answered() {
+    const SEVEN: Procedure<(), u32> = Procedure::query("seven");
     let listener = listener();
     let address = listener.local_addr().expect("an address");
     let mut client = Client(TcpStream::connect(address).await.expect("the system accepts"));
-    client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("the system takes it");
-    let mut server = Server::start_on(listener, Realtime::builder().build());
+    let request = b"GET /__realtime/api?path=seven HTTP/1.1\r\nhost: x\r\n\r\n";
+    client.write_all(request).await.expect("the system takes it");
+    let api = Endpoint::new(()).call(SEVEN, |_, ()| async { Ok(7) });
+    let mut server = Server::start_on(listener, Realtime::builder().endpoint("api", api).build());
     server.shut_down();
-    assert!(client.rest().await.ends_with("ok"));
+    let (_, response) = seconds_until(client.rest()).await;
+    assert!(response.ends_with(r#"{"ok":true,"data":7}"#), "{response}");
     server.ended().await;
 }
 
@@ -167,11 +234,9 @@ async fn a_shutdown_ends_though_clients_do_nothing() {
         let mut server = Server::start().await;
         let mut client = server.connect().await;
         client.write_all(beginning).await.expect("the server reads");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        let started = Instant::now();
+        go_by(0).await;
         server.shut_down();
-        server.ended().await;
-        assert_eq!(started.elapsed().as_secs(), seconds, "{}", beginning.escape_ascii());
+        assert_eq!(server.ended().await, seconds, "{}", beginning.escape_ascii());
     }
 }
 
@@ -189,7 +254,8 @@ async fn on_close_of_a_session_that_is_cut_still_runs() {
         }
 
         async fn on_close(&self, _: &Connection<Self>, close: realtime_core::Close) {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            // Longer than the drain.
+            tokio::time::sleep(Duration::from_secs(2)).await;
             self.0.lock().expect("no panic").push(close.code.get());
         }
     }
@@ -273,6 +339,7 @@ impl Server {
                 Ok(Response::new(Full::from(body).boxed_unsync()))
             }
         });
+        hold_clock();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = adapter_hyper::serve(listener, service, &realtime).shutdown(async { drop(stopped.await) });
         let running = tokio::spawn(server.into_future());
@@ -285,19 +352,19 @@ impl Server {
 
     /// The seconds until the body of `/endless` or `/quiet` is dropped.
     async fn body_dropped(&mut self) -> u64 {
-        let started = Instant::now();
         let dropped = self.dropped.take().expect("it is asked for once");
-        assert!(timeout(Duration::from_secs(3600), dropped).await.is_ok(), "the connection is never cut");
-        started.elapsed().as_secs()
+        seconds_until(dropped).await.0
     }
 
     fn shut_down(&mut self) {
         drop(self.stop.take());
     }
 
-    async fn ended(&mut self) {
-        let running = timeout(Duration::from_secs(3600), &mut self.running).await;
-        running.expect("the server never ends").expect("no panic").expect("no error");
+    /// The seconds until it returns.
+    async fn ended(&mut self) -> u64 {
+        let (seconds, ended) = seconds_until(&mut self.running).await;
+        ended.expect("no panic").expect("no error");
+        seconds
     }
 }
 
@@ -325,10 +392,45 @@ impl Drop for Endless {
 
 /// The seconds until the server ends the connection.
 async fn ended_after(client: &mut Client) -> u64 {
-    let started = Instant::now();
-    client.rest().await;
-    started.elapsed().as_secs()
+    seconds_until(client.rest()).await.0
 }
+
+/// Where nothing else can be done the clock would go on by itself, past what is on its way as well.
+fn hold_clock() {
+    tokio::spawn(async {
+        loop {
+            std::thread::yield_now();
+            yield_now().await;
+        }
+    });
+}
+
+/// The seconds until `future` is ready. Between two of them there is time for what is on its way to arrive.
+async fn seconds_until<T>(future: impl Future<Output = T>) -> (u64, T) {
+    let mut future = pin!(future);
+    for seconds in 0..3600 {
+        for _ in 0..ROUNDS {
+            if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+                return (seconds, output);
+            }
+            yield_now().await;
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    panic!("what is awaited will not come");
+}
+
+async fn go_by(seconds: u64) {
+    for second in 0..=seconds {
+        tokio::time::advance(Duration::from_secs(second.min(1))).await;
+        for _ in 0..ROUNDS {
+            yield_now().await;
+        }
+    }
+}
+
+/// tokio looks at its sockets in each 61st.
+const ROUNDS: usize = 1000;
 
 struct Client(TcpStream);
 
@@ -343,8 +445,7 @@ impl Client {
     /// All that comes until the end.
     async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
-        let ended = timeout(Duration::from_secs(3600), self.read_to_end(&mut rest)).await;
-        match ended.expect("the connection is never closed") {
+        match self.read_to_end(&mut rest).await {
             Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
             _ => String::from_utf8_lossy(&rest).into_owned(),
         }

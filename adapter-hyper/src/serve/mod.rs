@@ -173,13 +173,16 @@ where
             Server::new::<L>(self.service, self.tls, Limits::new(config, self.keep_alive), Arc::clone(&open));
         let stalled = config.idle_timeout;
         loop {
-            match race(async { Err(stop.first().await) }, async { Ok(self.listener.accept(stalled).await) }).await
-            {
-                Err(()) => break,
-                Ok(Ok((socket, peer))) => server.spawn(socket, peer),
+            let told = async {
+                stop.first().await;
+                None
+            };
+            match race(told, async { Some(self.listener.accept(stalled).await) }).await {
+                None => break,
+                Some(Ok((socket, peer))) => server.spawn(socket, peer),
                 // The client left before it was accepted.
-                Ok(Err(error)) if error.kind() == ErrorKind::ConnectionAborted => {}
-                Ok(Err(error)) => {
+                Some(Err(error)) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Some(Err(error)) => {
                     // Out of file descriptors, as a rule: wait for some.
                     tracing::error!(%error, "accept failed");
                     runtime.sleep(Duration::from_secs(1)).await;
@@ -213,6 +216,8 @@ async fn waiting<L: Listen>(listener: &L, stalled: Duration) -> Vec<(L::Io, Sock
 const BACKLOG: usize = 1024;
 
 async fn finish(realtime: &Realtime, open: &Open, deadline: Duration, runtime: &dyn Runtime) {
+    // What has come by now begins before the drain refuses it.
+    runtime.sleep(Duration::from_millis(10)).await;
     realtime.drain(deadline * 3 / 4).await;
     open.ended().await;
     // Those that were cut still run their `on_close`.

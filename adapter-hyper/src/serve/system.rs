@@ -8,7 +8,9 @@ use std::{
 };
 
 /// The signals by which a process is told to end.
-pub struct Signals(Box<dyn FnMut(&mut Context<'_>) -> Poll<()> + Send>);
+pub struct Signals(Box<PollSignals>);
+
+type PollSignals = dyn FnMut(&mut Context<'_>) -> Poll<()> + Send;
 
 impl Signals {
     /// Those that `poll` finds.
