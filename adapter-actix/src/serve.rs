@@ -25,6 +25,7 @@ use std::{
 /// | `client_disconnect_timeout` | 0 | each connection is kept for a second after its closing handshake |
 /// | `h1_allow_half_closed` | false | it is noticed late that a client has left |
 /// | `client_request_timeout` | [`Config::handshake_timeout`](realtime_core::Config::handshake_timeout) | 5 s |
+/// | `keep_alive` | 75 s: load balancers keep connections for 60, and should be first to close | 5 s: a request that crosses with the closing is lost |
 /// | `on_connect` | [`cut_stalled`] | a client that reads nothing keeps its socket for ever |
 pub fn configure<F, I, S, B>(server: HttpServer<F, I, S, B>, realtime: &Realtime) -> HttpServer<F, I, S, B>
 where
@@ -42,6 +43,7 @@ where
         .client_disconnect_timeout(Duration::ZERO)
         .h1_allow_half_closed(false)
         .client_request_timeout(realtime.config().handshake_timeout)
+        .keep_alive(KEEP_ALIVE)
         .on_connect(cut_stalled(realtime))
 }
 
@@ -103,6 +105,7 @@ where
 }
 
 const DEADLINE: Duration = Duration::from_secs(8);
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// A server, which runs when it is awaited: see [`serve`].
 #[must_use = "a server does nothing until it is awaited"]

@@ -3,18 +3,29 @@
 use adapter_testing::conformance::{Capabilities, Command, Lab, Reply, Stop, Subject};
 use axum::{
     Extension, Router,
+    body::Body,
     extract::{ConnectInfo, Request},
     http::StatusCode,
     middleware::{Next, from_fn},
     response::Response,
-    serve::Listener,
+    routing::get,
+    serve::{Listener, ListenerExt},
 };
-use realtime_core::Realtime;
-use std::{io, net::SocketAddr};
+use futures_core::Stream;
+use realtime_core::{Config, Realtime};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
-    net::TcpListener,
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    net::{TcpListener, TcpStream},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::timeout,
 };
 
 fn realtime() -> Realtime {
@@ -128,4 +139,36 @@ async fn any_other_stream_works() {
     client.read_to_end(&mut answer).await.expect("the server ends the stream");
     assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", answer.escape_ascii());
     assert!(answer.ends_with(b"\r\n\r\n\x88\x02\x03\xe8"), "{}", answer.escape_ascii());
+}
+
+/// Under `axum::serve`, by the system.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_cut() {
+    struct Endless(UnboundedSender<()>);
+    impl Stream for Endless {
+        type Item = Result<&'static [u8], Infallible>;
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(Some(Ok(&[b'x'; 1024])))
+        }
+    }
+    impl Drop for Endless {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+    let (drops, mut dropped) = unbounded_channel();
+    let app = Router::new().route("/", get(move || async move { Body::from_stream(Endless(drops)) }));
+    let mut config = Config::default();
+    config.idle_timeout = Duration::from_secs(1);
+    let realtime = Realtime::builder().config(config).build();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let listener = listener.tap_io(adapter_axum::cut_stalled(&realtime));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let mut client = TcpStream::connect(address).await.expect("the server listens");
+    client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("the request is read");
+    let cut = timeout(Duration::from_secs(20), dropped.recv()).await;
+    assert!(cut.is_ok(), "the connection is never cut");
 }
