@@ -2,8 +2,10 @@
 
 mod routes;
 mod runtime;
+mod serve;
 mod transport;
 mod upgrade;
 
 pub use routes::{routes, upgrade_websocket};
+pub use serve::{Serve, configure, cut_stalled, serve};
 pub use upgrade::Vars;

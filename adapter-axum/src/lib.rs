@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod routes;
+mod serve;
 mod upgrade;
 
+pub use adapter_hyper::Serve;
 pub use routes::{routes, upgrade_websocket};
+pub use serve::{App, cut_stalled, serve};

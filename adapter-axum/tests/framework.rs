@@ -3,18 +3,29 @@
 use adapter_testing::conformance::{Capabilities, Command, Lab, Reply, Stop, Subject};
 use axum::{
     Extension, Router,
-    extract::Request,
+    body::Body,
+    extract::{ConnectInfo, Request},
     http::StatusCode,
     middleware::{Next, from_fn},
     response::Response,
-    serve::Listener,
+    routing::get,
+    serve::{Listener, ListenerExt},
 };
-use realtime_core::Realtime;
-use std::io;
+use futures_core::Stream;
+use realtime_core::{Config, Realtime};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
-    net::TcpListener,
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    net::{TcpListener, TcpStream},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::timeout,
 };
 
 fn realtime() -> Realtime {
@@ -73,6 +84,26 @@ fn a_handler_is_mounted_on_a_route_of_the_applications_own() {
     client.expect_value(&described(None, "/acme/lab"));
 }
 
+/// Extractors and middleware find the address, and so does the handler.
+#[test]
+fn the_adapters_own_server_knows_who_connects() {
+    async fn ask(ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
+        assert!(peer.ip().is_loopback());
+        next.run(request).await
+    }
+    #[tokio::main(flavor = "current_thread")]
+    async fn serve(realtime: Realtime, listener: std::net::TcpListener, stop: Stop) {
+        let app = Router::new().merge(adapter_axum::routes(&realtime)).layer(from_fn(ask));
+        let listener = TcpListener::from_std(listener).expect("a listener");
+        adapter_axum::serve(listener, app, &realtime).shutdown(stop).await.expect("axum serves");
+    }
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
+    let mut client = server.connect("lab");
+    client.value(&Command::Describe);
+    let (method, uri, endpoint) = ("GET".into(), "/__realtime/lab".into(), "lab".into());
+    client.expect_value(&Reply::Described { method, uri, endpoint, header: None, variable: None, peer: true });
+}
+
 /// Streams that are no sockets: as TLS would be.
 struct Streams(UnboundedReceiver<DuplexStream>);
 
@@ -108,4 +139,36 @@ async fn any_other_stream_works() {
     client.read_to_end(&mut answer).await.expect("the server ends the stream");
     assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", answer.escape_ascii());
     assert!(answer.ends_with(b"\r\n\r\n\x88\x02\x03\xe8"), "{}", answer.escape_ascii());
+}
+
+/// Under `axum::serve`, by the system.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_cut() {
+    struct Endless(UnboundedSender<()>);
+    impl Stream for Endless {
+        type Item = Result<&'static [u8], Infallible>;
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(Some(Ok(&[b'x'; 1024])))
+        }
+    }
+    impl Drop for Endless {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+    let (drops, mut dropped) = unbounded_channel();
+    let app = Router::new().route("/", get(move || async move { Body::from_stream(Endless(drops)) }));
+    let mut config = Config::default();
+    config.idle_timeout = Duration::from_secs(1);
+    let realtime = Realtime::builder().config(config).build();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let listener = listener.tap_io(adapter_axum::cut_stalled(&realtime));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let mut client = TcpStream::connect(address).await.expect("the server listens");
+    client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("the request is read");
+    let cut = timeout(Duration::from_secs(20), dropped.recv()).await;
+    assert!(cut.is_ok(), "the connection is never cut");
 }

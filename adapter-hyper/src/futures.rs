@@ -1,5 +1,9 @@
-use crate::runtime::Listen;
-use futures_util::{AsyncRead, AsyncWrite};
+use crate::{
+    runtime::Listen,
+    serve::{Signals, set_user_timeout},
+};
+use async_signal::Signal;
+use futures_util::{AsyncRead, AsyncWrite, Stream};
 use hyper::rt::Timer;
 use realtime_core::raw::{BoxFuture, Runtime, SendQueue, Transport};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
@@ -51,6 +55,8 @@ macro_rules! listen {
             use $net::{TcpListener, TcpStream};
 
             impl Listen for TcpListener {
+                const AMBIENT: bool = false;
+
                 type Io = FuturesIo<TcpStream>;
                 type Transport = Socket<TcpStream>;
 
@@ -62,9 +68,14 @@ macro_rules! listen {
                     SmolTimer::new()
                 }
 
-                async fn accept(&self) -> io::Result<(Self::Io, SocketAddr)> {
+                fn signals() -> io::Result<Signals> {
+                    signals()
+                }
+
+                async fn accept(&self, user_timeout: Duration) -> io::Result<(Self::Io, SocketAddr)> {
                     let (socket, peer) = TcpListener::accept(self).await?;
                     let _ = socket.set_nodelay(true);
+                    set_user_timeout(&socket, user_timeout);
                     Ok((FuturesIo::new(socket), peer))
                 }
 
@@ -80,6 +91,16 @@ macro_rules! listen {
 listen!(Smol, smol::net);
 #[cfg(feature = "async-std")]
 listen!(AsyncStd, async_std::net);
+
+/// async-signal stands on the reactor of both.
+fn signals() -> io::Result<Signals> {
+    #[cfg(unix)]
+    let which = [Signal::Int, Signal::Term];
+    #[cfg(windows)]
+    let which = [Signal::Int];
+    let mut signals = async_signal::Signals::new(which)?;
+    Ok(Signals::new(move |cx| Pin::new(&mut signals).poll_next(cx).map(drop)))
+}
 
 /// A socket of either. By hyper's traits, each read would zero the buffer first.
 #[derive(Debug)]

@@ -12,12 +12,17 @@ mod futures;
 mod tokio;
 
 pub use routes::{Routes, routes, upgrade_websocket};
-pub use serve::serve;
+pub use serve::{Plain, Serve, serve};
 pub use upgrade::Body;
 
 /// For adapters of frameworks that are themselves built on hyper.
 pub mod raw {
     #[cfg(feature = "tokio")]
     pub use crate::tokio::Tokio;
-    pub use crate::{runtime::Listen, transport::Io, upgrade::upgrade};
+    pub use crate::{
+        runtime::Listen,
+        serve::{Accept, Signals, set_user_timeout},
+        transport::Io,
+        upgrade::upgrade,
+    };
 }

@@ -1,9 +1,13 @@
+use crate::serve::Signals;
 use hyper::rt::{Executor, Read, Timer, Write};
 use realtime_core::raw::{Runtime, Transport};
-use std::{future::Future, io, net::SocketAddr, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A listening socket, and by it the runtime that it belongs to.
-pub trait Listen: Send + Sync {
+pub trait Listen: Send + Sync + 'static {
+    /// Whether requests find the runtime without being told.
+    const AMBIENT: bool;
+
     /// A client's socket, as hyper takes it.
     type Io: Read + Write + Unpin + Send + 'static;
     /// A client's socket, as a session takes it.
@@ -15,8 +19,15 @@ pub trait Listen: Send + Sync {
     /// Its timer, for hyper.
     fn timer() -> impl Timer + Send + Sync + 'static;
 
-    /// The next client, with TCP_NODELAY set.
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Io, SocketAddr)>> + Send;
+    /// SIGINT and SIGTERM, from now on.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    fn signals() -> io::Result<Signals>;
+
+    /// The next client, with TCP_NODELAY set, and TCP_USER_TIMEOUT where there is such a thing.
+    fn accept(&self, user_timeout: Duration) -> impl Future<Output = io::Result<(Self::Io, SocketAddr)>> + Send;
 
     /// The socket that hyper hands over, for a session.
     fn transport(io: Self::Io) -> Self::Transport;

@@ -1,8 +1,19 @@
-use crate::{runtime::Listen, transport};
+use crate::{
+    runtime::Listen,
+    serve::{Signals, set_user_timeout},
+    transport,
+};
 use hyper::rt::Timer;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use realtime_core::raw::{BoxFuture, Runtime};
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, task::Context, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
@@ -26,6 +37,10 @@ impl Runtime for Tokio {
         Box::pin(time::sleep(duration))
     }
 
+    fn now(&self) -> Instant {
+        time::Instant::now().into_std()
+    }
+
     fn spawn(&self, task: BoxFuture<'static>) {
         self.0.spawn(task);
     }
@@ -38,6 +53,8 @@ impl Runtime for Tokio {
 }
 
 impl Listen for TcpListener {
+    const AMBIENT: bool = true;
+
     type Io = TokioIo<TcpStream>;
     type Transport = transport::Io<TokioIo<TcpStream>>;
 
@@ -49,10 +66,15 @@ impl Listen for TcpListener {
         TokioTimer::new()
     }
 
-    async fn accept(&self) -> io::Result<(Self::Io, SocketAddr)> {
+    fn signals() -> io::Result<Signals> {
+        signals()
+    }
+
+    async fn accept(&self, user_timeout: Duration) -> io::Result<(Self::Io, SocketAddr)> {
         let (socket, peer) = TcpListener::accept(self).await?;
         // Fails where the client has left already, which is no fault of the listener's.
         let _ = socket.set_nodelay(true);
+        set_user_timeout(&socket, user_timeout);
         Ok((TokioIo::new(socket), peer))
     }
 
@@ -61,4 +83,21 @@ impl Listen for TcpListener {
         let _ = io.inner().set_nodelay(true);
         transport::Io(io)
     }
+}
+
+#[cfg(unix)]
+fn signals() -> io::Result<Signals> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(Signals::new(move |cx| match interrupt.poll_recv(cx) {
+        Poll::Ready(_) => Poll::Ready(()),
+        Poll::Pending => terminate.poll_recv(cx).map(drop),
+    }))
+}
+
+#[cfg(windows)]
+fn signals() -> io::Result<Signals> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(Signals::new(move |cx| interrupt.poll_recv(cx).map(drop)))
 }

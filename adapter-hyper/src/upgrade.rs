@@ -1,5 +1,6 @@
 use crate::{
     runtime::{Listen, Spawner},
+    serve::Watched,
     transport::Io,
 };
 use bytes::Bytes;
@@ -87,11 +88,14 @@ type Run = (raw::Upgrade, Upgraded);
 
 /// Gives both back if the stream is no socket of `L`'s.
 fn on_socket_of<L: Listen>((upgrade, upgraded): Run, runtime: &dyn Runtime) -> Option<Run> {
-    let (io, early) = match downcast::<L::Io>(upgraded) {
-        Ok(parts) => (parts.io, parts.read_buf),
-        Err(upgraded) => match upgraded.downcast::<L::Io>() {
+    let (io, early) = match downcast::<Watched<L::Io>>(upgraded) {
+        Ok(parts) => (parts.io.into_inner(), parts.read_buf),
+        Err(upgraded) => match downcast::<L::Io>(upgraded) {
             Ok(parts) => (parts.io, parts.read_buf),
-            Err(upgraded) => return Some((upgrade, upgraded)),
+            Err(upgraded) => match upgraded.downcast::<L::Io>() {
+                Ok(parts) => (parts.io, parts.read_buf),
+                Err(upgraded) => return Some((upgrade, upgraded)),
+            },
         },
     };
     runtime.spawn(Box::pin(upgrade.serve(L::transport(io), early)));

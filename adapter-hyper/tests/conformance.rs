@@ -15,7 +15,8 @@ mod tokio_runtime {
     #[tokio::main(flavor = "current_thread")]
     async fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
         let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-        adapter_hyper::serve(listener, adapter_hyper::routes(&realtime), stop).await;
+        let server = adapter_hyper::serve(listener, adapter_hyper::routes(&realtime), &realtime);
+        server.shutdown(stop).await.expect("hyper serves");
     }
 
     adapter_testing::conformance!(Subject::tcp(capabilities(), serve));
@@ -27,9 +28,10 @@ mod smol_runtime {
 
     fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
         smol::block_on(async {
-            let listener = smol::Async::new_nonblocking(listener).expect("a listener").into();
-            adapter_hyper::serve::<smol::net::TcpListener, _, _>(listener, adapter_hyper::routes(&realtime), stop)
-                .await;
+            let listener: smol::net::TcpListener =
+                smol::Async::new_nonblocking(listener).expect("a listener").into();
+            let server = adapter_hyper::serve(listener, adapter_hyper::routes(&realtime), &realtime);
+            server.shutdown(stop).await.expect("hyper serves");
         });
     }
 
@@ -43,7 +45,8 @@ mod async_std_runtime {
     fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
         async_std::task::block_on(async {
             let listener = async_std::net::TcpListener::from(listener);
-            adapter_hyper::serve(listener, adapter_hyper::routes(&realtime), stop).await;
+            let server = adapter_hyper::serve(listener, adapter_hyper::routes(&realtime), &realtime);
+            server.shutdown(stop).await.expect("hyper serves");
         });
     }
 

@@ -40,7 +40,7 @@ fn a_service_around_the_routes_may_refuse_and_set_variables() {
                 routes.call(request).await
             }
         });
-        adapter_hyper::serve(listener, service, stop).await;
+        adapter_hyper::serve(listener, service, &realtime).shutdown(stop).await.expect("hyper serves");
     }
     let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
     server.request("lab").header("x-refuse", "1").refused(402);
@@ -76,7 +76,8 @@ fn all_else_is_404() {
     #[tokio::main(flavor = "current_thread")]
     async fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
         let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-        adapter_hyper::serve(listener, adapter_hyper::routes(&realtime), stop).await;
+        let server = adapter_hyper::serve(listener, adapter_hyper::routes(&realtime), &realtime);
+        server.shutdown(stop).await.expect("hyper serves");
     }
     let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
     for target in ["/", "/__realtime", "/__realtime/", "/__realtime/lab/more", "/other/lab"] {

@@ -28,15 +28,17 @@ pub struct Config {
     pub frames_per_message: u32,
 
     /// Time for the middleware to decide on a request, and again for the framework to hand over the
-    /// connection. Over it: status 503, or the connection is dropped. Default 10 s.
+    /// connection. Over it: status 503, or the connection is dropped. Under the adapters' `serve` also time for a TLS
+    /// handshake, and for the head of a request. Default 10 s.
     pub handshake_timeout: Duration,
 
     /// A client that sent nothing for this long is pinged; up to a quarter earlier, so that not all are pinged at once.
     /// Default 25 s: below the 30 to 60 s after which proxies drop silent connections.
     pub ping_interval: Duration,
 
-    /// A client that sent nothing for this long, no pong either, is closed with 1001, once it
-    /// is certain that nothing waits to be read. Default 60 s: two pings may be lost.
+    /// A client that sent nothing for this long, no pong either, is closed with 1001, once it is certain that nothing waits
+    /// to be read. Under the adapters' `serve`, one that reads nothing of a response for this long is cut. Default 60 s:
+    /// two pings may be lost.
     pub idle_timeout: Duration,
 
     /// Bytes that may wait for one client, as they are sent. While more than half of it is in use, nothing is read from

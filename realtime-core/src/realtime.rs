@@ -171,6 +171,11 @@ impl Realtime {
         answer(&self.0, context, body).await
     }
 
+    /// The limits, as they were set when it was built.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
     /// The path under which adapters mount the handlers, without a slash at its end.
     pub fn prefix(&self) -> &str {
         &self.0.registry.prefix

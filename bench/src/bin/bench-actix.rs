@@ -2,7 +2,6 @@
 
 use actix_web::{App, HttpServer};
 use bench::{Outcome, process};
-use std::time::Duration;
 
 fn main() -> Outcome {
     process::prepare()?;
@@ -11,11 +10,8 @@ fn main() -> Outcome {
 
 async fn serve() -> Outcome {
     let realtime = bench::realtime()?;
-    let server = HttpServer::new(move || App::new().configure(adapter_actix::routes(&realtime)))
-        .workers(bench::pool()?.unwrap_or(1))
-        .tcp_nodelay(true)
-        .client_disconnect_timeout(Duration::ZERO)
-        .h1_allow_half_closed(false)
-        .listen(bench::listen()?)?;
-    Ok(server.run().await?)
+    let registry = realtime.clone();
+    let app = move || App::new().configure(adapter_actix::routes(&registry));
+    let server = adapter_actix::configure(HttpServer::new(app), &realtime).workers(bench::pool()?.unwrap_or(1));
+    Ok(adapter_actix::serve(server.listen(bench::listen()?)?, &realtime).await?)
 }

@@ -5,7 +5,8 @@ use tokio::net::TcpListener;
 
 fn main() -> Outcome {
     bench::run(async |listener| {
-        let app = axum::Router::new().merge(adapter_axum::routes(&bench::realtime()?));
-        Ok(axum::serve(TcpListener::from_std(listener)?, app).await?)
+        let realtime = bench::realtime()?;
+        let app = axum::Router::new().merge(adapter_axum::routes(&realtime));
+        Ok(adapter_axum::serve(TcpListener::from_std(listener)?, app, &realtime).await?)
     })
 }

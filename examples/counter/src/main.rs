@@ -19,10 +19,7 @@ async fn main() -> io::Result<()> {
         {
             println!("The counter is at ws://{address}/__realtime/{ENDPOINT}");
         }
-        let shutdown = async {
-            let _ = tokio::signal::ctrl_c().await;
-        };
-        return server::serve(listener, server::realtime(), shutdown).await;
+        return server::serve(listener, &server::realtime()).await;
     }
     let url = argument.unwrap_or_else(|| format!("ws://{address}/__realtime/{ENDPOINT}"));
     // Whoever reads this may be gone, as `head` is after some lines.

@@ -1,16 +1,12 @@
 //! The server: the count, and who may change it.
 
 use crate::api::{CONFIRM, COUNT_CHANGED, Changed, ENDPOINT, GET_COUNT, RESET, UPDATE_COUNT};
+use adapter_axum::{App, Serve};
 use axum::Router;
 use realtime_core::{
     Accepted, Call, Code, Context, Endpoint, Error, Next, Principal, Realtime, Reject, Result, Topic,
 };
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
 
 /// The registry.
@@ -32,23 +28,9 @@ async fn name(mut context: Context, next: Next) -> Result<Accepted, Reject> {
     next.run(context).await
 }
 
-/// Serves it until `shutdown` is ready, and ends the connections then.
-///
-/// # Errors
-///
-/// Those of the listener.
-pub async fn serve(
-    listener: TcpListener,
-    realtime: Realtime,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let app: Router = adapter_axum::routes(&realtime);
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    let shutdown = async move {
-        shutdown.await;
-        realtime.drain(Duration::from_secs(5)).await;
-    };
-    axum::serve(listener, app).with_graceful_shutdown(shutdown).await
+/// Serves it until the process is told to end, or the server to by [`Serve::shutdown`].
+pub fn serve(listener: TcpListener, realtime: &Realtime) -> Serve<TcpListener, App<Router>> {
+    adapter_axum::serve(listener, adapter_axum::routes(realtime), realtime)
 }
 
 #[derive(Debug, Default)]

@@ -51,7 +51,7 @@ async fn serve() -> (Realtime, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("ws://{}/__realtime/{ENDPOINT}", listener.local_addr().expect("a bound port"));
     let realtime = server::realtime();
-    tokio::spawn(server::serve(listener, realtime.clone(), pending()));
+    tokio::spawn(server::serve(listener, &realtime).shutdown(pending()).into_future());
     (realtime, url)
 }
 

@@ -3,7 +3,7 @@
 use axum::{Router, response::Html, routing::get};
 use dashboard::{Dashboard, PAGE, Shop};
 use realtime_core::Realtime;
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 use tokio::{net::TcpListener, time::interval};
 
 #[tokio::main]
@@ -15,13 +15,7 @@ async fn main() -> std::io::Result<()> {
     let listener = TcpListener::bind(&address).await?;
     tokio::spawn(sample(dashboard, shop, realtime.clone()));
     dashboard::visit(&format!("ws://{address}/__realtime/shop"));
-
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    let shutdown = async move {
-        let _ = tokio::signal::ctrl_c().await;
-        realtime.drain(Duration::from_secs(5)).await;
-    };
-    axum::serve(listener, app).with_graceful_shutdown(shutdown).await
+    adapter_axum::serve(listener, app, &realtime).await
 }
 
 /// Where it listens: on this machine, at `PORT` (3000 when it is not set). Says so.

@@ -4,9 +4,8 @@ use async_std::net::TcpListener;
 
 fn main() -> std::io::Result<()> {
     async_std::task::block_on(async {
+        let realtime = chat::realtime();
         let listener = TcpListener::bind(chat::address()).await?;
-        let site = chat::Site::new(&chat::realtime());
-        adapter_hyper::serve(listener, site, std::future::pending()).await;
-        Ok(())
+        adapter_hyper::serve(listener, chat::Site::new(&realtime), &realtime).await
     })
 }

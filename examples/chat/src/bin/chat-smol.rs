@@ -4,9 +4,8 @@ use smol::net::TcpListener;
 
 fn main() -> std::io::Result<()> {
     smol::block_on(async {
+        let realtime = chat::realtime();
         let listener = TcpListener::bind(chat::address()).await?;
-        let site = chat::Site::new(&chat::realtime());
-        adapter_hyper::serve(listener, site, std::future::pending()).await;
-        Ok(())
+        adapter_hyper::serve(listener, chat::Site::new(&realtime), &realtime).await
     })
 }

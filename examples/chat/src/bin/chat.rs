@@ -5,7 +5,6 @@ use axum::{
     http::{StatusCode, Uri, header},
     response::IntoResponse,
 };
-use std::{net::SocketAddr, time::Duration};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -13,12 +12,7 @@ async fn main() -> std::io::Result<()> {
     let realtime = chat::realtime();
     let app = Router::new().merge(adapter_axum::routes(&realtime)).fallback(page);
     let listener = TcpListener::bind(chat::address()).await?;
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    let shutdown = async move {
-        let _ = tokio::signal::ctrl_c().await;
-        realtime.drain(Duration::from_secs(5)).await;
-    };
-    axum::serve(listener, app).with_graceful_shutdown(shutdown).await
+    adapter_axum::serve(listener, app, &realtime).await
 }
 
 async fn page(uri: Uri) -> impl IntoResponse {

@@ -1,16 +1,12 @@
 //! The echo on actix-web.
 
 use actix_web::{App, HttpServer};
-use std::time::Duration;
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let realtime = echo::realtime();
-    HttpServer::new(move || App::new().configure(adapter_actix::routes(&realtime)))
-        .tcp_nodelay(true)
-        .client_disconnect_timeout(Duration::ZERO)
-        .h1_allow_half_closed(false)
-        .bind(echo::address())?
-        .run()
-        .await
+    let registry = realtime.clone();
+    let app = move || App::new().configure(adapter_actix::routes(&registry));
+    let server = adapter_actix::configure(HttpServer::new(app), &realtime).bind(echo::address())?;
+    adapter_actix::serve(server, &realtime).await
 }

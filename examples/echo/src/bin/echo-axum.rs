@@ -5,6 +5,7 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let app = Router::new().merge(adapter_axum::routes(&echo::realtime()));
-    axum::serve(TcpListener::bind(echo::address()).await?, app).await
+    let realtime = echo::realtime();
+    let app = Router::new().merge(adapter_axum::routes(&realtime));
+    adapter_axum::serve(TcpListener::bind(echo::address()).await?, app, &realtime).await
 }

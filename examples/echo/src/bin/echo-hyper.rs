@@ -4,7 +4,7 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
+    let realtime = echo::realtime();
     let listener = TcpListener::bind(echo::address()).await?;
-    adapter_hyper::serve(listener, adapter_hyper::routes(&echo::realtime()), std::future::pending()).await;
-    Ok(())
+    adapter_hyper::serve(listener, adapter_hyper::routes(&realtime), &realtime).await
 }

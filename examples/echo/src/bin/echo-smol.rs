@@ -4,8 +4,8 @@ use smol::net::TcpListener;
 
 fn main() -> std::io::Result<()> {
     smol::block_on(async {
+        let realtime = echo::realtime();
         let listener = TcpListener::bind(echo::address()).await?;
-        adapter_hyper::serve(listener, adapter_hyper::routes(&echo::realtime()), std::future::pending()).await;
-        Ok(())
+        adapter_hyper::serve(listener, adapter_hyper::routes(&realtime), &realtime).await
     })
 }
