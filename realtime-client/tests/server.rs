@@ -103,7 +103,7 @@ impl Server {
         runtime.spawn(async move {
             listener.set_nonblocking(true).unwrap();
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            serve(listener, routes(&realtime), pending()).await;
+            serve(listener, routes(&realtime), &realtime).shutdown(pending()).await.unwrap();
         });
         Self(Some(runtime))
     }
