@@ -1,6 +1,6 @@
 //! The frames of `realtime.v1.json`, as a client sees them.
 
-use realtime_core::{Error, Gap, Position};
+use realtime_core::{Error, Gap, Position, raw::Offset};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, time::Duration};
@@ -104,7 +104,7 @@ struct Fields<'a> {
     name: Option<String>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
-    offset: Option<u64>,
+    offset: Option<Offset>,
     epoch: Option<String>,
     error: Option<Error>,
     path: Option<Path>,
@@ -115,8 +115,8 @@ struct Fields<'a> {
     heartbeat_ms: Option<u64>,
     #[serde(default)]
     count: u64,
-    from: Option<u64>,
-    to: Option<u64>,
+    from: Option<Offset>,
+    to: Option<Offset>,
     #[serde(default)]
     cause: String,
 }
@@ -141,7 +141,7 @@ impl Fields<'_> {
             "data" => Incoming::Data {
                 id: self.id.ok_or("id")?,
                 data,
-                position: self.epoch.zip(self.offset).map(|(epoch, offset)| Position { epoch, offset }),
+                position: self.epoch.zip(self.offset).map(|(epoch, Offset(offset))| Position { epoch, offset }),
             },
             "complete" => Incoming::Complete { id: self.id.ok_or("id")? },
             "result" => Incoming::Result { id: self.id.ok_or("id")?, data },
@@ -157,7 +157,7 @@ impl Fields<'_> {
             "gap" => {
                 let gap = Gap::new(self.count, self.cause);
                 let gap = match self.from.zip(self.to) {
-                    Some((from, to)) => gap.between(from, to),
+                    Some((Offset(from), Offset(to))) => gap.between(from, to),
                     None => gap,
                 };
                 // A topic's gap belongs to no subscription of ours.
@@ -237,6 +237,20 @@ mod tests {
         for path in [r#""a.b""#, r#"["a","b"]"#] {
             let frame = Incoming::decode(&format!(r#"{{"type":"call","id":"1","path":{path}}}"#)).unwrap();
             assert!(matches!(frame, Incoming::Call { path, .. } if path == "a.b"));
+        }
+    }
+
+    #[test]
+    fn an_offset_is_a_number_or_text() {
+        for (offset, text) in [(7, "7"), (u64::MAX, "\"18446744073709551615\"")] {
+            let position = Position::new("e", offset);
+            let frame = format!(r#"{{"type":"data","id":"1","data":0,"offset":{text},"epoch":"e"}}"#);
+            let frame = Incoming::decode(&frame).unwrap();
+            assert!(matches!(frame, Incoming::Data { position: Some(read), .. } if read == position));
+            let frame = format!(r#"{{"type":"gap","id":"1","count":1,"from":{text},"to":{text},"cause":"x"}}"#);
+            let frame = Incoming::decode(&frame).unwrap();
+            assert!(matches!(frame, Incoming::Gap { gap, .. } if gap == Gap::new(1, "x").between(offset, offset)));
+            assert_eq!(serde_json::to_string(&position).unwrap(), format!(r#"{{"epoch":"e","offset":{text}}}"#));
         }
     }
 }

@@ -72,6 +72,7 @@ pub mod raw {
         context::RequestHead,
         events::EventStream,
         hub::TICK,
+        item::Offset,
         runtime::{BoxFuture, Runtime},
         transport::{SendQueue, Transport},
         upgrade::Upgrade,
