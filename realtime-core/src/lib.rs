@@ -75,6 +75,6 @@ pub mod raw {
         item::Offset,
         runtime::{BoxFuture, Runtime},
         transport::{SendQueue, Transport},
-        upgrade::Upgrade,
+        upgrade::{ConnectionPermit, Upgrade},
     };
 }

@@ -25,9 +25,10 @@ use crate::{
     Context,
     answer::{EVENTS, EVENTS_OF_WHOLE},
     error::Error,
-    hub::{Hub, Membership, Mounted, Permit},
+    hub::{Hub, Membership, Mounted},
     protocol::{Encode, Outgoing, Packet, Protocol},
     sync::Mutex,
+    upgrade::ConnectionPermit,
     websocket::{Close, CloseCode, Draft, Frame, PerMessageDeflate, compose},
 };
 use outbox::Outbox;
@@ -39,6 +40,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 /// One client's state, shared by its driver, its handles and the hub.
@@ -74,7 +76,7 @@ pub(crate) struct Session {
     /// The tick at which the wheel looks whether a call is late; 0 if it does not.
     watched: AtomicU32,
     /// Given back at the end, also where handles to the connection are kept.
-    pub(crate) permit: Mutex<Option<Permit>>,
+    pub(crate) permit: Mutex<Option<ConnectionPermit>>,
 }
 
 /// The topics of one connection; once `closed`, none can be added.
@@ -95,7 +97,7 @@ pub(crate) struct Opening {
     pub(crate) welcome: bool,
     /// What the session begins with, where it is for one subscription alone.
     pub(crate) first: Option<Box<Packet<'static>>>,
-    pub(crate) permit: Permit,
+    pub(crate) permit: ConnectionPermit,
 }
 
 impl Session {
@@ -132,8 +134,7 @@ impl Session {
         let session = Self::new(hub.next_id(), opening);
         hub.connections.insert(Arc::clone(&session));
         hub.counters.accepted.fetch_add(1, Relaxed);
-        let turn = if session.is_events() { hub.config.keep_alive } else { hub.config.ping_interval };
-        hub.wheel.watch(session.id, hub.clock.after(turn.min(hub.config.idle_timeout)));
+        hub.wheel.watch(session.id, hub.clock.after(session.heartbeat().min(hub.config.idle_timeout)));
         tracing::debug!(connection = %session.id, endpoint = %session.endpoint.id, "opened");
         // A drain that began after the request was accepted has not seen this connection.
         if hub.draining.load(Relaxed) {
@@ -145,6 +146,13 @@ impl Session {
     /// Whether it is a stream of server-sent events.
     fn is_events(&self) -> bool {
         [EVENTS, EVENTS_OF_WHOLE].contains(&self.protocol)
+    }
+
+    /// After how much silence the client is asked for a sign of life.
+    fn heartbeat(&self) -> Duration {
+        let config = &self.hub.config;
+        // An idle stream is asked at least once before it is taken for dead.
+        if self.is_events() { config.keep_alive.min(config.idle_timeout / 2) } else { config.ping_interval }
     }
 
     pub(crate) fn protocol(&self) -> &dyn Protocol {
@@ -249,7 +257,8 @@ impl Session {
     /// Gives back its places on the hub's lists.
     fn release(&self) {
         self.hub.connections.remove(self.id);
-        drop(self.permit.lock().take());
+        let permit = self.permit.lock().take();
+        drop(permit);
     }
 
     /// Whether the end has begun.
@@ -259,29 +268,18 @@ impl Session {
 
     /// Looks after the session at its turn on the wheel; gives the tick of its next turn.
     pub(crate) fn handle_turn(self: &Arc<Self>, now: u32) -> Option<u32> {
-        // A body that cannot be written is not polled: its driver does not begin the end.
-        if self.is_events() && self.outbox.is_closing() {
-            self.begin_end();
-        }
         let deadline = self.deadline.load(Relaxed);
         if deadline != 0 {
             if now >= deadline {
                 self.outbox.signal_expired();
-                if self.is_events() {
-                    self.release();
-                }
                 return None;
             }
             return Some(deadline);
         }
         self.outbox.shrink();
         self.endpoint.hooks.shrink(self);
-        let config = &self.hub.config;
-        let (ping, idle) = (self.hub.clock.ticks(config.ping_interval), self.hub.clock.ticks(config.idle_timeout));
-        if self.is_events() {
-            self.outbox.signal_ping();
-            return Some(now + self.hub.clock.ticks(config.keep_alive));
-        }
+        let clock = &self.hub.clock;
+        let (ping, idle) = (clock.ticks(self.heartbeat()), clock.ticks(self.hub.config.idle_timeout));
         let seen = self.seen.load(Relaxed);
         let silent = now.saturating_sub(seen);
         if self.is_paused() {

@@ -21,8 +21,9 @@ pub mod timing;
 pub mod topics;
 pub mod transcript;
 
-use super::{Client, Command, Reply, Server, Subject, api_http, lab};
+use super::{Client, Command, Reply, Server, Subject, api_http, client::PATIENCE, lab};
 use realtime_core::{Builder, Config};
+use std::time::Instant;
 
 /// The registry of most cases, with limits as the case wants them.
 fn builder(change: impl FnOnce(&mut Config)) -> (Builder, super::Seen, super::Gate) {
@@ -71,6 +72,30 @@ fn give_turns(server: &Server) {
     let mut other = server.connect("api");
     for _ in 0..50 {
         other.echoes();
+    }
+}
+
+/// Connects as soon as there is a place.
+#[track_caller]
+fn connect_when_free(server: &Server) -> Client {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(client) = server.request("lab").try_connect() {
+            return client;
+        }
+        assert!(Instant::now() < end, "all places are still taken");
+        std::thread::yield_now();
+    }
+}
+
+/// The server has closed a socket that is not read: what is sent to it is soon refused.
+#[track_caller]
+fn expect_gone(server: &Server, mut send: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while send() {
+        assert!(Instant::now() < end, "a place was given away, and its socket is still there");
+        // So much time at least as a request takes.
+        server.http("nobody").answered(404);
     }
 }
 
