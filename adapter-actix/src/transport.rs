@@ -4,7 +4,7 @@ use actix_web::{
 };
 use bytes::{Buf, Bytes};
 use futures_core::Stream;
-use realtime_core::raw::{SendQueue, Transport};
+use realtime_core::raw::{ConnectionPermit, SendQueue, Transport};
 use std::{
     cell::RefCell,
     collections::VecDeque,
@@ -16,11 +16,11 @@ use std::{
 };
 
 /// The two halves of a connection: for the session, and for actix as the body of its response,
-/// which it pulls. Both live on one worker's thread.
-pub(crate) fn pipe(payload: Payload) -> (PayloadAndBody, PulledBody) {
+/// which it pulls. Both live on one worker's thread. The permit is kept for as long as actix has the socket.
+pub(crate) fn pipe(payload: Payload, permit: ConnectionPermit) -> (PayloadAndBody, PulledBody) {
     let shared = Rc::<RefCell<Shared>>::default();
     let transport = PayloadAndBody { payload, rest: Bytes::new(), shared: Rc::clone(&shared) };
-    (transport, PulledBody(shared))
+    (transport, PulledBody { shared, _permit: permit })
 }
 
 #[derive(Default)]
@@ -121,7 +121,11 @@ impl Drop for PayloadAndBody {
 }
 
 /// actix's half.
-pub(crate) struct PulledBody(Rc<RefCell<Shared>>);
+pub(crate) struct PulledBody {
+    shared: Rc<RefCell<Shared>>,
+    /// The session may end before a client that does not read is gone.
+    _permit: ConnectionPermit,
+}
 
 impl MessageBody for PulledBody {
     type Error = Infallible;
@@ -131,7 +135,7 @@ impl MessageBody for PulledBody {
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        let mut shared = self.0.borrow_mut();
+        let mut shared = self.shared.borrow_mut();
         let was_full = shared.bytes >= PULLED_AHEAD;
         let Some(chunk) = shared.pop() else {
             if shared.ended {
@@ -152,7 +156,7 @@ impl MessageBody for PulledBody {
 
 impl Drop for PulledBody {
     fn drop(&mut self) {
-        let mut shared = self.0.borrow_mut();
+        let mut shared = self.shared.borrow_mut();
         shared.dropped = true;
         (shared.chunk, shared.chunks) = (None, VecDeque::new());
         wake(shared.session.take());

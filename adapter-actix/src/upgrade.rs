@@ -32,7 +32,7 @@ pub(crate) async fn upgrade(realtime: &Realtime, request: &HttpRequest, mut payl
         }
     };
     let (head, ()) = upgrade.response().into_parts();
-    let (transport, body) = pipe(payload);
+    let (transport, body) = pipe(payload, upgrade.permit());
     rt::spawn(upgrade.serve(transport, Bytes::new()));
     builder(&head).upgrade("websocket").body(body)
 }
@@ -48,6 +48,7 @@ fn builder(head: &http::response::Parts) -> HttpResponseBuilder {
 }
 
 fn context(request: &HttpRequest) -> Context {
+    let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     RequestHead {
         method: http::Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default(),
         version: match request.version() {
@@ -58,7 +59,8 @@ fn context(request: &HttpRequest) -> Context {
         },
         target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
         authority: request.uri().authority().map(|authority| authority.as_str()),
-        headers: request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
+        // actix-web has answered an `Expect: 100-continue` already.
+        headers: headers.filter(|(name, _)| *name != "expect"),
         peer: request.peer_addr(),
         // actix-web has no extended CONNECT.
         extended_connect: false,

@@ -8,7 +8,7 @@ use actix_web::{
 };
 use adapter_actix::Vars;
 use adapter_testing::conformance::{Capabilities, Command, Lab, Reply, Stop, Subject};
-use realtime_core::Realtime;
+use realtime_core::{Config, Realtime, Topic};
 use std::{net::TcpListener, time::Duration};
 
 fn realtime() -> Realtime {
@@ -85,6 +85,43 @@ fn a_handler_is_mounted_on_a_route_of_the_applications_own() {
     let mut client = server.connect("lab");
     client.value(&Command::Describe);
     client.expect_value(&described(None, "/live/acme/lab"));
+}
+
+/// actix-web holds the socket of a client that does not read longer than its session lasts.
+#[test]
+fn places_of_clients_that_do_not_read_stay_taken() {
+    const CLIENTS: usize = 4;
+    #[actix_web::main]
+    async fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
+        let app = move || App::new().configure(adapter_actix::routes(&realtime));
+        let server = HttpServer::new(app).workers(1).disable_signals().tcp_nodelay(true);
+        let server = server.client_disconnect_timeout(Duration::ZERO).listen(listener).expect("a listener").run();
+        stop_with(server.handle(), stop);
+        server.await.expect("actix serves");
+    }
+    let mut config = Config::default();
+    config.connections = CLIENTS;
+    let realtime = Realtime::builder().manual_time().config(config).handler("lab", Lab::new().0).build();
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime);
+    let mut stalled: Vec<_> = (0..CLIENTS).map(|_| server.connect("lab")).collect();
+    for client in &mut stalled {
+        client.value(&Command::Subscribe("t".into()));
+        client.expect_value(&Reply::Answer(true));
+    }
+    let (realtime, text) = (server.realtime(), Reply::Text("x".repeat(64 * 1024)));
+    while realtime.stats().slow_consumers < CLIENTS as u64 {
+        realtime.publish(&Topic::new("t"), &text).expect("it is published");
+        // The worker has its turn.
+        server.http("nobody").answered(404);
+    }
+    while realtime.connections() > 0 {
+        server.advance(Duration::from_secs(1));
+        server.http("nobody").answered(404);
+    }
+    let others: Vec<_> = (0..CLIENTS).map_while(|_| server.request("lab").try_connect()).collect();
+    // The system's buffers may have taken the rest of some.
+    assert!(others.len() < CLIENTS, "twice as many sockets as there may be connections");
+    drop(stalled);
 }
 
 /// Members on several workers, each with a thread of its own.

@@ -1,8 +1,8 @@
-use crate::upgrade::{Body, Incoming, upgrade, whole};
-use http::{Request, Response};
+use crate::upgrade::{Body, Incoming, upgrade};
+use http::{Request, Response, Uri};
 use hyper::service::Service;
-use realtime_core::{Error, Realtime, Reject, raw::BoxFuture};
-use std::{convert::Infallible, future::ready};
+use realtime_core::{Realtime, raw::BoxFuture};
+use std::convert::Infallible;
 
 /// Serves the handlers under `{prefix}/{id}`, and answers 404 to all else.
 pub fn routes(realtime: &Realtime) -> Routes {
@@ -35,10 +35,10 @@ impl<B: Incoming> Service<Request<B>> for Routes {
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
-    fn call(&self, request: Request<B>) -> Self::Future {
+    fn call(&self, mut request: Request<B>) -> Self::Future {
         if !self.matches(&request) {
-            let response = Reject::from(Error::not_found("no such route")).into_response();
-            return Box::pin(ready(Ok(response.map(whole))));
+            // No handler is there: refused as an id that there is not.
+            *request.uri_mut() = Uri::default();
         }
         let realtime = self.realtime.clone();
         Box::pin(async move { Ok(upgrade(&realtime, request).await) })

@@ -18,6 +18,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Poll, ready},
+    time::Duration,
 };
 
 /// An `EventSource` in memory: it reads a stream of server-sent events.
@@ -73,6 +74,11 @@ impl TestEvents {
     /// How many comments have come: what keeps the stream alive is one.
     pub fn comments(&self) -> usize {
         self.lock().parser.comments()
+    }
+
+    /// After how long the server wants a source back that loses the stream, where it has said so.
+    pub fn retry(&self) -> Option<Duration> {
+        self.lock().parser.retry()
     }
 
     /// Whether the server has ended the stream; events that came before may still be there.
@@ -257,7 +263,8 @@ pub(crate) async fn pour(mut body: EventStream, pipe: Arc<Pipe>) {
             ready!(pipe.poll_fill(cx, &mut chunk));
             match ready!(Pin::new(&mut body).poll_next(cx)) {
                 Some(Ok(bytes)) => chunk = bytes,
-                None => return Poll::Ready(()),
+                // An error cuts the connection, which is its end as well.
+                Some(Err(_)) | None => return Poll::Ready(()),
             }
         }
     })

@@ -1,5 +1,5 @@
 use crate::ErrorFrame;
-use realtime_core::{Gap, Position};
+use realtime_core::{Gap, Position, raw::Offset};
 use serde::{Deserialize, Serialize};
 
 /// What a client sends, but for messages.
@@ -96,13 +96,13 @@ pub(crate) struct Message<T> {
 #[derive(Deserialize)]
 pub(crate) struct Data<T> {
     pub(crate) data: T,
-    offset: Option<u64>,
+    offset: Option<Offset>,
     epoch: Option<String>,
 }
 
 impl<T> Data<T> {
     pub(crate) fn position(&self) -> Option<Position> {
-        Some(Position::new(self.epoch.clone()?, self.offset?))
+        Some(Position::new(self.epoch.clone()?, self.offset?.0))
     }
 }
 

@@ -1,4 +1,5 @@
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 /// One server-sent event, as an `EventSource` dispatches it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,7 @@ pub(crate) struct EventParser {
     data: Option<String>,
     last_event_id: String,
     comments: usize,
+    retry: Option<Duration>,
 }
 
 impl EventParser {
@@ -63,6 +65,11 @@ impl EventParser {
     /// How many comment lines have come.
     pub(crate) fn comments(&self) -> usize {
         self.comments
+    }
+
+    /// After how long a source comes back, where the stream has said so.
+    pub(crate) fn retry(&self) -> Option<Duration> {
+        self.retry
     }
 
     fn next_line(&mut self) -> Option<String> {
@@ -98,6 +105,9 @@ impl EventParser {
             "id" if !value.contains('\0') => {
                 self.id = Some(value.to_owned());
                 value.clone_into(&mut self.last_event_id);
+            }
+            "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
+                self.retry = value.parse().ok().map(Duration::from_millis);
             }
             _ => {}
         }
@@ -135,6 +145,15 @@ mod tests {
         );
         assert_eq!(events, [event(Some("7"), "tick", "a\n\n b"), event(None, "message", "c")]);
         assert_eq!((parser.last_event_id(), parser.comments()), ("7", 1));
+    }
+
+    #[test]
+    fn a_time_to_come_back_is_digits() {
+        assert_eq!(
+            parse("retry: 1500\nretry: 7s\nretry\nretry: -1\n").1.retry(),
+            Some(Duration::from_millis(1500))
+        );
+        assert_eq!(parse("data: 1\n").1.retry(), None);
     }
 
     #[test]

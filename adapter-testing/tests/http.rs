@@ -3,7 +3,8 @@
 use adapter_testing::{Ended, TestServer, block_on, conformance::Gate};
 use futures_util::{FutureExt, StreamExt, stream};
 use realtime_core::{
-    Call, Endpoint, Error, FnConnection, Gap, Item, Position, Procedure, Realtime, Subscription, Topic, handler_fn,
+    Call, Config, Endpoint, Error, FnConnection, Gap, Item, Position, Procedure, Realtime, Subscription, Topic,
+    handler_fn,
 };
 use std::{
     sync::{
@@ -179,5 +180,46 @@ fn a_source_that_reads_nothing_is_closed_and_the_others_go_on() {
             assert_eq!(quick.next().await.unwrap().json::<String>().len(), text.len());
         }
         assert_eq!(server.realtime().stats().slow_consumers, 1);
+        // Whoever holds its body never asks for more, and does not drop it.
+        server.advance(Duration::from_secs(6)).await;
+        assert_eq!(server.realtime().connections(), 1);
+        assert!(!slow.is_ended() && !quick.is_ended());
+    });
+}
+
+/// Less waits for it than may, so nobody finds it slow.
+#[test]
+fn a_source_that_takes_nothing_is_given_up_when_its_time_is_over() {
+    let (server, _) = server();
+    block_on(async {
+        let mut stalled = server.events("news").open().await.unwrap();
+        stalled.stall();
+        for _ in 0..12 {
+            server.realtime().publish(&NEWS, &"x".repeat(64 * 1024)).unwrap();
+        }
+        server.advance(Duration::from_secs(59)).await;
+        assert_eq!(server.realtime().connections(), 1);
+        server.advance(Duration::from_secs(7)).await;
+        let stats = server.realtime().stats();
+        assert_eq!((stats.connections, stats.topics, stats.slow_consumers), (0, 0, 0));
+        drop(stalled);
+    });
+}
+
+/// With a heartbeat that is longer than the patience, it is asked in time all the same.
+#[test]
+fn a_source_that_reads_is_not_given_up() {
+    let mut config = Config::default();
+    config.idle_timeout = Duration::from_secs(10);
+    let news = handler_fn(|connection: FnConnection<(), String>| async move {
+        connection.closed().await;
+        Ok(())
+    });
+    let server = TestServer::new(Realtime::builder().config(config).handler("news", news).build());
+    block_on(async {
+        let events = server.events("news").open().await.unwrap();
+        server.advance(Duration::from_secs(600)).await;
+        assert!(!events.is_ended());
+        assert!(events.comments() >= 100);
     });
 }

@@ -37,8 +37,8 @@ pub struct Config {
     pub ping_interval: Duration,
 
     /// A client that sent nothing for this long, no pong either, is closed with 1001, once it is certain that nothing waits
-    /// to be read. Under the adapters' `serve`, one that reads nothing of a response for this long is cut. Default 60 s:
-    /// two pings may be lost.
+    /// to be read; a stream of server-sent events, when its client took nothing of what it was sent. Under the adapters'
+    /// `serve`, one that reads nothing of a response for this long is cut. Default 60 s: two pings may be lost.
     pub idle_timeout: Duration,
 
     /// Bytes that may wait for one client, as they are sent. While more than half of it is in use, nothing is read from
@@ -120,6 +120,12 @@ pub struct Config {
     /// How often a stream of server-sent events has a comment line, so that a connection that has broken is noticed, and no
     /// proxy takes it for one; up to a quarter earlier, so that not all have one at once. Default 15 s.
     pub keep_alive: Duration,
+
+    /// Bytes of a request's body that are read and dropped before an answer that has no use for them, within
+    /// [`close_timeout`](Self::close_timeout): a client that is still sending would see a reset in place of the answer.
+    /// A body that is said to be longer is not read at all. Default 4 MiB: several times what proxies let through unless
+    /// they are told otherwise, and it takes no memory.
+    pub discarded_bytes: usize,
 
     /// Whether pages of other origins may read what is answered by HTTP. Default `None`: no.
     pub cors: Option<Cors>,
@@ -205,6 +211,7 @@ impl Default for Config {
             connections_per_peer: 1024,
             broker_queue_bytes: 64 * 1024 * 1024,
             keep_alive: Duration::from_secs(15),
+            discarded_bytes: 4 * 1024 * 1024,
             cors: None,
             rates: Rates::default(),
             trusted_proxies: Vec::new(),

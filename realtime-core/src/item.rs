@@ -1,8 +1,12 @@
 use crate::{
     error::{Error, Result},
     overflow::Gap,
+    text::clip,
 };
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Unexpected, Visitor},
+};
 use std::{fmt, str::FromStr};
 
 /// A place in a sequence of messages, from which a client that lost its connection goes on.
@@ -14,6 +18,7 @@ pub struct Position {
     /// The name of the sequence, of 1 to 64 bytes.
     pub epoch: String,
     /// The place in it.
+    #[serde(with = "offset")]
     pub offset: u64,
 }
 
@@ -38,13 +43,101 @@ impl FromStr for Position {
         let parse = || {
             let (epoch, offset) = text.rsplit_once(':')?;
             let valid = (1..=MAX_EPOCH_BYTES).contains(&epoch.len());
-            valid.then_some(Self { epoch: epoch.to_owned(), offset: offset.parse().ok()? })
+            let digits = offset.bytes().all(|byte| byte.is_ascii_digit());
+            (valid && digits).then_some(Self { epoch: epoch.to_owned(), offset: offset.parse().ok()? })
         };
         parse().ok_or_else(|| Error::invalid_argument("not a position: epoch, colon, number"))
     }
 }
 
 pub(crate) const MAX_EPOCH_BYTES: usize = 64;
+
+/// An offset as it travels: a number, or text of digits from 2⁵³ on, where JavaScript's numbers have holes. It is read
+/// from either. Forms that are not made for people to read have the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offset(pub u64);
+
+impl Offset {
+    /// Whether it travels as text.
+    pub(crate) fn is_text(self) -> bool {
+        self.0 > MAX_SAFE_INTEGER
+    }
+}
+
+/// `Number.MAX_SAFE_INTEGER`: up to it, a number of JavaScript's is exact.
+const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+impl Serialize for Offset {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.is_text() && serializer.is_human_readable() {
+            return serializer.collect_str(&self.0);
+        }
+        serializer.serialize_u64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Offset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return deserializer.deserialize_any(ReadOffset);
+        }
+        u64::deserialize(deserializer).map(Self)
+    }
+}
+
+struct ReadOffset;
+
+impl Visitor<'_> for ReadOffset {
+    type Value = Offset;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an integer from 0 to {}, or its digits", u64::MAX)
+    }
+
+    fn visit_u64<E: de::Error>(self, offset: u64) -> Result<Offset, E> {
+        Ok(Offset(offset))
+    }
+
+    fn visit_i64<E: de::Error>(self, offset: i64) -> Result<Offset, E> {
+        let offset = offset.try_into().map_err(|_| E::invalid_value(Unexpected::Signed(offset), &self))?;
+        Ok(Offset(offset))
+    }
+
+    fn visit_str<E: de::Error>(self, digits: &str) -> Result<Offset, E> {
+        let wrong = || E::custom(format_args!("{:?} is not {}", clip(digits, 40), &self as &dyn de::Expected));
+        // `parse` takes a plus sign as well.
+        if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        digits.parse().map(Offset).map_err(|_| wrong())
+    }
+}
+
+/// A field with an [`Offset`]: `#[serde(with = …)]`.
+pub(crate) mod offset {
+    use super::{Deserialize, Deserializer, Offset, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(offset: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        Offset(*offset).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        Offset::deserialize(deserializer).map(|offset| offset.0)
+    }
+
+    /// One that may be absent.
+    pub(crate) mod option {
+        use super::{Deserialize, Deserializer, Offset, Serialize, Serializer};
+
+        pub(crate) fn serialize<S: Serializer>(offset: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+            offset.map(Offset).serialize(serializer)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+            Ok(Option::<Offset>::deserialize(deserializer)?.map(|offset| offset.0))
+        }
+    }
+}
 
 /// One message of a subscription, with what is to be said about it.
 ///
@@ -139,8 +232,27 @@ mod tests {
         for position in [Position::new("a:b", 7), Position::new("x", u64::MAX)] {
             assert_eq!(position.to_string().parse::<Position>().unwrap(), position);
         }
+        assert!("e:+7".parse::<Position>().is_err());
         for wrong in ["", ":", "7", ":7", "a:", "a:-1", "a:x", &format!("{}:1", "e".repeat(65))] {
             assert!(wrong.parse::<Position>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_offset_that_javascript_cannot_hold_travels_as_text() {
+        for (offset, json) in [
+            (0, "0"),
+            ((1 << 53) - 1, "9007199254740991"),
+            (1 << 53, "\"9007199254740992\""),
+            (u64::MAX, "\"18446744073709551615\""),
+        ] {
+            assert_eq!(serde_json::to_string(&Offset(offset)).unwrap(), json);
+            for read in [offset.to_string(), format!("\"{offset}\"")] {
+                assert_eq!(serde_json::from_str::<Offset>(&read).unwrap(), Offset(offset));
+            }
+        }
+        for wrong in ["-1", "0.5", "null", "[]", "\"\"", "\"+1\"", "\"-1\"", "\"1 \"", "18446744073709551616"] {
+            assert!(serde_json::from_str::<Offset>(wrong).is_err(), "{wrong}");
         }
     }
 }

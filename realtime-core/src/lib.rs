@@ -73,8 +73,9 @@ pub mod raw {
         context::RequestHead,
         events::EventStream,
         hub::TICK,
+        item::Offset,
         runtime::{BoxFuture, Runtime},
         transport::{SendQueue, Transport},
-        upgrade::Upgrade,
+        upgrade::{ConnectionPermit, Upgrade},
     };
 }

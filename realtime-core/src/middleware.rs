@@ -1,6 +1,6 @@
 use crate::{context::Context, error::Error, hub::Mounted, reject::Reject, runtime::BoxFuture, session::catch};
 use http::HeaderMap;
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, future::poll_fn, sync::Arc, task::Poll};
 
 /// Looks at a request before it becomes a connection: sets variables, refuses, or lets it through.
 ///
@@ -69,6 +69,17 @@ impl Next {
         let typed = catch(|| self.endpoint.hooks.open(&context)).map_err(|panic| Error::internal(panic.0))??;
         Ok(Accepted { context, typed, headers: HeaderMap::new() })
     }
+}
+
+/// Runs the whole chain; a panic in it is a refusal, and harms no other request of the connection.
+pub(crate) async fn run_caught(next: Next, context: Context) -> Result<Accepted, Reject> {
+    let mut run = Box::pin(next.run(context));
+    let panicked = |text| Error::internal(format!("middleware panicked: {text}"));
+    poll_fn(|cx| match catch(|| run.as_mut().poll(cx)) {
+        Ok(polled) => polled,
+        Err(panic) => Poll::Ready(Err(panicked(panic.0).into())),
+    })
+    .await
 }
 
 impl fmt::Debug for Next {

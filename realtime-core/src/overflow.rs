@@ -1,3 +1,4 @@
+use crate::item::offset;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -73,10 +74,10 @@ pub struct Gap {
     #[serde(default)]
     pub count: u64,
     /// The offset of the first, where messages have one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "offset::option")]
     pub from: Option<u64>,
     /// The offset of the last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "offset::option")]
     pub to: Option<u64>,
     /// Why: `overflow` if the client did not keep up, or a word of the application's.
     #[serde(default)]

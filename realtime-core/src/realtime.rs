@@ -156,8 +156,12 @@ impl Realtime {
     }
 
     /// Answers a request of any kind: upgrades it to a WebSocket, begins a stream of server-sent events, or makes a call
-    /// by HTTP. For adapters, which bring the runtime that the clock and the link to the broker run on. A body that is not
-    /// asked for is left as it is.
+    /// by HTTP. For adapters, which bring the runtime that the sessions of event streams run on, and the clock and the link
+    /// to the broker.
+    ///
+    /// The body is read where it is a call's. What is left of it before a refusal is discarded, within
+    /// [`Config::discarded_bytes`], so that the client sees the answer. A body that the client holds back with
+    /// `Expect: 100-continue` is not polled then: where the framework has said 100 already, leave the header out.
     ///
     /// # Cancel safety
     ///
@@ -166,9 +170,15 @@ impl Realtime {
     where
         B: Stream<Item = std::result::Result<Bytes, E>> + Unpin,
     {
-        self.start(runtime);
+        let mut runtime = Some(runtime);
+        self.0.start(|| Arc::new(runtime.take().expect("a hub takes one runtime")));
         context.resolve_client(&self.0.config.trusted_proxies);
-        answer(&self.0, context, body).await
+        // Its own, where the hub has that of another thread.
+        answer(&self.0, context, body, |task| match &runtime {
+            Some(runtime) => runtime.spawn(task),
+            None => self.0.spawn(task),
+        })
+        .await
     }
 
     /// The limits, as they were set when it was built.

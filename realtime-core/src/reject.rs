@@ -1,4 +1,4 @@
-use crate::error::Error;
+use crate::{answer::merge, error::Error};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -60,17 +60,29 @@ impl Reject {
         &self.error
     }
 
-    /// The response: `{"ok":false,"error":…}` with the headers, `Retry-After` where it is known.
+    /// Adds headers of the response that there would have been; those of the refusal itself count before them.
+    pub(crate) fn behind(mut self, mut headers: HeaderMap) -> Self {
+        merge(&mut headers, self.headers);
+        self.headers = headers;
+        self
+    }
+
+    pub(crate) fn into_parts(self) -> (HeaderMap, Error) {
+        (self.headers, self.error)
+    }
+
+    /// The response: `{"ok":false,"error":…}` with the headers, `Retry-After` where it is known, and not to be cached.
     pub fn into_response(self) -> Response<Bytes> {
         let body = Body { ok: false, error: &self.error };
         let mut response = Response::new(Bytes::from(serde_json::to_vec(&body).unwrap_or_default()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = self.error.retry_after_hint() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000) as u64));
         }
-        headers.extend(self.headers);
+        merge(headers, self.headers);
         response
     }
 }

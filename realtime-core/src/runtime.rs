@@ -11,7 +11,8 @@ pub type BoxFuture<'a, T = ()> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// What the core needs of an async runtime: a backend is a few lines of forwarding.
 ///
 /// The core asks for it rarely: one task per [`Realtime`](crate::Realtime) that sleeps a tick at a
-/// time, and an `on_close` whose connection's own task was dropped. Connections have no timers.
+/// time, the session of each event stream, and an `on_close` whose connection's own task was
+/// dropped. Connections have no timers.
 pub trait Runtime: Send + Sync + 'static {
     /// A future that is ready after `duration`.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static>;

@@ -13,6 +13,11 @@ use std::{
 /// After an error only dropping follows; after `poll_close` was ready, it may be called again, and
 /// reading goes on until the peer has seen the end.
 ///
+/// A transport that is dropped closes its socket. One that only shares it with a framework, which may hold on to the
+/// socket of a client that does not read, has the framework hold a clone of
+/// [`Upgrade::permit`](crate::raw::Upgrade::permit) as well: else the client's place is given to another while its
+/// socket is still there.
+///
 /// # Cancel safety
 ///
 /// Each method may be called any number of times, in any order, and loses nothing when it gives

@@ -1,8 +1,9 @@
 use crate::{
+    answer::merge,
     context::Context,
     error::{Code, Error},
     hub::{Hub, Mounted, Permit, Refused},
-    middleware::{Accepted, Next},
+    middleware::{Accepted, Next, run_caught},
     reject::Reject,
     session::{Opening, Serving, Session},
     transport::Transport,
@@ -35,6 +36,13 @@ impl Upgrade {
         self.response.take().unwrap_or_default()
     }
 
+    /// The place that the connection takes among those that there may be. The session gives it back at its end; an
+    /// adapter whose socket may outlive the session, because the framework still holds what it was given to send, keeps
+    /// a clone with that.
+    pub fn permit(&self) -> ConnectionPermit {
+        self.opening.permit.clone()
+    }
+
     /// Waits for the framework to hand over the connection, but not for ever; gives `None` when
     /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) is over first.
     pub async fn timeout<T>(&self, upgrade: impl Future<Output = T>) -> Option<T> {
@@ -61,6 +69,14 @@ impl fmt::Debug for Upgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upgrade").field("endpoint", &self.opening.endpoint.id).finish_non_exhaustive()
     }
+}
+
+/// One place among the connections that there may be, in all and from one address
+/// ([`Config::connections`](crate::Config::connections)). It is free again when the last clone is dropped.
+#[derive(Clone, Debug)]
+#[must_use = "dropping it gives the place to another"]
+pub struct ConnectionPermit {
+    _held: Arc<Permit>,
 }
 
 /// Decides on a request.
@@ -98,7 +114,7 @@ async fn decide(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, Reject> {
     context.forget_handshake();
 
     let mut response = response;
-    response.headers_mut().extend(headers);
+    merge(response.headers_mut(), headers);
     let opening = Opening {
         hub: Arc::clone(hub),
         endpoint: Arc::clone(endpoint),
@@ -122,7 +138,7 @@ pub(crate) async fn let_through(
 ) -> Result<Accepted, Reject> {
     let middleware: Vec<_> = hub.registry.middleware.iter().chain(&endpoint.middleware).cloned().collect();
     let next = Next { rest: middleware.into_iter(), endpoint: Arc::clone(endpoint), opens };
-    let accepted = before(hub, hub.config.handshake_timeout, next.run(context)).await;
+    let accepted = before(hub, hub.config.handshake_timeout, run_caught(next, context)).await;
     accepted.unwrap_or_else(|| Err(Error::unavailable("the handshake took too long").into()))
 }
 
@@ -167,9 +183,10 @@ fn choose_protocol(
 const PLAIN: u8 = 0;
 const JSON: u8 = 1;
 
-pub(crate) fn permit(hub: &Hub, context: &Context) -> Result<Permit, Reject> {
+pub(crate) fn permit(hub: &Hub, context: &Context) -> Result<ConnectionPermit, Reject> {
     hub.limit_request(context)?;
-    hub.permits.acquire(context.client_peer()).map_err(|refused| {
+    let acquired = hub.permits.acquire(context.client_peer());
+    acquired.map(|permit| ConnectionPermit { _held: Arc::new(permit) }).map_err(|refused| {
         let retry = Duration::from_secs(1);
         match refused {
             Refused::All => Error::unavailable("too many connections").retry_after(retry).into(),

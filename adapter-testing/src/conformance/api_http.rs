@@ -24,6 +24,8 @@ const FAIL: Procedure<Failing, ()> = Procedure::new("fail");
 const FAIL_INSIDE: Procedure<(), ()> = Procedure::query("fail_inside");
 const PANIC: Procedure<bool, ()> = Procedure::query("panic");
 const BROKEN: Procedure<(), Broken> = Procedure::query("broken");
+const PANIC_READING: Procedure<Panics, ()> = Procedure::query("panic_reading");
+const PANIC_WRITING: Procedure<(), Panics> = Procedure::query("panic_writing");
 const HANG: Procedure<(), ()> = Procedure::new("hang");
 const SHORT: Procedure<(), ()> = Procedure::new("short").timeout(Duration::from_secs(2));
 const COUNT: Procedure<Counting, usize> = Procedure::new("count");
@@ -44,6 +46,9 @@ pub(crate) const NEWS: Topic<String> = Topic::fixed("news");
 
 const NOTIFICATION: Event<serde_json::Value> = Event::new("notification");
 pub(crate) const CHAT: Event<String> = Event::new("chat");
+/// Named as what the library says itself.
+const WARNING: Event<String> = Event::new("error");
+const COMPLETE: Event<String> = Event::new("complete");
 
 /// The registry of the cases by HTTP: `http`, which has procedures, subscriptions and a handler, and `text`, which
 /// has no envelope. Who is asked by is told by the header `x-user`.
@@ -54,8 +59,8 @@ pub(crate) fn builder(change: impl FnOnce(&mut Config)) -> (Builder, Notes, Gate
     let mut config = Config::default();
     change(&mut config);
     let builder = Realtime::builder().node(0xc0ffee).manual_time().config(config).middleware(login);
-    let builder =
-        builder.endpoint("http", endpoint(lab)).handler("http", Talks(notes)).handler("text", Text.plain());
+    let talks = Talks(notes, gate.clone());
+    let builder = builder.endpoint("http", endpoint(lab)).handler("http", talks).handler("text", Text.plain());
     (builder, Notes(seen), gate)
 }
 
@@ -111,6 +116,11 @@ async fn login(mut context: Context, next: Next) -> Result<Accepted, Reject> {
             let challenge = HeaderValue::from_static("Bearer");
             return Err(Reject::unauthorized().header(header::WWW_AUTHENTICATE, challenge));
         }
+        Some("early") => {
+            return Err(Error::resource_exhausted("too early").retry_after(Duration::from_secs(9)).into());
+        }
+        Some("stuck") => pending::<()>().await,
+        Some("panics") => panic!("a secret in a panic"),
         Some(user) => {
             let user = user.to_owned();
             context.set(Principal(user.clone()));
@@ -118,8 +128,13 @@ async fn login(mut context: Context, next: Next) -> Result<Accepted, Reject> {
         }
         None => {}
     }
+    let varies = context.header("x-user") == Some("varies");
     let mut accepted = next.run(context).await?;
     accepted.headers_mut().insert("x-lab", HeaderValue::from_static("seen"));
+    if varies {
+        accepted.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Language"));
+        accepted.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
+    }
     Ok(accepted)
 }
 
@@ -147,6 +162,8 @@ fn endpoint(lab: Lab) -> Endpoint<Lab> {
             async { panic!("a secret in a panic") }
         })
         .call(BROKEN, |_, ()| async { Ok(Broken) })
+        .call(PANIC_READING, |_, _| async { Ok(()) })
+        .call(PANIC_WRITING, |_, ()| async { Ok(Panics) })
         .call(HANG, |call: Call<Lab>, ()| async move { hang(&call, "hang").await })
         .call(SHORT, |call: Call<Lab>, ()| async move { hang(&call, "short").await })
         .call(COUNT, count)
@@ -292,6 +309,21 @@ impl Serialize for Broken {
     }
 }
 
+/// Panics where it is read or written.
+struct Panics;
+
+impl Serialize for Panics {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> std::result::Result<S::Ok, S::Error> {
+        panic!("a secret in a panic")
+    }
+}
+
+impl<'de> Deserialize<'de> for Panics {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> std::result::Result<Self, D::Error> {
+        panic!("a secret in a panic")
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Counting {
@@ -333,12 +365,12 @@ struct Said {
 }
 
 /// Greets, and tells the news.
-struct Talks(Sender<String>);
+struct Talks(Sender<String>, Gate);
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct TalksInput {
-    /// What `on_open` does: greets, or `fail`, `panic`.
+    /// What `on_open` does: greets, or `fail`, `panic`; `names` says something before. With `wait`, `on_close` waits.
     open: String,
     number: u32,
 }
@@ -353,6 +385,10 @@ impl Handler for Talks {
         match &*connection.input().open {
             "fail" => return Err(Error::permission_denied("not today")),
             "panic" => panic!("a secret in a panic"),
+            "names" => {
+                connection.emit(&WARNING, &"a warning".to_owned())?;
+                connection.emit(&COMPLETE, &"no end".to_owned())?;
+            }
             _ => {}
         }
         connection.subscribe(&NEWS)?;
@@ -366,7 +402,11 @@ impl Handler for Talks {
         connection.publish(&NEWS, &text)
     }
 
-    async fn on_close(&self, _: &Connection<Self>, close: Close) {
+    async fn on_close(&self, connection: &Connection<Self>, close: Close) {
+        if connection.input().open == "wait" {
+            let _ = self.0.send("closing".into());
+            self.1.wait().await;
+        }
         let _ = self.0.send(format!("closed {}", close.code.get()));
     }
 }

@@ -90,6 +90,17 @@ impl<'a> Request<'a> {
         client
     }
 
+    /// Makes the request; `None` if all places are taken.
+    #[track_caller]
+    pub fn try_connect(self) -> Option<Client> {
+        let (response, wire) = self.host.request(&self.request, &self.early);
+        match response.status().as_u16() {
+            503 => None,
+            101 => Some(Client::new(wire, response)),
+            status => panic!("neither accepted nor full: {status}"),
+        }
+    }
+
     /// Makes the request, which must be refused with this status; gives the response.
     #[track_caller]
     pub fn refused(self, status: u16) -> Client {

@@ -4,7 +4,7 @@ use super::{
 };
 use crate::{ServerSentEvent, sse::EventParser};
 use bytes::Bytes;
-use http::{Method, Response, header};
+use http::{Method, Response, Version, header};
 use std::{
     fmt,
     time::{Duration, Instant},
@@ -45,6 +45,12 @@ impl<'a> HttpRequest<'a> {
     /// Sets a header.
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         self.request.headers_mut().insert(name, value.parse().expect("a header's value"));
+        self
+    }
+
+    /// Sets the version of HTTP.
+    pub fn version(mut self, version: Version) -> Self {
+        *self.request.version_mut() = version;
         self
     }
 
@@ -120,10 +126,7 @@ impl<'a> HttpRequest<'a> {
     /// Makes the request, and gets a stream of events.
     #[track_caller]
     pub fn events(self) -> Events {
-        let mut exchange = self.header("accept", "text/event-stream").begin();
-        let status = exchange.status();
-        assert_eq!(status, 200, "{}", exchange.json());
-        Events { exchange, parser: EventParser::default(), done: false }
+        self.header("accept", "text/event-stream").begin().into_events()
     }
 }
 
@@ -147,6 +150,14 @@ impl Exchange {
         self.head().status().as_u16()
     }
 
+    /// The response is a stream of events.
+    #[track_caller]
+    pub fn into_events(mut self) -> Events {
+        let status = self.status();
+        assert_eq!(status, 200, "{}", self.json());
+        Events { exchange: self, parser: EventParser::default(), done: false }
+    }
+
     /// The response has this status.
     #[track_caller]
     pub fn expect_status(&mut self, status: u16) {
@@ -160,6 +171,29 @@ impl Exchange {
     #[track_caller]
     pub fn header(&mut self, name: &str) -> Option<String> {
         self.head().headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    }
+
+    /// All headers of one name.
+    #[track_caller]
+    pub fn headers(&mut self, name: &str) -> Vec<String> {
+        let all = self.head().headers().get_all(name).iter();
+        all.map(|value| value.to_str().expect("a header's text").to_owned()).collect()
+    }
+
+    /// The body of the request, where the server asks for it with a 100; the response comes behind it.
+    #[track_caller]
+    pub fn send_if_asked(&mut self, body: &[u8]) {
+        if self.status() == 100 {
+            self.head = None;
+            self.wire.send(body);
+        }
+    }
+
+    /// The connection is not reset, also when the server ends it.
+    #[track_caller]
+    pub fn expect_no_reset(&mut self) {
+        let received = self.more(Duration::from_millis(10));
+        assert!(matches!(received, Received::Nothing | Received::End), "{received:?}");
     }
 
     /// The body: JSON. May be asked for once more.
@@ -272,6 +306,37 @@ impl Events {
             }
             assert!(self.more(), "the stream has ended");
         }
+    }
+
+    /// Sends bytes; gives whether the server still takes them.
+    pub fn send(&mut self, bytes: &[u8]) -> bool {
+        self.exchange.wire.send(bytes)
+    }
+
+    /// After how long the server wants the client back, where it has said so.
+    pub fn retry(&self) -> Option<Duration> {
+        self.parser.retry()
+    }
+
+    /// The stream says why nobody is served now and when to come back, in so many seconds at least, and ends.
+    #[track_caller]
+    pub fn expect_later(mut self, code: &str, seconds: u64) {
+        let error = self.recv();
+        assert_eq!(
+            (&*error.event, &error.json::<serde_json::Value>()["code"]),
+            ("error", &code.into()),
+            "{error:?}"
+        );
+        assert_eq!(error.json::<serde_json::Value>()["retryable"], true);
+        self.expect_end();
+        self.expect_retry(seconds);
+    }
+
+    /// The client is wanted back in so many seconds at least, and within as many or four more.
+    #[track_caller]
+    pub fn expect_retry(&self, seconds: u64) {
+        let (retry, least) = (self.retry().expect("a time to come back"), Duration::from_secs(seconds));
+        assert!((least..least + Duration::from_secs(seconds.max(4))).contains(&retry), "{retry:?}");
     }
 
     /// Nothing comes but the end.

@@ -126,8 +126,11 @@ async fn use_streams(address: std::net::SocketAddr, server: &Server, notes: &Not
     notes.expect("left 1000");
     let seven = ask("path=seven", false).await;
     assert_eq!((seven.status().as_u16(), &*next(&mut seven.into_body()).await), (200, r#"{"ok":true,"data":7}"#));
-    assert_eq!(ask("path=refused", true).await.status(), 503);
-    notes.expect("left 1000");
+    let refused = ask("path=refused", true).await;
+    assert_eq!(refused.status(), 200);
+    assert!(next(&mut refused.into_body()).await.starts_with("retry: "));
+    assert_eq!(ask("path=nothing", true).await.status(), 404);
+    (0..2).for_each(|_| notes.expect("left 1000"));
     assert_eq!(server.realtime().connections(), 1);
     // Its last handle: the stream is reset.
     drop(quiet);

@@ -7,7 +7,6 @@ use super::{
 use http::{Response, Version};
 use realtime_core::Realtime;
 use std::{
-    fmt::Write as _,
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     thread::{self, JoinHandle},
@@ -47,7 +46,7 @@ impl Host for Tcp {
     fn request(&self, request: &http::Request<()>, early: &[u8]) -> (Response<()>, Box<dyn Wire>) {
         let mut socket = TcpStream::connect(self.address).expect("the server listens");
         socket.set_nodelay(true).expect("a socket option");
-        socket.write_all(&[head(request).as_bytes(), early].concat()).expect("the server reads the request");
+        socket.write_all(&[&head(request), early].concat()).expect("the server reads the request");
         let mut wire = TcpWire { socket, rest: Vec::new() };
         let mut bytes = Vec::new();
         loop {
@@ -62,7 +61,7 @@ impl Host for Tcp {
     fn begin(&self, request: &http::Request<()>, body: &Body) -> Box<dyn Wire> {
         let mut socket = TcpStream::connect(self.address).expect("the server listens");
         socket.set_nodelay(true).expect("a socket option");
-        let mut bytes = head(request).into_bytes();
+        let mut bytes = head(request);
         match body {
             Body::None => {}
             Body::Whole(body) | Body::Unfinished(body) => bytes.extend_from_slice(body),
@@ -85,13 +84,14 @@ impl Host for Tcp {
     }
 }
 
-fn head(request: &http::Request<()>) -> String {
+fn head(request: &http::Request<()>) -> Vec<u8> {
     let version = if request.version() == Version::HTTP_10 { "1.0" } else { "1.1" };
-    let mut head = format!("{} {} HTTP/{version}\r\n", request.method(), request.uri());
+    let mut head = format!("{} {} HTTP/{version}\r\n", request.method(), request.uri()).into_bytes();
     for (name, value) in request.headers() {
-        let _ = write!(head, "{name}: {}\r\n", value.to_str().expect("the cases use text"));
+        head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
-    head + "\r\n"
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Option<(Response<()>, usize)> {

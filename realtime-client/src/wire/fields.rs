@@ -114,6 +114,15 @@ impl<'a> Fields<'a> {
         self.optional(name)?.number()
     }
 
+    /// A place in a sequence: a number, or its digits where JavaScript's numbers have holes.
+    pub(super) fn offset(&self, name: &str) -> Option<u64> {
+        self.number(name).or_else(|| {
+            let digits = self.text(name)?;
+            let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse().ok().filter(|_| are_digits)
+        })
+    }
+
     /// A time, of which fractions of a millisecond do not count.
     pub(super) fn millis(&self, name: &str) -> Option<Duration> {
         let value = self.optional(name)?;

@@ -79,12 +79,12 @@ pub(crate) fn error_in(body: &[u8]) -> Option<Error> {
 }
 
 fn position(fields: &Fields<'_>) -> Option<Position> {
-    Some(Position { epoch: fields.text("epoch")?.into_owned(), offset: fields.number("offset")? })
+    Some(Position { epoch: fields.text("epoch")?.into_owned(), offset: fields.offset("offset")? })
 }
 
 fn gap(fields: &Fields<'_>) -> Gap {
     let gap = Gap::new(fields.number("count").unwrap_or(0), fields.text("cause").unwrap_or_default());
-    match fields.number("from").zip(fields.number("to")) {
+    match fields.offset("from").zip(fields.offset("to")) {
         Some((from, to)) => gap.between(from, to),
         None => gap,
     }

@@ -1,4 +1,5 @@
 use super::*;
+use realtime_core::Gap;
 use serde_json::{Value, json};
 
 const FORMATS: [Format; 2] = [Format::Json, Format::MessagePack];
@@ -135,6 +136,25 @@ fn numbers_of_other_languages_are_numbers() {
     let text = r#"{"type":"welcome","connection":"c","heartbeatMs":2.5e4}"#;
     let frame = Incoming::decode(Format::Json, &Message::text(text)).unwrap();
     assert!(matches!(frame, Incoming::Welcome { heartbeat: Some(after), .. } if after.as_secs() == 25));
+}
+
+/// What the server writes as text, since JavaScript would round it, is read; and what resumes is written so too.
+#[test]
+fn an_offset_may_be_text() {
+    for format in FORMATS {
+        for (offset, text) in [(7, "7"), (u64::MAX, "18446744073709551615")] {
+            let frame = decode(format, &json!({"type":"data","id":"1","offset":text,"epoch":"e"})).unwrap();
+            assert!(
+                matches!(frame, Incoming::Data { position: Some(at), .. } if at == Position::new("e", offset))
+            );
+            let frame = decode(format, &json!({"type":"gap","id":"1","count":1,"from":text,"to":text})).unwrap();
+            assert!(matches!(frame, Incoming::Gap { gap, .. } if gap == Gap::new(1, "").between(offset, offset)));
+        }
+        let frame = decode(format, &json!({"type":"data","id":"1","offset":"+7","epoch":"e"})).unwrap();
+        assert!(matches!(frame, Incoming::Data { position: None, .. }));
+    }
+    let position = Position::new("e", u64::MAX);
+    assert_eq!(serde_json::to_value(position).unwrap(), json!({"epoch":"e","offset":"18446744073709551615"}));
 }
 
 #[test]

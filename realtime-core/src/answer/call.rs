@@ -1,4 +1,4 @@
-use super::{admit, input_of_query, method_mismatch, of_query};
+use super::{admit, body::RequestBody, input_of_query, merge, method_mismatch, of_query};
 use crate::{
     context::Context,
     endpoint::{CallCore, Origin, Starts},
@@ -8,31 +8,40 @@ use crate::{
     names::check_path,
     protocol::Value,
     reject::Reject,
-    upgrade::{before, let_through, refused},
+    session::catch,
+    upgrade::{before, let_through},
 };
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::{future::poll_fn, pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// A call by GET or POST.
-pub(super) async fn call<B, E>(hub: &Arc<Hub>, context: Context, body: &mut B) -> Result<Response<Bytes>, Reject>
+pub(super) async fn call<B, E>(
+    hub: &Arc<Hub>,
+    context: Context,
+    body: &mut RequestBody<'_, B>,
+) -> Result<Response<Bytes>, Reject>
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    let (endpoint, permit) = admit(hub, &context)?;
+    let (endpoint, _permit) = admit(hub, &context)?;
     let Accepted { context, headers, .. } = let_through(hub, endpoint, context, false).await?;
-    let asked = if context.method() == Method::GET {
-        Asked::by_get(&context)?
-    } else {
-        Asked::by_post(hub, &context, body).await?
+    let asked = match *context.method() {
+        Method::GET => Asked::by_get(&context).map_err(Reject::from),
+        _ => Asked::by_post(hub, &context, body).await,
     };
-    let answered = run(hub, endpoint, context, asked).await;
-    drop(permit);
-    let mut response = answered.unwrap_or_else(|error| refused(hub, error.into()).into_response());
-    response.headers_mut().extend(headers);
+    let answered = match asked {
+        Ok(asked) => run(hub, endpoint, context, asked).await.map_err(Reject::from),
+        Err(reject) => Err(reject),
+    };
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(reject) => return Err(reject.behind(headers)),
+    };
+    merge(response.headers_mut(), headers);
     Ok(response)
 }
 
@@ -52,17 +61,19 @@ impl Asked {
     fn by_get(context: &Context) -> Result<Self, Error> {
         let path = of_query(context, "path").unwrap_or_default();
         check_path(&path)?;
-        Ok(Self { path, input: input_of_query(context), query: true, expected: None, timeout: None, key: None })
+        let input = input_of_query(context, &["path"]);
+        Ok(Self { path, input, query: true, expected: None, timeout: None, key: None })
     }
 
-    async fn by_post<B, E>(hub: &Hub, context: &Context, body: &mut B) -> Result<Self, Reject>
+    async fn by_post<B, E>(hub: &Hub, context: &Context, body: &mut RequestBody<'_, B>) -> Result<Self, Reject>
     where
         B: Stream<Item = Result<Bytes, E>> + Unpin,
     {
         check_content_type(context)?;
         let limit = hub.config.message_bytes;
-        let read = before(hub, hub.config.handshake_timeout, read_body(context, body, limit)).await;
+        let read = before(hub, hub.config.handshake_timeout, read_body(body, limit)).await;
         let body = read.unwrap_or_else(|| {
+            body.give_up();
             let error = Error::new(Code::DEADLINE_EXCEEDED, "the body took too long").retryable();
             Err(Reject::new(StatusCode::REQUEST_TIMEOUT, error))
         })?;
@@ -130,7 +141,7 @@ fn check_content_type(context: &Context) -> Result<(), Error> {
     Err(Error::new(Code::UNSUPPORTED_DATA, "the content type must be application/json"))
 }
 
-async fn read_body<B, E>(context: &Context, body: &mut B, limit: usize) -> Result<Bytes, Reject>
+async fn read_body<B, E>(body: &mut RequestBody<'_, B>, limit: usize) -> Result<Bytes, Reject>
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
@@ -138,12 +149,11 @@ where
         let error = Error::invalid_argument(format!("the body is over the limit of {limit} bytes"));
         Reject::new(StatusCode::PAYLOAD_TOO_LARGE, error)
     };
-    let declared = context.header("content-length").and_then(|length| length.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > limit) {
+    if body.declared().is_some_and(|length| length > limit) {
         return Err(too_large());
     }
     let mut read = BytesMut::new();
-    while let Some(chunk) = poll_fn(|cx| Pin::new(&mut *body).poll_next(cx)).await {
+    while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|_| Reject::bad_request("the body ended too early"))?;
         if read.len() + chunk.len() > limit {
             return Err(too_large());
@@ -183,12 +193,11 @@ async fn run(
     let future = hub.begin_call(route, &running.call, asked.input, asked.key.as_deref())?;
     let data = hub.run_call(&running.call, future).await?;
     let mut json = br#"{"ok":true,"data":"#.to_vec();
-    data.encode_json(&mut json)?;
+    // The output's own `Serialize` may panic.
+    catch(|| data.encode_json(&mut json)).map_err(|panic| Error::internal(panic.0))??;
     json.push(b'}');
     let mut response = Response::new(Bytes::from(json));
-    let headers: &mut HeaderMap = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
 

@@ -1,6 +1,9 @@
+mod body;
 mod call;
+mod headers;
 mod stream;
 
+pub(crate) use headers::merge;
 pub(crate) use stream::{EVENTS, EVENTS_OF_WHOLE};
 
 use crate::{
@@ -8,17 +11,19 @@ use crate::{
     cors,
     error::{Code, Error},
     events::EventStream,
-    hub::{Hub, Mounted, Permit},
+    hub::{Hub, Mounted},
     protocol::Value,
     reject::Reject,
-    upgrade::{Upgrade, accept, check_open, check_origin, find, permit, refused},
+    runtime::BoxFuture,
+    upgrade::{ConnectionPermit, Upgrade, accept, check_open, check_origin, find, permit, refused},
 };
+use body::RequestBody;
 use bytes::Bytes;
 use call::call;
 use futures_core::Stream;
 use http::{HeaderValue, Method, Response, header};
 use std::{borrow::Cow, sync::Arc};
-use stream::events;
+use stream::{come_back, events};
 
 /// What a request is answered with.
 #[derive(Debug)]
@@ -32,29 +37,51 @@ pub enum Answer {
     Events(Response<EventStream>),
 }
 
-/// Answers a request of any kind. Of `body` only as much is read as the kind has use for.
-pub(crate) async fn answer<B, E>(hub: &Arc<Hub>, context: Context, body: &mut B) -> Answer
+/// Answers a request of any kind. Of `body` only as much is read as the kind has use for, and the rest is discarded
+/// before the answer. The session of an event stream is run by `spawn`.
+pub(crate) async fn answer<B, E>(
+    hub: &Arc<Hub>,
+    context: Context,
+    body: &mut B,
+    spawn: impl FnOnce(BoxFuture<'static>),
+) -> Answer
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    let headers = cors::headers(&hub.config, &context);
-    let answered = match Kind::of(hub, &context) {
-        Kind::WebSocket => match accept(hub, context).await {
-            Ok(upgrade) => return Answer::Upgrade(upgrade),
-            Err(reject) => Err(reject),
+    let cors = cors::headers(&hub.config, &context);
+    let mut body = RequestBody::new(&context, body);
+    let mut answer = match Kind::of(hub, &context) {
+        Kind::WebSocket => accept(hub, context).await.map_or_else(Answer::refusal, Answer::Upgrade),
+        Kind::Preflight => Answer::Response(cors::preflight(&hub.config, &cors)),
+        Kind::Events => match events(hub, context, spawn).await {
+            Ok(response) => Answer::Events(response),
+            Err(reject) if reject.error().is_retryable() => Answer::Events(come_back(refused(hub, reject))),
+            Err(reject) => Answer::refusal(refused(hub, reject)),
         },
-        Kind::Preflight => Ok(Answer::Response(cors::preflight(&hub.config, &headers))),
-        Kind::Events => events(hub, context).await.map_err(|reject| refused(hub, reject)).map(Answer::Events),
-        Kind::Call => call(hub, context, body).await.map_err(|reject| refused(hub, reject)).map(Answer::Response),
-        Kind::None => Err(refused(hub, method_mismatch("GET, POST", "this is asked by GET or POST"))),
+        Kind::Call => match call(hub, context, &mut body).await {
+            Ok(response) => Answer::Response(response),
+            Err(reject) => Answer::refusal(refused(hub, reject)),
+        },
+        Kind::None => Answer::refusal(refused(hub, method_mismatch("GET, POST", "this is asked by GET or POST"))),
     };
-    let mut answer = answered.unwrap_or_else(|reject| Answer::Response(reject.into_response()));
     match &mut answer {
-        Answer::Response(response) => response.headers_mut().extend(headers),
-        Answer::Events(response) => response.headers_mut().extend(headers),
+        Answer::Response(response) => {
+            merge(response.headers_mut(), cors);
+            // By rule, caches may keep some answers to GET of which nothing is said, a 404 among them.
+            let no_store = HeaderValue::from_static("no-store");
+            response.headers_mut().entry(header::CACHE_CONTROL).or_insert(no_store);
+            body.discard(hub).await;
+        }
+        Answer::Events(response) => merge(response.headers_mut(), cors),
         Answer::Upgrade(_) => {}
     }
     answer
+}
+
+impl Answer {
+    fn refusal(reject: Reject) -> Self {
+        Self::Response(reject.into_response())
+    }
 }
 
 /// What is asked for.
@@ -97,19 +124,19 @@ fn of_query(context: &Context, name: &str) -> Option<String> {
     form_urlencoded::parse(query).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// The input of a call in the query: `input` with JSON, or else the other pairs.
-fn input_of_query(context: &Context) -> Value<'static> {
+/// The input of a call in the query: `input` with JSON, or else the pairs of other names than these.
+fn input_of_query(context: &Context, other: &[&str]) -> Value<'static> {
     if let Some(json) = of_query(context, "input") {
         return Value::Json(json.into());
     }
     let query = context.query().unwrap_or_default().as_bytes();
     let mut pairs = form_urlencoded::Serializer::new(String::new());
-    pairs.extend_pairs(form_urlencoded::parse(query).filter(|(key, _)| key != "path"));
+    pairs.extend_pairs(form_urlencoded::parse(query).filter(|(key, _)| !other.contains(&&**key)));
     Value::Pairs(pairs.finish())
 }
 
 /// What is asked of requests that are no WebSockets, before the middleware is.
-fn admit<'a>(hub: &'a Hub, context: &Context) -> Result<(&'a Arc<Mounted>, Permit), Reject> {
+fn admit<'a>(hub: &'a Hub, context: &Context) -> Result<(&'a Arc<Mounted>, ConnectionPermit), Reject> {
     let endpoint = find(hub, context)?;
     check_open(hub)?;
     check_origin(hub, context)?;

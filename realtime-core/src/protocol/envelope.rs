@@ -1,7 +1,7 @@
 use super::{Packet, Value};
 use crate::{
     error::{Code, Error},
-    item::{MAX_EPOCH_BYTES, Position},
+    item::{MAX_EPOCH_BYTES, Offset, Position},
     names::check_path,
     text::clip,
 };
@@ -126,7 +126,7 @@ impl<'a, R: Raw<'a>> Envelope<'a, R> {
 
     fn after(&self) -> Result<Option<Position>, Error> {
         let Some(raw) = self.after else { return Ok(None) };
-        let After { epoch: Text(epoch), offset } = object(raw, "after")?;
+        let After { epoch: Text(epoch), offset: Offset(offset) } = object(raw, "after")?;
         check_length("after.epoch", epoch.len(), MAX_EPOCH_BYTES)?;
         Ok(Some(Position { epoch, offset }))
     }
@@ -221,7 +221,7 @@ fn object<'a, T: DeserializeOwned + 'static>(raw: impl Raw<'a>, field: &str) -> 
 #[derive(Deserialize)]
 struct After {
     epoch: Text,
-    offset: u64,
+    offset: Offset,
 }
 
 /// Text from a string only: serde's own takes byte strings as well.
@@ -439,7 +439,7 @@ mod tests {
                 "subscribe",
                 "after",
                 json!({ "epoch": "e", "offset": -7 }),
-                ": offset: invalid value: integer `-7`, expected u64",
+                ": offset: invalid value: integer `-7`, expected an integer from 0 to 18446744073709551615, or its digits",
             ),
         ] {
             let mut frame = json!({ "type": kind, "id": "1", "path": "a" });

@@ -1,9 +1,10 @@
 use super::{Encode, Outgoing, Packet, Protocol};
 use crate::{
     error::{Code, Error},
-    websocket::{Data, Kind},
+    websocket::{Data, Kind, Opcode},
 };
 use serde::Serialize;
+use std::time::Duration;
 
 /// Server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>): one packet is one event. There
 /// is no way back.
@@ -47,8 +48,8 @@ impl Protocol for Events {
                 json(&GapOf { topic: *topic, gap }, out)?;
             }
             Outgoing::Error { error, .. } => {
-                out.extend_from_slice(ERROR);
-                json(error, out)?;
+                write_error(error, out)?;
+                return Ok(Some(Kind::Binary));
             }
             _ => return Ok(None),
         }
@@ -57,8 +58,30 @@ impl Protocol for Events {
     }
 }
 
-/// How an error begins.
-pub(crate) const ERROR: &[u8] = b"event: error\n";
+/// The opcode of our own errors, by which the transport tells them from an application's event of the same name.
+pub(crate) const EVENT_ERROR: Opcode = Opcode::Binary;
+
+/// Reads the event of an error back.
+pub(crate) fn parse_event_error(event: &[u8]) -> Error {
+    let json = event.strip_prefix(ERROR).and_then(|rest| rest.strip_prefix(DATA)).unwrap_or_default();
+    serde_json::from_slice(json).unwrap_or_else(Error::internal)
+}
+
+/// Appends the event of an error.
+pub(crate) fn write_error(error: &Error, out: &mut Vec<u8>) -> Result<(), Error> {
+    out.extend_from_slice(ERROR);
+    json(error, out)?;
+    out.push(b'\n');
+    Ok(())
+}
+
+/// Appends the field that says when the client is to come back, whichever event it stands in.
+pub(crate) fn write_retry(after: Duration, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("retry: {}\n", after.as_millis()).as_bytes());
+}
+
+const ERROR: &[u8] = b"event: error\n";
+const DATA: &[u8] = b"data: ";
 
 impl Events {
     fn data(self, value: &dyn Encode, out: &mut Vec<u8>) -> Result<(), Error> {
@@ -85,7 +108,7 @@ struct GapOf<'a> {
 }
 
 fn json(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), Error> {
-    out.extend_from_slice(b"data: ");
+    out.extend_from_slice(DATA);
     serde_json::to_writer(&mut *out, value).map_err(Error::internal)?;
     out.push(b'\n');
     Ok(())
@@ -95,7 +118,7 @@ fn json(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), Error> {
 fn lines(data: &[u8], out: &mut Vec<u8>) {
     let mut rest = data;
     loop {
-        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(DATA);
         let Some(end) = memchr::memchr2(b'\n', b'\r', rest) else { break };
         out.extend_from_slice(&rest[..end]);
         out.push(b'\n');

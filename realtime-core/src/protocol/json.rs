@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    item::Position,
+    item::{Offset, Position},
     websocket::{Data, Kind},
 };
 use serde::{
@@ -69,7 +69,7 @@ impl Protocol for Json {
                 write_data("data", id, *data, out)?;
                 if let Some(Position { epoch, offset }) = position {
                     out.extend_from_slice(br#","offset":"#);
-                    write_number(*offset, out)?;
+                    write_offset(*offset, out)?;
                     out.extend_from_slice(br#","epoch":"#);
                     write_str(epoch, out)?;
                 }
@@ -101,11 +101,11 @@ impl Protocol for Json {
                 write_number(gap.count, out)?;
                 if let Some(from) = gap.from {
                     out.extend_from_slice(br#","from":"#);
-                    write_number(from, out)?;
+                    write_offset(from, out)?;
                 }
                 if let Some(to) = gap.to {
                     out.extend_from_slice(br#","to":"#);
-                    write_number(to, out)?;
+                    write_offset(to, out)?;
                 }
                 out.extend_from_slice(br#","cause":"#);
                 write_str(&gap.cause, out)?;
@@ -264,6 +264,10 @@ fn write_str(text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
     serde_json::to_writer(out, text).map_err(Error::internal)
 }
 
+fn write_offset(offset: u64, out: &mut Vec<u8>) -> Result<(), Error> {
+    serde_json::to_writer(out, &Offset(offset)).map_err(Error::internal)
+}
+
 fn write_number(number: u64, out: &mut Vec<u8>) -> Result<(), Error> {
     serde_json::to_writer(out, &number).map_err(Error::internal)
 }
@@ -380,7 +384,7 @@ mod tests {
             (Outgoing::Cancel { id: "c1" }, r#"{"type":"cancel","id":"c1"}"#),
             (
                 Outgoing::Gap { id: Some("s1"), topic: None, gap: &between },
-                r#"{"type":"gap","id":"s1","count":3,"from":8,"to":18446744073709551615,"cause":"overflow"}"#,
+                r#"{"type":"gap","id":"s1","count":3,"from":8,"to":"18446744073709551615","cause":"overflow"}"#,
             ),
             (
                 Outgoing::Gap { id: None, topic: Some("prices"), gap: &gap },

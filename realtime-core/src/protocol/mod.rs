@@ -13,7 +13,7 @@ mod plain;
 mod value;
 
 pub(crate) use encoded::Encoded;
-pub(crate) use events::{ERROR as EVENT_ERROR, Events};
+pub(crate) use events::{EVENT_ERROR, Events, parse_event_error, write_error, write_retry};
 pub use json::Json;
 pub use msgpack::MessagePack;
 pub use plain::Plain;

@@ -27,12 +27,13 @@ use crate::{
     Context,
     answer::{EVENTS, EVENTS_OF_WHOLE},
     error::Error,
-    hub::{Hub, Membership, Mounted, Permit},
+    hub::{Hub, Membership, Mounted},
     protocol::{Encode, Outgoing, Packet, Protocol},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
+    upgrade::ConnectionPermit,
     websocket::{Close, CloseCode, Draft, Frame, PerMessageDeflate, compose},
 };
 use outbox::Outbox;
@@ -77,7 +78,7 @@ pub(crate) struct Session {
     /// The tick at which the wheel looks whether a call is late; 0 if it does not.
     watched: AtomicU32,
     /// Given back at the end, also where handles to the connection are kept.
-    pub(crate) permit: Mutex<Option<Permit>>,
+    pub(crate) permit: Mutex<Option<ConnectionPermit>>,
 }
 
 /// The topics of one connection; once `closed`, none can be added.
@@ -98,7 +99,7 @@ pub(crate) struct Opening {
     pub(crate) welcome: bool,
     /// What the session begins with, where it is for one subscription alone.
     pub(crate) first: Option<Box<Packet<'static>>>,
-    pub(crate) permit: Permit,
+    pub(crate) permit: ConnectionPermit,
 }
 
 impl Session {
@@ -150,6 +151,13 @@ impl Session {
     /// Whether it is a stream of server-sent events.
     fn is_events(&self) -> bool {
         [EVENTS, EVENTS_OF_WHOLE].contains(&self.protocol)
+    }
+
+    /// After how much silence the client is asked for a sign of life.
+    fn heartbeat(&self) -> Duration {
+        let config = &self.hub.config;
+        // An idle stream is asked at least once before it is taken for dead.
+        if self.is_events() { config.keep_alive.min(config.idle_timeout / 2) } else { config.ping_interval }
     }
 
     pub(crate) fn protocol(&self) -> &dyn Protocol {
@@ -280,7 +288,8 @@ impl Session {
     /// Gives back its places on the hub's lists.
     fn release(&self) {
         self.hub.connections.remove(self.id);
-        drop(self.permit.lock().take());
+        let permit = self.permit.lock().take();
+        drop(permit);
     }
 
     /// Whether the end has begun.
@@ -290,27 +299,16 @@ impl Session {
 
     /// Looks after the session at its turn on the wheel; gives the tick of its next turn.
     pub(crate) fn handle_turn(self: &Arc<Self>, now: u32) -> Option<u32> {
-        // A body that cannot be written is not polled: its driver does not begin the end.
-        if self.is_events() && self.outbox.is_closing() {
-            self.begin_end();
-        }
         let deadline = self.deadline.load(Relaxed);
         if deadline != 0 {
             if now >= deadline {
                 self.outbox.signal_expired();
-                if self.is_events() {
-                    self.release();
-                }
                 return None;
             }
             return Some(deadline);
         }
         self.outbox.shrink();
         self.endpoint.hooks.shrink(self);
-        if self.is_events() {
-            self.outbox.signal_ping();
-            return Some(now + self.spread(self.hub.config.keep_alive, now));
-        }
         if self.is_paused() && !self.held.load(Relaxed) {
             self.outbox.signal_ping();
             return Some(now + self.hub.clock.ticks(self.hub.config.ping_interval));
@@ -349,9 +347,6 @@ impl Session {
     /// The tick of its first turn on the wheel.
     fn first_turn(&self) -> u32 {
         let seen = self.seen.load(Relaxed);
-        if self.is_events() {
-            return seen + self.spread(self.hub.config.keep_alive, seen);
-        }
         let (ping, idle) = self.patience(seen);
         seen + ping.min(idle)
     }
@@ -359,7 +354,7 @@ impl Session {
     /// After how many ticks of silence a client that was heard of at `seen` is pinged, and closed.
     fn patience(&self, seen: u32) -> (u32, u32) {
         let config = &self.hub.config;
-        (self.spread(config.ping_interval, seen), self.hub.clock.ticks(config.idle_timeout))
+        (self.spread(self.heartbeat(), seen), self.hub.clock.ticks(config.idle_timeout))
     }
 
     /// An interval in ticks, up to a quarter shorter: connections that were opened, or heard of, in the same tick are not

@@ -130,7 +130,20 @@ fn path(value: &Value) -> Option<String> {
 
 fn position(value: &Value) -> Result<Value, &'static str> {
     let field = |name| value.get(name).ok_or(PARSE_ERROR);
-    Ok(json!({ "epoch": sized(field("epoch")?, 64)?, "offset": integer(field("offset")?, u64::MAX)? }))
+    let offset = match field("offset")? {
+        Value::String(digits) => digits_of(digits).ok_or(PARSE_ERROR)?,
+        offset => integer(offset, u64::MAX)?,
+    };
+    Ok(json!({ "epoch": sized(field("epoch")?, 64)?, "offset": offset }))
+}
+
+fn digits_of(text: &str) -> Option<u64> {
+    text.chars().all(|char| char.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// An offset as it travels.
+fn offset_of(offset: u64) -> Value {
+    if offset < 1 << 53 { offset.into() } else { offset.to_string().into() }
 }
 
 fn error(value: &Value) -> Option<Value> {
@@ -173,7 +186,9 @@ pub(crate) fn frames() -> impl Strategy<Value = Fields> {
     let kind = prop_oneof![60 => select(KINDS).prop_map(Value::from), 1 => odd()];
     let offset = || prop_oneof![4 => any::<u64>().prop_map(Value::from), 1 => odd()];
     let epoch = || prop_oneof![4 => text(1..65), 1 => text(0..66), 1 => odd()];
-    let after = (option::weighted(0.95, epoch()), option::weighted(0.95, offset()), option::of(odd()))
+    let digits = any::<u64>().prop_map(|offset| Value::from(offset.to_string()));
+    let of_after = prop_oneof![4 => offset(), 4 => digits, 1 => "[+0-9 ]{0,21}".prop_map(Value::from)];
+    let after = (option::weighted(0.95, epoch()), option::weighted(0.95, of_after), option::of(odd()))
         .prop_map(|(epoch, offset, more)| object([("epoch", epoch), ("offset", offset), ("more", more)]));
     let code = prop_oneof![6 => "[A-Z0-9_]{1,8}".prop_map(Value::from), 1 => text(0..70), 1 => odd()];
     let error = (
@@ -307,7 +322,7 @@ pub(crate) fn each_outgoing(
                 ("type", json!("data")),
                 ("id", json!(id)),
                 ("data", value.clone()),
-                ("offset", json!(number)),
+                ("offset", offset_of(number)),
                 ("epoch", json!(path)),
             ],
         ),
@@ -337,7 +352,7 @@ pub(crate) fn each_outgoing(
                 ("type", json!("gap")),
                 ("id", json!(id)),
                 ("count", json!(number)),
-                ("from", json!(number)),
+                ("from", offset_of(number)),
                 ("to", json!(7)),
                 ("cause", json!(path)),
             ],

@@ -83,6 +83,18 @@ pub fn credentials_are_allowed_where_they_are_configured(subject: &Subject) {
     }
 }
 
+pub fn what_the_application_says_of_caches_stays(subject: &Subject) {
+    let (server, ..) = start_http(subject, with(|_| {}));
+    let quiet = server.http("http").path("quiet", &Value::Null).header("accept", "text/event-stream");
+    for request in [seven(&server), quiet] {
+        let mut response = request.header("x-user", "varies").header("origin", PAGE).answered(200);
+        assert_eq!(response.headers("vary"), ["Accept-Language", "Origin"]);
+        assert_eq!(response.headers("cache-control"), ["max-age=60"]);
+    }
+    let mut refused = server.http("http").query("path=nothing").header("x-user", "varies").answered(404);
+    assert_eq!(refused.headers("vary"), ["Accept-Language", "Origin"]);
+}
+
 fn with(change: fn(&mut Cors)) -> impl FnOnce(&mut Config) {
     move |config| {
         let mut cors = Cors::default();

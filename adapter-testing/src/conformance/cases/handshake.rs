@@ -279,11 +279,8 @@ pub fn over_the_limit_of_connections_is_503(subject: &Subject) {
     assert_eq!(refused.header("retry-after").as_deref(), Some("1"));
     drop(first);
     seen.closed();
-    // The place is given back with the connection, right after `on_close`.
-    while server.realtime().connections() > 1 {
-        std::thread::yield_now();
-    }
-    works(&mut server.connect("lab"));
+    // The place is given back with the socket.
+    works(&mut super::connect_when_free(&server));
 }
 
 pub fn over_the_limit_of_a_peer_is_429(subject: &Subject) {

@@ -299,6 +299,34 @@ pub fn a_client_that_never_reads_is_closed(subject: &Subject) {
     drop(client);
 }
 
+/// Its session ends, and what was queued for it is freed. Its socket may stay: then so does its place.
+pub fn the_place_of_a_client_that_never_reads_is_taken_until_its_socket_is_gone(subject: &Subject) {
+    let (server, ..) = super::start_with(subject, |config| {
+        config.outbox_bytes = 64 * 1024;
+        config.connections = 2;
+    });
+    let mut stalled = server.connect("lab");
+    super::subscribe(&mut stalled, "flood");
+    let realtime = server.realtime();
+    let message = crate::conformance::Reply::Text("x".repeat(32 * 1024));
+    while realtime.stats().slow_consumers == 0 {
+        assert!(realtime.publish(&realtime_core::Topic::new("flood"), &message).is_ok());
+        std::thread::yield_now();
+    }
+    while realtime.connections() > 0 {
+        server.advance(std::time::Duration::from_secs(1));
+        std::thread::yield_now();
+    }
+    let first = server.connect("lab");
+    let second = server.request("lab").try_connect();
+    if second.is_some() {
+        return super::expect_gone(&server, || stalled.try_raw(b" "));
+    }
+    drop(stalled);
+    works(&mut super::connect_when_free(&server));
+    drop(first);
+}
+
 pub fn garbage_after_a_close_is_ignored(subject: &Subject) {
     let mut scene = scene(subject);
     let mut client = scene.server.connect("echo");

@@ -182,12 +182,129 @@ pub fn a_panic_is_500_and_nothing_of_it_is_told(subject: &Subject) {
         server.http("http").query("path=broken"),
         by_ann(&server, &json!({ "path": "panic", "input": false, "idempotencyKey": "a" })),
         by_ann(&server, &json!({ "path": "panic", "input": true, "idempotencyKey": "b" })),
+        server.http("http").query("path=panic_reading&input=1"),
+        server.http("http").query("path=panic_writing"),
+        post(&server, &json!({ "path": "panic_reading", "input": 1 })),
     ] {
         let body = request.fails(500, "INTERNAL").json();
         assert!(!body.to_string().contains("secret"), "{body}");
         assert!(!body.to_string().contains("data"), "{body}");
     }
     server.http("http").query("path=seven").gives(&json!(7));
+}
+
+/// Whatever is asked for, and the next request of the connection is served.
+pub fn a_panic_of_a_middleware_is_500(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    for request in [
+        server.http("http").query("path=seven"),
+        post(&server, &json!({ "path": "seven" })),
+        server.http("http").header("accept", "text/event-stream"),
+        server.http("http").query("path=quiet").header("accept", "text/event-stream"),
+    ] {
+        let body = request.header("x-user", "panics").fails(500, "INTERNAL").json();
+        assert!(!body.to_string().contains("secret"), "{body}");
+    }
+    server.request("http").header("x-user", "panics").refused(500);
+    assert_eq!(server.realtime().stats().refused, 5);
+}
+
+pub fn no_answer_is_to_be_stored(subject: &Subject) {
+    let (server, ..) = start_http(subject, |config| config.cors = Some(realtime_core::Cors::default()));
+    for (request, status) in [
+        (server.http("http").query("path=seven"), 200),
+        (post(&server, &json!({ "path": "seven" })), 200),
+        (server.http("http").query("path=nothing"), 404),
+        (server.http("nobody").query("path=nothing"), 404),
+        (server.http("http").query("path=count"), 405),
+        (server.http("http").method(Method::PUT), 405),
+        (server.http("http").query("path=ticks&input=1"), 405),
+        (server.http("http").query("path=seven").header("x-user", "nobody"), 401),
+        (server.http("http").query("path=seven").header("origin", "https://evil.example"), 403),
+        (server.http("http").query("path=quiet&input=1").header("accept", "text/event-stream"), 200),
+        (server.http("http").query("path=nothing").header("accept", "text/event-stream"), 404),
+        (server.http("http"), 426),
+        (server.http("http").query("path=fail_inside"), 500),
+        (server.http("http").method(Method::OPTIONS), 403),
+    ] {
+        let mut response = request.answered(status);
+        let stream = response.header("content-type").as_deref() == Some("text/event-stream");
+        let expected = if stream { "no-cache, no-transform" } else { "no-store" };
+        assert_eq!(response.headers("cache-control"), [expected], "{response:?}");
+    }
+    let refused = server.request("nobody").refused(404);
+    assert_eq!(refused.header("cache-control").as_deref(), Some("no-store"));
+}
+
+/// As large as a body through a proxy may be.
+const LARGE: usize = 1024 * 1024;
+
+/// A piece of one.
+const PIECE: &str = match std::str::from_utf8(&[b' '; 4096]) {
+    Ok(piece) => piece,
+    Err(_) => "",
+};
+
+/// A client that is still sending sees the answer and no reset, of which a proxy would make a 502.
+pub fn a_refusal_arrives_though_nobody_wants_the_body(subject: &Subject) {
+    let (server, ..) = start_http(subject, |config| config.cors = Some(realtime_core::Cors::default()));
+    refuses_large(&server, "nobody", 404, |request| request);
+    refuses_large(&server, "http", 413, |request| request);
+    refuses_large(&server, "http", 405, |request| request.method(Method::PUT));
+    refuses_large(&server, "http", 415, |request| request.header("content-type", "text/plain"));
+    refuses_large(&server, "http", 401, |request| request.header("x-user", "nobody"));
+    refuses_large(&server, "http", 429, |request| request.header("x-user", "early"));
+    refuses_large(&server, "http", 500, |request| request.header("x-user", "panics"));
+    refuses_large(&server, "http", 403, |request| request.header("origin", "https://evil.example"));
+    refuses_large(&server, "http", 403, |request| request.method(Method::OPTIONS));
+    refuses_large(&server, "text", 405, |request| request);
+    crate::block_on(server.realtime().drain(Duration::ZERO));
+    refuses_large(&server, "http", 503, |request| request);
+}
+
+/// Posts a large body, with and without its length.
+#[track_caller]
+fn refuses_large(
+    server: &Server,
+    id: &str,
+    status: u16,
+    change: impl for<'a> Fn(HttpRequest<'a>) -> HttpRequest<'a>,
+) {
+    let whole = server.http(id).body(vec![b' '; LARGE]);
+    let pieces = server.http(id).chunks(&[PIECE; LARGE / PIECE.len()]);
+    for request in [whole, pieces] {
+        let mut exchange = change(request).answered(status);
+        exchange.body();
+        exchange.expect_no_reset();
+    }
+}
+
+/// Nobody waits for ever for a body that is only to be discarded, and not at all for one that is too long.
+pub fn a_refusal_does_not_wait_for_an_endless_body(subject: &Subject) {
+    let (server, ..) = start_http(subject, |config| config.discarded_bytes = 64 * 1024);
+    let mut exchange = server.http("nobody").unfinished("{").begin();
+    exchange.nothing_yet();
+    late(&server, &mut exchange);
+    exchange.expect_status(404);
+    let long = server.http("nobody").unfinished("{").header("content-length", "65537");
+    long.answered(404);
+    server.http("nobody").chunks(&[PIECE; 17]).answered(404);
+}
+
+/// A client that waits for a 100 before it sends its body gets the refusal in its place, where the framework leaves
+/// that to us.
+pub fn a_refusal_comes_in_place_of_a_100(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let large = vec![b' '; LARGE];
+    for (id, user, status) in [("nobody", "ann", 404), ("http", "nobody", 401), ("http", "ann", 413)] {
+        let request = server.http(id).method(Method::POST).header("x-user", user);
+        let request = request.header("content-length", &LARGE.to_string()).header("expect", "100-continue");
+        let mut exchange = request.begin();
+        exchange.send_if_asked(&large);
+        exchange.expect_status(status);
+        exchange.body();
+        exchange.expect_no_reset();
+    }
 }
 
 pub fn a_late_call_is_504_and_dropped(subject: &Subject) {
@@ -260,11 +377,7 @@ pub fn a_foreign_origin_is_403(subject: &Subject) {
 pub fn a_draining_server_refuses_with_503(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     crate::block_on(server.realtime().drain(Duration::from_secs(1)));
-    for request in [
-        server.http("http").query("path=seven"),
-        post(&server, &json!({ "path": "seven" })),
-        server.http("http").query("path=quiet").header("accept", "text/event-stream"),
-    ] {
+    for request in [server.http("http").query("path=seven"), post(&server, &json!({ "path": "seven" }))] {
         assert_eq!(request.fails(503, "UNAVAILABLE").header("retry-after").as_deref(), Some("1"));
     }
 }
@@ -408,7 +521,7 @@ fn post<'a>(server: &'a Server, call: &Value) -> HttpRequest<'a> {
 }
 
 /// Lets time go by until a response comes; how far the server has come with the request is not known.
-fn late(server: &Server, exchange: &mut Exchange) {
+pub(super) fn late(server: &Server, exchange: &mut Exchange) {
     let end = Instant::now() + PATIENCE;
     while !exchange.has_come() && Instant::now() < end {
         server.advance(Duration::from_secs(1));
@@ -416,7 +529,7 @@ fn late(server: &Server, exchange: &mut Exchange) {
 }
 
 /// Waits until there is a place for one more: who has left is noticed by the server's thread.
-fn settle(server: &Server) {
+pub(super) fn settle(server: &Server) {
     let end = Instant::now() + PATIENCE;
     while server.http("http").query("path=seven").begin().status() == 503 {
         assert!(Instant::now() < end, "all places are still taken");

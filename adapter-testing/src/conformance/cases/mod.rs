@@ -82,6 +82,30 @@ fn give_turns(server: &Server) {
     }
 }
 
+/// Connects as soon as there is a place.
+#[track_caller]
+fn connect_when_free(server: &Server) -> Client {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(client) = server.request("lab").try_connect() {
+            return client;
+        }
+        assert!(Instant::now() < end, "all places are still taken");
+        std::thread::yield_now();
+    }
+}
+
+/// The server has closed a socket that is not read: what is sent to it is soon refused.
+#[track_caller]
+fn expect_gone(server: &Server, mut send: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while send() {
+        assert!(Instant::now() < end, "a place was given away, and its socket is still there");
+        // So much time at least as a request takes.
+        server.http("nobody").answered(404);
+    }
+}
+
 /// Asks for a text, and gets it.
 #[track_caller]
 fn works(client: &mut Client) {

@@ -85,14 +85,75 @@ pub fn what_fails_before_the_first_item_is_a_status(subject: &Subject) {
     asks("admin.feed", Value::Null).header("x-user", "ann").fails(403, "PERMISSION_DENIED");
     asks("admin.feed", Value::Null).header("x-user", "nobody").fails(401, "UNAUTHENTICATED");
     asks("seven", Value::Null).fails(405, "METHOD_MISMATCH");
-    let mut refused = asks("refused", Value::Null).fails(503, "UNAVAILABLE");
-    assert_eq!(refused.header("retry-after").as_deref(), Some("2"));
     subscribe(&server, "admin.feed", &Value::Null).header("x-user", "admin").events().expect("message", "1");
 
     let open = |query: &str| server.http("http").query(query).header("accept", "text/event-stream");
     open("number=x").fails(400, "INVALID_ARGUMENT");
     open("open=fail").fails(403, "PERMISSION_DENIED");
+    let body = open("open=panic").fails(500, "INTERNAL").json();
+    assert!(!body.to_string().contains("secret"), "{body}");
     gone(&server);
+}
+
+/// A page's `EventSource` takes any status but 200 for the end of all trying.
+pub fn a_refusal_that_may_pass_says_when_to_come_back(subject: &Subject) {
+    let (server, notes, _) = start_http(subject, |config| {
+        config.connections = 1;
+        config.cors = Some(realtime_core::Cors::default());
+    });
+    let refused = subscribe(&server, "refused", &Value::Null).header("x-user", "ann").events();
+    notes.expect("left 1000");
+    assert_eq!(server.realtime().stats().refused, 1);
+    let mut refused = refused;
+    for (name, value) in [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-cache, no-transform"),
+        ("x-accel-buffering", "no"),
+        ("x-lab", "seen"),
+        ("vary", "Origin"),
+    ] {
+        assert_eq!(refused.header(name).as_deref(), Some(value), "{name}");
+    }
+    refused.expect_later("UNAVAILABLE", 1);
+
+    let quiet = || subscribe(&server, "quiet", &Value::Null);
+    let mut held = quiet().events();
+    held.expect_comments(1);
+    quiet().events().expect_later("UNAVAILABLE", 1);
+    server.http("http").events().expect_later("UNAVAILABLE", 1);
+    crate::block_on(server.realtime().drain(Duration::ZERO));
+    quiet().events().expect_later("UNAVAILABLE", 1);
+    server.http("http").query("path=seven").fails(503, "UNAVAILABLE");
+}
+
+/// By the same rule: what it refuses with, or how long it takes.
+pub fn a_middleware_may_say_when_to_come_back(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let quiet = |user: &str| subscribe(&server, "quiet", &Value::Null).header("x-user", user);
+    quiet("early").events().expect_later("RESOURCE_EXHAUSTED", 9);
+    quiet("nobody").header("accept", "text/event-stream").fails(401, "UNAUTHENTICATED");
+    let mut stuck = quiet("stuck").header("accept", "text/event-stream").begin();
+    super::http::late(&server, &mut stuck);
+    stuck.into_events().expect_later("UNAVAILABLE", 1);
+}
+
+pub fn an_event_named_error_or_complete_is_an_event(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let mut events = server.http("http").query("open=names").events();
+    events.expect("error", r#""a warning""#);
+    events.expect("complete", r#""no end""#);
+    events.expect("message", r#""hello 0""#);
+}
+
+/// Clients of HTTP/1.0 are told the end by that of the connection.
+pub fn a_stream_may_be_asked_for_by_http_1_0(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let mut events = subscribe(&server, "ticks", &json!(1)).version(http::Version::HTTP_10).events();
+    events.expect_with(Some("lab:1"), "tick", "1");
+    events.expect("complete", "null");
+    events.expect_end();
+    let head = server.http("http").method(http::Method::HEAD).header("accept", "text/event-stream");
+    assert_eq!(head.answered(405).header("allow").as_deref(), Some("GET, POST"));
 }
 
 pub fn a_stream_is_resumed_behind_the_last_event(subject: &Subject) {
@@ -102,10 +163,29 @@ pub fn a_stream_is_resumed_behind_the_last_event(subject: &Subject) {
     events.expect_with(Some("lab:3"), "tick", "3");
     events.expect("complete", "null");
     ticks().header("last-event-id", "").events().expect_with(Some("lab:1"), "tick", "1");
-    for wrong in ["2", "lab:", ":2", "lab:-1"] {
-        let asks = ticks().header("accept", "text/event-stream").header("last-event-id", wrong);
-        asks.fails(400, "INVALID_ARGUMENT");
+    // Of libraries for browsers that cannot set the header.
+    let by_query = || server.http("http").query("path=ticks&input=3&lastEventId=lab:1");
+    by_query().events().expect_with(Some("lab:2"), "tick", "2");
+    by_query().header("last-event-id", "lab:2").events().expect_with(Some("lab:3"), "tick", "3");
+    let pairs = server.http("http").query("path=events&roomId=a&lastEventId=");
+    pairs.events().expect_comments(1);
+}
+
+/// A page would say it again and again.
+pub fn a_stream_begins_anew_where_the_last_event_cannot_be_read(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let begins_anew = |request: HttpRequest<'_>| {
+        let mut events = request.events();
+        events.expect("gap", r#"{"count":0,"cause":"unreadable_position"}"#);
+        events.expect_with(Some("lab:1"), "tick", "1");
+    };
+    let ticks = || subscribe(&server, "ticks", &json!(3));
+    for wrong in ["2", "lab:", ":2", "lab:-1", "lab:18446744073709551616", "é"] {
+        begins_anew(ticks().header("last-event-id", wrong));
     }
+    begins_anew(server.http("http").query("path=ticks&input=3&lastEventId=2"));
+    let refused = subscribe(&server, "nothing", &Value::Null).header("last-event-id", "2");
+    refused.header("accept", "text/event-stream").fails(404, "NOT_FOUND");
 }
 
 pub fn a_gap_is_an_event_in_its_place(subject: &Subject) {
@@ -167,28 +247,83 @@ pub fn a_publication_reaches_streams_and_websockets(subject: &Subject) {
     }
 }
 
+/// Though its body is neither pulled nor dropped, its session ends, and on time.
 pub fn a_stream_that_is_not_read_is_closed(subject: &Subject) {
     let (server, notes, _) = start_http(subject, |config| config.outbox_bytes = 256 * 1024);
     let (mut slow, mut quick) = (greeted(&server), greeted(&server));
+    (0..2).for_each(|_| notes.expect("opened"));
     let text = "x".repeat(64 * 1024);
-    let mut published = 0;
-    while server.realtime().stats().slow_consumers == 0 {
-        // More than buffers of sockets hold.
-        assert!(published < 1024, "what is not read is queued without end");
-        server.realtime().publish(&NEWS, &text).expect("it is published");
-        published += 1;
-        assert_eq!(quick.recv().data.len(), text.len() + 2);
-    }
-    // Its place is free again though it never reads.
-    server.advance(Duration::from_secs(21));
-    assert_eq!(server.realtime().connections(), 1);
-    assert!(slow.rest() < published, "what did not fit is dropped");
-    for note in ["opened", "opened", "left 1013", "closed 1013"] {
-        notes.expect(note);
-    }
+    let published = publish_until_slow(&server, &text, |text| assert_eq!(quick.recv().data.len(), text.len() + 2));
+    end_slow(&server, 1);
+    notes.expect("left 1013");
+    notes.expect("closed 1013");
     notes.nothing_more();
     server.realtime().publish(&NEWS, &"on".into()).expect("it is published");
     quick.expect("message", r#""on""#);
+    assert!(slow.rest() < published, "what did not fit is dropped");
+}
+
+pub fn the_place_of_a_stream_that_is_not_read_is_taken_until_its_socket_is_gone(subject: &Subject) {
+    let (server, ..) = start_http(subject, |config| {
+        config.outbox_bytes = 256 * 1024;
+        config.connections = 2;
+    });
+    let mut slow = server.http("http").header("connection", "close").events();
+    let mut quick = greeted(&server);
+    publish_until_slow(&server, &"x".repeat(64 * 1024), |_| drop(quick.recv()));
+    end_slow(&server, 1);
+    let mut seven = server.http("http").query("path=seven").begin();
+    if seven.status() == 200 {
+        // The system's buffers took more after all, and then the connection was cut.
+        return super::expect_gone(&server, || slow.send(b" "));
+    }
+    seven.expect_status(503);
+    drop(slow);
+    super::http::settle(&server);
+}
+
+/// Publishes until the one stream that is not read is full; gives how often.
+fn publish_until_slow(server: &Server, text: &String, mut each: impl FnMut(&String)) -> usize {
+    let mut published = 0;
+    while server.realtime().stats().slow_consumers == 0 {
+        // More than buffers of sockets hold.
+        assert!(published < 2048, "what is not read is queued without end");
+        server.realtime().publish(&NEWS, text).expect("it is published");
+        published += 1;
+        each(text);
+    }
+    published
+}
+
+/// Lets the time go by that a close may take, until so many are left.
+fn end_slow(server: &Server, left: usize) {
+    let end = Instant::now() + PATIENCE;
+    while server.realtime().connections() > left {
+        assert!(Instant::now() < end, "a stream that is not read goes on");
+        server.advance(Duration::from_millis(250));
+        // So much time at least as a request takes, in which the others are asked for a sign of life and give it.
+        server.http("nobody").answered(404);
+    }
+}
+
+/// It may wait for something, though nobody pulls the body any more.
+pub fn on_close_of_a_stream_runs_to_its_end(subject: &Subject) {
+    let (server, notes, gate) = start_http(subject, |_| {});
+    let mut events = server.http("http").query("open=wait").events();
+    events.expect("message", r#""hello 0""#);
+    notes.expect("opened");
+    for connection in server.realtime().filter(|_| true) {
+        connection.close(realtime_core::CloseCode::NORMAL, "");
+    }
+    while events.recv().event != "chat" {}
+    events.expect_end();
+    drop(events);
+    notes.expect("left 1000");
+    notes.expect("closing");
+    gate.open();
+    notes.expect("closed 1000");
+    notes.nothing_more();
+    gone(&server);
 }
 
 pub fn a_drain_ends_all_streams(subject: &Subject) {
@@ -200,6 +335,8 @@ pub fn a_drain_ends_all_streams(subject: &Subject) {
         let drain = scope.spawn(|| crate::block_on(server.realtime().drain(Duration::from_secs(10))));
         talks.expect_end();
         quiet.expect_end();
+        talks.expect_retry(1);
+        quiet.expect_retry(1);
         drain.join().expect("the drain ends")
     });
     assert_eq!((drained.open, drained.cut), (2, 0));

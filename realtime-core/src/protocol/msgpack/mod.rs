@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    item::Position,
+    item::{Offset, Position},
     websocket::{Data, Kind},
 };
 use head::{Fault, Head, Reader};
@@ -72,7 +72,7 @@ impl Protocol for MessagePack {
                 write_data(if position.is_some() { 5 } else { 3 }, "data", id, *data, out)?;
                 if let Some(Position { epoch, offset }) = position {
                     text("offset", out)?;
-                    number(*offset, out)?;
+                    write_offset(*offset, out)?;
                     text("epoch", out)?;
                     text(epoch, out)?;
                 }
@@ -105,11 +105,11 @@ impl Protocol for MessagePack {
                 number(gap.count, out)?;
                 if let Some(from) = gap.from {
                     text("from", out)?;
-                    number(from, out)?;
+                    write_offset(from, out)?;
                 }
                 if let Some(to) = gap.to {
                     text("to", out)?;
-                    number(to, out)?;
+                    write_offset(to, out)?;
                 }
                 text("cause", out)?;
                 text(&gap.cause, out)?;
@@ -231,6 +231,10 @@ fn write_data(fields: usize, kind: &str, id: &str, data: &dyn Encode, out: &mut 
 
 fn text(text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
     write_text(text, out).map_err(Error::internal)
+}
+
+fn write_offset(offset: u64, out: &mut Vec<u8>) -> Result<(), Error> {
+    write(&Offset(offset), out).map_err(Error::internal)
 }
 
 fn number(number: u64, out: &mut Vec<u8>) -> Result<(), Error> {
@@ -393,7 +397,8 @@ mod tests {
             ),
             (
                 b"\xa5after\x82\xa5epoch\xa1e\xa6offset\xcb\0\0\0\0\0\0\0\0",
-                "the field \"after\": offset: invalid type: floating point `0.0`, expected u64",
+                "the field \"after\": offset: invalid type: floating point `0.0`, expected an integer from 0 to \
+                 18446744073709551615, or its digits",
             ),
             (b"\xa5after\xc4\x01e", "the field \"after\" must be an object"),
             (b"\xa6credit\xca\0\0\0\0", "the field \"credit\" must be an integer from 0 to 4294967295"),

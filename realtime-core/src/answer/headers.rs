@@ -1,0 +1,55 @@
+use http::{HeaderMap, HeaderName, header};
+
+/// Adds headers to a response. They replace those of the same name, except where all of them count.
+pub(crate) fn merge(headers: &mut HeaderMap, more: HeaderMap) {
+    let mut name = None;
+    for (next, value) in more {
+        // Only the first value of a name comes with it.
+        let first = next.is_some();
+        name = next.or(name);
+        let Some(name) = name.clone() else { continue };
+        if first && !JOINED.contains(&name) {
+            headers.insert(name, value);
+        } else if !headers.get_all(&name).iter().any(|known| *known == value) {
+            headers.append(name, value);
+        }
+    }
+}
+
+/// Headers of which a response has as many as there are reasons for.
+const JOINED: [HeaderName; 3] = [header::VARY, header::SET_COOKIE, header::ACCESS_CONTROL_EXPOSE_HEADERS];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn what_is_added_replaces_or_joins_what_is_there() {
+        let mut merged = headers(&[
+            (header::VARY, "Accept-Language"),
+            (header::CACHE_CONTROL, "no-store"),
+            (header::SET_COOKIE, "a=1"),
+        ]);
+        let more = [
+            (header::VARY, "Origin"),
+            (header::VARY, "Accept-Language"),
+            (header::CACHE_CONTROL, "private"),
+            (header::CACHE_CONTROL, "max-age=1"),
+            (header::SET_COOKIE, "b=2"),
+        ];
+        merge(&mut merged, headers(&more));
+        let all = |name| merged.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(all(header::VARY), ["Accept-Language", "Origin"]);
+        assert_eq!(all(header::CACHE_CONTROL), ["private", "max-age=1"]);
+        assert_eq!(all(header::SET_COOKIE), ["a=1", "b=2"]);
+    }
+}
