@@ -21,7 +21,8 @@ pub(crate) struct Client {
     connection: Pin<Box<dyn Future<Output = ()> + Send>>,
     wire: Arc<Wire>,
     woken: Arc<Woken>,
-    waker: Waker,
+    /// Of the task that polls it.
+    pub(crate) waker: Waker,
 }
 
 impl Client {
@@ -66,12 +67,6 @@ impl Client {
         self.woken.0.store(false, Relaxed);
         let mut cx = task::Context::from_waker(&self.waker);
         assert!(self.connection.as_mut().poll(&mut cx).is_pending());
-    }
-
-    /// Has another task poll the connection from now on.
-    pub(crate) fn move_to(&mut self, waker: Waker) {
-        self.waker = waker;
-        self.poll();
     }
 
     pub(crate) fn is_woken(&self) -> bool {
