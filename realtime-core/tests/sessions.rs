@@ -124,7 +124,8 @@ fn nobody_is_woken_under_the_lock_of_a_place() {
     let realtime = Realtime::builder().manual_time().handler("lobby", Lobby).build();
     let mut watcher = Client::connect(&realtime, "lobby", None);
     let asks = Arc::new(Asks(realtime.clone(), AtomicUsize::new(0)));
-    watcher.move_to(Arc::clone(&asks).into());
+    watcher.waker = Arc::clone(&asks).into();
+    watcher.poll();
     let other = Client::connect(&realtime, "lobby", None);
     assert_eq!(asks.1.load(Relaxed), 1);
     watcher.poll();

@@ -21,7 +21,8 @@ pub(crate) struct Client {
     connection: Pin<Box<dyn Future<Output = ()> + Send>>,
     wire: Arc<Wire>,
     woken: Arc<Woken>,
-    waker: Waker,
+    /// Of the task that polls it.
+    pub(crate) waker: Waker,
 }
 
 impl Client {

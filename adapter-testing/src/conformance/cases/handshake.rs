@@ -65,8 +65,11 @@ pub fn a_bad_key_is_400(subject: &Subject) {
 /// What adapters would make of it differs: some would take it for the first frames.
 pub fn an_upgrade_with_a_body_is_400(subject: &Subject) {
     let (server, ..) = start(subject);
-    for (name, value) in [("content-length", "6"), ("transfer-encoding", "chunked")] {
-        let body = b"1\r\na\r\n0\r\n\r\n";
+    let bodies = [
+        ("content-length", "6", &b"\x81\x80\0\0\0\0"[..]),
+        ("transfer-encoding", "chunked", b"1\r\na\r\n0\r\n\r\n"),
+    ];
+    for (name, value, body) in bodies {
         let mut refused = server.request("lab").header(name, value).early(body).refused(400);
         assert_eq!(refused.body()["error"]["code"], "INVALID_ARGUMENT", "{name}");
     }
