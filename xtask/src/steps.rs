@@ -70,7 +70,7 @@ fn docs() -> Outcome {
 
 fn tests() -> Outcome {
     // The bench is run by hand: its servers take longer to build than all the tests.
-    run(cargo().args(["test", "--workspace", "--exclude", "bench", "--all-features"]))
+    run(cargo().args(["test", "--workspace", "--exclude", "bench", "--all-features", "--no-fail-fast"]))
 }
 
 /// Crates that have features, and which.

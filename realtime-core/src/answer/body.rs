@@ -25,7 +25,10 @@ enum Rest {
 impl<'a, B> RequestBody<'a, B> {
     pub(super) fn new(context: &Context, stream: &'a mut B) -> Self {
         let declared = context.header("content-length").and_then(|length| length.trim().parse().ok());
-        let announced = declared.is_some_and(|length| length > 0) || context.header("transfer-encoding").is_some();
+        // Of an upgrade some frameworks hand over the bytes as they come: only a length says where a body ends.
+        let is_chunked =
+            context.header("transfer-encoding").is_some() && !context.header_has("upgrade", "websocket");
+        let announced = declared.is_some_and(|length| length > 0) || is_chunked;
         let rest = match announced {
             // What follows an upgrade is no body.
             false => Rest::None,
@@ -65,15 +68,17 @@ impl<'a, B> RequestBody<'a, B> {
     where
         B: Stream<Item = Result<Bytes, E>> + Unpin,
     {
-        let mut left = hub.config.discarded_bytes;
+        let limit = hub.config.discarded_bytes;
+        let mut left = self.declared.unwrap_or(limit);
         // Of more than that the end is not seen: then it is not worth the waiting.
-        if self.rest != Rest::Coming || self.declared.is_some_and(|length| length > left) {
+        if self.rest != Rest::Coming || left > limit {
             return;
         }
         let discarded = async {
-            while let Some(Ok(piece)) = self.next().await {
-                let Some(rest) = left.checked_sub(piece.len()) else { return };
-                left = rest;
+            while left > 0
+                && let Some(Ok(piece)) = self.next().await
+            {
+                left = left.saturating_sub(piece.len());
             }
         };
         before(hub, hub.config.close_timeout, discarded).await;
