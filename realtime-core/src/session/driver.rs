@@ -296,10 +296,8 @@ impl<T: Transport> Driver<T> {
     /// Whether what waits for the client is to be written before more is handled.
     #[inline]
     fn is_output_due(&self) -> bool {
-        let outbox = &self.session.outbox;
         self.replies >= REPLIES_PER_FLUSH
-            || (!self.blocked && outbox.bytes() >= FLUSHED_BYTES)
-            || (self.input == Input::Open && !outbox.is_roomy())
+            || (self.session.outbox.is_worth_a_write() && (!self.blocked || !self.session.outbox.is_roomy()))
     }
 
     fn is_behind_after_a_turn(&mut self, cx: &mut Context<'_>) -> bool {
@@ -620,9 +618,6 @@ fn bytes_of(event: &Event<'_>) -> usize {
 
 /// A ping without a payload.
 const PING: &[u8] = &[0x89, 0];
-
-/// With so much to write, and a transport that takes it, it is written before more is read: as much as one write takes.
-const FLUSHED_BYTES: usize = 64 * 1024;
 
 /// Pongs and the like that one read may make us queue before they are sent.
 const REPLIES_PER_FLUSH: usize = 64;

@@ -26,6 +26,8 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Outbox {
     limit: usize,
+    /// From here on what waits is worth a write.
+    write: usize,
     /// All bytes that wait, for those to whom a hint is enough. Set under the lock.
     bytes: AtomicUsize,
     /// Something is there for the driver. Only to spare it a look: the lock decides.
@@ -100,6 +102,7 @@ impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
+            write: WRITE_BYTES.min(limit / 2),
             bytes: AtomicUsize::new(0),
             news: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -500,6 +503,13 @@ impl Outbox {
         self.bytes() <= self.limit / 2
     }
 
+    /// Whether so much waits that it is to be written before more is handled: as much as one write takes, or half of the
+    /// limit if that is less.
+    #[inline]
+    pub(crate) fn is_worth_a_write(&self) -> bool {
+        self.bytes() > self.write
+    }
+
     fn has_room(&self, state: &State) -> bool {
         state.bytes() <= self.limit / 2
     }
@@ -557,8 +567,11 @@ impl Waiting {
     }
 }
 
-/// What all streams of a connection together may have waiting: as much as one write takes.
-const STREAM_BYTES: usize = 64 * 1024;
+/// As much as one write takes.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// What all streams of a connection together may have waiting.
+const STREAM_BYTES: usize = WRITE_BYTES;
 
 /// What frames that end something may take beside the limit: a hundred of them.
 const CONTROL_BYTES: usize = 4 * 1024;

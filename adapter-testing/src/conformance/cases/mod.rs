@@ -23,12 +23,13 @@ pub mod topics;
 pub mod transcript;
 
 use super::{Client, Command, Reply, Server, Subject, api_http, client::PATIENCE, lab};
-use realtime_core::{Builder, Config};
+use realtime_core::{Builder, Config, Realtime};
 use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -132,41 +133,59 @@ const HELD_BYTES: usize = 32 * 1024;
 /// the client has taken nothing for as long as it may be silent, it is closed as a slow consumer. `look` is called on
 /// the way with the bytes that wait for it.
 #[track_caller]
-fn flood_until_closed(server: &Server, mut client: Client, bytes: Vec<u8>, mut look: impl FnMut(usize)) {
+fn flood_until_closed(server: &Server, client: Client, bytes: Vec<u8>, mut look: impl FnMut(usize)) {
     let realtime = server.realtime();
-    let limit = Config::default().idle_timeout.as_secs();
-    let held = Arc::new(AtomicBool::new(false));
-    let stop = Arc::clone(&held);
-    let flood = std::thread::spawn(move || {
-        for _ in 0..5000 {
-            if stop.load(Relaxed) || !client.try_raw(&bytes) {
-                break;
-            }
-        }
-        client
-    });
-    let mut most_queued = || {
-        let queued = realtime.filter(|_| true).iter().map(|connection| connection.queued_bytes()).max();
-        look(queued.unwrap_or_default());
-        queued.unwrap_or_default()
-    };
+    let flood = Flood::begin(realtime.clone(), client, bytes);
     let begun = Instant::now();
-    while most_queued() <= HELD_BYTES {
+    while most_queued(realtime) <= HELD_BYTES {
         assert!(begun.elapsed() < PATIENCE, "all is read of a client that reads nothing");
+        look(most_queued(realtime));
     }
-    held.store(true, Relaxed);
     // Buffers of sockets may still take some of what waits: a client whose connection moves is not slow.
-    for second in 0.. {
-        if realtime.stats().slow_consumers > 0 {
-            break;
-        }
-        assert!(second < 20 * limit, "a client that reads nothing was never slow");
+    let begun = Instant::now();
+    while realtime.stats().slow_consumers == 0 {
+        assert!(begun.elapsed() < PATIENCE, "a client that reads nothing was never slow");
         server.advance(Duration::from_secs(1));
-        most_queued();
+        look(most_queued(realtime));
     }
     while realtime.connections() > 1 {
         server.advance(Duration::from_secs(1));
-        most_queued();
+        look(most_queued(realtime));
     }
-    drop(flood.join());
+    drop(flood);
+}
+
+fn most_queued(realtime: &Realtime) -> usize {
+    let queued = realtime.filter(|_| true).iter().map(|connection| connection.queued_bytes()).max();
+    queued.unwrap_or_default()
+}
+
+/// A client that sends whenever it is read, on a thread of its own.
+struct Flood {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Flood {
+    fn begin(realtime: Realtime, mut client: Client, bytes: Vec<u8>) -> Self {
+        let stop = Arc::<AtomicBool>::default();
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Relaxed) {
+                match most_queued(&realtime) {
+                    0..=HELD_BYTES if !client.try_raw(&bytes) => break,
+                    0..=HELD_BYTES => {}
+                    _ => std::thread::yield_now(),
+                }
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
