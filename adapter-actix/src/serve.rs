@@ -126,7 +126,8 @@ impl Serve {
     /// Time for the whole shutdown: three quarters for the realtime connections to close, the rest for their
     /// `on_close`; requests have all of it. What is left is cut. Default 8 s: Docker kills a container after 10.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        // As good as for ever, and an `Instant` can still be that much later.
+        self.deadline = deadline.min(Duration::from_secs(365 * 24 * 3600));
         self
     }
 

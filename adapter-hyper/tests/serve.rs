@@ -119,8 +119,8 @@ async fn an_http2_connection_lives_as_long_as_its_websocket() {
     };
     let (seconds, close) = seconds_until(talk).await;
     assert_eq!(close, Some((1000, String::new())));
-    // A ping after 25 seconds of silence each.
-    assert!((250..300).contains(&seconds), "{seconds}");
+    // A ping after 25 seconds of silence each, or up to a quarter earlier.
+    assert!((187..300).contains(&seconds), "{seconds}");
     drop((send, received));
     seconds_until(ended).await.1.expect("no panic").expect("it ends without an error");
 }

@@ -334,7 +334,7 @@ fn a_stalled_client_is_closed_and_its_memory_comes_back() {
         assert!(sent > 100, "{sent}");
         assert!(connection.queued_bytes() <= 1024 * 1024);
         server.advance(Duration::from_secs(70)).await;
-        assert_eq!((seen.try_recv().unwrap().code.get(), connection.queued_bytes()), (1001, 0));
+        assert_eq!((seen.try_recv().unwrap().code.get(), connection.queued_bytes()), (1013, 0));
     });
 }
 

@@ -134,6 +134,24 @@ fn a_client_that_is_held_up_is_read_on() {
     });
 }
 
+/// Also a message that was read just before others filled the outbox.
+#[test]
+fn a_message_beside_what_others_send_is_answered() {
+    check(|| {
+        let realtime = realtime(100, |builder| builder.handler("news", News.plain()));
+        let client = Client::connect(&realtime, "news", Some(10));
+        let connection = realtime.filter(|_| true)[0].downcast::<News>().unwrap();
+        let sender = thread::spawn(move || (0..2).for_each(|_| connection.send(message()).unwrap()));
+        client.wire.send(&Frame::text("hello"));
+        for _ in 0..5 {
+            client.wire.open(20);
+        }
+        client.receive(3);
+        sender.join().unwrap();
+        client.leave();
+    });
+}
+
 /// Messages that another task takes make room for those that were not read.
 #[test]
 fn a_client_whose_messages_another_task_takes_is_read_on() {

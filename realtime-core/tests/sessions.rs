@@ -7,12 +7,13 @@ use realtime_core::{
     CloseCode, Config, Connection, Handler, Message, Overflow, Presence, Realtime, Result, Topic,
 };
 use std::{
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
         mpsc::channel,
     },
-    task::Wake,
+    task::{Poll, Wake},
     thread,
     time::Duration,
 };
@@ -93,6 +94,42 @@ impl Handler for News {
     }
 
     async fn on_message(&self, _: &Connection<Self>, _: Message) -> Result {
+        Ok(())
+    }
+}
+
+/// Also where the last of those that were taken at once is handled without a word.
+#[test]
+fn reading_goes_on_when_the_handler_has_caught_up() {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let mut config = Config::default();
+    config.queued_messages = 4;
+    let builder = Realtime::builder().manual_time().config(config);
+    let realtime = builder.handler("slow", Slow(Arc::clone(&handled)).plain()).build();
+    let mut client = Client::connect(&realtime, "slow", None);
+    client.send(&frame(1, b"hello").repeat(20));
+    while client.is_woken() {
+        client.poll();
+    }
+    assert_eq!(handled.load(Relaxed), 20);
+}
+
+/// Takes two polls for each message, and answers none.
+struct Slow(Arc<AtomicUsize>);
+
+impl Handler for Slow {
+    type Input = ();
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_message(&self, _: &Connection<Self>, _: Message) -> Result {
+        let mut polled = false;
+        poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        self.0.fetch_add(1, Relaxed);
         Ok(())
     }
 }

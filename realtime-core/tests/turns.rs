@@ -52,7 +52,7 @@ fn realtime() -> Realtime {
         .call(LATE, late)
         .subscription(ENDLESS, |_: Call<()>, bytes: usize| async move { Ok(Endless("x".repeat(bytes))) });
     let builder = Realtime::builder().manual_time().config(config);
-    builder.handler("echo", Echo.plain()).endpoint("api", endpoint).build()
+    builder.handler("echo", Echo.plain()).handler("hang", Hang.plain()).endpoint("api", endpoint).build()
 }
 
 proptest! {
@@ -123,6 +123,42 @@ async fn late(_: Call<()>, (): ()) -> Result {
     .await;
     WENT_ON.store(true, Relaxed);
     Ok(())
+}
+
+/// Nothing is left to do for a client that is lost until its handler is done.
+#[test]
+fn a_client_that_is_lost_while_it_is_held_up_costs_nothing() {
+    let mut client = Client::connect("hang");
+    client.set_window(0);
+    client.send(Frame::text("hello").to_bytes());
+    client.turn();
+    let connection = client.realtime.filter(|_| true).remove(0).downcast::<Hang>().unwrap();
+    connection.send(Message::from("x".repeat(OUTBOX * 3 / 4))).unwrap();
+    while client.is_woken() {
+        client.turn();
+    }
+    // It is looked at again, and held up, as where a client sends on.
+    client.send(Frame::text("hello").to_bytes());
+    while client.is_woken() {
+        client.turn();
+    }
+    client.lose();
+    for _ in 0..5 {
+        client.turn();
+    }
+    assert!(!client.is_woken(), "it spins");
+}
+
+struct Hang;
+
+impl Handler for Hang {
+    type Input = ();
+    type ClientMessage = Message;
+    type ServerMessage = Message;
+
+    async fn on_message(&self, _: &Connection<Self>, _: Message) -> Result {
+        std::future::pending().await
+    }
 }
 
 /// Sends all at once, and reads in portions. What one turn sends is bounded, and so is what waits; and in the end all
@@ -210,6 +246,7 @@ impl Client {
     fn send(&self, bytes: Vec<u8>) {
         let mut wire = self.wire.lock().unwrap();
         wire.input = bytes;
+        wire.read = 0;
         wire.reader.take().into_iter().for_each(Waker::wake);
     }
 
@@ -217,6 +254,13 @@ impl Client {
     fn set_window(&self, bytes: usize) {
         let mut wire = self.wire.lock().unwrap();
         wire.window = bytes;
+        wire.writer.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Cuts the connection.
+    fn lose(&self) {
+        let mut wire = self.wire.lock().unwrap();
+        wire.lost = true;
         wire.writer.take().into_iter().for_each(Waker::wake);
     }
 
@@ -256,6 +300,7 @@ struct Wire {
     read: usize,
     window: usize,
     sent: usize,
+    lost: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -278,6 +323,9 @@ impl Transport for End {
 
     fn poll_send(&mut self, cx: &mut task::Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
         let mut wire = self.0.lock().unwrap();
+        if wire.lost {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         queue.poll_write(true, |buffers| {
             let bytes = buffers.iter().map(|buffer| buffer.len()).sum::<usize>().min(wire.window);
             if bytes == 0 {

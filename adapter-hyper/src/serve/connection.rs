@@ -37,14 +37,17 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn new(config: &Config, keep_alive: Duration) -> Self {
         Self {
-            head: config.handshake_timeout,
-            keep_alive,
-            stalled: config.idle_timeout,
-            close: config.close_timeout,
-            ping: config.ping_interval,
+            head: config.handshake_timeout.min(FAR),
+            keep_alive: keep_alive.min(FAR),
+            stalled: config.idle_timeout.min(FAR),
+            close: config.close_timeout.min(FAR),
+            ping: config.ping_interval.min(FAR),
         }
     }
 }
+
+/// As good as for ever, and an `Instant` can still be that much later.
+pub(super) const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What all connections of a server share.
 pub(super) struct Server<S, T> {
@@ -180,8 +183,9 @@ impl<'a> Deadlines<'a> {
             if phase == Phase::Closing && self.closing.is_none() {
                 self.closing = Some(now);
             }
-            // One that has brought nothing yet would be closed at once.
-            if self.closing.is_some() && !self.finishing && !matches!(seen.activity, Activity::New(_)) {
+            // One whose head is not whole yet would be closed at once.
+            let begins = matches!(seen.activity, Activity::New(_) | Activity::Head(_));
+            if self.closing.is_some() && !self.finishing && !begins {
                 self.finishing = true;
                 return Step::Finish;
             }
@@ -209,11 +213,14 @@ impl<'a> Deadlines<'a> {
             (Activity::Idle(since), None) => since + keep_alive,
             (Activity::Idle(since), Some(closing)) if !seen.tunnels => since.max(closing) + close,
             // HTTP/2 wakes nobody when a request ends.
-            (Activity::Idle(_) | Activity::Busy(_), _) => now + keep_alive,
+            (Activity::Idle(_) | Activity::Busy(_), _) => now + keep_alive.max(LOOK),
         };
         seen.stalled.map_or(due, |since| due.min(since + stalled))
     }
 }
+
+/// A connection at work is looked at no more often, however short the time between two requests may be.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// For a request whose head is on its way when the server ends.
 const UNDER_WAY: Duration = Duration::from_secs(1);

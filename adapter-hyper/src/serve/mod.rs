@@ -9,7 +9,7 @@ pub use system::{Signals, set_user_timeout};
 pub(crate) use watch::Watched;
 
 use crate::runtime::Listen;
-use connection::{Limits, Server};
+use connection::{FAR, Limits, Server};
 use http::{Request, Response};
 use hyper::{
     body::{Body, Incoming},
@@ -63,7 +63,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 ///
 /// | limit | time for |
 /// |---|---|
-/// | [`Config::handshake_timeout`](realtime_core::Config::handshake_timeout) | the TLS handshake; the first request, from the first byte to the end of its head; the head of each later one |
+/// | [`Config::handshake_timeout`](realtime_core::Config::handshake_timeout) | the TLS handshake; the first request, from the opening of the connection to the end of its head; the head of each later one |
 /// | [`Serve::keep_alive`] | the next request on a connection |
 /// | [`Config::idle_timeout`](realtime_core::Config::idle_timeout) | reading some of what is sent; answering a ping of HTTP/2 |
 #[must_use = "a server does nothing until it is awaited"]
@@ -87,7 +87,7 @@ impl<L: Listen, S, T> Serve<L, S, T> {
     /// Time for the whole shutdown: three quarters for the realtime connections to close, the rest for their
     /// `on_close`; requests have all of it. What is left is cut. Default 8 s: Docker kills a container after 10.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = deadline.min(FAR);
         self
     }
 

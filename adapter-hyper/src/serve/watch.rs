@@ -89,6 +89,15 @@ impl Watch {
         self.lock().stalled = stalled.then(|| self.now());
     }
 
+    /// Something was written. hyper drops a body when it has taken the last of it: the time for the next request begins
+    /// when that is sent. HTTP/2 writes pings besides, and takes little ahead.
+    fn wrote(&self) {
+        let mut seen = self.lock();
+        if matches!(seen.activity, Activity::Idle(_)) && !seen.http2 {
+            seen.activity = Activity::Idle(self.now());
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,6 +141,13 @@ impl<I> Watched<I> {
         }
         poll
     }
+
+    fn took(&mut self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(1..)) = poll {
+            self.watch.wrote();
+        }
+        self.written(poll)
+    }
 }
 
 impl<I: Read + Unpin> Read for Watched<I> {
@@ -149,7 +165,7 @@ impl<I: Write + Unpin> Write for Watched<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.io).poll_write(cx, bytes);
-        this.written(poll)
+        this.took(poll)
     }
 
     fn poll_write_vectored(
@@ -159,7 +175,7 @@ impl<I: Write + Unpin> Write for Watched<I> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
-        this.written(poll)
+        this.took(poll)
     }
 
     fn is_write_vectored(&self) -> bool {

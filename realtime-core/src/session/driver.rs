@@ -600,7 +600,7 @@ impl<T: Transport> Driver<T> {
         if self.has_calls_to_poll() {
             return false;
         }
-        if self.held && self.session.outbox.is_roomy() {
+        if self.held && self.input == Input::Open && self.session.outbox.is_roomy() {
             return false;
         }
         self.session.outbox.park(cx, self.blocked)

@@ -111,12 +111,20 @@ impl<H: Handler> Typed<H> {
             batch.clear();
         }
         let next = poll_fn(|cx| {
-            ready!(session.outbox.poll_room(cx));
+            if session.outbox.poll_room(cx).is_pending() {
+                // It waits for something else than a message: it is to be polled when there is room.
+                session.set_idle(false);
+                return Poll::Pending;
+            }
             if let Some((item, _)) = batch.pop_front() {
                 return Poll::Ready(Some(item));
             }
             let next = inbox.poll_batch(cx, Some(batch));
             session.set_idle(next.is_pending());
+            if next.is_pending() {
+                // The last of a batch is handled only now: reading may have waited for it.
+                session.look_again();
+            }
             next
         });
         let next = next.await;

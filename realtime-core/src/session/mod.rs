@@ -390,8 +390,12 @@ impl Session {
         }
     }
 
+    /// From the moment at which reading stops, it counts how long the client takes nothing.
     pub(super) fn set_held(&self, held: bool) {
         self.held.store(held, Relaxed);
+        if held {
+            self.saw_life();
+        }
     }
 
     pub(crate) fn is_paused(&self) -> bool {

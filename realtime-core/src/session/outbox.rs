@@ -128,7 +128,7 @@ impl Outbox {
         if state.phase != Phase::Open {
             return Err(PushError::Closed);
         }
-        if state.bytes() + frame.len() > self.limit + CONTROL_BYTES {
+        if state.bytes() + frame.len() > self.limit.saturating_add(CONTROL_BYTES) {
             return Err(PushError::Full);
         }
         self.add(&mut state, frame);

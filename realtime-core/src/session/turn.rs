@@ -32,7 +32,7 @@ impl Turn {
     }
 }
 
-/// 64 KiB, as much as one read takes: about 0.1 ms of echoes, or 256 small messages. Twice as much makes no client
+/// 64 KiB, as much as one read takes: about 0.1 ms of echoes, or 192 small messages and what they ask for. Twice as much makes no client
 /// faster, and half as much has those who send large messages scheduled twice as often.
 pub(super) const TURN: usize = 64 * 1024;
 
