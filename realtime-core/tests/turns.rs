@@ -52,7 +52,7 @@ fn realtime() -> Realtime {
         .call(LATE, late)
         .subscription(ENDLESS, |_: Call<()>, bytes: usize| async move { Ok(Endless("x".repeat(bytes))) });
     let builder = Realtime::builder().manual_time().config(config);
-    builder.handler("echo", Echo.plain()).handler("hang", Hang.plain()).endpoint("api", endpoint).build()
+    builder.handler("echo", Echo.plain()).endpoint("api", endpoint).build()
 }
 
 proptest! {
@@ -123,42 +123,6 @@ async fn late(_: Call<()>, (): ()) -> Result {
     .await;
     WENT_ON.store(true, Relaxed);
     Ok(())
-}
-
-/// Nothing is left to do for a client that is lost until its handler is done.
-#[test]
-fn a_client_that_is_lost_while_it_is_held_up_costs_nothing() {
-    let mut client = Client::connect("hang");
-    client.set_window(0);
-    client.send(Frame::text("hello").to_bytes());
-    client.turn();
-    let connection = client.realtime.filter(|_| true).remove(0).downcast::<Hang>().unwrap();
-    connection.send(Message::from("x".repeat(OUTBOX * 3 / 4))).unwrap();
-    while client.is_woken() {
-        client.turn();
-    }
-    // It is looked at again, and held up, as where a client sends on.
-    client.send(Frame::text("hello").to_bytes());
-    while client.is_woken() {
-        client.turn();
-    }
-    client.lose();
-    for _ in 0..5 {
-        client.turn();
-    }
-    assert!(!client.is_woken(), "it spins");
-}
-
-struct Hang;
-
-impl Handler for Hang {
-    type Input = ();
-    type ClientMessage = Message;
-    type ServerMessage = Message;
-
-    async fn on_message(&self, _: &Connection<Self>, _: Message) -> Result {
-        std::future::pending().await
-    }
 }
 
 /// Sends all at once, and reads in portions. What one turn sends is bounded, and so is what waits; and in the end all
@@ -257,13 +221,6 @@ impl Client {
         wire.writer.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Cuts the connection.
-    fn lose(&self) {
-        let mut wire = self.wire.lock().unwrap();
-        wire.lost = true;
-        wire.writer.take().into_iter().for_each(Waker::wake);
-    }
-
     /// Polls the connection once; returns how many bytes it sent.
     fn turn(&mut self) -> usize {
         self.woken.0.store(false, Relaxed);
@@ -300,7 +257,6 @@ struct Wire {
     read: usize,
     window: usize,
     sent: usize,
-    lost: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -323,9 +279,6 @@ impl Transport for End {
 
     fn poll_send(&mut self, cx: &mut task::Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
         let mut wire = self.0.lock().unwrap();
-        if wire.lost {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
         queue.poll_write(true, |buffers| {
             let bytes = buffers.iter().map(|buffer| buffer.len()).sum::<usize>().min(wire.window);
             if bytes == 0 {
