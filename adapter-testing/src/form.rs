@@ -1,4 +1,4 @@
-use crate::Frame;
+use crate::{Frame, packet::Head};
 use http::Response;
 use realtime_core::{
     Error,
@@ -6,7 +6,8 @@ use realtime_core::{
     websocket::{Kind, Opcode},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::sync::Mutex;
+use serde_json::value::RawValue;
+use std::{borrow::Cow, collections::HashMap, sync::Mutex};
 
 /// The form of the native protocol that a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +61,59 @@ impl Form {
         }
     }
 
+    /// What a frame says of itself; `None` where it is none of the protocol.
+    pub(crate) fn head(self, frame: &Frame) -> Option<Head> {
+        match (self, frame.opcode) {
+            (Self::Json, Opcode::Text) => {
+                let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(&frame.payload).ok()?;
+                Head::read(|name| serde_json::from_str(fields.get(name)?.get()).ok())
+            }
+            (Self::MessagePack, Opcode::Binary) => {
+                let mut fields = HashMap::new();
+                MessagePack::fields(&frame.payload, |name, value| {
+                    fields.insert(name, value);
+                })
+                .ok()?;
+                Head::read(|name| Value::MessagePack((*fields.get(name)?).into()).parse().ok())
+            }
+            _ => None,
+        }
+    }
+
     fn protocol(self) -> &'static dyn Protocol {
         match self {
             Self::Json => &Json,
             Self::MessagePack => &MessagePack,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_frame_is_told_by_its_type_whatever_its_other_fields_are() {
+        for (fields, id) in [
+            (json!({ "type": "later", "id": 7, "path": {}, "name": [[null]] }), None),
+            (json!({ "type": "later", "id": null, "path": ["a"], "name": true }), None),
+            (json!({ "type": "later", "id": "1", "path": 1.5 }), Some("1")),
+        ] {
+            for form in [Form::Json, Form::MessagePack] {
+                let head = form.head(&form.packet(fields.clone())).expect("a frame of the protocol");
+                assert!(head.is("later"), "{head:?}");
+                assert_eq!(head.id.as_deref(), id);
+            }
+        }
+        let deep = format!("{{\"id\":{}{},\"type\":\"later\"}}", "[".repeat(1000), "]".repeat(1000));
+        assert!(Form::Json.head(&Frame::text(&deep)).is_some_and(|head| head.is("later")));
+        let extension = Frame::new(Opcode::Binary, b"\x82\xa4type\xa5later\xa2id\xd4\x05\0");
+        assert!(Form::MessagePack.head(&extension).is_some_and(|head| head.is("later")));
+        for form in [Form::Json, Form::MessagePack] {
+            for fields in [json!({}), json!({ "type": 7 }), json!(["later"])] {
+                assert!(form.head(&form.packet(fields)).is_none());
+            }
         }
     }
 }

@@ -48,10 +48,10 @@ pub(crate) enum Packet<T> {
     },
 }
 
-/// What tells for whom a frame of the server is.
-#[derive(Clone, Debug, Deserialize)]
+/// What tells for whom a frame of the server is. A field that is no text is one that is left out: types and fields may
+/// come that are not known here.
+#[derive(Clone, Debug)]
 pub(crate) struct Head {
-    #[serde(rename = "type")]
     pub(crate) kind: String,
     pub(crate) id: Option<String>,
     path: Option<String>,
@@ -59,6 +59,11 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// From the frame's fields, where they are text; `None` without a type.
+    pub(crate) fn read(text: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        Some(Self { kind: text("type")?, id: text("id"), path: text("path"), name: text("name") })
+    }
+
     pub(crate) fn is(&self, kind: &str) -> bool {
         self.kind == kind
     }
@@ -96,13 +101,14 @@ pub(crate) struct Message<T> {
 #[derive(Deserialize)]
 pub(crate) struct Data<T> {
     pub(crate) data: T,
-    offset: Option<Offset>,
-    epoch: Option<String>,
+    offset: Option<serde_json::Value>,
+    epoch: Option<serde_json::Value>,
 }
 
 impl<T> Data<T> {
     pub(crate) fn position(&self) -> Option<Position> {
-        Some(Position::new(self.epoch.clone()?, self.offset?.0))
+        let Offset(offset) = Offset::deserialize(self.offset.as_ref()?).ok()?;
+        Some(Position::new(self.epoch.as_ref()?.as_str()?, offset))
     }
 }
 

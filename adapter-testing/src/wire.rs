@@ -188,7 +188,7 @@ impl Peer {
             if frame.opcode == Opcode::Ping && !self.silent {
                 self.pipe.send(&Frame::new(Opcode::Pong, frame.payload).to_bytes());
             } else {
-                self.frames.push_back(Arrived { head: self.form.read(&frame).ok(), frame });
+                self.frames.push_back(Arrived { head: self.form.head(&frame), frame });
             }
         }
         progress

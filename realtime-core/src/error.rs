@@ -1,4 +1,4 @@
-use crate::websocket::CloseCode;
+use crate::{websocket::CloseCode, whole::Whole};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap};
 use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
@@ -212,10 +212,10 @@ impl<'de> Deserialize<'de> for Error {
         let word = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
         let valid = (1..=64).contains(&wire.code.len()) && wire.code.bytes().all(word);
         let code = if valid { Code::from(wire.code) } else { Code::INTERNAL };
-        let mut error = Self::new(code, wire.message);
+        let mut error = Self::new(code, wire.message.unwrap_or_default());
         error.0.details = wire.details;
-        error.0.retryable = wire.retryable;
-        error.0.retry_after = wire.retry_after_ms.map(Duration::from_millis);
+        error.0.retryable = wire.retryable.unwrap_or_default();
+        error.0.retry_after = wire.retry_after_ms.map(|Whole(millis)| Duration::from_millis(millis));
         Ok(error)
     }
 }
@@ -224,12 +224,10 @@ impl<'de> Deserialize<'de> for Error {
 #[serde(rename_all = "camelCase")]
 struct Wire {
     code: String,
-    #[serde(default)]
-    message: String,
+    message: Option<String>,
     details: Option<serde_json::Value>,
-    #[serde(default)]
-    retryable: bool,
-    retry_after_ms: Option<u64>,
+    retryable: Option<bool>,
+    retry_after_ms: Option<Whole>,
 }
 
 /// An error's kind: one of the constants, or the application's own word in capitals.
@@ -346,3 +344,25 @@ const CLIENT_CLOSED_REQUEST: http::StatusCode = match http::StatusCode::from_u16
     Ok(status) => status,
     Err(_) => http::StatusCode::BAD_REQUEST,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wire_form_is_read_as_other_languages_write_it() {
+        let read = |after: &str| {
+            let json = format!(r#"{{"code":"A","message":null,"retryable":null,"retryAfterMs":{after}}}"#);
+            serde_json::from_str::<Error>(&json).map(|error| error.retry_after_hint())
+        };
+        for (after, expected) in
+            [("null", None), ("100", Some(100)), ("100.0", Some(100)), ("1e2", Some(100)), ("0.0", Some(0))]
+        {
+            assert_eq!(read(after).unwrap(), expected.map(Duration::from_millis), "{after}");
+        }
+        for wrong in ["0.5", "-0.0", "-1", "-1.0", "9007199254740992.0", "\"100\""] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.contains("expected an integer from 0 to 18446744073709551615"), "{error}");
+        }
+    }
+}

@@ -2,7 +2,7 @@ use crate::{
     context::Context,
     error::Error,
     message::same,
-    protocol::{parse_json_with_path, parse_pairs},
+    protocol::{parse_json, parse_pairs},
 };
 use serde::de::DeserializeOwned;
 
@@ -14,7 +14,7 @@ pub(crate) fn parse<I: DeserializeOwned + 'static>(context: &Context) -> Result<
     }
     let query = context.query().unwrap_or_default().as_bytes();
     if let Some((_, json)) = form_urlencoded::parse(query).find(|(name, _)| name == "input") {
-        return parse_json_with_path(&json);
+        return parse_json(&json);
     }
     parse_pairs(context.query().unwrap_or_default())
 }

@@ -2,6 +2,7 @@ use crate::{
     error::{Error, Result},
     overflow::Gap,
     text::clip,
+    whole::MAX_SAFE_INTEGER,
 };
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -63,9 +64,6 @@ impl Offset {
         self.0 > MAX_SAFE_INTEGER
     }
 }
-
-/// `Number.MAX_SAFE_INTEGER`: up to it, a number of JavaScript's is exact.
-const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 impl Serialize for Offset {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -37,6 +37,7 @@ mod text;
 mod topic;
 mod transport;
 mod upgrade;
+mod whole;
 
 pub use async_trait::async_trait;
 pub use broker::{Broker, MemoryBroker, Publication};

@@ -92,6 +92,27 @@ proptest! {
         prop_assert_eq!(through(&number), Ok(number));
     }
 
+    /// Whatever type of integer it is for; and no other number becomes one.
+    #[test]
+    fn a_whole_float_is_read_as_the_integer_that_it_is(number in whole_number(), float in any::<f64>()) {
+        for written in [format!("{number}.0"), format!("{number}.00e0"), format!("{number}E+0")] {
+            let frame = message(&written);
+            prop_assert_eq!(parsed(&frame), Ok(number));
+            prop_assert_eq!(parsed(&frame), Ok(i128::from(number)));
+            prop_assert_eq!(parsed(&frame), Ok(number as f64));
+            prop_assert_eq!(parsed::<u64>(&frame).ok(), u64::try_from(number).ok());
+            prop_assert_eq!(parsed::<u8>(&frame).ok(), u8::try_from(number).ok());
+            let inside = message(&format!("[{written},{{\"a\":{written}}},\"{written}\"]"));
+            prop_assert_eq!(parsed(&inside), Ok((number, HashMap::from([("a".to_owned(), number)]), written)));
+        }
+        prop_assume!(float.is_finite());
+        let frame = message(&serde_json::to_string(&float).unwrap());
+        if let Ok(number) = parsed::<i64>(&frame) {
+            prop_assert_eq!((number as f64).to_bits(), float.to_bits());
+            prop_assert!(number.unsigned_abs() < 1 << 53);
+        }
+    }
+
     #[test]
     fn any_event_survives(name in "\\PC{1,16}", value in value()) {
         let data = Data::Text(sent(&Outgoing::Event { name: &name, data: &value }).into());
@@ -498,6 +519,37 @@ fn numbers_are_taken_as_json_has_them() {
     assert_eq!(parsed(&message(&format!("1e-{}", "9".repeat(1 << 20)))), Ok(0.0));
 }
 
+/// Also inside of types that look at a value before they know what it is; and floats are left to those who want them.
+#[test]
+fn whole_floats_are_integers_where_an_integer_is_wanted() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(tag = "kind", rename_all = "snake_case")]
+    enum Tagged {
+        At { x: u32, y: f32 },
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Integer(i64),
+        Float(f64),
+    }
+    assert_eq!(parsed(&message(r#"{"kind":"at","x":7.0,"y":7.0}"#)), Ok(Tagged::At { x: 7, y: 7.0 }));
+    assert_eq!(parsed(&message("7.0")), Ok(Number::Float(7.0)));
+    assert_eq!(parsed(&message("7")), Ok(Number::Integer(7)));
+    assert_eq!(parsed(&message("[7.0,-0.0]")), Ok(json!([7.0, -0.0])));
+    assert_eq!(parsed(&message(r#"{"7":1.0}"#)), Ok(HashMap::from([(7_u8, 1_u8)])));
+    assert_eq!(parsed(&message(r#""7.0""#)), Ok("7.0".to_owned()));
+    for float in ["0.5", "-0.0", "9007199254740992.0", "1e19", "-1e-7"] {
+        let map = format!("{{\"a\":7.0,\"n\":{float}}}");
+        let error = parsed::<HashMap<String, u64>>(&message(&map)).unwrap_err();
+        assert!(error.starts_with("INVALID_ARGUMENT: n: invalid type: floating point"), "{error}");
+        assert!(error.contains("expected u64 at line 1 column "), "{error}");
+    }
+    // The place is that in what was sent.
+    let error = parsed::<Vec<u8>>(&message("[7.0,\"x\"]")).unwrap_err();
+    assert!(error.ends_with("at line 1 column 8"), "{error}");
+}
+
 #[test]
 fn binary_messages_are_not_taken() {
     for bytes in [&b""[..], b"{\"type\":\"ping\"}", b"\xff"] {
@@ -645,6 +697,12 @@ fn value() -> impl Strategy<Value = serde_json::Value> {
             vec((string(), value), 0..6).prop_map(|fields| fields.into_iter().collect()),
         ]
     })
+}
+
+/// One that a float holds for certain.
+fn whole_number() -> impl Strategy<Value = i64> {
+    const LAST: i64 = (1 << 53) - 1;
+    prop_oneof![-LAST..=LAST, -300..300_i64, select(&[-LAST, 0, 255, LAST][..])]
 }
 
 fn string() -> impl Strategy<Value = String> {

@@ -142,6 +142,26 @@ proptest! {
         prop_assert_eq!(written(&(number as i16)), rmp_serde::to_vec(&(number as i16)).unwrap());
     }
 
+    /// Whatever type of integer it is for; and no other number becomes one.
+    #[test]
+    fn a_whole_float_is_read_as_the_integer_that_it_is(number in whole_number(), bits in any::<u64>()) {
+        let wide = float(number as f64);
+        prop_assert_eq!(parsed(&message(&wide)), Ok(number));
+        prop_assert_eq!(parsed(&message(&wide)), Ok(i128::from(number)));
+        prop_assert_eq!(parsed(&message(&wide)), Ok(number as f64));
+        prop_assert_eq!(parsed::<u64>(&message(&wide)).ok(), u64::try_from(number).ok());
+        prop_assert_eq!(parsed::<u8>(&message(&wide)).ok(), u8::try_from(number).ok());
+        let inside = [b"\x92", &wide[..], b"\x81", &wide[..], &wide[..]].concat();
+        prop_assert_eq!(parsed(&message(&inside)), Ok((number, HashMap::from([(number, number)]))));
+        let narrow = [&b"\xca"[..], &(number as f32).to_be_bytes()].concat();
+        let certain = number.unsigned_abs() < 1 << 24;
+        prop_assert_eq!(parsed::<i64>(&message(&narrow)).ok(), certain.then_some(number));
+        if let Ok(number) = parsed::<i64>(&message(&float(f64::from_bits(bits)))) {
+            prop_assert_eq!((number as f64).to_bits(), bits);
+            prop_assert!(number.unsigned_abs() < 1 << 53);
+        }
+    }
+
     #[test]
     fn every_float_is_read_exactly(bits in any::<u64>()) {
         let (double, single) = (f64::from_bits(bits), f32::from_bits(bits as u32));
@@ -346,6 +366,39 @@ fn a_field_that_stands_twice_is_refused() {
     let twice = message(b"\x83\xa4text\xa1a\xa4text\xa1b\xa4tags\x90");
     assert!(parsed::<Say>(&twice).unwrap_err().contains("duplicate field `text`"));
     assert_eq!(parsed(&twice), Ok(json!({ "text": "b", "tags": [] })), "a map has the last");
+}
+
+/// Also inside of types that look at a value before they know what it is; and floats are left to those who want them.
+#[test]
+fn whole_floats_are_integers_where_an_integer_is_wanted() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(tag = "kind", rename_all = "snake_case")]
+    enum Tagged {
+        At { x: u32, y: f32 },
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Integer(i64),
+        Float(f64),
+    }
+    let seven = float(7.0);
+    let at = [b"\x83\xa4kind\xa2at\xa1x", &seven[..], b"\xa1y", &seven[..]].concat();
+    assert_eq!(parsed(&message(&at)), Ok(Tagged::At { x: 7, y: 7.0 }));
+    assert_eq!(parsed(&message(&seven)), Ok(Number::Float(7.0)));
+    assert_eq!(parsed(&message(b"\x07")), Ok(Number::Integer(7)));
+    assert_eq!(parsed(&message(&seven)), Ok(json!(7.0)));
+    for (number, told) in [
+        (0.5, "0.5"),
+        (-0.0, "-0.0"),
+        (9_007_199_254_740_992.0, "9007199254740992.0"),
+        (f64::NAN, "NaN"),
+        (f64::INFINITY, "inf"),
+    ] {
+        let map = [b"\x82\xa1a", &seven[..], b"\xa1n", &float(number)].concat();
+        let error = parsed::<HashMap<String, u64>>(&message(&map)).unwrap_err();
+        assert_eq!(error, format!("INVALID_ARGUMENT: n: invalid type: floating point `{told}`, expected u64"));
+    }
 }
 
 #[test]
@@ -806,6 +859,17 @@ fn packed(fields: &Fields) -> Vec<u8> {
     let mut bytes = Vec::new();
     rmpv::encode::write_value(&mut bytes, &rmpv::Value::Map(fields)).unwrap();
     bytes
+}
+
+/// A float of 64 bits.
+fn float(number: f64) -> Vec<u8> {
+    [&b"\xcb"[..], &number.to_be_bytes()].concat()
+}
+
+/// One that such a float holds for certain.
+fn whole_number() -> impl Strategy<Value = i64> {
+    const LAST: i64 = (1 << 53) - 1;
+    prop_oneof![-LAST..=LAST, -300..300_i64, select(&[-LAST, 0, 255, (1 << 24) - 1, 1 << 24, LAST][..])]
 }
 
 /// The frame of a message whose value is these bytes.

@@ -6,7 +6,7 @@ use crate::{
     hub::{Hub, Mounted},
     middleware::Accepted,
     names::check_path,
-    protocol::Value,
+    protocol::{Value, read_timeout},
     reject::Reject,
     session::catch,
     upgrade::{before, let_through},
@@ -105,7 +105,7 @@ impl Asked {
         if key.as_ref().is_some_and(|key| !(1..=128).contains(&key.len())) {
             return Err(Error::invalid_argument("an idempotency key has 1 to 128 bytes").into());
         }
-        let timeout = posted.timeout.map(Duration::from_millis);
+        let timeout = posted.timeout.map(read_timeout).transpose()?;
         Ok(Self { path, input: Value::Json(input.into()), query: false, expected, timeout, key })
     }
 }
@@ -118,8 +118,8 @@ struct Posted<'a> {
     kind: Option<String>,
     #[serde(borrow)]
     input: Option<&'a RawValue>,
-    #[serde(rename = "timeoutMs")]
-    timeout: Option<u64>,
+    #[serde(borrow, rename = "timeoutMs")]
+    timeout: Option<&'a RawValue>,
     #[serde(rename = "idempotencyKey")]
     key: Option<String>,
 }

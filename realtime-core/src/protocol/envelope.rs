@@ -50,7 +50,7 @@ impl<'a, R: Raw<'a>> Envelope<'a, R> {
         })
     }
 
-    /// What the frame says; `null` is the input or the data that is left out.
+    /// What the frame says; `null` is an optional field that is left out.
     pub(super) fn into_packet(mut self) -> Result<Packet<'a>, Error> {
         let kind = self.kind.take().ok_or_else(|| parse_error("a frame needs the field \"type\""))?;
         Ok(match &*kind {
@@ -116,23 +116,22 @@ impl<'a, R: Raw<'a>> Envelope<'a, R> {
     }
 
     fn timeout(&self) -> Result<Option<Duration>, Error> {
-        let timeout = self.timeout.map(|raw| integer(raw, "timeoutMs")).transpose()?;
-        Ok(timeout.map(Duration::from_millis))
+        self.timeout.filter(is_given).map(read_timeout).transpose()
     }
 
     fn key(&self) -> Result<Option<Cow<'a, str>>, Error> {
-        self.key.map(|raw| text(raw, "idempotencyKey", MAX_KEY_BYTES)).transpose()
+        self.key.filter(is_given).map(|raw| text(raw, "idempotencyKey", MAX_KEY_BYTES)).transpose()
     }
 
     fn after(&self) -> Result<Option<Position>, Error> {
-        let Some(raw) = self.after else { return Ok(None) };
+        let Some(raw) = self.after.filter(is_given) else { return Ok(None) };
         let After { epoch: Text(epoch), offset: Offset(offset) } = object(raw, "after")?;
         check_length("after.epoch", epoch.len(), MAX_EPOCH_BYTES)?;
         Ok(Some(Position { epoch, offset }))
     }
 
     fn credit(&self) -> Result<Option<u32>, Error> {
-        self.credit.map(|raw| integer(raw, "credit")).transpose()
+        self.credit.filter(is_given).map(|raw| integer(raw, "credit")).transpose()
     }
 }
 
@@ -144,7 +143,7 @@ pub(super) fn read_call<'a, R: Raw<'a>>(id: &'a str, path: &'a str, input: R) ->
 }
 
 /// A field's value in one form of the protocol: whole and well-formed, and not yet read.
-pub(super) trait Raw<'a>: Copy {
+pub(super) trait Raw<'a>: Copy + PartialEq {
     const NULL: Self;
 
     fn shape(self) -> Shape;
@@ -152,7 +151,7 @@ pub(super) trait Raw<'a>: Copy {
     /// The text, borrowed where it stands there as it is; or what is wrong, as "must be a string".
     fn text(self) -> Result<Cow<'a, str>, &'static str>;
 
-    /// The number, where it is an integer that is not below zero.
+    /// The number, where it is an integer that is not below zero, or a float that is one.
     fn integer(self) -> Option<u64>;
 
     fn value(self) -> Value<'a>;
@@ -172,6 +171,16 @@ fn require<R>(raw: Option<R>, kind: &str, field: &str) -> Result<R, Error> {
         let article = if kind.starts_with(['e', 'u']) { "an" } else { "a" };
         Error::invalid_argument(format!("{article} {kind} needs the field {field:?}"))
     })
+}
+
+/// How long a caller waits.
+pub(super) fn read_timeout<'a>(raw: impl Raw<'a>) -> Result<Duration, Error> {
+    integer(raw, "timeoutMs").map(Duration::from_millis)
+}
+
+/// Many languages write a field that is left out as null.
+fn is_given<'a, R: Raw<'a>>(raw: &R) -> bool {
+    *raw != R::NULL
 }
 
 fn or_null<'a, R: Raw<'a>>(raw: Option<R>) -> Value<'a> {
@@ -411,7 +420,9 @@ mod tests {
             ("call", "timeoutMs", json!(-1), &format!(" {integer}")),
             ("call", "timeoutMs", json!(0.5), &format!(" {integer}")),
             ("call", "timeoutMs", json!("1"), &format!(" {integer}")),
-            ("call", "timeoutMs", json!(null), &format!(" {integer}")),
+            ("call", "timeoutMs", json!(-0.0), &format!(" {integer}")),
+            ("call", "timeoutMs", json!(-1.0), &format!(" {integer}")),
+            ("call", "timeoutMs", json!(9_007_199_254_740_992.0), &format!(" {integer}")),
             ("call", "idempotencyKey", json!(""), " has 0 bytes instead of 1 to 128"),
             ("call", "idempotencyKey", json!("k".repeat(129)), " has 129 bytes instead of 1 to 128"),
             ("call", "idempotencyKey", json!(1), " must be a string"),
@@ -423,6 +434,7 @@ mod tests {
             ),
             ("subscribe", "credit", json!(-1), &format!(" {short}")),
             ("subscribe", "credit", json!(1_u64 << 32), &format!(" {short}")),
+            ("subscribe", "credit", json!(4_294_967_296.0), &format!(" {short}")),
             ("subscribe", "credit", json!([1]), &format!(" {short}")),
             ("subscribe", "after", json!(7), " must be an object"),
             ("subscribe", "after", json!(["e", 7]), " must be an object"),
@@ -467,7 +479,12 @@ mod tests {
                 json!({ "type": "credit", "id": "1", "more": "x" }),
                 "\"more\" must be an integer from 0 to 4294967295",
             ),
+            (json!({ "type": "error", "id": "1", "error": null }), "\"error\" must be an object"),
             (json!({ "type": "error", "id": "1", "error": "x" }), "\"error\" must be an object"),
+            (
+                json!({ "type": "error", "id": "1", "error": { "code": "A", "retryAfterMs": 0.5 } }),
+                "\"error\": retryAfterMs: invalid value: floating point `0.5`, expected an integer from 0 to 18446744073709551615",
+            ),
             (json!({ "type": "error", "id": "1", "error": ["A", "b"] }), "\"error\" must be an object"),
             (json!({ "type": "error", "id": "1", "error": {} }), "\"error\": missing field `code`"),
             (
@@ -476,6 +493,65 @@ mod tests {
             ),
         ] {
             assert_eq!(refusal(&frame), (None, format!("PARSE_ERROR: the field {what}")));
+        }
+    }
+
+    /// What both forms read of a frame.
+    fn read(frame: &serde_json::Value) -> String {
+        let mut bytes = Vec::new();
+        msgpack::write(frame, &mut bytes).unwrap();
+        let (binary, text) = (Data::Binary(bytes.into()), Data::Text(frame.to_string().into()));
+        let packets = [MessagePack.decode(&binary).unwrap(), Json.decode(&text).unwrap()];
+        let [binary, text] = packets.map(|packet| match packet {
+            Packet::Error { id, error } => {
+                let (details, after) = (error.as_details(), error.retry_after_hint());
+                format!("{id}: {error} {details:?} {} {after:?}", error.is_retryable())
+            }
+            packet => {
+                format!("{packet:?}").replace("MessagePack([192])", "null").replace("Json(\"null\")", "null")
+            }
+        });
+        assert_eq!(binary, text);
+        binary
+    }
+
+    #[test]
+    fn null_is_an_optional_field_that_is_left_out() {
+        for (mut frame, optional) in [
+            (json!({ "type": "event", "name": "A" }), &["data"][..]),
+            (json!({ "type": "call", "id": "1", "path": "a" }), &["input", "timeoutMs", "idempotencyKey"]),
+            (json!({ "type": "subscribe", "id": "1", "path": "a" }), &["input", "after", "credit"]),
+            (json!({ "type": "result", "id": "1" }), &["data"]),
+        ] {
+            let absent = read(&frame);
+            for field in optional {
+                frame[field] = json!(null);
+                assert_eq!(read(&frame), absent, "{field}");
+            }
+        }
+        let mut frame = json!({ "type": "error", "id": "1", "error": { "code": "A" } });
+        let absent = read(&frame);
+        for field in ["message", "details", "retryable", "retryAfterMs"] {
+            frame["error"][field] = json!(null);
+            assert_eq!(read(&frame), absent, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_whole_float_is_an_integer() {
+        let call = |timeout| json!({ "type": "call", "id": "1", "path": "a", "timeoutMs": timeout });
+        let after = |offset| json!({ "epoch": "e", "offset": offset });
+        let subscribe = |credit, after| json!({ "type": "subscribe", "id": "1", "path": "a", "credit": credit, "after": after });
+        let credit = |more| json!({ "type": "credit", "id": "1", "more": more });
+        let error = |after| json!({ "type": "error", "id": "1", "error": { "code": "A", "retryAfterMs": after, "details": 1.0 } });
+        for (float, integer) in [
+            (call(json!(5e3)), call(json!(5000))),
+            (call(json!(9_007_199_254_740_991.0)), call(json!(9_007_199_254_740_991_u64))),
+            (subscribe(json!(0.0), after(json!(7.0))), subscribe(json!(0), after(json!(7)))),
+            (credit(json!(4_294_967_295.0)), credit(json!(u32::MAX))),
+            (error(json!(100.0)), error(json!(100))),
+        ] {
+            assert_eq!(read(&float), read(&integer));
         }
     }
 

@@ -7,13 +7,14 @@ use crate::{
     error::Error,
     item::{Offset, Position},
     websocket::{Data, Kind},
+    whole::whole_of_json,
 };
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
 /// The JSON form of the native protocol, `realtime.v1.json`: text messages, one object each.
 ///
@@ -157,6 +158,11 @@ fn split_plain(text: &str) -> Option<(&str, &str)> {
     Some((&text[..end], after))
 }
 
+/// The field `timeoutMs`.
+pub(crate) fn read_timeout(json: &RawValue) -> Result<Duration, Error> {
+    envelope::read_timeout(json.get())
+}
+
 /// A frame as a packet, with its value found.
 pub(super) fn read_frame(text: &str) -> Result<Packet<'_>, Error> {
     let Envelope(envelope) = serde_json::from_str(text).map_err(parse_error)?;
@@ -229,7 +235,7 @@ impl<'a> Raw<'a> for &'a str {
     }
 
     fn integer(self) -> Option<u64> {
-        self.parse().ok()
+        self.parse().ok().or_else(|| whole_of_json(self)?.try_into().ok())
     }
 
     fn value(self) -> Value<'a> {
@@ -276,7 +282,6 @@ fn write_number(number: u64, out: &mut Vec<u8>) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::overflow::Gap;
-    use std::time::Duration;
 
     fn text(text: &str) -> Data<'_> {
         Data::Text(text.into())

@@ -15,10 +15,11 @@ mod value;
 pub(crate) use encoded::Encoded;
 pub(crate) use events::{EVENT_ERROR, Events, parse_event_error, write_error, write_retry};
 pub use json::Json;
+pub(crate) use json::read_timeout;
 pub use msgpack::MessagePack;
 pub use plain::Plain;
 pub use value::{Encode, Value};
-pub(crate) use value::{parse_json_with_path, parse_pairs};
+pub(crate) use value::{parse_json, parse_pairs};
 
 use crate::{
     ConnectionId,

@@ -8,6 +8,7 @@ use crate::{
     message::{Message, is, same},
     text::clip,
     websocket::{Data, Kind},
+    whole::without_whole_floats,
 };
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -169,16 +170,17 @@ fn parse_frame<T: DeserializeOwned>(frame: &str) -> Result<T, Error> {
     }
 }
 
-fn parse_json<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
+pub(crate) fn parse_json<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
     check_keys(json)?;
     // The quick way first: finding the path costs, and most messages are right.
-    serde_json::from_str(json).or_else(|_| parse_json_with_path(json))
+    serde_json::from_str(json).or_else(|_| parse_slowly(json))
 }
 
-/// Slower, and its errors say where in the value they are.
-pub(crate) fn parse_json_with_path<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
-    check_keys(json)?;
-    let mut deserializer = serde_json::Deserializer::from_str(json);
+/// Takes whole floats for integers, which the quick way does not where a type has a use for floats; and its errors say
+/// where in the value they are.
+fn parse_slowly<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
+    let json = without_whole_floats(json);
+    let mut deserializer = serde_json::Deserializer::from_str(&json);
     let parsed = serde_path_to_error::deserialize(&mut deserializer)
         .map_err(|error| describe(&error.path().to_string(), &error.inner().to_string()))?;
     deserializer.end().map_err(|error| describe(".", &error.to_string()))?;

@@ -94,15 +94,20 @@ fn request(kind: &str, id: &str, frame: &Value) -> Result<Value, &'static str> {
     let path = path(required(frame, "path")?).ok_or(PARSE_ERROR)?;
     let input = frame.get("input").cloned().unwrap_or(Value::Null);
     if kind == "call" {
-        let timeout = frame.get("timeoutMs").map(|value| integer(value, u64::MAX)).transpose()?;
-        let key = frame.get("idempotencyKey").map(|value| sized(value, 128)).transpose()?;
+        let timeout = given(frame, "timeoutMs").map(|value| integer(value, u64::MAX)).transpose()?;
+        let key = given(frame, "idempotencyKey").map(|value| sized(value, 128)).transpose()?;
         return Ok(
             json!({ "type": kind, "id": id, "path": path, "input": input, "timeoutMs": timeout, "idempotencyKey": key }),
         );
     }
-    let after = frame.get("after").map(position).transpose()?;
-    let credit = frame.get("credit").map(|value| integer(value, u32::MAX.into())).transpose()?;
+    let after = given(frame, "after").map(position).transpose()?;
+    let credit = given(frame, "credit").map(|value| integer(value, u32::MAX.into())).transpose()?;
     Ok(json!({ "type": kind, "id": id, "path": path, "input": input, "after": after, "credit": credit }))
+}
+
+/// Null is a field that is left out.
+fn given<'a>(frame: &'a Value, name: &str) -> Option<&'a Value> {
+    frame.get(name).filter(|value| !value.is_null())
 }
 
 fn required<'a>(frame: &'a Value, name: &str) -> Result<&'a Value, &'static str> {
@@ -114,7 +119,13 @@ fn sized(value: &Value, most: usize) -> Result<&str, &'static str> {
 }
 
 fn integer(value: &Value, most: u64) -> Result<u64, &'static str> {
-    value.as_u64().filter(|&number| number <= most).ok_or(PARSE_ERROR)
+    number(value).filter(|&number| number <= most).ok_or(PARSE_ERROR)
+}
+
+/// A float below 2⁵³ is what its digits say, where it has neither a sign nor a fraction.
+fn number(value: &Value) -> Option<u64> {
+    let Some(float) = value.as_f64().filter(|_| value.is_f64()) else { return value.as_u64() };
+    float.to_string().parse().ok().filter(|number| *number < 1 << 53)
 }
 
 fn path(value: &Value) -> Option<String> {
@@ -151,11 +162,11 @@ fn error(value: &Value) -> Option<Value> {
     let code = error.get("code")?.as_str()?;
     let is_word =
         (1..=64).contains(&code.len()) && code.chars().all(|char| matches!(char, 'A'..='Z' | '0'..='9' | '_'));
-    let message = error.get("message").map_or(Some(""), Value::as_str)?;
-    let retryable = error.get("retryable").map_or(Some(false), Value::as_bool)?;
-    let after = match error.get("retryAfterMs") {
-        None | Some(Value::Null) => None,
-        Some(after) => Some(after.as_u64()?),
+    let message = given(value, "message").map_or(Some(""), Value::as_str)?;
+    let retryable = given(value, "retryable").map_or(Some(false), Value::as_bool)?;
+    let after = match given(value, "retryAfterMs") {
+        None => None,
+        Some(after) => Some(number(after)?),
     };
     let code = if is_word { code } else { "INTERNAL" };
     let details = error.get("details").filter(|details| !details.is_null());
@@ -288,7 +299,8 @@ fn odd() -> BoxedStrategy<Value> {
         Just(Value::Null),
         Just(true.into()),
         any::<i8>().prop_map(Value::from),
-        select(&[0.0, 1.0, -0.5, 1e20][..]).prop_map(Value::from),
+        select(&[0.0, -0.0, 1.0, -1.0, -0.5, 5e3, 9_007_199_254_740_991.0, 9_007_199_254_740_992.0, 1e20][..])
+            .prop_map(Value::from),
         text(0..9),
         Just(json!([])),
         Just(json!({})),

@@ -95,6 +95,73 @@ pub fn a_call_with_wrong_fields_is_answered(subject: &Subject) {
     }
 }
 
+/// Many languages write a field that is left out as null.
+pub fn null_is_an_optional_field_that_is_left_out(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for mut client in each_form(&server) {
+        for (path, input, output) in [("echo", json!("a"), json!("a")), ("keep", json!(null), json!(null))] {
+            client.packet(json!({
+                "type": "call", "id": "1", "path": path, "input": input, "timeoutMs": null, "idempotencyKey": null,
+            }));
+            client.expect_result("1", output);
+        }
+        client.packet(json!({
+            "type": "subscribe", "id": "s", "path": "count", "input": 2, "after": null, "credit": null,
+        }));
+        client.expect_data("s", 0);
+        client.expect_data("s", 1);
+        client.expect_complete("s");
+        // What a frame needs is there, and null is no text.
+        client.packet(json!({ "type": "call", "id": "1", "path": null }));
+        client.expect_failed("1", "PARSE_ERROR");
+        client.echoes();
+    }
+}
+
+/// Lua has no other numbers, and JavaScript's are floats in MessagePack from 32 bits on.
+pub fn a_whole_float_is_an_integer(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for mut client in each_form(&server) {
+        client.call("1", "add", json!({ "a": 4_294_967_296.0, "b": -2.0 }));
+        client.expect_result("1", 4_294_967_294_u64);
+        client.packet(json!({ "type": "call", "id": "1", "path": "text", "input": 3.0, "timeoutMs": 5000.0 }));
+        client.expect_result("1", "xxx");
+        let after = json!({ "epoch": "now", "offset": 2.0 });
+        client
+            .packet(json!({ "type": "subscribe", "id": "s", "path": "numbered", "credit": 1.0, "after": after }));
+        let item =
+            |offset| json!({ "type": "data", "id": "s", "data": offset * 10, "offset": offset, "epoch": "now" });
+        client.expect_packet(item(3));
+        client.packet(json!({ "type": "credit", "id": "s", "more": 2.0 }));
+        client.expect_packet(item(4));
+        client.expect_complete("s");
+        client.echoes();
+    }
+}
+
+/// None is rounded. From 2⁵³ on a float stands for several integers.
+pub fn a_float_that_is_no_integer_is_refused_and_its_field_named(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for mut client in each_form(&server) {
+        for float in [0.5, -0.0, 9_007_199_254_740_992.0, 1e300] {
+            client.call("1", "add", json!({ "a": 1.0, "b": float }));
+            let error = client.expect_failed("1", "INVALID_ARGUMENT");
+            assert_eq!(error["details"], json!({ "path": "b" }));
+            let message = error["message"].as_str().unwrap_or_default();
+            assert!(message.starts_with("b: invalid type: floating point"), "{error}");
+            for (kind, path, field) in [("call", "echo", "timeoutMs"), ("subscribe", "count", "credit")] {
+                let mut frame = json!({ "type": kind, "id": "1", "path": path });
+                frame[field] = json!(float);
+                client.packet(frame);
+                let error = client.expect_failed("1", "PARSE_ERROR");
+                let message = error["message"].as_str().unwrap_or_default();
+                assert!(message.starts_with(&format!("the field \"{field}\" must be an integer")), "{error}");
+            }
+        }
+        client.echoes();
+    }
+}
+
 pub fn an_error_of_a_procedure_is_told_whole(subject: &Subject) {
     let (server, ..) = start(subject);
     for mut client in each_form(&server) {

@@ -35,6 +35,24 @@ pub fn a_procedure_is_called_by_post(subject: &Subject) {
     server.http("http").chunks(&[r#"{"path":"#, r#""sev"#, r#"en"}"#]).gives(&json!(7));
 }
 
+/// As over a WebSocket.
+pub fn a_call_may_have_null_for_what_is_left_out_and_whole_floats(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let absent =
+        json!({ "path": "seven", "type": null, "input": null, "timeoutMs": null, "idempotencyKey": null });
+    post(&server, &absent).gives(&json!(7));
+    let input = json!({ "name": "Ann", "number": 7.0 });
+    let expected = json!({ "name": "Ann", "number": 7 });
+    post(&server, &json!({ "path": "echo", "input": input, "timeoutMs": 5000.0 })).gives(&expected);
+    server.http("http").path("echo", &input).gives(&expected);
+    for timeout in [json!(0.5), json!(-1.0), json!(-0.0), json!(9_007_199_254_740_992.0), json!("soon")] {
+        let body =
+            post(&server, &json!({ "path": "seven", "timeoutMs": timeout })).fails(400, "PARSE_ERROR").json();
+        let message = body["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.starts_with("the field \"timeoutMs\" must be an integer"), "{body}");
+    }
+}
+
 pub fn a_wrong_input_names_its_field(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     let wrong = json!({ "number": -1 });

@@ -3,10 +3,11 @@
 use super::{builder, messagepack, said, start, start_with, subscribe, works};
 use crate::{
     Frame,
-    conformance::{Command, Sight, Subject},
+    conformance::{Command, Reply, Sight, Subject},
 };
 use bytes::Bytes;
 use realtime_core::{FnConnection, Handler, Result, handler_fn, websocket::Opcode};
+use serde_json::json;
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::SeqCst},
@@ -78,6 +79,29 @@ pub fn the_messagepack_protocol_wraps_values(subject: &Subject) {
     client.value(&Command::Echo("x".repeat(70_000)));
     said(&mut client, &"x".repeat(70_000));
     client.close(1000, "done");
+}
+
+/// In whatever way it is written.
+pub fn a_whole_float_in_a_message_is_an_integer(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for mut client in [server.connect("lab"), messagepack(&server)] {
+        client.packet(json!({ "type": "message", "value": { "burst": { "count": 1.0, "bytes": 3.0 } } }));
+        said(&mut client, "xxx");
+        client.expect_value(&Reply::Taken(1));
+        client.packet(json!({ "type": "message", "value": { "burst": { "count": 1, "bytes": 3.5 } } }));
+        let error = client.expect_error("INVALID_ARGUMENT");
+        assert_eq!(error["details"], json!({ "path": "burst.bytes" }));
+    }
+    let mut client = server.connect("lab");
+    client.text(r#"{"value":{"burst":{"count":10e-1,"bytes":0.3e+1}},"type":"message"}"#);
+    said(&mut client, "xxx");
+    client.expect_value(&Reply::Taken(1));
+    let mut client = messagepack(&server);
+    client.binary(
+        b"\x82\xa4type\xa7message\xa5value\x81\xa5burst\x82\xa5count\xca\x3f\x80\0\0\xa5bytes\xcb\x40\x08\0\0\0\0\0\0",
+    );
+    said(&mut client, "xxx");
+    client.expect_value(&Reply::Taken(1));
 }
 
 /// Each gets exactly one answer, and the session goes on.
@@ -248,11 +272,11 @@ pub fn more_messages_than_may_wait_are_read_later(subject: &Subject) {
 pub fn messages_in_one_write_are_answered_to_one_who_reads(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("lab");
-    let burst = serde_json::json!({ "type": "message", "value": Command::Burst { count: 1, bytes: 2000 } });
+    let burst = json!({ "type": "message", "value": Command::Burst { count: 1, bytes: 2000 } });
     client.raw(&Frame::text(&burst.to_string()).to_bytes().repeat(1000));
     for _ in 0..1000 {
         said(&mut client, &"x".repeat(2000));
-        client.expect_value(&crate::conformance::Reply::Taken(1));
+        client.expect_value(&Reply::Taken(1));
     }
     works(&mut client);
 }

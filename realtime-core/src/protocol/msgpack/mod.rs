@@ -199,7 +199,8 @@ impl<'a> Raw<'a> for &'a [u8] {
     }
 
     fn integer(self) -> Option<u64> {
-        let Ok(Head::Unsigned(number)) = Reader::new(self).head() else { return None };
+        let Ok(head) = Reader::new(self).head() else { return None };
+        let Head::Unsigned(number) = head.without_whole_float() else { return None };
         Some(number)
     }
 
@@ -396,12 +397,12 @@ mod tests {
                 "the field \"after\": epoch: invalid type: byte array, expected a string",
             ),
             (
-                b"\xa5after\x82\xa5epoch\xa1e\xa6offset\xcb\0\0\0\0\0\0\0\0",
-                "the field \"after\": offset: invalid type: floating point `0.0`, expected an integer from 0 to \
+                b"\xa5after\x82\xa5epoch\xa1e\xa6offset\xcb\x3f\xe0\0\0\0\0\0\0",
+                "the field \"after\": offset: invalid type: floating point `0.5`, expected an integer from 0 to \
                  18446744073709551615, or its digits",
             ),
             (b"\xa5after\xc4\x01e", "the field \"after\" must be an object"),
-            (b"\xa6credit\xca\0\0\0\0", "the field \"credit\" must be an integer from 0 to 4294967295"),
+            (b"\xa6credit\xca\x3f\0\0\0", "the field \"credit\" must be an integer from 0 to 4294967295"),
         ] {
             let path: &[u8] = if field.starts_with(b"\xa4path") { b"" } else { b"\xa4path\xa1a" };
             let fields = if path.is_empty() { b"\x83" } else { b"\x84" };

@@ -17,7 +17,7 @@ use std::iter::once;
 /// Reads one value, and nothing behind it.
 pub(in crate::protocol) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     // The quick way first: finding the path costs, and most messages are right.
-    read(bytes).or_else(|_| read_with_path(bytes))
+    read(bytes).or_else(|_| read_slowly(bytes))
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
@@ -27,8 +27,10 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     Ok(value)
 }
 
-fn read_with_path<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let mut deserializer = Deserializer::new(bytes);
+/// Takes whole floats for integers, which the quick way does not where a type has a use for floats; and its errors say
+/// where in the value they are.
+fn read_slowly<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    let mut deserializer = Deserializer { floats: Floats::WholeAreIntegers, ..Deserializer::new(bytes) };
     let value = serde_path_to_error::deserialize(&mut deserializer)
         .map_err(|error| describe(&error.path().to_string(), &error.inner().to_string()))?;
     deserializer.reader.end().map_err(|fault| describe(".", &fault.to_string()))?;
@@ -40,6 +42,14 @@ struct Deserializer<'de> {
     reader: Reader<'de>,
     /// How many levels more there may be.
     depth: u8,
+    floats: Floats,
+}
+
+/// What floats are read as.
+#[derive(Clone, Copy)]
+enum Floats {
+    Floats,
+    WholeAreIntegers,
 }
 
 /// As in serde_json.
@@ -47,13 +57,22 @@ const MAX_DEPTH: u8 = 128;
 
 impl<'de> Deserializer<'de> {
     fn new(bytes: &'de [u8]) -> Self {
-        Self { reader: Reader::new(bytes), depth: MAX_DEPTH }
+        Self { reader: Reader::new(bytes), depth: MAX_DEPTH, floats: Floats::Floats }
     }
 
     /// The next head, without passing over it.
     fn peek(&self) -> Result<Head<'de>, Fault> {
         let mut ahead = self.reader;
         ahead.head()
+    }
+
+    /// The next head, with its number as it is to be read.
+    fn head(&mut self) -> Result<Head<'de>, Fault> {
+        let head = self.reader.head()?;
+        match self.floats {
+            Floats::Floats => Ok(head),
+            Floats::WholeAreIntegers => Ok(head.without_whole_float()),
+        }
     }
 
     fn descend(&mut self) -> Result<(), Failure> {
@@ -120,7 +139,7 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
     type Error = Failure;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.reader.head()? {
+        match self.head()? {
             Head::Nil => visitor.visit_unit(),
             Head::Bool(yes) => visitor.visit_bool(yes),
             Head::Unsigned(number) => visitor.visit_u64(number),
