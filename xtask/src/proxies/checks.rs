@@ -1,0 +1,295 @@
+//! What has to hold through a proxy.
+
+use std::{
+    io::{BufRead, BufReader},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    http::{Body, CLIENT, ORIGIN, Request, read},
+    proxy::{Notice, Proxy},
+    websocket::{WebSocket, headers},
+};
+use crate::command::Outcome;
+
+/// The ports of a proxy and of the server behind it.
+#[derive(Clone, Copy)]
+pub(super) struct Ways {
+    pub(super) proxy: u16,
+    pub(super) server: u16,
+}
+
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    /// Returns what the table says.
+    pub(super) run: fn(Ways, &Proxy) -> Outcome<String>,
+    /// Whether it is left out of the short form.
+    pub(super) is_long: bool,
+}
+
+pub(super) const CHECKS: [Check; 13] = [
+    quick("WebSocket: subprotocol, 64 B and 200 KB echoed", |ways, _| echo(ways)),
+    quick("WebSocket: close codes, both ways", |ways, _| close_codes(ways)),
+    quick("WebSocket: refused by 403, with its body", |ways, _| refused_upgrade(ways)),
+    quick("WebSocket: a client has gone, noticed after", |ways, _| websocket_left(ways)),
+    quick("events: the first comes after", |ways, _| first_event(ways)),
+    quick(EVENTS, |ways, _| later_events(ways)),
+    quick("call: POST of 4 KB and of 240 KB", |ways, _| calls(ways)),
+    quick("call: 240 KB refused by 403, with its body", |ways, _| refused_call(ways)),
+    quick("call: 300 KB and 900 KB refused by 413", |ways, _| too_large(ways)),
+    quick("the client's address, whatever it claims", |ways, _| address(ways)),
+    quick(EVENTS_LEFT, |ways, proxy| events_left(ways, proxy.events_left)),
+    quick(CALL_LEFT, |ways, proxy| call_left(ways, proxy.call_left)),
+    Check { name: "2 minutes at rest: WebSocket, events", run: |ways, _| rest(ways), is_long: true },
+];
+
+/// What is measured with another setting, where nothing is promised.
+pub(super) const MEASURES: [Measure; 3] = [
+    (EVENTS, |ways| slowest_event(ways).map(shown)),
+    (EVENTS_LEFT, |ways| events_left(ways, Notice::Never)),
+    (CALL_LEFT, |ways| call_left(ways, Notice::Never)),
+];
+
+type Measure = (&'static str, fn(Ways) -> Outcome<String>);
+
+const EVENTS: &str = "events: another comes after";
+pub(super) const EVENTS_LEFT: &str = "events: a client has gone, noticed after";
+pub(super) const CALL_LEFT: &str = "call: a client has gone, noticed after";
+
+const fn quick(name: &'static str, run: fn(Ways, &Proxy) -> Outcome<String>) -> Check {
+    Check { name, run, is_long: false }
+}
+
+fn echo(ways: Ways) -> Outcome<String> {
+    let mut socket = WebSocket::open(ways.proxy)?;
+    for length in [64, 200_000] {
+        let text = "x".repeat(length);
+        socket.say(&format!(r#"{{"type":"message","value":{{"echo":"{text}"}}}}"#))?;
+        socket.expect_text(&text)?;
+    }
+    yes()
+}
+
+fn close_codes(ways: Ways) -> Outcome<String> {
+    let mut socket = WebSocket::open(ways.proxy)?;
+    socket.say(r#"{"type":"message","value":{"close":4000}}"#)?;
+    socket.expect_close(4000)?;
+    socket.close(4000)?;
+    let mut socket = WebSocket::open(ways.proxy)?;
+    socket.close(4001)?;
+    socket.expect_close(4001)?;
+    match until(AT_ONCE, || Ok(seen(ways)?.contains(r#""last_close":4001"#)))? {
+        Some(_) => yes(),
+        None => Err(format!("the server saw {}", seen(ways)?)),
+    }
+}
+
+fn refused_upgrade(ways: Ways) -> Outcome<String> {
+    let request = Request { method: "GET", query: "", headers: &headers(FOREIGN), body: b"" };
+    expect(request.answer(ways.proxy)?, 403, "PERMISSION_DENIED")
+}
+
+const FOREIGN: &str = "https://foreign.example.com";
+
+fn websocket_left(ways: Ways) -> Outcome<String> {
+    let before = seen(ways)?;
+    let socket = WebSocket::open(ways.proxy)?;
+    noticed(ways, &before, Notice::AtOnce, || drop(socket))
+}
+
+fn first_event(ways: Ways) -> Outcome<String> {
+    let started = Instant::now();
+    Events::open(ways.proxy)?.expect("hello")?;
+    at_once(started.elapsed())
+}
+
+fn later_events(ways: Ways) -> Outcome<String> {
+    at_once(slowest_event(ways)?)
+}
+
+/// How long the slowest of some events takes.
+fn slowest_event(ways: Ways) -> Outcome<Duration> {
+    let mut events = Events::open(ways.proxy)?;
+    events.expect("hello")?;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..5 {
+        let started = Instant::now();
+        expect(post(ways.server, r#"{"path":"tell","input":"news"}"#)?, 200, "")?;
+        events.expect("news")?;
+        slowest = slowest.max(started.elapsed());
+    }
+    Ok(slowest)
+}
+
+fn calls(ways: Ways) -> Outcome<String> {
+    for length in [4_000, 240_000] {
+        expect(post(ways.proxy, &length_of(length))?, 200, &format!(r#""data":{length}"#))?;
+    }
+    yes()
+}
+
+fn refused_call(ways: Ways) -> Outcome<String> {
+    let headers = [("Content-Type", "application/json"), ("Origin", FOREIGN)];
+    let body = length_of(240_000);
+    let request = Request { method: "POST", query: "", headers: &headers, body: body.as_bytes() };
+    expect(request.answer(ways.proxy)?, 403, "PERMISSION_DENIED")
+}
+
+fn too_large(ways: Ways) -> Outcome<String> {
+    for length in [300_000, 900_000] {
+        expect(post(ways.proxy, &length_of(length))?, 413, "INVALID_ARGUMENT")
+            .map_err(|problem| format!("{length} bytes: {problem}"))?;
+    }
+    yes()
+}
+
+fn length_of(length: usize) -> String {
+    format!(r#"{{"path":"length","input":"{}"}}"#, "x".repeat(length))
+}
+
+/// Who says nothing, and who claims to be another, in either header or in both.
+fn address(ways: Ways) -> Outcome<String> {
+    let (x, forwarded) = (("X-Forwarded-For", "203.0.113.7"), ("Forwarded", "for=203.0.113.7"));
+    for headers in [&[] as &[_], &[x], &[forwarded], &[x, forwarded]] {
+        let request = Request { method: "GET", query: "?path=address", headers, body: b"" };
+        let claimed = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        expect(request.answer(ways.proxy)?, 200, &format!(r#""{CLIENT}""#))
+            .map_err(|problem| format!("with [{claimed}]: {problem}"))?;
+    }
+    yes()
+}
+
+/// How long after a client of a stream has gone the server ends it.
+fn events_left(ways: Ways, expected: Notice) -> Outcome<String> {
+    let before = seen(ways)?;
+    let mut events = Events::open(ways.proxy)?;
+    events.expect("hello")?;
+    noticed(ways, &before, expected, || drop(events))
+}
+
+/// How long after the one who calls has gone the server ends the call.
+fn call_left(ways: Ways, expected: Notice) -> Outcome<String> {
+    let before = seen(ways)?;
+    let headers = [("Content-Type", "application/json"), ("Origin", ORIGIN)];
+    let request = Request { method: "POST", query: "", headers: &headers, body: br#"{"path":"wait"}"# };
+    let call = request.send(ways.proxy)?;
+    noticed(ways, &before, expected, || drop(call))
+}
+
+/// Leaves once the server has seen that one came, and waits until it is as it was before.
+fn noticed(ways: Ways, before: &str, expected: Notice, leave: impl FnOnce()) -> Outcome<String> {
+    until(AT_ONCE, || Ok(counts(&seen(ways)?) != counts(before)))?.ok_or("the server saw nobody come")?;
+    leave();
+    let after = until(expected.patience(), || Ok(counts(&seen(ways)?) == counts(before)))?;
+    match (after, expected) {
+        (Some(after), _) => Ok(shown(after)),
+        (None, Notice::Never) => Ok("not".into()),
+        (None, _) => Err(format!("not after {} s", expected.patience().as_secs())),
+    }
+}
+
+/// What the server says of its clients, but for how they closed.
+fn counts(seen: &str) -> Option<&str> {
+    seen.split_once(r#","last_close""#).map(|(counts, _)| counts)
+}
+
+fn seen(ways: Ways) -> Outcome<String> {
+    let (_, seen) = Request { method: "GET", query: "?path=seen", headers: &[], body: b"" }.answer(ways.server)?;
+    Ok(seen)
+}
+
+impl Notice {
+    fn patience(self) -> Duration {
+        match self {
+            Self::AtOnce => AT_ONCE,
+            Self::ByComments => Duration::from_secs(50),
+            Self::Never => Duration::from_secs(120),
+        }
+    }
+}
+
+/// Loaded machines included.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+fn rest(ways: Ways) -> Outcome<String> {
+    let mut socket = WebSocket::open(ways.proxy)?;
+    let mut events = Events::open(ways.proxy)?;
+    events.expect("hello")?;
+    socket.rest(Duration::from_secs(120))?;
+    expect(post(ways.server, r#"{"path":"tell","input":"news"}"#)?, 200, "")?;
+    socket.expect_text("news")?;
+    events.expect("news")?;
+    yes()
+}
+
+/// A stream of server-sent events.
+struct Events(BufReader<Body>);
+
+impl Events {
+    fn open(port: u16) -> Outcome<Self> {
+        let headers = [("Accept", "text/event-stream"), ("Origin", ORIGIN)];
+        let stream = Request { method: "GET", query: "", headers: &headers, body: b"" }.send(port)?;
+        let (head, body) = read(stream)?;
+        match (head.status, head.header("content-type")) {
+            (200, Some("text/event-stream")) => Ok(Self(body)),
+            (status, kind) => Err(format!("the stream was answered by {status} {kind:?}")),
+        }
+    }
+
+    /// Reads on to the next event, which has this data.
+    fn expect(&mut self, data: &str) -> Outcome {
+        loop {
+            let mut line = String::new();
+            let read = self.0.read_line(&mut line).map_err(|error| format!("waiting for an event: {error}"))?;
+            match line.strip_prefix("data: ") {
+                _ if read == 0 => return Err("the stream ended".into()),
+                Some(said) if said.contains(data) => return Ok(()),
+                Some(said) => return Err(format!("expected {data}, got {said}")),
+                None => {}
+            }
+        }
+    }
+}
+
+fn post(port: u16, body: &str) -> Outcome<(u16, String)> {
+    let headers = [("Content-Type", "application/json"), ("Origin", ORIGIN)];
+    Request { method: "POST", query: "", headers: &headers, body: body.as_bytes() }.answer(port)
+}
+
+fn expect((status, body): (u16, String), expected: u16, part: &str) -> Outcome<String> {
+    match status == expected && body.contains(part) {
+        true => yes(),
+        false => Err(format!("{status} {:.80} instead of {expected} {part}", body.trim())),
+    }
+}
+
+fn yes() -> Outcome<String> {
+    Ok("yes".into())
+}
+
+fn at_once(took: Duration) -> Outcome<String> {
+    match took < AT_ONCE {
+        true => Ok(shown(took)),
+        false => Err(format!("only after {}", shown(took))),
+    }
+}
+
+fn shown(took: Duration) -> String {
+    match took.as_millis() {
+        millis @ ..1000 => format!("{millis} ms"),
+        _ => format!("{:.1} s", took.as_secs_f64()),
+    }
+}
+
+/// When it was so, if it ever was.
+fn until(patience: Duration, mut is_so: impl FnMut() -> Outcome<bool>) -> Outcome<Option<Duration>> {
+    let started = Instant::now();
+    while started.elapsed() < patience {
+        if is_so()? {
+            return Ok(Some(started.elapsed()));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(None)
+}
