@@ -1,11 +1,12 @@
 //! A server that is meant to be reached through a proxy, and tells what it sees of its clients: their address, how many
-//! are connected, how the last one closed. `cargo xtask proxies` asks it.
+//! are connected, how they closed. `cargo xtask proxies` asks it.
 
 use realtime_core::{
     Call, Close, CloseCode, Config, Connection, Endpoint, Error, Handler, Procedure, Realtime, Result, Topic,
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -44,8 +45,8 @@ pub struct Seen {
     pub open: usize,
     /// The calls of [`WAIT`] that run.
     pub waiting: usize,
-    /// The code with which the last connection was closed.
-    pub last_close: Option<u16>,
+    /// How many connections have ended with each code.
+    pub closed: BTreeMap<u16, usize>,
 }
 
 /// A message of a client.
@@ -89,7 +90,7 @@ impl Handler for Probe {
     async fn on_close(&self, _: &Connection<Self>, close: Close) {
         let mut seen = self.seen();
         seen.open -= 1;
-        seen.last_close = Some(close.code.get());
+        *seen.closed.entry(close.code.get()).or_default() += 1;
     }
 }
 
