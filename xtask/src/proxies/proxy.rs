@@ -29,8 +29,8 @@ pub(super) enum Notice {
     AtOnce,
     /// When the next comment of the stream cannot be written, or the one after it.
     ByComments,
-    /// Not before the call is over.
-    Never,
+    /// When the proxy no longer waits for the answer; or the call is over before.
+    ByTimeout,
 }
 
 /// A change of a configuration.
@@ -110,7 +110,7 @@ pub(super) const PROXIES: [Proxy; 6] = [
         ),
         arguments: &["-DFOREGROUND", "-f", "FOLDER/around"],
         events_left: Notice::ByComments,
-        call_left: Notice::Never,
+        call_left: Notice::ByTimeout,
         otherwise: &[],
     },
     Proxy {
@@ -204,6 +204,16 @@ mod tests {
     #[test]
     fn a_new_port_may_contain_an_old_one() {
         assert_eq!(with_ports("from 8080 to 3000", 8080, 13000), "from 13000 to 8080");
+    }
+
+    #[test]
+    fn the_page_shows_the_configurations_that_are_run() {
+        let folder = repository().join("docs/deployment");
+        let page = fs::read_to_string(folder.join("proxies.md")).unwrap();
+        for proxy in &PROXIES {
+            let config = fs::read_to_string(folder.join(proxy.config)).unwrap();
+            assert!(page.contains(&format!("\n{config}```\n")), "{}", proxy.config);
+        }
     }
 
     #[test]
