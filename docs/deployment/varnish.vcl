@@ -19,11 +19,11 @@ sub vcl_recv {
 }
 
 sub vcl_pipe {
+    # One request for each connection: one that follows, be it a refused WebSocket, would pass by `vcl_recv` and could
+    # claim any address.
+    set bereq.http.Connection = "close";
     if (req.http.Upgrade) {
         set bereq.http.Upgrade = req.http.Upgrade;
-        set bereq.http.Connection = req.http.Connection;
-    } else {
-        # One request for each connection: those that follow would pass by `vcl_recv`.
-        set bereq.http.Connection = "close";
+        set bereq.http.Connection = "Upgrade, close";
     }
 }

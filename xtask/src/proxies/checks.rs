@@ -1,13 +1,13 @@
 //! What has to hold through a proxy.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     thread,
     time::{Duration, Instant},
 };
 
 use super::{
-    http::{Body, CLIENT, ORIGIN, Request, read},
+    http::{Body, CLIENT, ORIGIN, Request, read, whole},
     proxy::{Notice, Proxy},
     websocket::{WebSocket, headers},
 };
@@ -28,7 +28,7 @@ pub(super) struct Check {
     pub(super) is_long: bool,
 }
 
-pub(super) const CHECKS: [Check; 13] = [
+pub(super) const CHECKS: [Check; 14] = [
     quick("WebSocket: subprotocol, 64 B and 200 KB echoed", |ways, _| echo(ways)),
     quick("WebSocket: close codes, both ways", |ways, _| close_codes(ways)),
     quick("WebSocket: refused by 403, with its body", |ways, _| refused_upgrade(ways)),
@@ -39,6 +39,7 @@ pub(super) const CHECKS: [Check; 13] = [
     quick("call: 240 KB refused by 403, with its body", |ways, _| refused_call(ways)),
     quick("call: 300 KB and 900 KB refused by 413", |ways, _| too_large(ways)),
     quick("the client's address, whatever it claims", |ways, _| address(ways)),
+    quick("the same, in a connection's second request", |ways, _| address_in_second_request(ways)),
     quick(EVENTS_LEFT, |ways, proxy| events_left(ways, proxy.events_left)),
     quick(CALL_LEFT, |ways, proxy| call_left(ways, proxy.call_left)),
     Check { name: "2 minutes at rest: WebSocket, events", run: |ways, _| rest(ways), is_long: true },
@@ -154,6 +155,24 @@ fn address(ways: Ways) -> Outcome<String> {
         let claimed = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         expect(request.answer(ways.proxy)?, 200, &format!(r#""{CLIENT}""#))
             .map_err(|problem| format!("with [{claimed}]: {problem}"))?;
+    }
+    yes()
+}
+
+/// A proxy may look at the first request of a connection and hand on what follows as it is: then the server must not
+/// take what follows for another one.
+fn address_in_second_request(ways: Ways) -> Outcome<String> {
+    let refused = Request { method: "GET", query: "", headers: &headers(FOREIGN), body: b"" };
+    let answered = Request { method: "GET", query: "?path=address", headers: &[], body: b"" };
+    let claims = [("X-Forwarded-For", "203.0.113.7")];
+    let second = Request { headers: &claims, ..answered };
+    for first in [&refused, &answered] {
+        let (_, mut body) = read(first.send(ways.proxy)?)?;
+        io::copy(&mut body, &mut io::sink()).map_err(|error| format!("the first answer: {error}"))?;
+        // Closed, or refused, is fine.
+        if let Ok((200, said)) = second.send_over(body.into_inner().into_socket()).and_then(whole) {
+            expect((200, said), 200, &format!(r#""{CLIENT}""#))?;
+        }
     }
     yes()
 }
@@ -285,7 +304,8 @@ fn until(patience: Duration, mut is_so: impl FnMut() -> Outcome<bool>) -> Outcom
         if is_so()? {
             return Ok(Some(started.elapsed()));
         }
-        thread::sleep(Duration::from_millis(10));
+        // Each question takes a port for a minute.
+        thread::sleep((started.elapsed() / 50).max(Duration::from_millis(10)));
     }
     Ok(None)
 }

@@ -20,7 +20,8 @@ pub(super) const ORIGIN: &str = "https://app.example.com:8443";
 /// Longer than a proxy may take for anything that is not meant to wait.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A request to the probe; the host and the body's length are added.
+/// A request to the probe; the path, the host and the body's length are added.
+#[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
     pub(super) method: &'a str,
     pub(super) query: &'a str,
@@ -42,7 +43,10 @@ impl Request<'_> {
 
     /// Sends it over a connection of its own.
     pub(super) fn send(&self, port: u16) -> Outcome<TcpStream> {
-        let mut stream = connect(port)?;
+        self.send_over(connect(port)?)
+    }
+
+    pub(super) fn send_over(&self, mut stream: TcpStream) -> Outcome<TcpStream> {
         stream.write_all(self.head().as_bytes()).map_err(|error| format!("the request: {error}"))?;
         // It may be answered, and the connection closed, before all of it is sent: the answer is what counts.
         let _ = stream.write_all(self.body);
@@ -51,11 +55,16 @@ impl Request<'_> {
 
     /// The answer, with its whole body.
     pub(super) fn answer(&self, port: u16) -> Outcome<(u16, String)> {
-        let (head, mut body) = read(self.send(port)?)?;
-        let mut text = String::new();
-        body.read_to_string(&mut text).map_err(|error| format!("the body of a {}: {error}", head.status))?;
-        Ok((head.status, text))
+        whole(self.send(port)?)
     }
+}
+
+/// Reads a response to its end.
+pub(super) fn whole(stream: TcpStream) -> Outcome<(u16, String)> {
+    let (head, mut body) = read(stream)?;
+    let mut text = String::new();
+    body.read_to_string(&mut text).map_err(|error| format!("the body of a {}: {error}", head.status))?;
+    Ok((head.status, text))
 }
 
 fn connect(port: u16) -> Outcome<TcpStream> {
@@ -129,6 +138,10 @@ enum Left {
 }
 
 impl Body {
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+
     pub(super) fn socket(&self) -> &TcpStream {
         self.stream.get_ref()
     }
