@@ -11,6 +11,7 @@ mod fuzz;
 mod instructions;
 mod interleavings;
 mod metadata;
+mod proxies;
 mod steps;
 
 use std::{env, process::ExitCode};
@@ -33,6 +34,7 @@ fn dispatch(words: &[&str]) -> Result<ExitCode, String> {
         ["test", flags @ ..] => steps::test(flags),
         ["instructions", flags @ ..] => instructions::instructions(flags).map(|()| ExitCode::SUCCESS),
         ["interleavings", count @ ..] => interleavings::interleavings(count).map(|()| ExitCode::SUCCESS),
+        ["proxies", words @ ..] => proxies::proxies(words).map(|()| ExitCode::SUCCESS),
         ["fuzz", seconds @ ..] => fuzz::fuzz(seconds).map(|()| ExitCode::SUCCESS),
         [unknown, ..] => Err(format!("there is no command `{unknown}`; `cargo xtask help` lists them")),
     }
@@ -48,6 +50,8 @@ fn help() -> ExitCode {
         "  fuzz [SECONDS]           runs every fuzz target, each for that long ({} by default)",
         fuzz::DEFAULT_SECONDS
     );
+    println!("  proxies [--short] [--server axum|actix|hyper] [NAME...]");
+    println!("                           tries a server behind each proxy, or behind those that are named");
     println!("\nThe steps of `test`, in order; --skip NAME leaves one out, --only NAME runs just");
     println!("that one, and both may be repeated:\n");
     for step in &steps::STEPS {
