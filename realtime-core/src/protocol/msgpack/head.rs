@@ -1,4 +1,3 @@
-use crate::whole::{whole, whole_f32};
 use std::fmt;
 
 /// A place in MessagePack. A copy of it looks ahead.
@@ -25,17 +24,6 @@ pub(super) enum Head<'a> {
     Extension,
     Array(usize),
     Map(usize),
-}
-
-impl Head<'_> {
-    /// The same, with an integer in place of a float that is one.
-    pub(super) fn without_whole_float(self) -> Self {
-        match self {
-            Self::F32(float) => whole_f32(float).map_or(self, signed),
-            Self::F64(float) => whole(float).map_or(self, signed),
-            _ => self,
-        }
-    }
 }
 
 impl<'a> Reader<'a> {

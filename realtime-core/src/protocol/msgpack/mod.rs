@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     item::{Offset, Position},
     websocket::{Data, Kind},
+    whole::{whole, whole_f32},
 };
 use head::{Fault, Head, Reader};
 use serde::{Serialize, de, ser};
@@ -199,9 +200,12 @@ impl<'a> Raw<'a> for &'a [u8] {
     }
 
     fn integer(self) -> Option<u64> {
-        let Ok(head) = Reader::new(self).head() else { return None };
-        let Head::Unsigned(number) = head.without_whole_float() else { return None };
-        Some(number)
+        match Reader::new(self).head().ok()? {
+            Head::Unsigned(number) => Some(number),
+            Head::F32(float) => whole_f32(float)?.try_into().ok(),
+            Head::F64(float) => whole(float)?.try_into().ok(),
+            _ => None,
+        }
     }
 
     fn value(self) -> Value<'a> {

@@ -2,7 +2,11 @@ use super::{
     Failure,
     head::{Fault, Head, Reader},
 };
-use crate::{error::Error, protocol::value::describe};
+use crate::{
+    error::Error,
+    protocol::value::describe,
+    whole::{whole, whole_f32},
+};
 use serde::{
     Deserialize,
     de::{
@@ -66,12 +70,11 @@ impl<'de> Deserializer<'de> {
         ahead.head()
     }
 
-    /// The next head, with its number as it is to be read.
-    fn head(&mut self) -> Result<Head<'de>, Fault> {
-        let head = self.reader.head()?;
+    /// The integer as which a float is read.
+    fn integer<F>(&self, float: F, whole: fn(F) -> Option<i64>) -> Option<i64> {
         match self.floats {
-            Floats::Floats => Ok(head),
-            Floats::WholeAreIntegers => Ok(head.without_whole_float()),
+            Floats::Floats => None,
+            Floats::WholeAreIntegers => whole(float),
         }
     }
 
@@ -128,6 +131,13 @@ impl<'de> Deserializer<'de> {
     }
 }
 
+fn visit_integer<'de, V: Visitor<'de>>(integer: i64, visitor: V) -> Result<V::Value, Failure> {
+    match u64::try_from(integer) {
+        Ok(unsigned) => visitor.visit_u64(unsigned),
+        Err(_) => visitor.visit_i64(integer),
+    }
+}
+
 fn check_all_read(count: usize, left: usize) -> Result<(), Failure> {
     match left {
         0 => Ok(()),
@@ -139,13 +149,19 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
     type Error = Failure;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.head()? {
+        match self.reader.head()? {
             Head::Nil => visitor.visit_unit(),
             Head::Bool(yes) => visitor.visit_bool(yes),
             Head::Unsigned(number) => visitor.visit_u64(number),
             Head::Signed(number) => visitor.visit_i64(number),
-            Head::F32(number) => visitor.visit_f32(number),
-            Head::F64(number) => visitor.visit_f64(number),
+            Head::F32(float) => match self.integer(float, whole_f32) {
+                Some(integer) => visit_integer(integer, visitor),
+                None => visitor.visit_f32(float),
+            },
+            Head::F64(float) => match self.integer(float, whole) {
+                Some(integer) => visit_integer(integer, visitor),
+                None => visitor.visit_f64(float),
+            },
             Head::Text(text) => {
                 let text = std::str::from_utf8(text).map_err(|_| Failure::custom("a string that is not UTF-8"))?;
                 visitor.visit_borrowed_str(text)
