@@ -1,7 +1,4 @@
-use crate::{
-    config::{Config, Origins},
-    context::Context,
-};
+use crate::{config::Config, context::Context, origins::Origins};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use std::time::Duration;

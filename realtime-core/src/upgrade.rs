@@ -4,6 +4,7 @@ use crate::{
     error::{Code, Error},
     hub::{Hub, Mounted, Permit, Refused},
     middleware::{Accepted, Next, run_caught},
+    origins::Foreign,
     reject::Reject,
     session::{Opening, Serving, Session},
     transport::Transport,
@@ -153,11 +154,19 @@ pub(crate) fn check_open(hub: &Hub) -> Result<(), Error> {
 pub(crate) fn check_origin(hub: &Hub, context: &Context) -> Result<(), Reject> {
     let Some((_, origin)) = context.headers().find(|(name, _)| *name == "origin") else { return Ok(()) };
     let origin = std::str::from_utf8(origin).unwrap_or_default();
-    if hub.config.origins.allows(origin, context.header("host")) {
+    let host = context.header("host");
+    if hub.config.origins.allows(origin, host) {
         return Ok(());
     }
-    Err(Reject::forbidden("pages of this origin may not connect"))
+    let refusal = Foreign { origin, host }.to_string();
+    if hub.warnings.is_due(&refusal, hub.clock.now(), hub.clock.ticks(WARNING_INTERVAL)) {
+        tracing::warn!("{refusal}");
+    }
+    Err(Reject::forbidden(refusal))
 }
+
+/// How often the same origin and host are warned of.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The protocol of a connection: its place in the hub's list, and its name if it was asked for.
 fn choose_protocol(

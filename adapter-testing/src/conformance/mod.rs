@@ -119,6 +119,7 @@ macro_rules! conformance {
                 a_post_is_405,
                 a_foreign_origin_is_403,
                 the_origin_of_the_same_host_is_let_in,
+                a_default_port_may_be_left_out_of_origin_and_host,
                 a_listed_origin_is_let_in,
                 input_comes_as_json_or_as_pairs,
                 bad_input_is_400_and_names_the_field,

@@ -52,7 +52,11 @@ where
     let mut body = RequestBody::new(&context, body);
     let mut answer = match Kind::of(hub, &context) {
         Kind::WebSocket => accept(hub, context).await.map_or_else(Answer::refusal, Answer::Upgrade),
-        Kind::Preflight => Answer::Response(cors::preflight(&hub.config, &cors)),
+        Kind::Preflight => {
+            // For the log alone: no page can read the body.
+            let _ = check_origin(hub, &context);
+            Answer::Response(cors::preflight(&hub.config, &cors))
+        }
         Kind::Events => match events(hub, context, spawn).await {
             Ok(response) => Answer::Events(response),
             Err(reject) if reject.error().is_retryable() => Answer::Events(come_back(refused(hub, reject))),

@@ -86,7 +86,12 @@ pub fn a_foreign_origin_is_403(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for origin in ["https://evil.example", "null", "http://localhost.evil.example", "http://localhost:1"] {
         let mut refused = server.request("lab").header("origin", origin).refused(403);
-        assert_eq!(refused.body()["error"]["code"], "PERMISSION_DENIED");
+        let error = refused.body()["error"].clone();
+        assert_eq!(error["code"], "PERMISSION_DENIED");
+        let message = error["message"].as_str().unwrap_or_default();
+        for part in [origin, "\"localhost\"", "Config::origins"] {
+            assert!(message.contains(part), "{message}");
+        }
     }
     seen.nothing_more();
     assert_eq!(server.realtime().stats().refused, 4);
@@ -98,9 +103,22 @@ pub fn the_origin_of_the_same_host_is_let_in(subject: &Subject) {
     works(&mut request.header("origin", "https://chat.example:8443").connect());
 }
 
+/// Some clients write it and browsers do not, and some proxies write it into `Host`.
+pub fn a_default_port_may_be_left_out_of_origin_and_host(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for (host, origin) in [
+        ("app.test", "https://app.test:443"),
+        ("app.test:443", "https://app.test"),
+        ("app.test:80", "http://App.test/"),
+    ] {
+        works(&mut server.request("lab").header("host", host).header("origin", origin).connect());
+    }
+    server.request("lab").header("host", "app.test:80").header("origin", "https://app.test").refused(403);
+}
+
 pub fn a_listed_origin_is_let_in(subject: &Subject) {
     let (server, ..) = start_with(subject, |config| {
-        config.origins = Origins::List(vec!["https://app.example".into()]);
+        config.origins = Origins::List(vec!["https://App.example:443/".into()]);
     });
     works(&mut server.request("lab").header("origin", "https://app.example").connect());
     server.request("lab").header("origin", "http://app.example").refused(403);
