@@ -1,4 +1,4 @@
-use crate::{cors::Cors, origins::Origins, rate_limit::RateLimit};
+use crate::{cors::Cors, origins::Origins, proxies::ForwardingHeader, rate_limit::RateLimit};
 use ipnet::IpNet;
 use std::time::Duration;
 
@@ -129,12 +129,20 @@ pub struct Config {
 
     /// Whether pages of other origins may read what is answered by HTTP. Default `None`: no.
     pub cors: Option<Cors>,
+
     /// The networks of proxies whose word on the client's address is taken ([`Context::client_ip`]). Each has to
-    /// add to `Forwarded` (RFC 7239) or `X-Forwarded-For` whom it was called by; where the two headers of a request
-    /// disagree, neither is believed. Default none: anyone can send such a header.
+    /// add to the [`forwarding_header`](Self::forwarding_header) whom it was called by. Default none: anyone can send such
+    /// a header. Behind a proxy that is not listed, all clients together are one, with the limits of one
+    /// ([`connections_per_peer`](Self::connections_per_peer), the [`rates`](Self::rates) of a peer); the log has a warning
+    /// when that one has half of its connections.
     ///
     /// [`Context::client_ip`]: crate::Context::client_ip
     pub trusted_proxies: Vec<IpNet>,
+
+    /// The header that the [trusted proxies](Self::trusted_proxies) write; the other one is not read. Default
+    /// `X-Forwarded-For`: nginx, haproxy, Apache and the load balancers of the clouds write it, and hand on a `Forwarded`
+    /// that the client has forged.
+    pub forwarding_header: ForwardingHeader,
 
     /// How often clients may do things. Default: as often as they like, within the other limits. What is right depends on the
     /// application.
@@ -215,6 +223,7 @@ impl Default for Config {
             cors: None,
             rates: Rates::default(),
             trusted_proxies: Vec::new(),
+            forwarding_header: ForwardingHeader::XForwardedFor,
             origins: Origins::SameHost,
             #[cfg(feature = "deflate")]
             deflate: None,

@@ -6,6 +6,7 @@ pub mod websocket;
 
 mod answer;
 mod broker;
+mod chunks;
 mod config;
 mod connection;
 mod context;
@@ -15,6 +16,7 @@ mod error;
 mod events;
 mod function;
 mod handler;
+mod head;
 mod hub;
 mod input;
 mod item;
@@ -61,6 +63,7 @@ pub use names::{Event, Procedure, Subscription};
 pub use origins::Origins;
 pub use overflow::{Gap, Overflow};
 pub use presence::{PRESENCE, Presence, PresenceNotice, Present};
+pub use proxies::ForwardingHeader;
 pub use rate_limit::RateLimit;
 pub use realtime::{Builder, Realtime, Stats};
 pub use reject::Reject;
@@ -72,6 +75,7 @@ pub use websocket::{Close, CloseCode, Initiator};
 pub mod raw {
     pub use crate::{
         answer::Answer,
+        chunks::Chunks,
         context::RequestHead,
         events::EventStream,
         hub::TICK,

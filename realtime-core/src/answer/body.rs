@@ -9,6 +9,7 @@ pub(super) struct RequestBody<'a, B> {
     stream: &'a mut B,
     /// The bytes that the client announces, if it announces a body and says how long it is.
     declared: Option<usize>,
+    read: usize,
     rest: Rest,
 }
 
@@ -32,7 +33,7 @@ impl<'a, B> RequestBody<'a, B> {
             true if context.header_has("expect", "100-continue") => Rest::Held,
             true => Rest::Coming,
         };
-        Self { stream, declared, rest }
+        Self { stream, declared, read: 0, rest }
     }
 
     /// The length that the client announces.
@@ -54,7 +55,12 @@ impl<'a, B> RequestBody<'a, B> {
             self.rest = Rest::Coming;
         }
         let next = poll_fn(|cx| Pin::new(&mut *self.stream).poll_next(cx)).await;
-        if !matches!(next, Some(Ok(_))) {
+        match &next {
+            Some(Ok(piece)) => self.read += piece.len(),
+            _ => self.rest = Rest::None,
+        }
+        // Behind an upgrade, what the framework hands over has no end.
+        if self.declared.is_some_and(|length| self.read >= length) {
             self.rest = Rest::None;
         }
         next
@@ -71,7 +77,9 @@ impl<'a, B> RequestBody<'a, B> {
             return;
         }
         let discarded = async {
-            while let Some(Ok(piece)) = self.next().await {
+            while self.rest == Rest::Coming
+                && let Some(Ok(piece)) = self.next().await
+            {
                 let Some(rest) = left.checked_sub(piece.len()) else { return };
                 left = rest;
             }

@@ -30,6 +30,11 @@ impl Warnings {
         room
     }
 
+    /// Whether it is known that a proxy is taken for the client.
+    pub(crate) fn has_proxy(&self) -> bool {
+        self.proxy.load(Relaxed)
+    }
+
     /// Whether it is the first time that a proxy is taken for the client.
     pub(crate) fn is_first_of_proxy(&self) -> bool {
         !self.proxy.swap(true, Relaxed)
