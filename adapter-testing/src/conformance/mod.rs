@@ -214,6 +214,7 @@ macro_rules! conformance {
                 a_procedure_may_have_a_bucket_of_its_own_and_a_cost,
                 an_address_has_one_bucket_for_all_its_connections,
                 the_word_of_a_trusted_proxy_is_taken_for_the_address,
+                only_the_forwarding_header_that_is_configured_is_read,
                 addresses_of_one_network_are_one_client,
                 too_many_messages_of_a_connection_are_refused,
                 too_many_bytes_of_a_connection_are_refused,
