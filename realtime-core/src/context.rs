@@ -211,13 +211,13 @@ impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for C
         let (mut headers, mut cookies) = (Vec::new(), Vec::new());
         let mut host = head.authority.map(|authority| ("host", host_of(authority).as_bytes()));
         for (name, value) in head.headers {
-            match name {
-                _ if name.eq_ignore_ascii_case("cookie") => cookies.push(value),
-                // Only one: of a second one it shows that there were two.
-                _ if name.eq_ignore_ascii_case("host") => {
-                    push_header(&mut headers, host.take().unwrap_or((name, value)))
-                }
-                _ => push_header(&mut headers, (name, value)),
+            if name.eq_ignore_ascii_case("cookie") {
+                cookies.push(value);
+            } else if name.eq_ignore_ascii_case("host") {
+                // The authority takes the place of the first. A second one stays: the check of the head refuses it.
+                push_header(&mut headers, host.take().unwrap_or((name, value)));
+            } else {
+                push_header(&mut headers, (name, value));
             }
         }
         host.into_iter().for_each(|host| push_header(&mut headers, host));
