@@ -4,10 +4,9 @@ use actix_web::{
 };
 use bytes::{Buf, Bytes};
 use futures_core::Stream;
-use realtime_core::raw::{ConnectionPermit, SendQueue, Transport};
+use realtime_core::raw::{Chunks, ConnectionPermit, SendQueue, Transport};
 use std::{
     cell::RefCell,
-    collections::VecDeque,
     convert::Infallible,
     io::{self, ErrorKind},
     pin::Pin,
@@ -25,33 +24,13 @@ pub(crate) fn pipe(payload: Payload, permit: ConnectionPermit) -> (PayloadAndBod
 
 #[derive(Default)]
 struct Shared {
-    /// Nearly always there is one at most, so that the queue is not needed.
-    chunk: Option<Bytes>,
-    chunks: VecDeque<Bytes>,
-    bytes: usize,
+    chunks: Chunks,
     /// The session has ended the body.
     ended: bool,
     /// actix has dropped the body: the client is gone.
     dropped: bool,
     body: Option<Waker>,
     session: Option<Waker>,
-}
-
-impl Shared {
-    fn push(&mut self, chunk: Bytes) {
-        self.bytes += chunk.len();
-        match self.chunk {
-            None => self.chunk = Some(chunk),
-            Some(_) => self.chunks.push_back(chunk),
-        }
-    }
-
-    fn pop(&mut self) -> Option<Bytes> {
-        let chunk = self.chunk.take()?;
-        self.bytes -= chunk.len();
-        self.chunk = self.chunks.pop_front();
-        Some(chunk)
-    }
 }
 
 /// What may wait for actix to pull it: as much as its own write buffer holds.
@@ -95,11 +74,11 @@ impl Transport for PayloadAndBody {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
         register(&mut shared.session, cx);
-        while shared.bytes < PULLED_AHEAD {
+        while shared.chunks.bytes() < PULLED_AHEAD {
             let Some(chunk) = queue.pop() else { break };
-            shared.push(chunk);
+            shared.chunks.push(chunk);
         }
-        wake(shared.body.take());
+        shared.body.take().into_iter().for_each(Waker::wake);
         if queue.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
@@ -107,7 +86,7 @@ impl Transport for PayloadAndBody {
         let mut shared = self.shared.borrow_mut();
         shared.ended = true;
         register(&mut shared.session, cx);
-        wake(shared.body.take());
+        shared.body.take().into_iter().for_each(Waker::wake);
         Poll::Ready(Ok(()))
     }
 }
@@ -116,7 +95,7 @@ impl Drop for PayloadAndBody {
     fn drop(&mut self) {
         let mut shared = self.shared.borrow_mut();
         shared.ended = true;
-        wake(shared.body.take());
+        shared.body.take().into_iter().for_each(Waker::wake);
     }
 }
 
@@ -136,19 +115,16 @@ impl MessageBody for PulledBody {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         let mut shared = self.shared.borrow_mut();
-        let was_full = shared.bytes >= PULLED_AHEAD;
-        let Some(chunk) = shared.pop() else {
+        let was_full = shared.chunks.bytes() >= PULLED_AHEAD;
+        let Some(chunk) = shared.chunks.pop() else {
             if shared.ended {
                 return Poll::Ready(None);
-            }
-            if shared.chunks.capacity() > 0 {
-                shared.chunks = VecDeque::new();
             }
             register(&mut shared.body, cx);
             return Poll::Pending;
         };
-        if was_full && shared.bytes < PULLED_AHEAD {
-            wake(shared.session.take());
+        if was_full && shared.chunks.bytes() < PULLED_AHEAD {
+            shared.session.take().into_iter().for_each(Waker::wake);
         }
         Poll::Ready(Some(Ok(chunk)))
     }
@@ -158,19 +134,13 @@ impl Drop for PulledBody {
     fn drop(&mut self) {
         let mut shared = self.shared.borrow_mut();
         shared.dropped = true;
-        (shared.chunk, shared.chunks) = (None, VecDeque::new());
-        wake(shared.session.take());
+        shared.chunks = Chunks::default();
+        shared.session.take().into_iter().for_each(Waker::wake);
     }
 }
 
 fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
     if !slot.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
         *slot = Some(cx.waker().clone());
-    }
-}
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }

@@ -1,8 +1,8 @@
 use crate::{runtime::Actix, transport::pipe};
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder,
-    body::BodyStream,
-    http::{StatusCode, Version},
+    body::{BodyStream, MessageBody},
+    http::{StatusCode, Version, header},
     rt,
     web::Payload,
 };
@@ -24,27 +24,43 @@ pub(crate) async fn upgrade(realtime: &Realtime, request: &HttpRequest, mut payl
         Answer::Upgrade(upgrade) => upgrade,
         Answer::Response(response) => {
             let (head, body) = response.into_parts();
-            return builder(&head).body(body);
+            return builder(request, &head).body(body);
         }
         Answer::Events(response) => {
             let (head, events) = response.into_parts();
-            return builder(&head).body(BodyStream::new(events));
+            let mut builder = builder(request, &head);
+            return match request.version() {
+                Version::HTTP_10 => unchunked(builder, BodyStream::new(events)),
+                _ => builder.body(BodyStream::new(events)),
+            };
         }
     };
     let (head, ()) = upgrade.response().into_parts();
     let (transport, body) = pipe(payload, upgrade.permit());
     rt::spawn(upgrade.serve(transport, Bytes::new()));
-    builder(&head).upgrade("websocket").body(body)
+    builder(request, &head).upgrade("websocket").body(body)
 }
 
 /// actix-web speaks in the types of another version of the `http` crate.
-fn builder(head: &http::response::Parts) -> HttpResponseBuilder {
+fn builder(request: &HttpRequest, head: &http::response::Parts) -> HttpResponseBuilder {
     let status = StatusCode::from_u16(head.status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut builder = HttpResponse::build(status);
     for (name, value) in &head.headers {
         builder.append_header((name.as_str(), value.as_bytes()));
     }
+    // actix-http ends the connection of any request with `Connection: upgrade`: a proxy that keeps connections is told.
+    let closes = head.headers.get_all(http::header::CONNECTION).iter().any(|value| value == "close");
+    if closes || (request.head().upgrade() && status != StatusCode::SWITCHING_PROTOCOLS) {
+        builder.force_close();
+    }
     builder
+}
+
+/// actix-http would send chunks, of which HTTP/1.0 knows nothing, unless it is given a length.
+fn unchunked(mut builder: HttpResponseBuilder, body: impl MessageBody + 'static) -> HttpResponse {
+    let mut response = builder.no_chunking(0).force_close().body(body);
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    response
 }
 
 fn context(request: &HttpRequest) -> Context {
@@ -59,8 +75,13 @@ fn context(request: &HttpRequest) -> Context {
         },
         target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
         authority: request.uri().authority().map(|authority| authority.as_str()),
-        // actix-web has answered an `Expect: 100-continue` already.
-        headers: headers.filter(|(name, _)| *name != "expect"),
+        headers: headers.filter(|(name, value)| match *name {
+            // actix-web has answered an `Expect: 100-continue` already.
+            "expect" => false,
+            // Of a list with others it makes no tunnel, so it is none that could be answered by 101.
+            "upgrade" => value.trim_ascii().eq_ignore_ascii_case(b"websocket"),
+            _ => true,
+        }),
         peer: request.peer_addr(),
         // actix-web has no extended CONNECT.
         extended_connect: false,

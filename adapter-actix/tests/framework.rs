@@ -146,3 +146,36 @@ fn a_publication_crosses_workers() {
         client.expect_value(&Reply::Text("hello".into()));
     }
 }
+
+/// actix-http keeps no connection on which an upgrade was offered, whatever it was: a proxy that would send another request
+/// on it is told.
+#[test]
+fn an_upgrade_that_is_offered_ends_the_connection_and_it_is_said() {
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
+    for upgrade in [None, Some("h2c"), Some("websocket, h2c")] {
+        let request = server.http("nobody").header("connection", "upgrade");
+        let mut response =
+            upgrade.into_iter().fold(request, |request, name| request.header("upgrade", name)).answered(404);
+        assert_eq!(response.header("connection").as_deref(), Some("close"), "{upgrade:?}");
+    }
+    let mut kept = server.http("nobody").answered(404);
+    assert_eq!(kept.header("connection"), None);
+}
+
+/// actix-http makes a tunnel for `websocket` alone, and would send chunks behind a 101.
+#[test]
+fn a_websocket_beside_another_upgrade_is_refused() {
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
+    let refused = server.request("lab").header("upgrade", "websocket, h2c").refused(426);
+    assert_eq!(refused.header("upgrade").as_deref(), Some("websocket"));
+    assert!(refused.headers("connection").iter().any(|value| value.contains("close")), "{refused:?}");
+    server.request("lab").header("upgrade", "WebSocket").connect();
+}
+
+#[actix_web::main]
+async fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
+    let app = move || App::new().configure(adapter_actix::routes(&realtime));
+    let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).expect("a listener").run();
+    stop_with(server.handle(), stop);
+    server.await.expect("actix serves");
+}

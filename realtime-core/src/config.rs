@@ -1,4 +1,4 @@
-use crate::{cors::Cors, rate_limit::RateLimit};
+use crate::{cors::Cors, origins::Origins, proxies::ForwardingHeader, rate_limit::RateLimit};
 use ipnet::IpNet;
 use std::time::Duration;
 
@@ -129,12 +129,20 @@ pub struct Config {
 
     /// Whether pages of other origins may read what is answered by HTTP. Default `None`: no.
     pub cors: Option<Cors>,
+
     /// The networks of proxies whose word on the client's address is taken ([`Context::client_ip`]). Each has to
-    /// add to `Forwarded` (RFC 7239) or `X-Forwarded-For` whom it was called by; where the two headers of a request
-    /// disagree, neither is believed. Default none: anyone can send such a header.
+    /// add to the [`forwarding_header`](Self::forwarding_header) whom it was called by. Default none: anyone can send such
+    /// a header. Behind a proxy that is not listed, all clients together are one, with the limits of one
+    /// ([`connections_per_peer`](Self::connections_per_peer), the [`rates`](Self::rates) of a peer); the log has a warning
+    /// when that one has half of its connections.
     ///
     /// [`Context::client_ip`]: crate::Context::client_ip
     pub trusted_proxies: Vec<IpNet>,
+
+    /// The header that the [trusted proxies](Self::trusted_proxies) write; the other one is not read. Default
+    /// `X-Forwarded-For`: nginx, haproxy, Apache and the load balancers of the clouds write it, and hand on a `Forwarded`
+    /// that the client has forged.
+    pub forwarding_header: ForwardingHeader,
 
     /// How often clients may do things. Default: as often as they like, within the other limits. What is right depends on the
     /// application.
@@ -215,6 +223,7 @@ impl Default for Config {
             cors: None,
             rates: Rates::default(),
             trusted_proxies: Vec::new(),
+            forwarding_header: ForwardingHeader::XForwardedFor,
             origins: Origins::SameHost,
             #[cfg(feature = "deflate")]
             deflate: None,
@@ -237,6 +246,7 @@ impl Config {
         for (name, valid) in needed {
             assert!(valid, "Config::{name} is 0: no connection could work");
         }
+        self.origins.check();
         if let Some(cors) = &self.cors {
             cors.check(&self.origins);
         }
@@ -316,35 +326,6 @@ impl Rate {
     }
 }
 
-/// Which pages may connect: browsers send `Origin` with every WebSocket request and send cookies
-/// to whatever host it names, so a foreign page could act as the user (RFC 6455, section 10.2).
-///
-/// Requests without `Origin` do not come from a browser's page and are not judged by it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Origins {
-    /// The origin's host and port are those of the request's `Host`.
-    SameHost,
-    /// One of these, as browsers write them (`https://app.example.com`), or of the same host.
-    List(Vec<String>),
-    /// Any page: only where nothing depends on cookies or on the network that a browser is in.
-    Any,
-}
-
-impl Origins {
-    pub(crate) fn allows(&self, origin: &str, host: Option<&str>) -> bool {
-        let same_host = || {
-            let authority = origin.split_once("://").map(|(_, authority)| authority);
-            authority.zip(host).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
-        };
-        match self {
-            Self::Any => true,
-            Self::SameHost => same_host(),
-            Self::List(list) => list.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) || same_host(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,26 +341,5 @@ mod tests {
     #[should_panic(expected = "Deflate::level is 10, and not 1 to 9")]
     fn a_level_that_there_is_not_is_refused() {
         Config { deflate: Some(Deflate { level: 10, ..Deflate::default() }), ..Config::default() }.check();
-    }
-
-    #[test]
-    fn same_host_compares_host_and_port() {
-        let same = |origin| Origins::SameHost.allows(origin, Some("app.example.com:8080"));
-        assert!(same("https://app.example.com:8080"));
-        assert!(same("http://APP.example.com:8080"));
-        for foreign in
-            ["https://app.example.com", "https://evil.com", "null", "", "https://app.example.com:8080.evil.com"]
-        {
-            assert!(!same(foreign), "{foreign}");
-        }
-        assert!(!Origins::SameHost.allows("https://a", None));
-    }
-
-    #[test]
-    fn a_list_adds_to_the_same_host() {
-        let list = Origins::List(vec!["https://a.example".into()]);
-        assert!(list.allows("https://a.example", Some("b")));
-        assert!(list.allows("https://b", Some("b")));
-        assert!(!list.allows("http://a.example", Some("b")));
     }
 }

@@ -1,7 +1,11 @@
-use crate::{peer::Peer, proxies::client_ip};
+use crate::{
+    peer::Peer,
+    proxies::{ForwardingHeader, client_ip, is_forwarded},
+};
 use http::{Extensions, Method, Version};
 use ipnet::IpNet;
 use std::{
+    borrow::Cow,
     fmt,
     net::{IpAddr, SocketAddr},
 };
@@ -60,8 +64,20 @@ impl Context {
             .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
+    /// The value of a cookie, as it was sent. Of several with one name it is the first: browsers send the one of the
+    /// longest path before the others.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let cookies = self.header_lines("cookie").flat_map(|line| line.split(|&byte| byte == b';'));
+        let mut pairs = cookies.filter_map(|cookie| {
+            let equals = cookie.iter().position(|&byte| byte == b'=')?;
+            Some((cookie[..equals].trim_ascii(), cookie[equals + 1..].trim_ascii()))
+        });
+        let (_, value) = pairs.find(|(found, _)| *found == name.as_bytes())?;
+        std::str::from_utf8(value).ok()
+    }
+
     /// All headers in the order in which they came, names in lower case; once the connection is
-    /// open, without those of the handshake itself.
+    /// open, without those of the handshake itself. Cookies are one header, also where HTTP/2 has split it.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         // Neither a name nor a value can hold a line feed.
         self.0.headers.split(|&byte| byte == b'\n').filter_map(|line| {
@@ -88,9 +104,9 @@ impl Context {
         self.client_ip().map(Peer::from)
     }
 
-    /// The id of the handler that is asked for: the last segment of the path.
-    pub fn endpoint(&self) -> &str {
-        self.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+    /// The id of the handler that is asked for: the last segment of the path, decoded.
+    pub fn endpoint(&self) -> Cow<'_, str> {
+        percent_decoded(self.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default())
     }
 
     /// The variable of type `T`.
@@ -112,13 +128,28 @@ impl Context {
     }
 
     /// Finds out who the client is, if proxies in the `trusted` networks stand before it.
-    pub(crate) fn resolve_client(&mut self, trusted: &[IpNet]) {
+    pub(crate) fn resolve_client(&mut self, trusted: &[IpNet], header: ForwardingHeader) {
         let peer = self.0.peer.map(|address| address.ip());
-        self.0.client = client_ip(peer, self.headers(), trusted);
+        self.0.client = client_ip(peer, self.headers(), trusted, header);
+    }
+
+    /// Whether the client is taken for the socket's other end though that says that it calls for another.
+    pub(crate) fn is_unresolved(&self) -> bool {
+        let peer = self.0.peer.map(|address| address.ip().to_canonical());
+        self.0.client == peer && is_forwarded(self.headers())
     }
 
     pub(crate) fn is_extended_connect(&self) -> bool {
         self.0.extended_connect
+    }
+
+    pub(crate) fn is_http1(&self) -> bool {
+        self.version() < Version::HTTP_2
+    }
+
+    /// The values of all headers of this name, which is in lower case.
+    pub(crate) fn header_lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.headers().filter(move |(header, _)| *header == name).map(|(_, value)| value)
     }
 
     /// Whether a comma-separated header holds `token`.
@@ -177,14 +208,22 @@ pub struct RequestHead<'a, H> {
 
 impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for Context {
     fn from(head: RequestHead<'a, H>) -> Self {
-        let mut headers = Vec::new();
-        let host = head.authority.map(|authority| ("host", host_of(authority).as_bytes()));
-        let rest = head.headers.filter(|(name, _)| host.is_none() || !name.eq_ignore_ascii_case("host"));
-        for (name, value) in rest.chain(host) {
-            headers.extend_from_slice(name.to_ascii_lowercase().as_bytes());
-            headers.push(b':');
-            headers.extend(value.iter().filter(|&&byte| byte != b'\n'));
-            headers.push(b'\n');
+        let (mut headers, mut cookies) = (Vec::new(), Vec::new());
+        let mut host = head.authority.map(|authority| ("host", host_of(authority).as_bytes()));
+        for (name, value) in head.headers {
+            if name.eq_ignore_ascii_case("cookie") {
+                cookies.push(value);
+            } else if name.eq_ignore_ascii_case("host") {
+                // The authority takes the place of the first. A second one stays: the check of the head refuses it.
+                push_header(&mut headers, host.take().unwrap_or((name, value)));
+            } else {
+                push_header(&mut headers, (name, value));
+            }
+        }
+        host.into_iter().for_each(|host| push_header(&mut headers, host));
+        if !cookies.is_empty() {
+            // RFC 9113, section 8.2.3.
+            push_header(&mut headers, ("cookie", &cookies.join(&b"; "[..])));
         }
         Self(Box::new(Head {
             method: head.method,
@@ -216,6 +255,33 @@ impl Context {
         }
         .into()
     }
+}
+
+fn push_header(headers: &mut Vec<u8>, (name, value): (&str, &[u8])) {
+    headers.extend_from_slice(name.to_ascii_lowercase().as_bytes());
+    headers.push(b':');
+    headers.extend(value.iter().filter(|&&byte| byte != b'\n'));
+    headers.push(b'\n');
+}
+
+/// What is encoded wrongly stays as it is: no id has a `%`.
+fn percent_decoded(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return segment.into();
+    }
+    let mut decoded = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = after.first_chunk::<2>().filter(|_| byte == b'%').and_then(hex_byte);
+        decoded.push(escaped.unwrap_or(byte));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(decoded).map_or(segment.into(), Cow::Owned)
+}
+
+fn hex_byte(digits: &[u8; 2]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    Some((digit(digits[0])? * 16 + digit(digits[1])?) as u8)
 }
 
 /// Without the user that a target may name.
@@ -272,14 +338,43 @@ mod tests {
     }
 
     #[test]
+    fn an_id_may_be_encoded() {
+        for (segment, decoded) in [
+            ("til%7Ede", "til~de"),
+            ("%72%6F%6f%6D", "room"),
+            ("a+b", "a+b"),
+            ("%", "%"),
+            ("%7", "%7"),
+            ("%7g%61", "%7ga"),
+            ("%é", "%é"),
+            ("%+1", "%+1"),
+            ("%ff", "%ff"),
+        ] {
+            assert_eq!(percent_decoded(segment), decoded);
+        }
+    }
+
+    #[test]
+    fn cookies_are_one_header_and_found_by_name() {
+        let context =
+            context(&[("Cookie", "a=1"), ("cookie", "session=s=3d;b = 2 "), ("COOKIE", "a=3; flag; c=")]);
+        assert_eq!(context.header("cookie"), Some("a=1; session=s=3d;b = 2 ; a=3; flag; c="));
+        let cookies = ["a", "b", "c", "session", "A", "flag", ""].map(|name| context.cookie(name));
+        assert_eq!(cookies, [Some("1"), Some("2"), Some(""), Some("s=3d"), None, None, None]);
+        assert_eq!(super::tests::context(&[]).cookie("a"), None);
+    }
+
+    #[test]
     fn the_client_is_the_peer_unless_a_trusted_proxy_says_otherwise() {
         let mut context = context(&[("X-Forwarded-For", "203.0.113.7")]);
         assert_eq!(context.client_ip(), None);
         context.0.peer = Some("[::ffff:10.0.0.1]:4711".parse().unwrap());
-        context.resolve_client(&[]);
+        context.resolve_client(&[], ForwardingHeader::default());
+        assert!(context.is_unresolved());
         assert_eq!(context.client_ip(), Some([10, 0, 0, 1].into()));
-        context.resolve_client(&["10.0.0.0/8".parse().unwrap()]);
+        context.resolve_client(&["10.0.0.0/8".parse().unwrap()], ForwardingHeader::default());
         assert_eq!(context.client_ip(), Some([203, 0, 113, 7].into()));
+        assert!(!context.is_unresolved());
     }
 
     #[test]

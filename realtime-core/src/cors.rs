@@ -1,7 +1,4 @@
-use crate::{
-    config::{Config, Origins},
-    context::Context,
-};
+use crate::{config::Config, context::Context, origins::Origins};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use std::time::Duration;
@@ -15,8 +12,8 @@ pub struct Cors {
     /// as the user.
     pub credentials: bool,
 
-    /// Request headers that such a page may set, beside `Content-Type`, `Authorization`, `Last-Event-ID` and
-    /// `Idempotency-Key`. Default none.
+    /// Request headers that such a page may set, beside `Content-Type`, `Authorization`, `Cache-Control`, `Last-Event-ID`
+    /// and `Idempotency-Key`. Default none.
     pub headers: Vec<String>,
 
     /// How long a browser may remember the answer to its preflight request. Default 10 minutes.
@@ -58,14 +55,17 @@ pub(crate) fn preflight(config: &Config, headers: &HeaderMap) -> Response<Bytes>
     *response.status_mut() = StatusCode::NO_CONTENT;
     let own = response.headers_mut();
     own.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    let known = ["content-type", "authorization", "last-event-id", "idempotency-key"].map(str::to_owned);
-    let names = [&known[..], &cors.headers].concat().join(", ");
+    let own_headers: Vec<&str> = cors.headers.iter().map(String::as_str).collect();
+    let names = [&KNOWN[..], &own_headers].concat().join(", ");
     if let Ok(names) = HeaderValue::try_from(names) {
         own.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
     }
     own.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(cors.max_age.as_secs()));
     response
 }
+
+/// Sources of events beside the browser's own set `Cache-Control`.
+const KNOWN: [&str; 5] = ["content-type", "authorization", "cache-control", "last-event-id", "idempotency-key"];
 
 impl Cors {
     #[track_caller]

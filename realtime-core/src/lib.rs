@@ -6,6 +6,7 @@ pub mod websocket;
 
 mod answer;
 mod broker;
+mod chunks;
 mod config;
 mod connection;
 mod context;
@@ -15,6 +16,7 @@ mod error;
 mod events;
 mod function;
 mod handler;
+mod head;
 mod hub;
 mod input;
 mod item;
@@ -22,6 +24,7 @@ mod message;
 mod middleware;
 mod mount;
 mod names;
+mod origins;
 mod overflow;
 mod peer;
 mod presence;
@@ -43,7 +46,7 @@ pub use async_trait::async_trait;
 pub use broker::{Broker, MemoryBroker, Publication};
 #[cfg(feature = "deflate")]
 pub use config::Deflate;
-pub use config::{Config, Origins, Rate, Rates};
+pub use config::{Config, Rate, Rates};
 pub use connection::{AnyConnection, Audience, Connection, SendError};
 pub use context::Context;
 pub use cors::Cors;
@@ -58,8 +61,10 @@ pub use message::Message;
 pub use middleware::{Accepted, Middleware, Next};
 pub use mount::{IntoMount, Mount};
 pub use names::{Event, Procedure, Subscription};
+pub use origins::Origins;
 pub use overflow::{Gap, Overflow};
 pub use presence::{PRESENCE, Presence, PresenceNotice, Present};
+pub use proxies::ForwardingHeader;
 pub use rate_limit::RateLimit;
 pub use realtime::{Builder, Realtime, Stats};
 pub use reject::Reject;
@@ -71,6 +76,7 @@ pub use websocket::{Close, CloseCode, Initiator};
 pub mod raw {
     pub use crate::{
         answer::Answer,
+        chunks::Chunks,
         context::RequestHead,
         events::EventStream,
         hub::TICK,

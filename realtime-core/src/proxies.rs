@@ -3,12 +3,30 @@
 use ipnet::IpNet;
 use std::{borrow::Cow, net::IpAddr};
 
+/// The header in which the [trusted proxies](crate::Config::trusted_proxies) say whom they were called by.
+///
+/// A proxy writes one of them and hands on the other as the client sent it, so only the one that is named here is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForwardingHeader {
+    /// `X-Forwarded-For`, which most proxies write.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// The address of the client: the socket's own, or the one that trusted proxies vouch for.
 ///
 /// Each proxy adds to the right whom it was called by, so the walk begins there and ends at the first who is not a
 /// trusted proxy: all further to the left is that one's word. An entry that names no address ends it too, at the
 /// last proxy that was named.
-pub(crate) fn client_ip<'a, H>(peer: Option<IpAddr>, headers: H, trusted: &[IpNet]) -> Option<IpAddr>
+pub(crate) fn client_ip<'a, H>(
+    peer: Option<IpAddr>,
+    headers: H,
+    trusted: &[IpNet],
+    header: ForwardingHeader,
+) -> Option<IpAddr>
 where
     H: Iterator<Item = (&'a str, &'a [u8])>,
 {
@@ -16,22 +34,18 @@ where
     if !is_trusted(peer, trusted) {
         return Some(peer);
     }
-    let (mut forwarded, mut x_forwarded_for) = (Vec::new(), Vec::new());
-    for (name, value) in headers {
-        if name.eq_ignore_ascii_case("forwarded") {
-            forwarded.push(value);
-        } else if name.eq_ignore_ascii_case("x-forwarded-for") {
-            x_forwarded_for.push(value);
-        }
-    }
-    let by_x_forwarded_for = || walk(peer, &x_forwarded_for, trusted, node);
-    if forwarded.is_empty() {
-        return Some(by_x_forwarded_for());
-    }
-    let client = walk(peer, &forwarded, trusted, forwarded_for);
-    // Most proxies write one of the two and hand on the other as the client sent it. Which one is not known here.
-    let disputed = !x_forwarded_for.is_empty() && by_x_forwarded_for() != client;
-    Some(if disputed { peer } else { client })
+    let (name, read): (_, fn(&str) -> Option<IpAddr>) = match header {
+        ForwardingHeader::XForwardedFor => ("x-forwarded-for", node),
+        ForwardingHeader::Forwarded => ("forwarded", forwarded_for),
+    };
+    let lines = headers.filter(|(found, _)| found.eq_ignore_ascii_case(name));
+    let lines: Vec<_> = lines.map(|(_, value)| value).collect();
+    Some(walk(peer, &lines, trusted, read))
+}
+
+/// Whether a proxy has added to a header whom it was called by, by any name.
+pub(crate) fn is_forwarded<'a>(mut headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> bool {
+    headers.any(|(name, _)| ["x-forwarded-for", "forwarded", "x-real-ip"].contains(&name))
 }
 
 /// Walks the elements of all lines from the right.
@@ -162,16 +176,26 @@ mod tests {
 
     const PROXY: &str = "10.0.0.1";
     const CLIENT: &str = "203.0.113.7";
+    const BOTH: [(ForwardingHeader, &str); 2] =
+        [(ForwardingHeader::XForwardedFor, "x-forwarded-for"), (ForwardingHeader::Forwarded, "forwarded")];
 
-    /// The client's address where 10.0.0.0/8 and 2001:db8:aaaa::/48 are trusted.
+    /// The client's address where 10.0.0.0/8 and 2001:db8:aaaa::/48 are trusted, in the header of most.
     fn client(peer: &str, headers: &[(&str, &str)]) -> String {
+        client_by(ForwardingHeader::default(), peer, headers)
+    }
+
+    fn client_by(header: ForwardingHeader, peer: &str, headers: &[(&str, &str)]) -> String {
         let trusted = ["10.0.0.0/8", "2001:db8:aaaa::/48"].map(|network| network.parse().unwrap());
         let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
-        client_ip(Some(peer.parse().unwrap()), headers, &trusted).unwrap().to_string()
+        client_ip(Some(peer.parse().unwrap()), headers, &trusted, header).unwrap().to_string()
     }
 
     fn forwarded(value: &str) -> String {
-        client(PROXY, &[("forwarded", value)])
+        forwarded_lines(&[("forwarded", value)])
+    }
+
+    fn forwarded_lines(headers: &[(&str, &str)]) -> String {
+        client_by(ForwardingHeader::Forwarded, PROXY, headers)
     }
 
     fn x_forwarded_for(value: &str) -> String {
@@ -180,9 +204,9 @@ mod tests {
 
     #[test]
     fn headers_of_a_peer_that_is_not_trusted_say_nothing() {
-        for name in ["forwarded", "x-forwarded-for"] {
+        for (header, name) in BOTH {
             for value in ["for=10.0.0.9", "10.0.0.9", "1.2.3.4", "for=1.2.3.4"] {
-                assert_eq!(client(CLIENT, &[(name, value)]), CLIENT, "{name}: {value}");
+                assert_eq!(client_by(header, CLIENT, &[(name, value)]), CLIENT, "{name}: {value}");
             }
         }
     }
@@ -190,8 +214,9 @@ mod tests {
     #[test]
     fn without_trusted_proxies_the_peer_is_the_client() {
         let headers = || [("x-forwarded-for", "1.2.3.4".as_bytes())].into_iter();
-        assert_eq!(client_ip(PROXY.parse().ok(), headers(), &[]), PROXY.parse().ok());
-        assert_eq!(client_ip(None, headers(), &["0.0.0.0/0".parse().unwrap()]), None);
+        let client = |peer, trusted: &[IpNet]| client_ip(peer, headers(), trusted, ForwardingHeader::default());
+        assert_eq!(client(PROXY.parse().ok(), &[]), PROXY.parse().ok());
+        assert_eq!(client(None, &["0.0.0.0/0".parse().unwrap()]), None);
     }
 
     #[test]
@@ -252,7 +277,7 @@ mod tests {
             [("x-forwarded-for", "1.2.3.4"), ("X-Forwarded-For", "203.0.113.7"), ("x-forwarded-for", "10.0.0.2")];
         assert_eq!(client(PROXY, &headers), CLIENT);
         let many = vec![("forwarded", "for=10.0.0.5, for=10.0.0.4"); 1000];
-        assert_eq!(client(PROXY, &many), "10.0.0.5");
+        assert_eq!(forwarded_lines(&many), "10.0.0.5");
     }
 
     #[test]
@@ -260,11 +285,8 @@ mod tests {
         for spoof in ["for=\"1.2.3.4", "for=1.2.3.4;host=\"", "for=1.2.3.4, for=\"10.0.0.2\\", "\"\"\""] {
             assert_eq!(forwarded(&format!("{spoof}, for=203.0.113.7")), CLIENT, "{spoof}");
             assert_eq!(forwarded(&format!("{spoof}, for=\"203.0.113.7\";host=\"x\"")), CLIENT, "{spoof}");
-            assert_eq!(
-                client(PROXY, &[("forwarded", spoof), ("forwarded", "for=203.0.113.7")]),
-                CLIENT,
-                "{spoof}"
-            );
+            let lines = [("forwarded", spoof), ("forwarded", "for=203.0.113.7")];
+            assert_eq!(forwarded_lines(&lines), CLIENT, "{spoof}");
         }
     }
 
@@ -272,19 +294,22 @@ mod tests {
     fn bytes_that_are_no_text_end_the_walk() {
         let read = |value: &[u8]| {
             let trusted = ["10.0.0.0/8".parse().unwrap()];
-            client_ip(PROXY.parse().ok(), [("x-forwarded-for", value)].into_iter(), &trusted).unwrap().to_string()
+            let headers = [("x-forwarded-for", value)].into_iter();
+            client_ip(PROXY.parse().ok(), headers, &trusted, ForwardingHeader::default()).unwrap().to_string()
         };
         assert_eq!(read(b"1.2.3.4, \xff"), PROXY);
         assert_eq!(read(b"1.2.3.4, \xff, 203.0.113.7"), CLIENT);
         assert_eq!(read(b"1.2.3.4, \xff5.6.7.8, 10.0.0.2"), "10.0.0.2");
     }
 
+    /// A proxy hands on the other header as the client has sent it.
     #[test]
-    fn headers_that_disagree_are_not_believed() {
-        let both = |forwarded, other| client(PROXY, &[("forwarded", forwarded), ("x-forwarded-for", other)]);
-        assert_eq!(both("for=203.0.113.7", "203.0.113.7"), CLIENT);
-        assert_eq!(both("for=1.2.3.4", "203.0.113.7"), PROXY);
-        assert_eq!(both("for=203.0.113.7", "1.2.3.4"), PROXY);
+    fn only_the_header_that_is_named_is_read() {
+        let both = [("forwarded", "for=203.0.113.7"), ("x-forwarded-for", "1.2.3.4")];
+        assert_eq!(client_by(ForwardingHeader::Forwarded, PROXY, &both), CLIENT);
+        assert_eq!(client_by(ForwardingHeader::XForwardedFor, PROXY, &both), "1.2.3.4");
+        assert_eq!(client_by(ForwardingHeader::Forwarded, PROXY, &both[1..]), PROXY);
+        assert_eq!(client_by(ForwardingHeader::XForwardedFor, PROXY, &both[..1]), PROXY);
     }
 
     #[test]

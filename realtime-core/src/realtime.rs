@@ -151,7 +151,7 @@ impl Realtime {
     /// The response that refuses it.
     pub async fn upgrade(&self, mut context: Context, runtime: impl Runtime) -> Result<Upgrade, Reject> {
         self.start(runtime);
-        context.resolve_client(&self.0.config.trusted_proxies);
+        self.resolve_client(&mut context);
         accept(&self.0, context).await
     }
 
@@ -172,13 +172,18 @@ impl Realtime {
     {
         let mut runtime = Some(runtime);
         self.0.start(|| Arc::new(runtime.take().expect("a hub takes one runtime")));
-        context.resolve_client(&self.0.config.trusted_proxies);
+        self.resolve_client(&mut context);
         // Its own, where the hub has that of another thread.
         answer(&self.0, context, body, |task| match &runtime {
             Some(runtime) => runtime.spawn(task),
             None => self.0.spawn(task),
         })
         .await
+    }
+
+    fn resolve_client(&self, context: &mut Context) {
+        let config = &self.0.config;
+        context.resolve_client(&config.trusted_proxies, config.forwarding_header);
     }
 
     /// The limits, as they were set when it was built.

@@ -60,6 +60,15 @@ impl Reject {
         &self.error
     }
 
+    /// Ends the connection of HTTP/1 after the response: what follows the request may be no request, but frames of a client
+    /// or proxy that did not wait for the answer.
+    pub(crate) fn closing(mut self) -> Self {
+        let mut close = HeaderMap::new();
+        close.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        merge(&mut self.headers, close);
+        self
+    }
+
     /// Adds headers of the response that there would have been; those of the refusal itself count before them.
     pub(crate) fn behind(mut self, mut headers: HeaderMap) -> Self {
         merge(&mut headers, self.headers);

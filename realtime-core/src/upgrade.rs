@@ -2,8 +2,10 @@ use crate::{
     answer::merge,
     context::Context,
     error::{Code, Error},
+    head,
     hub::{Hub, Mounted, Permit, Refused},
     middleware::{Accepted, Next, run_caught},
+    origins::Foreign,
     reject::Reject,
     session::{Opening, Serving, Session},
     transport::Transport,
@@ -81,7 +83,12 @@ pub struct ConnectionPermit {
 
 /// Decides on a request.
 pub(crate) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, Reject> {
-    decide(hub, context).await.map_err(|reject| refused(hub, reject))
+    let may_send_early = context.is_http1() && context.header_has("upgrade", "websocket");
+    let decided = match head::check(&context) {
+        Ok(()) => decide(hub, context).await,
+        Err(reject) => Err(reject),
+    };
+    decided.map_err(|reject| refused(hub, if may_send_early { reject.closing() } else { reject }))
 }
 
 /// Counts a refusal, and tells it to the log.
@@ -96,7 +103,7 @@ pub(crate) fn refused(hub: &Hub, reject: Reject) -> Reject {
 }
 
 pub(crate) fn find<'a>(hub: &'a Hub, context: &Context) -> Result<&'a Arc<Mounted>, Reject> {
-    let mounted = hub.registry.mounted.get(context.endpoint());
+    let mounted = hub.registry.mounted.get(&*context.endpoint());
     mounted.ok_or_else(|| Error::not_found("no handler has this id").into())
 }
 
@@ -153,11 +160,19 @@ pub(crate) fn check_open(hub: &Hub) -> Result<(), Error> {
 pub(crate) fn check_origin(hub: &Hub, context: &Context) -> Result<(), Reject> {
     let Some((_, origin)) = context.headers().find(|(name, _)| *name == "origin") else { return Ok(()) };
     let origin = std::str::from_utf8(origin).unwrap_or_default();
-    if hub.config.origins.allows(origin, context.header("host")) {
+    let host = context.header("host");
+    if hub.config.origins.allows(origin, host) {
         return Ok(());
     }
-    Err(Reject::forbidden("pages of this origin may not connect"))
+    let refusal = Foreign { origin, host }.to_string();
+    if hub.warnings.is_due(&refusal, hub.clock.now(), hub.clock.ticks(WARNING_INTERVAL)) {
+        tracing::warn!("{refusal}");
+    }
+    Err(Reject::forbidden(refusal))
 }
+
+/// How often the same origin and host are warned of.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The protocol of a connection: its place in the hub's list, and its name if it was asked for.
 fn choose_protocol(
@@ -186,6 +201,7 @@ const JSON: u8 = 1;
 pub(crate) fn permit(hub: &Hub, context: &Context) -> Result<ConnectionPermit, Reject> {
     hub.limit_request(context)?;
     let acquired = hub.permits.acquire(context.client_peer());
+    warn_of_proxy(hub, context);
     acquired.map(|permit| ConnectionPermit { _held: Arc::new(permit) }).map_err(|refused| {
         let retry = Duration::from_secs(1);
         match refused {
@@ -195,6 +211,23 @@ pub(crate) fn permit(hub: &Hub, context: &Context) -> Result<ConnectionPermit, R
             }
         }
     })
+}
+
+/// Behind a proxy that is not trusted, its address has the places of all its clients: that is found out when they run out,
+/// unless it is told before.
+fn warn_of_proxy(hub: &Hub, context: &Context) {
+    let Some(peer) = context.client_peer() else { return };
+    if hub.warnings.has_proxy() || !context.is_unresolved() || !hub.permits.is_half_taken(peer) {
+        return;
+    }
+    if hub.warnings.is_first_of_proxy() {
+        tracing::warn!(
+            address = ?context.client_ip(),
+            limit = hub.config.connections_per_peer,
+            "one address has half of the connections that it may have, and forwards for others: if it is a proxy of yours, \
+             add it to Config::trusted_proxies, and set Config::forwarding_header to the header that it writes"
+        );
+    }
 }
 
 /// Runs a future until it is ready or `timeout` of the hub's time is over.

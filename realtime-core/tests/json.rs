@@ -247,7 +247,7 @@ fn what_is_not_one_object_is_refused() {
         "{\"type\":\"ping\"}}",
         "{\"type\":\"ping\"} x",
         "{\"type\":\"ping\"}{\"type\":\"ping\"}",
-        "\u{feff}{\"type\":\"ping\"}",
+        "\u{feff}\u{feff}{\"type\":\"ping\"}",
         "{type:\"ping\"}",
         "{'type':'ping'}",
         "{\"type\":\"ping\"/**/}",
@@ -260,6 +260,8 @@ fn what_is_not_one_object_is_refused() {
         let data = Data::Text(format!("{blank}{{\"type\":\"ping\"}}{blank}").into());
         assert!(matches!(decode(&data), Ok(Packet::Ping)), "{data:?}");
     }
+    // A parser may pass over the mark of byte order (RFC 8259, section 8.1).
+    assert!(matches!(decode(&Data::Text("\u{feff}{\"type\":\"ping\"}".into())), Ok(Packet::Ping)));
 }
 
 #[test]

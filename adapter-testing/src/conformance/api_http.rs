@@ -19,6 +19,7 @@ use std::{
 
 const ECHO: Procedure<Echoed, Echoed> = Procedure::query("echo");
 const SEVEN: Procedure<(), u32> = Procedure::query("seven");
+const COOKIES: Procedure<(), [Option<String>; 2]> = Procedure::query("cookies");
 const DESCRIBE: Procedure<(), Described> = Procedure::query("describe");
 const FAIL: Procedure<Failing, ()> = Procedure::new("fail");
 const FAIL_INSIDE: Procedure<(), ()> = Procedure::query("fail_inside");
@@ -154,6 +155,10 @@ fn endpoint(lab: Lab) -> Endpoint<Lab> {
     let endpoint = Endpoint::new(lab)
         .call(ECHO, |_, input| async { Ok(input) })
         .call(SEVEN, |_, ()| async { Ok(7) })
+        .call(COOKIES, |call: Call<Lab>, ()| async move {
+            let context = call.context();
+            Ok([context.header("cookie"), context.cookie("session")].map(|text| text.map(str::to_owned)))
+        })
         .call(DESCRIBE, |call: Call<Lab>, ()| async move { Ok(Described::of(&call)) })
         .call(FAIL, |_, input: Failing| async { Err(input.into()) })
         .call(FAIL_INSIDE, |_, ()| async { Ok(std::fs::read("/no such file, secret").map(drop)?) })

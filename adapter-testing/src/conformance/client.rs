@@ -49,6 +49,12 @@ impl<'a> Request<'a> {
         self.change(|request| drop(request.headers_mut().insert(name, value)))
     }
 
+    /// Adds a header beside those of the same name.
+    pub fn and_header(self, name: &'static str, value: &str) -> Self {
+        let value = value.parse().expect("a header's value");
+        self.change(|request| _ = request.headers_mut().append(name, value))
+    }
+
     /// Offers subprotocols. The client speaks the form of the one that is chosen.
     pub fn subprotocol(self, names: &str) -> Self {
         self.header("sec-websocket-protocol", names)
@@ -136,6 +142,12 @@ impl Client {
     /// A header of the response.
     pub fn header(&self, name: &str) -> Option<String> {
         self.response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    }
+
+    /// All headers of one name.
+    pub fn headers(&self, name: &str) -> Vec<String> {
+        let all = self.response.headers().get_all(name).iter();
+        all.map(|value| value.to_str().expect("a header's text").to_owned()).collect()
     }
 
     /// The body of a refusal: JSON.

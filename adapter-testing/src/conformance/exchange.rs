@@ -48,6 +48,18 @@ impl<'a> HttpRequest<'a> {
         self
     }
 
+    /// Adds a header beside those of the same name.
+    pub fn and_header(mut self, name: &'static str, value: &str) -> Self {
+        self.request.headers_mut().append(name, value.parse().expect("a header's value"));
+        self
+    }
+
+    /// Leaves a header out.
+    pub fn without(mut self, name: &str) -> Self {
+        self.request.headers_mut().remove(name);
+        self
+    }
+
     /// Sets the version of HTTP.
     pub fn version(mut self, version: Version) -> Self {
         *self.request.version_mut() = version;

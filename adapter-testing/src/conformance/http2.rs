@@ -26,8 +26,9 @@ async fn run(address: std::net::SocketAddr) {
         requests = requests.ready().await.expect("the connection lives");
         tokio::task::yield_now().await;
     }
-    let mut first = Stream::open(&mut requests, address).await;
-    let mut second = Stream::open(&mut requests, address).await;
+    let mut first = Stream::open(&mut requests, address, None).await;
+    // As a proxy does that translates for a client of HTTP/1.1.
+    let mut second = Stream::open(&mut requests, address, Some("dGhlIHNhbXBsZSBub25jZQ==")).await;
     for text in ["a", &"long ".repeat(20_000)] {
         first.echoes(text).await;
         second.echoes(text).await;
@@ -46,14 +47,17 @@ struct Stream {
 }
 
 impl Stream {
-    async fn open(requests: &mut SendRequest<Bytes>, address: std::net::SocketAddr) -> Self {
+    async fn open(requests: &mut SendRequest<Bytes>, address: std::net::SocketAddr, key: Option<&str>) -> Self {
         let request = Request::builder().method(Method::CONNECT).uri(format!("http://{address}/__realtime/lab"));
-        let mut request = request.header("sec-websocket-version", "13").body(()).expect("a request");
+        let request = request.header("sec-websocket-version", "13");
+        let request = key.into_iter().fold(request, |request, key| request.header("sec-websocket-key", key));
+        let mut request = request.body(()).expect("a request");
         request.extensions_mut().insert(Protocol::from("websocket"));
         let (response, send) = requests.send_request(request, false).expect("a stream");
         let response = response.await.expect("a response");
         assert_eq!(response.status(), 200);
-        assert!(!response.headers().contains_key("sec-websocket-accept"));
+        let accept = response.headers().get("sec-websocket-accept").map(|accept| accept.as_bytes().to_vec());
+        assert_eq!(accept, key.map(|key| realtime_core::websocket::accept_key(key).into_bytes()));
         Self { send, recv: response.into_body(), bytes: Vec::new() }
     }
 
@@ -109,6 +113,7 @@ async fn use_streams(address: std::net::SocketAddr, server: &Server, notes: &Not
     let mut ask = |query: &str, events: bool| {
         let request = Request::builder().uri(format!("http://{address}/__realtime/http?{query}"));
         let request = if events { request.header("accept", "text/event-stream") } else { request };
+        let request = request.header("cookie", "a=1").header("cookie", "session=s");
         let (response, _) = requests.send_request(request.body(()).expect("a request"), true).expect("a stream");
         async { response.await.expect("a response") }
     };
@@ -126,6 +131,8 @@ async fn use_streams(address: std::net::SocketAddr, server: &Server, notes: &Not
     notes.expect("left 1000");
     let seven = ask("path=seven", false).await;
     assert_eq!((seven.status().as_u16(), &*next(&mut seven.into_body()).await), (200, r#"{"ok":true,"data":7}"#));
+    let cookies = next(&mut ask("path=cookies", false).await.into_body()).await;
+    assert_eq!(cookies, r#"{"ok":true,"data":["a=1; session=s","s"]}"#);
     let refused = ask("path=refused", true).await;
     assert_eq!(refused.status(), 200);
     assert!(next(&mut refused.into_body()).await.starts_with("retry: "));

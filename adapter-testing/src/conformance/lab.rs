@@ -299,7 +299,7 @@ impl Handler for Lab {
                 Reply::Described {
                     method: context.method().to_string(),
                     uri: context.uri().to_owned(),
-                    endpoint: context.endpoint().to_owned(),
+                    endpoint: context.endpoint().into_owned(),
                     header: context.header("x-lab").map(str::to_owned),
                     variable: context.var::<u32>().copied(),
                     peer: context.peer().is_some(),

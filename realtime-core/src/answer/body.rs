@@ -9,6 +9,7 @@ pub(super) struct RequestBody<'a, B> {
     stream: &'a mut B,
     /// The bytes that the client announces, if it announces a body and says how long it is.
     declared: Option<usize>,
+    read: usize,
     rest: Rest,
 }
 
@@ -35,7 +36,7 @@ impl<'a, B> RequestBody<'a, B> {
             true if context.header_has("expect", "100-continue") => Rest::Held,
             true => Rest::Coming,
         };
-        Self { stream, declared, rest }
+        Self { stream, declared, read: 0, rest }
     }
 
     /// The length that the client announces.
@@ -57,7 +58,12 @@ impl<'a, B> RequestBody<'a, B> {
             self.rest = Rest::Coming;
         }
         let next = poll_fn(|cx| Pin::new(&mut *self.stream).poll_next(cx)).await;
-        if !matches!(next, Some(Ok(_))) {
+        match &next {
+            Some(Ok(piece)) => self.read += piece.len(),
+            _ => self.rest = Rest::None,
+        }
+        // Behind an upgrade, what the framework hands over has no end.
+        if self.declared.is_some_and(|length| self.read >= length) {
             self.rest = Rest::None;
         }
         next
@@ -68,17 +74,17 @@ impl<'a, B> RequestBody<'a, B> {
     where
         B: Stream<Item = Result<Bytes, E>> + Unpin,
     {
-        let limit = hub.config.discarded_bytes;
-        let mut left = self.declared.unwrap_or(limit);
+        let mut left = hub.config.discarded_bytes;
         // Of more than that the end is not seen: then it is not worth the waiting.
-        if self.rest != Rest::Coming || left > limit {
+        if self.rest != Rest::Coming || self.declared.is_some_and(|length| length > left) {
             return;
         }
         let discarded = async {
-            while left > 0
+            while self.rest == Rest::Coming
                 && let Some(Ok(piece)) = self.next().await
             {
-                left = left.saturating_sub(piece.len());
+                let Some(rest) = left.checked_sub(piece.len()) else { return };
+                left = rest;
             }
         };
         before(hub, hub.config.close_timeout, discarded).await;

@@ -45,6 +45,9 @@ where
     Ok(response)
 }
 
+/// Some libraries write it before any text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// What is called.
 struct Asked {
     path: String,
@@ -70,6 +73,7 @@ impl Asked {
         B: Stream<Item = Result<Bytes, E>> + Unpin,
     {
         check_content_type(context)?;
+        check_content_encoding(context)?;
         let limit = hub.config.message_bytes;
         let read = before(hub, hub.config.handshake_timeout, read_body(body, limit)).await;
         let body = read.unwrap_or_else(|| {
@@ -81,10 +85,11 @@ impl Asked {
             let what = error.to_string();
             Error::new(Code::PARSE_ERROR, crate::text::clip(&what, 160).to_owned())
         };
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body);
         if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
             return Err(Error::new(Code::PARSE_ERROR, "the body must be a JSON object").into());
         }
-        let posted: Posted<'_> = serde_json::from_slice(&body).map_err(parse_error)?;
+        let posted: Posted<'_> = serde_json::from_slice(body).map_err(parse_error)?;
         let path = match posted.path {
             Path::Text(path) => path,
             Path::Parts(parts) => parts.join("."),
@@ -141,6 +146,15 @@ fn check_content_type(context: &Context) -> Result<(), Error> {
     Err(Error::new(Code::UNSUPPORTED_DATA, "the content type must be application/json"))
 }
 
+/// A body that is compressed has another size than it says.
+fn check_content_encoding(context: &Context) -> Result<(), Reject> {
+    if context.header_tokens("content-encoding").all(|coding| coding.eq_ignore_ascii_case("identity")) {
+        return Ok(());
+    }
+    let error = Error::new(Code::UNSUPPORTED_DATA, "a body has no Content-Encoding");
+    Err(Reject::from(error).header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
+}
+
 async fn read_body<B, E>(body: &mut RequestBody<'_, B>, limit: usize) -> Result<Bytes, Reject>
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
@@ -174,16 +188,18 @@ async fn run(
     let route =
         endpoint.router.find(path).ok_or_else(|| Error::not_found(format!("nothing is named {path:?} here")))?;
     let Starts::Call { query, timeout: allowed, .. } = &*route.starts else {
-        let what =
-            format!("{path:?} is a subscription: ask for it with Accept: text/event-stream, or over a WebSocket");
-        return Err(Error::new(Code::METHOD_MISMATCH, what));
+        let what = format!(
+            "{path:?} is a subscription: ask for it by GET with Accept: text/event-stream, or over a WebSocket"
+        );
+        return Ok(method_mismatch("GET", what).into_response());
     };
     if asked.query && !query {
         return Ok(method_mismatch("POST", format!("{path:?} changes something: call it by POST")).into_response());
     }
     if asked.expected.is_some_and(|expected| expected != *query) {
         let (is, other) = if *query { ("query", "mutation") } else { ("mutation", "query") };
-        return Err(Error::new(Code::METHOD_MISMATCH, format!("{path:?} is a {is} and no {other}")));
+        let allow = if *query { "GET, POST" } else { "POST" };
+        return Ok(method_mismatch(allow, format!("{path:?} is a {is} and no {other}")).into_response());
     }
     let timeout = asked.timeout.map_or(*allowed, |timeout| timeout.min(*allowed));
     let origin = Origin::Request { hub: Arc::clone(hub), context: Arc::new(context) };

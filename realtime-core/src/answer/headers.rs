@@ -17,7 +17,8 @@ pub(crate) fn merge(headers: &mut HeaderMap, more: HeaderMap) {
 }
 
 /// Headers of which a response has as many as there are reasons for.
-const JOINED: [HeaderName; 3] = [header::VARY, header::SET_COOKIE, header::ACCESS_CONTROL_EXPOSE_HEADERS];
+const JOINED: [HeaderName; 4] =
+    [header::VARY, header::SET_COOKIE, header::ACCESS_CONTROL_EXPOSE_HEADERS, header::CONNECTION];
 
 #[cfg(test)]
 mod tests {

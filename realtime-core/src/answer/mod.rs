@@ -11,6 +11,7 @@ use crate::{
     cors,
     error::{Code, Error},
     events::EventStream,
+    head,
     hub::{Hub, Mounted},
     protocol::Value,
     reject::Reject,
@@ -21,7 +22,7 @@ use body::RequestBody;
 use bytes::Bytes;
 use call::call;
 use futures_core::Stream;
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Response, header};
 use std::{borrow::Cow, sync::Arc};
 use stream::{come_back, events};
 
@@ -50,20 +51,7 @@ where
 {
     let cors = cors::headers(&hub.config, &context);
     let mut body = RequestBody::new(&context, body);
-    let mut answer = match Kind::of(hub, &context) {
-        Kind::WebSocket => accept(hub, context).await.map_or_else(Answer::refusal, Answer::Upgrade),
-        Kind::Preflight => Answer::Response(cors::preflight(&hub.config, &cors)),
-        Kind::Events => match events(hub, context, spawn).await {
-            Ok(response) => Answer::Events(response),
-            Err(reject) if reject.error().is_retryable() => Answer::Events(come_back(refused(hub, reject))),
-            Err(reject) => Answer::refusal(refused(hub, reject)),
-        },
-        Kind::Call => match call(hub, context, &mut body).await {
-            Ok(response) => Answer::Response(response),
-            Err(reject) => Answer::refusal(refused(hub, reject)),
-        },
-        Kind::None => Answer::refusal(refused(hub, method_mismatch("GET, POST", "this is asked by GET or POST"))),
-    };
+    let mut answer = decide(hub, context, &cors, &mut body, spawn).await;
     match &mut answer {
         Answer::Response(response) => {
             merge(response.headers_mut(), cors);
@@ -76,6 +64,43 @@ where
         Answer::Upgrade(_) => {}
     }
     answer
+}
+
+async fn decide<B, E>(
+    hub: &Arc<Hub>,
+    context: Context,
+    cors: &HeaderMap,
+    body: &mut RequestBody<'_, B>,
+    spawn: impl FnOnce(BoxFuture<'static>),
+) -> Answer
+where
+    B: Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    let kind = Kind::of(hub, &context);
+    // `accept` makes this check too.
+    if kind != Kind::WebSocket
+        && let Err(reject) = head::check(&context)
+    {
+        return Answer::refusal(refused(hub, reject));
+    }
+    match kind {
+        Kind::WebSocket => accept(hub, context).await.map_or_else(Answer::refusal, Answer::Upgrade),
+        Kind::Preflight => {
+            // For the log alone: no page can read the body.
+            let _ = check_origin(hub, &context);
+            Answer::Response(cors::preflight(&hub.config, cors))
+        }
+        Kind::Events => match events(hub, context, spawn).await {
+            Ok(response) => Answer::Events(response),
+            Err(reject) if reject.error().is_retryable() => Answer::Events(come_back(refused(hub, reject))),
+            Err(reject) => Answer::refusal(refused(hub, reject)),
+        },
+        Kind::Call => match call(hub, context, body).await {
+            Ok(response) => Answer::Response(response),
+            Err(reject) => Answer::refusal(refused(hub, reject)),
+        },
+        Kind::None => Answer::refusal(refused(hub, method_mismatch("GET, POST", "this is asked by GET or POST"))),
+    }
 }
 
 impl Answer {
@@ -100,7 +125,7 @@ impl Kind {
         if context.is_extended_connect() || context.header_has("upgrade", "websocket") {
             return Self::WebSocket;
         }
-        let endpoint = hub.registry.mounted.get(context.endpoint());
+        let endpoint = hub.registry.mounted.get(&*context.endpoint());
         let has_names = endpoint.is_some_and(|endpoint| !endpoint.router.is_empty());
         match *context.method() {
             Method::OPTIONS if hub.config.cors.is_some() => Self::Preflight,

@@ -13,6 +13,7 @@ mod permits;
 mod places;
 mod rates;
 mod topics;
+mod warnings;
 mod wheel;
 
 pub(crate) use clock::Clock;
@@ -29,6 +30,7 @@ pub(crate) use permits::{Permit, Permits, Refused};
 use places::Places;
 use rates::Limits;
 pub(crate) use topics::{Membership, Name, Topics};
+pub(crate) use warnings::Warnings;
 pub(crate) use wheel::Wheel;
 
 use crate::{
@@ -67,6 +69,7 @@ pub(crate) struct Hub {
     pub(crate) permits: Arc<Permits>,
     pub(crate) topics: Topics,
     pub(crate) counters: Counters,
+    pub(crate) warnings: Warnings,
     places: Places,
     limits: Limits,
     /// Of calls with an idempotency key.
@@ -127,6 +130,7 @@ impl Hub {
             topics: Topics::default(),
             places: Places::default(),
             counters: Counters::default(),
+            warnings: Warnings::default(),
             link: plan.broker.map(|broker| Link::new(broker, link_bytes)),
             draining: AtomicBool::new(false),
             next: AtomicU64::new(1),

@@ -8,6 +8,7 @@ use crate::{
     sync::Mutex,
 };
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::RandomState},
     fmt,
     hash::BuildHasher,
@@ -50,9 +51,9 @@ pub(crate) struct Keyed<'a> {
 }
 
 /// Whose key it is: nobody has the outcome of another's call.
-#[derive(Clone, Copy, Debug, Hash)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum Scope<'a> {
-    Principal { endpoint: &'a str, name: &'a str },
+    Principal { endpoint: Cow<'a, str>, name: &'a str },
     Connection(ConnectionId),
 }
 
@@ -116,9 +117,9 @@ impl Outcomes {
     /// Stands for the key, its procedure and whose it is: an entry then has a fixed size, however long they are. Nobody
     /// outside can find two with one id, and by chance there are none.
     fn id(&self, call: &Keyed<'_>) -> Id {
-        let parts = (call.scope, call.name, call.key);
+        let parts = (&call.scope, call.name, call.key);
         let key = [self.hashes[0].hash_one(parts), self.hashes[1].hash_one(parts)];
-        Id { scope: self.hashes[0].hash_one(call.scope), key }
+        Id { scope: self.hashes[0].hash_one(&call.scope), key }
     }
 
     /// Stands for the input, in whatever form it came and whatever the order of its fields.

@@ -44,6 +44,12 @@ impl Permits {
         Ok(Permit { permits: Arc::clone(self), peer })
     }
 
+    /// Whether a peer has half of the places that it may have.
+    pub(crate) fn is_half_taken(&self, peer: Peer) -> bool {
+        let count = self.taken.lock().peers.get(&peer).copied().unwrap_or_default();
+        count >= self.limit_per_peer.div_ceil(2)
+    }
+
     /// Ready when no permit is out.
     pub(crate) fn poll_idle(&self, cx: &std::task::Context<'_>) -> std::task::Poll<()> {
         let mut taken = self.taken.lock();

@@ -29,6 +29,7 @@ impl Protocol for Json {
 
     fn decode<'a>(&self, data: &'a Data<'_>) -> Result<Packet<'a>, Error> {
         let Data::Text(text) = data else { return Err(unsupported(Kind::Binary)) };
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         if text.starts_with(MESSAGE) {
             return Ok(Packet::Message(Value::JsonFrame(text)));
         }
@@ -146,6 +147,9 @@ fn read_call(text: &str) -> Option<Packet<'_>> {
     }
     envelope::read_call(id, path, value)
 }
+
+/// Some libraries write it before any text; a parser may pass over it (RFC 8259, section 8.1).
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 const CALL: &str = r#"{"type":"call","id":""#;
 const PATH: &str = r#","path":""#;

@@ -1,5 +1,8 @@
 use crate::{context::Context, error::Error, reject::Reject};
-use base64::Engine as _;
+use base64::{
+    Engine as _, alphabet,
+    engine::{GeneralPurpose, GeneralPurposeConfig},
+};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use sha1::{Digest as _, Sha1};
 
@@ -38,12 +41,15 @@ pub(crate) fn check(context: &Context) -> Result<(), Reject> {
     }
     check_version(context)?;
     let key = context.header("sec-websocket-key").unwrap_or_default();
-    let decoded = base64::engine::general_purpose::STANDARD.decode(key);
-    if decoded.is_ok_and(|nonce| nonce.len() == 16) {
+    if KEY.decode(key).is_ok_and(|nonce| nonce.len() == 16) {
         return Ok(());
     }
     Err(Reject::bad_request("Sec-WebSocket-Key must be 16 bytes in base64"))
 }
+
+/// The bits behind the last byte are not looked at: in the example of RFC 6455, section 4.1, they are not 0.
+const KEY: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// The response that makes the request a WebSocket: 101, or 200 over HTTP/2.
 pub(crate) fn response(
@@ -59,10 +65,11 @@ pub(crate) fn response(
         let headers = response.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        let accept = accept_key(context.header("sec-websocket-key").unwrap_or_default());
-        if let Ok(accept) = HeaderValue::try_from(accept) {
-            headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-        }
+    }
+    // Over HTTP/2 it is there where a proxy translates for a client of HTTP/1.1, which waits for the answer to it.
+    let key = context.header("sec-websocket-key");
+    if let Some(accept) = key.and_then(|key| HeaderValue::try_from(accept_key(key)).ok()) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
     if let Some(subprotocol) = subprotocol {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));

@@ -29,7 +29,7 @@ pub fn a_preflight_of_a_listed_origin_is_answered(subject: &Subject) {
     let mut response = preflight(&server).answered(204);
     assert_eq!(response.header("access-control-allow-origin").as_deref(), Some(PAGE));
     assert_eq!(response.header("access-control-allow-methods").as_deref(), Some("GET, POST"));
-    let names = "content-type, authorization, last-event-id, idempotency-key, x-user";
+    let names = "content-type, authorization, cache-control, last-event-id, idempotency-key, x-user";
     assert_eq!(response.header("access-control-allow-headers").as_deref(), Some(names));
     assert_eq!(response.header("access-control-max-age").as_deref(), Some("600"));
     assert_eq!(response.header("access-control-allow-credentials"), None);

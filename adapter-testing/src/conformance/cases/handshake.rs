@@ -62,6 +62,69 @@ pub fn a_bad_key_is_400(subject: &Subject) {
     server.request("lab").without("sec-websocket-key").refused(400);
 }
 
+/// The bits behind the last byte do not matter: this is the example of RFC 6455, section 4.1.
+pub fn the_key_of_the_rfc_is_taken(subject: &Subject) {
+    let (server, ..) = start(subject);
+    works(&mut server.request("lab").header("sec-websocket-key", "AQIDBAUGBwgJCgsMDQ4PEC==").connect());
+}
+
+/// A proxy may take the other one, and who checks it another one than who acts on it.
+pub fn a_head_that_can_be_read_in_two_ways_is_400(subject: &Subject) {
+    let (server, seen, _) = start(subject);
+    for (name, value) in [
+        ("host", "evil.example"),
+        ("origin", "http://localhost"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("authorization", "Bearer b"),
+    ] {
+        let request =
+            server.request("lab").header("origin", "http://localhost").header("authorization", "Bearer a");
+        request.and_header(name, value).refused(400);
+    }
+    server.request("lab").without("host").refused(400);
+    server.request("lab").header("host", "a, b").refused(400);
+    seen.nothing_more();
+    works(&mut server.request("lab").header("origin", "http://localhost").connect());
+}
+
+/// Of a target that has an authority, that is the host (RFC 9112, section 3.2.2).
+pub fn the_authority_of_the_target_is_the_host(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let request = |origin| {
+        let request = server.request("lab").header("host", "other.test").header("origin", origin);
+        request.change(|request| *request.uri_mut() = "http://app.test/__realtime/lab".parse().expect("a URI"))
+    };
+    works(&mut request("http://app.test").connect());
+    request("http://other.test").refused(403);
+}
+
+/// What follows is frames, of a client or proxy that does not wait for the answer, and a page may choose what is in them.
+pub fn nothing_behind_a_refused_upgrade_is_served(subject: &Subject) {
+    let (server, ..) = start(subject);
+    let next = b"GET /__realtime/nobody HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for (header, value, status) in [
+        ("origin", "https://evil.example", 403),
+        ("sec-websocket-version", "8", 426),
+        ("sec-websocket-key", "short", 400),
+        ("connection", "keep-alive", 426),
+    ] {
+        let mut refused = server.request("lab").header(header, value).early(next).refused(status);
+        assert!(refused.headers("connection").iter().any(|value| value.contains("close")), "{refused:?}");
+        let rest = refused.rest();
+        let responses = rest.windows(7).filter(|bytes| *bytes == b"HTTP/1.").count();
+        assert_eq!(responses, 0, "{}", rest.escape_ascii());
+    }
+}
+
+pub fn an_id_may_be_percent_encoded(subject: &Subject) {
+    let (builder, ..) = builder(|_| {});
+    let server = subject.start(builder.handler("til~de", crate::conformance::Lab::new().0).build());
+    for id in ["til~de", "til%7Ede", "til%7ede", "%74il~de"] {
+        works(&mut server.connect(id));
+    }
+    server.request("til%7E").refused(404);
+}
+
 /// What adapters would make of it differs: some would take it for the first frames.
 pub fn an_upgrade_with_a_body_is_400(subject: &Subject) {
     let (server, ..) = start(subject);
@@ -86,7 +149,12 @@ pub fn a_foreign_origin_is_403(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for origin in ["https://evil.example", "null", "http://localhost.evil.example", "http://localhost:1"] {
         let mut refused = server.request("lab").header("origin", origin).refused(403);
-        assert_eq!(refused.body()["error"]["code"], "PERMISSION_DENIED");
+        let error = refused.body()["error"].clone();
+        assert_eq!(error["code"], "PERMISSION_DENIED");
+        let message = error["message"].as_str().unwrap_or_default();
+        for part in [origin, "\"localhost\"", "Config::origins"] {
+            assert!(message.contains(part), "{message}");
+        }
     }
     seen.nothing_more();
     assert_eq!(server.realtime().stats().refused, 4);
@@ -98,9 +166,22 @@ pub fn the_origin_of_the_same_host_is_let_in(subject: &Subject) {
     works(&mut request.header("origin", "https://chat.example:8443").connect());
 }
 
+/// Some clients write it and browsers do not, and some proxies write it into `Host`.
+pub fn a_default_port_may_be_left_out_of_origin_and_host(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for (host, origin) in [
+        ("app.test", "https://app.test:443"),
+        ("app.test:443", "https://app.test"),
+        ("app.test:80", "http://App.test/"),
+    ] {
+        works(&mut server.request("lab").header("host", host).header("origin", origin).connect());
+    }
+    server.request("lab").header("host", "app.test:80").header("origin", "https://app.test").refused(403);
+}
+
 pub fn a_listed_origin_is_let_in(subject: &Subject) {
     let (server, ..) = start_with(subject, |config| {
-        config.origins = Origins::List(vec!["https://app.example".into()]);
+        config.origins = Origins::List(vec!["https://App.example:443/".into()]);
     });
     works(&mut server.request("lab").header("origin", "https://app.example").connect());
     server.request("lab").header("origin", "http://app.example").refused(403);

@@ -83,15 +83,29 @@ pub fn a_mutation_by_get_is_405_and_told_post(subject: &Subject) {
     let (server, notes, _) = start_http(subject, |_| {});
     let mut response = server.http("http").query("path=count").fails(405, "METHOD_MISMATCH");
     assert_eq!(response.header("allow").as_deref(), Some("POST"));
-    post(&server, &json!({ "path": "count", "type": "query" })).fails(405, "METHOD_MISMATCH");
-    post(&server, &json!({ "path": "seven", "type": "mutation" })).fails(405, "METHOD_MISMATCH");
+    for (call, allow) in [
+        (json!({ "path": "count", "type": "query" }), "POST"),
+        (json!({ "path": "seven", "type": "mutation" }), "GET, POST"),
+    ] {
+        let mut response = post(&server, &call).fails(405, "METHOD_MISMATCH");
+        assert_eq!(response.header("allow").as_deref(), Some(allow));
+    }
     notes.nothing_more();
 }
 
 pub fn a_subscription_is_no_call(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
-    server.http("http").query("path=ticks&input=1").fails(405, "METHOD_MISMATCH");
-    post(&server, &json!({ "path": "ticks", "input": 1 })).fails(405, "METHOD_MISMATCH");
+    let call = json!({ "path": "ticks", "input": 1 });
+    for request in [
+        server.http("http").query("path=ticks&input=1"),
+        post(&server, &call),
+        post(&server, &call).header("accept", "text/event-stream"),
+    ] {
+        let mut response = request.fails(405, "METHOD_MISMATCH");
+        assert_eq!(response.header("allow").as_deref(), Some("GET"));
+        let message = response.json()["error"]["message"].to_string();
+        assert!(message.contains("by GET with Accept: text/event-stream"), "{message}");
+    }
 }
 
 pub fn other_methods_are_405_and_told_which_are_not(subject: &Subject) {
@@ -132,6 +146,55 @@ pub fn a_body_of_another_type_is_415(subject: &Subject) {
         let request = server.http("http").header("content-type", content_type);
         request.body(r#"{"path":"seven"}"#).fails(415, "UNSUPPORTED_DATA");
     }
+}
+
+/// A body in a coding has another size than it says.
+pub fn a_body_in_a_coding_is_415(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let seven = || post(&server, &json!({ "path": "seven" }));
+    for coding in ["gzip", "identity, br"] {
+        let mut response = seven().header("content-encoding", coding).fails(415, "UNSUPPORTED_DATA");
+        assert_eq!(response.header("accept-encoding").as_deref(), Some("identity"));
+    }
+    seven().header("content-encoding", "identity").gives(&json!(7));
+}
+
+pub fn a_mark_of_byte_order_is_passed_over(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    server.http("http").body("\u{feff}{\"path\":\"seven\"}").gives(&json!(7));
+    let mut client = server.connect("http");
+    (0..3).for_each(|_| drop(client.recv_packet()));
+    client.text("\u{feff}{\"type\":\"ping\"}");
+    assert_eq!(client.recv_packet(), json!({ "type": "pong" }));
+}
+
+/// A page must not get past the check of its origin, nor JSON past that of its type, by saying it twice.
+pub fn a_call_whose_head_can_be_read_in_two_ways_is_400(subject: &Subject) {
+    let (server, notes, _) = start_http(subject, |_| {});
+    let call = || post(&server, &json!({ "path": "count", "input": {} })).header("origin", "http://localhost");
+    for (name, value) in [
+        ("host", "evil.example"),
+        ("origin", "https://evil.example"),
+        ("content-type", "text/plain"),
+        ("idempotency-key", "b"),
+    ] {
+        call().header("idempotency-key", "a").and_header(name, value).answered(400);
+    }
+    call().without("host").answered(400);
+    let pieces = server.http("http").chunks(&[r#"{"path":"count","input":{}}"#]);
+    let pieces = pieces.header("content-type", "application/json");
+    pieces.clone().header("transfer-encoding", "chunked, chunked").answered(400);
+    notes.nothing_more();
+    pieces.gives(&json!(1));
+}
+
+/// HTTP/2 has each cookie in a field of its own.
+pub fn cookies_of_several_headers_are_one(subject: &Subject) {
+    let (server, ..) = start_http(subject, |_| {});
+    let request =
+        server.http("http").query("path=cookies").header("cookie", "a=1").and_header("cookie", "session=s");
+    request.gives(&json!(["a=1; session=s", "s"]));
+    server.http("http").query("path=cookies").gives(&json!([null, null]));
 }
 
 pub fn a_body_over_the_limit_is_413(subject: &Subject) {

@@ -2,8 +2,8 @@
 
 use crate::conformance::{Client, Server, Subject};
 use realtime_core::{
-    Call, Config, Endpoint, FnConnection, Procedure, Rate, RateLimit, Realtime, Result, handler_fn,
-    validate::Invalid,
+    Call, Config, Endpoint, FnConnection, ForwardingHeader, Procedure, Rate, RateLimit, Realtime, Result,
+    handler_fn, validate::Invalid,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -152,6 +152,30 @@ pub fn the_word_of_a_trusted_proxy_is_taken_for_the_address(subject: &Subject) {
     assert_eq!(add_from(&server, "203.0.113.2"), "error");
     // What the client says of itself comes before what the proxy says.
     assert_eq!(add_from(&server, "198.51.100.9, 203.0.113.1"), "error");
+}
+
+/// A proxy writes one header, and hands on the other as the client has forged it.
+pub fn only_the_forwarding_header_that_is_configured_is_read(subject: &Subject) {
+    if !subject.capabilities().peer_address {
+        return;
+    }
+    for (header, other, value) in [
+        (ForwardingHeader::XForwardedFor, "forwarded", "203.0.113.1"),
+        (ForwardingHeader::Forwarded, "x-forwarded-for", "for=203.0.113.1"),
+    ] {
+        let change = |config: &mut Config| {
+            trust(config);
+            config.forwarding_header = header;
+            config.connections_per_peer = 1;
+        };
+        let server = start(subject, change, |endpoint| endpoint);
+        let written = if other == "forwarded" { "x-forwarded-for" } else { "forwarded" };
+        let request = |forged| server.request("counter").header(written, value).header(other, forged);
+        let _first = request("198.51.100.1").connect();
+        request("for=198.51.100.2").refused(429);
+        request("198.51.100.3").refused(429);
+        server.request("counter").header(other, "203.0.113.1").connect();
+    }
 }
 
 fn trust(config: &mut Config) {

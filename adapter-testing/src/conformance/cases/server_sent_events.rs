@@ -149,6 +149,12 @@ pub fn an_event_named_error_or_complete_is_an_event(subject: &Subject) {
 pub fn a_stream_may_be_asked_for_by_http_1_0(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     let mut events = subscribe(&server, "ticks", &json!(1)).version(http::Version::HTTP_10).events();
+    // Chunks are of HTTP/1.1: this one ends with its connection, whatever the client would like.
+    assert_eq!(events.header("transfer-encoding"), None);
+    let kept =
+        subscribe(&server, "ticks", &json!(1)).version(http::Version::HTTP_10).header("connection", "keep-alive");
+    let mut kept = kept.events();
+    assert_eq!((kept.header("transfer-encoding"), kept.rest()), (None, 2));
     events.expect_with(Some("lab:1"), "tick", "1");
     events.expect("complete", "null");
     events.expect_end();

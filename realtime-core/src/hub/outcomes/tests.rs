@@ -35,7 +35,7 @@ fn key(key: u32) -> Of {
 impl Of {
     fn begin(self, outcomes: &Arc<Outcomes>) -> Result<Begin> {
         outcomes.begin(&Keyed {
-            scope: Scope::Principal { endpoint: "bank", name: self.principal },
+            scope: Scope::Principal { endpoint: "bank".into(), name: self.principal },
             peer: self.address.parse::<IpAddr>().ok().map(Peer::from),
             name: self.name,
             key: &self.key.to_string(),
