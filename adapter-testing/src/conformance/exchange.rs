@@ -10,6 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Longer than a server needs that has nothing else to do.
+const MOMENT: Duration = Duration::from_millis(20);
+
 /// A request that becomes no connection, before it is made. By GET, unless it has a body.
 #[derive(Clone)]
 #[must_use]
@@ -318,6 +321,18 @@ impl Events {
             }
             assert!(self.more(), "the stream has ended");
         }
+    }
+
+    /// Returns whether so many comments have come, and no event; waits for them for a moment.
+    #[track_caller]
+    pub fn has_comments(&mut self, count: usize) -> bool {
+        if self.parser.comments() < count && self.exchange.more(MOMENT) == Received::Bytes {
+            while let Some(chunk) = self.take_chunk() {
+                self.parser.push(&chunk);
+            }
+        }
+        assert_eq!(self.parser.next(), None);
+        self.parser.comments() >= count
     }
 
     /// Sends bytes; gives whether the server still takes them.

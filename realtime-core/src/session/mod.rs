@@ -390,10 +390,10 @@ impl Session {
         }
     }
 
-    /// From the moment at which reading stops, it counts how long the client takes nothing.
     pub(super) fn set_held(&self, held: bool) {
         self.held.store(held, Relaxed);
-        if held {
+        // Its silence until now was our own doing.
+        if held && self.is_paused() {
             self.saw_life();
         }
     }
