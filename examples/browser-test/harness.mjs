@@ -29,7 +29,7 @@ const serverPath = resolve(options.server);
 if (options.shots) mkdirSync(resolve(options.shots), { recursive: true });
 
 const WITHIN = 5_000;
-const WHOLE_TEST = 40_000;
+const WHOLE_TEST = 120_000;
 
 export const PHONE = { viewport: { width: 390, height: 844 }, colorScheme: "light", isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
 export const DESKTOP = { viewport: { width: 1280, height: 800 }, colorScheme: "dark" };
