@@ -1,4 +1,4 @@
-use super::{PushError, Session};
+use super::Session;
 use crate::{
     error::{Error, Result},
     protocol::{Encode, Outgoing, Value},
@@ -189,17 +189,9 @@ impl Session {
 
     /// Queues a packet for this client.
     pub(crate) fn send_packet(&self, packet: &Outgoing<'_>) -> Result {
-        let limit = self.hub.config.outbox_bytes;
         let queued = self.encode(packet, |frame| {
             let bytes = frame.len();
-            match self.outbox.push(frame) {
-                Ok(()) => Ok(()),
-                Err(PushError::Full) => {
-                    super::may_hold(limit, bytes)?;
-                    Err(Error::resource_exhausted("the client's outbox is full"))
-                }
-                Err(PushError::Closed) => Err(Error::new("CANCELLED", "the connection is closed")),
-            }
+            self.outbox.push(frame).map_err(|error| self.unsent(error, bytes))
         });
         queued?.unwrap_or_else(|| Err(Error::new("UNIMPLEMENTED", "this client's protocol has no such thing")))
     }

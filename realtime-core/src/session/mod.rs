@@ -216,13 +216,18 @@ impl Session {
 
     /// As [`queue_packet`](Self::queue_packet), with the frame.
     pub(crate) fn queue_frame(&self, frame: &Frame) -> Result<Option<Waker>, Error> {
-        self.outbox.push_shared(frame).map_err(|error| match error {
-            PushError::Full => match may_hold(self.hub.config.outbox_bytes, frame.len()) {
+        self.outbox.push_shared(frame).map_err(|error| self.unsent(error, frame.len()))
+    }
+
+    /// Says why a frame of so many bytes was not queued.
+    fn unsent(&self, error: PushError, bytes: usize) -> Error {
+        match error {
+            PushError::Full => match may_hold(self.hub.config.outbox_bytes, bytes) {
                 Ok(()) => Error::resource_exhausted("the client's outbox is full"),
                 Err(error) => error,
             },
             PushError::Closed => Error::new("CANCELLED", "the connection is closed"),
-        })
+        }
     }
 
     /// Tells the client of an error; closes with the error's code where the protocol has no
