@@ -1,18 +1,18 @@
 use super::Encode;
-use crate::{error::Result, websocket::Kind};
+use crate::{error::Result, message::Kind};
 use bytes::Bytes;
 
 /// A value in all forms in which it may be sent, without the value.
 #[derive(Clone, Debug)]
-pub(crate) struct Encoded {
-    pub(crate) json: Bytes,
-    pub(crate) msgpack: Bytes,
+pub struct Encoded {
+    pub json: Bytes,
+    pub msgpack: Bytes,
     /// As a whole message, where that is not its JSON.
-    pub(crate) whole: Option<(Kind, Bytes)>,
+    pub whole: Option<(Kind, Bytes)>,
 }
 
 impl Encoded {
-    pub(crate) fn of(value: &dyn Encode) -> Result<Self> {
+    pub fn of(value: &dyn Encode) -> Result<Self> {
         let (mut json, mut msgpack, mut whole) = (Vec::new(), Vec::new(), Vec::new());
         value.encode_json(&mut json)?;
         value.encode_msgpack(&mut msgpack)?;
@@ -22,7 +22,7 @@ impl Encoded {
     }
 
     /// The bytes that it holds.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.json.len() + self.msgpack.len() + self.whole.as_ref().map_or(0, |(_, bytes)| bytes.len())
     }
 }

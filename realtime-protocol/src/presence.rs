@@ -1,10 +1,10 @@
-use crate::{ConnectionId, names::Event};
+use crate::{connection_id::ConnectionId, names::Event};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
 /// A place where clients are present, each with data of type `P`: who is in a room, who looks at a document.
 ///
-/// Who [enters](crate::AnyConnection::enter) is sent the list of those who are here, and from then on a [`PRESENCE`]
+/// Who enters is sent the list of those who are here, and from then on a [`PRESENCE`]
 /// event whenever someone comes, changes or goes, in whatever way it goes. Connections are told apart, so a user with two
 /// pages is here twice.
 ///
@@ -33,7 +33,7 @@ impl<P> Presence<P> {
     }
 
     /// A place whose name is made as it goes. A name has 1 to 256 bytes and no control characters, as that of a
-    /// [`Topic`](crate::Topic); places and topics of one name have nothing to do with each other.
+    /// `Topic`; places and topics of one name have nothing to do with each other.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Self { name: name.into(), data: PhantomData }
     }

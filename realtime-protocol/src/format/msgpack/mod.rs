@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::Error,
     item::{Offset, Position},
-    websocket::{Data, Kind},
+    message::{Data, Kind},
     whole::{whole, whole_f32},
 };
 use head::{Fault, Head, Reader};

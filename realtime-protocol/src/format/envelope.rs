@@ -325,7 +325,7 @@ mod tests {
     use super::*;
     use crate::{
         protocol::{Json, MessagePack, Protocol, msgpack},
-        websocket::Data,
+        message::Data,
     };
     use serde_json::json;
 

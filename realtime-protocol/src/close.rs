@@ -24,16 +24,19 @@ pub enum Initiator {
 }
 
 impl Close {
-    pub(crate) fn by_server(code: CloseCode, reason: &str) -> Self {
+    #[doc(hidden)]
+    pub fn by_server(code: CloseCode, reason: &str) -> Self {
         Self { code, reason: clip(reason, REASON_BYTES).to_owned(), initiator: Initiator::Server }
     }
 
-    pub(crate) fn by_peer(code: CloseCode, reason: &str) -> Self {
+    #[doc(hidden)]
+    pub fn by_peer(code: CloseCode, reason: &str) -> Self {
         Self { code, reason: reason.to_owned(), initiator: Initiator::Peer }
     }
 
     /// The connection was lost: no close frame arrived.
-    pub(crate) fn lost() -> Self {
+    #[doc(hidden)]
+    pub fn lost() -> Self {
         Self::by_peer(CloseCode::ABNORMAL, "connection lost")
     }
 
@@ -92,7 +95,8 @@ impl CloseCode {
     }
 
     /// The payload of the close frame that says this code and reason.
-    pub(crate) fn payload(self, reason: &str) -> Vec<u8> {
+    #[doc(hidden)]
+    pub fn payload(self, reason: &str) -> Vec<u8> {
         if self == Self::NO_STATUS {
             return Vec::new();
         }

@@ -6,7 +6,7 @@ use super::{
 use crate::{
     error::Error,
     item::{Offset, Position},
-    websocket::{Data, Kind},
+    message::{Data, Kind},
     whole::whole_of_json,
 };
 use serde::{
@@ -163,7 +163,7 @@ fn split_plain(text: &str) -> Option<(&str, &str)> {
 }
 
 /// The field `timeoutMs`.
-pub(crate) fn read_timeout(json: &RawValue) -> Result<Duration, Error> {
+pub fn read_timeout(json: &RawValue) -> Result<Duration, Error> {
     envelope::read_timeout(json.get())
 }
 

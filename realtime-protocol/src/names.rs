@@ -4,7 +4,7 @@ use std::{fmt, marker::PhantomData, time::Duration};
 
 /// The name of a procedure that takes an `I` and gives an `O`: a constant that both ends share.
 ///
-/// Who implements it registers it with [`Endpoint::call`](crate::Endpoint::call), or on a client with its `on_call`;
+/// Who implements it registers it with `Endpoint::procedure`, or on a client with its `on_call`;
 /// who calls it names it. Dots in a name group procedures: `users.me`.
 ///
 /// # Examples
@@ -57,7 +57,7 @@ impl<I, O> Procedure<I, O> {
         self
     }
 
-    /// The same procedure in an endpoint that is [nested](crate::Endpoint::nest) under `prefix`.
+    /// The same procedure in an endpoint that is nested under `prefix`.
     #[must_use = "the changed name is returned"]
     pub const fn within(mut self, prefix: &'static str) -> Self {
         self.name.prefix = Some(prefix);
@@ -128,7 +128,7 @@ impl<I, T> Subscription<I, T> {
         self
     }
 
-    /// The same subscription in an endpoint that is [nested](crate::Endpoint::nest) under `prefix`.
+    /// The same subscription in an endpoint that is nested under `prefix`.
     #[must_use = "the changed name is returned"]
     pub const fn within(mut self, prefix: &'static str) -> Self {
         self.name.prefix = Some(prefix);
@@ -149,7 +149,8 @@ impl<I, T> Subscription<I, T> {
         self.check.map_or(Ok(()), |check| check(input))
     }
 
-    pub(crate) fn policy(&self) -> Overflow<T> {
+    #[doc(hidden)]
+    pub fn policy(&self) -> Overflow<T> {
         self.overflow
     }
 }
@@ -224,7 +225,7 @@ impl fmt::Display for Name {
 }
 
 /// Names of procedures and subscriptions have 1 to 256 bytes, and no part between dots is empty.
-pub(crate) fn check_path(path: &str) -> Result {
+pub fn check_path(path: &str) -> Result {
     let valid = (1..=MAX_PATH_BYTES).contains(&path.len()) && path.split('.').all(|part| !part.is_empty());
     if valid {
         return Ok(());

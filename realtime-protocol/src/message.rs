@@ -1,14 +1,51 @@
-use crate::websocket::Data;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{
     any::{Any, TypeId},
+    borrow::Cow,
     fmt,
 };
 
+/// The payload of one WebSocket message, borrowed from the read buffer where it arrived whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data<'a> {
+    /// A text message: UTF-8, checked.
+    Text(Cow<'a, str>),
+    /// A binary message.
+    Binary(Cow<'a, [u8]>),
+}
+
+impl Data<'_> {
+    /// The payload's bytes, text or not.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// What kind of message this is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Text(_) => Kind::Text,
+            Self::Binary(_) => Kind::Binary,
+        }
+    }
+}
+
+/// The two kinds of WebSocket messages (RFC 6455, section 5.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// UTF-8 text.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
+
 /// A whole WebSocket message, for handlers with a format of their own.
 ///
-/// As `ClientMessage` or `ServerMessage` of a [`plain`](crate::Handler::plain) handler it passes
+/// As `ClientMessage` or `ServerMessage` of a plain handler it passes
 /// through as it came: text as text, binary as binary. `String` takes text only, [`Bytes`] binary
 /// only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,12 +131,12 @@ impl<'de> de::Visitor<'de> for TextOrBytes {
 }
 
 /// Whether `T` and `U` are one type: decided when the code is compiled for them.
-pub(crate) fn is<T: 'static, U: 'static>() -> bool {
+pub fn is<T: 'static, U: 'static>() -> bool {
     TypeId::of::<T>() == TypeId::of::<U>()
 }
 
 /// Gives `value` as a `U` where that is its very type.
-pub(crate) fn same<T: 'static, U: 'static>(value: T) -> Option<U> {
+pub fn same<T: 'static, U: 'static>(value: T) -> Option<U> {
     let mut slot = Some(value);
     (&mut slot as &mut dyn Any).downcast_mut::<Option<U>>()?.take()
 }

@@ -7,7 +7,7 @@ use crate::{
     error::{Code, Error},
     message::{Message, is, same},
     text::clip,
-    websocket::{Data, Kind},
+    message::{Data, Kind},
     whole::without_whole_floats,
 };
 use bytes::Bytes;
@@ -45,7 +45,8 @@ impl<'a> Value<'a> {
     }
 
     /// The value with nothing borrowed.
-    pub(crate) fn into_owned(self) -> Value<'static> {
+    #[doc(hidden)]
+    pub fn into_owned(self) -> Value<'static> {
         match self {
             Self::Json(json) => Value::Json(json.into_owned().into()),
             Self::JsonFrame(frame) => match read_frame(frame) {
@@ -61,7 +62,8 @@ impl<'a> Value<'a> {
     }
 
     /// The same value, borrowed.
-    pub(crate) fn reborrow(&self) -> Value<'_> {
+    #[doc(hidden)]
+    pub fn reborrow(&self) -> Value<'_> {
         match self {
             Self::Json(json) => Value::Json(Cow::Borrowed(json)),
             Self::JsonFrame(frame) => Value::JsonFrame(frame),
@@ -73,7 +75,8 @@ impl<'a> Value<'a> {
     }
 
     /// The value as it is on the wire.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    #[doc(hidden)]
+    pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Json(json) => json.as_bytes(),
             Self::JsonFrame(frame) => frame.as_bytes(),
@@ -84,12 +87,14 @@ impl<'a> Value<'a> {
     }
 
     /// Bytes that the value takes on the wire.
-    pub(crate) fn len(&self) -> usize {
+    #[doc(hidden)]
+    pub fn len(&self) -> usize {
         self.bytes().len()
     }
 
     /// Whether a whole message becomes a `T` as it is.
-    pub(crate) fn is_whole<T: 'static>() -> bool {
+    #[doc(hidden)]
+    pub fn is_whole<T: 'static>() -> bool {
         is::<T, Message>() || is::<T, String>() || is::<T, Bytes>()
     }
 
@@ -137,7 +142,7 @@ impl<'a> Value<'a> {
 }
 
 /// Reads the pairs of a query. A type that has no fields takes no pairs as it takes null.
-pub(crate) fn parse_pairs<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
+pub fn parse_pairs<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
     let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
     let parsed = serde_path_to_error::deserialize(pairs)
         .map_err(|error| describe(&error.path().to_string(), &error.inner().to_string()));
@@ -148,7 +153,7 @@ pub(crate) fn parse_pairs<T: DeserializeOwned>(query: &str) -> Result<T, Error> 
     }
 }
 
-pub(crate) fn unsupported(kind: Kind) -> Error {
+pub(super) fn unsupported(kind: Kind) -> Error {
     Error::new(
         Code::UNSUPPORTED_DATA,
         match kind {
@@ -170,7 +175,7 @@ fn parse_frame<T: DeserializeOwned>(frame: &str) -> Result<T, Error> {
     }
 }
 
-pub(crate) fn parse_json<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
+pub fn parse_json<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
     check_keys(json)?;
     // The quick way first: finding the path costs, and most messages are right.
     serde_json::from_str(json).or_else(|_| parse_slowly(json))

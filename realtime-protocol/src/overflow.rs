@@ -6,9 +6,9 @@ use std::fmt;
 ///
 /// A client keeps up while what it is sent leaves at once: there is room for a subscription's own share of the
 /// outbox, and the client has granted it credit where it grants any. What is dropped is told in a [`Gap`].
-pub struct Overflow<T>(pub(crate) Policy<T>);
+pub struct Overflow<T>(#[doc(hidden)] pub Policy<T>);
 
-pub(crate) enum Policy<T> {
+pub enum Policy<T> {
     Block,
     DropOldest(usize),
     Conflate(fn(&T) -> String),

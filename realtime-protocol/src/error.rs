@@ -1,4 +1,4 @@
-use crate::{websocket::CloseCode, whole::Whole};
+use crate::{close::CloseCode, whole::Whole};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap};
 use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
@@ -118,8 +118,9 @@ impl Error {
         self
     }
 
-    /// The same error, without its cause: that is logged once.
-    pub(crate) fn copied(&self) -> Self {
+    /// Returns the same error without its [source](Self::source), which cannot be copied.
+    #[must_use = "the copy is returned"]
+    pub fn without_source(&self) -> Self {
         Self(Box::new(Inner {
             code: self.0.code.clone(),
             message: self.0.message.clone(),

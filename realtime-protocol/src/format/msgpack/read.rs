@@ -4,7 +4,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    protocol::value::describe,
+    format::value::describe,
     whole::{whole, whole_f32},
 };
 use serde::{
@@ -19,7 +19,7 @@ use serde::{
 use std::iter::once;
 
 /// Reads one value, and nothing behind it.
-pub(in crate::protocol) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+pub(in crate::format) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     // The quick way first: finding the path costs, and most messages are right.
     read(bytes).or_else(|_| read_slowly(bytes))
 }

@@ -148,10 +148,14 @@ pub(crate) mod offset {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item<T> {
-    pub(crate) value: T,
-    pub(crate) position: Option<Position>,
-    pub(crate) event: Option<&'static str>,
-    pub(crate) after: Option<Gap>,
+    #[doc(hidden)]
+    pub value: T,
+    #[doc(hidden)]
+    pub position: Option<Position>,
+    #[doc(hidden)]
+    pub event: Option<&'static str>,
+    #[doc(hidden)]
+    pub after: Option<Gap>,
 }
 
 impl<T> Item<T> {

@@ -9,7 +9,7 @@ use serde::{
 use std::ops::Range;
 
 /// Appends a value.
-pub(in crate::protocol) fn write(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) -> Result<(), Failure> {
+pub(in crate::format) fn write(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) -> Result<(), Failure> {
     value.serialize(&mut Serializer { out, key: false })
 }
 

@@ -6,27 +6,23 @@
 
 mod encoded;
 mod envelope;
-mod events;
 mod json;
 mod msgpack;
-mod plain;
 mod value;
 
-pub(crate) use encoded::Encoded;
-pub(crate) use events::{EVENT_ERROR, Events, parse_event_error, write_error, write_retry};
+pub use encoded::Encoded;
 pub use json::Json;
-pub(crate) use json::read_timeout;
+pub use json::read_timeout;
 pub use msgpack::MessagePack;
-pub use plain::Plain;
 pub use value::{Encode, Value};
-pub(crate) use value::{parse_json, parse_pairs};
+pub use value::{parse_json, parse_pairs};
 
 use crate::{
-    ConnectionId,
+    connection_id::ConnectionId,
     error::Error,
     item::Position,
     overflow::Gap,
-    websocket::{Data, Kind},
+    message::{Data, Kind},
 };
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -144,8 +140,8 @@ pub enum Packet<'a> {
 }
 
 impl Packet<'_> {
-    /// The packet with nothing borrowed.
-    pub(crate) fn into_owned(self) -> Packet<'static> {
+    #[doc(hidden)]
+    pub fn into_owned(self) -> Packet<'static> {
         fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
             Cow::Owned(text.into_owned())
         }

@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+
+pub mod format;
+pub mod validate;
+
+mod close;
+mod connection_id;
+mod error;
+mod item;
+mod message;
+mod names;
+mod overflow;
+mod presence;
+mod text;
+mod whole;
+
+pub use close::{Close, CloseCode, Initiator};
+pub use connection_id::ConnectionId;
+pub use error::{Code, Error, Result};
+pub use item::{IntoItem, Item, Offset, Position};
+pub use message::{Data, Kind, Message};
+pub use names::{Event, Procedure, Subscription};
+pub use overflow::{Gap, Overflow};
+pub use presence::{PRESENCE, Presence, PresenceNotice, Present};
+
+/// What the core and the clients take from here and applications do not: no part of the public interface.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::{
+        format::{Encoded, parse_json, parse_pairs, read_timeout},
+        message::{is, same},
+        names::check_path,
+        overflow::Policy,
+        text::clip,
+    };
+}
