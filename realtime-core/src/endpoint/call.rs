@@ -1,19 +1,14 @@
-use super::route::Route;
-use crate::{
-    ConnectionId, Context, Topic,
-    connection::AnyConnection,
-    error::{Error, Result},
-    hub::{Hub, TICK},
-    item::Position,
-    names::Event,
-    protocol::Outgoing,
-    realtime::Realtime,
-    session::Wakers,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-};
+use crate::calls::route::Route;
+use crate::context::Context;
+use crate::handles::{AnyConnection, Realtime, Topic};
+use crate::hub::Hub;
+use crate::util::clock::TICK;
+use crate::util::sync::Mutex;
+use crate::util::sync::atomic::AtomicBool;
+use crate::util::sync::atomic::Ordering::Relaxed;
+use crate::util::wakers::Wakers;
+use realtime_protocol::{ConnectionId, Error, Event, Position, Result};
+use realtime_protocol::format::Outgoing;
 use serde::Serialize;
 use std::{
     fmt,

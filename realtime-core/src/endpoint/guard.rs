@@ -1,9 +1,8 @@
-use super::call::{Call, CallCore};
-use crate::{
-    error::Result,
-    rate_limit::{Key, RateLimit},
-    runtime::BoxFuture,
-};
+use crate::calls::CallCore;
+use crate::endpoint::call::Call;
+use crate::config::{Key, RateLimit};
+use crate::seams::BoxFuture;
+use realtime_protocol::Result;
 use std::sync::Arc;
 
 /// Decides whether a call, a subscription or an event is served: any `async fn(Call<S>) -> Result`, or a

@@ -9,14 +9,10 @@ pub use guard::Guard;
 pub(crate) use route::{Keeping, Next, Piece, Reply, Route, Source, Starts, Streaming};
 pub(crate) use router::Router;
 
-use crate::{
-    error::Result,
-    item::IntoItem,
-    middleware::{ErasedMiddleware, Middleware},
-    mount::{IntoMount, Mount},
-    names::{Event, Procedure, Subscription, check_path},
-    websocket::Close,
-};
+use crate::handler::{IntoMount, Mount};
+use crate::request::{ErasedMiddleware, Middleware};
+use realtime_protocol::{Close, Event, IntoItem, Procedure, Result, Subscription};
+use realtime_protocol::internal::check_path;
 use futures_core::Stream;
 use guard::{ErasedGuard, Guarded};
 use route::{CloseFn, EventFn, OpenFn, ProcedureFn, SubscriptionFn};

@@ -1,8 +1,6 @@
-use crate::{
-    ConnectionId,
-    session::Session,
-    sync::{RwLock, RwLockWriteGuard},
-};
+use crate::hub::Client;
+use crate::util::sync::{RwLock, RwLockWriteGuard};
+use realtime_protocol::ConnectionId;
 use std::{collections::HashMap, sync::Arc};
 
 /// Who is connected, by number, in shards so that connects on many cores do not queue.

@@ -1,5 +1,6 @@
-use super::{Hub, TICK};
-use crate::websocket::CloseCode;
+use crate::hub::Hub;
+use crate::util::clock::TICK;
+use realtime_protocol::CloseCode;
 use std::{
     future::poll_fn,
     hash::{BuildHasher, RandomState},

@@ -1,11 +1,8 @@
-use super::Hub;
-use crate::{
-    broker::{Broker, Publication},
-    error::{Error, Result},
-    runtime::{BoxFuture, Runtime},
-    session::catch,
-    sync::Mutex,
-};
+use crate::hub::Hub;
+use crate::seams::{BoxFuture, Broker, Publication, Runtime};
+use crate::util::panics::catch;
+use crate::util::sync::Mutex;
+use realtime_protocol::{Error, Result};
 use std::{
     collections::VecDeque,
     future::poll_fn,

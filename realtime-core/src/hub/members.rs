@@ -1,11 +1,9 @@
-use crate::{
-    ConnectionId,
-    endpoint::Keeping,
-    session::{PushError, Session},
-    spare,
-    sync::Mutex,
-    websocket::Frame,
-};
+use crate::hub::Client;
+use crate::outbox::{Keeping, PushError};
+use crate::util::spare;
+use crate::util::sync::Mutex;
+use crate::websocket::Frame;
+use realtime_protocol::ConnectionId;
 use std::{
     cell::Cell,
     collections::HashMap,

@@ -33,19 +33,18 @@ pub(crate) use topics::{Membership, Name, Topics};
 pub(crate) use warnings::Warnings;
 pub(crate) use wheel::Wheel;
 
-use crate::{
-    ConnectionId,
-    broker::{Broker, Publication},
-    config::Config,
-    endpoint::Router,
-    error::Result,
-    middleware::ErasedMiddleware,
-    protocol::{Encode, Outgoing, Protocol},
-    runtime::{BoxFuture, Runtime},
-    session::{Hooks, Session, encode, may_hold},
-    sync::Mutex,
-    websocket::{Frame, PerMessageDeflate},
-};
+use crate::calls::Router;
+use crate::config::Config;
+use crate::hub::Client;
+use crate::outbox::may_hold;
+use realtime_protocol::format::encode;
+use crate::request::ErasedMiddleware;
+use crate::seams::{BoxFuture, Broker, Publication, Runtime};
+use crate::session::Hooks;
+use crate::util::sync::Mutex;
+use crate::websocket::{Frame, PerMessageDeflate};
+use realtime_protocol::{ConnectionId, Result};
+use realtime_protocol::format::{Encode, Outgoing, Protocol};
 use std::{
     collections::HashMap,
     fmt,

@@ -1,8 +1,6 @@
-use crate::{
-    error::{Error, Result},
-    protocol::Encoded,
-    sync::Mutex,
-};
+use crate::util::sync::Mutex;
+use realtime_protocol::{Error, Result};
+use realtime_protocol::internal::Encoded;
 use std::{
     collections::BTreeMap,
     fmt, mem,
@@ -102,7 +100,7 @@ impl fmt::Debug for Waiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::Mutex as Lock;
+    use crate::util::sync::Mutex as Lock;
     use std::{
         sync::{
             Barrier,

@@ -1,12 +1,9 @@
-use super::outcome::{Outcome, Pending, Waiter};
-use crate::{
-    ConnectionId,
-    config::Config,
-    error::{Code, Error, Result},
-    peer::Peer,
-    protocol::Value,
-    sync::Mutex,
-};
+use crate::hub::outcome::{Outcome, Pending, Waiter};
+use crate::config::Config;
+use crate::context::Peer;
+use crate::util::sync::Mutex;
+use realtime_protocol::{Code, ConnectionId, Error, Result};
+use realtime_protocol::format::Value;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::RandomState},

@@ -1,4 +1,5 @@
-use crate::{peer::Peer, sync::Mutex};
+use crate::context::Peer;
+use crate::util::sync::Mutex;
 use std::{collections::HashMap, sync::Arc};
 
 /// How many connections there may be, in all and from one peer.

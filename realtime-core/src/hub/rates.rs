@@ -1,11 +1,8 @@
-use super::Hub;
-use crate::{
-    config::{Rate, Rates},
-    context::Context,
-    error::Result,
-    rate_limit::{Key, RateLimit},
-    session::Session,
-};
+use crate::hub::Hub;
+use crate::config::{Key, Rate, RateLimit, Rates};
+use crate::context::Context;
+use crate::hub::Client;
+use realtime_protocol::Result;
 
 /// The limits of [`Config::rates`](crate::Config::rates), each with its buckets.
 #[derive(Debug)]

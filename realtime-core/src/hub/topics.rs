@@ -1,8 +1,10 @@
-use super::members::{Effects, Members, Post};
-use crate::{
-    ConnectionId, endpoint::Keeping, error::Error, session::Session, sync::RwLock, topic::MAX_NAME_BYTES,
-    websocket::Frame,
-};
+use crate::hub::members::{Effects, Members};
+use crate::outbox::Post;
+use crate::hub::{Client, MAX_NAME_BYTES};
+use crate::outbox::Keeping;
+use crate::util::sync::RwLock;
+use crate::websocket::Frame;
+use realtime_protocol::{ConnectionId, Error};
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},

@@ -1,4 +1,6 @@
-use crate::{ConnectionId, session::catch, sync::Mutex};
+use crate::util::panics::catch;
+use crate::util::sync::Mutex;
+use realtime_protocol::ConnectionId;
 use std::{
     mem,
     pin::Pin,

@@ -1,8 +1,6 @@
-use super::{Encode, Outgoing, Packet, Protocol};
-use crate::{
-    error::{Code, Error},
-    websocket::{Data, Kind, Opcode},
-};
+use realtime_protocol::format::{Encode, Outgoing, Packet, Protocol};
+use crate::websocket::Opcode;
+use realtime_protocol::{Code, Data, Error, Kind};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -104,7 +102,7 @@ struct GapOf<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     topic: Option<&'a str>,
     #[serde(flatten)]
-    gap: &'a crate::Gap,
+    gap: &'a realtime_protocol::Gap,
 }
 
 fn json(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), Error> {
@@ -144,7 +142,7 @@ fn field(name: &str, value: &str, out: &mut Vec<u8>) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Gap, Position};
+    use realtime_protocol::{Gap, Position};
 
     fn encode(events: Events, packet: &Outgoing<'_>) -> String {
         let mut out = Vec::new();

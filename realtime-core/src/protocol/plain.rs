@@ -1,8 +1,5 @@
-use super::{Outgoing, Packet, Protocol};
-use crate::{
-    error::Error,
-    websocket::{Data, Kind},
-};
+use realtime_protocol::format::{Outgoing, Packet, Protocol};
+use realtime_protocol::{Data, Error, Kind};
 
 /// No envelope: one WebSocket message is one value, for clients that bring their own format.
 ///
@@ -39,7 +36,7 @@ impl Protocol for Plain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::overflow::Gap;
+    use realtime_protocol::Gap;
     use std::time::Duration;
 
     #[test]

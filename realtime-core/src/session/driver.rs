@@ -1,21 +1,15 @@
-use super::{
-    PushError, Session,
-    calls::Calls,
-    hooks,
-    hooks::{Panicked, drop_caught, poll_caught},
-    inbox::Backlog,
-    reply,
-    tail::Tail,
-    turn::Turn,
-};
-use crate::{
-    error::Error,
-    protocol::{Outgoing, Packet, Value},
-    runtime::BoxFuture,
-    spare,
-    transport::{SendQueue, Transport},
-    websocket::{Close, CloseCode, Data, DecodeError, Decoder, Draft, Event, Frame, Limits, Opcode},
-};
+use crate::hub::{Client, reply};
+use crate::outbox::PushError;
+use crate::session::{Backlog, hooks};
+use crate::session::server_calls::Calls;
+use crate::session::tail::Tail;
+use crate::session::turn::Turn;
+use crate::util::panics::{Panicked, drop_caught, poll_caught};
+use crate::seams::{BoxFuture, SendQueue, Transport};
+use crate::util::spare;
+use crate::websocket::{DecodeError, Decoder, Draft, Event, Frame, Limits, Opcode};
+use realtime_protocol::{Close, CloseCode, Data, Error};
+use realtime_protocol::format::{Outgoing, Packet, Value};
 use bytes::Bytes;
 use std::{
     cell::Cell,

@@ -1,14 +1,11 @@
-use super::{
-    PushError, Session,
-    hooks::{Panicked, catch},
-};
-use crate::{
-    endpoint::{CallCore, Reply},
-    error::{Code, Error, Result},
-    protocol::Outgoing,
-    runtime::BoxFuture,
-    websocket::Frame,
-};
+use crate::hub::Client;
+use crate::outbox::PushError;
+use crate::util::panics::{Panicked, catch};
+use crate::calls::{CallCore, Reply};
+use crate::seams::BoxFuture;
+use crate::websocket::Frame;
+use realtime_protocol::{Code, Error, Result};
+use realtime_protocol::format::Outgoing;
 use std::{
     fmt,
     pin::Pin,

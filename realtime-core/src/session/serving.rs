@@ -1,9 +1,10 @@
-use super::{
-    Session,
-    driver::Driver,
-    hooks::{catch, drop_caught, poll_caught},
-};
-use crate::{AnyConnection, endpoint::CallCore, runtime::BoxFuture, transport::Transport, websocket::Close};
+use crate::hub::Client;
+use crate::session::driver::Driver;
+use crate::util::panics::{catch, drop_caught, poll_caught};
+use crate::calls::CallCore;
+use crate::handles::AnyConnection;
+use crate::seams::{BoxFuture, Transport};
+use realtime_protocol::Close;
 use bytes::Bytes;
 use std::{
     future::poll_fn,

@@ -1,8 +1,7 @@
-use super::Session;
-use crate::sync::{
-    Mutex,
-    atomic::{AtomicBool, Ordering::AcqRel},
-};
+use crate::hub::Client;
+use crate::util::sync::Mutex;
+use crate::util::sync::atomic::AtomicBool;
+use crate::util::sync::atomic::Ordering::AcqRel;
 use std::{
     collections::VecDeque,
     fmt,

@@ -1,4 +1,6 @@
-use super::{CloseCode, Data, Kind, Opcode, PerMessageDeflate, apply_mask, deflate::inflate};
+use crate::websocket::{Opcode, PerMessageDeflate, apply_mask};
+use crate::websocket::deflate::inflate;
+use realtime_protocol::{CloseCode, Data, Kind};
 use std::{borrow::Cow, fmt};
 
 /// What a peer may make us hold for one message.

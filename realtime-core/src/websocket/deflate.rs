@@ -1,9 +1,7 @@
-use super::{DecodeError, Frame, Opcode};
-use crate::{
-    config::{Config, Deflate},
-    context::Context,
-    spare,
-};
+use crate::websocket::{DecodeError, Frame, Opcode};
+use crate::config::{Config, Deflate};
+use crate::context::Context;
+use crate::util::spare;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use http::HeaderValue;
 use std::{borrow::Cow, cell::Cell};

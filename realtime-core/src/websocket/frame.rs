@@ -1,5 +1,5 @@
-use super::{Close, CloseCode};
-use crate::spare;
+use realtime_protocol::{Close, CloseCode};
+use crate::util::spare;
 use bytes::Bytes;
 use std::cell::Cell;
 

@@ -1,7 +1,8 @@
 //! What stands in for `deflate.rs` where its feature is off: nothing is ever agreed on.
 
-use super::{DecodeError, Frame};
-use crate::{config::Config, context::Context};
+use crate::websocket::{DecodeError, Frame};
+use crate::config::Config;
+use crate::context::Context;
 use http::HeaderValue;
 
 /// The compression that was agreed on with one client. There is none without the feature

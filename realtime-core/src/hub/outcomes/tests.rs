@@ -1,5 +1,6 @@
 use super::*;
-use crate::protocol::{Encode, Encoded};
+use realtime_protocol::format::Encode;
+use realtime_protocol::internal::Encoded;
 use std::{
     net::IpAddr,
     pin::Pin,

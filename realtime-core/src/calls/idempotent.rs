@@ -1,0 +1,220 @@
+use crate::hub::Hub;
+use crate::hub::outcome::Outcome;
+use crate::hub::outcomes::{Begin, Keyed, Scope, Ticket};
+use crate::calls::{CallCore, Reply, Route, Starts, begin, drop_running, late_error, poll_running};
+use crate::handles::AnyConnection;
+use crate::request::before;
+use crate::seams::BoxFuture;
+use realtime_protocol::{Code, Error, Kind, Result};
+use realtime_protocol::format::{Encode, Value};
+use realtime_protocol::internal::Encoded;
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU8,
+            Ordering::{AcqRel, Acquire},
+        },
+    },
+};
+
+/// A client by name, wherever it connects from: middleware sets it as a variable of the context.
+///
+/// Idempotency keys belong to it. Without one, a key counts within the connection that uses it, and over HTTP it is
+/// refused with `FAILED_PRECONDITION`: an address may be that of many clients.
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::{Accepted, Context, Next, Principal, Reject};
+///
+/// async fn login(mut context: Context, next: Next) -> Result<Accepted, Reject> {
+///     let user = context.header("authorization").ok_or_else(Reject::unauthorized)?.to_owned();
+///     context.set(Principal(user));
+///     next.run(context).await
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Principal(pub String);
+
+impl Hub {
+    /// Begins a call; with a key, once for all that have the same.
+    pub(crate) fn begin_call(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        call: &Arc<CallCore>,
+        input: Value<'_>,
+        key: Option<&str>,
+    ) -> Result<BoxFuture<'static, Result<Reply>>> {
+        let Some(key) = key else { return begin(call, || route.start(call, input, Starts::as_call)) };
+        let (hub, route, call) = (Arc::clone(self), Arc::clone(route), Arc::clone(call));
+        let (input, key) = (input.into_owned(), key.to_owned());
+        Ok(Box::pin(async move {
+            // Each caller by itself: to know a key is no permission.
+            route.check(&call).await?;
+            hub.call_once(&route, &call, input, &key).await
+        }))
+    }
+
+    /// Runs a call that no connection runs, until it is over or late.
+    pub(crate) async fn run_call(
+        &self,
+        call: &CallCore,
+        running: BoxFuture<'static, Result<Reply>>,
+    ) -> Result<Reply> {
+        let left = super::TICK * call.deadline.saturating_sub(self.clock.now());
+        let mut running = Running(Some(running));
+        let polled = poll_fn(|cx| match &mut running.0 {
+            Some(running) => poll_running(call, running, cx),
+            None => std::task::Poll::Pending,
+        });
+        before(self, left, polled).await.unwrap_or_else(|| Err(late_error()))
+    }
+
+    /// Joins the call that has this key, or begins it: by itself, so that it ends when its first caller goes before. The
+    /// caller waits for its outcome, for as long as it wants to.
+    async fn call_once(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        call: &Arc<CallCore>,
+        input: Value<'static>,
+        key: &str,
+    ) -> Result<Reply> {
+        let keyed = Keyed {
+            scope: scope(call)?,
+            peer: call.context().client_peer(),
+            name: &route.name,
+            key,
+            input: &input,
+        };
+        let (waiter, attended) = match self.outcomes.begin(&keyed)? {
+            Begin::Wait(waiter) => (waiter, None),
+            Begin::Run(ticket, waiter) => (waiter, Some(self.run_once(route, call, input, ticket)?)),
+        };
+        let outcome = waiter.await;
+        drop(attended);
+        match outcome {
+            Ok(data) => Ok(Box::new(Shared(data))),
+            Err(error) => Err(error.copied()),
+        }
+    }
+
+    /// Runs a call as a task of its own. What is wrong with its input is told, and no outcome.
+    fn run_once(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        call: &Arc<CallCore>,
+        input: Value<'static>,
+        ticket: Ticket,
+    ) -> Result<Attended> {
+        // As long as the procedure may take: how long its first caller waits is that one's own matter.
+        let own = Arc::new(CallCore::detached(call, self.clock.past(route.time_limit())));
+        let running = match begin(&own, || route.start_checked(&own, input, Starts::as_call)) {
+            Ok(running) => running,
+            Err(error) => {
+                ticket.refuse(error.copied());
+                return Err(error);
+            }
+        };
+        let (attended, runs) = attend(call.connection());
+        let hub = Arc::clone(self);
+        self.spawn(Box::pin(async move {
+            let outcome = hub.run_call(&own, running).await;
+            own.end();
+            let outcome = encode(&own, outcome);
+            drop(runs);
+            ticket.finish(outcome, hub.clock.now());
+        }));
+        Ok(attended)
+    }
+}
+
+fn scope(call: &CallCore) -> Result<Scope<'_>> {
+    let context = call.context();
+    if let Some(Principal(name)) = context.var() {
+        return Ok(Scope::Principal { endpoint: context.endpoint(), name });
+    }
+    let refused =
+        || Error::failed_precondition("an idempotency key is taken by HTTP only where the caller is known");
+    call.connection().map(|connection| Scope::Connection(connection.id())).ok_or_else(refused)
+}
+
+/// Takes an outcome apart from the application's values, which may panic in it.
+fn encode(call: &CallCore, outcome: Result<Reply>) -> Outcome {
+    let encoded = outcome.and_then(|value| begin(call, move || Encoded::of(&*value)));
+    encoded.map(Arc::new).map_err(|error| {
+        if error.code() == &Code::INTERNAL {
+            tracing::error!(call = &*call.name, ?error, "a call with an idempotency key failed");
+        }
+        // The cause is logged, and not kept.
+        Arc::new(error.copied())
+    })
+}
+
+/// A call's future, which may panic when it is dropped.
+struct Running(Option<BoxFuture<'static, Result<Reply>>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop_running(&mut self.0);
+    }
+}
+
+/// The two ends of a call that runs by itself. Where the caller leaves first, the call counts for its connection until it is
+/// over, as it did before.
+fn attend(connection: Option<&AnyConnection>) -> (Attended, Runs) {
+    let link = Arc::new(Link { connection: connection.cloned(), state: AtomicU8::new(BOTH) });
+    (Attended(Arc::clone(&link)), Runs(link))
+}
+
+struct Link {
+    connection: Option<AnyConnection>,
+    state: AtomicU8,
+}
+
+const BOTH: u8 = 0;
+const LEFT: u8 = 1;
+const OVER: u8 = 2;
+
+struct Attended(Arc<Link>);
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        let Some(connection) = &self.0.connection else { return };
+        let unattended = &connection.session().unattended;
+        // Before anybody can take it off again.
+        unattended.fetch_add(1, AcqRel);
+        if self.0.state.compare_exchange(BOTH, LEFT, AcqRel, Acquire).is_err() {
+            unattended.fetch_sub(1, AcqRel);
+        }
+    }
+}
+
+struct Runs(Arc<Link>);
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        let before = self.0.state.swap(OVER, AcqRel);
+        if let (LEFT, Some(connection)) = (before, &self.0.connection) {
+            connection.session().unattended.fetch_sub(1, AcqRel);
+        }
+    }
+}
+
+/// The outcome of a call that several are given.
+struct Shared(Arc<Encoded>);
+
+impl Encode for Shared {
+    fn encode_json(&self, out: &mut Vec<u8>) -> Result {
+        self.0.encode_json(out)
+    }
+
+    fn encode_msgpack(&self, out: &mut Vec<u8>) -> Result {
+        self.0.encode_msgpack(out)
+    }
+
+    fn as_whole(&self) -> Option<(Kind, &[u8])> {
+        self.0.as_whole()
+    }
+}

@@ -1,0 +1,94 @@
+use crate::calls::ErasedGuard;
+use crate::calls::route::{OnClose, OnOpen, Route};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// What an id serves beside messages: its procedures, subscriptions and events by name.
+#[derive(Default)]
+pub(crate) struct Router {
+    /// Procedures and subscriptions, which share their names. Sorted: a few comparisons cost less than a hash that
+    /// resists those who choose the keys, and clients choose none of these.
+    routes: BTreeMap<Box<str>, Arc<Route>>,
+    events: BTreeMap<Box<str>, Arc<Route>>,
+    pub(crate) opens: Vec<Arc<dyn OnOpen>>,
+    pub(crate) closes: Vec<Arc<dyn OnClose>>,
+}
+
+impl Router {
+    /// Whether nothing can be called or subscribed to.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    pub(crate) fn find(&self, path: &str) -> Option<&Arc<Route>> {
+        self.routes.get(path)
+    }
+
+    pub(crate) fn find_event(&self, name: &str) -> Option<&Arc<Route>> {
+        self.events.get(name)
+    }
+
+    pub(super) fn add(&mut self, route: Route) {
+        let names = if route.is_event() { &mut self.events } else { &mut self.routes };
+        names.insert((*route.name).into(), Arc::new(route));
+    }
+
+    pub(super) fn add_open(&mut self, open: impl OnOpen) {
+        self.opens.push(Arc::new(open));
+    }
+
+    pub(super) fn add_close(&mut self, close: impl OnClose) {
+        self.closes.push(Arc::new(close));
+    }
+
+    /// Says where both of two routes with one name were registered, if there are two.
+    pub(super) fn conflict_of(&self, route: &Route) -> Option<String> {
+        let names = if route.is_event() { &self.events } else { &self.routes };
+        let known = names.get(&*route.name)?;
+        Some(format!("{:?} is registered twice: at {} and at {}", route.name, known.place, route.place))
+    }
+
+    /// The first conflict with another's routes.
+    pub(super) fn conflict(&self, other: &Self) -> Option<String> {
+        let mut conflicts: Vec<_> = other.all().filter_map(|route| self.conflict_of(route)).collect();
+        conflicts.sort_unstable();
+        conflicts.into_iter().next()
+    }
+
+    pub(super) fn take_in(&mut self, other: Self) {
+        self.routes.extend(other.routes);
+        self.events.extend(other.events);
+        self.opens.extend(other.opens);
+        self.closes.extend(other.closes);
+    }
+
+    /// The same with a prefix before the names of procedures and subscriptions.
+    pub(super) fn under(self, prefix: &str) -> Self {
+        let routes = self.routes.into_values().map(|route| {
+            let route = route.renamed(format!("{prefix}.{}", route.name));
+            (Box::from(&*route.name), Arc::new(route))
+        });
+        Self { routes: routes.collect(), ..self }
+    }
+
+    /// The same with more guards, before those of each route.
+    pub(super) fn guarded(self, guards: &[Arc<dyn ErasedGuard>]) -> Self {
+        let guard = |(name, route): (Box<str>, Arc<Route>)| (name, Arc::new(route.guarded(guards)));
+        Self {
+            routes: self.routes.into_iter().map(guard).collect(),
+            events: self.events.into_iter().map(guard).collect(),
+            ..self
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Route> {
+        self.routes.values().chain(self.events.values()).map(|route| &**route)
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names: Vec<_> = self.all().map(|route| &*route.name).collect();
+        names.sort_unstable();
+        f.debug_list().entries(names).finish()
+    }
+}

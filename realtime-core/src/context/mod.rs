@@ -1,0 +1,384 @@
+use crate::context::{ForwardingHeader, Peer, client_ip, is_forwarded};
+use http::{Extensions, Method, Version};
+use ipnet::IpNet;
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
+
+/// The request that opened a connection: what middleware sees and adds to, and what a handler can
+/// still ask for as long as the connection lives.
+///
+/// Variables are typed: one value of each type. Middleware sets them with [`set`](Self::set);
+/// those of the framework (axum and tower extensions, `adapter_actix::Vars`) are there as well.
+///
+/// The head is kept in two compact buffers of its own, so that a connection does not hold the
+/// framework's read buffer.
+pub struct Context(Box<Head>);
+
+struct Head {
+    method: Method,
+    version: Version,
+    uri: Box<str>,
+    headers: Box<[u8]>,
+    peer: Option<SocketAddr>,
+    client: Option<IpAddr>,
+    extended_connect: bool,
+    variables: Extensions,
+}
+
+impl Context {
+    /// The request's method; `GET`, or `CONNECT` over HTTP/2.
+    pub fn method(&self) -> &Method {
+        &self.0.method
+    }
+
+    /// The request's target as it came: path and query.
+    pub fn uri(&self) -> &str {
+        &self.0.uri
+    }
+
+    /// The path, still percent-encoded.
+    pub fn path(&self) -> &str {
+        self.uri().split_once('?').map_or(self.uri(), |(path, _)| path)
+    }
+
+    /// The query after the `?`, still percent-encoded.
+    pub fn query(&self) -> Option<&str> {
+        self.uri().split_once('?').map(|(_, query)| query)
+    }
+
+    /// The HTTP version of the request.
+    pub fn version(&self) -> Version {
+        self.0.version
+    }
+
+    /// The first header of this name, in any case, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers()
+            .find(|(header, _)| header.eq_ignore_ascii_case(name))
+            .and_then(|(_, value)| std::str::from_utf8(value).ok())
+    }
+
+    /// The value of a cookie, as it was sent. Of several with one name it is the first: browsers send the one of the
+    /// longest path before the others.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let cookies = self.header_lines("cookie").flat_map(|line| line.split(|&byte| byte == b';'));
+        let mut pairs = cookies.filter_map(|cookie| {
+            let equals = cookie.iter().position(|&byte| byte == b'=')?;
+            Some((cookie[..equals].trim_ascii(), cookie[equals + 1..].trim_ascii()))
+        });
+        let (_, value) = pairs.find(|(found, _)| *found == name.as_bytes())?;
+        std::str::from_utf8(value).ok()
+    }
+
+    /// All headers in the order in which they came, names in lower case; once the connection is
+    /// open, without those of the handshake itself. Cookies are one header, also where HTTP/2 has split it.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        // Neither a name nor a value can hold a line feed.
+        self.0.headers.split(|&byte| byte == b'\n').filter_map(|line| {
+            let colon = line.iter().position(|&byte| byte == b':')?;
+            Some((std::str::from_utf8(&line[..colon]).ok()?, &line[colon + 1..]))
+        })
+    }
+
+    /// The address of the socket's other end, where the adapter knows it: the client's, or that of a proxy.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.0.peer
+    }
+
+    /// The client's address: that of [`peer`](Self::peer), or the one that [trusted proxies] vouch for. IPv4 in its
+    /// IPv6 form is IPv4.
+    ///
+    /// [trusted proxies]: crate::Config::trusted_proxies
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        self.0.client
+    }
+
+    /// The client, for what is limited for each.
+    pub(crate) fn client_peer(&self) -> Option<Peer> {
+        self.client_ip().map(Peer::from)
+    }
+
+    /// The id of the handler that is asked for: the last segment of the path, decoded.
+    pub fn endpoint(&self) -> Cow<'_, str> {
+        percent_decoded(self.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default())
+    }
+
+    /// The variable of type `T`.
+    pub fn var<T: Clone + Send + Sync + 'static>(&self) -> Option<&T> {
+        self.0.variables.get()
+    }
+
+    /// Sets the variable of type `T` and gives back the one that was there.
+    pub fn set<T: Clone + Send + Sync + 'static>(&mut self, value: T) -> Option<T> {
+        self.0.variables.insert(value)
+    }
+
+    /// Forgets the headers of the handshake, which are of no more use and are kept by each
+    /// connection.
+    pub(crate) fn forget_handshake(&mut self) {
+        let kept = self.0.headers.split_inclusive(|&byte| byte == b'\n');
+        let kept = kept.filter(|line| !HANDSHAKE.iter().any(|name| line.starts_with(name)));
+        self.0.headers = kept.flatten().copied().collect::<Vec<u8>>().into();
+    }
+
+    /// Finds out who the client is, if proxies in the `trusted` networks stand before it.
+    pub(crate) fn resolve_client(&mut self, trusted: &[IpNet], header: ForwardingHeader) {
+        let peer = self.0.peer.map(|address| address.ip());
+        self.0.client = client_ip(peer, self.headers(), trusted, header);
+    }
+
+    /// Whether the client is taken for the socket's other end though that says that it calls for another.
+    pub(crate) fn is_unresolved(&self) -> bool {
+        let peer = self.0.peer.map(|address| address.ip().to_canonical());
+        self.0.client == peer && is_forwarded(self.headers())
+    }
+
+    pub(crate) fn is_extended_connect(&self) -> bool {
+        self.0.extended_connect
+    }
+
+    pub(crate) fn is_http1(&self) -> bool {
+        self.version() < Version::HTTP_2
+    }
+
+    /// The values of all headers of this name, which is in lower case.
+    pub(crate) fn header_lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.headers().filter(move |(header, _)| *header == name).map(|(_, value)| value)
+    }
+
+    /// Whether a comma-separated header holds `token`.
+    pub(crate) fn header_has(&self, name: &str, token: &str) -> bool {
+        self.header_tokens(name).any(|found| found.eq_ignore_ascii_case(token))
+    }
+
+    /// The comma-separated parts of all headers of this name.
+    pub(crate) fn header_tokens(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers()
+            .filter(move |(header, _)| header.eq_ignore_ascii_case(name))
+            .filter_map(|(_, value)| std::str::from_utf8(value).ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|token| !token.is_empty())
+    }
+}
+
+const HANDSHAKE: [&[u8]; 5] =
+    [b"connection:", b"upgrade:", b"sec-websocket-key:", b"sec-websocket-version:", b"sec-websocket-extensions:"];
+
+/// Without values: headers and queries hold secrets.
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self.headers().map(|(name, _)| name).collect();
+        f.debug_struct("Context")
+            .field("method", self.method())
+            .field("path", &self.path())
+            .field("headers", &headers)
+            .field("peer", &self.peer())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request's head, in any framework's types: what an adapter makes a [`Context`] from.
+#[derive(Debug)]
+pub struct RequestHead<'a, H> {
+    /// The method.
+    pub method: Method,
+    /// The version.
+    pub version: Version,
+    /// Path and query.
+    pub target: &'a str,
+    /// The authority of the target: HTTP/2 has it there, and HTTP/1 may. It then is the `host`, whatever the header says
+    /// (RFC 9113, section 8.3.1; RFC 9112, section 3.2.2).
+    pub authority: Option<&'a str>,
+    /// Names and values of the headers.
+    pub headers: H,
+    /// The client's address, if the framework knows it.
+    pub peer: Option<SocketAddr>,
+    /// Whether this is an extended CONNECT with `:protocol` `websocket` (RFC 8441).
+    pub extended_connect: bool,
+    /// The framework's typed extensions, less those that it only needs itself.
+    pub extensions: Extensions,
+}
+
+impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for Context {
+    fn from(head: RequestHead<'a, H>) -> Self {
+        let (mut headers, mut cookies) = (Vec::new(), Vec::new());
+        let mut host = head.authority.map(|authority| ("host", host_of(authority).as_bytes()));
+        for (name, value) in head.headers {
+            if name.eq_ignore_ascii_case("cookie") {
+                cookies.push(value);
+            } else if name.eq_ignore_ascii_case("host") {
+                // The authority takes the place of the first. A second one stays: the check of the head refuses it.
+                push_header(&mut headers, host.take().unwrap_or((name, value)));
+            } else {
+                push_header(&mut headers, (name, value));
+            }
+        }
+        host.into_iter().for_each(|host| push_header(&mut headers, host));
+        if !cookies.is_empty() {
+            // RFC 9113, section 8.2.3.
+            push_header(&mut headers, ("cookie", &cookies.join(&b"; "[..])));
+        }
+        Self(Box::new(Head {
+            method: head.method,
+            version: head.version,
+            uri: head.target.into(),
+            headers: headers.into(),
+            peer: head.peer,
+            client: head.peer.map(|address| address.ip().to_canonical()),
+            extended_connect: head.extended_connect,
+            // A map that was emptied keeps its table.
+            variables: if head.extensions.is_empty() { Extensions::new() } else { head.extensions },
+        }))
+    }
+}
+
+impl Context {
+    /// Makes a context from a request of the `http` crate, for adapters: all of the `extensions`
+    /// become variables.
+    pub fn from_parts(parts: http::request::Parts, peer: Option<SocketAddr>, extended_connect: bool) -> Self {
+        RequestHead {
+            version: parts.version,
+            target: parts.uri.path_and_query().map_or("/", |target| target.as_str()),
+            authority: parts.uri.authority().map(|authority| authority.as_str()),
+            headers: parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
+            method: parts.method,
+            peer,
+            extended_connect,
+            extensions: parts.extensions,
+        }
+        .into()
+    }
+}
+
+fn push_header(headers: &mut Vec<u8>, (name, value): (&str, &[u8])) {
+    headers.extend_from_slice(name.to_ascii_lowercase().as_bytes());
+    headers.push(b':');
+    headers.extend(value.iter().filter(|&&byte| byte != b'\n'));
+    headers.push(b'\n');
+}
+
+/// What is encoded wrongly stays as it is: no id has a `%`.
+fn percent_decoded(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return segment.into();
+    }
+    let mut decoded = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = after.first_chunk::<2>().filter(|_| byte == b'%').and_then(hex_byte);
+        decoded.push(escaped.unwrap_or(byte));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(decoded).map_or(segment.into(), Cow::Owned)
+}
+
+fn hex_byte(digits: &[u8; 2]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    Some((digit(digits[0])? * 16 + digit(digits[1])?) as u8)
+}
+
+/// Without the user that a target may name.
+fn host_of(authority: &str) -> &str {
+    authority.rsplit('@').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(headers: &[(&str, &str)]) -> Context {
+        RequestHead {
+            method: Method::GET,
+            version: Version::HTTP_11,
+            target: "/__realtime/room?input=1",
+            authority: None,
+            headers: headers.iter().map(|(name, value)| (*name, value.as_bytes())),
+            peer: None,
+            extended_connect: false,
+            extensions: Extensions::new(),
+        }
+        .into()
+    }
+
+    #[test]
+    fn headers_are_found_in_any_case() {
+        let context = context(&[("Host", "a:b"), ("X-Many", "a, B"), ("x-many", " c,,")]);
+        assert_eq!(context.header("host"), Some("a:b"));
+        assert_eq!(context.header("X-MANY"), Some("a, B"));
+        assert_eq!(context.header_tokens("x-many").collect::<Vec<_>>(), ["a", "B", "c"]);
+        assert!(context.header_has("x-many", "b"));
+        assert_eq!(context.header("none"), None);
+    }
+
+    #[test]
+    fn the_host_is_that_of_the_target_if_it_has_one() {
+        let host = |target: &str| {
+            let request = http::Request::get(target).header("host", "evil.example").body(()).unwrap();
+            let context = Context::from_parts(request.into_parts().0, None, false);
+            assert_eq!(context.headers().filter(|(name, _)| *name == "host").count(), 1);
+            context.header("host").map(str::to_owned)
+        };
+        assert_eq!(host("https://app.example:8080/a").as_deref(), Some("app.example:8080"));
+        assert_eq!(host("https://user@app.example/a").as_deref(), Some("app.example"));
+        assert_eq!(host("/a").as_deref(), Some("evil.example"));
+    }
+
+    #[test]
+    fn the_target_is_taken_apart() {
+        let context = context(&[]);
+        assert_eq!((context.path(), context.query()), ("/__realtime/room", Some("input=1")));
+        assert_eq!(context.endpoint(), "room");
+    }
+
+    #[test]
+    fn an_id_may_be_encoded() {
+        for (segment, decoded) in [
+            ("til%7Ede", "til~de"),
+            ("%72%6F%6f%6D", "room"),
+            ("a+b", "a+b"),
+            ("%", "%"),
+            ("%7", "%7"),
+            ("%7g%61", "%7ga"),
+            ("%é", "%é"),
+            ("%+1", "%+1"),
+            ("%ff", "%ff"),
+        ] {
+            assert_eq!(percent_decoded(segment), decoded);
+        }
+    }
+
+    #[test]
+    fn cookies_are_one_header_and_found_by_name() {
+        let context =
+            context(&[("Cookie", "a=1"), ("cookie", "session=s=3d;b = 2 "), ("COOKIE", "a=3; flag; c=")]);
+        assert_eq!(context.header("cookie"), Some("a=1; session=s=3d;b = 2 ; a=3; flag; c="));
+        let cookies = ["a", "b", "c", "session", "A", "flag", ""].map(|name| context.cookie(name));
+        assert_eq!(cookies, [Some("1"), Some("2"), Some(""), Some("s=3d"), None, None, None]);
+        assert_eq!(super::tests::context(&[]).cookie("a"), None);
+    }
+
+    #[test]
+    fn the_client_is_the_peer_unless_a_trusted_proxy_says_otherwise() {
+        let mut context = context(&[("X-Forwarded-For", "203.0.113.7")]);
+        assert_eq!(context.client_ip(), None);
+        context.0.peer = Some("[::ffff:10.0.0.1]:4711".parse().unwrap());
+        context.resolve_client(&[], ForwardingHeader::default());
+        assert!(context.is_unresolved());
+        assert_eq!(context.client_ip(), Some([10, 0, 0, 1].into()));
+        context.resolve_client(&["10.0.0.0/8".parse().unwrap()], ForwardingHeader::default());
+        assert_eq!(context.client_ip(), Some([203, 0, 113, 7].into()));
+        assert!(!context.is_unresolved());
+    }
+
+    #[test]
+    fn variables_are_found_by_type() {
+        let mut context = context(&[]);
+        assert_eq!(context.set(7_u32), None);
+        assert_eq!(context.set(8_u32), Some(7));
+        assert_eq!((context.var::<u32>(), context.var::<u64>()), (Some(&8), None));
+    }
+}

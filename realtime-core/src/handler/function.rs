@@ -1,0 +1,103 @@
+use crate::handler::{Connection, Handler, IntoMount, Mount, Typed};
+use crate::hub::Client;
+use realtime_protocol::{CloseCode, Error, Result};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+/// A connection in the function style: it is asked for messages instead of being told.
+///
+/// `C` is what the client sends and `S` what the server sends; the input is `I`.
+pub type FnConnection<C, S, I = ()> = Connection<Function<C, S, I>>;
+
+/// Makes a handler of an async function: one call for each connection, from its opening to its
+/// end.
+///
+/// When the function returns, the connection is closed: with 1000, or after an error with the
+/// error's code. When the client goes, [`recv`](Connection::recv) gives `None`, and the function
+/// has [`Config::close_timeout`](crate::Config::close_timeout) to return before it is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::{FnConnection, Realtime, handler_fn};
+///
+/// let shout = handler_fn(|connection: FnConnection<String, String>| async move {
+///     while let Some(text) = connection.recv().await {
+///         connection.send(text.to_uppercase())?;
+///     }
+///     Ok(())
+/// });
+/// let realtime = Realtime::builder().handler("shout", shout).build();
+/// ```
+pub fn handler_fn<C, S, I, F, R>(function: F) -> Mount
+where
+    C: DeserializeOwned + Send + 'static,
+    S: Serialize + Send + Sync + 'static,
+    I: DeserializeOwned + Send + Sync + 'static,
+    F: Fn(FnConnection<C, S, I>) -> R + Send + Sync + 'static,
+    R: Future<Output = Result> + Send + 'static,
+{
+    let run = move |session| -> Running { Box::pin(function(Connection::new(session))) };
+    Function::<C, S, I> { run: Box::new(run), types: PhantomData }.into_mount()
+}
+
+type Running = std::pin::Pin<Box<dyn Future<Output = Result> + Send>>;
+
+type Types<C, S, I> = fn() -> (C, S, I);
+
+/// The handler that [`handler_fn`] makes.
+pub struct Function<C, S, I> {
+    run: Box<dyn Fn(Arc<Session>) -> Running + Send + Sync>,
+    types: PhantomData<Types<C, S, I>>,
+}
+
+impl<C, S, I> Handler for Function<C, S, I>
+where
+    C: DeserializeOwned + Send + 'static,
+    S: Serialize + Send + Sync + 'static,
+    I: DeserializeOwned + Send + Sync + 'static,
+{
+    type Input = I;
+    type ClientMessage = C;
+    type ServerMessage = S;
+
+    async fn on_message(&self, _: &Connection<Self>, _: C) -> Result {
+        Err(Error::internal("messages of a function are received by it"))
+    }
+
+    async fn run(&self, connection: Connection<Self>) {
+        let session = Arc::clone(connection.session());
+        session.set_opened();
+        match (self.run)(Arc::clone(&session)).await {
+            Ok(()) => session.close(CloseCode::NORMAL, ""),
+            Err(error) => session.refuse(&error),
+        }
+    }
+}
+
+impl<C, S, I> Connection<Function<C, S, I>>
+where
+    Function<C, S, I>: Handler<ClientMessage = C>,
+{
+    /// The next message; `None` when the connection has ended and all that came before is taken.
+    ///
+    /// A message that cannot be read as a `C` is answered with its error and left out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no message.
+    pub async fn recv(&self) -> Option<C> {
+        loop {
+            match Typed::<Function<C, S, I>>::next(self.session()).await? {
+                Ok(message) => return Some(message),
+                Err(error) => self.session().report(&error),
+            }
+        }
+    }
+}
+
+impl<C, S, I> fmt::Debug for Function<C, S, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Function")
+    }
+}

@@ -1,0 +1,180 @@
+use crate::util::wakers::Wakers;
+use crate::util::sync::Mutex;
+use realtime_protocol::Error;
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
+
+/// The messages of one client that wait for its handler, in order, what could not be read among
+/// them.
+#[derive(Debug)]
+pub(crate) struct Inbox<M>(Mutex<State<M>>);
+
+#[derive(Debug)]
+struct State<M> {
+    first: Option<Item<M>>,
+    /// Those behind the first. Most clients never have any here.
+    rest: VecDeque<Item<M>>,
+    /// Bytes of all that is here.
+    bytes: usize,
+    /// What its handler took at once and may not have handled yet: it counts as waiting.
+    taken: Backlog,
+    ended: bool,
+    waiting: Wakers,
+}
+
+/// Messages that a handler has taken at once.
+pub(crate) type Batch<M> = VecDeque<Item<M>>;
+
+/// A message, and how many bytes it took on the wire.
+pub(crate) type Item<M> = (Result<M, Error>, usize);
+
+/// What is in an inbox.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Backlog {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+impl<M> Inbox<M> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(State {
+            first: None,
+            rest: VecDeque::new(),
+            bytes: 0,
+            taken: Backlog::default(),
+            ended: false,
+            waiting: Wakers::default(),
+        }))
+    }
+
+    /// Adds a message that took `bytes` on the wire; gives what waits now. Wakes who waits for it,
+    /// unless that is the driver's own task, which runs the handler next anyway.
+    pub(crate) fn push(&self, cx: &Context<'_>, item: Result<M, Error>, bytes: usize) -> Backlog {
+        let mut state = self.0.lock();
+        if !state.ended {
+            state.push((item, bytes));
+        }
+        let (waiting, backlog) = (state.waiting.take_others(cx.waker()), state.backlog());
+        drop(state);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+        backlog
+    }
+
+    /// The next message; `None` when the inbox has ended and is empty.
+    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<M, Error>>> {
+        self.poll_batch(cx, None)
+    }
+
+    /// The next message, and those behind it into `batch`, which is empty: so that a handler that
+    /// is alone takes the lock once for all of them. They count as waiting until the next call.
+    pub(crate) fn poll_batch(
+        &self,
+        cx: &Context<'_>,
+        batch: Option<&mut Batch<M>>,
+    ) -> Poll<Option<Result<M, Error>>> {
+        let mut state = self.0.lock();
+        state.taken = Backlog::default();
+        if let Some((item, bytes)) = state.pop() {
+            if let Some(batch) = batch
+                && state.first.is_some()
+            {
+                state.take_rest(batch);
+                state.taken.messages += 1;
+                state.taken.bytes += bytes;
+            }
+            return Poll::Ready(Some(item));
+        }
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        state.waiting.add(cx.waker());
+        Poll::Pending
+    }
+
+    /// No more messages come. Those that wait are dropped if `clear` says so.
+    pub(crate) fn end(&self, clear: bool) {
+        let mut state = self.0.lock();
+        state.ended = true;
+        // Dropped after the lock is gone: a message's `Drop` is the application's code.
+        let dropped = clear.then(|| (state.first.take(), std::mem::take(&mut state.rest)));
+        if clear {
+            state.bytes = 0;
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        drop(dropped);
+        waiting.wake();
+    }
+
+    pub(crate) fn backlog(&self) -> Backlog {
+        self.0.lock().backlog()
+    }
+
+    /// Frees what a burst has grown, if it is over.
+    pub(crate) fn shrink(&self) {
+        let mut state = self.0.lock();
+        if state.rest.is_empty() {
+            state.rest = VecDeque::new();
+        }
+    }
+}
+
+impl<M> State<M> {
+    fn push(&mut self, item: Item<M>) {
+        self.bytes += item.1;
+        match self.first {
+            None => self.first = Some(item),
+            Some(_) => self.rest.push_back(item),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Item<M>> {
+        let item = self.first.take()?;
+        self.bytes -= item.1;
+        self.first = self.rest.pop_front();
+        Some(item)
+    }
+
+    fn take_rest(&mut self, batch: &mut Batch<M>) {
+        debug_assert!(batch.is_empty());
+        std::mem::swap(&mut self.rest, batch);
+        if let Some(first) = self.first.take() {
+            batch.push_front(first);
+        }
+        self.taken = Backlog { messages: batch.len(), bytes: std::mem::take(&mut self.bytes) };
+    }
+
+    fn backlog(&self) -> Backlog {
+        let here = usize::from(self.first.is_some()) + self.rest.len();
+        Backlog { messages: here + self.taken.messages, bytes: self.bytes + self.taken.bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    #[test]
+    fn a_batch_counts_as_waiting_until_the_next_is_asked_for() {
+        let cx = Context::from_waker(Waker::noop());
+        let inbox = Inbox::new();
+        for number in 1..=3 {
+            inbox.push(&cx, Ok(number), 10);
+        }
+        let mut batch = Batch::new();
+        let Poll::Ready(Some(Ok(1))) = inbox.poll_batch(&cx, Some(&mut batch)) else { panic!() };
+        assert_eq!(batch.len(), 2);
+        let Backlog { messages, bytes } = inbox.push(&cx, Ok(4), 5);
+        assert_eq!((messages, bytes), (4, 35));
+
+        batch.clear();
+        let Poll::Ready(Some(Ok(4))) = inbox.poll_batch(&cx, Some(&mut batch)) else { panic!() };
+        let Backlog { messages, bytes } = inbox.backlog();
+        assert_eq!((messages, bytes, batch.len()), (0, 0, 0));
+    }
+}

@@ -1,0 +1,77 @@
+use crate::outbox::Keeping;
+use realtime_protocol::Overflow;
+use realtime_protocol::internal::Policy;
+use std::{borrow::Cow, fmt};
+
+/// A name to which messages of type `T` are published.
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::Topic;
+///
+/// const NEWS: Topic<String> = Topic::fixed("news");
+/// let room: Topic<String> = Topic::new(format!("room:{}", 7));
+/// assert_eq!((NEWS.name(), room.name()), ("news", "room:7"));
+/// ```
+///
+/// A name has 1 to 256 bytes and no control characters of ASCII, since it goes to logs and brokers. Others are refused where
+/// they are used, with `INVALID_ARGUMENT`, so that a name may be made from what a client sent.
+pub struct Topic<T> {
+    name: Cow<'static, str>,
+    overflow: Overflow<T>,
+}
+
+impl<T> Topic<T> {
+    /// A topic whose name is known when the code is compiled.
+    pub const fn fixed(name: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), overflow: Overflow::close() }
+    }
+
+    /// A topic whose name is made as it goes.
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Self { name: name.into(), overflow: Overflow::close() }
+    }
+
+    /// Sets what happens to messages for a member that does not keep up; by default it is
+    /// [closed](Overflow::close). What counts is what the topic says with which a client is subscribed; the key of
+    /// [`Overflow::conflate`] is that of who publishes.
+    #[must_use = "the changed topic is returned"]
+    pub const fn overflow(mut self, overflow: Overflow<T>) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn keeping(&self) -> Keeping {
+        match self.overflow.0.into() {
+            // Nobody who publishes waits.
+            Keeping::Block => Keeping::Nothing,
+            keeping => keeping,
+        }
+    }
+
+    /// The key of those messages that this one replaces.
+    pub(crate) fn key_of(&self, message: &T) -> Option<String> {
+        if let Policy::Conflate(key) = self.overflow.0 { Some(key(message)) } else { None }
+    }
+}
+
+/// Names are keys of the hub's map: a peer must not choose their size.
+pub(crate) const MAX_NAME_BYTES: usize = 256;
+
+impl<T> Clone for Topic<T> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), overflow: self.overflow }
+    }
+}
+
+impl<T> fmt::Debug for Topic<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Topic({:?})", self.name)
+    }
+}

@@ -1,0 +1,210 @@
+use crate::hub::Client;
+use crate::util::sync::Mutex;
+use realtime_protocol::{Error, Result};
+use realtime_protocol::format::{Encode, Outgoing, Value};
+use serde::de::DeserializeOwned;
+use std::{
+    collections::HashMap,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+/// A call of one of the client's procedures, until its answer is there. When it is dropped before, the client is told.
+pub(crate) struct Calling<O> {
+    session: Arc<Session>,
+    number: u64,
+    slot: Arc<Slot<O>>,
+}
+
+impl<O: DeserializeOwned + Send + 'static> Calling<O> {
+    /// Sends the call.
+    pub(crate) fn begin(
+        session: &Arc<Session>,
+        path: &str,
+        input: &dyn Encode,
+        timeout: Duration,
+    ) -> Result<Self> {
+        let slot = Arc::<Slot<O>>::new(Slot(Mutex::new(State { outcome: None, waker: None })));
+        let deadline = session.hub.clock.past(timeout);
+        let number = session.calling.add(Arc::clone(&slot) as Arc<dyn Settle>, deadline, session)?;
+        let calling = Self { session: Arc::clone(session), number, slot };
+        let id = id(number);
+        if let Err(error) = session.send_packet(&Outgoing::Call { id: &id, path, input, timeout }) {
+            // Nobody was called.
+            session.calling.take(number);
+            return Err(if session.outbox.has_ended() { ended() } else { error });
+        }
+        session.watch(deadline);
+        Ok(calling)
+    }
+}
+
+impl<O> Future for Calling<O> {
+    type Output = Result<O>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<O>> {
+        let mut state = self.slot.0.lock();
+        if let Some(outcome) = state.outcome.take() {
+            return Poll::Ready(outcome);
+        }
+        let known = state.waker.replace(cx.waker().clone());
+        drop(state);
+        drop(known);
+        Poll::Pending
+    }
+}
+
+impl<O> Drop for Calling<O> {
+    fn drop(&mut self) {
+        if self.session.calling.take(self.number).is_some() {
+            self.session.tell_cancelled(self.number);
+        }
+    }
+}
+
+impl<O> fmt::Debug for Calling<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Calling({})", self.number)
+    }
+}
+
+/// Where the answer to a call is put.
+struct Slot<O>(Mutex<State<O>>);
+
+struct State<O> {
+    outcome: Option<Result<O>>,
+    waker: Option<Waker>,
+}
+
+/// A [`Slot`] without its type.
+trait Settle: Send + Sync {
+    fn settle(&self, answer: Result<Value<'_>>);
+}
+
+impl<O: DeserializeOwned + Send + 'static> Settle for Slot<O> {
+    fn settle(&self, answer: Result<Value<'_>>) {
+        let outcome = answer.and_then(|data| {
+            let read = super::hooks::catch(|| data.parse());
+            read.unwrap_or_else(|panic| Err(Error::internal(panic.0)))
+        });
+        let waker = {
+            let mut state = self.0.lock();
+            state.outcome = Some(outcome);
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The calls of one client's procedures that wait for their answers.
+#[derive(Default)]
+pub(crate) struct Outcalls(Mutex<Option<Box<Waiting>>>);
+
+#[derive(Default)]
+struct Waiting {
+    last: u64,
+    calls: HashMap<u64, Outcall>,
+}
+
+struct Outcall {
+    slot: Arc<dyn Settle>,
+    deadline: u32,
+}
+
+impl Outcalls {
+    fn add(&self, slot: Arc<dyn Settle>, deadline: u32, session: &Session) -> Result<u64> {
+        let mut waiting = self.0.lock();
+        // Told before `end` takes the lock: nobody waits for an answer that nobody gives.
+        if session.is_ending() {
+            return Err(ended());
+        }
+        let waiting = waiting.get_or_insert_default();
+        let limit = session.hub.config.calls_per_connection;
+        if waiting.calls.len() >= limit {
+            return Err(Error::resource_exhausted(format!("{limit} calls wait for this client's answer already")));
+        }
+        waiting.last += 1;
+        waiting.calls.insert(waiting.last, Outcall { slot, deadline });
+        Ok(waiting.last)
+    }
+
+    fn take(&self, number: u64) -> Option<Arc<dyn Settle>> {
+        Some(self.0.lock().as_mut()?.calls.remove(&number)?.slot)
+    }
+
+    /// Hands an answer to who waits for it; one that nobody waits for any more is dropped.
+    pub(super) fn settle(&self, id: &str, answer: Result<Value<'_>>) {
+        let number = id.strip_prefix('c').and_then(|number| number.parse().ok());
+        if let Some(slot) = number.and_then(|number| self.take(number)) {
+            slot.settle(answer);
+        }
+    }
+
+    /// The client is gone or going: nobody answers any more.
+    pub(super) fn end(&self) {
+        let Some(waiting) = self.0.lock().take() else { return };
+        for call in waiting.calls.into_values() {
+            call.slot.settle(Err(ended()));
+        }
+    }
+
+    /// Gives up what is due, and gives the tick at which the next one is.
+    fn expire(&self, now: u32) -> (Vec<Late>, Option<u32>) {
+        let mut waiting = self.0.lock();
+        let Some(waiting) = waiting.as_mut() else { return (Vec::new(), None) };
+        let due = waiting.calls.extract_if(|_, call| call.deadline <= now);
+        let due = due.map(|(number, call)| (number, call.slot)).collect();
+        (due, waiting.calls.values().map(|call| call.deadline).min())
+    }
+}
+
+/// A call that was not answered in time.
+type Late = (u64, Arc<dyn Settle>);
+
+impl Session {
+    /// Gives up the calls of the client that it has not answered in time.
+    pub(super) fn expire_calls(&self, now: u32) {
+        let (late, next) = self.calling.expire(now);
+        for (number, slot) in late {
+            self.tell_cancelled(number);
+            slot.settle(Err(Error::new("DEADLINE_EXCEEDED", "the client did not answer in time").retryable()));
+        }
+        if let Some(next) = next {
+            self.watch(next);
+        }
+    }
+
+    fn tell_cancelled(&self, number: u64) {
+        let id = id(number);
+        // Where even that finds no room, the client answers in vain.
+        let _ = self.encode(&Outgoing::Cancel { id: &id }, |frame| self.outbox.push_control(frame));
+    }
+
+    /// Queues a packet for this client.
+    pub(crate) fn send_packet(&self, packet: &Outgoing<'_>) -> Result {
+        let queued = self.encode(packet, |frame| {
+            let bytes = frame.len();
+            self.outbox.push(frame).map_err(|error| self.unsent(error, bytes))
+        });
+        queued?.unwrap_or_else(|| Err(Error::new("UNIMPLEMENTED", "this client's protocol has no such thing")))
+    }
+}
+
+impl fmt::Debug for Outcalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Outcalls")
+    }
+}
+
+fn id(number: u64) -> String {
+    format!("c{number}")
+}
+
+fn ended() -> Error {
+    Error::unavailable("the connection has ended")
+}

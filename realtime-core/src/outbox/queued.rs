@@ -1,0 +1,116 @@
+use crate::seams::SendQueue;
+use crate::util::spare;
+use crate::websocket::{Draft, Frame};
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// The frames that wait in an outbox, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Queued {
+    /// Frames that are shared with others, or large.
+    frames: VecDeque<Bytes>,
+    /// The client's own small frames, joined: behind the others.
+    tail: Vec<u8>,
+    /// Bytes in both.
+    bytes: usize,
+}
+
+impl Queued {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    #[inline]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds a frame of this client's own: a small one is copied behind the last.
+    #[inline]
+    pub(super) fn add(&mut self, frame: Draft<'_>, blocked: bool) {
+        if frame.len() > COPIED_BYTES {
+            return self.add_shared(&frame.into_frame(), blocked);
+        }
+        frame.append_to(self.tail_for(frame.len()));
+    }
+
+    /// Where so many more bytes are to be copied.
+    fn tail_for(&mut self, bytes: usize) -> &mut Vec<u8> {
+        self.bytes += bytes;
+        if self.tail.len() + bytes > JOINED_BYTES {
+            self.seal();
+        }
+        if self.tail.capacity() == 0 {
+            self.tail = spare::take_buffer();
+        }
+        &mut self.tail
+    }
+
+    /// Adds a frame without copying it, except where that keeps the order without another buffer.
+    /// For one who is `blocked` it stays shared: it may wait for long.
+    #[inline]
+    pub(super) fn add_shared(&mut self, frame: &Frame, blocked: bool) {
+        if !self.tail.is_empty() {
+            if frame.len() <= SMALL_BYTES && !blocked {
+                return self.tail_for(frame.len()).extend_from_slice(frame.bytes());
+            }
+            self.seal();
+        }
+        self.bytes += frame.len();
+        self.frames.push_back(frame.bytes().clone());
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.frames.push_back(Bytes::copy_from_slice(&self.tail));
+            self.tail.clear();
+        }
+    }
+
+    /// Moves all frames to `queue`, small ones joined if they are several.
+    #[inline]
+    pub(super) fn give(&mut self, queue: &mut SendQueue) {
+        self.bytes = 0;
+        if !self.frames.is_empty() {
+            self.give_frames(queue);
+        }
+        if self.tail.capacity() > 0 {
+            queue.append_buffer(std::mem::take(&mut self.tail));
+        }
+    }
+
+    fn give_frames(&mut self, queue: &mut SendQueue) {
+        // What waits behind a slow reader stays shared.
+        let several = queue.is_empty() && self.frames.len() + usize::from(!self.tail.is_empty()) > 1;
+        let mut room = if several { JOINED_BYTES } else { 0 };
+        while let Some(frame) = self.frames.pop_front() {
+            if frame.len() <= SMALL_BYTES.min(room) {
+                room -= frame.len();
+                queue.append(&frame);
+            } else {
+                queue.push(frame);
+            }
+        }
+        if self.frames.capacity() > KEPT_FRAMES {
+            self.frames = VecDeque::new();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// A larger frame of a client's own is held by itself: to copy it costs more than to write two
+/// buffers.
+pub(super) const COPIED_BYTES: usize = 16 * 1024;
+
+/// A larger frame that is shared stays so, for the same reason.
+pub(super) const SMALL_BYTES: usize = 1024;
+
+/// As much as is copied behind each other: what one write takes.
+pub(super) const JOINED_BYTES: usize = 64 * 1024;
+
+/// A queue that a burst has grown beyond this is freed when it is empty.
+const KEPT_FRAMES: usize = 16;

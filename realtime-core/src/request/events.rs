@@ -1,0 +1,133 @@
+use crate::request::{admit, input_of_query, merge, of_query};
+use crate::context::Context;
+use crate::hub::{Client, Hub};
+use crate::protocol::{Events, write_error, write_retry};
+use crate::request::{Accepted, EventStream, Mounted, Reject, before, come_back_after, let_through};
+use crate::seams::BoxFuture;
+use crate::session::{NoHandler, Opening, Serving};
+use realtime_protocol::{Error, Gap, Position};
+use realtime_protocol::format::{Outgoing, Packet, Protocol};
+use realtime_protocol::internal::check_path;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Response, header};
+use std::{borrow::Cow, future::poll_fn, sync::Arc};
+
+/// A stream of server-sent events: of a subscription, or of the handler's messages. Its session is a task, which
+/// `spawn` runs.
+pub(super) async fn events(
+    hub: &Arc<Hub>,
+    context: Context,
+    spawn: impl FnOnce(BoxFuture<'static>),
+) -> Result<Response<EventStream>, Reject> {
+    let (endpoint, permit) = admit(hub, &context)?;
+    let (endpoint, first, preface) = match of_query(&context, "path") {
+        None => (Arc::clone(endpoint), None, Vec::new()),
+        Some(path) => {
+            let (first, preface) = subscribe(&context, path)?;
+            (Arc::new(endpoint.without_handler()), Some(first), preface)
+        }
+    };
+    let Accepted { context, typed, headers } = let_through(hub, &endpoint, context, true).await?;
+    let protocol = if endpoint.plain { EVENTS_OF_WHOLE } else { EVENTS };
+    let (stream, transport) = EventStream::new(preface, permit.clone());
+    let opening = Opening {
+        hub: Arc::clone(hub),
+        endpoint,
+        context,
+        typed,
+        protocol,
+        deflate: None,
+        welcome: false,
+        first,
+        permit,
+    };
+    spawn(Box::pin(Serving::new(Session::open(opening), transport, Bytes::new())));
+    let opened = before(hub, hub.config.handshake_timeout, poll_fn(|cx| stream.poll_opened(cx))).await;
+    match opened.unwrap_or_else(|| Err(Error::unavailable("the stream took too long to open"))) {
+        Ok(()) => {
+            let mut response = response(stream);
+            merge(response.headers_mut(), headers);
+            Ok(response)
+        }
+        Err(error) => Err(Reject::from(error).behind(headers)),
+    }
+}
+
+/// What a refusal becomes that may pass: a stream which says why, when to come back, and ends. To a page, a status other
+/// than 200 is the end of its `EventSource`.
+pub(super) fn come_back(reject: Reject) -> Response<EventStream> {
+    let (headers, error) = reject.into_parts();
+    let mut notice = Vec::new();
+    write_retry(come_back_after(error.retry_after_hint()), &mut notice);
+    // An error that does not serialise leaves the time alone.
+    let _ = write_error(&error, &mut notice);
+    let mut response = response(EventStream::whole(BytesMut::from(&*notice)));
+    merge(response.headers_mut(), headers);
+    response
+}
+
+fn response(stream: EventStream) -> Response<EventStream> {
+    let mut response = Response::new(stream);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    // Proxies of nginx's kind would hold events back.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// What the session of a subscription begins with, and what its client is sent first.
+fn subscribe(context: &Context, path: String) -> Result<(Box<Packet<'static>>, Vec<u8>), Error> {
+    check_path(&path)?;
+    let mut preface = Vec::new();
+    let after = match last_event_id(context).map(|id| id.parse::<Position>()) {
+        None => None,
+        Some(Ok(position)) => Some(position),
+        // A page would send it again and again: it begins anew, and is told that it does.
+        Some(Err(error)) => {
+            tracing::debug!(path, %error, "a stream begins anew: its Last-Event-ID cannot be read");
+            let gap = Gap::new(0, UNREADABLE);
+            Events::Values.encode(&Outgoing::Gap { id: None, topic: None, gap: &gap }, &mut preface)?;
+            None
+        }
+    };
+    let input = input_of_query(context, &["path", LAST_EVENT_ID]);
+    let first = Packet::Subscribe { id: STREAM.into(), path: path.into(), input, after, credit: None };
+    Ok((Box::new(first), preface))
+}
+
+/// The last event that the client has seen, where it has seen one.
+fn last_event_id(context: &Context) -> Option<Cow<'_, str>> {
+    let header = context.headers().find(|(name, _)| *name == "last-event-id");
+    let id = match header {
+        Some((_, id)) => String::from_utf8_lossy(id),
+        None => of_query(context, LAST_EVENT_ID)?.into(),
+    };
+    (!id.is_empty()).then_some(id)
+}
+
+/// Where sources say it that cannot set headers, as libraries for older browsers do.
+const LAST_EVENT_ID: &str = "lastEventId";
+
+/// The cause of a gap that begins where nobody knows.
+const UNREADABLE: &str = "unreadable_position";
+
+/// The id of the only subscription on a stream of events; it is not told.
+const STREAM: &str = "events";
+
+/// Where the protocols of server-sent events stand in the hub's list.
+pub(crate) const EVENTS: u8 = 3;
+pub(crate) const EVENTS_OF_WHOLE: u8 = 4;
+
+impl Mounted {
+    /// The same, but for messages.
+    fn without_handler(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            plain: false,
+            hooks: Arc::new(NoHandler),
+            router: Arc::clone(&self.router),
+            middleware: self.middleware.clone(),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+use crate::context::Context;
+use crate::request::Reject;
+use realtime_protocol::Error;
+use base64::{
+    Engine as _, alphabet,
+    engine::{GeneralPurpose, GeneralPurposeConfig},
+};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
+use sha1::{Digest as _, Sha1};
+
+/// The value of `Sec-WebSocket-Accept` for a client's key (RFC 6455, section 4.2.2).
+///
+/// ```
+/// assert_eq!(
+///     realtime_core::websocket::accept_key("dGhlIHNhbXBsZSBub25jZQ=="),
+///     "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+/// );
+/// ```
+pub fn accept_key(key: &str) -> String {
+    let digest = Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
+    base64::engine::general_purpose::STANDARD.encode(digest)
+}
+
+/// Whether a request may become a WebSocket: over HTTP/1.1 by upgrade (RFC 6455, section 4.2.1),
+/// over HTTP/2 by extended CONNECT (RFC 8441, section 5).
+pub(crate) fn check(context: &Context) -> Result<(), Reject> {
+    if context.is_extended_connect() {
+        return check_version(context);
+    }
+    if context.version() < Version::HTTP_11 {
+        return Err(Reject::bad_request("a WebSocket needs HTTP/1.1 or HTTP/2"));
+    }
+    if context.method() != Method::GET {
+        let error = Error::new("METHOD_MISMATCH", "a WebSocket is opened by GET");
+        return Err(Reject::from(error).header(header::ALLOW, HeaderValue::from_static("GET")));
+    }
+    if !context.header_has("upgrade", "websocket") || !context.header_has("connection", "upgrade") {
+        return Err(upgrade_required("this is a WebSocket endpoint, and the request has no Upgrade to websocket"));
+    }
+    // Adapters differ in whether they take a body for the first frames.
+    if has_body(context) {
+        return Err(Reject::bad_request("a request that opens a WebSocket has no body"));
+    }
+    check_version(context)?;
+    let key = context.header("sec-websocket-key").unwrap_or_default();
+    if KEY.decode(key).is_ok_and(|nonce| nonce.len() == 16) {
+        return Ok(());
+    }
+    Err(Reject::bad_request("Sec-WebSocket-Key must be 16 bytes in base64"))
+}
+
+/// The bits behind the last byte are not looked at: in the example of RFC 6455, section 4.1, they are not 0.
+const KEY: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
+/// The response that makes the request a WebSocket: 101, or 200 over HTTP/2.
+pub(crate) fn response(
+    context: &Context,
+    subprotocol: Option<&'static str>,
+    extension: Option<HeaderValue>,
+) -> Response<()> {
+    let mut response = Response::new(());
+    if context.is_extended_connect() {
+        *response.status_mut() = StatusCode::OK;
+    } else {
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    // Over HTTP/2 it is there where a proxy translates for a client of HTTP/1.1, which waits for the answer to it.
+    let key = context.header("sec-websocket-key");
+    if let Some(accept) = key.and_then(|key| HeaderValue::try_from(accept_key(key)).ok()) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(subprotocol) = subprotocol {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+    }
+    if let Some(extension) = extension {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
+    }
+    response
+}
+
+fn has_body(context: &Context) -> bool {
+    context.headers().any(|(name, value)| match name {
+        "transfer-encoding" => true,
+        "content-length" => value.trim_ascii() != b"0",
+        _ => false,
+    })
+}
+
+fn check_version(context: &Context) -> Result<(), Reject> {
+    match context.header("sec-websocket-version") {
+        Some("13") => Ok(()),
+        _ => {
+            let error = upgrade_required("Sec-WebSocket-Version must be 13");
+            Err(error.header(HeaderName::from_static("sec-websocket-version"), HeaderValue::from_static("13")))
+        }
+    }
+}
+
+/// 426 with the header that RFC 9110, section 15.5.22, demands.
+fn upgrade_required(message: &'static str) -> Reject {
+    Reject::new(StatusCode::UPGRADE_REQUIRED, Error::failed_precondition(message))
+        .header(header::UPGRADE, HeaderValue::from_static("websocket"))
+        .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
+}

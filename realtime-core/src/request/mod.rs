@@ -1,0 +1,168 @@
+mod body;
+mod call;
+mod headers;
+mod stream;
+
+pub(crate) use headers::merge;
+pub(crate) use stream::{EVENTS, EVENTS_OF_WHOLE};
+
+use crate::context::Context;
+use crate::hub::{ConnectionPermit, Hub};
+use crate::request::{EventStream, Mounted, Reject, Upgrade, accept, check_open, check_origin, cors, find, head, permit, refused};
+use crate::seams::BoxFuture;
+use realtime_protocol::{Code, Error};
+use realtime_protocol::format::Value;
+use body::RequestBody;
+use bytes::Bytes;
+use call::call;
+use futures_core::Stream;
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+use std::{borrow::Cow, sync::Arc};
+use stream::{come_back, events};
+
+/// What a request is answered with.
+#[derive(Debug)]
+#[must_use = "a request is answered"]
+pub enum Answer {
+    /// A response that is whole.
+    Response(Response<Bytes>),
+    /// A WebSocket, once the framework hands over the connection.
+    Upgrade(Upgrade),
+    /// A response whose body lasts.
+    Events(Response<EventStream>),
+}
+
+/// Answers a request of any kind. Of `body` only as much is read as the kind has use for, and the rest is discarded
+/// before the answer. The session of an event stream is run by `spawn`.
+pub(crate) async fn answer<B, E>(
+    hub: &Arc<Hub>,
+    context: Context,
+    body: &mut B,
+    spawn: impl FnOnce(BoxFuture<'static>),
+) -> Answer
+where
+    B: Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    let cors = cors::headers(&hub.config, &context);
+    let mut body = RequestBody::new(&context, body);
+    let mut answer = decide(hub, context, &cors, &mut body, spawn).await;
+    match &mut answer {
+        Answer::Response(response) => {
+            merge(response.headers_mut(), cors);
+            // By rule, caches may keep some answers to GET of which nothing is said, a 404 among them.
+            let no_store = HeaderValue::from_static("no-store");
+            response.headers_mut().entry(header::CACHE_CONTROL).or_insert(no_store);
+            body.discard(hub).await;
+        }
+        Answer::Events(response) => merge(response.headers_mut(), cors),
+        Answer::Upgrade(_) => {}
+    }
+    answer
+}
+
+async fn decide<B, E>(
+    hub: &Arc<Hub>,
+    context: Context,
+    cors: &HeaderMap,
+    body: &mut RequestBody<'_, B>,
+    spawn: impl FnOnce(BoxFuture<'static>),
+) -> Answer
+where
+    B: Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    let kind = Kind::of(hub, &context);
+    // `accept` makes this check too.
+    if kind != Kind::WebSocket
+        && let Err(reject) = head::check(&context)
+    {
+        return Answer::refusal(refused(hub, reject));
+    }
+    match kind {
+        Kind::WebSocket => accept(hub, context).await.map_or_else(Answer::refusal, Answer::Upgrade),
+        Kind::Preflight => {
+            // For the log alone: no page can read the body.
+            let _ = check_origin(hub, &context);
+            Answer::Response(cors::preflight(&hub.config, cors))
+        }
+        Kind::Events => match events(hub, context, spawn).await {
+            Ok(response) => Answer::Events(response),
+            Err(reject) if reject.error().is_retryable() => Answer::Events(come_back(refused(hub, reject))),
+            Err(reject) => Answer::refusal(refused(hub, reject)),
+        },
+        Kind::Call => match call(hub, context, body).await {
+            Ok(response) => Answer::Response(response),
+            Err(reject) => Answer::refusal(refused(hub, reject)),
+        },
+        Kind::None => Answer::refusal(refused(hub, method_mismatch("GET, POST", "this is asked by GET or POST"))),
+    }
+}
+
+impl Answer {
+    fn refusal(reject: Reject) -> Self {
+        Self::Response(reject.into_response())
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A WebSocket, or nothing that is known; its own checks say what is wrong.
+    WebSocket,
+    Events,
+    Call,
+    Preflight,
+    None,
+}
+
+impl Kind {
+    fn of(hub: &Hub, context: &Context) -> Self {
+        if context.is_extended_connect() || context.header_has("upgrade", "websocket") {
+            return Self::WebSocket;
+        }
+        let endpoint = hub.registry.mounted.get(&*context.endpoint());
+        let has_names = endpoint.is_some_and(|endpoint| !endpoint.router.is_empty());
+        match *context.method() {
+            Method::OPTIONS if hub.config.cors.is_some() => Self::Preflight,
+            Method::GET if accepts_events(context) => Self::Events,
+            Method::GET if has_names && of_query(context, "path").is_some() => Self::Call,
+            Method::POST if has_names => Self::Call,
+            Method::GET => Self::WebSocket,
+            _ if has_names => Self::None,
+            _ => Self::WebSocket,
+        }
+    }
+}
+
+fn accepts_events(context: &Context) -> bool {
+    let media_type = |accepted: &str| accepted.split(';').next().map(str::trim).unwrap_or_default().to_owned();
+    context.header_tokens("accept").any(|accepted| media_type(accepted).eq_ignore_ascii_case("text/event-stream"))
+}
+
+fn of_query(context: &Context, name: &str) -> Option<String> {
+    let query = context.query().unwrap_or_default().as_bytes();
+    form_urlencoded::parse(query).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// The input of a call in the query: `input` with JSON, or else the pairs of other names than these.
+fn input_of_query(context: &Context, other: &[&str]) -> Value<'static> {
+    if let Some(json) = of_query(context, "input") {
+        return Value::Json(json.into());
+    }
+    let query = context.query().unwrap_or_default().as_bytes();
+    let mut pairs = form_urlencoded::Serializer::new(String::new());
+    pairs.extend_pairs(form_urlencoded::parse(query).filter(|(key, _)| !other.contains(&&**key)));
+    Value::Pairs(pairs.finish())
+}
+
+/// What is asked of requests that are no WebSockets, before the middleware is.
+fn admit<'a>(hub: &'a Hub, context: &Context) -> Result<(&'a Arc<Mounted>, ConnectionPermit), Reject> {
+    let endpoint = find(hub, context)?;
+    check_open(hub)?;
+    check_origin(hub, context)?;
+    Ok((endpoint, permit(hub, context)?))
+}
+
+fn method_mismatch(allow: &'static str, message: impl Into<Cow<'static, str>>) -> Reject {
+    let error = Error::new(Code::METHOD_MISMATCH, message);
+    Reject::from(error).header(header::ALLOW, HeaderValue::from_static(allow))
+}

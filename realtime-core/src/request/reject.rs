@@ -1,0 +1,111 @@
+use crate::request::merge;
+use realtime_protocol::Error;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use std::borrow::Cow;
+
+/// A refusal before the upgrade: an HTTP status, headers and a JSON body.
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::{Context, Reject, Error};
+/// # fn limited() -> Reject {
+/// Reject::from(Error::resource_exhausted("too many logins").retry_after(std::time::Duration::from_secs(3)))
+/// # }
+/// assert_eq!(limited().status(), 429);
+/// ```
+#[derive(Debug)]
+pub struct Reject {
+    status: StatusCode,
+    headers: HeaderMap,
+    error: Error,
+}
+
+impl Reject {
+    /// A refusal with a status of the application's choice.
+    pub fn new(status: StatusCode, error: Error) -> Self {
+        Self { status, headers: HeaderMap::new(), error }
+    }
+
+    /// 401.
+    pub fn unauthorized() -> Self {
+        Error::unauthenticated().into()
+    }
+
+    /// 403.
+    pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
+        Error::permission_denied(message).into()
+    }
+
+    /// 400.
+    pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Error::invalid_argument(message).into()
+    }
+
+    /// Adds a header to the response.
+    #[must_use = "the refusal with the header is returned"]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// The response's status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What the body says.
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// Ends the connection of HTTP/1 after the response: what follows the request may be no request, but frames of a client
+    /// or proxy that did not wait for the answer.
+    pub(crate) fn closing(mut self) -> Self {
+        let mut close = HeaderMap::new();
+        close.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        merge(&mut self.headers, close);
+        self
+    }
+
+    /// Adds headers of the response that there would have been; those of the refusal itself count before them.
+    pub(crate) fn behind(mut self, mut headers: HeaderMap) -> Self {
+        merge(&mut headers, self.headers);
+        self.headers = headers;
+        self
+    }
+
+    pub(crate) fn into_parts(self) -> (HeaderMap, Error) {
+        (self.headers, self.error)
+    }
+
+    /// The response: `{"ok":false,"error":…}` with the headers, `Retry-After` where it is known, and not to be cached.
+    pub fn into_response(self) -> Response<Bytes> {
+        let body = Body { ok: false, error: &self.error };
+        let mut response = Response::new(Bytes::from(serde_json::to_vec(&body).unwrap_or_default()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(after) = self.error.retry_after_hint() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000) as u64));
+        }
+        merge(headers, self.headers);
+        response
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    ok: bool,
+    error: &'a Error,
+}
+
+/// The status of the error's code, from the one table.
+impl From<Error> for Reject {
+    fn from(error: Error) -> Self {
+        Self::new(error.code().http_status(), error)
+    }
+}

@@ -1,0 +1,434 @@
+use crate::calls::{begin, late_error};
+use crate::hub::Client;
+use crate::session::running::{Call, Event};
+use crate::session::subscription::Stream;
+use crate::session::tasks::Tasks;
+use crate::session::turn::Turn;
+use crate::calls::{CallCore, Origin, Route, Starts};
+use realtime_protocol::{CloseCode, Code, Error, Position};
+use realtime_protocol::format::{Outgoing, Packet, Value};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, atomic::Ordering::Acquire},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// The calls, subscriptions and events of one client: they run concurrently inside its connection's future, and are
+/// dropped with it.
+#[derive(Debug)]
+pub(super) struct Calls {
+    session: Arc<Session>,
+    tasks: Tasks<Task>,
+    /// The seats of what the client has given an id.
+    ids: HashMap<Box<str>, usize>,
+    calls: usize,
+    streams: usize,
+    /// Events that wait for the one before them.
+    events: VecDeque<(Arc<Route>, Value<'static>)>,
+    /// Where the event that is being handled is.
+    event: Option<usize>,
+    /// What came before `on_open` was done.
+    held: VecDeque<Packet<'static>>,
+    /// The bytes of both, as they came.
+    waiting_bytes: usize,
+    /// Streams that wait until less is queued for the client, in their order.
+    blocked: VecDeque<usize>,
+    /// The first tick at which a call may be late.
+    deadline: Option<u32>,
+}
+
+#[derive(Debug)]
+enum Task {
+    Call(Box<Call>),
+    Stream(Box<Stream>),
+    Event(Event),
+}
+
+impl Calls {
+    pub(super) fn new(session: &Arc<Session>) -> Self {
+        Self {
+            session: Arc::clone(session),
+            tasks: Tasks::new(session),
+            ids: HashMap::new(),
+            calls: 0,
+            streams: 0,
+            events: VecDeque::new(),
+            event: None,
+            held: VecDeque::new(),
+            waiting_bytes: 0,
+            blocked: VecDeque::new(),
+            deadline: None,
+        }
+    }
+
+    /// Whether there is nothing to keep.
+    pub(super) fn is_idle(&self) -> bool {
+        self.tasks.len() == 0 && self.events.is_empty() && self.held.is_empty()
+    }
+
+    /// Whether as much waits for its turn as may.
+    pub(super) fn is_behind(&self) -> bool {
+        let config = &self.session.hub.config;
+        let messages = self.events.len().max(self.held.len());
+        messages >= config.queued_messages || self.waiting_bytes >= config.message_bytes
+    }
+
+    /// Takes one packet of the client's.
+    pub(super) fn handle(&mut self, packet: Packet<'_>, turn: &mut Turn) {
+        if !self.session.is_opened() {
+            self.waiting_bytes += bytes_of(&packet);
+            return self.held.push_back(packet.into_owned());
+        }
+        match packet {
+            Packet::Call { id, path, input, timeout, key } => {
+                self.call(&id, &path, input, timeout, key.as_deref());
+            }
+            Packet::Subscribe { id, path, input, after, credit } => {
+                self.subscribe(&id, &path, input, after, credit, turn);
+            }
+            Packet::Event { name, data } => self.event(&name, data, turn),
+            Packet::Invalid { id, error } => self.refuse_unread(&id, &error),
+            Packet::Cancel { id } => self.cancel(&id),
+            Packet::Unsubscribe { id } => self.unsubscribe(&id),
+            Packet::Credit { id, more } => self.grant(&id, more, turn),
+            _ => {}
+        }
+    }
+
+    /// Takes what was held until now.
+    #[cold]
+    fn open(&mut self, turn: &mut Turn) {
+        // Reading may go on, if this was what it waited for.
+        self.session.look_again();
+        for packet in std::mem::take(&mut self.held) {
+            self.waiting_bytes -= bytes_of(&packet);
+            self.handle(packet, turn);
+        }
+    }
+
+    fn call(&mut self, id: &str, path: &str, input: Value<'_>, timeout: Option<Duration>, key: Option<&str>) {
+        let Some(route) = self.admit(id, path) else { return };
+        let Starts::Call { timeout: allowed, .. } = &*route.starts else {
+            return self.refuse(id, &Error::new(Code::METHOD_MISMATCH, format!("{path:?} is a subscription")));
+        };
+        let limit = self.session.hub.config.calls_per_connection;
+        if self.calls + self.session.unattended.load(Acquire) >= limit {
+            return self.refuse(id, &exhausted(limit, "calls"));
+        }
+        let timeout = timeout.map_or(*allowed, |timeout| timeout.min(*allowed));
+        let mut core = CallCore::of_route(self.origin(), &route, id);
+        core.deadline = self.session.hub.clock.past(timeout);
+        let core = Arc::new(core);
+        let running = match self.session.hub.begin_call(&route, &core, input, key) {
+            Ok(running) => running,
+            Err(error) => return self.refuse(id, &error),
+        };
+        let mut call = Call::new(core, running);
+        let (seat, waker) = self.tasks.reserve();
+        if call.poll(&self.session, &mut Context::from_waker(&waker)).is_ready() {
+            return self.tasks.release(seat);
+        }
+        self.calls += 1;
+        let deadline = call.core.deadline;
+        // In a box only here: most calls are ready at once.
+        self.keep(id, seat, Task::Call(Box::new(call)));
+        if self.deadline.is_none_or(|known| deadline < known) {
+            self.deadline = Some(deadline);
+            self.session.watch(deadline);
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        id: &str,
+        path: &str,
+        input: Value<'_>,
+        after: Option<Position>,
+        credit: Option<u32>,
+        turn: &mut Turn,
+    ) {
+        let Some(route) = self.admit(id, path) else { return };
+        if route.starts.as_subscription().is_none() {
+            return self.refuse(id, &Error::new(Code::METHOD_MISMATCH, format!("{path:?} is a procedure")));
+        }
+        let limit = self.session.hub.config.subscriptions_per_connection;
+        if self.streams >= limit {
+            return self.refuse(id, &exhausted(limit, "subscriptions"));
+        }
+        let mut core = CallCore::of_route(self.origin(), &route, id);
+        core.after = after;
+        let core = Arc::new(core);
+        let starting = match begin(&core, || route.start(&core, input, Starts::as_subscription)) {
+            Ok(starting) => starting,
+            Err(error) => return self.refuse(id, &error),
+        };
+        let (seat, _) = self.tasks.reserve();
+        self.streams += 1;
+        self.keep(id, seat, Task::Stream(Box::new(Stream::new(core, starting, credit))));
+        self.poll_task(seat, turn);
+    }
+
+    fn event(&mut self, name: &str, data: Value<'_>, turn: &mut Turn) {
+        let Some(route) = self.session.endpoint.router.find_event(name).cloned() else {
+            return self.session.report(&Error::not_found(format!("no event is named {name:?} here")));
+        };
+        if self.event.is_some() || !self.events.is_empty() {
+            self.waiting_bytes += data.len();
+            self.events.push_back((route, data.into_owned()));
+        } else {
+            self.begin_event(&route, data, turn);
+        }
+    }
+
+    fn begin_event(&mut self, route: &Arc<Route>, data: Value<'_>, turn: &mut Turn) {
+        let core = Arc::new(CallCore::of_route(self.origin(), route, ""));
+        let running = match begin(&core, || route.start(&core, data, Starts::as_event)) {
+            Ok(running) => running,
+            Err(error) => return self.session.report(&error),
+        };
+        let (seat, _) = self.tasks.reserve();
+        self.event = Some(seat);
+        self.tasks.put(seat, Task::Event(Event::new(core, running)));
+        self.poll_task(seat, turn);
+    }
+
+    /// The route of a call whose id is free; else it is answered.
+    fn admit(&self, id: &str, path: &str) -> Option<Arc<Route>> {
+        if !self.is_free(id) {
+            return None;
+        }
+        let route = self.session.endpoint.router.find(path).cloned();
+        if route.is_none() {
+            self.refuse(id, &Error::not_found(format!("nothing is named {path:?} here")));
+        }
+        route
+    }
+
+    /// Whether nothing that runs has this id; else the client is told.
+    fn is_free(&self, id: &str) -> bool {
+        if self.ids.is_empty() || !self.ids.contains_key(id) {
+            return true;
+        }
+        // Not with that id: it would look like the answer to the one that has it.
+        let error = Error::new(Code::DUPLICATE_ID, format!("the id {id:?} is in use"));
+        self.answer(None, &error.details(serde_json::json!({ "id": id })));
+        false
+    }
+
+    fn keep(&mut self, id: &str, seat: usize, task: Task) {
+        self.ids.insert(id.into(), seat);
+        self.tasks.put(seat, task);
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Connection(crate::AnyConnection::new(Arc::clone(&self.session)))
+    }
+
+    fn cancel(&mut self, id: &str) {
+        if self.end(id) {
+            self.refuse(id, &Error::new(Code::CANCELLED, "cancelled by the caller"));
+        }
+    }
+
+    fn unsubscribe(&mut self, id: &str) {
+        let Some(&seat) = self.ids.get(id) else { return };
+        if !matches!(self.tasks.get_mut(seat), Some(Task::Stream(_))) {
+            return;
+        }
+        self.end(id);
+        super::reply(&self.session, &Outgoing::Complete { id });
+    }
+
+    fn grant(&mut self, id: &str, more: u32, turn: &mut Turn) {
+        let Some(&seat) = self.ids.get(id) else { return };
+        if let Some(Task::Stream(stream)) = self.tasks.get_mut(seat) {
+            stream.grant(more);
+            self.poll_task(seat, turn);
+        }
+    }
+
+    /// Drops what has this id, without an answer; gives whether there was anything.
+    fn end(&mut self, id: &str) -> bool {
+        let Some(&seat) = self.ids.get(id) else { return false };
+        if let Some(task) = self.tasks.take(seat) {
+            self.forget(seat, task);
+        }
+        true
+    }
+
+    /// Frees the seat of a task that is over.
+    fn forget(&mut self, seat: usize, task: Task) {
+        match &task {
+            Task::Call(call) => {
+                self.ids.remove(&call.core.id);
+                self.calls -= 1;
+            }
+            Task::Stream(stream) => {
+                self.ids.remove(stream.id());
+                self.streams -= 1;
+                if self.session.is_for_one {
+                    self.session.close(CloseCode::NORMAL, "");
+                }
+            }
+            Task::Event(_) => self.event = None,
+        }
+        self.tasks.release(seat);
+        drop(task);
+    }
+
+    /// Polls what was woken.
+    #[inline(never)]
+    pub(super) fn poll(&mut self, turn: &mut Turn) {
+        if !self.held.is_empty() && self.session.is_opened() {
+            self.open(turn);
+        }
+        for _ in 0..POLLS {
+            if turn.is_over() {
+                break;
+            }
+            let Some(seat) = self.tasks.next_ready() else { break };
+            self.poll_task(seat, turn);
+        }
+        // Last: after a pause of the process, what is ready is answered before it is late.
+        self.expire();
+        for _ in 0..self.blocked.len().min(POLLS) {
+            if turn.is_over() || !self.takes_blocked() {
+                break;
+            }
+            let Some(seat) = self.blocked.pop_front() else { break };
+            if let Some(Task::Stream(stream)) = self.tasks.get_mut(seat) {
+                stream.unlist();
+                self.poll_task(seat, turn);
+            }
+        }
+        while self.event.is_none()
+            && let Some((route, data)) = self.events.pop_front()
+        {
+            self.waiting_bytes -= data.len();
+            self.session.look_again();
+            self.begin_event(&route, data, turn);
+            if turn.is_over() {
+                break;
+            }
+        }
+    }
+
+    /// Whether another poll would do something.
+    pub(super) fn has_work(&self) -> bool {
+        self.tasks.has_ready() || self.takes_blocked() || (self.event.is_none() && !self.events.is_empty())
+    }
+
+    /// Whether the first of the streams that wait for room has it. Were its item not looked at, one that is larger
+    /// than what is left would be tried again and again.
+    fn takes_blocked(&self) -> bool {
+        let Some(&seat) = self.blocked.front() else { return false };
+        let bytes = match self.tasks.get(seat) {
+            Some(Task::Stream(stream)) => stream.kept_bytes(),
+            _ => 0,
+        };
+        self.session.outbox.takes_stream(bytes)
+    }
+
+    fn poll_task(&mut self, seat: usize, turn: &mut Turn) {
+        turn.spend(0);
+        let Some(mut task) = self.tasks.take(seat) else { return };
+        let waker = self.tasks.waker(seat);
+        let cx = &mut Context::from_waker(&waker);
+        let polled = match &mut task {
+            Task::Call(call) => call.poll(&self.session, cx),
+            Task::Event(event) => event.poll(&self.session, cx),
+            Task::Stream(stream) => match stream.poll(&self.session, cx, turn) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => {
+                    if stream.list() {
+                        self.blocked.push_back(seat);
+                    }
+                    if stream.take_again() {
+                        self.tasks.wake(seat);
+                    }
+                    Poll::Pending
+                }
+            },
+        };
+        if polled.is_pending() {
+            return self.tasks.put(seat, task);
+        }
+        self.forget(seat, task);
+    }
+
+    /// Gives up the calls whose time is over.
+    fn expire(&mut self) {
+        let Some(deadline) = self.deadline else { return };
+        let now = self.session.hub.clock.now();
+        if now < deadline {
+            // The wheel may have come to the tick of an earlier one: a call of the client's procedures.
+            return self.session.watch(deadline);
+        }
+        let late = |task: &Task| matches!(task, Task::Call(call) if call.core.deadline <= now);
+        let late: Vec<usize> = self.tasks.seats().filter(|(_, task)| late(task)).map(|(seat, _)| seat).collect();
+        for seat in late {
+            let Some(Task::Call(call)) = self.tasks.take(seat) else { continue };
+            let id = call.core.id.clone();
+            self.forget(seat, Task::Call(call));
+            self.refuse(&id, &late_error());
+        }
+        let deadlines = self.tasks.seats().filter_map(|(_, task)| match task {
+            Task::Call(call) => Some(call.core.deadline),
+            _ => None,
+        });
+        self.deadline = deadlines.min();
+        if let Some(deadline) = self.deadline {
+            self.session.watch(deadline);
+        }
+    }
+
+    /// Answers what could not be read but for its id.
+    fn refuse_unread(&self, id: &str, error: &Error) {
+        if self.is_free(id) {
+            self.refuse(id, error);
+        }
+    }
+
+    /// Answers what does not run.
+    fn refuse(&self, id: &str, error: &Error) {
+        self.session.log(error);
+        self.answer(Some(id), error);
+        if self.session.is_for_one {
+            self.session.close(CloseCode::NORMAL, "");
+        }
+    }
+
+    fn answer(&self, id: Option<&str>, error: &Error) {
+        super::reply(&self.session, &Outgoing::Error { id, error });
+    }
+}
+
+/// What the application's part of a packet takes.
+fn bytes_of(packet: &Packet<'_>) -> usize {
+    match packet {
+        Packet::Call { input: value, .. }
+        | Packet::Subscribe { input: value, .. }
+        | Packet::Event { data: value, .. } => value.len(),
+        _ => 0,
+    }
+}
+
+/// Tasks that are polled before the client is read and written again.
+const POLLS: usize = 64;
+
+/// Nothing of a connection runs after its end.
+impl Drop for Calls {
+    fn drop(&mut self) {
+        for task in self.tasks.drain() {
+            drop(task);
+        }
+    }
+}
+
+fn exhausted(limit: usize, what: &str) -> Error {
+    Error::resource_exhausted(format!("{limit} {what} run on this connection already")).retry_after(SOON)
+}
+
+/// When a client that has too much under way may try again.
+const SOON: Duration = Duration::from_millis(100);
