@@ -1,88 +1,49 @@
 #![doc = include_str!("../README.md")]
 
+// From the top to the bottom: each may import those behind it. `cargo xtask test --only boundaries` checks it.
+mod builder;
+mod calls;
+mod config;
+mod context;
+mod endpoint;
+mod handler;
+mod handles;
+mod hub;
+mod outbox;
 pub mod protocol;
-pub mod validate;
+mod request;
+mod seams;
+mod session;
+mod util;
 pub mod websocket;
 
-mod answer;
-mod broker;
-mod chunks;
-mod config;
-mod connection;
-mod context;
-mod cors;
-mod endpoint;
-mod error;
-mod events;
-mod function;
-mod handler;
-mod head;
-mod hub;
-mod input;
-mod item;
-mod message;
-mod middleware;
-mod mount;
-mod names;
-mod origins;
-mod overflow;
-mod peer;
-mod presence;
-mod proxies;
-mod rate_limit;
-mod realtime;
-mod reject;
-mod runtime;
-mod session;
-mod spare;
-mod sync;
-mod text;
-mod topic;
-mod transport;
-mod upgrade;
-mod whole;
-
 pub use async_trait::async_trait;
-pub use broker::{Broker, MemoryBroker, Publication};
+pub use builder::Builder;
+pub use calls::Principal;
 #[cfg(feature = "deflate")]
 pub use config::Deflate;
-pub use config::{Config, Rate, Rates};
-pub use connection::{AnyConnection, Audience, Connection, SendError};
-pub use context::Context;
-pub use cors::Cors;
+pub use config::{Config, Cors, Origins, Rate, RateLimit, Rates};
+pub use context::{Context, ForwardingHeader};
 pub use endpoint::{Call, Endpoint, Guard};
-pub use error::{Code, Error, Result};
-pub use function::{FnConnection, Function, handler_fn};
-pub use handler::Handler;
-pub use hub::{Drained, Principal};
+pub use handler::{Connection, FnConnection, Function, Handler, IntoMount, Mount, handler_fn};
+pub use handles::{AnyConnection, Audience, Realtime, SendError, Stats, Topic};
+pub use hub::Drained;
 pub use ipnet::IpNet;
-pub use item::{IntoItem, Item, Position};
-pub use message::Message;
-pub use middleware::{Accepted, Middleware, Next};
-pub use mount::{IntoMount, Mount};
-pub use names::{Event, Procedure, Subscription};
-pub use origins::Origins;
-pub use overflow::{Gap, Overflow};
-pub use presence::{PRESENCE, Presence, PresenceNotice, Present};
-pub use proxies::ForwardingHeader;
-pub use rate_limit::RateLimit;
-pub use realtime::{Builder, Realtime, Stats};
-pub use reject::Reject;
-pub use session::ConnectionId;
-pub use topic::Topic;
-pub use websocket::{Close, CloseCode, Initiator};
+pub use realtime_protocol::{
+    Close, CloseCode, Code, ConnectionId, Error, Event, Gap, Initiator, IntoItem, Item, Message, Overflow,
+    PRESENCE, Position, Presence, PresenceNotice, Present, Procedure, Result, Subscription, validate,
+};
+pub use request::{Accepted, Middleware, Next, Reject};
+pub use seams::{Broker, MemoryBroker, Publication};
 
 /// For the authors of adapters: what they bring, and what they are given.
 pub mod raw {
     pub use crate::{
-        answer::Answer,
-        chunks::Chunks,
         context::RequestHead,
-        events::EventStream,
-        hub::TICK,
-        item::Offset,
-        runtime::{BoxFuture, Runtime},
-        transport::{SendQueue, Transport},
-        upgrade::{ConnectionPermit, Upgrade},
+        hub::ConnectionPermit,
+        request::{Answer, EventStream, Upgrade},
+        seams::{BoxFuture, Runtime, SendQueue, Transport},
+        util::{Chunks, TICK},
     };
+    pub use realtime_protocol::Offset;
 }

@@ -42,7 +42,6 @@ pub enum Kind {
     Binary,
 }
 
-
 /// A whole WebSocket message, for handlers with a format of their own.
 ///
 /// As `ClientMessage` or `ServerMessage` of a plain handler it passes

@@ -8,10 +8,16 @@ use std::fmt;
 /// outbox, and the client has granted it credit where it grants any. What is dropped is told in a [`Gap`].
 pub struct Overflow<T>(#[doc(hidden)] pub Policy<T>);
 
+/// What an [`Overflow`] says.
+#[derive(Debug)]
 pub enum Policy<T> {
+    /// The stream waits.
     Block,
+    /// So many of the newest wait.
     DropOldest(usize),
+    /// The newest of each key waits.
     Conflate(fn(&T) -> String),
+    /// The subscription or the connection ends.
     Close,
 }
 

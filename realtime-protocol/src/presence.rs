@@ -66,6 +66,13 @@ pub struct Present<P> {
     pub data: P,
 }
 
+impl<P> Present<P> {
+    /// A connection, and what it said of itself.
+    pub fn new(connection: ConnectionId, data: P) -> Self {
+        Self { connection, data }
+    }
+}
+
 /// The event that tells who comes and goes.
 pub const PRESENCE: Event<PresenceNotice> = Event::new("presence");
 
@@ -87,4 +94,11 @@ pub struct PresenceNotice {
     /// Those who went.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<ConnectionId>,
+}
+
+impl PresenceNotice {
+    /// A notice about a place, in which nothing has happened yet.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
 }

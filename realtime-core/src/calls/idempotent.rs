@@ -1,13 +1,17 @@
-use crate::hub::Hub;
-use crate::hub::outcome::Outcome;
-use crate::hub::outcomes::{Begin, Keyed, Scope, Ticket};
-use crate::calls::{CallCore, Reply, Route, Starts, begin, drop_running, late_error, poll_running};
-use crate::handles::AnyConnection;
-use crate::request::before;
-use crate::seams::BoxFuture;
-use realtime_protocol::{Code, Error, Kind, Result};
-use realtime_protocol::format::{Encode, Value};
-use realtime_protocol::internal::Encoded;
+use super::{
+    CallCore, Reply, Route, Starts,
+    run::{begin, drop_running, late_error, poll_running},
+};
+use crate::{
+    hub::{Begin, Client, Hub, Keyed, Outcome, Scope, Ticket},
+    seams::BoxFuture,
+    util::TICK,
+};
+use realtime_protocol::{
+    Code, Error, Kind, Result,
+    format::{Encode, Value},
+    internal::Encoded,
+};
 use std::{
     future::poll_fn,
     sync::{
@@ -38,96 +42,90 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal(pub String);
 
-impl Hub {
-    /// Begins a call; with a key, once for all that have the same.
-    pub(crate) fn begin_call(
-        self: &Arc<Self>,
-        route: &Arc<Route>,
-        call: &Arc<CallCore>,
-        input: Value<'_>,
-        key: Option<&str>,
-    ) -> Result<BoxFuture<'static, Result<Reply>>> {
-        let Some(key) = key else { return begin(call, || route.start(call, input, Starts::as_call)) };
-        let (hub, route, call) = (Arc::clone(self), Arc::clone(route), Arc::clone(call));
-        let (input, key) = (input.into_owned(), key.to_owned());
-        Ok(Box::pin(async move {
-            // Each caller by itself: to know a key is no permission.
-            route.check(&call).await?;
-            hub.call_once(&route, &call, input, &key).await
-        }))
-    }
+/// Begins a call; with a key, once for all that have the same.
+pub(crate) fn begin_call(
+    hub: &Arc<Hub>,
+    route: &Arc<Route>,
+    call: &Arc<CallCore>,
+    input: Value<'_>,
+    key: Option<&str>,
+) -> Result<BoxFuture<'static, Result<Reply>>> {
+    let Some(key) = key else { return begin(call, || route.start(call, input, Starts::as_call)) };
+    let (hub, route, call) = (Arc::clone(hub), Arc::clone(route), Arc::clone(call));
+    let (input, key) = (input.into_owned(), key.to_owned());
+    Ok(Box::pin(async move {
+        // Each caller by itself: to know a key is no permission.
+        route.check(&call).await?;
+        call_once(&hub, &route, &call, input, &key).await
+    }))
+}
 
-    /// Runs a call that no connection runs, until it is over or late.
-    pub(crate) async fn run_call(
-        &self,
-        call: &CallCore,
-        running: BoxFuture<'static, Result<Reply>>,
-    ) -> Result<Reply> {
-        let left = super::TICK * call.deadline.saturating_sub(self.clock.now());
-        let mut running = Running(Some(running));
-        let polled = poll_fn(|cx| match &mut running.0 {
-            Some(running) => poll_running(call, running, cx),
-            None => std::task::Poll::Pending,
-        });
-        before(self, left, polled).await.unwrap_or_else(|| Err(late_error()))
-    }
+/// Runs a call that no connection runs, until it is over or late.
+pub(crate) async fn run_call(
+    hub: &Hub,
+    call: &CallCore,
+    running: BoxFuture<'static, Result<Reply>>,
+) -> Result<Reply> {
+    let left = TICK * call.deadline.saturating_sub(hub.clock.now());
+    let mut running = Running(Some(running));
+    let polled = poll_fn(|cx| match &mut running.0 {
+        Some(running) => poll_running(call, running, cx),
+        None => std::task::Poll::Pending,
+    });
+    hub.before(left, polled).await.unwrap_or_else(|| Err(late_error()))
+}
 
-    /// Joins the call that has this key, or begins it: by itself, so that it ends when its first caller goes before. The
-    /// caller waits for its outcome, for as long as it wants to.
-    async fn call_once(
-        self: &Arc<Self>,
-        route: &Arc<Route>,
-        call: &Arc<CallCore>,
-        input: Value<'static>,
-        key: &str,
-    ) -> Result<Reply> {
-        let keyed = Keyed {
-            scope: scope(call)?,
-            peer: call.context().client_peer(),
-            name: &route.name,
-            key,
-            input: &input,
-        };
-        let (waiter, attended) = match self.outcomes.begin(&keyed)? {
-            Begin::Wait(waiter) => (waiter, None),
-            Begin::Run(ticket, waiter) => (waiter, Some(self.run_once(route, call, input, ticket)?)),
-        };
-        let outcome = waiter.await;
-        drop(attended);
-        match outcome {
-            Ok(data) => Ok(Box::new(Shared(data))),
-            Err(error) => Err(error.copied()),
+/// Joins the call that has this key, or begins it: by itself, so that it ends when its first caller goes before. The
+/// caller waits for its outcome, for as long as it wants to.
+async fn call_once(
+    hub: &Arc<Hub>,
+    route: &Arc<Route>,
+    call: &Arc<CallCore>,
+    input: Value<'static>,
+    key: &str,
+) -> Result<Reply> {
+    let keyed =
+        Keyed { scope: scope(call)?, peer: call.context().client_peer(), name: &route.name, key, input: &input };
+    let (waiter, attended) = match hub.outcomes.begin(&keyed)? {
+        Begin::Wait(waiter) => (waiter, None),
+        Begin::Run(ticket, waiter) => (waiter, Some(run_once(hub, route, call, input, ticket)?)),
+    };
+    let outcome = waiter.await;
+    drop(attended);
+    match outcome {
+        Ok(data) => Ok(Box::new(Shared(data))),
+        Err(error) => Err(error.without_source()),
+    }
+}
+
+/// Runs a call as a task of its own. What is wrong with its input is told, and no outcome.
+fn run_once(
+    hub: &Arc<Hub>,
+    route: &Arc<Route>,
+    call: &Arc<CallCore>,
+    input: Value<'static>,
+    ticket: Ticket,
+) -> Result<Attended> {
+    // As long as the procedure may take: how long its first caller waits is that one's own matter.
+    let own = Arc::new(CallCore::detached(call, hub.clock.past(route.time_limit())));
+    let running = match begin(&own, || route.start_checked(&own, input, Starts::as_call)) {
+        Ok(running) => running,
+        Err(error) => {
+            ticket.refuse(error.without_source());
+            return Err(error);
         }
-    }
-
-    /// Runs a call as a task of its own. What is wrong with its input is told, and no outcome.
-    fn run_once(
-        self: &Arc<Self>,
-        route: &Arc<Route>,
-        call: &Arc<CallCore>,
-        input: Value<'static>,
-        ticket: Ticket,
-    ) -> Result<Attended> {
-        // As long as the procedure may take: how long its first caller waits is that one's own matter.
-        let own = Arc::new(CallCore::detached(call, self.clock.past(route.time_limit())));
-        let running = match begin(&own, || route.start_checked(&own, input, Starts::as_call)) {
-            Ok(running) => running,
-            Err(error) => {
-                ticket.refuse(error.copied());
-                return Err(error);
-            }
-        };
-        let (attended, runs) = attend(call.connection());
-        let hub = Arc::clone(self);
-        self.spawn(Box::pin(async move {
-            let outcome = hub.run_call(&own, running).await;
-            own.end();
-            let outcome = encode(&own, outcome);
-            drop(runs);
-            ticket.finish(outcome, hub.clock.now());
-        }));
-        Ok(attended)
-    }
+    };
+    let (attended, runs) = attend(call.client());
+    let own_hub = Arc::clone(hub);
+    hub.spawn(Box::pin(async move {
+        let hub = own_hub;
+        let outcome = run_call(&hub, &own, running).await;
+        own.end();
+        let outcome = encode(&own, outcome);
+        drop(runs);
+        ticket.finish(outcome, hub.clock.now());
+    }));
+    Ok(attended)
 }
 
 fn scope(call: &CallCore) -> Result<Scope<'_>> {
@@ -137,7 +135,7 @@ fn scope(call: &CallCore) -> Result<Scope<'_>> {
     }
     let refused =
         || Error::failed_precondition("an idempotency key is taken by HTTP only where the caller is known");
-    call.connection().map(|connection| Scope::Connection(connection.id())).ok_or_else(refused)
+    call.client().map(|client| Scope::Connection(client.id)).ok_or_else(refused)
 }
 
 /// Takes an outcome apart from the application's values, which may panic in it.
@@ -148,7 +146,7 @@ fn encode(call: &CallCore, outcome: Result<Reply>) -> Outcome {
             tracing::error!(call = &*call.name, ?error, "a call with an idempotency key failed");
         }
         // The cause is logged, and not kept.
-        Arc::new(error.copied())
+        Arc::new(error.without_source())
     })
 }
 
@@ -163,13 +161,13 @@ impl Drop for Running {
 
 /// The two ends of a call that runs by itself. Where the caller leaves first, the call counts for its connection until it is
 /// over, as it did before.
-fn attend(connection: Option<&AnyConnection>) -> (Attended, Runs) {
-    let link = Arc::new(Link { connection: connection.cloned(), state: AtomicU8::new(BOTH) });
+fn attend(client: Option<&Arc<Client>>) -> (Attended, Runs) {
+    let link = Arc::new(Link { client: client.cloned(), state: AtomicU8::new(BOTH) });
     (Attended(Arc::clone(&link)), Runs(link))
 }
 
 struct Link {
-    connection: Option<AnyConnection>,
+    client: Option<Arc<Client>>,
     state: AtomicU8,
 }
 
@@ -181,8 +179,8 @@ struct Attended(Arc<Link>);
 
 impl Drop for Attended {
     fn drop(&mut self) {
-        let Some(connection) = &self.0.connection else { return };
-        let unattended = &connection.session().unattended;
+        let Some(client) = &self.0.client else { return };
+        let unattended = &client.unattended;
         // Before anybody can take it off again.
         unattended.fetch_add(1, AcqRel);
         if self.0.state.compare_exchange(BOTH, LEFT, AcqRel, Acquire).is_err() {
@@ -196,8 +194,8 @@ struct Runs(Arc<Link>);
 impl Drop for Runs {
     fn drop(&mut self) {
         let before = self.0.state.swap(OVER, AcqRel);
-        if let (LEFT, Some(connection)) = (before, &self.0.connection) {
-            connection.session().unattended.fetch_sub(1, AcqRel);
+        if let (LEFT, Some(client)) = (before, &self.0.client) {
+            client.unattended.fetch_sub(1, AcqRel);
         }
     }
 }

@@ -1,5 +1,4 @@
-use crate::calls::ErasedGuard;
-use crate::calls::route::{OnClose, OnOpen, Route};
+use super::{ErasedGuard, OnClose, OnOpen, Route};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// What an id serves beside messages: its procedures, subscriptions and events by name.
@@ -27,34 +26,34 @@ impl Router {
         self.events.get(name)
     }
 
-    pub(super) fn add(&mut self, route: Route) {
+    pub(crate) fn add(&mut self, route: Route) {
         let names = if route.is_event() { &mut self.events } else { &mut self.routes };
         names.insert((*route.name).into(), Arc::new(route));
     }
 
-    pub(super) fn add_open(&mut self, open: impl OnOpen) {
+    pub(crate) fn add_open(&mut self, open: impl OnOpen) {
         self.opens.push(Arc::new(open));
     }
 
-    pub(super) fn add_close(&mut self, close: impl OnClose) {
+    pub(crate) fn add_close(&mut self, close: impl OnClose) {
         self.closes.push(Arc::new(close));
     }
 
     /// Says where both of two routes with one name were registered, if there are two.
-    pub(super) fn conflict_of(&self, route: &Route) -> Option<String> {
+    pub(crate) fn conflict_of(&self, route: &Route) -> Option<String> {
         let names = if route.is_event() { &self.events } else { &self.routes };
         let known = names.get(&*route.name)?;
         Some(format!("{:?} is registered twice: at {} and at {}", route.name, known.place, route.place))
     }
 
     /// The first conflict with another's routes.
-    pub(super) fn conflict(&self, other: &Self) -> Option<String> {
+    pub(crate) fn conflict(&self, other: &Self) -> Option<String> {
         let mut conflicts: Vec<_> = other.all().filter_map(|route| self.conflict_of(route)).collect();
         conflicts.sort_unstable();
         conflicts.into_iter().next()
     }
 
-    pub(super) fn take_in(&mut self, other: Self) {
+    pub(crate) fn take_in(&mut self, other: Self) {
         self.routes.extend(other.routes);
         self.events.extend(other.events);
         self.opens.extend(other.opens);
@@ -62,7 +61,7 @@ impl Router {
     }
 
     /// The same with a prefix before the names of procedures and subscriptions.
-    pub(super) fn under(self, prefix: &str) -> Self {
+    pub(crate) fn under(self, prefix: &str) -> Self {
         let routes = self.routes.into_values().map(|route| {
             let route = route.renamed(format!("{prefix}.{}", route.name));
             (Box::from(&*route.name), Arc::new(route))
@@ -71,7 +70,7 @@ impl Router {
     }
 
     /// The same with more guards, before those of each route.
-    pub(super) fn guarded(self, guards: &[Arc<dyn ErasedGuard>]) -> Self {
+    pub(crate) fn guarded(self, guards: &[Arc<dyn ErasedGuard>]) -> Self {
         let guard = |(name, route): (Box<str>, Arc<Route>)| (name, Arc::new(route.guarded(guards)));
         Self {
             routes: self.routes.into_iter().map(guard).collect(),

@@ -1,11 +1,8 @@
-use crate::config::{Config, Origins};
-use crate::context::Context;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use super::Origins;
 use std::time::Duration;
 
 /// Lets pages of other origins use what is answered by HTTP: calls and server-sent events
-/// (<https://fetch.spec.whatwg.org/#http-cors-protocol>). Which origins is what [`Config::origins`] says.
+/// (<https://fetch.spec.whatwg.org/#http-cors-protocol>). Which origins is what [`Config::origins`](crate::Config::origins) says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cors {
@@ -26,47 +23,6 @@ impl Default for Cors {
         Self { credentials: false, headers: Vec::new(), max_age: Duration::from_secs(600) }
     }
 }
-
-/// What each response to a page of another origin says; nothing, if the origin is not let in.
-pub(crate) fn headers(config: &Config, context: &Context) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    let Some(cors) = &config.cors else { return headers };
-    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-    let Some(origin) = context.header("origin") else { return headers };
-    if !config.origins.allows(origin, context.header("host")) {
-        return headers;
-    }
-    if let Ok(origin) = HeaderValue::from_str(origin) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        if cors.credentials {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        }
-    }
-    headers
-}
-
-/// The answer to a preflight request, to which the [`headers`] are added.
-pub(crate) fn preflight(config: &Config, headers: &HeaderMap) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    let allowed = headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
-    let Some(cors) = config.cors.as_ref().filter(|_| allowed) else {
-        *response.status_mut() = StatusCode::FORBIDDEN;
-        return response;
-    };
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let own = response.headers_mut();
-    own.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    let own_headers: Vec<&str> = cors.headers.iter().map(String::as_str).collect();
-    let names = [&KNOWN[..], &own_headers].concat().join(", ");
-    if let Ok(names) = HeaderValue::try_from(names) {
-        own.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
-    }
-    own.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(cors.max_age.as_secs()));
-    response
-}
-
-/// Sources of events beside the browser's own set `Cache-Control`.
-const KNOWN: [&str; 5] = ["content-type", "authorization", "cache-control", "last-event-id", "idempotency-key"];
 
 impl Cors {
     #[track_caller]

@@ -1,4 +1,21 @@
-use crate::config::{Cors, Origins, RateLimit};
+//! What an application sets: limits with their defaults, who may connect, how often clients may do things.
+//!
+//! May import `context` and what is beneath it.
+
+mod cors;
+mod origins;
+mod rate_limit;
+mod rates;
+
+#[cfg(feature = "deflate")]
+pub use crate::websocket::Deflate;
+pub use cors::Cors;
+pub(crate) use origins::Foreign;
+pub use origins::Origins;
+pub(crate) use rate_limit::Key;
+pub use rate_limit::RateLimit;
+pub use rates::{Rate, Rates};
+
 use crate::context::ForwardingHeader;
 use ipnet::IpNet;
 use std::time::Duration;
@@ -160,40 +177,6 @@ pub struct Config {
     pub deflate: Option<Deflate>,
 }
 
-/// How messages to clients are compressed that offered it ([`Config::deflate`]).
-///
-/// Each message is compressed by itself, so a connection keeps no memory for it; a publication is
-/// compressed once, and not for each member. What clients send is limited as it comes and inflated,
-/// by [`Config::message_bytes`].
-///
-/// # Examples
-///
-/// ```
-/// use realtime_core::{Config, Deflate};
-///
-/// let mut config = Config::default();
-/// config.deflate = Some(Deflate::default());
-/// ```
-#[cfg(feature = "deflate")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Deflate {
-    /// Payloads of fewer bytes are sent as they are, and so are those that would not get smaller.
-    /// Default 512: from there on, half of a typical JSON message is saved.
-    pub threshold: usize,
-
-    /// 1 to 9, as in zlib: from fast to small. Default 2: for messages up to some kilobytes, those
-    /// above save next to nothing more, and take up to twice the time.
-    pub level: u8,
-}
-
-#[cfg(feature = "deflate")]
-impl Default for Deflate {
-    fn default() -> Self {
-        Self { threshold: 512, level: 2 }
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -233,6 +216,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How messages are compressed, if they are.
+    pub(crate) fn compression(&self) -> Option<crate::websocket::Deflate> {
+        #[cfg(feature = "deflate")]
+        return self.deflate.clone();
+        #[cfg(not(feature = "deflate"))]
+        None
+    }
+
     #[track_caller]
     pub(crate) fn check(&self) {
         let needed = [
@@ -255,75 +246,6 @@ impl Config {
         if let Some(Deflate { level, .. }) = self.deflate {
             assert!((1..=9).contains(&level), "Deflate::level is {level}, and not 1 to 9");
         }
-    }
-}
-
-/// How often clients may do things, each `None` for as often as they like. Requests, messages and bytes are counted
-/// separately, and a client at its limit is no hindrance to others.
-///
-/// For single procedures there is [`RateLimit`](crate::RateLimit).
-///
-/// # Examples
-///
-/// ```
-/// use realtime_core::{Config, Rate};
-/// use std::time::Duration;
-///
-/// let mut config = Config::default();
-/// config.rates.messages_per_connection = Some(Rate::new(50, Duration::from_secs(1)).burst(200));
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Rates {
-    /// Requests of one address: to connect, for a stream, or to call. Over it: 429 with `Retry-After`.
-    pub requests_per_peer: Option<Rate>,
-    /// Messages of one connection: also calls, subscriptions and events. Over it: `RESOURCE_EXHAUSTED` with
-    /// `retryAfterMs` is the answer, and nothing is done. What ends something is not counted.
-    pub messages_per_connection: Option<Rate>,
-    /// The same for all connections of one address together.
-    pub messages_per_peer: Option<Rate>,
-    /// Bytes of the messages of one connection; over it as with messages. A message of more bytes than the burst is
-    /// never taken.
-    pub bytes_per_connection: Option<Rate>,
-    /// The same for all connections of one address together.
-    pub bytes_per_peer: Option<Rate>,
-}
-
-/// So many in so much time, and as many more at once after a quiet time as the burst says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    count: u32,
-    per: Duration,
-    burst: u32,
-}
-
-impl Rate {
-    /// `count` in each `per`, and `count` at once.
-    ///
-    /// # Panics
-    ///
-    /// If either is 0.
-    #[track_caller]
-    pub const fn new(count: u32, per: Duration) -> Self {
-        assert!(count > 0 && !per.is_zero(), "a rate of 0, or over no time, allows nothing");
-        Self { count, per, burst: count }
-    }
-
-    /// Sets how many may come at once after a quiet time.
-    ///
-    /// # Panics
-    ///
-    /// If it is 0.
-    #[must_use = "the changed rate is returned"]
-    #[track_caller]
-    pub const fn burst(mut self, burst: u32) -> Self {
-        assert!(burst > 0, "a burst of 0 allows nothing");
-        self.burst = burst;
-        self
-    }
-
-    pub(crate) fn limit(self) -> RateLimit {
-        RateLimit::new(self.count, self.per).burst(self.burst)
     }
 }
 

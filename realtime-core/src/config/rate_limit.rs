@@ -1,5 +1,5 @@
 use crate::context::Peer;
-use crate::util::clock::TICK;
+use crate::util::TICK;
 use crate::util::sync::Mutex;
 use realtime_protocol::{ConnectionId, Error, Result};
 use serde_json::json;
@@ -304,8 +304,8 @@ fn ticks_between(from: u32, to: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use realtime_protocol::Code;
     use proptest::{collection::vec, prelude::*};
+    use realtime_protocol::Code;
 
     fn second() -> Duration {
         Duration::from_secs(1)

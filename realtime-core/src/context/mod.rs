@@ -1,4 +1,14 @@
-use crate::context::{ForwardingHeader, Peer, client_ip, is_forwarded};
+//! A request as plain data: its head, the client's address, and the variables of middleware.
+//!
+//! May import `util` alone.
+
+mod peer;
+mod proxies;
+
+pub(crate) use peer::Peer;
+pub use proxies::ForwardingHeader;
+use proxies::{client_ip, is_forwarded};
+
 use http::{Extensions, Method, Version};
 use ipnet::IpNet;
 use std::{

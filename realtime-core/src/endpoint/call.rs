@@ -1,20 +1,16 @@
-use crate::calls::route::Route;
-use crate::context::Context;
-use crate::handles::{AnyConnection, Realtime, Topic};
-use crate::hub::Hub;
-use crate::util::clock::TICK;
-use crate::util::sync::Mutex;
-use crate::util::sync::atomic::AtomicBool;
-use crate::util::sync::atomic::Ordering::Relaxed;
-use crate::util::wakers::Wakers;
-use realtime_protocol::{ConnectionId, Error, Event, Position, Result};
-use realtime_protocol::format::Outgoing;
+use crate::{
+    calls::CallCore,
+    context::Context,
+    handles::{AnyConnection, Realtime, Topic},
+    util::TICK,
+};
+use realtime_protocol::{ConnectionId, Error, Event, Position, Result, format::Outgoing};
 use serde::Serialize;
 use std::{
     fmt,
     future::poll_fn,
     sync::Arc,
-    task::{Poll, Waker},
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -25,117 +21,6 @@ use std::{
 pub struct Call<S> {
     core: Arc<CallCore>,
     state: Arc<S>,
-}
-
-/// The part of a call that has no types.
-pub(crate) struct CallCore {
-    pub(crate) origin: Origin,
-    pub(crate) name: Arc<str>,
-    /// The client's name for it; empty, where it has none.
-    pub(crate) id: Box<str>,
-    /// The tick at which it is given up; 0 for never.
-    pub(crate) deadline: u32,
-    pub(crate) after: Option<Position>,
-    /// The call by which this one was begun, which it goes on without.
-    caller: Option<Arc<CallCore>>,
-    over: AtomicBool,
-    waiting: Mutex<Wakers>,
-}
-
-/// Who makes a call.
-pub(crate) enum Origin {
-    Connection(AnyConnection),
-    Request { hub: Arc<Hub>, context: Arc<Context> },
-}
-
-impl CallCore {
-    pub(crate) fn new(origin: Origin, name: Arc<str>) -> Self {
-        Self {
-            origin,
-            name,
-            id: Box::default(),
-            deadline: 0,
-            after: None,
-            caller: None,
-            over: AtomicBool::new(false),
-            waiting: Mutex::default(),
-        }
-    }
-
-    /// A call of something that is not called by name: when a client connects or goes.
-    pub(crate) fn of_connection(connection: AnyConnection) -> Self {
-        Self::new(Origin::Connection(connection), "".into())
-    }
-
-    pub(crate) fn of_route(origin: Origin, route: &Route, id: &str) -> Self {
-        Self { id: id.into(), ..Self::new(origin, Arc::clone(&route.name)) }
-    }
-
-    /// The same call, that goes on without whoever waits for it.
-    pub(crate) fn detached(caller: &Arc<Self>, deadline: u32) -> Self {
-        let origin = match &caller.origin {
-            Origin::Connection(connection) => Origin::Connection(connection.clone()),
-            Origin::Request { hub, context } => {
-                Origin::Request { hub: Arc::clone(hub), context: Arc::clone(context) }
-            }
-        };
-        let own = Self::new(origin, Arc::clone(&caller.name));
-        Self { id: caller.id.clone(), deadline, caller: Some(Arc::clone(caller)), ..own }
-    }
-
-    pub(crate) fn hub(&self) -> &Arc<Hub> {
-        match &self.origin {
-            Origin::Connection(connection) => connection.hub(),
-            Origin::Request { hub, .. } => hub,
-        }
-    }
-
-    pub(crate) fn context(&self) -> &Context {
-        match &self.origin {
-            Origin::Connection(connection) => connection.context(),
-            Origin::Request { context, .. } => context,
-        }
-    }
-
-    pub(crate) fn connection(&self) -> Option<&AnyConnection> {
-        match &self.origin {
-            Origin::Connection(connection) => Some(connection),
-            Origin::Request { .. } => None,
-        }
-    }
-
-    /// Nothing is expected of it any more.
-    pub(crate) fn end(&self) {
-        // It is told again when it is dropped.
-        if self.is_over() {
-            return;
-        }
-        let waiting = {
-            let mut waiting = self.waiting.lock();
-            self.over.store(true, Relaxed);
-            std::mem::take(&mut *waiting)
-        };
-        waiting.wake();
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Relaxed)
-    }
-
-    /// Queues a report for the caller, unless it waits no more: after this has [ended](Self::end), none is queued.
-    fn report(&self, queue: impl FnOnce() -> Result<Option<Waker>>) -> Result {
-        let caller = self.caller.as_deref().unwrap_or(self);
-        let waiting = caller.waiting.lock();
-        if caller.is_over() {
-            return Ok(());
-        }
-        let queued = queue();
-        drop(waiting);
-        if let Some(waker) = queued? {
-            waker.wake();
-        }
-        Ok(())
-    }
 }
 
 impl<S> Call<S> {
@@ -164,14 +49,18 @@ impl<S> Call<S> {
     /// # Errors
     ///
     /// `FAILED_PRECONDITION` if the call came by HTTP, where there is nothing that lasts.
-    pub fn connection(&self) -> Result<&AnyConnection> {
+    pub fn connection(&self) -> Result<AnyConnection> {
         let none = || Error::failed_precondition("this is served over a connection only, and not by HTTP");
-        self.core.connection().ok_or_else(none)
+        self.any_connection().ok_or_else(none)
+    }
+
+    fn any_connection(&self) -> Option<AnyConnection> {
+        self.core.client().map(|client| AnyConnection::new(Arc::clone(client)))
     }
 
     /// The registry of this node.
     pub fn realtime(&self) -> Realtime {
-        Realtime(Arc::clone(self.core.hub()))
+        Realtime::of(self.core.hub())
     }
 
     /// How long the call may still take; `None` for a subscription, which may go on for ever.
@@ -225,10 +114,9 @@ impl<S> Call<S> {
         if self.is_over() {
             return Err(Error::new("CANCELLED", "the call is over"));
         }
-        let Some(connection) = self.core.connection().filter(|_| !self.core.id.is_empty()) else { return Ok(()) };
-        let session = connection.session();
-        let frame = session.frame(&Outgoing::Progress { id: &self.core.id, data })?;
-        self.core.report(|| session.queue_frame(&frame))
+        let Some(client) = self.core.client().filter(|_| !self.core.id.is_empty()) else { return Ok(()) };
+        let frame = client.frame(&Outgoing::Progress { id: &self.core.id, data })?;
+        self.core.report(|| client.queue_frame(&frame))
     }
 
     /// Sends a message to all members of a topic but the one who calls.
@@ -237,7 +125,7 @@ impl<S> Call<S> {
     ///
     /// As [`AnyConnection::publish`].
     pub fn publish<T: Serialize + Sync + 'static>(&self, topic: &Topic<T>, message: &T) -> Result {
-        match self.core.connection() {
+        match self.any_connection() {
             Some(connection) => connection.publish(topic, message),
             None => self.realtime().publish(topic, message),
         }
@@ -252,7 +140,7 @@ impl<S> Call<S> {
     where
         D: Serialize + Sync + 'static,
     {
-        match self.core.connection() {
+        match self.any_connection() {
             Some(connection) => connection.publish_event(topic, event, data),
             None => self.realtime().publish_event(topic, event, data),
         }
@@ -260,7 +148,7 @@ impl<S> Call<S> {
 
     /// The connection of the one who calls, where there is one.
     pub fn connection_id(&self) -> Option<ConnectionId> {
-        self.core.connection().map(|connection| connection.id())
+        self.core.client().map(|client| client.id)
     }
 
     pub(crate) fn core(&self) -> &Arc<CallCore> {

@@ -1,7 +1,9 @@
-use crate::calls::CallCore;
-use crate::endpoint::call::Call;
-use crate::config::{Key, RateLimit};
-use crate::seams::BoxFuture;
+use super::Call;
+use crate::{
+    calls::{CallCore, ErasedGuard},
+    config::{Key, RateLimit},
+    seams::BoxFuture,
+};
 use realtime_protocol::Result;
 use std::sync::Arc;
 
@@ -52,15 +54,10 @@ where
 impl<S: Send + Sync + 'static> Guard<S> for RateLimit {
     async fn check(&self, call: Call<S>) -> Result {
         let core = call.core();
-        let connection = core.connection().map(|connection| connection.id());
+        let connection = core.client().map(|client| client.id);
         let key = Key { connection, peer: core.context().client_peer(), name: &core.name };
         self.take(core.hub().clock.now(), key, self.cost_of(&core.name))
     }
-}
-
-/// A [`Guard`] without its type.
-pub(crate) trait ErasedGuard: Send + Sync {
-    fn check(&self, call: &Arc<CallCore>) -> BoxFuture<'_, Result>;
 }
 
 pub(super) struct Guarded<S, G> {

@@ -1,21 +1,23 @@
+//! Endpoints: procedures, subscriptions and events, by their types.
+//!
+//! May import `handler` and what is beneath it; nothing but the crate's root imports this.
+
 mod call;
+mod functions;
 mod guard;
-mod route;
-mod router;
 
 pub use call::Call;
-pub(crate) use call::{CallCore, Origin};
 pub use guard::Guard;
-pub(crate) use route::{Keeping, Next, Piece, Reply, Route, Source, Starts, Streaming};
-pub(crate) use router::Router;
 
-use crate::handler::{IntoMount, Mount};
-use crate::request::{ErasedMiddleware, Middleware};
-use realtime_protocol::{Close, Event, IntoItem, Procedure, Result, Subscription};
-use realtime_protocol::internal::check_path;
+use crate::{
+    calls::{ErasedGuard, Route, Router, Starts},
+    handler::{IntoMount, Mount},
+    request::{ErasedMiddleware, Middleware},
+};
+use functions::{CloseFn, EventFn, OpenFn, ProcedureFn, SubscriptionFn};
 use futures_core::Stream;
-use guard::{ErasedGuard, Guarded};
-use route::{CloseFn, EventFn, OpenFn, ProcedureFn, SubscriptionFn};
+use guard::Guarded;
+use realtime_protocol::{Close, Event, IntoItem, Procedure, Result, Subscription, internal::check_path};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, panic::Location, sync::Arc};
 
@@ -225,7 +227,7 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
 impl<S: Send + Sync + 'static> IntoMount for Endpoint<S> {
     fn into_mount(self) -> Mount {
         let (router, middleware) = self.into_router();
-        Mount { hooks: None, router: Some(router), middleware, plain: false }
+        Mount::of_router(router, middleware)
     }
 }
 

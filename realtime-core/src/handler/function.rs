@@ -1,4 +1,4 @@
-use crate::handler::{Connection, Handler, IntoMount, Mount, Typed};
+use super::{Connection, Handler, IntoMount, Mount, typed::Typed};
 use crate::hub::Client;
 use realtime_protocol::{CloseCode, Error, Result};
 use serde::{Serialize, de::DeserializeOwned};
@@ -37,7 +37,7 @@ where
     F: Fn(FnConnection<C, S, I>) -> R + Send + Sync + 'static,
     R: Future<Output = Result> + Send + 'static,
 {
-    let run = move |session| -> Running { Box::pin(function(Connection::new(session))) };
+    let run = move |client| -> Running { Box::pin(function(Connection::new(client))) };
     Function::<C, S, I> { run: Box::new(run), types: PhantomData }.into_mount()
 }
 
@@ -47,7 +47,7 @@ type Types<C, S, I> = fn() -> (C, S, I);
 
 /// The handler that [`handler_fn`] makes.
 pub struct Function<C, S, I> {
-    run: Box<dyn Fn(Arc<Session>) -> Running + Send + Sync>,
+    run: Box<dyn Fn(Arc<Client>) -> Running + Send + Sync>,
     types: PhantomData<Types<C, S, I>>,
 }
 
@@ -66,11 +66,12 @@ where
     }
 
     async fn run(&self, connection: Connection<Self>) {
-        let session = Arc::clone(connection.session());
-        session.set_opened();
-        match (self.run)(Arc::clone(&session)).await {
-            Ok(()) => session.close(CloseCode::NORMAL, ""),
-            Err(error) => session.refuse(&error),
+        let client = Arc::clone(connection.client());
+        client.set_opened();
+        client.tell_opened();
+        match (self.run)(Arc::clone(&client)).await {
+            Ok(()) => client.close(CloseCode::NORMAL, ""),
+            Err(error) => client.refuse(&error),
         }
     }
 }
@@ -88,9 +89,9 @@ where
     /// Dropping the future loses no message.
     pub async fn recv(&self) -> Option<C> {
         loop {
-            match Typed::<Function<C, S, I>>::next(self.session()).await? {
+            match Typed::<Function<C, S, I>>::next(self.client()).await? {
                 Ok(message) => return Some(message),
-                Err(error) => self.session().report(&error),
+                Err(error) => self.client().report(&error),
             }
         }
     }

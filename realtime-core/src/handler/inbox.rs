@@ -1,5 +1,7 @@
-use crate::util::wakers::Wakers;
-use crate::util::sync::Mutex;
+use crate::{
+    session::Backlog,
+    util::{Wakers, sync::Mutex},
+};
 use realtime_protocol::Error;
 use std::{
     collections::VecDeque,
@@ -29,13 +31,6 @@ pub(crate) type Batch<M> = VecDeque<Item<M>>;
 
 /// A message, and how many bytes it took on the wire.
 pub(crate) type Item<M> = (Result<M, Error>, usize);
-
-/// What is in an inbox.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Backlog {
-    pub(crate) messages: usize,
-    pub(crate) bytes: usize,
-}
 
 impl<M> Inbox<M> {
     pub(crate) fn new() -> Self {

@@ -1,6 +1,8 @@
 use crate::context::Context;
-use realtime_protocol::Error;
-use realtime_protocol::internal::{parse_json, parse_pairs, same};
+use realtime_protocol::{
+    Error,
+    internal::{parse_json, parse_pairs, same},
+};
 use serde::de::DeserializeOwned;
 
 /// Reads a handler's `Input` from the query: `?input=<JSON>`, else the pairs themselves.

@@ -1,7 +1,22 @@
-use crate::handler::{Connection, IntoMount, Mount, run_handler};
+//! Handlers of messages, by their types: the trait, functions as handlers, and what the engine calls.
+//!
+//! May import `request`, `session` and what is beneath them.
+
+mod connection;
+mod function;
+mod inbox;
+mod input;
+mod mount;
+mod typed;
+
+pub use connection::Connection;
+pub use function::{FnConnection, Function, handler_fn};
+pub use mount::{IntoMount, Mount};
+
 use crate::request::Middleware;
 use realtime_protocol::{Close, Error, Result};
 use serde::{Serialize, de::DeserializeOwned};
+use typed::run_handler;
 
 /// A typed realtime session: what happens when a client connects, says something and goes.
 ///

@@ -1,24 +1,43 @@
-use crate::calls::Router;
-use crate::handler::{Handler, HandlerHooks};
-use crate::request::{ErasedMiddleware, Middleware};
-use crate::session::Hooks;
+use super::{Handler, typed::HandlerHooks};
+use crate::{
+    calls::Router,
+    protocol::{Protocol, Protocols},
+    request::{ErasedMiddleware, Middleware, Mounted},
+    session::{Hooks, NoHandler, Service},
+};
 use std::{fmt, sync::Arc};
 
-/// A handler or an endpoint and how it is mounted: its middleware, and whether it has an envelope.
+/// A handler or an endpoint and how it is mounted: its middleware, and its protocol.
 ///
 /// Every [`Handler`] becomes one by itself; [`handler_fn`](crate::handler_fn) makes one.
 pub struct Mount {
-    pub(crate) hooks: Option<Arc<dyn Hooks>>,
-    pub(crate) router: Option<Router>,
-    pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
-    pub(crate) plain: bool,
+    hooks: Option<Arc<dyn Hooks>>,
+    router: Option<Router>,
+    middleware: Vec<Arc<dyn ErasedMiddleware>>,
+    protocol: Prescribed,
+}
+
+/// The protocol of those who connect.
+enum Prescribed {
+    /// The one that each asks for.
+    None,
+    Plain,
+    Other(Arc<dyn Protocol>),
 }
 
 impl Mount {
     /// Without an envelope: one WebSocket message is one value.
     #[must_use = "the mount without an envelope is returned"]
     pub fn plain(mut self) -> Self {
-        self.plain = true;
+        self.protocol = Prescribed::Plain;
+        self
+    }
+
+    /// Prescribes the protocol of all who connect, whatever subprotocol they ask for: for clients that bring a format of
+    /// their own. Where the protocol has a subprotocol, it is confirmed to those who ask for it.
+    #[must_use = "the mount with the protocol is returned"]
+    pub fn protocol(mut self, protocol: impl Protocol) -> Self {
+        self.protocol = Prescribed::Other(Arc::new(protocol));
         self
     }
 
@@ -34,11 +53,48 @@ impl Mount {
     pub(crate) fn join(&mut self, id: &str, other: Self) {
         assert!(self.hooks.is_none() || other.hooks.is_none(), "two handlers have the id {id:?}");
         assert!(self.router.is_none() || other.router.is_none(), "two endpoints have the id {id:?}");
-        let plain = self.plain || other.plain;
-        assert!(!plain, "{id:?} has an endpoint, whose frames a plain handler has no envelope for");
+        assert!(!self.protocol.is_some() || !other.protocol.is_some(), "{id:?} is mounted with two protocols");
+        if other.protocol.is_some() {
+            self.protocol = other.protocol;
+        }
+        assert!(
+            !self.protocol.is_plain(),
+            "{id:?} has an endpoint, whose frames a plain handler has no envelope for"
+        );
         self.hooks = self.hooks.take().or(other.hooks);
         self.router = self.router.take().or(other.router);
         self.middleware.extend(other.middleware);
+    }
+
+    pub(crate) fn of_router(router: Router, middleware: Vec<Arc<dyn ErasedMiddleware>>) -> Self {
+        Self { hooks: None, router: Some(router), middleware, protocol: Prescribed::None }
+    }
+
+    /// What it is in the registry.
+    pub(crate) fn into_mounted(self, id: &str, protocols: &mut Protocols) -> Mounted {
+        let protocol = match self.protocol {
+            Prescribed::None => None,
+            Prescribed::Plain => Some(protocols.plain()),
+            Prescribed::Other(protocol) => Some(protocols.add(protocol)),
+        };
+        let hooks = self.hooks.unwrap_or_else(|| Arc::new(NoHandler::Calls));
+        let router = Arc::new(self.router.unwrap_or_default());
+        let service = Arc::new(Service { hooks, router });
+        Mounted { id: id.into(), protocol, service, middleware: self.middleware }
+    }
+}
+
+impl Prescribed {
+    fn is_some(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Plain => true,
+            Self::Other(protocol) => protocol.is_plain(),
+        }
     }
 }
 
@@ -56,7 +112,7 @@ pub trait IntoMount {
 impl<H: Handler> IntoMount for H {
     fn into_mount(self) -> Mount {
         let hooks: Arc<dyn Hooks> = Arc::new(HandlerHooks(Arc::new(self)));
-        Mount { hooks: Some(hooks), router: None, middleware: Vec::new(), plain: false }
+        Mount { hooks: Some(hooks), router: None, middleware: Vec::new(), protocol: Prescribed::None }
     }
 }
 
@@ -68,6 +124,6 @@ impl IntoMount for Mount {
 
 impl fmt::Debug for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mount").field("plain", &self.plain).finish_non_exhaustive()
+        f.debug_struct("Mount").field("plain", &self.protocol.is_plain()).finish_non_exhaustive()
     }
 }

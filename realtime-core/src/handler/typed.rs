@@ -1,78 +1,24 @@
-use crate::handler::inbox::{Batch, Inbox};
-use crate::hub::Client;
-use crate::session::Backlog;
-use crate::calls::CallCore;
-use crate::context::Context;
-use crate::handler::{Connection, Handler, input};
-use crate::handles::AnyConnection;
-use crate::seams::BoxFuture;
-use realtime_protocol::{Close, Error};
-use realtime_protocol::format::Value;
+use super::{
+    Connection, Handler,
+    inbox::{Batch, Inbox},
+    input,
+};
+use crate::{
+    context::Context,
+    hub::{Client, Stage},
+    seams::BoxFuture,
+    session::{Backlog, Delivered, Hooks},
+    util::panics::{Panicked, catch},
+};
 use pin_project_lite::pin_project;
+use realtime_protocol::{Close, Error, format::Value};
 use std::{
     any::Any,
     future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{self, Poll, ready},
 };
-
-/// A handler as the driver sees it: without its types. One for all connections of an endpoint.
-pub(crate) trait Hooks: Send + Sync {
-    /// Reads the input of a connection-to-be and gives the typed part of its session.
-    fn open(&self, context: &Context) -> Result<Box<dyn Any + Send + Sync>, Error>;
-
-    /// Runs the session from `on_open` to the last message.
-    fn run(&self, session: &Arc<Session>) -> BoxFuture<'static>;
-
-    /// Queues what was received, or why it could not be read.
-    fn deliver(
-        &self,
-        session: &Session,
-        cx: &task::Context<'_>,
-        value: Result<Value<'_>, Error>,
-    ) -> Result<Delivered, Panicked>;
-
-    /// What waits for the handler.
-    fn backlog(&self, session: &Session) -> Backlog;
-
-    /// No more messages come; those that wait are dropped if `clear` says so.
-    fn end(&self, session: &Session, clear: bool);
-
-    /// Frees what nothing waits in.
-    fn shrink(&self, session: &Session);
-
-    /// Runs `on_close`.
-    fn close(&self, session: &Arc<Session>, close: Close) -> BoxFuture<'static>;
-}
-
-/// Runs a session: what its endpoint does when a client connects, then its handler.
-pub(super) fn run(session: &Arc<Session>) -> BoxFuture<'static> {
-    let endpoint = &session.endpoint;
-    if endpoint.router.opens.is_empty() {
-        return endpoint.hooks.run(session);
-    }
-    let session = Arc::clone(session);
-    Box::pin(async move {
-        let call = Arc::new(CallCore::of_connection(AnyConnection::new(Arc::clone(&session))));
-        for open in &session.endpoint.router.opens {
-            if let Err(error) = open.open(&call).await {
-                return session.refuse(&error);
-            }
-        }
-        drop(call);
-        session.endpoint.hooks.run(&session).await;
-    })
-}
-
-/// What became of a message.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Delivered {
-    pub(crate) readable: bool,
-    /// What waits for the handler now.
-    pub(crate) backlog: Backlog,
-}
 
 /// The typed part of a session.
 #[derive(Debug)]
@@ -82,55 +28,55 @@ pub(crate) struct Typed<H: Handler> {
 }
 
 impl<H: Handler> Typed<H> {
-    pub(crate) fn of(session: &Session) -> &Self {
+    pub(crate) fn of(client: &Client) -> &Self {
         // The endpoint that made the session made this part of it.
-        session.typed.downcast_ref().expect("a session holds the typed part of its own handler")
+        client.typed.downcast_ref().expect("a client holds the typed part of its own handler")
     }
 
     /// The next message, for whoever runs this handler.
-    pub(crate) async fn next(session: &Session) -> Option<Result<H::ClientMessage, Error>> {
-        let inbox = &Self::of(session).inbox;
-        if session.outbox.is_closing() {
+    pub(crate) async fn next(client: &Client) -> Option<Result<H::ClientMessage, Error>> {
+        let inbox = &Self::of(client).inbox;
+        if client.outbox.is_closing() {
             inbox.end(true);
         }
         let next = poll_fn(|cx| {
-            ready!(session.outbox.poll_room(cx));
+            ready!(client.outbox.poll_room(cx));
             inbox.poll_next(cx)
         });
         let next = next.await;
-        session.look_again();
+        client.look_again();
         next
     }
 
     /// The next message, by way of those that were taken with an earlier one.
     async fn next_of(
-        session: &Session,
+        client: &Client,
         batch: &mut Batch<H::ClientMessage>,
     ) -> Option<Result<H::ClientMessage, Error>> {
-        let inbox = &Self::of(session).inbox;
-        if session.outbox.is_closing() {
+        let inbox = &Self::of(client).inbox;
+        if client.outbox.is_closing() {
             inbox.end(true);
             batch.clear();
         }
         let next = poll_fn(|cx| {
-            if session.outbox.poll_room(cx).is_pending() {
+            if client.outbox.poll_room(cx).is_pending() {
                 // It waits for something else than a message: it is to be polled when there is room.
-                session.set_idle(false);
+                client.set_stage(Stage::Busy);
                 return Poll::Pending;
             }
             if let Some((item, _)) = batch.pop_front() {
                 return Poll::Ready(Some(item));
             }
             let next = inbox.poll_batch(cx, Some(batch));
-            session.set_idle(next.is_pending());
+            client.set_stage(if next.is_pending() { Stage::Idle } else { Stage::Busy });
             if next.is_pending() {
                 // The last of a batch is handled only now: reading may have waited for it.
-                session.look_again();
+                client.look_again();
             }
             next
         });
         let next = next.await;
-        session.look_again();
+        client.look_again();
         next
     }
 }
@@ -143,14 +89,14 @@ impl<H: Handler> Hooks for HandlerHooks<H> {
         Ok(Box::new(Typed::<H> { input: input::parse(context)?, inbox: Inbox::new() }))
     }
 
-    fn run(&self, session: &Arc<Session>) -> BoxFuture<'static> {
-        let (handler, connection) = (Arc::clone(&self.0), Connection::<H>::new(Arc::clone(session)));
+    fn run(&self, client: &Arc<Client>) -> BoxFuture<'static> {
+        let (handler, connection) = (Arc::clone(&self.0), Connection::<H>::new(Arc::clone(client)));
         Box::pin(async move { handler.run(connection).await })
     }
 
     fn deliver(
         &self,
-        session: &Session,
+        client: &Client,
         cx: &task::Context<'_>,
         value: Result<Value<'_>, Error>,
     ) -> Result<Delivered, Panicked> {
@@ -162,62 +108,25 @@ impl<H: Handler> Hooks for HandlerHooks<H> {
             Err(error) => Err(error),
         };
         let readable = item.is_ok();
-        let backlog = Typed::<H>::of(session).inbox.push(cx, item, bytes);
+        let backlog = Typed::<H>::of(client).inbox.push(cx, item, bytes);
         Ok(Delivered { readable, backlog })
     }
 
-    fn backlog(&self, session: &Session) -> Backlog {
-        Typed::<H>::of(session).inbox.backlog()
+    fn backlog(&self, client: &Client) -> Backlog {
+        Typed::<H>::of(client).inbox.backlog()
     }
 
-    fn end(&self, session: &Session, clear: bool) {
-        Typed::<H>::of(session).inbox.end(clear);
+    fn end(&self, client: &Client, clear: bool) {
+        Typed::<H>::of(client).inbox.end(clear);
     }
 
-    fn shrink(&self, session: &Session) {
-        Typed::<H>::of(session).inbox.shrink();
+    fn shrink(&self, client: &Client) {
+        Typed::<H>::of(client).inbox.shrink();
     }
 
-    fn close(&self, session: &Arc<Session>, close: Close) -> BoxFuture<'static> {
-        let (handler, connection) = (Arc::clone(&self.0), Connection::<H>::new(Arc::clone(session)));
+    fn close(&self, client: &Arc<Client>, close: Close) -> BoxFuture<'static> {
+        let (handler, connection) = (Arc::clone(&self.0), Connection::<H>::new(Arc::clone(client)));
         Box::pin(async move { handler.on_close(&connection, close).await })
-    }
-}
-
-/// The hooks of an endpoint that takes no messages.
-pub(crate) struct NoHandler;
-
-impl Hooks for NoHandler {
-    fn open(&self, _: &Context) -> Result<Box<dyn Any + Send + Sync>, Error> {
-        Ok(Box::new(()))
-    }
-
-    fn run(&self, session: &Arc<Session>) -> BoxFuture<'static> {
-        session.set_opened();
-        Box::pin(async {})
-    }
-
-    fn deliver(
-        &self,
-        session: &Session,
-        _: &task::Context<'_>,
-        value: Result<Value<'_>, Error>,
-    ) -> Result<Delivered, Panicked> {
-        let refused = |_| Error::not_found("no handler takes messages here");
-        session.report(&value.map_or_else(|error| error, refused));
-        Ok(Delivered { readable: false, backlog: Backlog::default() })
-    }
-
-    fn backlog(&self, _: &Session) -> Backlog {
-        Backlog::default()
-    }
-
-    fn end(&self, _: &Session, _: bool) {}
-
-    fn shrink(&self, _: &Session) {}
-
-    fn close(&self, _: &Arc<Session>, _: Close) -> BoxFuture<'static> {
-        Box::pin(async {})
     }
 }
 
@@ -233,17 +142,18 @@ pub(crate) fn run_handler<H: Handler>(
     async move {
         if let Err(error) = handler.on_open(&connection).await {
             let error = handler.on_error(&connection, error).await;
-            connection.session().refuse(&error);
+            connection.client().refuse(&error);
             return;
         }
-        connection.session().set_opened();
+        connection.client().set_opened();
+        connection.client().tell_opened();
         let mut batch = Batch::new();
         loop {
-            let Some(message) = Typed::<H>::next_of(connection.session(), &mut batch).await else { return };
+            let Some(message) = Typed::<H>::next_of(connection.client(), &mut batch).await else { return };
             let handling = Handling::of(message, |message| handler.on_message(&connection, message));
             if let Err(error) = handling.await {
                 let error = handler.on_error(&connection, error).await;
-                connection.session().report(&error);
+                connection.client().report(&error);
             }
         }
     }
@@ -275,40 +185,5 @@ impl<F: Future<Output = Result<(), Error>>> Future for Handling<F> {
             Handled::Runs { handling } => handling.poll(cx),
             Handled::Failed { error } => Poll::Ready(error.take().map_or(Ok(()), Err)),
         }
-    }
-}
-
-/// Polls the application's code; a panic in it is an `Err` and harms nothing else.
-pub(crate) fn poll_caught(
-    future: &mut BoxFuture<'static>,
-    cx: &mut task::Context<'_>,
-) -> Poll<Result<(), Panicked>> {
-    match catch(|| Pin::new(future).poll(cx)) {
-        Ok(polled) => polled.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    }
-}
-
-/// Calls the application's code; a panic in it is an `Err`.
-pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| Panicked::new(&*panic))
-}
-
-/// Drops the application's future, which may panic as well.
-pub(crate) fn drop_caught(future: BoxFuture<'static>) {
-    if let Err(panic) = catch(|| drop(future)) {
-        tracing::error!(panic = panic.0, "a handler panicked while it was dropped");
-    }
-}
-
-/// What a panic said.
-#[derive(Debug)]
-pub(crate) struct Panicked(pub(crate) String);
-
-impl Panicked {
-    fn new(panic: &(dyn Any + Send)) -> Self {
-        let text =
-            panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Self(text.unwrap_or("no message").to_owned())
     }
 }

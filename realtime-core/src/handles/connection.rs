@@ -1,109 +1,27 @@
-use crate::context::Context;
-use crate::handler::{Handler, Typed};
-use crate::handles::{Realtime, Topic};
-use crate::hub::{Calling, Client, Hub, Name, SendFailure};
-use crate::outbox::PushError;
+use super::{Realtime, Topic};
+use crate::{
+    context::Context,
+    hub::{Calling, Client, Name},
+    protocol::{Encode, Outgoing},
+};
 use realtime_protocol::{CloseCode, ConnectionId, Error, Event, Presence, Procedure, Result};
-use realtime_protocol::format::{Encode, Outgoing};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, future::poll_fn, marker::PhantomData, ops::Deref, sync::Arc};
-
-/// The handle to one client, by the types of its handler; what does not depend on them is in [`AnyConnection`].
-///
-/// A clone is another handle to the same client; it may be kept, sent to other tasks and outlive
-/// the connection, after which nothing can be sent. Dropping it does nothing.
-pub struct Connection<H: Handler> {
-    any: AnyConnection,
-    handler: PhantomData<fn() -> H>,
-}
-
-impl<H: Handler> Connection<H> {
-    pub(crate) fn new(session: Arc<Session>) -> Self {
-        Self { any: AnyConnection::new(session), handler: PhantomData }
-    }
-
-    /// What the client gave when it connected.
-    pub fn input(&self) -> &H::Input {
-        &Typed::<H>::of(self.session()).input
-    }
-
-    /// Queues a message for this client.
-    ///
-    /// `Ok` means queued behind all that was sent before, not that it has arrived.
-    ///
-    /// # Errors
-    ///
-    /// Gives the message back: [`SendError::Full`] if
-    /// [`Config::outbox_bytes`](crate::Config::outbox_bytes) wait already (see
-    /// [`ready`](AnyConnection::ready)), [`SendError::Closed`] if the connection has ended or is closing,
-    /// [`SendError::Invalid`] if it does not serialise.
-    pub fn send(&self, message: H::ServerMessage) -> Result<(), SendError<H::ServerMessage>> {
-        match self.session().send(&message) {
-            Ok(()) => Ok(()),
-            Err(SendFailure::Push(PushError::Full)) => Err(SendError::Full(message)),
-            Err(SendFailure::Push(PushError::Closed)) => Err(SendError::Closed(message)),
-            Err(SendFailure::Encode(error)) => Err(SendError::Invalid(message, error)),
-        }
-    }
-
-    /// Makes the client a member of a topic of its handler's messages, as [`AnyConnection::subscribe`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`AnyConnection::subscribe`].
-    pub fn subscribe(&self, topic: &Topic<H::ServerMessage>) -> Result {
-        self.any.subscribe(topic)
-    }
-
-    /// Ends a subscription. What was published before may still arrive.
-    pub fn unsubscribe(&self, topic: &Topic<H::ServerMessage>) {
-        self.any.unsubscribe(topic);
-    }
-
-    /// Whether the client is a member of a topic.
-    pub fn is_subscribed(&self, topic: &Topic<H::ServerMessage>) -> bool {
-        self.any.is_subscribed(topic)
-    }
-}
-
-impl<H: Handler> Deref for Connection<H> {
-    type Target = AnyConnection;
-
-    fn deref(&self) -> &AnyConnection {
-        &self.any
-    }
-}
-
-impl<H: Handler> Clone for Connection<H> {
-    fn clone(&self) -> Self {
-        Self::new(Arc::clone(self.session()))
-    }
-}
-
-impl<H: Handler> fmt::Debug for Connection<H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("id", &self.id()).finish_non_exhaustive()
-    }
-}
+use std::{fmt, future::poll_fn, sync::Arc};
 
 /// The handle to one client, whatever its handler's types are.
 ///
 /// A clone is another handle to the same client; it may be kept, sent to other tasks and outlive
 /// the connection. Dropping it does nothing.
 #[derive(Clone)]
-pub struct AnyConnection(Arc<Session>);
+pub struct AnyConnection(Arc<Client>);
 
 impl AnyConnection {
-    pub(crate) fn new(session: Arc<Session>) -> Self {
-        Self(session)
+    pub(crate) fn new(client: Arc<Client>) -> Self {
+        Self(client)
     }
 
-    pub(crate) fn session(&self) -> &Arc<Session> {
+    pub(crate) fn client(&self) -> &Arc<Client> {
         &self.0
-    }
-
-    pub(crate) fn hub(&self) -> &Arc<Hub> {
-        &self.0.hub
     }
 
     /// The connection's name, unique in the cluster.
@@ -113,7 +31,7 @@ impl AnyConnection {
 
     /// The id under which the client has connected.
     pub fn endpoint(&self) -> &str {
-        &self.0.endpoint.id
+        &self.0.endpoint
     }
 
     /// The request that opened the connection, with the variables that middleware has set.
@@ -123,7 +41,7 @@ impl AnyConnection {
 
     /// The registry of this node.
     pub fn realtime(&self) -> Realtime {
-        Realtime(Arc::clone(&self.0.hub))
+        Realtime::of(&self.0.hub)
     }
 
     /// Queues an event for this client.
@@ -322,11 +240,6 @@ impl AnyConnection {
     pub fn leave<P>(&self, presence: &Presence<P>) {
         self.0.hub.leave(&self.0, presence.name());
     }
-
-    /// The typed handle, if `H` is the type of its handler.
-    pub fn downcast<H: Handler>(&self) -> Option<Connection<H>> {
-        self.0.typed.is::<Typed<H>>().then(|| Connection::new(Arc::clone(&self.0)))
-    }
 }
 
 impl fmt::Debug for AnyConnection {
@@ -366,57 +279,5 @@ impl<'a> Audience<'a> {
     pub fn except(mut self, connections: &'a [ConnectionId]) -> Self {
         self.except = connections;
         self
-    }
-}
-
-/// Why a message was not queued; it is given back.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum SendError<M> {
-    /// As much waits for this client as may; [`AnyConnection::ready`] waits for room.
-    Full(M),
-    /// The connection has ended or is closing.
-    Closed(M),
-    /// The message does not serialise.
-    Invalid(M, Error),
-}
-
-impl<M> SendError<M> {
-    /// The message that was not sent.
-    pub fn into_message(self) -> M {
-        match self {
-            Self::Full(message) | Self::Closed(message) | Self::Invalid(message, _) => message,
-        }
-    }
-
-    /// Whether waiting for room would help.
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Full(_))
-    }
-
-    /// Whether the connection has ended.
-    pub fn is_closed(&self) -> bool {
-        matches!(self, Self::Closed(_))
-    }
-}
-
-impl<M> fmt::Display for SendError<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full(_) => f.write_str("the client's outbox is full"),
-            Self::Closed(_) => f.write_str("the connection is closed"),
-            Self::Invalid(_, error) => write!(f, "the message does not serialise: {error}"),
-        }
-    }
-}
-
-/// So that a handler may say `connection.send(message)?`.
-impl<M> From<SendError<M>> for Error {
-    fn from(error: SendError<M>) -> Self {
-        match error {
-            SendError::Full(_) => Self::resource_exhausted("the client's outbox is full"),
-            SendError::Closed(_) => Self::new("CANCELLED", "the connection is closed"),
-            SendError::Invalid(_, error) => error,
-        }
     }
 }

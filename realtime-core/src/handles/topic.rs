@@ -1,6 +1,5 @@
 use crate::outbox::Keeping;
-use realtime_protocol::Overflow;
-use realtime_protocol::internal::Policy;
+use realtime_protocol::{Overflow, internal::Policy};
 use std::{borrow::Cow, fmt};
 
 /// A name to which messages of type `T` are published.
@@ -60,9 +59,6 @@ impl<T> Topic<T> {
         if let Policy::Conflate(key) = self.overflow.0 { Some(key(message)) } else { None }
     }
 }
-
-/// Names are keys of the hub's map: a peer must not choose their size.
-pub(crate) const MAX_NAME_BYTES: usize = 256;
 
 impl<T> Clone for Topic<T> {
     fn clone(&self) -> Self {

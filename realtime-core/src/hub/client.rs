@@ -1,191 +1,140 @@
-//! One client: what waits for it, what waits for its handler, and the future that runs both.
+use super::{ClientCalls, ConnectionPermit, Hub, Membership};
+use crate::{
+    context::Context,
+    outbox::{Opening, Outbox, PushError, may_hold},
+    protocol::{Encode, Format, Outgoing},
+    util::sync::{
+        Mutex,
+        atomic::{
+            AtomicU8, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
+    websocket::{Draft, Frame},
+};
+use realtime_protocol::{Close, CloseCode, Code, ConnectionId, Error};
+use std::{any::Any, fmt, sync::Arc, task::Waker};
 
-mod behind;
-mod calling;
-mod calls;
-mod driver;
-mod hooks;
-mod inbox;
-mod outbox;
-mod queued;
-mod running;
-mod serving;
-mod streaming;
-mod tail;
-mod tasks;
-mod turn;
-mod wakers;
-
-pub(crate) use calling::{Calling, Outcalls};
-pub(crate) use hooks::{HandlerHooks, Hooks, NoHandler, Typed, catch, run_handler};
-pub(crate) use outbox::{PushError, may_hold};
-pub(crate) use running::{begin, drop_running, late_error, poll_running};
-pub(crate) use serving::Serving;
-pub(crate) use wakers::Wakers;
-
-use crate::context::Context;
-use crate::hub::{ConnectionPermit, Hub, Membership};
-use crate::request::{EVENTS, EVENTS_OF_WHOLE, Mounted};
-use crate::util::sync::Mutex;
-use crate::util::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
-use crate::util::sync::atomic::Ordering::Relaxed;
-use crate::websocket::{Draft, Frame, PerMessageDeflate, compose};
-use realtime_protocol::{Close, CloseCode, Error};
-use realtime_protocol::format::{Encode, Outgoing, Packet, Protocol};
-use outbox::Outbox;
-use std::{any::Any, fmt, sync::Arc, task::Waker, time::Duration};
-
-/// One client's state, shared by its driver, its handles and the hub.
-pub(crate) struct Session {
+/// One client, as the hub, its handles and its driver know it: a mailbox and what it is a member of.
+pub(crate) struct Client {
     pub(crate) id: ConnectionId,
     pub(crate) hub: Arc<Hub>,
-    pub(crate) endpoint: Arc<Mounted>,
+    /// The id under which it has connected.
+    pub(crate) endpoint: Arc<str>,
     pub(crate) context: Context,
-    /// The handler's [`Typed`] part.
+    /// What its handler keeps with it. The hub does not look into it.
     pub(crate) typed: Box<dyn Any + Send + Sync>,
+    pub(crate) format: Format,
     pub(crate) outbox: Outbox,
-    pub(crate) topics: Mutex<Memberships>,
-    /// Where its protocol stands in the hub's list.
-    protocol: u8,
-    /// The compression that was agreed on.
-    deflate: Option<PerMessageDeflate>,
-    welcome: bool,
-    /// What it begins with, and ends with as well.
-    first: Mutex<Option<Box<Packet<'static>>>>,
-    is_for_one: bool,
-    /// The tick at which the client last gave a sign of life.
-    seen: AtomicU32,
-    /// It has been silent for too long, and its driver was asked to read once more.
-    asked: AtomicBool,
-    /// The tick at which a close that has begun is over; 0 before.
-    deadline: AtomicU32,
-    /// Reading has stopped until the handler catches up: silence is our own doing.
-    paused: AtomicBool,
-    /// Reading has stopped until the client takes what waits for it: its silence is its own doing.
-    held: AtomicBool,
-    /// The handler waits for the next message and for nothing else.
-    idle: AtomicBool,
-    /// `on_open` is done: calls may run.
-    opened: AtomicBool,
-    /// Calls of the client's procedures.
-    pub(crate) calling: Outcalls,
+    pub(super) topics: Mutex<Memberships>,
+    /// Calls of its procedures that wait for an answer.
+    pub(crate) calls: ClientCalls,
     /// Calls that run on, though their caller does not wait for them any more.
     pub(crate) unattended: AtomicUsize,
-    /// The tick at which the wheel looks whether a call is late; 0 if it does not.
-    watched: AtomicU32,
+    pub(super) life: super::Life,
+    reading: AtomicU8,
+    stage: AtomicU8,
+    /// Whether it is served, where its response waits for that.
+    opening: Option<Arc<Opening>>,
     /// Given back at the end, also where handles to the connection are kept.
-    pub(crate) permit: Mutex<Option<ConnectionPermit>>,
+    permit: Mutex<Option<ConnectionPermit>>,
 }
 
-/// The topics of one connection; once `closed`, none can be added.
+/// The topics of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Memberships {
-    pub(crate) closed: bool,
-    pub(crate) list: Vec<Membership>,
+pub(super) struct Memberships {
+    /// None can be added.
+    pub(super) closed: bool,
+    pub(super) list: Vec<Membership>,
 }
 
-/// What a session is made from.
-pub(crate) struct Opening {
+/// Whether the driver reads what the client sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Reading {
+    /// It does.
+    On,
+    /// Not until the handler catches up: the client's silence is our own doing.
+    Paused,
+    /// Not until the client takes what waits for it: its silence is its own doing.
+    Held,
+}
+
+/// How far the handler is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    /// In `on_open`: no call runs yet.
+    Opening,
+    /// It handles a message, or waits for something.
+    Busy,
+    /// It waits for the next message and for nothing else.
+    Idle,
+}
+
+/// What a client is made from.
+pub(crate) struct NewClient {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) endpoint: Arc<Mounted>,
+    pub(crate) endpoint: Arc<str>,
     pub(crate) context: Context,
     pub(crate) typed: Box<dyn Any + Send + Sync>,
-    pub(crate) protocol: u8,
-    pub(crate) deflate: Option<PerMessageDeflate>,
-    pub(crate) welcome: bool,
-    /// What the session begins with, where it is for one subscription alone.
-    pub(crate) first: Option<Box<Packet<'static>>>,
+    pub(crate) format: Format,
+    pub(crate) opening: Option<Arc<Opening>>,
     pub(crate) permit: ConnectionPermit,
 }
 
-impl Session {
-    pub(crate) fn new(id: ConnectionId, opening: Opening) -> Arc<Self> {
-        let outbox = Outbox::new(opening.hub.config.outbox_bytes);
-        let seen = AtomicU32::new(opening.hub.clock.now());
-        Arc::new(Self {
-            id,
-            hub: opening.hub,
-            endpoint: opening.endpoint,
-            context: opening.context,
-            typed: opening.typed,
-            outbox,
+impl Client {
+    /// Makes a client and puts it on the hub's lists.
+    pub(crate) fn connect(new: NewClient) -> Arc<Self> {
+        let hub = new.hub;
+        let client = Arc::new(Self {
+            id: hub.next_id(),
+            endpoint: new.endpoint,
+            context: new.context,
+            typed: new.typed,
+            format: new.format,
+            outbox: Outbox::new(hub.config.outbox_bytes),
             topics: Mutex::default(),
-            protocol: opening.protocol,
-            deflate: opening.deflate,
-            welcome: opening.welcome,
-            is_for_one: opening.first.is_some(),
-            first: Mutex::new(opening.first),
-            seen,
-            asked: AtomicBool::new(false),
-            deadline: AtomicU32::new(0),
-            paused: AtomicBool::new(false),
-            held: AtomicBool::new(false),
-            idle: AtomicBool::new(false),
-            opened: AtomicBool::new(false),
-            calling: Outcalls::default(),
+            calls: ClientCalls::default(),
             unattended: AtomicUsize::new(0),
-            watched: AtomicU32::new(0),
-            permit: Mutex::new(Some(opening.permit)),
-        })
-    }
-
-    /// Makes a session and puts it on the hub's lists.
-    pub(crate) fn open(opening: Opening) -> Arc<Self> {
-        let hub = Arc::clone(&opening.hub);
-        let session = Self::new(hub.next_id(), opening);
-        hub.connections.insert(Arc::clone(&session));
+            life: super::Life::new(hub.clock.now()),
+            reading: AtomicU8::new(Reading::On as u8),
+            stage: AtomicU8::new(Stage::Opening as u8),
+            opening: new.opening,
+            permit: Mutex::new(Some(new.permit)),
+            hub,
+        });
+        let hub = &client.hub;
+        hub.connections.insert(Arc::clone(&client));
         hub.counters.accepted.fetch_add(1, Relaxed);
-        hub.wheel.watch(session.id, session.first_turn());
-        tracing::debug!(connection = %session.id, endpoint = %session.endpoint.id, "opened");
+        hub.wheel.watch(client.id, client.first_turn());
+        tracing::debug!(connection = %client.id, endpoint = %client.endpoint, "opened");
         // A drain that began after the request was accepted has not seen this connection.
         if hub.draining.load(Relaxed) {
-            session.close(CloseCode::GOING_AWAY, "the server is going away");
+            client.close(CloseCode::GOING_AWAY, "the server is going away");
         }
-        session
+        client
     }
 
-    /// Whether it is a stream of server-sent events.
-    fn is_events(&self) -> bool {
-        [EVENTS, EVENTS_OF_WHOLE].contains(&self.protocol)
-    }
-
-    /// After how much silence the client is asked for a sign of life.
-    fn heartbeat(&self) -> Duration {
-        let config = &self.hub.config;
-        // An idle stream is asked at least once before it is taken for dead.
-        if self.is_events() { config.keep_alive.min(config.idle_timeout / 2) } else { config.ping_interval }
-    }
-
-    pub(crate) fn protocol(&self) -> &dyn Protocol {
-        &*self.hub.protocols[usize::from(self.protocol)]
-    }
-
-    /// Sessions of the same format are sent the same bytes: [`Hub::of_format`] says what it is.
-    pub(crate) fn format(&self) -> usize {
-        PerMessageDeflate::class(self.deflate) * self.hub.protocols.len() + usize::from(self.protocol)
-    }
-
-    /// Writes a packet in this client's protocol and hands its frame to `with`; gives `None` where
-    /// the protocol has no such packet.
+    /// Writes a packet in this client's protocol and hands its frame to `with`; `None` where the protocol has no such
+    /// packet, or where the packet is an error that becomes the status of the client's response.
     pub(crate) fn encode<T>(
         &self,
         packet: &Outgoing<'_>,
         with: impl FnOnce(Draft<'_>) -> T,
     ) -> Result<Option<T>, Error> {
-        let protocol = self.protocol();
-        if let Some(deflate) = self.deflate {
-            let Some(frame) = encode(protocol, packet)? else { return Ok(None) };
-            return Ok(Some(with(Draft::of(&deflate.apply(&self.hub.config, &frame)))));
+        if let (Some(opening), Outgoing::Error { error, .. }) = (&self.opening, packet)
+            && self.outbox.bytes() == 0
+            && opening.refuse(error)
+        {
+            return Ok(None);
         }
-        if let Some((kind, payload)) = protocol.borrow(packet) {
-            return Ok(Some(with(Draft::new(kind.into(), payload))));
-        }
-        compose(|out| Ok(protocol.encode(packet, out)?.map(Into::into)), with)
+        self.hub.protocols.encode(self.format, packet, with)
     }
 
-    /// Queues a value for this client.
-    pub(crate) fn send(&self, value: &dyn Encode) -> Result<(), SendFailure> {
-        let queued = self.encode(&Outgoing::Message(value), |frame| {
+    /// Queues a message of the handler's.
+    pub(crate) fn send(&self, message: &dyn Encode) -> Result<(), SendFailure> {
+        let queued = self.encode(&Outgoing::Message(message), |frame| {
             let bytes = frame.len();
             self.outbox.push(frame).or_else(|error| {
                 may_hold(self.hub.config.outbox_bytes, bytes).map_err(SendFailure::Encode)?;
@@ -195,6 +144,15 @@ impl Session {
         queued.map_err(SendFailure::Encode)?.unwrap_or(Ok(()))
     }
 
+    /// Queues a packet.
+    pub(crate) fn send_packet(&self, packet: &Outgoing<'_>) -> Result<(), Error> {
+        let queued = self.encode(packet, |frame| {
+            let bytes = frame.len();
+            self.outbox.push(frame).map_err(|error| self.unsent(error, bytes))
+        });
+        queued?.unwrap_or_else(|| Err(unknown_packet()))
+    }
+
     /// Queues a packet, and leaves it to the caller to wake the driver: once its locks are gone.
     pub(crate) fn queue_packet(&self, packet: &Outgoing<'_>) -> Result<Option<Waker>, Error> {
         self.queue_frame(&self.frame(packet)?)
@@ -202,17 +160,20 @@ impl Session {
 
     /// Frames a packet for this client.
     pub(crate) fn frame(&self, packet: &Outgoing<'_>) -> Result<Frame, Error> {
-        let none = || Error::new("UNIMPLEMENTED", "this client's protocol has no such thing");
-        let frame = encode(self.protocol(), packet)?.ok_or_else(none)?;
-        Ok(match self.deflate {
-            Some(deflate) => deflate.apply(&self.hub.config, &frame),
-            None => frame,
-        })
+        self.hub.protocols.frame(self.format, packet)?.ok_or_else(unknown_packet)
     }
 
     /// As [`queue_packet`](Self::queue_packet), with the frame.
     pub(crate) fn queue_frame(&self, frame: &Frame) -> Result<Option<Waker>, Error> {
         self.outbox.push_shared(frame).map_err(|error| self.unsent(error, frame.len()))
+    }
+
+    /// Queues a packet of the protocol itself. A client that asks and asks, and does not read the answers, is closed.
+    pub(crate) fn reply(&self, packet: &Outgoing<'_>) {
+        let pushed = self.encode(packet, |frame| self.outbox.push_reply(frame));
+        if let Ok(Some(Err(PushError::Full))) = pushed {
+            self.close_slow();
+        }
     }
 
     /// Says why a frame of so many bytes was not queued.
@@ -222,7 +183,7 @@ impl Session {
                 Ok(()) => Error::resource_exhausted("the client's outbox is full"),
                 Err(error) => error,
             },
-            PushError::Closed => Error::new("CANCELLED", "the connection is closed"),
+            PushError::Closed => Error::new(Code::CANCELLED, "the connection is closed"),
         }
     }
 
@@ -233,9 +194,7 @@ impl Session {
         match self.encode(&Outgoing::Error { id: None, error }, |frame| self.outbox.push(frame)) {
             Ok(Some(Err(PushError::Full))) => self.close_slow(),
             Ok(Some(_)) => {}
-            Ok(None) | Err(_) => {
-                self.close(error.code().close_code(), error.message());
-            }
+            Ok(None) | Err(_) => self.close(error.code().close_code(), error.message()),
         }
     }
 
@@ -253,22 +212,36 @@ impl Session {
     }
 
     /// Causes are for the log alone.
-    fn log(&self, error: &Error) {
-        if error.code() == &realtime_protocol::Code::INTERNAL {
-            tracing::error!(connection = %self.id, endpoint = %self.endpoint.id, ?error, "handler failed");
+    pub(crate) fn log(&self, error: &Error) {
+        if error.code() == &Code::INTERNAL {
+            tracing::error!(connection = %self.id, endpoint = %self.endpoint, ?error, "handler failed");
         }
     }
 
+    /// Begins to close, behind what is queued.
     pub(crate) fn close(&self, code: CloseCode, reason: &str) {
+        self.decide_opening(code);
         self.outbox.close(Close::by_server(code, reason));
     }
 
     /// Closes a client that does not read as fast as others write.
     pub(crate) fn close_slow(&self) {
         let reason = "slow consumer: the outbox is full";
+        self.decide_opening(CloseCode::TRY_AGAIN_LATER);
         if self.outbox.close_discarding(Close::by_server(CloseCode::TRY_AGAIN_LATER, reason)) {
             self.hub.counters.slow_consumer();
-            tracing::info!(connection = %self.id, endpoint = %self.endpoint.id, "slow consumer closed");
+            tracing::info!(connection = %self.id, endpoint = %self.endpoint, "slow consumer closed");
+        }
+    }
+
+    /// A client that is closed before it is known whether it is served was served, unless that failed.
+    fn decide_opening(&self, code: CloseCode) {
+        let Some(opening) = &self.opening else { return };
+        if code == CloseCode::INTERNAL && self.outbox.bytes() == 0 {
+            // It is logged where it happened.
+            opening.refuse(&Error::internal("the stream failed before it opened"));
+        } else {
+            opening.open();
         }
     }
 
@@ -278,184 +251,78 @@ impl Session {
         if self.is_ending() {
             return;
         }
-        let deadline = self.hub.clock.after(self.hub.config.close_timeout);
-        self.deadline.store(deadline, Relaxed);
-        self.hub.wheel.watch(self.id, deadline);
+        self.life.end_at(self.hub.clock.after(self.hub.config.close_timeout), self);
         self.outbox.end();
-        self.calling.end();
+        self.calls.end();
         self.hub.forget(self);
     }
 
     /// Gives back its places on the hub's lists.
-    fn release(&self) {
+    pub(crate) fn release(&self) {
         self.hub.connections.remove(self.id);
         let permit = self.permit.lock().take();
         drop(permit);
     }
 
-    /// Whether the end has begun.
-    fn is_ending(&self) -> bool {
-        self.deadline.load(Relaxed) != 0
-    }
-
-    /// Looks after the session at its turn on the wheel; gives the tick of its next turn.
-    pub(crate) fn handle_turn(self: &Arc<Self>, now: u32) -> Option<u32> {
-        let deadline = self.deadline.load(Relaxed);
-        if deadline != 0 {
-            if now >= deadline {
-                self.outbox.signal_expired();
-                return None;
-            }
-            return Some(deadline);
-        }
-        self.outbox.shrink();
-        self.endpoint.hooks.shrink(self);
-        if self.is_paused() && !self.held.load(Relaxed) {
-            self.outbox.signal_ping();
-            return Some(now + self.hub.clock.ticks(self.hub.config.ping_interval));
-        }
-        let seen = self.seen.load(Relaxed);
-        let (ping, idle) = self.patience(seen);
-        let silent = now.saturating_sub(seen);
-        if silent >= idle {
-            return Some(self.handle_silence(now));
-        }
-        self.asked.store(false, Relaxed);
-        if silent >= ping {
-            self.outbox.signal_ping();
-            return Some((now + ping).min((seen + idle).max(now + 1)));
-        }
-        Some(seen + ping.min(idle))
-    }
-
-    /// Closes a client that was silent for too long, or took nothing of what waits for it for as long. Its driver has had a
-    /// turn to read and write before: where the process was stopped, or is busy, what the client has sent may still wait
-    /// to be read.
-    fn handle_silence(&self, now: u32) -> u32 {
-        if !self.asked.swap(true, Relaxed) {
-            self.outbox.signal_look();
-        } else if self.outbox.is_to_look() {
-            // It has not had that turn yet.
-        } else if self.held.load(Relaxed) {
-            self.close_slow();
-        } else {
-            tracing::debug!(connection = %self.id, endpoint = %self.endpoint.id, "idle timeout");
-            self.close(CloseCode::GOING_AWAY, "idle timeout: nothing was received");
-        }
-        now + 1
-    }
-
-    /// The tick of its first turn on the wheel.
-    fn first_turn(&self) -> u32 {
-        let seen = self.seen.load(Relaxed);
-        let (ping, idle) = self.patience(seen);
-        seen + ping.min(idle)
-    }
-
-    /// After how many ticks of silence a client that was heard of at `seen` is pinged, and closed.
-    fn patience(&self, seen: u32) -> (u32, u32) {
-        let config = &self.hub.config;
-        (self.spread(self.heartbeat(), seen), self.hub.clock.ticks(config.idle_timeout))
-    }
-
-    /// An interval in ticks, up to a quarter shorter: connections that were opened, or heard of, in the same tick are not
-    /// all due in the same one.
-    fn spread(&self, interval: Duration, since: u32) -> u32 {
-        let ticks = self.hub.clock.ticks(interval);
-        let mixed = (self.id.number ^ u64::from(since) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        ticks - mixed as u32 % (ticks / 4 + 1)
-    }
-
-    /// Has the wheel look at tick `due` whether a call is late, unless it does so before.
-    pub(crate) fn watch(&self, due: u32) {
-        let earlier = |watched: u32| (watched == 0 || due < watched).then_some(due);
-        if self.watched.fetch_update(Relaxed, Relaxed, earlier).is_ok() {
-            self.hub.wheel.watch_calls(self.id, due);
+    pub(crate) fn reading(&self) -> Reading {
+        match self.reading.load(Relaxed) {
+            0 => Reading::On,
+            1 => Reading::Paused,
+            _ => Reading::Held,
         }
     }
 
-    /// The wheel has come to a tick at which a call may be late.
-    pub(crate) fn handle_late_calls(&self, now: u32) {
-        self.watched.store(0, Relaxed);
-        self.expire_calls(now);
-        self.outbox.signal_look();
-    }
-
-    pub(crate) fn saw_life(&self) {
-        self.seen.store(self.hub.clock.now(), Relaxed);
-    }
-
-    pub(crate) fn set_paused(&self, paused: bool) {
-        if self.paused.swap(paused, Relaxed) && !paused {
-            self.saw_life();
-        }
-    }
-
-    pub(super) fn set_held(&self, held: bool) {
-        self.held.store(held, Relaxed);
+    /// For the driver.
+    pub(crate) fn set_reading(&self, reading: Reading) {
+        let before = self.reading.swap(reading as u8, Relaxed);
         // Its silence until now was our own doing.
-        if held && self.is_paused() {
+        if before == Reading::Paused as u8 && reading != Reading::Paused {
             self.saw_life();
         }
-    }
-
-    pub(crate) fn is_paused(&self) -> bool {
-        self.paused.load(Relaxed)
     }
 
     /// Something was taken from the backlog: reading may go on.
     pub(crate) fn look_again(&self) {
-        if self.is_paused() {
+        if self.reading() == Reading::Paused {
             self.outbox.signal_look();
         }
     }
 
-    pub(crate) fn set_idle(&self, idle: bool) {
-        self.idle.store(idle, Relaxed);
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stage.load(Relaxed) == Stage::Idle as u8
     }
 
+    /// Whether `on_open` is done: calls may run.
+    pub(crate) fn is_opened(&self) -> bool {
+        self.stage.load(Acquire) != Stage::Opening as u8
+    }
+
+    pub(crate) fn set_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Release);
+    }
+
+    /// `on_open` is done.
     pub(crate) fn set_opened(&self) {
-        self.opened.store(true, Relaxed);
-        if !self.is_for_one {
-            self.tell_opened();
-        }
+        let _ = self.stage.compare_exchange(Stage::Opening as u8, Stage::Busy as u8, AcqRel, Relaxed);
     }
 
     /// Says that the client is served, where that is said.
-    fn tell_opened(&self) {
-        if self.is_events() {
-            reply(self, &Outgoing::Opened);
+    pub(crate) fn tell_opened(&self) {
+        if let Some(opening) = &self.opening {
+            opening.open();
+            self.reply(&Outgoing::Opened);
         }
     }
-
-    pub(crate) fn is_opened(&self) -> bool {
-        self.opened.load(Relaxed)
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        self.idle.load(Relaxed)
-    }
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("id", &self.id)
-            .field("endpoint", &self.endpoint.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("id", &self.id).field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
 
-/// Queues a packet of the protocol itself. A client that asks and asks, and does not read the answers, is closed.
-fn reply(session: &Session, packet: &Outgoing<'_>) {
-    let pushed = session.encode(packet, |frame| session.outbox.push_reply(frame));
-    if let Ok(Some(Err(PushError::Full))) = pushed {
-        session.close_slow();
-    }
-}
-
-pub(crate) fn encode(protocol: &dyn Protocol, packet: &Outgoing<'_>) -> Result<Option<Frame>, Error> {
-    Frame::build(|out| Ok(protocol.encode(packet, out)?.map(Into::into)))
+fn unknown_packet() -> Error {
+    Error::new(Code::UNIMPLEMENTED, "this client's protocol has no such thing")
 }
 
 /// Why a value was not queued.

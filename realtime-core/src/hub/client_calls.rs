@@ -1,7 +1,8 @@
-use crate::hub::Client;
+use super::Client;
+use crate::util::panics::catch;
 use crate::util::sync::Mutex;
-use realtime_protocol::{Error, Result};
 use realtime_protocol::format::{Encode, Outgoing, Value};
+use realtime_protocol::{Error, Result};
 use serde::de::DeserializeOwned;
 use std::{
     collections::HashMap,
@@ -14,30 +15,25 @@ use std::{
 
 /// A call of one of the client's procedures, until its answer is there. When it is dropped before, the client is told.
 pub(crate) struct Calling<O> {
-    session: Arc<Session>,
+    client: Arc<Client>,
     number: u64,
     slot: Arc<Slot<O>>,
 }
 
 impl<O: DeserializeOwned + Send + 'static> Calling<O> {
     /// Sends the call.
-    pub(crate) fn begin(
-        session: &Arc<Session>,
-        path: &str,
-        input: &dyn Encode,
-        timeout: Duration,
-    ) -> Result<Self> {
+    pub(crate) fn begin(client: &Arc<Client>, path: &str, input: &dyn Encode, timeout: Duration) -> Result<Self> {
         let slot = Arc::<Slot<O>>::new(Slot(Mutex::new(State { outcome: None, waker: None })));
-        let deadline = session.hub.clock.past(timeout);
-        let number = session.calling.add(Arc::clone(&slot) as Arc<dyn Settle>, deadline, session)?;
-        let calling = Self { session: Arc::clone(session), number, slot };
+        let deadline = client.hub.clock.past(timeout);
+        let number = client.calls.add(Arc::clone(&slot) as Arc<dyn Settle>, deadline, client)?;
+        let calling = Self { client: Arc::clone(client), number, slot };
         let id = id(number);
-        if let Err(error) = session.send_packet(&Outgoing::Call { id: &id, path, input, timeout }) {
+        if let Err(error) = client.send_packet(&Outgoing::Call { id: &id, path, input, timeout }) {
             // Nobody was called.
-            session.calling.take(number);
-            return Err(if session.outbox.has_ended() { ended() } else { error });
+            client.calls.take(number);
+            return Err(if client.outbox.has_ended() { ended() } else { error });
         }
-        session.watch(deadline);
+        client.watch(deadline);
         Ok(calling)
     }
 }
@@ -59,8 +55,8 @@ impl<O> Future for Calling<O> {
 
 impl<O> Drop for Calling<O> {
     fn drop(&mut self) {
-        if self.session.calling.take(self.number).is_some() {
-            self.session.tell_cancelled(self.number);
+        if self.client.calls.take(self.number).is_some() {
+            self.client.tell_cancelled(self.number);
         }
     }
 }
@@ -87,7 +83,7 @@ trait Settle: Send + Sync {
 impl<O: DeserializeOwned + Send + 'static> Settle for Slot<O> {
     fn settle(&self, answer: Result<Value<'_>>) {
         let outcome = answer.and_then(|data| {
-            let read = super::hooks::catch(|| data.parse());
+            let read = catch(|| data.parse());
             read.unwrap_or_else(|panic| Err(Error::internal(panic.0)))
         });
         let waker = {
@@ -103,7 +99,7 @@ impl<O: DeserializeOwned + Send + 'static> Settle for Slot<O> {
 
 /// The calls of one client's procedures that wait for their answers.
 #[derive(Default)]
-pub(crate) struct Outcalls(Mutex<Option<Box<Waiting>>>);
+pub(crate) struct ClientCalls(Mutex<Option<Box<Waiting>>>);
 
 #[derive(Default)]
 struct Waiting {
@@ -116,15 +112,15 @@ struct Outcall {
     deadline: u32,
 }
 
-impl Outcalls {
-    fn add(&self, slot: Arc<dyn Settle>, deadline: u32, session: &Session) -> Result<u64> {
+impl ClientCalls {
+    fn add(&self, slot: Arc<dyn Settle>, deadline: u32, client: &Client) -> Result<u64> {
         let mut waiting = self.0.lock();
         // Told before `end` takes the lock: nobody waits for an answer that nobody gives.
-        if session.is_ending() {
+        if client.is_ending() {
             return Err(ended());
         }
         let waiting = waiting.get_or_insert_default();
-        let limit = session.hub.config.calls_per_connection;
+        let limit = client.hub.config.calls_per_connection;
         if waiting.calls.len() >= limit {
             return Err(Error::resource_exhausted(format!("{limit} calls wait for this client's answer already")));
         }
@@ -138,7 +134,7 @@ impl Outcalls {
     }
 
     /// Hands an answer to who waits for it; one that nobody waits for any more is dropped.
-    pub(super) fn settle(&self, id: &str, answer: Result<Value<'_>>) {
+    pub(crate) fn settle(&self, id: &str, answer: Result<Value<'_>>) {
         let number = id.strip_prefix('c').and_then(|number| number.parse().ok());
         if let Some(slot) = number.and_then(|number| self.take(number)) {
             slot.settle(answer);
@@ -166,10 +162,10 @@ impl Outcalls {
 /// A call that was not answered in time.
 type Late = (u64, Arc<dyn Settle>);
 
-impl Session {
+impl Client {
     /// Gives up the calls of the client that it has not answered in time.
     pub(super) fn expire_calls(&self, now: u32) {
-        let (late, next) = self.calling.expire(now);
+        let (late, next) = self.calls.expire(now);
         for (number, slot) in late {
             self.tell_cancelled(number);
             slot.settle(Err(Error::new("DEADLINE_EXCEEDED", "the client did not answer in time").retryable()));
@@ -184,20 +180,11 @@ impl Session {
         // Where even that finds no room, the client answers in vain.
         let _ = self.encode(&Outgoing::Cancel { id: &id }, |frame| self.outbox.push_control(frame));
     }
-
-    /// Queues a packet for this client.
-    pub(crate) fn send_packet(&self, packet: &Outgoing<'_>) -> Result {
-        let queued = self.encode(packet, |frame| {
-            let bytes = frame.len();
-            self.outbox.push(frame).map_err(|error| self.unsent(error, bytes))
-        });
-        queued?.unwrap_or_else(|| Err(Error::new("UNIMPLEMENTED", "this client's protocol has no such thing")))
-    }
 }
 
-impl fmt::Debug for Outcalls {
+impl fmt::Debug for ClientCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Outcalls")
+        f.write_str("ClientCalls")
     }
 }
 

@@ -1,11 +1,11 @@
-use crate::hub::Client;
+use super::Client;
 use crate::util::sync::{RwLock, RwLockWriteGuard};
 use realtime_protocol::ConnectionId;
 use std::{collections::HashMap, sync::Arc};
 
 /// Who is connected, by number, in shards so that connects on many cores do not queue.
 #[derive(Debug)]
-pub(crate) struct Connections([RwLock<HashMap<u64, Arc<Session>>>; SHARDS]);
+pub(crate) struct Connections([RwLock<HashMap<u64, Arc<Client>>>; SHARDS]);
 
 const SHARDS: usize = 16;
 
@@ -16,8 +16,8 @@ impl Default for Connections {
 }
 
 impl Connections {
-    pub(crate) fn insert(&self, session: Arc<Session>) {
-        self.shard(session.id).insert(session.id.number, session);
+    pub(crate) fn insert(&self, client: Arc<Client>) {
+        self.shard(client.id).insert(client.id.number, client);
     }
 
     pub(crate) fn remove(&self, id: ConnectionId) {
@@ -31,9 +31,9 @@ impl Connections {
         drop(removed);
     }
 
-    pub(crate) fn find(&self, id: ConnectionId) -> Option<Arc<Session>> {
-        let session = self.0[id.number as usize % SHARDS].read().get(&id.number).cloned()?;
-        (session.id == id).then_some(session)
+    pub(crate) fn find(&self, id: ConnectionId) -> Option<Arc<Client>> {
+        let client = self.0[id.number as usize % SHARDS].read().get(&id.number).cloned()?;
+        (client.id == id).then_some(client)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -41,11 +41,11 @@ impl Connections {
     }
 
     /// All sessions at this moment.
-    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Client>> {
         self.0.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
     }
 
-    fn shard(&self, id: ConnectionId) -> RwLockWriteGuard<'_, HashMap<u64, Arc<Session>>> {
+    fn shard(&self, id: ConnectionId) -> RwLockWriteGuard<'_, HashMap<u64, Arc<Client>>> {
         self.0[id.number as usize % SHARDS].write()
     }
 }

@@ -1,5 +1,5 @@
-use crate::hub::Hub;
-use crate::util::clock::TICK;
+use super::Hub;
+use crate::util::TICK;
 use realtime_protocol::CloseCode;
 use std::{
     future::poll_fn,
@@ -23,18 +23,18 @@ pub struct Drained {
 pub(crate) async fn drain(hub: Arc<Hub>, deadline: Duration) -> Drained {
     hub.draining.store(true, Relaxed);
     let end = hub.clock.after(deadline);
-    let mut sessions = hub.connections.all();
-    let open = sessions.len();
+    let mut clients = hub.connections.all();
+    let open = clients.len();
     tracing::info!(open, ?deadline, "draining");
     // In an order that has nothing to do with who came first.
     let order = RandomState::new();
-    sessions.sort_by_cached_key(|session| order.hash_one(session.id));
+    clients.sort_by_cached_key(|client| order.hash_one(client.id));
     let batch = batch(open, deadline);
-    while !sessions.is_empty() {
-        for session in sessions.drain(sessions.len().saturating_sub(batch)..) {
-            session.close(CloseCode::GOING_AWAY, "the server is going away");
+    while !clients.is_empty() {
+        for client in clients.drain(clients.len().saturating_sub(batch)..) {
+            client.close(CloseCode::GOING_AWAY, "the server is going away");
         }
-        if !sessions.is_empty() {
+        if !clients.is_empty() {
             hub.wheel.sleep_until(hub.clock.now() + 1).await;
         }
     }
@@ -45,8 +45,8 @@ pub(crate) async fn drain(hub: Arc<Hub>, deadline: Duration) -> Drained {
     })
     .await;
     let rest = hub.connections.all();
-    for session in &rest {
-        session.outbox.signal_expired();
+    for client in &rest {
+        client.outbox.signal_expired();
     }
     if !rest.is_empty() {
         tracing::warn!(cut = rest.len(), "connections cut at the end of the drain");

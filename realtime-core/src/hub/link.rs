@@ -1,4 +1,4 @@
-use crate::hub::Hub;
+use super::Hub;
 use crate::seams::{BoxFuture, Broker, Publication, Runtime};
 use crate::util::panics::catch;
 use crate::util::sync::Mutex;

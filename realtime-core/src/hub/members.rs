@@ -1,8 +1,10 @@
-use crate::hub::Client;
-use crate::outbox::{Keeping, PushError};
-use crate::util::spare;
-use crate::util::sync::Mutex;
-use crate::websocket::Frame;
+use super::Client;
+use crate::{
+    outbox::{Keeping, Post, PushError},
+    protocol::Format,
+    util::{spare, sync::Mutex},
+    websocket::Frame,
+};
 use realtime_protocol::ConnectionId;
 use std::{
     cell::Cell,
@@ -26,37 +28,37 @@ pub(super) struct Members {
 
 impl Members {
     /// Gives the part that the session is in now; `None` if the topic has ended.
-    pub(super) fn insert(&self, session: &Arc<Session>, keeping: Keeping) -> Option<usize> {
+    pub(super) fn insert(&self, client: &Arc<Client>, keeping: Keeping) -> Option<usize> {
         // First counted, then there: a publication that finds it has its format.
-        if !self.counts.lock().add(session.format()) {
+        if !self.counts.lock().add(client.format) {
             return None;
         }
         let mut first = self.first.lock();
         if first.list.len() < PART {
-            first.insert(session, keeping);
+            first.insert(client, keeping);
             return Some(0);
         }
         drop(first);
         let parts = self.parts.get_or_init(|| (1..PARTS).map(|_| Mutex::default()).collect());
-        let part = session.id.number as usize % parts.len();
-        parts[part].lock().insert(session, keeping);
+        let part = client.id.number as usize % parts.len();
+        parts[part].lock().insert(client, keeping);
         Some(part + 1)
     }
 
     /// Gives whether that was the last one.
-    pub(super) fn remove(&self, session: &Session, part: usize) -> bool {
+    pub(super) fn remove(&self, client: &Client, part: usize) -> bool {
         let Some(members) = self.parts().nth(part) else { return false };
-        members.lock().remove(session);
-        self.counts.lock().remove(session.format())
+        members.lock().remove(client);
+        self.counts.lock().remove(client.format)
     }
 
     /// The formats that are spoken here.
-    pub(super) fn formats(&self) -> Vec<usize> {
+    pub(super) fn formats(&self) -> Vec<Format> {
         self.counts.lock().formats()
     }
 
     /// Queues the frame of its format for each member but `except`.
-    pub(super) fn publish(&self, frames: &[(usize, Frame)], post: &Post<'_>, except: &[ConnectionId]) -> Effects {
+    pub(super) fn publish(&self, frames: &[(Format, Frame)], post: &Post<'_>, except: &[ConnectionId]) -> Effects {
         let mut effects = Effects::take();
         let order = self.order.lock();
         for part in self.parts() {
@@ -78,44 +80,42 @@ const PART: usize = 512;
 /// In so many is a larger one.
 const PARTS: usize = 32;
 
-/// What members who do not keep up must know of a publication.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Post<'a> {
-    pub(crate) topic: &'a Arc<str>,
-    /// Of those with one key only the newest is kept.
-    pub(crate) key: Option<&'a str>,
-}
-
 /// How many members a topic has of each format.
 #[derive(Debug, Default)]
 struct Counts {
     /// The last one has left; nobody may join this one any more.
     ended: bool,
-    of: Vec<usize>,
+    /// A handful at most.
+    of: Vec<(Format, usize)>,
 }
 
 impl Counts {
-    /// Gives `false` if the topic has ended.
-    fn add(&mut self, format: usize) -> bool {
+    /// Returns `false` if the topic has ended.
+    fn add(&mut self, format: Format) -> bool {
         if self.ended {
             return false;
         }
-        if self.of.len() <= format {
-            self.of.resize(format + 1, 0);
+        match self.of.iter_mut().find(|(known, _)| *known == format) {
+            Some((_, count)) => *count += 1,
+            None => self.of.push((format, 1)),
         }
-        self.of[format] += 1;
         true
     }
 
-    /// Gives whether that was the last one.
-    fn remove(&mut self, format: usize) -> bool {
-        self.of[format] -= 1;
-        self.ended = self.of.iter().all(|count| *count == 0);
+    /// Returns whether that was the last one.
+    fn remove(&mut self, format: Format) -> bool {
+        if let Some(at) = self.of.iter().position(|(known, _)| *known == format) {
+            self.of[at].1 -= 1;
+            if self.of[at].1 == 0 {
+                self.of.swap_remove(at);
+            }
+        }
+        self.ended = self.of.is_empty();
         self.ended
     }
 
-    fn formats(&self) -> Vec<usize> {
-        self.of.iter().enumerate().filter(|(_, count)| **count > 0).map(|(format, _)| format).collect()
+    fn formats(&self) -> Vec<Format> {
+        self.of.iter().map(|(format, _)| *format).collect()
     }
 }
 
@@ -125,7 +125,7 @@ impl Counts {
 pub(super) struct Effects {
     delivered: usize,
     wake: Vec<Waker>,
-    slow: Vec<Arc<Session>>,
+    slow: Vec<Arc<Client>>,
 }
 
 impl Effects {
@@ -149,7 +149,7 @@ impl Effects {
     /// Returns how many members got it.
     pub(super) fn run(mut self) -> usize {
         self.wake.drain(..).for_each(Waker::wake);
-        self.slow.iter().for_each(|session| session.close_slow());
+        self.slow.iter().for_each(|client| client.close_slow());
         if self.wake.capacity() <= KEPT_WAKERS {
             spare::put(&WAKERS, self.wake);
         }
@@ -174,30 +174,30 @@ struct Part {
 /// What a walk must know before it looks at the session itself.
 #[derive(Debug)]
 struct Member {
-    format: usize,
+    format: Format,
     keeping: Keeping,
-    session: Arc<Session>,
+    client: Arc<Client>,
 }
 
 /// From here on looking for a member in the list takes longer than in a map.
 const SEARCHED: usize = 16;
 
 impl Part {
-    fn insert(&mut self, session: &Arc<Session>, keeping: Keeping) {
-        self.list.push(Member { format: session.format(), keeping, session: Arc::clone(session) });
+    fn insert(&mut self, client: &Arc<Client>, keeping: Keeping) {
+        self.list.push(Member { format: client.format, keeping, client: Arc::clone(client) });
         if self.list.len() > SEARCHED {
             let known = self.places.len();
             let unknown = self.list.iter().enumerate().skip(known);
-            self.places.extend(unknown.map(|(at, member)| (member.session.id, at)));
+            self.places.extend(unknown.map(|(at, member)| (member.client.id, at)));
         }
     }
 
-    fn remove(&mut self, session: &Session) {
-        let Some(at) = self.place(session.id) else { return };
-        self.places.remove(&session.id);
+    fn remove(&mut self, client: &Client) {
+        let Some(at) = self.place(client.id) else { return };
+        self.places.remove(&client.id);
         self.list.swap_remove(at);
         if let Some(moved) = self.list.get(at)
-            && let Some(place) = self.places.get_mut(&moved.session.id)
+            && let Some(place) = self.places.get_mut(&moved.client.id)
         {
             *place = at;
         }
@@ -210,11 +210,11 @@ impl Part {
         if self.list.len() > SEARCHED {
             return self.places.get(&id).copied();
         }
-        self.list.iter().position(|member| member.session.id == id)
+        self.list.iter().position(|member| member.client.id == id)
     }
 
     /// Queues the frame of its format for each member but `except`.
-    fn push(&self, frames: &[(usize, Frame)], post: &Post<'_>, except: &[ConnectionId], effects: &mut Effects) {
+    fn push(&self, frames: &[(Format, Frame)], post: &Post<'_>, except: &[ConnectionId], effects: &mut Effects) {
         let mut left_out: Vec<usize> = except.iter().filter_map(|id| self.place(*id)).collect();
         left_out.sort_unstable();
         left_out.dedup();
@@ -228,20 +228,20 @@ impl Part {
     }
 }
 
-fn push_all(members: &[Member], frames: &[(usize, Frame)], post: &Post<'_>, effects: &mut Effects) {
-    for Member { format, keeping, session } in members {
+fn push_all(members: &[Member], frames: &[(Format, Frame)], post: &Post<'_>, effects: &mut Effects) {
+    for Member { format, keeping, client } in members {
         // One who joined with another format since the message was encoded is not told of it.
         let Some((_, frame)) = frames.iter().find(|(known, _)| known == format) else { continue };
         let pushed = match keeping {
-            Keeping::Nothing | Keeping::Block => session.outbox.push_shared(frame),
-            keeping => session.outbox.push_or_keep(frame, post, *keeping),
+            Keeping::Nothing | Keeping::Block => client.outbox.push_shared(frame),
+            keeping => client.outbox.push_or_keep(frame, post, *keeping),
         };
         match pushed {
             Ok(waker) => {
                 effects.delivered += 1;
                 effects.wake.extend(waker);
             }
-            Err(PushError::Full) => effects.slow.push(Arc::clone(session)),
+            Err(PushError::Full) => effects.slow.push(Arc::clone(client)),
             Err(PushError::Closed) => {}
         }
     }

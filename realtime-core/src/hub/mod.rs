@@ -1,67 +1,77 @@
-//! All clients of one node: who is connected, who is subscribed to what, and the one clock that
+//! All clients of one node: who is connected, who is subscribed to what, who is present where, and the one clock that
 //! looks after them.
+//!
+//! A client is a [`Client`] here: an outbox, a format and its memberships. What runs for it, and how its handler is
+//! typed, is not known here; nor is what is mounted.
+//!
+//! May import `outbox`, `config` and what is beneath them.
 
-mod clock;
+mod client;
+mod client_calls;
 mod connections;
+mod counters;
 mod drain;
-mod idempotent;
+mod life;
 mod link;
 mod members;
 mod outcome;
 mod outcomes;
 mod permits;
-mod places;
+mod presence;
 mod rates;
+mod ticker;
 mod topics;
-mod warnings;
 mod wheel;
 
-pub(crate) use clock::Clock;
-pub use clock::TICK;
-pub(crate) use connections::Connections;
+pub(crate) use client::{Client, NewClient, Reading, SendFailure, Stage};
+pub(crate) use client_calls::{Calling, ClientCalls};
+use connections::Connections;
+use counters::Counters;
 pub use drain::Drained;
 pub(crate) use drain::drain;
-pub use idempotent::Principal;
-pub(crate) use link::Link;
+use life::Life;
+use link::Link;
 use members::Effects;
-pub(crate) use members::Post;
-use outcomes::Outcomes;
-pub(crate) use permits::{Permit, Permits, Refused};
-use places::Places;
+pub(crate) use outcome::Outcome;
+pub(crate) use outcomes::{Begin, Keyed, Outcomes, Scope, Ticket};
+pub use permits::ConnectionPermit;
+pub(crate) use permits::{Permits, Refused};
+use presence::Places;
 use rates::Limits;
-pub(crate) use topics::{Membership, Name, Topics};
-pub(crate) use warnings::Warnings;
-pub(crate) use wheel::Wheel;
+use ticker::Ticker;
+pub(crate) use topics::Name;
+use topics::{Membership, Topics};
+use wheel::Wheel;
 
-use crate::calls::Router;
-use crate::config::Config;
-use crate::hub::Client;
-use crate::outbox::may_hold;
-use realtime_protocol::format::encode;
-use crate::request::ErasedMiddleware;
-use crate::seams::{BoxFuture, Broker, Publication, Runtime};
-use crate::session::Hooks;
-use crate::util::sync::Mutex;
-use crate::websocket::{Frame, PerMessageDeflate};
+use crate::{
+    config::Config,
+    outbox::may_hold,
+    protocol::{Encode, Format, Outgoing, Protocols},
+    seams::{BoxFuture, Broker, Publication, Runtime},
+    util::{Clock, Warnings, sync::Mutex},
+    websocket::Frame,
+};
 use realtime_protocol::{ConnectionId, Result};
-use realtime_protocol::format::{Encode, Outgoing, Protocol};
 use std::{
-    collections::HashMap,
+    any::Any,
     fmt,
+    future::poll_fn,
+    pin::pin,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    task::Context,
-    time::Instant,
+    task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 /// What all connections of a node share.
 pub(crate) struct Hub {
     pub(crate) config: Config,
-    pub(crate) registry: Registry,
+    /// What is mounted. The hub does not look into it.
+    pub(crate) registry: Box<dyn Any + Send + Sync>,
     pub(crate) node: u64,
-    pub(crate) protocols: Vec<Arc<dyn Protocol>>,
+    pub(crate) protocols: Protocols,
     pub(crate) clock: Clock,
     pub(crate) wheel: Wheel,
     pub(crate) connections: Connections,
@@ -72,7 +82,7 @@ pub(crate) struct Hub {
     places: Places,
     limits: Limits,
     /// Of calls with an idempotency key.
-    outcomes: Arc<Outcomes>,
+    pub(crate) outcomes: Arc<Outcomes>,
     link: Option<Link>,
     pub(crate) draining: AtomicBool,
     next: AtomicU64,
@@ -86,29 +96,11 @@ pub(crate) struct Hub {
 /// What a hub is made from.
 pub(crate) struct Plan {
     pub(crate) config: Config,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Box<dyn Any + Send + Sync>,
     pub(crate) node: u64,
-    pub(crate) protocols: Vec<Arc<dyn Protocol>>,
+    pub(crate) protocols: Protocols,
     pub(crate) broker: Option<Arc<dyn Broker>>,
     pub(crate) manual_time: bool,
-}
-
-/// What is mounted, and where.
-pub(crate) struct Registry {
-    pub(crate) mounted: HashMap<Box<str>, Arc<Mounted>>,
-    /// Runs for all of them, before their own.
-    pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
-    pub(crate) prefix: Box<str>,
-}
-
-/// One id under which clients connect.
-pub(crate) struct Mounted {
-    pub(crate) id: Box<str>,
-    pub(crate) plain: bool,
-    pub(crate) hooks: Arc<dyn Hooks>,
-    /// The procedures, subscriptions and events; none, where only messages are taken.
-    pub(crate) router: Arc<Router>,
-    pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
 }
 
 impl Hub {
@@ -170,9 +162,9 @@ impl Hub {
     }
 
     /// Ends what a client is a member of.
-    pub(crate) fn forget(&self, session: &Arc<Session>) {
-        let places = self.topics.leave_all(session);
-        self.left_all(session.id, &places);
+    pub(crate) fn forget(&self, client: &Arc<Client>) {
+        let places = self.topics.leave_all(client);
+        self.left_all(client.id, &places);
     }
 
     /// Runs a task on the adapter's runtime, if there was one.
@@ -181,6 +173,21 @@ impl Hub {
         if let Some(runtime) = runtime {
             runtime.spawn(task);
         }
+    }
+
+    /// Runs a future until it is ready or `timeout` of the hub's time is over.
+    pub(crate) async fn before<T>(&self, timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        let mut late = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            // Most are ready at once and need no timer.
+            let late = late.get_or_insert_with(|| Box::pin(self.wheel.sleep_until(self.clock.after(timeout))));
+            late.as_mut().poll(cx).map(|()| None)
+        })
+        .await
     }
 
     /// Has the task of a connection polled again, after others have had their turn.
@@ -241,8 +248,7 @@ impl Hub {
         self.counters.delivered.fetch_add(effects.run() as u64, Relaxed);
     }
 
-    /// Frames a message once for each protocol that is spoken, compresses that once for each window
-    /// that was agreed on, and queues it for the members.
+    /// Frames a message once for each format that is spoken, and queues it for the members.
     fn queue(
         &self,
         name: Name<'_>,
@@ -255,35 +261,27 @@ impl Hub {
             Some(name) => Outgoing::Event { name, data: message },
             None => Outgoing::Message(message),
         };
-        let mut plain: Vec<(usize, Option<Frame>)> = Vec::new();
-        let frame = |format: usize| {
-            let (protocol, deflate) = self.of_format(format);
-            let known = plain.iter().find(|(known, _)| *known == protocol).map(|(_, frame)| frame.clone());
+        // Written once for each protocol, and compressed once for each window that was agreed on.
+        let mut written: Vec<(Format, Option<Frame>)> = Vec::new();
+        let frame = |format: Format| {
+            let plain = format.uncompressed();
+            let known = written.iter().find(|(known, _)| *known == plain).map(|(_, frame)| frame.clone());
             let frame = match known {
                 Some(frame) => frame,
                 None => {
-                    let frame = encode(&*self.protocols[protocol], &packet)?;
-                    if PerMessageDeflate::is_on(&self.config) {
-                        plain.push((protocol, frame.clone()));
+                    let frame = self.protocols.frame(plain, &packet)?;
+                    if self.protocols.compresses() {
+                        written.push((plain, frame.clone()));
                     }
                     frame
                 }
             };
-            let frame = match (frame, deflate) {
-                (Some(frame), Some(deflate)) => Some(deflate.apply(&self.config, &frame)),
-                (frame, _) => frame,
-            };
+            let frame = frame.map(|frame| self.protocols.compress(format, frame));
             // Else it would close them all, for what is none of their fault.
             frame.as_ref().map_or(Ok(()), |frame| may_hold(self.config.outbox_bytes, frame.len()))?;
             Ok(frame)
         };
         self.topics.publish(name, key, except, frame)
-    }
-
-    /// What [`Session::format`](crate::session::Session::format) has put into a number.
-    fn of_format(&self, format: usize) -> (usize, Option<PerMessageDeflate>) {
-        let protocols = self.protocols.len();
-        (format % protocols, PerMessageDeflate::of_class(format / protocols))
     }
 
     /// One tick of the clock: whoever's turn it is.
@@ -294,11 +292,11 @@ impl Hub {
 
     /// Has the wheel catch up with the clock. After a pause that takes several calls: what was due in it is no burst, and
     /// connections have turns of their own between.
-    fn turn_wheel(&self) {
+    pub(super) fn turn_wheel(&self) {
         let turn = |id, now| self.connections.find(id)?.handle_turn(now);
         let late = |id, now| {
-            if let Some(session) = self.connections.find(id) {
-                session.handle_late_calls(now);
+            if let Some(client) = self.connections.find(id) {
+                client.handle_late_calls(now);
             }
         };
         let now = self.clock.now();
@@ -317,74 +315,5 @@ const CATCH_UP: usize = 8;
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").field("connections", &self.connections.len()).finish_non_exhaustive()
-    }
-}
-
-/// The one task of a hub. It holds the hub weakly, and when its runtime drops it, the next
-/// connection starts another.
-struct Ticker(Weak<Hub>);
-
-impl Ticker {
-    async fn run(self, runtime: Arc<dyn Runtime>) {
-        let start = runtime.now();
-        let mut counted = 0;
-        let mut paused = false;
-        loop {
-            runtime.sleep(TICK).await;
-            let Some(hub) = self.0.upgrade() else { return };
-            let due = (runtime.now().saturating_duration_since(start).as_millis() / TICK.as_millis()) as u64;
-            let passed = due - counted;
-            counted = due;
-            hub.clock.advance(passed.min(hub.longest_pause()) as u32);
-            // Nothing ran, so nothing was read: everyone has a tick for that before the wheel judges. One: where ticks are
-            // always late, they are turned as they come.
-            paused = passed > LATE && !paused;
-            if paused {
-                tracing::warn!(pause = ?TICK * passed as u32, "this process did not run for a while");
-                continue;
-            }
-            hub.turn_wheel();
-        }
-    }
-}
-
-impl Hub {
-    /// Ticks that count of a pause, however long it was: afterwards each client is due for a ping, and none has been
-    /// silent for longer than it may by that alone.
-    fn longest_pause(&self) -> u64 {
-        let most = self.config.ping_interval.min(self.config.idle_timeout);
-        u64::from(self.clock.ticks(most)).max(LATE)
-    }
-}
-
-/// Ticks that may pass unnoticed on a busy machine; more, and the process has been stopped, or the machine asleep.
-const LATE: u64 = 4;
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        if let Some(hub) = self.0.upgrade() {
-            hub.ticking.store(false, Relaxed);
-        }
-    }
-}
-
-/// What happened so far.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) accepted: AtomicU64,
-    pub(crate) refused: AtomicU64,
-    pub(crate) published: AtomicU64,
-    pub(crate) delivered: AtomicU64,
-    pub(crate) slow_consumers: AtomicU64,
-    pub(crate) broker_failures: AtomicU64,
-}
-
-impl Counters {
-    pub(crate) fn slow_consumer(&self) {
-        self.slow_consumers.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn broker_failure(&self) {
-        self.broker_failures.fetch_add(1, Relaxed);
     }
 }

@@ -1,6 +1,6 @@
 use crate::util::sync::Mutex;
-use realtime_protocol::{Error, Result};
 use realtime_protocol::internal::Encoded;
+use realtime_protocol::{Error, Result};
 use std::{
     collections::BTreeMap,
     fmt, mem,

@@ -1,9 +1,9 @@
-use crate::hub::outcome::{Outcome, Pending, Waiter};
+use super::outcome::{Outcome, Pending, Waiter};
 use crate::config::Config;
 use crate::context::Peer;
 use crate::util::sync::Mutex;
-use realtime_protocol::{Code, ConnectionId, Error, Result};
 use realtime_protocol::format::Value;
+use realtime_protocol::{Code, ConnectionId, Error, Result};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::RandomState},

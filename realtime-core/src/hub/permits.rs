@@ -1,5 +1,4 @@
-use crate::context::Peer;
-use crate::util::sync::Mutex;
+use crate::{context::Peer, util::sync::Mutex};
 use std::{collections::HashMap, sync::Arc};
 
 /// How many connections there may be, in all and from one peer.
@@ -91,5 +90,19 @@ impl Drop for Permit {
         for waker in idle {
             waker.wake();
         }
+    }
+}
+
+/// One place among the connections that there may be, in all and from one address
+/// ([`Config::connections`](crate::Config::connections)). It is free again when the last clone is dropped.
+#[derive(Clone, Debug)]
+#[must_use = "dropping it gives the place to another"]
+pub struct ConnectionPermit {
+    _held: Arc<Permit>,
+}
+
+impl From<Permit> for ConnectionPermit {
+    fn from(permit: Permit) -> Self {
+        Self { _held: Arc::new(permit) }
     }
 }

@@ -1,11 +1,11 @@
-use crate::hub::Hub;
-use crate::hub::members::Effects;
-use crate::hub::topics::Name;
-use crate::hub::Client;
+use super::Client;
+use super::Hub;
+use super::members::Effects;
+use super::topics::Name;
 use crate::outbox::Keeping;
 use crate::util::sync::Mutex;
-use realtime_protocol::{ConnectionId, Error, PRESENCE, PresenceNotice, Present, Result};
 use realtime_protocol::format::Outgoing;
+use realtime_protocol::{ConnectionId, Error, PRESENCE, PresenceNotice, Present, Result};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -56,7 +56,7 @@ impl Default for Places {
 
 impl Hub {
     /// A client comes, or changes its data.
-    pub(crate) fn enter(&self, session: &Arc<Session>, name: &str, data: Value) -> Result {
+    pub(crate) fn enter(&self, client: &Arc<Client>, name: &str, data: Value) -> Result {
         Name::Place(name).check()?;
         let (bytes, limit) = (memory_of(&data), self.config.presence_bytes);
         if bytes > limit {
@@ -65,57 +65,56 @@ impl Hub {
         }
         let entry = Entry { data, bytes: ENTRY_BYTES + bytes };
         let mut effects = Effects::default();
-        let entered = self.places.at(name, |here| self.enter_here(session, name, here, entry, &mut effects));
+        let entered = self.places.at(name, |here| self.enter_here(client, name, here, entry, &mut effects));
         self.run(effects);
         entered
     }
 
     fn enter_here(
         &self,
-        session: &Arc<Session>,
+        client: &Arc<Client>,
         name: &str,
         here: &mut Here,
         entry: Entry,
         effects: &mut Effects,
     ) -> Result {
-        let known = here.list.contains_key(&session.id);
-        here.check(session.id, &entry, self.config.presence_bytes_per_place)?;
+        let known = here.list.contains_key(&client.id);
+        here.check(client.id, &entry, self.config.presence_bytes_per_place)?;
         if !known {
-            self.begin(session, name, here, effects)?;
+            self.begin(client, name, here, effects)?;
         }
-        let who = vec![Present { connection: session.id, data: entry.data.clone() }];
-        here.insert(session.id, entry);
-        let notice = match known {
-            true => PresenceNotice { changed: who, ..Default::default() },
-            false => PresenceNotice { joined: who, ..Default::default() },
-        };
+        let who = vec![Present::new(client.id, entry.data.clone())];
+        here.insert(client.id, entry);
+        let mut notice = PresenceNotice::new(name);
+        *(if known { &mut notice.changed } else { &mut notice.joined }) = who;
         effects.extend(self.tell(name, notice, &[])?);
         Ok(())
     }
 
     /// A client is told who comes and goes, and is not itself here.
-    pub(crate) fn observe(&self, session: &Arc<Session>, name: &str) -> Result {
+    pub(crate) fn observe(&self, client: &Arc<Client>, name: &str) -> Result {
         Name::Place(name).check()?;
         let mut effects = Effects::default();
-        let begun = self.places.at(name, |here| self.begin(session, name, here, &mut effects));
+        let begun = self.places.at(name, |here| self.begin(client, name, here, &mut effects));
         self.run(effects);
         begun
     }
 
     /// Makes the client a member of the topic if it is none, and queues the list for it.
-    fn begin(&self, session: &Arc<Session>, name: &str, here: &Here, effects: &mut Effects) -> Result {
+    fn begin(&self, client: &Arc<Client>, name: &str, here: &Here, effects: &mut Effects) -> Result {
         let topic = Name::Place(name);
-        if self.topics.is_member(session, topic) {
+        if self.topics.is_member(client, topic) {
             return Ok(());
         }
         // Refused once the connection has ended: from then on nobody would make it leave.
-        self.topics.join(session, topic, Keeping::Nothing)?;
-        let notice = PresenceNotice { name: name.to_owned(), here: Some(here.present()), ..Default::default() };
-        let queued = session.queue_packet(&Outgoing::Event { name: PRESENCE.name(), data: &notice });
+        self.topics.join(client, topic, Keeping::Nothing)?;
+        let mut notice = PresenceNotice::new(name);
+        notice.here = Some(here.present());
+        let queued = client.queue_packet(&Outgoing::Event { name: PRESENCE.name(), data: &notice });
         match queued {
             Ok(waker) => effects.wake(waker),
             Err(error) => {
-                self.topics.leave(session, topic);
+                self.topics.leave(client, topic);
                 return Err(error);
             }
         }
@@ -123,9 +122,9 @@ impl Hub {
     }
 
     /// A client goes, or is no longer told.
-    pub(crate) fn leave(&self, session: &Arc<Session>, name: &str) {
-        self.topics.leave(session, Name::Place(name));
-        self.left(session.id, name);
+    pub(crate) fn leave(&self, client: &Arc<Client>, name: &str) {
+        self.topics.leave(client, Name::Place(name));
+        self.left(client.id, name);
     }
 
     /// A client is gone, and was a member of the topics of these places.
@@ -141,7 +140,8 @@ impl Hub {
         }
         let told = self.places.at(name, |here| {
             here.remove(id)?;
-            let notice = PresenceNotice { left: vec![id], ..Default::default() };
+            let mut notice = PresenceNotice::new(name);
+            notice.left.push(id);
             Some(self.tell(name, notice, &[id]))
         });
         match told {
@@ -158,7 +158,6 @@ impl Hub {
 
     /// On this node alone: the others do not know who is here.
     fn tell(&self, name: &str, notice: PresenceNotice, except: &[ConnectionId]) -> Result<Effects> {
-        let notice = PresenceNotice { name: name.to_owned(), ..notice };
         self.queue(Name::Place(name), Some(PRESENCE.name()), &notice, None, except)
     }
 }
@@ -236,7 +235,7 @@ impl Here {
     }
 
     fn present(&self) -> Vec<Present<Value>> {
-        let present = |(id, entry): (&ConnectionId, &Entry)| Present { connection: *id, data: entry.data.clone() };
+        let present = |(id, entry): (&ConnectionId, &Entry)| Present::new(*id, entry.data.clone());
         self.list.iter().map(present).collect()
     }
 }

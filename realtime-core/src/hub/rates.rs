@@ -1,7 +1,7 @@
-use crate::hub::Hub;
+use super::Client;
+use super::Hub;
 use crate::config::{Key, Rate, RateLimit, Rates};
 use crate::context::Context;
-use crate::hub::Client;
 use realtime_protocol::Result;
 
 /// The limits of [`Config::rates`](crate::Config::rates), each with its buckets.
@@ -38,9 +38,9 @@ impl Hub {
     }
 
     /// Whether a client may send one more message of so many bytes.
-    pub(crate) fn limit_message(&self, session: &Session, bytes: usize) -> Result {
+    pub(crate) fn limit_message(&self, client: &Client, bytes: usize) -> Result {
         let now = self.clock.now();
-        let key = Key { connection: Some(session.id), peer: session.context.client_peer(), name: "" };
+        let key = Key { connection: Some(client.id), peer: client.context.client_peer(), name: "" };
         for limit in &self.limits.messages {
             limit.take(now, key, 1)?;
         }

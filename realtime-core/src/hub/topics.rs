@@ -1,9 +1,13 @@
-use crate::hub::members::{Effects, Members};
-use crate::outbox::Post;
-use crate::hub::{Client, MAX_NAME_BYTES};
-use crate::outbox::Keeping;
-use crate::util::sync::RwLock;
-use crate::websocket::Frame;
+use super::{
+    Client,
+    members::{Effects, Members},
+};
+use crate::{
+    outbox::{Keeping, Post},
+    protocol::Format,
+    util::sync::RwLock,
+    websocket::Frame,
+};
 use realtime_protocol::{ConnectionId, Error};
 use std::{
     collections::HashMap,
@@ -34,6 +38,9 @@ pub(crate) enum Name<'a> {
 
 const SHARDS: usize = 64;
 
+/// Names are keys of the hub's map: a peer must not choose their size.
+const MAX_NAME_BYTES: usize = 256;
+
 #[derive(Debug)]
 struct TopicState {
     /// It is that of a place.
@@ -59,9 +66,9 @@ impl Default for Topics {
 
 impl Topics {
     /// Subscribes a session; does nothing if it is already.
-    pub(crate) fn join(&self, session: &Arc<Session>, name: Name<'_>, keeping: Keeping) -> Result<(), Error> {
+    pub(crate) fn join(&self, client: &Arc<Client>, name: Name<'_>, keeping: Keeping) -> Result<(), Error> {
         name.check()?;
-        let mut topics = session.topics.lock();
+        let mut topics = client.topics.lock();
         // Under the lock that `leave_all` takes: no member can be left behind.
         if topics.closed {
             return Err(Error::failed_precondition("the connection is closed"));
@@ -69,13 +76,13 @@ impl Topics {
         if topics.list.iter().any(|membership| membership.is_of(name)) {
             return Ok(());
         }
-        let limit = session.hub.config.topics_per_connection;
+        let limit = client.hub.config.topics_per_connection;
         if topics.list.len() >= limit {
             return Err(Error::resource_exhausted(format!("more than {limit} topics on one connection")));
         }
         loop {
             let topic = self.find_or_insert(name);
-            if let Some(part) = topic.members.insert(session, keeping) {
+            if let Some(part) = topic.members.insert(client, keeping) {
                 topics.list.push(Membership { topic, part });
                 return Ok(());
             }
@@ -84,18 +91,18 @@ impl Topics {
         }
     }
 
-    pub(crate) fn leave(&self, session: &Arc<Session>, name: Name<'_>) {
-        let mut topics = session.topics.lock();
+    pub(crate) fn leave(&self, client: &Arc<Client>, name: Name<'_>) {
+        let mut topics = client.topics.lock();
         let Some(at) = topics.list.iter().position(|membership| membership.is_of(name)) else { return };
         let membership = topics.list.swap_remove(at);
         drop(topics);
-        self.end(session, membership);
+        self.end(client, membership);
     }
 
     /// Ends all subscriptions of a session, and that there can be any. Returns the places among them.
-    pub(super) fn leave_all(&self, session: &Arc<Session>) -> Vec<Arc<str>> {
+    pub(super) fn leave_all(&self, client: &Arc<Client>) -> Vec<Arc<str>> {
         let list = {
-            let mut topics = session.topics.lock();
+            let mut topics = client.topics.lock();
             topics.closed = true;
             std::mem::take(&mut topics.list)
         };
@@ -104,13 +111,13 @@ impl Topics {
             if membership.topic.is_place {
                 places.push(Arc::clone(&membership.topic.name));
             }
-            self.end(session, membership);
+            self.end(client, membership);
         }
         places
     }
 
-    pub(crate) fn is_member(&self, session: &Session, name: Name<'_>) -> bool {
-        session.topics.lock().list.iter().any(|membership| membership.is_of(name))
+    pub(crate) fn is_member(&self, client: &Client, name: Name<'_>) -> bool {
+        client.topics.lock().list.iter().any(|membership| membership.is_of(name))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -124,12 +131,12 @@ impl Topics {
         name: Name<'_>,
         key: Option<&str>,
         except: &[ConnectionId],
-        mut encode: impl FnMut(usize) -> Result<Option<Frame>, Error>,
+        mut encode: impl FnMut(Format) -> Result<Option<Frame>, Error>,
     ) -> Result<Effects, Error> {
         name.check()?;
         let topic = self.shard(name).read().get(name.text()).cloned();
         let Some(topic) = topic else { return Ok(Effects::default()) };
-        let mut frames: Vec<(usize, Frame)> = Vec::new();
+        let mut frames: Vec<(Format, Frame)> = Vec::new();
         for format in topic.members.formats() {
             if let Some(frame) = encode(format)? {
                 frames.push((format, frame));
@@ -138,9 +145,9 @@ impl Topics {
         Ok(topic.members.publish(&frames, &Post { topic: &topic.name, key }, except))
     }
 
-    fn end(&self, session: &Session, membership: Membership) {
+    fn end(&self, client: &Client, membership: Membership) {
         let Membership { topic, part } = membership;
-        if topic.members.remove(session, part) {
+        if topic.members.remove(client, part) {
             self.remove(&topic);
         }
     }

@@ -1,4 +1,4 @@
-use crate::outbox::{Keeping, Post};
+use super::Keeping;
 use crate::websocket::Frame;
 use realtime_protocol::Gap;
 use std::{collections::VecDeque, sync::Arc};
@@ -69,4 +69,12 @@ impl OfTopic {
         self.frames.remove(at);
         self.dropped.get_or_insert_with(|| Gap::new(0, cause)).count += 1;
     }
+}
+
+/// What members who do not keep up must know of a publication.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Post<'a> {
+    pub(crate) topic: &'a Arc<str>,
+    /// Of those with one key only the newest is kept.
+    pub(crate) key: Option<&'a str>,
 }

@@ -1,12 +1,47 @@
-use crate::outbox::behind::Behind;
-use crate::outbox::queued::Queued;
-use crate::util::wakers::Wakers;
-use crate::outbox::{Keeping, Post};
-use crate::seams::SendQueue;
-use crate::util::sync::{Mutex, MutexGuard};
-use crate::util::sync::atomic::{AtomicBool, AtomicUsize};
-use crate::util::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use crate::websocket::{Draft, Frame};
+//! What waits for one client, bounded in bytes, and what others want of the future that sends it.
+//!
+//! Ways in, by who uses them:
+//!
+//! | who | way | at the limit |
+//! |---|---|---|
+//! | `send`, `emit`, a call of the client's procedure | [`push`](Outbox::push) | [`PushError::Full`] |
+//! | a publication | [`push_shared`](Outbox::push_shared), [`push_or_keep`](Outbox::push_or_keep) | `Full`, or as its topic's overflow says |
+//! | an item or an answer, in the driver's own task | [`offer`](Outbox::offer), [`offer_frame`](Outbox::offer_frame) | the frame is given back, to be tried again by [`push_late`](Outbox::push_late) |
+//! | the protocol itself: pongs, errors, gaps | [`push_reply`](Outbox::push_reply) | one frame above it |
+//! | the end of a call of the client's procedure | [`push_control`](Outbox::push_control) | 4 KiB above it |
+//! | the end of the connection | [`close`](Outbox::close), [`close_discarding`](Outbox::close_discarding) | does not count |
+//!
+//! May import `seams`, `websocket` and `util`.
+
+mod behind;
+mod keeping;
+mod opening;
+mod queued;
+mod signals;
+#[cfg(test)]
+mod tests;
+
+use behind::Behind;
+pub(crate) use behind::Post;
+pub(crate) use keeping::Keeping;
+pub(crate) use opening::Opening;
+use queued::Queued;
+pub(crate) use signals::{Closing, Signals};
+
+use crate::{
+    seams::SendQueue,
+    util::{
+        Wakers,
+        sync::{
+            Mutex, MutexGuard,
+            atomic::{
+                AtomicBool, AtomicUsize,
+                Ordering::{Acquire, Relaxed, Release},
+            },
+        },
+    },
+    websocket::{Draft, Frame},
+};
 use realtime_protocol::{Close, CloseCode, Code, Error, Gap};
 use std::{
     sync::Arc,
@@ -44,14 +79,21 @@ struct State {
     signals: Signals,
     /// The driver's task, once it has parked.
     driver: Option<Waker>,
-    /// It is to be woken.
-    parked: bool,
-    /// The transport takes nothing now: new frames are no reason to wake the driver.
-    blocked: bool,
-    /// The client is gone or going.
-    ended: bool,
+    parked: Parked,
     /// Those who wait, if anyone does.
     waiting: Option<Box<Waiting>>,
+}
+
+/// Whether the driver is to be woken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Parked {
+    /// It runs, or was woken.
+    #[default]
+    Not,
+    /// It waits for anything.
+    ForAll,
+    /// Its transport takes nothing now: new frames are no reason to wake it.
+    ForSignals,
 }
 
 #[derive(Debug, Default)]
@@ -64,25 +106,18 @@ struct Waiting {
 enum Phase {
     #[default]
     Open,
-    /// The close frame is the last one in the queue.
+    /// The client is gone or going; what is queued still leaves.
+    Leaving,
+    /// A close was begun on this side: nothing goes behind it.
     Closing(Box<Close>),
     /// The driver sends nothing any more.
     Closed,
 }
 
-/// What the driver is asked to do beside sending.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Signals {
-    /// Send a ping.
-    pub(crate) ping: bool,
-    /// Look at the handler's backlog again: another task has taken something from it.
-    pub(crate) look: bool,
-    /// The time for closing is over: end at once.
-    pub(crate) expired: bool,
-    /// A close was begun on this side.
-    pub(crate) closing: bool,
-    /// Drop what was taken and not yet begun to be written.
-    pub(crate) discard: bool,
+impl Phase {
+    fn takes_frames(&self) -> bool {
+        matches!(self, Self::Open | Self::Leaving)
+    }
 }
 
 /// Why a frame was not taken.
@@ -119,7 +154,7 @@ impl Outbox {
     /// [`CONTROL_BYTES`] together, so that a client that is behind is told all the same.
     pub(crate) fn push_control(&self, frame: Draft<'_>) -> Result<(), PushError> {
         let mut state = self.lock();
-        if state.phase != Phase::Open {
+        if !state.phase.takes_frames() {
             return Err(PushError::Closed);
         }
         if state.bytes() + frame.len() > self.limit.saturating_add(CONTROL_BYTES) {
@@ -150,7 +185,7 @@ impl Outbox {
         keeping: Keeping,
     ) -> Result<Option<Waker>, PushError> {
         let mut state = self.lock();
-        if state.phase != Phase::Open {
+        if !state.phase.takes_frames() {
             return Err(PushError::Closed);
         }
         let waits = state.behind.as_ref().is_some_and(|behind| behind.has(post.topic));
@@ -221,7 +256,7 @@ impl Outbox {
     /// Queues a frame that has waited for room: over the limit by one such frame at most.
     pub(crate) fn push_late(&self, frame: &Frame) -> Result<(), PushError> {
         let mut state = self.lock();
-        if state.phase != Phase::Open {
+        if !state.phase.takes_frames() {
             return Ok(());
         }
         if !self.has_room(&state) {
@@ -237,14 +272,14 @@ impl Outbox {
         let state = self.lock();
         let waiting = state.bytes();
         let fits = waiting <= STREAM_BYTES.min(self.limit / 2) && bytes <= self.limit - waiting;
-        state.phase != Phase::Open || fits
+        !state.phase.takes_frames() || fits
     }
 
     /// Queues a frame of the protocol itself behind the data: over the limit by one such frame at
     /// most. For the driver only, which sends it without being woken.
     pub(crate) fn push_reply(&self, frame: Draft<'_>) -> Result<(), PushError> {
         let mut state = self.lock();
-        if state.phase != Phase::Open {
+        if !state.phase.takes_frames() {
             return Err(PushError::Closed);
         }
         if state.bytes() > self.limit {
@@ -257,7 +292,7 @@ impl Outbox {
     #[inline]
     fn admit(&self, bytes: usize) -> Result<MutexGuard<'_, State>, PushError> {
         let state = self.lock();
-        if state.phase != Phase::Open {
+        if !state.phase.takes_frames() {
             return Err(PushError::Closed);
         }
         if bytes > self.limit.saturating_sub(state.bytes()) {
@@ -268,13 +303,15 @@ impl Outbox {
 
     #[inline]
     fn add(&self, state: &mut State, frame: Draft<'_>) {
-        state.queued.add(frame, state.blocked);
+        let blocked = state.is_blocked();
+        state.queued.add(frame, blocked);
         self.note(state);
     }
 
     #[inline]
     fn add_shared(&self, state: &mut State, frame: &Frame) {
-        state.queued.add_shared(frame, state.blocked);
+        let blocked = state.is_blocked();
+        state.queued.add_shared(frame, blocked);
         self.note(state);
     }
 
@@ -285,42 +322,36 @@ impl Outbox {
         self.news.store(true, Release);
     }
 
-    /// Begins to close: the close frame goes behind what is queued, and nothing after it.
-    /// Gives whether this call was the one that began.
+    /// Begins to close: the close goes behind what is queued, and nothing after it. Returns whether this call was the one
+    /// that began.
     pub(crate) fn close(&self, close: Close) -> bool {
-        let frame = (close.code != CloseCode::ABNORMAL).then(|| Frame::close(&close));
-        self.begin_close(close, frame, false)
+        self.begin_close(close, Closing::Own)
     }
 
     /// Answers the client's close with its own code.
     pub(crate) fn close_reply(&self, close: Close) {
-        let frame = Frame::close_reply(close.code);
-        self.begin_close(close, Some(frame), false);
+        self.begin_close(close, Closing::Reply);
     }
 
     /// Like `close`, and what is queued is dropped: its reader does not keep up.
     pub(crate) fn close_discarding(&self, close: Close) -> bool {
-        let frame = Frame::close(&close);
-        self.begin_close(close, Some(frame), true)
+        self.begin_close(close, Closing::Discarding)
     }
 
-    /// Without a frame, the connection is cut.
-    fn begin_close(&self, close: Close, frame: Option<Frame>, discard: bool) -> bool {
+    fn begin_close(&self, close: Close, closing: Closing) -> bool {
         let mut state = self.lock();
-        if state.phase != Phase::Open {
+        if !state.phase.takes_frames() {
             return false;
         }
-        if discard {
+        if closing == Closing::Discarding {
             state.queued.clear();
-            state.signals.discard = true;
         }
         state.behind = None;
         self.is_behind.store(false, Release);
-        match frame {
-            Some(frame) => self.add_shared(&mut state, &frame),
-            None => state.signals.expired = true,
+        state.signals.close(closing);
+        if close.code == CloseCode::ABNORMAL {
+            state.signals.add(Signals::EXPIRED);
         }
-        state.signals.closing = true;
         state.phase = Phase::Closing(Box::new(close));
         self.closing.store(true, Release);
         self.note(&state);
@@ -358,25 +389,25 @@ impl Outbox {
     }
 
     pub(crate) fn signal_ping(&self) {
-        self.signal(|signals| signals.ping = true);
+        self.signal(Signals::PING);
     }
 
     pub(crate) fn signal_look(&self) {
-        self.signal(|signals| signals.look = true);
+        self.signal(Signals::LOOK);
     }
 
     /// Whether the driver has not yet had the turn that [`signal_look`](Self::signal_look) asked for.
     pub(crate) fn is_to_look(&self) -> bool {
-        self.lock().signals.look
+        self.lock().signals.has(Signals::LOOK)
     }
 
     pub(crate) fn signal_expired(&self) {
-        self.signal(|signals| signals.expired = true);
+        self.signal(Signals::EXPIRED);
     }
 
-    fn signal(&self, set: impl FnOnce(&mut Signals)) {
+    fn signal(&self, signal: Signals) {
         let mut state = self.lock();
-        set(&mut state.signals);
+        state.signals.add(signal);
         self.news.store(true, Release);
         let driver = state.unpark();
         drop(state);
@@ -388,20 +419,24 @@ impl Outbox {
         self.news.load(Acquire)
     }
 
-    /// Moves everything to `queue`. The driver runs: nobody need wake it.
-    pub(crate) fn take(&self, queue: &mut SendQueue) -> Signals {
+    /// Moves everything to `queue`, and returns the close behind it, if one has begun since the last time. The driver
+    /// runs: nobody need wake it.
+    pub(crate) fn take(&self, queue: &mut SendQueue) -> (Signals, Option<Close>) {
         let mut state = self.lock();
         self.news.store(false, Relaxed);
-        state.parked = false;
-        state.blocked = false;
+        state.parked = Parked::Not;
         let signals = std::mem::take(&mut state.signals);
-        if signals.discard {
+        if signals.closing() == Some(Closing::Discarding) {
             queue.discard();
         }
         state.queued.give(queue);
         state.in_flight = queue.bytes();
         self.bytes.store(state.in_flight, Relaxed);
-        signals
+        let close = match &state.phase {
+            Phase::Closing(close) if signals.closing().is_some() => Some(Close::clone(close)),
+            _ => None,
+        };
+        (signals, close)
     }
 
     /// Tells how much of what was taken is still to be written.
@@ -417,7 +452,7 @@ impl Outbox {
     /// meantime, or room for publications that wait. A transport that is `blocked` wakes the driver for frames.
     pub(crate) fn park(&self, cx: &Context<'_>, blocked: bool) -> bool {
         let mut state = self.lock();
-        if state.has_signals() || (!blocked && !state.queued.is_empty()) {
+        if !state.signals.is_empty() || (!blocked && !state.queued.is_empty()) {
             return false;
         }
         if state.behind.is_some() && self.has_room(&state) {
@@ -427,8 +462,7 @@ impl Outbox {
         if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
             state.driver = Some(cx.waker().clone());
         }
-        state.parked = true;
-        state.blocked = blocked;
+        state.parked = if blocked { Parked::ForSignals } else { Parked::ForAll };
         true
     }
 
@@ -454,7 +488,9 @@ impl Outbox {
     /// The client closed or is lost: tells those who wait for it.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
-        state.ended = true;
+        if state.phase == Phase::Open {
+            state.phase = Phase::Leaving;
+        }
         let waiting = state.take_waiting();
         drop(state);
         waiting.wake();
@@ -463,7 +499,7 @@ impl Outbox {
     /// Ready when either side has begun to close.
     pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.ended || state.phase != Phase::Open {
+        if state.phase != Phase::Open {
             return Poll::Ready(());
         }
         state.waiting.get_or_insert_default().for_end.add(cx.waker());
@@ -471,8 +507,7 @@ impl Outbox {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        let state = self.lock();
-        state.ended || state.phase != Phase::Open
+        self.lock().phase != Phase::Open
     }
 
     /// Ready when at most half of the limit waits, or sending has ended.
@@ -484,7 +519,7 @@ impl Outbox {
     #[cold]
     fn wait_for_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.ended || state.phase != Phase::Open || self.has_room(&state) {
+        if state.phase != Phase::Open || self.has_room(&state) {
             return Poll::Ready(());
         }
         state.waiting.get_or_insert_default().for_room.add(cx.waker());
@@ -525,19 +560,22 @@ impl State {
         self.queued.bytes() + self.in_flight
     }
 
-    fn has_signals(&self) -> bool {
-        let Signals { ping, look, expired, closing, discard: _ } = self.signals;
-        ping || look || expired || closing
-    }
-
     fn unpark(&mut self) -> Option<Waker> {
-        if std::mem::take(&mut self.parked) { self.driver.clone() } else { None }
+        match std::mem::take(&mut self.parked) {
+            Parked::Not => None,
+            Parked::ForAll | Parked::ForSignals => self.driver.clone(),
+        }
     }
 
     /// Where the transport takes nothing, new frames are no reason to wake the driver.
     #[inline]
     fn unpark_for_frames(&mut self) -> Option<Waker> {
-        if self.blocked { None } else { self.unpark() }
+        if self.is_blocked() { None } else { self.unpark() }
+    }
+
+    #[inline]
+    fn is_blocked(&self) -> bool {
+        self.parked == Parked::ForSignals
     }
 
     fn take_waiting(&mut self) -> Waiting {
@@ -581,87 +619,5 @@ pub(crate) fn may_hold(limit: usize, bytes: usize) -> Result<(), Error> {
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::outbox::queued::{COPIED_BYTES, JOINED_BYTES, SMALL_BYTES};
-    use crate::websocket::Opcode;
-    use bytes::Bytes;
-
-    const LIMIT: usize = 1 << 20;
-
-    fn payload(len: usize, byte: u8) -> Vec<u8> {
-        vec![byte; len]
-    }
-
-    /// What is queued goes out in its order, whoever queued it and however it is held.
-    #[test]
-    fn own_and_shared_frames_keep_their_order() {
-        let lens = [10, SMALL_BYTES + 1, COPIED_BYTES + 1, 10, 10, JOINED_BYTES, 10];
-        for shared in 0..1 << lens.len() {
-            let outbox = Outbox::new(LIMIT);
-            let mut expected = Vec::new();
-            for (at, len) in lens.into_iter().enumerate() {
-                let payload = payload(len, at as u8);
-                let frame = Frame::new(Opcode::Binary, &payload);
-                expected.extend_from_slice(frame.bytes());
-                if shared >> at & 1 == 1 {
-                    assert!(outbox.push_shared(&frame).unwrap().is_none());
-                } else {
-                    outbox.push(Draft::new(Opcode::Binary, &payload)).unwrap();
-                }
-            }
-            assert_eq!(outbox.bytes(), expected.len());
-            let mut queue = SendQueue::default();
-            outbox.take(&mut queue);
-            let sent: Vec<u8> = std::iter::from_fn(|| queue.pop()).flatten().collect();
-            assert!(sent == expected, "{shared:b}");
-        }
-    }
-
-    #[test]
-    fn the_driver_does_not_park_while_something_waits() {
-        let cx = Context::from_waker(Waker::noop());
-        let outbox = Outbox::new(LIMIT);
-        assert!(outbox.park(&cx, false));
-        outbox.push(Draft::new(Opcode::Text, b"a")).unwrap();
-        assert!(outbox.has_news());
-        assert!(!outbox.park(&cx, false));
-        assert!(outbox.park(&cx, true), "a transport that takes nothing tells when it does");
-        outbox.signal_ping();
-        assert!(!outbox.park(&cx, true));
-    }
-
-    #[test]
-    fn what_is_shared_stays_so_for_one_who_does_not_read() {
-        let cx = Context::from_waker(Waker::noop());
-        let outbox = Outbox::new(LIMIT);
-        let shared = Frame::new(Opcode::Text, b"to all");
-        assert!(outbox.park(&cx, true));
-        outbox.push(Draft::new(Opcode::Text, b"to one")).unwrap();
-        outbox.push_shared(&shared).unwrap();
-        outbox.push_shared(&shared).unwrap();
-        let mut queue = SendQueue::default();
-        queue.push(Bytes::from_static(b"what waits already"));
-        outbox.take(&mut queue);
-        let same = std::iter::from_fn(|| queue.pop()).filter(|frame| frame.as_ptr() == shared.bytes().as_ptr());
-        assert_eq!(same.count(), 2);
-    }
-
-    #[test]
-    fn a_slow_consumer_is_sent_the_close_frame_and_nothing_else() {
-        let outbox = Outbox::new(LIMIT);
-        outbox.push(Draft::new(Opcode::Text, b"late")).unwrap();
-        outbox.push_shared(&Frame::new(Opcode::Text, b"too late")).unwrap();
-        let close = Close::by_server(CloseCode::TRY_AGAIN_LATER, "slow");
-        assert!(outbox.close_discarding(close.clone()));
-        let mut queue = SendQueue::default();
-        queue.push(Bytes::from_static(b"taken before"));
-        assert!(outbox.take(&mut queue).closing);
-        assert_eq!(queue.pop().as_ref(), Some(Frame::close(&close).bytes()));
-        assert!(queue.is_empty());
     }
 }

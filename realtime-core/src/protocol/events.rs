@@ -1,5 +1,4 @@
 use realtime_protocol::format::{Encode, Outgoing, Packet, Protocol};
-use crate::websocket::Opcode;
 use realtime_protocol::{Code, Data, Error, Kind};
 use serde::Serialize;
 use std::time::Duration;
@@ -47,22 +46,13 @@ impl Protocol for Events {
             }
             Outgoing::Error { error, .. } => {
                 write_error(error, out)?;
-                return Ok(Some(Kind::Binary));
+                return Ok(Some(Kind::Text));
             }
             _ => return Ok(None),
         }
         out.push(b'\n');
         Ok(Some(Kind::Text))
     }
-}
-
-/// The opcode of our own errors, by which the transport tells them from an application's event of the same name.
-pub(crate) const EVENT_ERROR: Opcode = Opcode::Binary;
-
-/// Reads the event of an error back.
-pub(crate) fn parse_event_error(event: &[u8]) -> Error {
-    let json = event.strip_prefix(ERROR).and_then(|rest| rest.strip_prefix(DATA)).unwrap_or_default();
-    serde_json::from_slice(json).unwrap_or_else(Error::internal)
 }
 
 /// Appends the event of an error.

@@ -25,6 +25,10 @@ impl Protocol for Plain {
         }
     }
 
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     fn borrow<'a>(&self, packet: &Outgoing<'a>) -> Option<(Kind, &'a [u8])> {
         match packet {
             Outgoing::Message(value) | Outgoing::Event { data: value, .. } => value.as_whole(),

@@ -1,6 +1,4 @@
-use crate::context::Context;
-use crate::hub::Hub;
-use crate::request::before;
+use crate::{context::Context, hub::Hub};
 use bytes::Bytes;
 use futures_core::Stream;
 use std::{future::poll_fn, pin::Pin};
@@ -89,6 +87,6 @@ impl<'a, B> RequestBody<'a, B> {
                 left = rest;
             }
         };
-        before(hub, hub.config.close_timeout, discarded).await;
+        hub.before(hub.config.close_timeout, discarded).await;
     }
 }

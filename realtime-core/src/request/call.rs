@@ -1,16 +1,24 @@
-use crate::request::{admit, input_of_query, merge, method_mismatch, of_query};
-use crate::request::body::RequestBody;
-use crate::calls::{CallCore, Origin, Starts};
-use crate::context::Context;
-use crate::hub::Hub;
-use crate::request::{Accepted, Mounted, Reject, before, let_through};
-use crate::util::panics::catch;
-use realtime_protocol::{Code, Error};
-use realtime_protocol::format::Value;
-use realtime_protocol::internal::{check_path, read_timeout};
+use super::{
+    Mounted, Reject,
+    admission::{Admission, Admitted, Kind},
+    body::RequestBody,
+    headers::merge,
+    input_of_query, method_mismatch, of_query,
+};
+use crate::{
+    calls::{CallCore, Origin, Starts, begin_call, run_call},
+    context::Context,
+    hub::Hub,
+    util::panics::catch,
+};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http::{HeaderValue, Method, Response, StatusCode, header};
+use realtime_protocol::{
+    Code, Error,
+    format::Value,
+    internal::{check_path, clip, read_timeout},
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{sync::Arc, time::Duration};
@@ -24,14 +32,15 @@ pub(super) async fn call<B, E>(
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    let (endpoint, _permit) = admit(hub, &context)?;
-    let Accepted { context, headers, .. } = let_through(hub, endpoint, context, false).await?;
+    let admission = Admission::check(hub, &context, Kind::Call)?;
+    let mounted = admission.mounted;
+    let Admitted { context, headers, permit: _permit, .. } = admission.let_through(context, false).await?;
     let asked = match *context.method() {
         Method::GET => Asked::by_get(&context).map_err(Reject::from),
         _ => Asked::by_post(hub, &context, body).await,
     };
     let answered = match asked {
-        Ok(asked) => run(hub, endpoint, context, asked).await.map_err(Reject::from),
+        Ok(asked) => run(hub, mounted, context, asked).await.map_err(Reject::from),
         Err(reject) => Err(reject),
     };
     let mut response = match answered {
@@ -72,7 +81,7 @@ impl Asked {
         check_content_type(context)?;
         check_content_encoding(context)?;
         let limit = hub.config.message_bytes;
-        let read = before(hub, hub.config.handshake_timeout, read_body(body, limit)).await;
+        let read = hub.before(hub.config.handshake_timeout, read_body(body, limit)).await;
         let body = read.unwrap_or_else(|| {
             body.give_up();
             let error = Error::new(Code::DEADLINE_EXCEEDED, "the body took too long").retryable();
@@ -80,7 +89,7 @@ impl Asked {
         })?;
         let parse_error = |error: serde_json::Error| {
             let what = error.to_string();
-            Error::new(Code::PARSE_ERROR, realtime_protocol::internal::clip(&what, 160).to_owned())
+            Error::new(Code::PARSE_ERROR, clip(&what, 160).to_owned())
         };
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body);
         if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
@@ -98,8 +107,7 @@ impl Asked {
             Some("query") => Some(true),
             Some("mutation") => Some(false),
             Some(other) => {
-                let what =
-                    format!("type: {:?} is neither \"query\" nor \"mutation\"", realtime_protocol::internal::clip(other, 80));
+                let what = format!("type: {:?} is neither \"query\" nor \"mutation\"", clip(other, 80));
                 return Err(Error::new(Code::PARSE_ERROR, what).into());
             }
         };
@@ -175,15 +183,13 @@ where
 }
 
 /// Runs a call to its end; when the request is dropped, so is the call.
-async fn run(
-    hub: &Arc<Hub>,
-    endpoint: &Mounted,
-    context: Context,
-    asked: Asked,
-) -> Result<Response<Bytes>, Error> {
+async fn run(hub: &Arc<Hub>, mounted: &Mounted, context: Context, asked: Asked) -> Result<Response<Bytes>, Error> {
     let path = &asked.path;
-    let route =
-        endpoint.router.find(path).ok_or_else(|| Error::not_found(format!("nothing is named {path:?} here")))?;
+    let route = mounted
+        .service
+        .router
+        .find(path)
+        .ok_or_else(|| Error::not_found(format!("nothing is named {path:?} here")))?;
     let Starts::Call { query, timeout: allowed, .. } = &*route.starts else {
         let what = format!(
             "{path:?} is a subscription: ask for it by GET with Accept: text/event-stream, or over a WebSocket"
@@ -203,8 +209,8 @@ async fn run(
     let mut core = CallCore::of_route(origin, route, "");
     core.deadline = hub.clock.past(timeout);
     let running = Running { call: Arc::new(core) };
-    let future = hub.begin_call(route, &running.call, asked.input, asked.key.as_deref())?;
-    let data = hub.run_call(&running.call, future).await?;
+    let future = begin_call(hub, route, &running.call, asked.input, asked.key.as_deref())?;
+    let data = run_call(hub, &running.call, future).await?;
     let mut json = br#"{"ok":true,"data":"#.to_vec();
     // The output's own `Serialize` may panic.
     catch(|| data.encode_json(&mut json)).map_err(|panic| Error::internal(panic.0))??;

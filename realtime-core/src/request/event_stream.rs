@@ -1,14 +1,17 @@
-//! The two halves of an event stream: the transport of its session, and the body that the framework pulls.
+//! The two halves of an event stream: the carrier of its session, and the body that the framework pulls.
 
-use crate::hub::ConnectionPermit;
-use crate::protocol::{EVENT_ERROR, parse_event_error, write_retry};
-use crate::seams::{SendQueue, Transport};
-use crate::util::sync::{Mutex, MutexGuard};
-use crate::websocket::{Frame, Opcode};
-use realtime_protocol::{CloseCode, Error};
+use crate::{
+    hub::ConnectionPermit,
+    outbox::{Closing, Opening},
+    protocol::write_retry,
+    seams::{SendQueue, Transport},
+    session::Carrier,
+    util::sync::{Mutex, MutexGuard},
+};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http_body::Body;
+use realtime_protocol::{Close, CloseCode, Error};
 use std::{
     fmt,
     hash::{BuildHasher, RandomState},
@@ -33,32 +36,18 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// A body and the transport of the session that fills it. `preface` is sent before all else, once it is known
+    /// A body and the carrier of the session that fills it. `preface` is sent before all else, once it is known
     /// that the client is served.
-    pub(crate) fn new(preface: Vec<u8>, permit: ConnectionPermit) -> (Self, Pulled) {
-        let shared = Arc::new(Shared(Mutex::new(State::new(Opening::Unknown(preface)))));
+    pub(super) fn new(preface: Vec<u8>, opening: Arc<Opening>, permit: ConnectionPermit) -> (Self, Pulled) {
+        let shared = Arc::new(Shared { opening, state: Mutex::new(State::new(preface)) });
         (Self { shared: Arc::clone(&shared), _permit: Some(permit) }, Pulled(shared))
     }
 
     /// A body without a session: these bytes and the end.
-    pub(crate) fn whole(bytes: BytesMut) -> Self {
-        let state = State { bytes, flow: Flow::Ended, ..State::new(Opening::Opened) };
-        Self { shared: Arc::new(Shared(Mutex::new(state))), _permit: None }
-    }
-
-    /// Ready when it is known whether the client is served; the error if it is not. Then nothing was sent.
-    pub(crate) fn poll_opened(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        let mut state = self.shared.lock();
-        match &state.opening {
-            Opening::Opened => Poll::Ready(Ok(())),
-            Opening::Refused(error) => Poll::Ready(Err(error.copied())),
-            Opening::Unknown(_) => {
-                let replaced = register(&mut state.body, cx);
-                drop(state);
-                drop(replaced);
-                Poll::Pending
-            }
-        }
+    pub(super) fn whole(bytes: BytesMut) -> Self {
+        let state = State { bytes, flow: Flow::Ended, ..State::new(Vec::new()) };
+        let shared = Shared { opening: Arc::new(Opening::opened()), state: Mutex::new(state) };
+        Self { shared: Arc::new(shared), _permit: None }
     }
 
     fn poll_chunk(&self, cx: &Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
@@ -123,11 +112,14 @@ impl fmt::Debug for EventStream {
 }
 
 #[derive(Debug)]
-struct Shared(Mutex<State>);
+struct Shared {
+    opening: Arc<Opening>,
+    state: Mutex<State>,
+}
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
+        self.state.lock()
     }
 }
 
@@ -136,22 +128,14 @@ impl Shared {
 struct State {
     /// Waits to be pulled.
     bytes: BytesMut,
-    opening: Opening,
+    /// Goes before the first of them.
+    preface: Vec<u8>,
     flow: Flow,
     life: Life,
     /// The session has more than may wait.
     full: bool,
     body: Option<Waker>,
     session: Option<Waker>,
-}
-
-/// Whether the client is served.
-#[derive(Debug)]
-enum Opening {
-    /// Not known yet, with what it is sent first if it is.
-    Unknown(Vec<u8>),
-    Opened,
-    Refused(Error),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,10 +160,10 @@ enum Life {
 }
 
 impl State {
-    fn new(opening: Opening) -> Self {
+    fn new(preface: Vec<u8>) -> Self {
         Self {
             bytes: BytesMut::new(),
-            opening,
+            preface,
             flow: Flow::Open,
             life: Life::Unasked,
             full: false,
@@ -188,56 +172,9 @@ impl State {
         }
     }
 
-    /// Takes frames apart.
-    fn handle_frames(&mut self, frames: &[u8]) {
-        for (opcode, payload) in Frame::split(frames) {
-            match opcode {
-                CLOSE => self.handle_close(payload),
-                PING => self.handle_ping(),
-                ERROR if matches!(self.opening, Opening::Unknown(_)) => {
-                    self.opening = Opening::Refused(parse_event_error(payload));
-                }
-                _ => self.add(payload),
-            }
-        }
-    }
-
-    fn add(&mut self, payload: &[u8]) {
-        self.open();
-        if let Opening::Opened = self.opening {
-            self.bytes.extend_from_slice(payload);
-        }
-    }
-
-    fn open(&mut self) {
-        if let Opening::Unknown(preface) = &mut self.opening {
-            self.bytes.extend_from_slice(&mem::take(preface));
-            self.opening = Opening::Opened;
-        }
-    }
-
-    /// A comment is a sign of life, and asks for one.
-    fn handle_ping(&mut self) {
-        if let Opening::Opened = self.opening {
-            self.bytes.extend_from_slice(COMMENT);
-            self.life = Life::Asked;
-        }
-    }
-
-    fn handle_close(&mut self, payload: &[u8]) {
-        let code = payload.first_chunk().and_then(|code| CloseCode::new(u16::from_be_bytes(*code)));
-        if code == Some(CloseCode::INTERNAL) && matches!(self.opening, Opening::Unknown(_)) {
-            // It is logged where it happened.
-            self.opening = Opening::Refused(Error::internal("the stream failed before it opened"));
-        }
-        if code.is_some_and(|code| COMES_BACK.contains(&code)) {
-            let mut field = Vec::new();
-            write_retry(come_back_after(None), &mut field);
-            field.push(b'\n');
-            self.add(&field);
-        }
-        self.open();
-        self.flow = Flow::Closing;
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(&mem::take(&mut self.preface));
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// What waited was pulled; returns the session's waker if that matters to it.
@@ -251,24 +188,19 @@ impl State {
     }
 }
 
-/// The session's half: it takes the frames apart, and has what they carry pulled.
+/// The session's half: it has what the session sends pulled.
 #[derive(Debug)]
-pub(crate) struct Pulled(Arc<Shared>);
+pub(super) struct Pulled(Arc<Shared>);
 
 /// What may wait to be pulled: as much as one write takes.
 const PULLED_AHEAD: usize = 64 * 1024;
 
 impl Transport for Pulled {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut state = self.0.lock();
         // Nobody answers our close: it is the end once it is pulled.
         if state.flow == Flow::Dropped || (state.flow == Flow::Closing && state.bytes.is_empty()) {
             return Poll::Ready(Ok(0));
-        }
-        if state.life == Life::Shown {
-            state.life = Life::Unasked;
-            buffer[..PONG.len()].copy_from_slice(PONG);
-            return Poll::Ready(Ok(PONG.len()));
         }
         let replaced = register(&mut state.session, cx);
         drop(state);
@@ -282,31 +214,64 @@ impl Transport for Pulled {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
         while state.bytes.len() < PULLED_AHEAD {
-            let Some(frames) = queue.pop() else { break };
-            state.handle_frames(&frames);
+            let Some(events) = queue.pop() else { break };
+            // One who is refused is sent nothing.
+            if self.0.opening.open() {
+                state.add(&events);
+            }
         }
         state.full = !queue.is_empty();
         let replaced = register(&mut state.session, cx);
-        let (full, closing, body) = (state.full, state.flow == Flow::Closing, state.body.take());
+        let (full, body) = (state.full, state.body.take());
         drop(state);
         drop(replaced);
         wake(body);
-        if closing {
-            // Reading tells it.
-            cx.waker().wake_by_ref();
-        }
         if full { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
-    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.lock();
-        if state.flow == Flow::Open {
-            state.flow = Flow::Closing;
+        if state.flow != Flow::Open {
+            return Poll::Ready(Ok(()));
         }
+        if self.0.opening.open() {
+            state.add(b"");
+        }
+        state.flow = Flow::Closing;
         let body = state.body.take();
         drop(state);
         wake(body);
+        // Reading tells when all is pulled, which it may be already.
+        cx.waker().wake_by_ref();
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Carrier for Pulled {
+    const IS_CLOSE_ANSWERED: bool = false;
+
+    /// A comment is a sign of life, and asks for one.
+    fn push_ping(&mut self, queue: &mut SendQueue) {
+        queue.push_ping(Bytes::from_static(COMMENT));
+        self.0.lock().life = Life::Asked;
+    }
+
+    fn push_close(&mut self, close: &Close, _: Closing, queue: &mut SendQueue) {
+        if COMES_BACK.contains(&close.code) {
+            let mut field = Vec::new();
+            write_retry(come_back_after(None), &mut field);
+            field.push(b'\n');
+            queue.push(field.into());
+        }
+    }
+
+    fn takes_life(&mut self) -> bool {
+        let mut state = self.0.lock();
+        let shown = state.life == Life::Shown;
+        if shown {
+            state.life = Life::Unasked;
+        }
+        shown
     }
 }
 
@@ -314,10 +279,8 @@ impl Transport for Pulled {
 /// the body.
 impl Drop for Pulled {
     fn drop(&mut self) {
+        self.0.opening.refuse(&Error::unavailable("the server is going away"));
         let mut state = self.0.lock();
-        if let Opening::Unknown(_) = state.opening {
-            state.opening = Opening::Refused(Error::unavailable("the server is going away"));
-        }
         if state.flow != Flow::Dropped {
             let pulled = state.flow == Flow::Closing && state.bytes.is_empty();
             state.flow = if pulled { Flow::Ended } else { Flow::Cut };
@@ -332,7 +295,7 @@ impl Drop for Pulled {
 
 /// When a client that is sent away is to come back: not before it may, and then somewhere in a span of time, so that
 /// those who were sent away together do not come back together.
-pub(crate) fn come_back_after(earliest: Option<Duration>) -> Duration {
+pub(super) fn come_back_after(earliest: Option<Duration>) -> Duration {
     let earliest = earliest.unwrap_or(EARLIEST);
     let spread = u64::try_from(earliest.max(SPREAD).as_millis()).unwrap_or(u64::MAX);
     // Its keys are random.
@@ -349,14 +312,7 @@ const SPREAD: Duration = Duration::from_secs(4);
 /// Closes after which a client shall come back.
 const COMES_BACK: [CloseCode; 3] = [CloseCode::GOING_AWAY, CloseCode::RESTART, CloseCode::TRY_AGAIN_LATER];
 
-const CLOSE: u8 = Opcode::Close as u8;
-const PING: u8 = Opcode::Ping as u8;
-const ERROR: u8 = EVENT_ERROR as u8;
-
 const COMMENT: &[u8] = b":\n\n";
-
-/// A client's pong, masked as its frames are: the comment was pulled.
-const PONG: &[u8] = &[0x8a, 0x80, 0, 0, 0, 0];
 
 /// Gives back the waker that was there before: to be dropped without the lock, since a task may go with it.
 #[must_use]
@@ -376,22 +332,30 @@ fn wake(waker: Option<Waker>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::websocket::Frame;
-    use realtime_protocol::Close;
 
-    fn halves() -> (EventStream, Pulled) {
-        let shared = Arc::new(Shared(Mutex::new(State::new(Opening::Unknown(b"first\n\n".to_vec())))));
-        (EventStream { shared: Arc::clone(&shared), _permit: None }, Pulled(shared))
+    fn halves() -> (EventStream, Pulled, Arc<Opening>) {
+        let opening = Arc::<Opening>::default();
+        let state = Mutex::new(State::new(b"first\n\n".to_vec()));
+        let shared = Arc::new(Shared { opening: Arc::clone(&opening), state });
+        (EventStream { shared: Arc::clone(&shared), _permit: None }, Pulled(shared), opening)
     }
 
     fn cx() -> Context<'static> {
         Context::from_waker(Waker::noop())
     }
 
-    fn send(transport: &mut Pulled, frames: &[Frame]) -> Poll<Result<(), ErrorKind>> {
+    fn send(transport: &mut Pulled, events: &[&str]) -> Poll<Result<(), ErrorKind>> {
         let mut queue = SendQueue::default();
-        frames.iter().for_each(|frame| queue.push(frame.clone().into_bytes()));
+        events.iter().for_each(|event| queue.push(Bytes::copy_from_slice(event.as_bytes())));
         transport.poll_send(&mut cx(), &mut queue).map_err(|error| error.kind())
+    }
+
+    /// Closes as the driver does.
+    fn close(transport: &mut Pulled, code: CloseCode) {
+        let mut queue = SendQueue::default();
+        transport.push_close(&Close::by_server(code, ""), Closing::Own, &mut queue);
+        assert!(transport.poll_send(&mut cx(), &mut queue).is_ready());
+        assert!(transport.poll_close(&mut cx()).is_ready());
     }
 
     fn read(transport: &mut Pulled) -> Option<usize> {
@@ -405,26 +369,22 @@ mod tests {
         body.poll_chunk(&cx()).map(|chunk| chunk.map(|chunk| chunk.map_err(|error| error.kind())))
     }
 
-    fn text(text: &str) -> Frame {
-        Frame::new(Opcode::Text, text.as_bytes())
-    }
-
     #[test]
     fn a_body_that_is_dropped_before_its_first_poll_is_the_end() {
-        let (body, mut transport) = halves();
+        let (body, mut transport, _) = halves();
         assert_eq!(read(&mut transport), None);
         drop(body);
         assert_eq!(read(&mut transport), Some(0));
-        assert_eq!(send(&mut transport, &[text("a")]), Poll::Ready(Err(ErrorKind::BrokenPipe)));
+        assert_eq!(send(&mut transport, &["a"]), Poll::Ready(Err(ErrorKind::BrokenPipe)));
     }
 
     #[test]
     fn an_end_is_told_when_the_rest_was_pulled() {
-        let (body, mut transport) = halves();
-        assert!(body.poll_opened(&cx()).is_pending());
-        let close = Frame::close(&Close::by_server(CloseCode::NORMAL, ""));
-        assert!(send(&mut transport, &[text("a"), close]).is_ready());
-        assert!(matches!(body.poll_opened(&cx()), Poll::Ready(Ok(()))));
+        let (body, mut transport, opening) = halves();
+        assert!(opening.poll(&cx()).is_pending());
+        assert!(send(&mut transport, &["a"]).is_ready());
+        assert!(matches!(opening.poll(&cx()), Poll::Ready(Ok(()))));
+        close(&mut transport, CloseCode::NORMAL);
         assert_eq!(read(&mut transport), None);
         assert_eq!(pull(&body), Poll::Ready(Some(Ok(Bytes::from_static(b"first\n\na")))));
         assert_eq!(read(&mut transport), Some(0));
@@ -433,18 +393,23 @@ mod tests {
 
     #[test]
     fn a_comment_that_was_pulled_is_a_sign_of_life() {
-        let (body, mut transport) = halves();
-        assert!(send(&mut transport, &[text("a"), Frame::new(Opcode::Ping, b"")]).is_ready());
+        let (body, mut transport, _) = halves();
+        let mut queue = SendQueue::default();
+        queue.push(Bytes::from_static(b"a"));
+        transport.push_ping(&mut queue);
+        assert!(transport.poll_send(&mut cx(), &mut queue).is_ready());
+        assert!(!transport.takes_life());
+        assert_eq!(pull(&body), Poll::Ready(Some(Ok(Bytes::from_static(b"first\n\n:\n\na")))));
+        assert!(transport.takes_life());
+        assert!(!transport.takes_life());
         assert_eq!(read(&mut transport), None);
-        assert_eq!(pull(&body), Poll::Ready(Some(Ok(Bytes::from_static(b"first\n\na:\n\n")))));
-        assert_eq!((read(&mut transport), read(&mut transport)), (Some(PONG.len()), None));
     }
 
     #[test]
     fn what_is_not_pulled_is_freed_with_the_session() {
-        let (body, mut transport) = halves();
-        let large = text(&"x".repeat(PULLED_AHEAD));
-        assert!(send(&mut transport, &[large.clone(), large]).is_pending());
+        let (body, mut transport, _) = halves();
+        let large = "x".repeat(PULLED_AHEAD);
+        assert!(send(&mut transport, &[&large, &large]).is_pending());
         drop(transport);
         assert_eq!(body.shared.lock().bytes.capacity(), 0);
         assert_eq!(pull(&body), Poll::Ready(Some(Err(ErrorKind::ConnectionAborted))));
@@ -452,18 +417,26 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_closes_before_it_opens_is_refused_if_it_failed() {
-        for (code, opens) in
-            [(CloseCode::INTERNAL, false), (CloseCode::GOING_AWAY, true), (CloseCode::NORMAL, true)]
-        {
-            let (body, mut transport) = halves();
-            assert!(send(&mut transport, &[Frame::close(&Close::by_server(code, ""))]).is_ready());
-            let Poll::Ready(opened) = body.poll_opened(&cx()) else { panic!("it is known") };
-            assert_eq!(opened.is_ok(), opens, "{code:?}");
+    fn a_stream_that_closes_before_it_is_known_to_be_served_was_served() {
+        for (code, retries) in [(CloseCode::GOING_AWAY, true), (CloseCode::NORMAL, false)] {
+            let (body, mut transport, opening) = halves();
+            close(&mut transport, code);
+            assert!(matches!(opening.poll(&cx()), Poll::Ready(Ok(()))));
+            let Poll::Ready(Some(Ok(pulled))) = pull(&body) else { panic!("the preface is there") };
+            assert!(pulled.starts_with(b"first\n\n"));
+            assert_eq!(pulled[b"first\n\n".len()..].starts_with(b"retry: "), retries, "{code:?}");
         }
-        let (body, transport) = halves();
+    }
+
+    #[test]
+    fn one_who_is_refused_is_sent_nothing() {
+        let (body, mut transport, opening) = halves();
+        assert!(opening.refuse(&Error::not_found("gone")));
+        assert!(send(&mut transport, &["a"]).is_ready());
+        assert!(pull(&body).is_pending());
+        let (_body, transport, opening) = halves();
         drop(transport);
-        assert!(matches!(body.poll_opened(&cx()), Poll::Ready(Err(error)) if error.is_retryable()));
+        assert!(matches!(opening.poll(&cx()), Poll::Ready(Err(error)) if error.is_retryable()));
     }
 
     #[test]

@@ -1,15 +1,25 @@
-use crate::request::{admit, input_of_query, merge, of_query};
-use crate::context::Context;
-use crate::hub::{Client, Hub};
-use crate::protocol::{Events, write_error, write_retry};
-use crate::request::{Accepted, EventStream, Mounted, Reject, before, come_back_after, let_through};
-use crate::seams::BoxFuture;
-use crate::session::{NoHandler, Opening, Serving};
-use realtime_protocol::{Error, Gap, Position};
-use realtime_protocol::format::{Outgoing, Packet, Protocol};
-use realtime_protocol::internal::check_path;
+use super::{
+    Reject,
+    admission::{Admission, Admitted, Kind},
+    event_stream::{EventStream, come_back_after},
+    headers::merge,
+    input_of_query, of_query,
+};
+use crate::{
+    context::Context,
+    hub::{Hub, NewClient},
+    outbox::Opening,
+    protocol::{Events, write_error, write_retry},
+    seams::BoxFuture,
+    session::{NewSession, Serving},
+};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, header};
+use realtime_protocol::{
+    Error, Gap, Position,
+    format::{Outgoing, Packet, Protocol as _},
+    internal::check_path,
+};
 use std::{borrow::Cow, future::poll_fn, sync::Arc};
 
 /// A stream of server-sent events: of a subscription, or of the handler's messages. Its session is a task, which
@@ -19,30 +29,32 @@ pub(super) async fn events(
     context: Context,
     spawn: impl FnOnce(BoxFuture<'static>),
 ) -> Result<Response<EventStream>, Reject> {
-    let (endpoint, permit) = admit(hub, &context)?;
-    let (endpoint, first, preface) = match of_query(&context, "path") {
-        None => (Arc::clone(endpoint), None, Vec::new()),
+    let mut admission = Admission::check(hub, &context, Kind::Events)?;
+    let mounted = Arc::clone(admission.mounted);
+    let (format, service, only, preface) = match of_query(&context, "path") {
+        None => (hub.protocols.events(mounted.protocol), Arc::clone(&mounted.service), None, Vec::new()),
         Some(path) => {
-            let (first, preface) = subscribe(&context, path)?;
-            (Arc::new(endpoint.without_handler()), Some(first), preface)
+            let (only, preface) = subscribe(&context, path)?;
+            let service = mounted.without_handler();
+            admission.serve_by(Arc::clone(&service));
+            (hub.protocols.events(None), service, Some(only), preface)
         }
     };
-    let Accepted { context, typed, headers } = let_through(hub, &endpoint, context, true).await?;
-    let protocol = if endpoint.plain { EVENTS_OF_WHOLE } else { EVENTS };
-    let (stream, transport) = EventStream::new(preface, permit.clone());
-    let opening = Opening {
+    let Admitted { context, typed, headers, permit } = admission.let_through(context, true).await?;
+    let opening = Arc::<Opening>::default();
+    let (stream, carrier) = EventStream::new(preface, Arc::clone(&opening), permit.clone());
+    let client = NewClient {
         hub: Arc::clone(hub),
-        endpoint,
+        endpoint: Arc::clone(&mounted.id),
         context,
         typed,
-        protocol,
-        deflate: None,
-        welcome: false,
-        first,
+        format,
+        opening: Some(Arc::clone(&opening)),
         permit,
     };
-    spawn(Box::pin(Serving::new(Session::open(opening), transport, Bytes::new())));
-    let opened = before(hub, hub.config.handshake_timeout, poll_fn(|cx| stream.poll_opened(cx))).await;
+    let session = NewSession { client, service, welcome: false, only };
+    spawn(Box::pin(Serving::new(session, carrier, Bytes::new())));
+    let opened = hub.before(hub.config.handshake_timeout, poll_fn(|cx| opening.poll(cx))).await;
     match opened.unwrap_or_else(|| Err(Error::unavailable("the stream took too long to open"))) {
         Ok(()) => {
             let mut response = response(stream);
@@ -114,20 +126,3 @@ const UNREADABLE: &str = "unreadable_position";
 
 /// The id of the only subscription on a stream of events; it is not told.
 const STREAM: &str = "events";
-
-/// Where the protocols of server-sent events stand in the hub's list.
-pub(crate) const EVENTS: u8 = 3;
-pub(crate) const EVENTS_OF_WHOLE: u8 = 4;
-
-impl Mounted {
-    /// The same, but for messages.
-    fn without_handler(&self) -> Self {
-        Self {
-            id: self.id.clone(),
-            plain: false,
-            hooks: Arc::new(NoHandler),
-            router: Arc::clone(&self.router),
-            middleware: self.middleware.clone(),
-        }
-    }
-}

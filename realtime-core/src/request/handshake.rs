@@ -1,25 +1,10 @@
-use crate::context::Context;
-use crate::request::Reject;
-use realtime_protocol::Error;
-use base64::{
-    Engine as _, alphabet,
-    engine::{GeneralPurpose, GeneralPurposeConfig},
+use super::Reject;
+use crate::{
+    context::Context,
+    websocket::{accept_key, is_key},
 };
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
-use sha1::{Digest as _, Sha1};
-
-/// The value of `Sec-WebSocket-Accept` for a client's key (RFC 6455, section 4.2.2).
-///
-/// ```
-/// assert_eq!(
-///     realtime_core::websocket::accept_key("dGhlIHNhbXBsZSBub25jZQ=="),
-///     "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
-/// );
-/// ```
-pub fn accept_key(key: &str) -> String {
-    let digest = Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
-    base64::engine::general_purpose::STANDARD.encode(digest)
-}
+use realtime_protocol::{Code, Error};
 
 /// Whether a request may become a WebSocket: over HTTP/1.1 by upgrade (RFC 6455, section 4.2.1),
 /// over HTTP/2 by extended CONNECT (RFC 8441, section 5).
@@ -31,7 +16,7 @@ pub(crate) fn check(context: &Context) -> Result<(), Reject> {
         return Err(Reject::bad_request("a WebSocket needs HTTP/1.1 or HTTP/2"));
     }
     if context.method() != Method::GET {
-        let error = Error::new("METHOD_MISMATCH", "a WebSocket is opened by GET");
+        let error = Error::new(Code::METHOD_MISMATCH, "a WebSocket is opened by GET");
         return Err(Reject::from(error).header(header::ALLOW, HeaderValue::from_static("GET")));
     }
     if !context.header_has("upgrade", "websocket") || !context.header_has("connection", "upgrade") {
@@ -43,15 +28,11 @@ pub(crate) fn check(context: &Context) -> Result<(), Reject> {
     }
     check_version(context)?;
     let key = context.header("sec-websocket-key").unwrap_or_default();
-    if KEY.decode(key).is_ok_and(|nonce| nonce.len() == 16) {
+    if is_key(key) {
         return Ok(());
     }
     Err(Reject::bad_request("Sec-WebSocket-Key must be 16 bytes in base64"))
 }
-
-/// The bits behind the last byte are not looked at: in the example of RFC 6455, section 4.1, they are not 0.
-const KEY: GeneralPurpose =
-    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// The response that makes the request a WebSocket: 101, or 200 over HTTP/2.
 pub(crate) fn response(

@@ -1,8 +1,8 @@
 //! The checks of a request's head that are the same for all kinds of requests: what could be read in two ways is
 //! refused (RFC 9112, sections 3.2 and 6.1).
 
+use super::Reject;
 use crate::context::Context;
-use crate::request::Reject;
 use http::{Version, uri::Authority};
 use std::borrow::Cow;
 

@@ -1,9 +1,7 @@
-use crate::context::Context;
-use crate::request::{Mounted, Reject};
-use crate::seams::BoxFuture;
-use crate::util::panics::catch;
-use realtime_protocol::Error;
+use super::Reject;
+use crate::{context::Context, seams::BoxFuture, session::Service, util::panics::catch};
 use http::HeaderMap;
+use realtime_protocol::Error;
 use std::{any::Any, fmt, future::poll_fn, sync::Arc, task::Poll};
 
 /// Looks at a request before it becomes a connection: sets variables, refuses, or lets it through.
@@ -51,7 +49,7 @@ where
 #[must_use = "a request that is neither let through nor refused cannot be answered"]
 pub struct Next {
     pub(crate) rest: std::vec::IntoIter<Arc<dyn ErasedMiddleware>>,
-    pub(crate) endpoint: Arc<Mounted>,
+    pub(crate) service: Arc<Service>,
     /// A session follows.
     pub(crate) opens: bool,
 }
@@ -70,7 +68,7 @@ impl Next {
             return Ok(Accepted { context, typed: Box::new(()), headers: HeaderMap::new() });
         }
         // The input's own `Deserialize` may panic.
-        let typed = catch(|| self.endpoint.hooks.open(&context)).map_err(|panic| Error::internal(panic.0))??;
+        let typed = catch(|| self.service.hooks.open(&context)).map_err(|panic| Error::internal(panic.0))??;
         Ok(Accepted { context, typed, headers: HeaderMap::new() })
     }
 }
@@ -88,7 +86,7 @@ pub(crate) async fn run_caught(next: Next, context: Context) -> Result<Accepted,
 
 impl fmt::Debug for Next {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Next").field("endpoint", &self.endpoint.id).finish_non_exhaustive()
+        f.debug_struct("Next").field("middleware", &self.rest.len()).finish_non_exhaustive()
     }
 }
 

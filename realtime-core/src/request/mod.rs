@@ -1,24 +1,40 @@
+//! What a request is, and its way to an answer: the checks, the middleware, an upgrade, a call or a stream of events.
+//!
+//! May import `session` and what is beneath it; no typed handler.
+
+mod admission;
 mod body;
 mod call;
+mod cors;
+mod event_stream;
+mod events;
+mod handshake;
+mod head;
 mod headers;
-mod stream;
+mod middleware;
+mod realtime;
+mod registry;
+mod reject;
+mod upgrade;
 
-pub(crate) use headers::merge;
-pub(crate) use stream::{EVENTS, EVENTS_OF_WHOLE};
+pub use event_stream::EventStream;
+pub(crate) use middleware::ErasedMiddleware;
+pub use middleware::{Accepted, Middleware, Next};
+pub(crate) use registry::{Mounted, Registry};
+pub use reject::Reject;
+pub use upgrade::Upgrade;
 
-use crate::context::Context;
-use crate::hub::{ConnectionPermit, Hub};
-use crate::request::{EventStream, Mounted, Reject, Upgrade, accept, check_open, check_origin, cors, find, head, permit, refused};
-use crate::seams::BoxFuture;
-use realtime_protocol::{Code, Error};
-use realtime_protocol::format::Value;
+use crate::{context::Context, hub::Hub, seams::BoxFuture};
+use admission::{check_origin, refused};
 use body::RequestBody;
 use bytes::Bytes;
 use call::call;
+use events::{come_back, events};
 use futures_core::Stream;
+use headers::merge;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
+use realtime_protocol::{Code, Error, format::Value};
 use std::{borrow::Cow, sync::Arc};
-use stream::{come_back, events};
 
 /// What a request is answered with.
 #[derive(Debug)]
@@ -70,16 +86,12 @@ async fn decide<B, E>(
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    let kind = Kind::of(hub, &context);
-    // `accept` makes this check too.
-    if kind != Kind::WebSocket
-        && let Err(reject) = head::check(&context)
-    {
-        return Answer::refusal(refused(hub, reject));
-    }
-    match kind {
-        Kind::WebSocket => accept(hub, context).await.map_or_else(Answer::refusal, Answer::Upgrade),
+    match Kind::of(hub, &context) {
+        Kind::WebSocket => upgrade(hub, context).await.map_or_else(Answer::refusal, Answer::Upgrade),
         Kind::Preflight => {
+            if let Err(reject) = head::check(&context) {
+                return Answer::refusal(refused(hub, reject));
+            }
             // For the log alone: no page can read the body.
             let _ = check_origin(hub, &context);
             Answer::Response(cors::preflight(&hub.config, cors))
@@ -93,8 +105,19 @@ where
             Ok(response) => Answer::Response(response),
             Err(reject) => Answer::refusal(refused(hub, reject)),
         },
-        Kind::None => Answer::refusal(refused(hub, method_mismatch("GET, POST", "this is asked by GET or POST"))),
+        Kind::None => {
+            let reject = head::check(&context).err();
+            let mismatch = || method_mismatch("GET, POST", "this is asked by GET or POST");
+            Answer::refusal(refused(hub, reject.unwrap_or_else(mismatch)))
+        }
     }
+}
+
+/// Decides on a request for a WebSocket.
+pub(crate) async fn upgrade(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, Reject> {
+    let may_send_early = context.is_http1() && context.header_has("upgrade", "websocket");
+    let decided = upgrade::accept(hub, context).await;
+    decided.map_err(|reject| refused(hub, if may_send_early { reject.closing() } else { reject }))
 }
 
 impl Answer {
@@ -119,8 +142,7 @@ impl Kind {
         if context.is_extended_connect() || context.header_has("upgrade", "websocket") {
             return Self::WebSocket;
         }
-        let endpoint = hub.registry.mounted.get(&*context.endpoint());
-        let has_names = endpoint.is_some_and(|endpoint| !endpoint.router.is_empty());
+        let has_names = Registry::of(hub).find(context).is_ok_and(|mounted| mounted.has_names());
         match *context.method() {
             Method::OPTIONS if hub.config.cors.is_some() => Self::Preflight,
             Method::GET if accepts_events(context) => Self::Events,
@@ -152,14 +174,6 @@ fn input_of_query(context: &Context, other: &[&str]) -> Value<'static> {
     let mut pairs = form_urlencoded::Serializer::new(String::new());
     pairs.extend_pairs(form_urlencoded::parse(query).filter(|(key, _)| !other.contains(&&**key)));
     Value::Pairs(pairs.finish())
-}
-
-/// What is asked of requests that are no WebSockets, before the middleware is.
-fn admit<'a>(hub: &'a Hub, context: &Context) -> Result<(&'a Arc<Mounted>, ConnectionPermit), Reject> {
-    let endpoint = find(hub, context)?;
-    check_open(hub)?;
-    check_origin(hub, context)?;
-    Ok((endpoint, permit(hub, context)?))
 }
 
 fn method_mismatch(allow: &'static str, message: impl Into<Cow<'static, str>>) -> Reject {

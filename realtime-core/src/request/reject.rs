@@ -1,7 +1,7 @@
-use crate::request::merge;
-use realtime_protocol::Error;
+use super::headers::merge;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use realtime_protocol::Error;
 use serde::Serialize;
 use std::borrow::Cow;
 

@@ -1,9 +1,9 @@
 use crate::util::sync::Mutex;
-use realtime_protocol::{ConnectionId, Error, Kind, Result};
-use realtime_protocol::format::Encode;
-use realtime_protocol::internal::Encoded;
 use async_trait::async_trait;
 use bytes::Bytes;
+use realtime_protocol::format::Encode;
+use realtime_protocol::internal::Encoded;
+use realtime_protocol::{ConnectionId, Error, Kind, Result};
 use std::{
     collections::VecDeque,
     fmt,

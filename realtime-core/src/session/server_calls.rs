@@ -1,12 +1,18 @@
-use crate::calls::{begin, late_error};
-use crate::hub::Client;
-use crate::session::running::{Call, Event};
-use crate::session::subscription::Stream;
-use crate::session::tasks::Tasks;
-use crate::session::turn::Turn;
-use crate::calls::{CallCore, Origin, Route, Starts};
-use realtime_protocol::{CloseCode, Code, Error, Position};
-use realtime_protocol::format::{Outgoing, Packet, Value};
+use super::{
+    Purpose, Service, Session,
+    running::{Call, Event},
+    subscription::Stream,
+    tasks::Tasks,
+    turn::Turn,
+};
+use crate::{
+    calls::{CallCore, Origin, Route, Starts, begin, begin_call, late_error},
+    hub::Client,
+};
+use realtime_protocol::{
+    CloseCode, Code, Error, Position,
+    format::{Outgoing, Packet, Value},
+};
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, atomic::Ordering::Acquire},
@@ -18,7 +24,9 @@ use std::{
 /// dropped with it.
 #[derive(Debug)]
 pub(super) struct Calls {
-    session: Arc<Session>,
+    client: Arc<Client>,
+    service: Arc<Service>,
+    purpose: Purpose,
     tasks: Tasks<Task>,
     /// The seats of what the client has given an id.
     ids: HashMap<Box<str>, usize>,
@@ -46,10 +54,12 @@ enum Task {
 }
 
 impl Calls {
-    pub(super) fn new(session: &Arc<Session>) -> Self {
+    pub(super) fn new(session: &Session) -> Self {
         Self {
-            session: Arc::clone(session),
-            tasks: Tasks::new(session),
+            client: Arc::clone(&session.client),
+            service: Arc::clone(&session.service),
+            purpose: session.purpose,
+            tasks: Tasks::new(&session.client),
             ids: HashMap::new(),
             calls: 0,
             streams: 0,
@@ -69,14 +79,14 @@ impl Calls {
 
     /// Whether as much waits for its turn as may.
     pub(super) fn is_behind(&self) -> bool {
-        let config = &self.session.hub.config;
+        let config = &self.client.hub.config;
         let messages = self.events.len().max(self.held.len());
         messages >= config.queued_messages || self.waiting_bytes >= config.message_bytes
     }
 
     /// Takes one packet of the client's.
     pub(super) fn handle(&mut self, packet: Packet<'_>, turn: &mut Turn) {
-        if !self.session.is_opened() {
+        if !self.client.is_opened() {
             self.waiting_bytes += bytes_of(&packet);
             return self.held.push_back(packet.into_owned());
         }
@@ -100,7 +110,7 @@ impl Calls {
     #[cold]
     fn open(&mut self, turn: &mut Turn) {
         // Reading may go on, if this was what it waited for.
-        self.session.look_again();
+        self.client.look_again();
         for packet in std::mem::take(&mut self.held) {
             self.waiting_bytes -= bytes_of(&packet);
             self.handle(packet, turn);
@@ -112,21 +122,21 @@ impl Calls {
         let Starts::Call { timeout: allowed, .. } = &*route.starts else {
             return self.refuse(id, &Error::new(Code::METHOD_MISMATCH, format!("{path:?} is a subscription")));
         };
-        let limit = self.session.hub.config.calls_per_connection;
-        if self.calls + self.session.unattended.load(Acquire) >= limit {
+        let limit = self.client.hub.config.calls_per_connection;
+        if self.calls + self.client.unattended.load(Acquire) >= limit {
             return self.refuse(id, &exhausted(limit, "calls"));
         }
         let timeout = timeout.map_or(*allowed, |timeout| timeout.min(*allowed));
         let mut core = CallCore::of_route(self.origin(), &route, id);
-        core.deadline = self.session.hub.clock.past(timeout);
+        core.deadline = self.client.hub.clock.past(timeout);
         let core = Arc::new(core);
-        let running = match self.session.hub.begin_call(&route, &core, input, key) {
+        let running = match begin_call(&self.client.hub, &route, &core, input, key) {
             Ok(running) => running,
             Err(error) => return self.refuse(id, &error),
         };
         let mut call = Call::new(core, running);
         let (seat, waker) = self.tasks.reserve();
-        if call.poll(&self.session, &mut Context::from_waker(&waker)).is_ready() {
+        if call.poll(&self.client, &mut Context::from_waker(&waker)).is_ready() {
             return self.tasks.release(seat);
         }
         self.calls += 1;
@@ -135,7 +145,7 @@ impl Calls {
         self.keep(id, seat, Task::Call(Box::new(call)));
         if self.deadline.is_none_or(|known| deadline < known) {
             self.deadline = Some(deadline);
-            self.session.watch(deadline);
+            self.client.watch(deadline);
         }
     }
 
@@ -152,7 +162,7 @@ impl Calls {
         if route.starts.as_subscription().is_none() {
             return self.refuse(id, &Error::new(Code::METHOD_MISMATCH, format!("{path:?} is a procedure")));
         }
-        let limit = self.session.hub.config.subscriptions_per_connection;
+        let limit = self.client.hub.config.subscriptions_per_connection;
         if self.streams >= limit {
             return self.refuse(id, &exhausted(limit, "subscriptions"));
         }
@@ -170,8 +180,8 @@ impl Calls {
     }
 
     fn event(&mut self, name: &str, data: Value<'_>, turn: &mut Turn) {
-        let Some(route) = self.session.endpoint.router.find_event(name).cloned() else {
-            return self.session.report(&Error::not_found(format!("no event is named {name:?} here")));
+        let Some(route) = self.service.router.find_event(name).cloned() else {
+            return self.client.report(&Error::not_found(format!("no event is named {name:?} here")));
         };
         if self.event.is_some() || !self.events.is_empty() {
             self.waiting_bytes += data.len();
@@ -185,7 +195,7 @@ impl Calls {
         let core = Arc::new(CallCore::of_route(self.origin(), route, ""));
         let running = match begin(&core, || route.start(&core, data, Starts::as_event)) {
             Ok(running) => running,
-            Err(error) => return self.session.report(&error),
+            Err(error) => return self.client.report(&error),
         };
         let (seat, _) = self.tasks.reserve();
         self.event = Some(seat);
@@ -198,7 +208,7 @@ impl Calls {
         if !self.is_free(id) {
             return None;
         }
-        let route = self.session.endpoint.router.find(path).cloned();
+        let route = self.service.router.find(path).cloned();
         if route.is_none() {
             self.refuse(id, &Error::not_found(format!("nothing is named {path:?} here")));
         }
@@ -222,7 +232,7 @@ impl Calls {
     }
 
     fn origin(&self) -> Origin {
-        Origin::Connection(crate::AnyConnection::new(Arc::clone(&self.session)))
+        Origin::Client(Arc::clone(&self.client))
     }
 
     fn cancel(&mut self, id: &str) {
@@ -237,7 +247,7 @@ impl Calls {
             return;
         }
         self.end(id);
-        super::reply(&self.session, &Outgoing::Complete { id });
+        self.client.reply(&Outgoing::Complete { id });
     }
 
     fn grant(&mut self, id: &str, more: u32, turn: &mut Turn) {
@@ -267,8 +277,8 @@ impl Calls {
             Task::Stream(stream) => {
                 self.ids.remove(stream.id());
                 self.streams -= 1;
-                if self.session.is_for_one {
-                    self.session.close(CloseCode::NORMAL, "");
+                if self.purpose == Purpose::OneSubscription {
+                    self.client.close(CloseCode::NORMAL, "");
                 }
             }
             Task::Event(_) => self.event = None,
@@ -280,7 +290,7 @@ impl Calls {
     /// Polls what was woken.
     #[inline(never)]
     pub(super) fn poll(&mut self, turn: &mut Turn) {
-        if !self.held.is_empty() && self.session.is_opened() {
+        if !self.held.is_empty() && self.client.is_opened() {
             self.open(turn);
         }
         for _ in 0..POLLS {
@@ -306,7 +316,7 @@ impl Calls {
             && let Some((route, data)) = self.events.pop_front()
         {
             self.waiting_bytes -= data.len();
-            self.session.look_again();
+            self.client.look_again();
             self.begin_event(&route, data, turn);
             if turn.is_over() {
                 break;
@@ -327,7 +337,7 @@ impl Calls {
             Some(Task::Stream(stream)) => stream.kept_bytes(),
             _ => 0,
         };
-        self.session.outbox.takes_stream(bytes)
+        self.client.outbox.takes_stream(bytes)
     }
 
     fn poll_task(&mut self, seat: usize, turn: &mut Turn) {
@@ -336,9 +346,9 @@ impl Calls {
         let waker = self.tasks.waker(seat);
         let cx = &mut Context::from_waker(&waker);
         let polled = match &mut task {
-            Task::Call(call) => call.poll(&self.session, cx),
-            Task::Event(event) => event.poll(&self.session, cx),
-            Task::Stream(stream) => match stream.poll(&self.session, cx, turn) {
+            Task::Call(call) => call.poll(&self.client, cx),
+            Task::Event(event) => event.poll(&self.client, cx),
+            Task::Stream(stream) => match stream.poll(&self.client, cx, turn) {
                 Poll::Ready(()) => Poll::Ready(()),
                 Poll::Pending => {
                     if stream.list() {
@@ -360,10 +370,10 @@ impl Calls {
     /// Gives up the calls whose time is over.
     fn expire(&mut self) {
         let Some(deadline) = self.deadline else { return };
-        let now = self.session.hub.clock.now();
+        let now = self.client.hub.clock.now();
         if now < deadline {
             // The wheel may have come to the tick of an earlier one: a call of the client's procedures.
-            return self.session.watch(deadline);
+            return self.client.watch(deadline);
         }
         let late = |task: &Task| matches!(task, Task::Call(call) if call.core.deadline <= now);
         let late: Vec<usize> = self.tasks.seats().filter(|(_, task)| late(task)).map(|(seat, _)| seat).collect();
@@ -379,7 +389,7 @@ impl Calls {
         });
         self.deadline = deadlines.min();
         if let Some(deadline) = self.deadline {
-            self.session.watch(deadline);
+            self.client.watch(deadline);
         }
     }
 
@@ -392,15 +402,15 @@ impl Calls {
 
     /// Answers what does not run.
     fn refuse(&self, id: &str, error: &Error) {
-        self.session.log(error);
+        self.client.log(error);
         self.answer(Some(id), error);
-        if self.session.is_for_one {
-            self.session.close(CloseCode::NORMAL, "");
+        if self.purpose == Purpose::OneSubscription {
+            self.client.close(CloseCode::NORMAL, "");
         }
     }
 
     fn answer(&self, id: Option<&str>, error: &Error) {
-        super::reply(&self.session, &Outgoing::Error { id, error });
+        self.client.reply(&Outgoing::Error { id, error });
     }
 }
 

@@ -1,11 +1,12 @@
-use crate::hub::Client;
-use crate::session::driver::Driver;
-use crate::util::panics::{catch, drop_caught, poll_caught};
-use crate::calls::CallCore;
-use crate::handles::AnyConnection;
-use crate::seams::{BoxFuture, Transport};
-use realtime_protocol::Close;
+use super::{Carrier, NewSession, Purpose, Session, driver::Driver};
+use crate::{
+    calls::CallCore,
+    hub::Client,
+    seams::BoxFuture,
+    util::panics::{catch, drop_caught, poll_caught},
+};
 use bytes::Bytes;
+use realtime_protocol::{Close, format::Outgoing};
 use std::{
     future::poll_fn,
     pin::Pin,
@@ -13,7 +14,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// A session on its transport, from `on_open` to `on_close`: the one future of a connection.
+/// A session on its carrier, from `on_open` to `on_close`: the one future of a connection.
 ///
 /// `Send` exactly when the transport is. Where it is dropped before its end, `on_close` runs on the
 /// hub's runtime. By hand instead of an `async fn`, which would keep its arguments beside its
@@ -26,19 +27,27 @@ enum Stage<T> {
     Ended,
 }
 
-impl<T: Transport> Serving<T> {
-    pub(crate) fn new(session: Arc<Session>, transport: T, early: Bytes) -> Self {
-        Self(Stage::Running(Driver::new(session, transport, early)))
+impl<T: Carrier> Serving<T> {
+    pub(crate) fn new(session: NewSession, carrier: T, early: Bytes) -> Self {
+        let NewSession { client, service, welcome, only } = session;
+        let client = Client::connect(client);
+        let purpose = if only.is_some() { Purpose::OneSubscription } else { Purpose::Everything };
+        let session = Session { client, service, purpose };
+        if welcome {
+            let heartbeat = session.client.hub.config.ping_interval;
+            session.client.reply(&Outgoing::Welcome { connection: session.client.id, heartbeat });
+        }
+        Self(Stage::Running(Driver::new(session, carrier, early, only)))
     }
 }
 
-impl<T: Transport> Future for Serving<T> {
+impl<T: Carrier> Future for Serving<T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Stage::Running(driver) = &mut self.0 {
             let close = ready!(driver.poll(cx));
-            let leave = Leave(Arc::clone(&driver.session));
+            let leave = Leave(driver.session.clone());
             self.0 = Stage::Closing(Box::pin(run_on_close(leave, close)));
         }
         if let Stage::Closing(closing) = &mut self.0 {
@@ -52,42 +61,42 @@ impl<T: Transport> Future for Serving<T> {
 impl<T> Drop for Serving<T> {
     fn drop(&mut self) {
         let Stage::Running(driver) = std::mem::replace(&mut self.0, Stage::Ended) else { return };
-        let (leave, opened) = (Leave(Arc::clone(&driver.session)), driver.opened);
+        let (leave, begun) = (Leave(driver.session.clone()), driver.has_begun());
         drop(driver);
-        let close = leave.0.outbox.shut().unwrap_or_else(Close::lost);
+        let close = leave.0.client.outbox.shut().unwrap_or_else(Close::lost);
         // Without an `on_open` there is no `on_close`.
-        if opened {
-            let hub = Arc::clone(&leave.0.hub);
+        if begun {
+            let hub = Arc::clone(&leave.0.client.hub);
             hub.spawn(Box::pin(run_on_close(leave, close)));
         }
     }
 }
 
 /// Takes a session off the hub's lists when it is dropped, whatever became of `on_close`.
-struct Leave(Arc<Session>);
+struct Leave(Session);
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        self.0.begin_end();
-        self.0.release();
+        self.0.client.begin_end();
+        self.0.client.release();
     }
 }
 
 async fn run_on_close(leave: Leave, close: Close) {
-    let session = &leave.0;
-    session.begin_end();
-    let (id, endpoint) = (session.id, &session.endpoint.id);
+    let Session { client, service, .. } = &leave.0;
+    client.begin_end();
+    let (id, endpoint) = (client.id, &client.endpoint);
     tracing::debug!(connection = %id, %endpoint, code = %close.code, reason = %close.reason, "closed");
-    let call = Arc::new(CallCore::of_connection(AnyConnection::new(Arc::clone(session))));
-    for close_of in &session.endpoint.router.closes {
-        run_hook(session, || close_of.close(&call, close.clone())).await;
+    let call = Arc::new(CallCore::of_client(Arc::clone(client)));
+    for close_of in &service.router.closes {
+        run_hook(client, || close_of.close(&call, close.clone())).await;
     }
-    run_hook(session, || session.endpoint.hooks.close(session, close)).await;
+    run_hook(client, || service.hooks.close(client, close)).await;
 }
 
 /// Runs one hook of the application's; a panic in it harms nothing else.
-async fn run_hook(session: &Session, hook: impl FnOnce() -> BoxFuture<'static>) {
-    let (id, endpoint) = (session.id, &session.endpoint.id);
+async fn run_hook(client: &Client, hook: impl FnOnce() -> BoxFuture<'static>) {
+    let (id, endpoint) = (client.id, &client.endpoint);
     let Ok(mut hook) = catch(hook).inspect_err(|panic| {
         tracing::error!(connection = %id, %endpoint, panic = panic.0, "on_close panicked");
     }) else {

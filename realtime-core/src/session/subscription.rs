@@ -1,14 +1,16 @@
-use crate::calls::{drop_running, panicked, poll_running};
-use crate::hub::Client;
-use crate::session::running::{offer, poll_send};
-use crate::session::turn::Turn;
-use crate::util::panics::catch;
-use crate::calls::{CallCore, Next, Piece, Source, Streaming};
-use crate::outbox::Keeping;
-use crate::seams::BoxFuture;
-use crate::websocket::Frame;
-use realtime_protocol::{Code, Error, Gap, Result};
-use realtime_protocol::format::Outgoing;
+use super::{
+    running::{offer, poll_send},
+    turn::Turn,
+};
+use crate::{
+    calls::{CallCore, Next, Piece, Source, Streaming, drop_running, panicked, poll_running},
+    hub::Client,
+    outbox::{Keeping, may_hold},
+    seams::BoxFuture,
+    util::panics::catch,
+    websocket::Frame,
+};
+use realtime_protocol::{Code, Error, Gap, Result, format::Outgoing};
 use std::{
     collections::VecDeque,
     fmt,
@@ -32,17 +34,24 @@ pub(super) struct Stream {
     /// Items that were not sent, encoded, with what they replace.
     kept: VecDeque<Kept>,
     dropped: Option<Gap>,
-    /// How it ends, once what is kept is sent.
-    end: Option<Result<()>>,
-    /// Its last frame, where the outbox was full.
-    unsent: Option<Frame>,
-    done: bool,
+    end: End,
     /// It waits until less is queued for the client.
     blocked: bool,
     /// It is in the list of those that do.
     listed: bool,
     /// It has more, and it is the turn of others.
     again: bool,
+}
+
+/// How a stream ends.
+enum End {
+    None,
+    /// Once what is kept is sent.
+    Due(Result),
+    /// Its last frame is queued, or waits for room.
+    Told {
+        unsent: Option<Frame>,
+    },
 }
 
 struct Kept {
@@ -67,9 +76,7 @@ impl Stream {
             credit,
             kept: VecDeque::new(),
             dropped: None,
-            end: None,
-            unsent: None,
-            done: false,
+            end: End::None,
             blocked: false,
             listed: false,
             again: false,
@@ -108,53 +115,53 @@ impl Stream {
     }
 
     /// Ready when its last frame is queued.
-    pub(super) fn poll(&mut self, session: &Session, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
+    pub(super) fn poll(&mut self, client: &Client, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
         if self.starting.is_some() {
-            ready!(self.poll_start(session, cx));
+            ready!(self.poll_start(client, cx));
         }
         for _ in 0..BATCH {
-            self.send_kept(session);
-            if self.end.is_some() || turn.is_over() {
+            self.send_kept(client);
+            if self.has_ended() || turn.is_over() {
                 break;
             }
-            if !self.may_send(session) && self.keeping == Keeping::Block {
+            if !self.may_send(client) && self.keeping == Keeping::Block {
                 return Poll::Pending;
             }
-            match self.poll_source(session, cx, turn) {
+            match self.poll_source(client, cx, turn) {
                 Poll::Ready(()) => {}
                 Poll::Pending => return Poll::Pending,
             }
         }
-        self.send_kept(session);
-        if self.end.is_none() {
+        self.send_kept(client);
+        if !self.has_ended() {
             self.again = true;
             return Poll::Pending;
         }
-        self.poll_end(session, cx)
+        self.poll_end(client, cx)
     }
 
-    fn poll_start(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_start(&mut self, client: &Client, cx: &mut Context<'_>) -> Poll<()> {
         let Some(starting) = &mut self.starting else { return Poll::Ready(()) };
         let started = ready!(poll_running(&self.core, starting, cx));
         drop_running(&mut self.starting);
         match started {
             Ok(streaming) => {
                 (self.source, self.keeping) = (Some(streaming.source), streaming.keeping);
-                session.tell_opened();
+                client.tell_opened();
             }
-            Err(error) => self.end = Some(Err(error)),
+            Err(error) => self.end = End::Due(Err(error)),
         }
         Poll::Ready(())
     }
 
     /// Takes one item of the source, to send or to keep.
-    fn poll_source(&mut self, session: &Session, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
+    fn poll_source(&mut self, client: &Client, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
         let Some(mut source) = self.source.take() else { return Poll::Ready(()) };
         let mut taken = Ok(());
         let polled = catch(|| {
             source.as_mut().poll_item(cx, &mut |piece| {
                 turn.spend(0);
-                taken = self.take(session, &piece);
+                taken = self.take(client, &piece);
             })
         });
         self.source = Some(source);
@@ -163,26 +170,26 @@ impl Stream {
             Err(panic) => Next::Failed(panicked(&self.core, panic)),
         };
         self.end = match next {
-            Next::Item => taken.err().map(Err),
-            Next::End => Some(Ok(())),
-            Next::Failed(error) => Some(Err(error)),
+            Next::Item => taken.map_or_else(|error| End::Due(Err(error)), |()| End::None),
+            Next::End => End::Due(Ok(())),
+            Next::Failed(error) => End::Due(Err(error)),
         };
-        if self.end.is_some() {
+        if self.has_ended() {
             drop_running(&mut self.source);
         }
         Poll::Ready(())
     }
 
-    fn take(&mut self, session: &Session, piece: &Piece<'_>) -> Result {
-        let may_send = self.kept.is_empty() && self.may_send(session);
+    fn take(&mut self, client: &Client, piece: &Piece<'_>) -> Result {
+        let may_send = self.kept.is_empty() && self.may_send(client);
         let packet =
             Outgoing::Data { id: &self.core.id, data: piece.value, position: piece.position, event: piece.event };
         let offset = piece.position.map(|position| position.offset);
         if may_send {
             if let Some(gap) = piece.after {
-                self.tell_gap(session, gap);
+                self.tell_gap(client, gap);
             }
-            match offer(session, &packet)? {
+            match offer(client, &packet)? {
                 None => self.use_credit(),
                 Some(frame) => self.kept.push_back(Kept { key: piece.key.clone(), offset, after: None, frame }),
             }
@@ -191,8 +198,8 @@ impl Stream {
         if self.keeping == Keeping::Nothing {
             return Err(Error::new(Code::RESOURCE_EXHAUSTED, "the client does not keep up").retryable());
         }
-        let Some(frame) = session.encode(&packet, |frame| frame.into_frame())? else { return Ok(()) };
-        super::may_hold(session.hub.config.outbox_bytes, frame.len())?;
+        let Some(frame) = client.encode(&packet, |frame| frame.into_frame())? else { return Ok(()) };
+        may_hold(client.hub.config.outbox_bytes, frame.len())?;
         self.keep(Kept { key: piece.key.clone(), offset, after: piece.after.cloned(), frame });
         Ok(())
     }
@@ -228,16 +235,16 @@ impl Stream {
     }
 
     /// Sends what is kept, as far as it is taken; before it, what was dropped.
-    fn send_kept(&mut self, session: &Session) {
-        while !self.kept.is_empty() && self.may_send(session) {
+    fn send_kept(&mut self, client: &Client) {
+        while !self.kept.is_empty() && self.may_send(client) {
             if let Some(gap) = self.dropped.take() {
-                self.tell_gap(session, &gap);
+                self.tell_gap(client, &gap);
             }
             let Some(mut item) = self.kept.pop_front() else { return };
             if let Some(gap) = item.after.take() {
-                self.tell_gap(session, &gap);
+                self.tell_gap(client, &gap);
             }
-            if let Some(frame) = session.outbox.offer_frame(item.frame) {
+            if let Some(frame) = client.outbox.offer_frame(item.frame) {
                 self.kept.push_front(Kept { frame, ..item });
                 self.blocked = true;
                 return;
@@ -246,36 +253,42 @@ impl Stream {
         }
     }
 
-    fn tell_gap(&self, session: &Session, gap: &Gap) {
-        super::reply(session, &Outgoing::Gap { id: Some(&self.core.id), topic: None, gap });
+    fn tell_gap(&self, client: &Client, gap: &Gap) {
+        client.reply(&Outgoing::Gap { id: Some(&self.core.id), topic: None, gap });
     }
 
-    fn may_send(&mut self, session: &Session) -> bool {
+    fn may_send(&mut self, client: &Client) -> bool {
         if self.credit == Some(0) {
             return false;
         }
-        self.blocked = !session.outbox.takes_stream(self.kept_bytes());
+        self.blocked = !client.outbox.takes_stream(self.kept_bytes());
         !self.blocked
     }
 
-    fn poll_end(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_end(&mut self, client: &Client, cx: &mut Context<'_>) -> Poll<()> {
         if !self.kept.is_empty() {
             return Poll::Pending;
         }
-        if !self.done {
-            self.done = true;
+        if let End::Due(end) = &self.end {
             self.core.end();
             let id = &*self.core.id;
-            let last = match &self.end {
-                Some(Err(error)) => {
-                    session.log(error);
-                    offer(session, &Outgoing::Error { id: Some(id), error })
+            let last = match end {
+                Err(error) => {
+                    client.log(error);
+                    offer(client, &Outgoing::Error { id: Some(id), error })
                 }
-                _ => offer(session, &Outgoing::Complete { id }),
+                Ok(()) => offer(client, &Outgoing::Complete { id }),
             };
-            self.unsent = last.unwrap_or_default();
+            self.end = End::Told { unsent: last.unwrap_or_default() };
         }
-        poll_send(session, &mut self.unsent, cx)
+        match &mut self.end {
+            End::Told { unsent } => poll_send(client, unsent, cx),
+            End::None | End::Due(_) => Poll::Pending,
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        !matches!(self.end, End::None)
     }
 }
 

@@ -1,7 +1,10 @@
-use crate::hub::Client;
-use crate::util::sync::Mutex;
-use crate::util::sync::atomic::AtomicBool;
-use crate::util::sync::atomic::Ordering::AcqRel;
+use crate::{
+    hub::Client,
+    util::sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::AcqRel},
+    },
+};
 use std::{
     collections::VecDeque,
     fmt,
@@ -26,7 +29,7 @@ struct Seat<T> {
 
 /// The seats that were woken, in their order.
 struct Ready {
-    session: Arc<Session>,
+    client: Arc<Client>,
     seats: Mutex<VecDeque<usize>>,
 }
 
@@ -38,8 +41,8 @@ struct Wakes {
 }
 
 impl<T> Tasks<T> {
-    pub(super) fn new(session: &Arc<Session>) -> Self {
-        let ready = Arc::new(Ready { session: Arc::clone(session), seats: Mutex::default() });
+    pub(super) fn new(client: &Arc<Client>) -> Self {
+        let ready = Arc::new(Ready { client: Arc::clone(client), seats: Mutex::default() });
         Self { seats: Vec::new(), free: Vec::new(), ready, running: 0 }
     }
 
@@ -135,7 +138,7 @@ impl Wake for Wakes {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if self.queue() {
-            self.ready.session.outbox.signal_look();
+            self.ready.client.outbox.signal_look();
         }
     }
 }

@@ -1,5 +1,5 @@
-use crate::websocket::{Opcode, PerMessageDeflate, apply_mask};
 use crate::websocket::deflate::inflate;
+use crate::websocket::{Opcode, PerMessageDeflate, apply_mask};
 use realtime_protocol::{CloseCode, Data, Kind};
 use std::{borrow::Cow, fmt};
 

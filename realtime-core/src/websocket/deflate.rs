@@ -1,7 +1,5 @@
-use crate::websocket::{DecodeError, Frame, Opcode};
-use crate::config::{Config, Deflate};
-use crate::context::Context;
 use crate::util::spare;
+use crate::websocket::{DecodeError, Frame, Opcode};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use http::HeaderValue;
 use std::{borrow::Cow, cell::Cell};
@@ -66,32 +64,37 @@ impl PerMessageDeflate {
         deflater.keep();
         compressed.map_or_else(|| frame.clone(), Frame::with_rsv1)
     }
+}
 
-    /// A number for those who are sent the same: 0 without compression, 1 to 7 for 15 to 9 bits.
-    pub(crate) fn class(agreed: Option<Self>) -> usize {
-        agreed.map_or(0, |agreed| usize::from(MAX_WINDOW_BITS + 1 - agreed.window_bits))
-    }
+/// How messages to clients are compressed that offered it (`Config::deflate`).
+///
+/// Each message is compressed by itself, so a connection keeps no memory for it; a publication is
+/// compressed once, and not for each member. What clients send is limited as it comes and inflated,
+/// by `Config::message_bytes`.
+///
+/// # Examples
+///
+/// ```
+/// use realtime_core::{Config, Deflate};
+///
+/// let mut config = Config::default();
+/// config.deflate = Some(Deflate::default());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deflate {
+    /// Payloads of fewer bytes are sent as they are, and so are those that would not get smaller.
+    /// Default 512: from there on, half of a typical JSON message is saved.
+    pub threshold: usize,
 
-    /// The other way round.
-    pub(crate) fn of_class(class: usize) -> Option<Self> {
-        let window_bits = (MAX_WINDOW_BITS + 1).checked_sub(u8::try_from(class).ok()?)?;
-        (MIN_WINDOW_BITS..=MAX_WINDOW_BITS).contains(&window_bits).then_some(Self { window_bits })
-    }
+    /// 1 to 9, as in zlib: from fast to small. Default 2: for messages up to some kilobytes, those
+    /// above save next to nothing more, and take up to twice the time.
+    pub level: u8,
+}
 
-    /// Whether anything may be agreed on.
-    pub(crate) fn is_on(config: &Config) -> bool {
-        config.deflate.is_some()
-    }
-
-    /// What is agreed on with who makes this request.
-    pub(crate) fn accept(config: &Config, context: &Context) -> Option<(Self, HeaderValue)> {
-        let lines = context.headers().filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-extensions"));
-        Self::is_on(config).then(|| Self::negotiate(lines.map(|(_, value)| value)))?
-    }
-
-    /// `compress`, with the settings of a hub.
-    pub(crate) fn apply(self, config: &Config, frame: &Frame) -> Frame {
-        config.deflate.as_ref().map_or_else(|| frame.clone(), |settings| self.compress(frame, settings))
+impl Default for Deflate {
+    fn default() -> Self {
+        Self { threshold: 512, level: 2 }
     }
 }
 

@@ -1,6 +1,6 @@
-use realtime_protocol::{Close, CloseCode};
 use crate::util::spare;
 use bytes::Bytes;
+use realtime_protocol::{Close, CloseCode};
 use std::cell::Cell;
 
 /// The opcodes of RFC 6455, section 5.2.
@@ -39,7 +39,8 @@ impl Opcode {
     }
 }
 
-/// One whole server frame, header included, ready for the wire.
+/// One whole server frame, header included, ready for the wire; or, for a transport that has no frames, the bytes that
+/// stand in its place.
 ///
 /// Made once and shared: a clone is a reference count, so a broadcast costs one encoding however
 /// many connections it goes to. Server frames are final and never masked.
@@ -58,22 +59,6 @@ impl Frame {
     /// Gives `Ok(None)`, and no frame, where `write` does.
     pub fn build<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<Option<Opcode>, E>) -> Result<Option<Self>, E> {
         compose(write, |draft| draft.into_frame())
-    }
-
-    /// Opcodes and payloads of whole server frames behind each other.
-    pub(crate) fn split(frames: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
-        let mut rest = frames;
-        std::iter::from_fn(move || {
-            let len = len(rest).filter(|len| *len <= rest.len())?;
-            let (frame, after) = rest.split_at(len);
-            rest = after;
-            let header = match frame[1] {
-                0..126 => 2,
-                126 => 4,
-                _ => 10,
-            };
-            Some((frame[0] & 0x0f, &frame[header..]))
-        })
     }
 
     /// The end of the frame, among whole ones behind each other, that has the byte before `at`.
@@ -198,11 +183,31 @@ pub(crate) fn compose<T, E>(
     write: impl FnOnce(&mut Vec<u8>) -> Result<Option<Opcode>, E>,
     with: impl FnOnce(Draft<'_>) -> T,
 ) -> Result<Option<T>, E> {
+    lend(write, |opcode, buffer| with(Draft::with(opcode, Payload::Buffer(buffer))))
+}
+
+/// As [`compose`], for a transport that has no frames: `write` says whether there is anything.
+pub(crate) fn compose_unframed<T, E>(
+    write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
+    with: impl FnOnce(Draft<'_>) -> T,
+) -> Result<Option<T>, E> {
+    let header = [0; HEADER_BYTES];
+    lend(
+        |buffer| Ok(write(buffer)?.then_some(())),
+        |(), buffer| with(Draft { header, header_len: 0, payload: Payload::Buffer(buffer) }),
+    )
+}
+
+#[inline]
+fn lend<W, T, E>(
+    write: impl FnOnce(&mut Vec<u8>) -> Result<Option<W>, E>,
+    with: impl FnOnce(W, &mut Vec<u8>) -> T,
+) -> Result<Option<T>, E> {
     let mut buffer = spare::take(&SCRATCH);
     buffer.clear();
     buffer.extend_from_slice(&[0; HEADER_BYTES]);
-    let opcode = write(&mut buffer);
-    let result = opcode.map(|opcode| Some(with(Draft::with(opcode?, Payload::Buffer(&mut buffer)))));
+    let written = write(&mut buffer);
+    let result = written.map(|written| Some(with(written?, &mut buffer)));
     if buffer.capacity() <= SCRATCH_BYTES {
         spare::put(&SCRATCH, buffer);
     }

@@ -1,24 +1,28 @@
 //! RFC 6455 for the server role, without IO: bytes in, events out, and the other way round.
 //!
-//! Nothing here reads a socket, waits or knows of a session. [`Decoder`] turns any split of a
-//! peer's bytes into the same [`Event`]s; [`Frame`] is one encoded frame, made once and shared by
-//! all who are sent it; `handshake` decides whether a request may become a WebSocket. Compression
-//! (RFC 7692) is behind the feature `deflate`.
+//! [`Decoder`] turns any split of a peer's bytes into the same [`Event`]s; [`Frame`] is one encoded frame, made once and
+//! shared by all who are sent it; [`PerMessageDeflate`] is RFC 7692, behind the feature `deflate`.
+//!
+//! May import `util` alone: nothing here knows of a session, a configuration, an HTTP request or a refusal.
 
+mod accept_key;
 mod decoder;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
 mod frame;
-pub(crate) mod handshake;
 mod mask;
 
+pub use accept_key::accept_key;
+pub(crate) use accept_key::is_key;
 pub use decoder::{DecodeError, Decoder, Event, Limits};
+#[cfg(not(feature = "deflate"))]
+pub(crate) use deflate::Deflate;
+#[cfg(feature = "deflate")]
+pub use deflate::Deflate;
 pub use deflate::PerMessageDeflate;
-pub(crate) use frame::{Draft, compose};
+pub(crate) use frame::{Draft, compose, compose_unframed};
 pub use frame::{Frame, Opcode};
-pub use handshake::accept_key;
 pub use mask::apply_mask;
-
 pub use realtime_protocol::{Close, CloseCode, Data, Initiator, Kind};
 
 impl From<Kind> for Opcode {

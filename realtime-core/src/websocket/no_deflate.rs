@@ -1,8 +1,6 @@
 //! What stands in for `deflate.rs` where its feature is off: nothing is ever agreed on.
 
-use crate::websocket::{DecodeError, Frame};
-use crate::config::Config;
-use crate::context::Context;
+use super::{DecodeError, Frame};
 use http::HeaderValue;
 
 /// The compression that was agreed on with one client. There is none without the feature
@@ -10,24 +8,16 @@ use http::HeaderValue;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerMessageDeflate {}
 
+/// How messages are compressed: not at all.
+#[derive(Clone, Debug)]
+pub(crate) enum Deflate {}
+
 impl PerMessageDeflate {
-    pub(crate) fn class(_: Option<Self>) -> usize {
-        0
-    }
-
-    pub(crate) fn of_class(_: usize) -> Option<Self> {
+    pub(crate) fn negotiate<'a>(_: impl IntoIterator<Item = &'a [u8]>) -> Option<(Self, HeaderValue)> {
         None
     }
 
-    pub(crate) fn is_on(_: &Config) -> bool {
-        false
-    }
-
-    pub(crate) fn accept(_: &Config, _: &Context) -> Option<(Self, HeaderValue)> {
-        None
-    }
-
-    pub(crate) fn apply(self, _: &Config, _: &Frame) -> Frame {
+    pub(crate) fn compress(self, _: &Frame, _: &Deflate) -> Frame {
         match self {}
     }
 }

@@ -250,7 +250,7 @@ async fn work(call: Call<Lab>, (n, job): (u32, Job)) -> Result<Output> {
             alive.finish();
             panic_on_purpose();
         }
-        Then::Ask => lab.ask(call.connection()?, n).await.map(Output::Said),
+        Then::Ask => lab.ask(&call.connection()?, n).await.map(Output::Said),
     };
     alive.finish();
     outcome

@@ -5,13 +5,20 @@ use bytes::Bytes;
 /// A value in all forms in which it may be sent, without the value.
 #[derive(Clone, Debug)]
 pub struct Encoded {
+    /// As JSON.
     pub json: Bytes,
+    /// As MessagePack.
     pub msgpack: Bytes,
     /// As a whole message, where that is not its JSON.
     pub whole: Option<(Kind, Bytes)>,
 }
 
 impl Encoded {
+    /// Writes a value in all forms.
+    ///
+    /// # Errors
+    ///
+    /// It does not serialise.
     pub fn of(value: &dyn Encode) -> Result<Self> {
         let (mut json, mut msgpack, mut whole) = (Vec::new(), Vec::new(), Vec::new());
         value.encode_json(&mut json)?;
@@ -22,6 +29,7 @@ impl Encoded {
     }
 
     /// The bytes that it holds.
+    #[expect(clippy::len_without_is_empty, reason = "its JSON has a byte at least")]
     pub fn len(&self) -> usize {
         self.json.len() + self.msgpack.len() + self.whole.as_ref().map_or(0, |(_, bytes)| bytes.len())
     }

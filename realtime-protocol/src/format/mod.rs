@@ -21,8 +21,8 @@ use crate::{
     connection_id::ConnectionId,
     error::Error,
     item::Position,
-    overflow::Gap,
     message::{Data, Kind},
+    overflow::Gap,
 };
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -47,6 +47,12 @@ pub trait Protocol: Send + Sync + fmt::Debug + 'static {
     ///
     /// The value does not serialise.
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error>;
+
+    /// Whether this format has no envelope: each message is one of the handler's, and [`decode`](Self::decode) would say
+    /// [`Packet::Whole`] of all of them, so that it is not asked. By default `false`.
+    fn is_plain(&self) -> bool {
+        false
+    }
 
     /// The message as it stands in memory, where this format has nothing to add to it: only to
     /// spare [`encode`](Self::encode), which must give the same. By default `None`.

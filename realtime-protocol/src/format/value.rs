@@ -5,9 +5,9 @@ use super::{
 };
 use crate::{
     error::{Code, Error},
+    message::{Data, Kind},
     message::{Message, is, same},
     text::clip,
-    message::{Data, Kind},
     whole::without_whole_floats,
 };
 use bytes::Bytes;
@@ -175,6 +175,11 @@ fn parse_frame<T: DeserializeOwned>(frame: &str) -> Result<T, Error> {
     }
 }
 
+/// Reads JSON; the error says where it does not fit.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT`.
 pub fn parse_json<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
     check_keys(json)?;
     // The quick way first: finding the path costs, and most messages are right.

@@ -1,0 +1,202 @@
+use crate::{
+    config::Config,
+    endpoint::Endpoint,
+    handler::{FnConnection, IntoMount, Mount, handler_fn},
+    handles::Realtime,
+    hub::{Hub, Plan},
+    protocol::{Json, MessagePack, Protocol, Protocols},
+    request::{ErasedMiddleware, Middleware, Registry},
+    seams::Broker,
+};
+use realtime_protocol::Result;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, sync::Arc};
+
+impl Realtime {
+    /// Begins to build.
+    pub fn builder() -> Builder {
+        Builder {
+            config: Config::default(),
+            mounts: Vec::new(),
+            middleware: Vec::new(),
+            protocols: Vec::new(),
+            prefix: "/__realtime".into(),
+            broker: None,
+            node: None,
+            manual_time: false,
+        }
+    }
+}
+
+/// Builds a [`Realtime`].
+#[derive(Debug)]
+#[must_use = "nothing is mounted before `build`"]
+pub struct Builder {
+    config: Config,
+    mounts: Vec<(Box<str>, Mount)>,
+    middleware: Vec<BoxedMiddleware>,
+    protocols: Vec<Arc<dyn Protocol>>,
+    prefix: Box<str>,
+    broker: Option<Arc<dyn Broker>>,
+    node: Option<u64>,
+    manual_time: bool,
+}
+
+struct BoxedMiddleware(Arc<dyn ErasedMiddleware>);
+
+impl fmt::Debug for BoxedMiddleware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Middleware")
+    }
+}
+
+impl Builder {
+    /// Mounts a handler under an id: clients connect to `/__realtime/{id}`.
+    ///
+    /// # Panics
+    ///
+    /// If the id has a handler, or is not of 1 to 64 letters, digits, `-`, `_`, `.` and `~`.
+    #[track_caller]
+    pub fn handler(mut self, id: &str, handler: impl IntoMount) -> Self {
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+        assert!(
+            (1..=64).contains(&id.len()) && id.bytes().all(valid),
+            "the id {id:?} is not of 1 to 64 letters, digits, '-', '_', '.' and '~'",
+        );
+        let mount = handler.into_mount();
+        match self.mounts.iter_mut().find(|(taken, _)| **taken == *id) {
+            Some((_, taken)) => taken.join(id, mount),
+            None => self.mounts.push((id.into(), mount)),
+        }
+        self
+    }
+
+    /// Mounts an [`Endpoint`] under an id: clients connect to `/__realtime/{id}`, or ask by HTTP. The id may have a
+    /// [handler](Self::handler) as well; then both are served on the same connections, and the middleware of both
+    /// runs, the first mounted first.
+    ///
+    /// # Panics
+    ///
+    /// As [`handler`](Self::handler).
+    #[track_caller]
+    pub fn endpoint<S: Send + Sync + 'static>(self, id: &str, endpoint: Endpoint<S>) -> Self {
+        self.handler(id, endpoint)
+    }
+
+    /// Mounts an async function: see [`handler_fn`](crate::handler_fn()).
+    ///
+    /// # Panics
+    ///
+    /// As [`handler`](Self::handler).
+    #[track_caller]
+    pub fn handler_fn<C, S, I, F, R>(self, id: &str, function: F) -> Self
+    where
+        C: DeserializeOwned + Send + 'static,
+        S: Serialize + Send + Sync + 'static,
+        I: DeserializeOwned + Send + Sync + 'static,
+        F: Fn(FnConnection<C, S, I>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result> + Send + 'static,
+    {
+        self.handler(id, handler_fn(function))
+    }
+
+    /// Adds a middleware for all handlers; it runs after those that were added before, and before
+    /// the handlers' own.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.push(BoxedMiddleware(Arc::new(middleware)));
+        self
+    }
+
+    /// Sets the limits.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Adds a wire format beside the built-in ones. Clients ask for it by its subprotocol. An endpoint may
+    /// [prescribe](Mount::protocol) one instead.
+    ///
+    /// # Panics
+    ///
+    /// If it has no subprotocol, or another has the same.
+    #[track_caller]
+    pub fn protocol(mut self, protocol: impl Protocol) -> Self {
+        let name = protocol.subprotocol();
+        assert!(name.is_some(), "a protocol that has no subprotocol cannot be asked for");
+        let built_in = [Json.subprotocol(), MessagePack.subprotocol()].contains(&name);
+        let known = built_in || self.protocols.iter().any(|known| known.subprotocol() == name);
+        assert!(!known, "two protocols have the subprotocol {name:?}");
+        self.protocols.push(Arc::new(protocol));
+        self
+    }
+
+    /// Sets the path under which adapters mount the handlers; `/__realtime` by default.
+    ///
+    /// # Panics
+    ///
+    /// If it does not begin with a slash, or ends with one.
+    #[track_caller]
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        let valid = prefix.is_empty() || (prefix.starts_with('/') && !prefix.ends_with('/'));
+        assert!(valid, "the prefix {prefix:?} must begin with a slash and not end with one");
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Links this node to others: what is published on one reaches the members on all.
+    pub fn broker(mut self, broker: impl Broker) -> Self {
+        self.broker = Some(Arc::new(broker));
+        self
+    }
+
+    /// Sets the number of this node in connection ids, which is random by default. Two nodes of
+    /// one cluster must not have the same.
+    pub fn node(mut self, node: u64) -> Self {
+        self.node = Some(node);
+        self
+    }
+
+    /// Time stands still until it is turned by hand: for tests.
+    #[doc(hidden)]
+    pub fn manual_time(mut self) -> Self {
+        self.manual_time = true;
+        self
+    }
+
+    /// Builds the registry.
+    ///
+    /// # Panics
+    ///
+    /// If a limit of the [`Config`] is 0 where nothing could work with it.
+    #[track_caller]
+    pub fn build(self) -> Realtime {
+        self.config.check();
+        let mut protocols = Protocols::new(self.config.compression());
+        for protocol in self.protocols {
+            protocols.offer(protocol);
+        }
+        let mounted = self.mounts.into_iter().map(|(id, mount)| {
+            let mounted = mount.into_mounted(&id, &mut protocols);
+            (id, Arc::new(mounted))
+        });
+        let registry = Registry {
+            mounted: mounted.collect(),
+            middleware: self.middleware.into_iter().map(|boxed| boxed.0).collect(),
+            prefix: self.prefix,
+        };
+        let plan = Plan {
+            config: self.config,
+            registry: Box::new(registry),
+            node: self.node.unwrap_or_else(random),
+            protocols,
+            broker: self.broker,
+            manual_time: self.manual_time,
+        };
+        Realtime::of(&Arc::new(Hub::new(plan)))
+    }
+}
+
+/// Where the system has no randomness, node 0 must do: ids are names and no secrets.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}

@@ -1,0 +1,126 @@
+use super::Route;
+use crate::{
+    context::Context,
+    hub::{Client, Hub},
+    util::{
+        Wakers,
+        sync::{
+            Mutex,
+            atomic::{AtomicBool, Ordering::Relaxed},
+        },
+    },
+};
+use realtime_protocol::{Position, Result};
+use std::{sync::Arc, task::Waker};
+
+/// The part of a call that has no types.
+pub(crate) struct CallCore {
+    pub(crate) origin: Origin,
+    pub(crate) name: Arc<str>,
+    /// The client's name for it; empty, where it has none.
+    pub(crate) id: Box<str>,
+    /// The tick at which it is given up; 0 for never.
+    pub(crate) deadline: u32,
+    pub(crate) after: Option<Position>,
+    /// The call by which this one was begun, which it goes on without.
+    caller: Option<Arc<CallCore>>,
+    over: AtomicBool,
+    pub(crate) waiting: Mutex<Wakers>,
+}
+
+/// Who makes a call.
+pub(crate) enum Origin {
+    Client(Arc<Client>),
+    Request { hub: Arc<Hub>, context: Arc<Context> },
+}
+
+impl CallCore {
+    pub(crate) fn new(origin: Origin, name: Arc<str>) -> Self {
+        Self {
+            origin,
+            name,
+            id: Box::default(),
+            deadline: 0,
+            after: None,
+            caller: None,
+            over: AtomicBool::new(false),
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// A call of something that is not called by name: when a client connects or goes.
+    pub(crate) fn of_client(client: Arc<Client>) -> Self {
+        Self::new(Origin::Client(client), "".into())
+    }
+
+    pub(crate) fn of_route(origin: Origin, route: &Route, id: &str) -> Self {
+        Self { id: id.into(), ..Self::new(origin, Arc::clone(&route.name)) }
+    }
+
+    /// The same call, that goes on without whoever waits for it.
+    pub(crate) fn detached(caller: &Arc<Self>, deadline: u32) -> Self {
+        let origin = match &caller.origin {
+            Origin::Client(client) => Origin::Client(Arc::clone(client)),
+            Origin::Request { hub, context } => {
+                Origin::Request { hub: Arc::clone(hub), context: Arc::clone(context) }
+            }
+        };
+        let own = Self::new(origin, Arc::clone(&caller.name));
+        Self { id: caller.id.clone(), deadline, caller: Some(Arc::clone(caller)), ..own }
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        match &self.origin {
+            Origin::Client(client) => &client.hub,
+            Origin::Request { hub, .. } => hub,
+        }
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        match &self.origin {
+            Origin::Client(client) => &client.context,
+            Origin::Request { context, .. } => context,
+        }
+    }
+
+    /// The client that calls; none, where it calls by HTTP.
+    pub(crate) fn client(&self) -> Option<&Arc<Client>> {
+        match &self.origin {
+            Origin::Client(client) => Some(client),
+            Origin::Request { .. } => None,
+        }
+    }
+
+    /// Nothing is expected of it any more.
+    pub(crate) fn end(&self) {
+        // It is told again when it is dropped.
+        if self.is_over() {
+            return;
+        }
+        let waiting = {
+            let mut waiting = self.waiting.lock();
+            self.over.store(true, Relaxed);
+            std::mem::take(&mut *waiting)
+        };
+        waiting.wake();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
+    }
+
+    /// Queues a report for the caller, unless it waits no more: after this has [ended](Self::end), none is queued.
+    pub(crate) fn report(&self, queue: impl FnOnce() -> Result<Option<Waker>>) -> Result {
+        let caller = self.caller.as_deref().unwrap_or(self);
+        let waiting = caller.waiting.lock();
+        if caller.is_over() {
+            return Ok(());
+        }
+        let queued = queue();
+        drop(waiting);
+        if let Some(waker) = queued? {
+            waker.wake();
+        }
+        Ok(())
+    }
+}

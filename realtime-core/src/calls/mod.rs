@@ -1,0 +1,18 @@
+//! What can be called, without its types: routes by name, calls that run, and those that run once for each key.
+//!
+//! May import `hub` and what is beneath it.
+
+mod core;
+mod idempotent;
+mod route;
+mod router;
+mod run;
+
+pub(crate) use self::core::{CallCore, Origin};
+pub use idempotent::Principal;
+pub(crate) use idempotent::{begin_call, run_call};
+pub(crate) use route::{
+    ErasedGuard, Next, OnClose, OnOpen, Piece, Reply, Route, Source, Start, Starts, Streaming,
+};
+pub(crate) use router::Router;
+pub(crate) use run::{begin, drop_running, late_error, panicked, poll_running};

@@ -1,0 +1,46 @@
+use super::CallCore;
+use crate::{
+    seams::BoxFuture,
+    util::panics::{Panicked, catch},
+};
+use realtime_protocol::{Code, Error, Result};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+/// Drops the application's future, which may panic.
+pub(crate) fn drop_running<T>(running: &mut Option<Pin<Box<T>>>)
+where
+    T: ?Sized,
+{
+    if let Some(running) = running.take()
+        && let Err(panic) = catch(|| drop(running))
+    {
+        tracing::error!(panic = panic.0, "a call panicked while it was dropped");
+    }
+}
+
+/// Begins what the application does for a call; a panic is an error.
+pub(crate) fn begin<T>(core: &CallCore, start: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch(start).unwrap_or_else(|panic| Err(panicked(core, panic)))
+}
+
+/// Polls what the application does for a call; a panic is an error.
+pub(crate) fn poll_running<T>(
+    core: &CallCore,
+    running: &mut BoxFuture<'static, Result<T>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T>> {
+    catch(|| running.as_mut().poll(cx)).unwrap_or_else(|panic| Poll::Ready(Err(panicked(core, panic))))
+}
+
+pub(crate) fn panicked(core: &CallCore, panic: Panicked) -> Error {
+    let connection = core.client().map(|client| client.id);
+    tracing::error!(?connection, call = &*core.name, panic = panic.0, "a call panicked");
+    Error::internal(panic.0)
+}
+
+pub(crate) fn late_error() -> Error {
+    Error::new(Code::DEADLINE_EXCEEDED, "the call took too long").retryable()
+}

@@ -1,0 +1,93 @@
+use super::{Handler, typed::Typed};
+use crate::{
+    handles::{AnyConnection, SendError, Topic},
+    hub::{Client, SendFailure},
+    outbox::PushError,
+};
+use realtime_protocol::Result;
+use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
+
+/// The handle to one client, by the types of its handler; what does not depend on them is in [`AnyConnection`].
+///
+/// A clone is another handle to the same client; it may be kept, sent to other tasks and outlive
+/// the connection, after which nothing can be sent. Dropping it does nothing.
+pub struct Connection<H: Handler> {
+    any: AnyConnection,
+    handler: PhantomData<fn() -> H>,
+}
+
+impl<H: Handler> Connection<H> {
+    pub(crate) fn new(client: Arc<Client>) -> Self {
+        Self { any: AnyConnection::new(client), handler: PhantomData }
+    }
+
+    /// What the client gave when it connected.
+    pub fn input(&self) -> &H::Input {
+        &Typed::<H>::of(self.client()).input
+    }
+
+    /// Queues a message for this client.
+    ///
+    /// `Ok` means queued behind all that was sent before, not that it has arrived.
+    ///
+    /// # Errors
+    ///
+    /// Gives the message back: [`SendError::Full`] if
+    /// [`Config::outbox_bytes`](crate::Config::outbox_bytes) wait already (see
+    /// [`ready`](AnyConnection::ready)), [`SendError::Closed`] if the connection has ended or is closing,
+    /// [`SendError::Invalid`] if it does not serialise.
+    pub fn send(&self, message: H::ServerMessage) -> Result<(), SendError<H::ServerMessage>> {
+        match self.client().send(&message) {
+            Ok(()) => Ok(()),
+            Err(SendFailure::Push(PushError::Full)) => Err(SendError::Full(message)),
+            Err(SendFailure::Push(PushError::Closed)) => Err(SendError::Closed(message)),
+            Err(SendFailure::Encode(error)) => Err(SendError::Invalid(message, error)),
+        }
+    }
+
+    /// Makes the client a member of a topic of its handler's messages, as [`AnyConnection::subscribe`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AnyConnection::subscribe`].
+    pub fn subscribe(&self, topic: &Topic<H::ServerMessage>) -> Result {
+        self.any.subscribe(topic)
+    }
+
+    /// Ends a subscription. What was published before may still arrive.
+    pub fn unsubscribe(&self, topic: &Topic<H::ServerMessage>) {
+        self.any.unsubscribe(topic);
+    }
+
+    /// Whether the client is a member of a topic.
+    pub fn is_subscribed(&self, topic: &Topic<H::ServerMessage>) -> bool {
+        self.any.is_subscribed(topic)
+    }
+}
+
+impl<H: Handler> Deref for Connection<H> {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.any
+    }
+}
+
+impl<H: Handler> Clone for Connection<H> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(self.client()))
+    }
+}
+
+impl<H: Handler> fmt::Debug for Connection<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl AnyConnection {
+    /// The typed handle, if `H` is the type of its handler.
+    pub fn downcast<H: Handler>(&self) -> Option<Connection<H>> {
+        self.client().typed.is::<Typed<H>>().then(|| Connection::new(Arc::clone(self.client())))
+    }
+}

@@ -1,0 +1,61 @@
+use crate::util::{Wakers, sync::Mutex};
+use realtime_protocol::Error;
+use std::task::{Context, Poll};
+
+/// Whether a client that is answered by a stream of server-sent events is served: until that is known, its response has
+/// no status.
+#[derive(Debug, Default)]
+pub(crate) struct Opening(Mutex<State>);
+
+#[derive(Debug)]
+enum State {
+    Unknown(Wakers),
+    Opened,
+    Refused(Error),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Unknown(Wakers::default())
+    }
+}
+
+impl Opening {
+    /// One that is known.
+    pub(crate) fn opened() -> Self {
+        Self(Mutex::new(State::Opened))
+    }
+
+    /// Says that the client is served, unless it is refused already. Returns whether it is served.
+    pub(crate) fn open(&self) -> bool {
+        self.decide(|| State::Opened);
+        matches!(*self.0.lock(), State::Opened)
+    }
+
+    /// Says that the client is not served, unless it is already. Returns whether that is so.
+    pub(crate) fn refuse(&self, error: &Error) -> bool {
+        self.decide(|| State::Refused(error.without_source()))
+    }
+
+    fn decide(&self, decision: impl FnOnce() -> State) -> bool {
+        let mut state = self.0.lock();
+        let State::Unknown(waiting) = &mut *state else { return false };
+        let waiting = std::mem::take(waiting);
+        *state = decision();
+        drop(state);
+        waiting.wake();
+        true
+    }
+
+    /// Ready when it is known; the error if the client is not served.
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        match &mut *self.0.lock() {
+            State::Opened => Poll::Ready(Ok(())),
+            State::Refused(error) => Poll::Ready(Err(error.without_source())),
+            State::Unknown(waiting) => {
+                waiting.add(cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+}

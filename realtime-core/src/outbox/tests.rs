@@ -1,0 +1,78 @@
+use super::*;
+use crate::outbox::queued::{COPIED_BYTES, JOINED_BYTES, SMALL_BYTES};
+use crate::websocket::Opcode;
+use bytes::Bytes;
+
+const LIMIT: usize = 1 << 20;
+
+fn payload(len: usize, byte: u8) -> Vec<u8> {
+    vec![byte; len]
+}
+
+/// What is queued goes out in its order, whoever queued it and however it is held.
+#[test]
+fn own_and_shared_frames_keep_their_order() {
+    let lens = [10, SMALL_BYTES + 1, COPIED_BYTES + 1, 10, 10, JOINED_BYTES, 10];
+    for shared in 0..1 << lens.len() {
+        let outbox = Outbox::new(LIMIT);
+        let mut expected = Vec::new();
+        for (at, len) in lens.into_iter().enumerate() {
+            let payload = payload(len, at as u8);
+            let frame = Frame::new(Opcode::Binary, &payload);
+            expected.extend_from_slice(frame.bytes());
+            if shared >> at & 1 == 1 {
+                assert!(outbox.push_shared(&frame).unwrap().is_none());
+            } else {
+                outbox.push(Draft::new(Opcode::Binary, &payload)).unwrap();
+            }
+        }
+        assert_eq!(outbox.bytes(), expected.len());
+        let mut queue = SendQueue::default();
+        outbox.take(&mut queue);
+        let sent: Vec<u8> = std::iter::from_fn(|| queue.pop()).flatten().collect();
+        assert!(sent == expected, "{shared:b}");
+    }
+}
+
+#[test]
+fn the_driver_does_not_park_while_something_waits() {
+    let cx = Context::from_waker(Waker::noop());
+    let outbox = Outbox::new(LIMIT);
+    assert!(outbox.park(&cx, false));
+    outbox.push(Draft::new(Opcode::Text, b"a")).unwrap();
+    assert!(outbox.has_news());
+    assert!(!outbox.park(&cx, false));
+    assert!(outbox.park(&cx, true), "a transport that takes nothing tells when it does");
+    outbox.signal_ping();
+    assert!(!outbox.park(&cx, true));
+}
+
+#[test]
+fn what_is_shared_stays_so_for_one_who_does_not_read() {
+    let cx = Context::from_waker(Waker::noop());
+    let outbox = Outbox::new(LIMIT);
+    let shared = Frame::new(Opcode::Text, b"to all");
+    assert!(outbox.park(&cx, true));
+    outbox.push(Draft::new(Opcode::Text, b"to one")).unwrap();
+    outbox.push_shared(&shared).unwrap();
+    outbox.push_shared(&shared).unwrap();
+    let mut queue = SendQueue::default();
+    queue.push(Bytes::from_static(b"what waits already"));
+    outbox.take(&mut queue);
+    let same = std::iter::from_fn(|| queue.pop()).filter(|frame| frame.as_ptr() == shared.bytes().as_ptr());
+    assert_eq!(same.count(), 2);
+}
+
+#[test]
+fn a_slow_consumer_is_sent_the_close_and_nothing_else() {
+    let outbox = Outbox::new(LIMIT);
+    outbox.push(Draft::new(Opcode::Text, b"late")).unwrap();
+    outbox.push_shared(&Frame::new(Opcode::Text, b"too late")).unwrap();
+    let close = Close::by_server(CloseCode::TRY_AGAIN_LATER, "slow");
+    assert!(outbox.close_discarding(close.clone()));
+    let mut queue = SendQueue::default();
+    queue.push(Bytes::from_static(b"taken before"));
+    let (signals, taken) = outbox.take(&mut queue);
+    assert_eq!((signals.closing(), taken), (Some(Closing::Discarding), Some(close)));
+    assert!(queue.is_empty());
+}

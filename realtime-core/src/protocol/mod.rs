@@ -1,0 +1,13 @@
+//! The wire formats that a node speaks: those of both ends (`realtime-protocol`), [`Plain`], server-sent events, and the
+//! registry in which each has its number.
+//!
+//! May import `websocket` and `util`.
+
+mod events;
+mod format;
+mod plain;
+
+pub(crate) use events::{Events, write_error, write_retry};
+pub(crate) use format::{Carrier, Format, ProtocolId, Protocols};
+pub use plain::Plain;
+pub use realtime_protocol::format::{Encode, Json, MessagePack, Outgoing, Packet, Protocol, Value};

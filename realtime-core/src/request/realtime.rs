@@ -1,0 +1,56 @@
+use super::{Answer, Registry, Reject, Upgrade, upgrade};
+use crate::{context::Context, handles::Realtime, seams::Runtime};
+use bytes::Bytes;
+use futures_core::Stream;
+use std::sync::Arc;
+
+/// For adapters.
+impl Realtime {
+    /// Decides on a request: runs the checks and the middleware. For adapters, which bring the
+    /// runtime that the clock and the link to the broker run on.
+    ///
+    /// # Errors
+    ///
+    /// The response that refuses it.
+    pub async fn upgrade(&self, mut context: Context, runtime: impl Runtime) -> Result<Upgrade, Reject> {
+        self.start(runtime);
+        self.resolve_client(&mut context);
+        upgrade(&self.0, context).await
+    }
+
+    /// Answers a request of any kind: upgrades it to a WebSocket, begins a stream of server-sent events, or makes a call
+    /// by HTTP. For adapters, which bring the runtime that the sessions of event streams run on, and the clock and the link
+    /// to the broker.
+    ///
+    /// The body is read where it is a call's. What is left of it before a refusal is discarded, within
+    /// [`Config::discarded_bytes`], so that the client sees the answer. A body that the client holds back with
+    /// `Expect: 100-continue` is not polled then: where the framework has said 100 already, leave the header out.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, so is the call that it makes.
+    pub async fn answer<B, E>(&self, mut context: Context, body: &mut B, runtime: impl Runtime) -> Answer
+    where
+        B: Stream<Item = std::result::Result<Bytes, E>> + Unpin,
+    {
+        let mut runtime = Some(runtime);
+        self.0.start(|| Arc::new(runtime.take().expect("a hub takes one runtime")));
+        self.resolve_client(&mut context);
+        // Its own, where the hub has that of another thread.
+        super::answer(&self.0, context, body, |task| match &runtime {
+            Some(runtime) => runtime.spawn(task),
+            None => self.0.spawn(task),
+        })
+        .await
+    }
+
+    fn resolve_client(&self, context: &mut Context) {
+        let config = &self.0.config;
+        context.resolve_client(&config.trusted_proxies, config.forwarding_header);
+    }
+
+    /// The path under which adapters mount the handlers, without a slash at its end.
+    pub fn prefix(&self) -> &str {
+        &Registry::of(&self.0).prefix
+    }
+}

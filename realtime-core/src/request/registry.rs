@@ -1,0 +1,54 @@
+use super::ErasedMiddleware;
+use crate::{
+    context::Context,
+    hub::Hub,
+    protocol::ProtocolId,
+    session::{NoHandler, Service},
+};
+use realtime_protocol::Error;
+use std::{collections::HashMap, sync::Arc};
+
+/// What is mounted, and where.
+pub(crate) struct Registry {
+    pub(crate) mounted: HashMap<Box<str>, Arc<Mounted>>,
+    /// Runs for all of them, before their own.
+    pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
+    pub(crate) prefix: Box<str>,
+}
+
+/// One id under which clients connect.
+pub(crate) struct Mounted {
+    pub(crate) id: Arc<str>,
+    /// The protocol of all who connect; `None` for the one that each asks for.
+    pub(crate) protocol: Option<ProtocolId>,
+    pub(crate) service: Arc<Service>,
+    pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
+}
+
+impl Registry {
+    /// That of a hub, which keeps it.
+    pub(crate) fn of(hub: &Hub) -> &Self {
+        hub.registry.downcast_ref().expect("a hub keeps the registry that it was built with")
+    }
+
+    /// What a request asks for.
+    ///
+    /// # Errors
+    ///
+    /// `NOT_FOUND`.
+    pub(super) fn find(&self, context: &Context) -> Result<&Arc<Mounted>, Error> {
+        self.mounted.get(&*context.endpoint()).ok_or_else(|| Error::not_found("no handler has this id"))
+    }
+}
+
+impl Mounted {
+    /// Whether there is anything to call or to subscribe to.
+    pub(super) fn has_names(&self) -> bool {
+        !self.service.router.is_empty()
+    }
+
+    /// The service of a client that is sent one subscription and nothing else.
+    pub(super) fn without_handler(&self) -> Arc<Service> {
+        Arc::new(Service { hooks: Arc::new(NoHandler::OneSubscription), router: Arc::clone(&self.service.router) })
+    }
+}

@@ -1,0 +1,207 @@
+//! The driver: what moves a connection.
+
+mod end;
+mod input;
+mod output;
+
+use super::{Carrier, Session, hooks, server_calls::Calls, tail::Tail, turn::Turn};
+use crate::{
+    seams::{BoxFuture, SendQueue},
+    util::panics::{Panicked, drop_caught, poll_caught},
+    websocket::{Decoder, Limits},
+};
+use bytes::Bytes;
+use end::Stage;
+use input::Input;
+use realtime_protocol::{Close, CloseCode, format::Packet};
+use std::task::{Context, Poll};
+
+/// Reads, runs the handler and writes, in this order, until there is nothing to do.
+pub(super) struct Driver<T> {
+    pub(super) session: Session,
+    carrier: T,
+    run: Run,
+    /// Calls, subscriptions and events, once there was one.
+    calls: Option<Box<Calls>>,
+    decoder: Decoder,
+    /// Bytes that were read and not decoded: the turn was over, the handler was behind, or the client was.
+    tail: Tail,
+    input: Input,
+    /// As much waits for the handler as may; known only to have been so.
+    behind: bool,
+    /// Another task has made room in the handler's backlog.
+    look: bool,
+    /// Unreadable messages in a row.
+    malformed: u32,
+    /// What the carrier did not yet take.
+    sending: Option<Box<SendQueue>>,
+    /// The carrier took no more at the last try.
+    blocked: bool,
+    /// Replies of the protocol since the last flush.
+    replies: usize,
+    stage: Stage,
+    /// The client's own close.
+    peer: Option<Box<Close>>,
+    /// Ours, once nothing can be sent any more.
+    ours: Option<Box<Close>>,
+}
+
+impl<T> Driver<T> {
+    /// Whether `on_open` has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        !matches!(self.run, Run::New(_))
+    }
+}
+
+/// The application's part.
+enum Run {
+    /// It was never polled.
+    New(BoxFuture<'static>),
+    /// There is news for it.
+    Due(BoxFuture<'static>),
+    Waiting(BoxFuture<'static>),
+    Done,
+}
+
+impl Run {
+    /// There is news for the application, if it runs.
+    #[inline]
+    fn set_due(&mut self) {
+        if let Self::Waiting(_) = self
+            && let Self::Waiting(run) = std::mem::replace(self, Self::Done)
+        {
+            *self = Self::Due(run);
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        matches!(self, Self::New(_) | Self::Due(_))
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+}
+
+impl<T: Carrier> Driver<T> {
+    pub(super) fn new(session: Session, carrier: T, early: Bytes, first: Option<Box<Packet<'static>>>) -> Self {
+        let config = &session.client.hub.config;
+        let limits = Limits { message_bytes: config.message_bytes, frames: config.frames_per_message };
+        let calls = first.map(|first| {
+            let mut calls = Box::new(Calls::new(&session));
+            calls.handle(*first, &mut Turn::new());
+            calls
+        });
+        Self {
+            run: Run::New(hooks::run(&session)),
+            calls,
+            decoder: Decoder::new(limits).inflating(session.client.format.deflate()),
+            // Copied: an empty or short `Bytes` may hold the framework's whole read buffer.
+            tail: Tail::new(early.to_vec()),
+            input: Input::Open,
+            behind: false,
+            look: false,
+            malformed: 0,
+            sending: None,
+            blocked: false,
+            replies: 0,
+            stage: Stage::Open,
+            peer: None,
+            ours: None,
+            session,
+            carrier,
+        }
+    }
+
+    /// One turn: it ends when there is nothing left to do, or when it has done as much work as one [`Turn`] allows.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
+        let mut turn = Turn::new();
+        loop {
+            let received = self.poll_input(cx, &mut turn);
+            self.poll_run(cx);
+            self.poll_calls(&mut turn);
+            self.poll_output(cx, &mut turn);
+            if let Some(close) = self.poll_end(cx, &mut turn) {
+                return Poll::Ready(close);
+            }
+            if !received && self.park(cx) {
+                return Poll::Pending;
+            }
+            if turn.is_over() || (turn.is_over_for_input() && !self.has_calls_to_poll()) {
+                self.session.client.hub.yield_now(cx);
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The application's turn.
+    fn poll_run(&mut self, cx: &mut Context<'_>) {
+        let due = self.run.is_due();
+        let (Run::New(run) | Run::Due(run) | Run::Waiting(run)) = &mut self.run else { return };
+        if !due && self.session.client.is_idle() {
+            return;
+        }
+        match poll_caught(run, cx) {
+            Poll::Pending => {
+                if due && let Run::New(run) | Run::Due(run) = std::mem::replace(&mut self.run, Run::Done) {
+                    self.run = Run::Waiting(run);
+                }
+                return;
+            }
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(panic)) => self.fail_panicked(&panic),
+        }
+        self.stop_run();
+    }
+
+    #[inline]
+    fn poll_calls(&mut self, turn: &mut Turn) {
+        if let Some(calls) = &mut self.calls {
+            calls.poll(turn);
+        }
+    }
+
+    #[cold]
+    fn fail_panicked(&self, panic: &Panicked) {
+        let client = &self.session.client;
+        tracing::error!(connection = %client.id, endpoint = %client.endpoint, panic = panic.0, "handler panicked");
+        client.close(CloseCode::INTERNAL, "handler failed");
+    }
+
+    #[cold]
+    fn stop_run(&mut self) {
+        if let Run::New(run) | Run::Due(run) | Run::Waiting(run) = std::mem::replace(&mut self.run, Run::Done) {
+            drop_caught(run);
+        }
+        self.session.service.hooks.end(&self.session.client, true);
+    }
+
+    /// Lets the application handle what came before, so that replies keep the order of what they
+    /// answer, however the client's bytes were split.
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        if self.run.is_due() {
+            self.poll_run(cx);
+        }
+    }
+
+    fn has_calls_to_poll(&self) -> bool {
+        self.calls.as_ref().is_some_and(|calls| calls.has_work())
+    }
+
+    /// Arms the wakers, and returns whether there is nothing to do until one of them is called.
+    ///
+    /// What others add is looked at under the lock under which they look whether the driver is parked. What only the
+    /// driver itself changes is looked at here: whether reading may go on that was held up by what waited for the client.
+    fn park(&mut self, cx: &mut Context<'_>) -> bool {
+        if std::mem::take(&mut self.look) || self.run.is_due() {
+            return false;
+        }
+        if self.has_calls_to_poll() {
+            return false;
+        }
+        if self.is_held_no_longer() {
+            return false;
+        }
+        self.session.client.outbox.park(cx, self.blocked)
+    }
+}

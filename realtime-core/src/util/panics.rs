@@ -1,0 +1,41 @@
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{self, Poll},
+};
+
+/// Polls the application's code; a panic in it is an `Err` and harms nothing else.
+pub(crate) fn poll_caught(
+    future: &mut Pin<Box<dyn Future<Output = ()> + Send>>,
+    cx: &mut task::Context<'_>,
+) -> Poll<Result<(), Panicked>> {
+    match catch(|| Pin::new(future).poll(cx)) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    }
+}
+
+/// Calls the application's code; a panic in it is an `Err`.
+pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| Panicked::new(&*panic))
+}
+
+/// Drops the application's future, which may panic as well.
+pub(crate) fn drop_caught(future: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    if let Err(panic) = catch(|| drop(future)) {
+        tracing::error!(panic = panic.0, "a handler panicked while it was dropped");
+    }
+}
+
+/// What a panic said.
+#[derive(Debug)]
+pub(crate) struct Panicked(pub(crate) String);
+
+impl Panicked {
+    fn new(panic: &(dyn Any + Send)) -> Self {
+        let text =
+            panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self(text.unwrap_or("no message").to_owned())
+    }
+}
