@@ -1,21 +1,50 @@
 #![doc = include_str!("../README.md")]
 
-// From the top to the bottom: each may import those behind it. `cargo xtask test --only boundaries` checks it.
+// The layers, from the top to the bottom: each may import those beneath it. `cargo xtask test --only boundaries` reads
+// the order from here.
+
+// Builds the registry of a node.
 mod builder;
-mod calls;
-mod config;
-mod context;
+
+// Procedures, subscriptions and events, by their types.
 mod endpoint;
+
+// Handlers of messages, by their types.
 mod handler;
-mod handles;
-mod hub;
-mod outbox;
-pub mod protocol;
+
+// A request and its answer: checks, middleware, upgrade, call, stream of events.
 mod request;
-mod seams;
+
+// What applications hold: `Realtime`, `AnyConnection`, `Topic`.
+mod handles;
+
+// One client: the driver, and the calls inside it.
 mod session;
-mod util;
+
+// What can be called, without its types.
+mod calls;
+
+// All clients of a node: topics, presence, time.
+mod hub;
+
+// What waits for one client.
+mod outbox;
+
+// What an application sets.
+mod config;
+
+// A request as plain data.
+mod context;
+
+pub mod protocol;
+
+// The traits that others implement.
+mod seams;
+
 pub mod websocket;
+
+// Tools that know nothing of realtime.
+mod util;
 
 pub use async_trait::async_trait;
 pub use builder::Builder;

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fmt, fs, io, path::Path};
 
 use crate::command::{Outcome, none_of, repository};
-use crate::documents;
 use crate::metadata::{Kind, Metadata, Package};
+use crate::{documents, layers};
 
 /// Checks every limit, also after one that does not hold.
 pub(crate) fn check() -> Outcome {
@@ -14,6 +14,7 @@ pub(crate) fn check() -> Outcome {
         check_core(&metadata),
         check_rust_version(&metadata),
         check_adapters(&repository),
+        layers::check(&repository),
         documents::check(&repository),
     ];
     none_of(checks.into_iter().filter_map(Result::err).collect())
@@ -68,8 +69,15 @@ fn forbidden_problem(way: &[&Package]) -> String {
     format!("{CORE} may not depend on a runtime or a web framework: {CORE} -> {}", names.join(" -> "))
 }
 
-const LIBRARIES: [&str; 6] =
-    [CORE, "adapter-axum", "adapter-actix", "adapter-hyper", "adapter-testing", "realtime-client"];
+const LIBRARIES: [&str; 7] = [
+    CORE,
+    "realtime-protocol",
+    "adapter-axum",
+    "adapter-actix",
+    "adapter-hyper",
+    "adapter-testing",
+    "realtime-client",
+];
 
 /// A lower rust-version promises what a dependency breaks, a higher one shuts users out.
 fn check_rust_version(metadata: &Metadata) -> Outcome {

@@ -10,6 +10,7 @@ mod documents;
 mod fuzz;
 mod instructions;
 mod interleavings;
+mod layers;
 mod metadata;
 mod proxies;
 mod steps;

@@ -324,8 +324,8 @@ const ECHOED_BYTES: usize = 120;
 mod tests {
     use super::*;
     use crate::{
-        message::Data,
         format::{Json, MessagePack, Protocol, msgpack},
+        message::Data,
     };
     use serde_json::json;
 

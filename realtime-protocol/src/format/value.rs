@@ -88,6 +88,7 @@ impl<'a> Value<'a> {
 
     /// Bytes that the value takes on the wire.
     #[doc(hidden)]
+    #[expect(clippy::len_without_is_empty, reason = "a value has a byte at least")]
     pub fn len(&self) -> usize {
         self.bytes().len()
     }

@@ -1,0 +1,183 @@
+//! Imports between the folders of the core point down.
+//!
+//! The order stands once: as the modules of `realtime-core/src/lib.rs`, from the top to the bottom.
+
+use std::{fs, path::Path};
+
+use crate::command::{Outcome, none_of};
+
+const SRC: &str = "realtime-core/src";
+
+/// Checks that each file names only folders beneath its own.
+pub(crate) fn check(repository: &Path) -> Outcome {
+    let src = repository.join(SRC);
+    let root = read(&src.join("lib.rs"))?;
+    let layers = modules(&root);
+    let mut files = Vec::new();
+    collect(&src, "", &mut files)?;
+    let mut problems = Vec::new();
+    for (file, text) in &files {
+        let Some(layer) = layer_of(&layers, file) else {
+            problems.push(format!("{SRC}/{file} belongs to no module of lib.rs"));
+            continue;
+        };
+        problems.extend(upward(&layers, layer, text).map(|found| problem(file, layer, &layers, &found)));
+    }
+    println!("{SRC}: {} files in {} layers", files.len(), layers.len());
+    none_of(problems)
+}
+
+fn problem(file: &str, layer: &str, layers: &[&str], found: &Import<'_>) -> String {
+    let Import { module, line } = found;
+    match layers.contains(module) {
+        true => format!(
+            "{SRC}/{file}:{line} imports from {module}/: the order in lib.rs has {module} above {layer}, which may \
+             import what is beneath it"
+        ),
+        false => format!(
+            "{SRC}/{file}:{line} imports crate::{module} by way of the crate's root: name the folder that it is in"
+        ),
+    }
+}
+
+/// The modules that a file declares, in their order.
+fn modules(text: &str) -> Vec<&str> {
+    let declared = |line: &'_ str| -> Option<std::ops::Range<usize>> {
+        let rest = line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod ")?.strip_suffix(';')?;
+        let start = rest.as_ptr() as usize - line.as_ptr() as usize;
+        Some(start..start + rest.len())
+    };
+    text.lines().filter_map(|line| declared(line).map(|range| &line[range])).collect()
+}
+
+/// The folder, or the file without one, that a path is in. `lib.rs` is above all.
+fn layer_of<'a>(layers: &[&'a str], file: &str) -> Option<&'a str> {
+    let first = file.split('/').next().unwrap_or_default();
+    let first = first.strip_suffix(".rs").unwrap_or(first);
+    layers.iter().copied().find(|layer| *layer == first)
+}
+
+/// A module of the crate that a file names.
+#[derive(Debug, PartialEq, Eq)]
+struct Import<'a> {
+    module: &'a str,
+    line: usize,
+}
+
+/// What a file names that is not beneath its layer, without its comments and its tests.
+fn upward<'a>(layers: &'a [&'a str], layer: &'a str, text: &'a str) -> impl Iterator<Item = Import<'a>> {
+    let height = |module: &str| layers.iter().position(|known| *known == module);
+    let own = height(layer);
+    named(text).into_iter().filter(move |import| import.module != layer && height(import.module) <= own)
+}
+
+/// All modules that stand behind `crate::`, in a path or in braces.
+fn named(text: &str) -> Vec<Import<'_>> {
+    let mut found = Vec::new();
+    let mut rest = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let mut line = 1;
+    while let Some(at) = rest.find("crate::") {
+        let begin = rest[..at].rfind('\n').map_or(0, |end| end + 1);
+        line += rest[..at].matches('\n').count();
+        let after = &rest[at + "crate::".len()..];
+        let is_comment = rest[begin..at].trim_start().starts_with("//");
+        let is_other = rest[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        if !is_comment && !is_other {
+            found.extend(heads(after).into_iter().map(|(module, lines)| Import { module, line: line + lines }));
+        }
+        rest = after;
+    }
+    found
+}
+
+/// The first names of a path, or of each path in the braces that it begins with, and in which line they stand.
+fn heads(path: &str) -> Vec<(&str, usize)> {
+    let Some(group) = path.strip_prefix('{') else { return vec![(word(path), 0)] };
+    let mut heads = Vec::new();
+    let (mut depth, mut begins, mut line) = (0, true, 0);
+    for (at, c) in group.char_indices() {
+        match c {
+            '\n' => line += 1,
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => begins = true,
+            c if c.is_alphabetic() && depth == 0 && begins => {
+                heads.push((word(&group[at..]), line));
+                begins = false;
+            }
+            _ => {}
+        }
+    }
+    heads
+}
+
+fn word(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    &text[..end]
+}
+
+fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, String)>) -> Outcome {
+    let failed = |error| format!("{} can't be read: {error}", folder.display());
+    let mut entries: Vec<_> = fs::read_dir(folder).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            collect(&entry.path(), &format!("{name}/"), files)?;
+        } else if name.ends_with(".rs") && name != "lib.rs" && !name.ends_with("tests.rs") {
+            files.push((name, read(&entry.path())?));
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Outcome<String> {
+    fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYERS: [&str; 3] = ["top", "middle", "bottom"];
+
+    fn found(layer: &str, text: &str) -> Vec<(String, usize)> {
+        upward(&LAYERS, layer, text).map(|import| (import.module.to_owned(), import.line)).collect()
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_root() {
+        assert_eq!(modules("mod top;\n// a\npub mod middle;\nmod bottom;\nmod tests {\n"), LAYERS);
+        assert_eq!(layer_of(&LAYERS, "middle/mod.rs"), Some("middle"));
+        assert_eq!(layer_of(&LAYERS, "top.rs"), Some("top"));
+        assert_eq!(layer_of(&LAYERS, "other.rs"), None);
+    }
+
+    #[test]
+    fn an_import_that_points_up_is_found() {
+        assert_eq!(
+            found("middle", "use crate::{\n    bottom::A,\n    top::{B, bottom::C},\n};\n"),
+            [("top".to_owned(), 3)]
+        );
+        assert_eq!(found("middle", "use crate::top::A;\nfn f() -> crate::top::B {}\n").len(), 2);
+        assert_eq!(
+            found("middle", "use crate::middle::A;\nuse crate::bottom::B;\nuse other_crate::top::C;\n"),
+            []
+        );
+        assert_eq!(
+            found("bottom", "\n/// [`A`](crate::top::A)\nfn f() { crate::middle::g() }\n"),
+            [("middle".to_owned(), 3)]
+        );
+    }
+
+    #[test]
+    fn the_root_is_above_all() {
+        assert_eq!(found("top", "use crate::A;\n"), [("A".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn tests_may_import_anything() {
+        assert_eq!(found("bottom", "fn f() {}\n#[cfg(test)]\nmod tests {\n    use crate::top::A;\n}\n"), []);
+    }
+}
