@@ -482,18 +482,6 @@ mod tests {
     }
 
     #[test]
-    fn a_class_names_a_window() {
-        assert_eq!(PerMessageDeflate::class(None), 0);
-        for bits in MIN_WINDOW_BITS..=MAX_WINDOW_BITS {
-            let class = PerMessageDeflate::class(Some(window(bits)));
-            assert_eq!((class, PerMessageDeflate::of_class(class)), (usize::from(16 - bits), Some(window(bits))));
-        }
-        for class in [0, 8, 16, 17, 1000] {
-            assert_eq!(PerMessageDeflate::of_class(class), None);
-        }
-    }
-
-    #[test]
     fn a_message_is_compressed_where_it_pays() {
         let settings = settings(100, 6);
         let text = Frame::new(Opcode::Text, &[b'a'; 100]);
