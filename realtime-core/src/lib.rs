@@ -63,6 +63,7 @@ pub use mount::{IntoMount, Mount};
 pub use names::{Event, Procedure, Subscription};
 pub use origins::Origins;
 pub use overflow::{Gap, Overflow};
+pub use peer::PrivatePeers;
 pub use presence::{PRESENCE, Presence, PresenceNotice, Present};
 pub use proxies::ForwardingHeader;
 pub use rate_limit::RateLimit;
