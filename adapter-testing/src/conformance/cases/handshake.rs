@@ -141,8 +141,11 @@ pub fn an_upgrade_with_a_body_is_400(subject: &Subject) {
 
 pub fn a_post_is_405(subject: &Subject) {
     let (server, ..) = start(subject);
-    let refused = server.request("lab").change(|request| *request.method_mut() = Method::POST).refused(405);
+    let mut refused = server.request("lab").change(|request| *request.method_mut() = Method::POST).refused(405);
     assert_eq!(refused.header("allow").as_deref(), Some("GET"));
+    // It may have asked for events, as clients that are no `EventSource` do.
+    let message = refused.body()["error"]["message"].to_string();
+    assert!(message.contains("by GET with Accept: text/event-stream"), "{message}");
 }
 
 pub fn a_foreign_origin_is_403(subject: &Subject) {
