@@ -247,7 +247,7 @@ async function test() {
   await check("an EventSource is told what is said, and is gone when it closes", async () => {
     await bob.evaluate(() => {
       window.heard = [];
-      window.source = new EventSource("/__realtime/chat?room=general&name=Eve");
+      window.source = new EventSource("__realtime/chat?room=general&name=Eve");
       window.source.onmessage = (event) => window.heard.push(JSON.parse(event.data));
     });
     await people(ann, ["Ann", "Bob", "Eve"]);

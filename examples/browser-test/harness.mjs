@@ -1,15 +1,17 @@
 // What the browser tests share: real browser windows against a real server process.
 //
-//   node <test>.test.mjs --server <server binary> --name <label> --shots <directory>
+//   node <test>.test.mjs --server <server binary> --name <label> --shots <directory> --prefix </path>
 //
-// Without --shots there are no screenshots. The server is started with PORT=<a free port>; tests kill it and start it
+// Without --shots there are no screenshots. With --prefix the server stands behind a proxy that serves it under this
+// path and strips it, and answers 404 everywhere else. The server is started with PORT=<a free port>; tests kill it and start it
 // again on the way. One line per check; the last line is "N passed, M failed", and the exit status is 1 if anything
 // failed. CHROMIUM names the browser (default /usr/bin/chromium).
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer as createProxy, request as ask } from "node:http";
+import { connect, createServer } from "node:net";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
@@ -19,10 +21,11 @@ const { values: options } = parseArgs({
     server: { type: "string" },
     name: { type: "string", default: "server" },
     shots: { type: "string" },
+    prefix: { type: "string", default: "" },
   },
 });
 if (!options.server) {
-  console.error("usage: node <test>.test.mjs --server <server binary> [--name <label>] [--shots <directory>]");
+  console.error("usage: node <test>.test.mjs --server <server binary> [--name <label>] [--shots <directory>] [--prefix </path>]");
   process.exit(2);
 }
 const serverPath = resolve(options.server);
@@ -88,14 +91,16 @@ async function freePort() {
   return port;
 }
 
-const port = await freePort();
-export const origin = `http://127.0.0.1:${port}`;
+const serverPort = await freePort();
+const port = options.prefix ? await startProxy(options.prefix) : serverPort;
+/** Where the page is: the origin, and the prefix. */
+export const origin = `http://127.0.0.1:${port}${options.prefix}`;
 let server = null;
 let serverOutput = "";
 
 export async function startServer() {
   const child = spawn(serverPath, [], {
-    env: { ...process.env, PORT: String(port) },
+    env: { ...process.env, PORT: String(serverPort) },
     stdio: ["ignore", "pipe", "pipe"],
   });
   server = child;
@@ -122,6 +127,47 @@ export async function killServer(signal = "SIGKILL") {
   const gone = once(child, "exit");
   child.kill(signal);
   await gone;
+}
+
+/** Starts a proxy that strips the prefix, as `location /app/ { proxy_pass http://server/; }` of nginx. Returns its port. */
+async function startProxy(prefix) {
+  const stripped = (url) => (url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : null);
+  const proxy = createProxy((incoming, outgoing) => {
+    const path = stripped(incoming.url);
+    if (path === null) {
+      if (incoming.url === prefix) outgoing.setHeader("location", `${prefix}/`);
+      outgoing.writeHead(incoming.url === prefix ? 301 : 404).end();
+      return;
+    }
+    const { method, headers } = incoming;
+    const asked = ask({ host: "127.0.0.1", port: serverPort, agent: false, path, method, headers }, (answer) => {
+      outgoing.writeHead(answer.statusCode, answer.headers);
+      answer.on("error", () => outgoing.destroy());
+      answer.pipe(outgoing);
+    });
+    // The server is down, or the page has left.
+    asked.on("error", () => outgoing.destroy());
+    outgoing.on("close", () => asked.destroy());
+    incoming.pipe(asked);
+  });
+  proxy.on("upgrade", (incoming, client, head) => {
+    const path = stripped(incoming.url);
+    if (path === null) return client.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n");
+    const upstream = connect(serverPort, "127.0.0.1", () => {
+      const lines = [`${incoming.method} ${path} HTTP/1.1`];
+      for (let at = 0; at < incoming.rawHeaders.length; at += 2) lines.push(incoming.rawHeaders.slice(at, at + 2).join(": "));
+      upstream.write(`${lines.join("\r\n")}\r\n\r\n`);
+      upstream.write(head);
+      upstream.pipe(client).pipe(upstream);
+    });
+    for (const [one, other] of [[upstream, client], [client, upstream]]) {
+      one.on("error", () => other.destroy());
+      one.on("close", () => other.destroy());
+    }
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  return proxy.address().port;
 }
 
 // ---- Windows -------------------------------------------------------------------

@@ -16,9 +16,10 @@ pub(crate) fn test() -> Outcome {
     let folder = prepare(target.join("browser-test"))?;
     run(cargo().args(["build", "-p", "chat", "-p", "dashboard", "--bins", "--all-features"]))?;
 
-    run_each(SERVERS, |(test, name)| {
+    run_each(SERVERS, |(test, name, prefix)| {
         let server = format!("{name}{}", env::consts::EXE_SUFFIX);
-        let screenshots = target.join("screenshots").join(name);
+        let name = format!("{name}{}", prefix.replace('/', "-under-"));
+        let screenshots = target.join("screenshots").join(&name);
         create_folder(&screenshots)?;
         run(program("node")
             .current_dir(&folder)
@@ -26,19 +27,21 @@ pub(crate) fn test() -> Outcome {
             .arg(test)
             .arg("--server")
             .arg(target.join("debug").join(server))
-            .args(["--name", name, "--shots"])
+            .args(["--name", &name, "--prefix", prefix, "--shots"])
             .arg(screenshots))
     })
 }
 
-/// Each test, and the server that it is run against.
-const SERVERS: [(&str, &str); 6] = [
-    ("chat.test.mjs", "chat"),
-    ("chat.test.mjs", "chat-actix"),
-    ("chat.test.mjs", "chat-hyper"),
-    ("chat.test.mjs", "chat-smol"),
-    ("chat.test.mjs", "chat-async-std"),
-    ("dashboard.test.mjs", "dashboard"),
+/// Each test, the server that it is run against, and the path under which a proxy serves that, if there is one.
+const SERVERS: [(&str, &str, &str); 8] = [
+    ("chat.test.mjs", "chat", ""),
+    ("chat.test.mjs", "chat-actix", ""),
+    ("chat.test.mjs", "chat-hyper", ""),
+    ("chat.test.mjs", "chat-smol", ""),
+    ("chat.test.mjs", "chat-async-std", ""),
+    ("dashboard.test.mjs", "dashboard", ""),
+    ("chat.test.mjs", "chat", "/app"),
+    ("dashboard.test.mjs", "dashboard", "/app"),
 ];
 
 fn check_node() -> Outcome {

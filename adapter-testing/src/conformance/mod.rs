@@ -141,6 +141,7 @@ macro_rules! conformance {
                 a_plain_handler_speaks_no_subprotocol,
                 over_the_limit_of_connections_is_503,
                 over_the_limit_of_a_peer_is_429,
+                a_private_address_has_no_limit_of_its_own,
                 a_draining_server_refuses_with_503,
                 a_stuck_middleware_is_timed_out,
                 frames_sent_with_the_request_are_handled,

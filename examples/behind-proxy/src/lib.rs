@@ -1,6 +1,7 @@
 //! A server that is meant to be reached through a proxy, and tells what it sees of its clients: their address, how many
-//! are connected, how they closed. `cargo xtask proxies` asks it.
+//! are connected, how they closed. `cargo xtask proxies` asks it. Its page is that of the chat.
 
+use chat::Chat;
 use realtime_core::{
     Call, Close, CloseCode, Config, Connection, Endpoint, Error, Handler, Procedure, Realtime, Result, Topic,
 };
@@ -12,15 +13,21 @@ use std::{
     time::Duration,
 };
 
-/// The registry: a handler and an endpoint with the id `probe`.
+/// The registry: a handler and an endpoint with the id `probe`, and the chat.
 ///
 /// The proxy is on this machine and connects from 127.0.0.1: its word on the client's address is taken, and nobody
 /// else's.
 pub fn realtime() -> Realtime {
     let mut config = Config::default();
     config.trusted_proxies = vec!["127.0.0.1/32".parse().expect("it is a network")];
-    let probe = Probe::default();
-    Realtime::builder().config(config).handler("probe", probe.clone()).endpoint("probe", probe.endpoint()).build()
+    let (probe, chat) = (Probe::default(), Chat::default());
+    Realtime::builder()
+        .config(config)
+        .handler("probe", probe.clone())
+        .endpoint("probe", probe.endpoint())
+        .handler("chat", chat.clone())
+        .endpoint("chat", chat.endpoint())
+        .build()
 }
 
 /// The connected clients and the calls that wait.

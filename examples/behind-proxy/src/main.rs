@@ -1,7 +1,11 @@
 //! Serves it at `127.0.0.1:PORT` with the adapter that the argument names.
 
-use actix_web::{App, HttpServer};
-use axum::Router;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use axum::{
+    Router,
+    http::{StatusCode, Uri, header},
+    response::IntoResponse,
+};
 use std::{env, io};
 use tokio::net::TcpListener;
 
@@ -20,21 +24,36 @@ fn main() -> io::Result<()> {
 #[tokio::main]
 async fn axum(address: &str) -> io::Result<()> {
     let realtime = behind_proxy::realtime();
-    let app = Router::new().merge(adapter_axum::routes(&realtime));
+    let app = Router::new().merge(adapter_axum::routes(&realtime)).fallback(page);
     adapter_axum::serve(TcpListener::bind(address).await?, app, &realtime).await
+}
+
+async fn page(uri: Uri) -> impl IntoResponse {
+    match chat::asset(uri.path()) {
+        Some((kind, content)) => ([(header::CONTENT_TYPE, kind)], content).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 #[actix_web::main]
 async fn actix(address: &str) -> io::Result<()> {
     let realtime = behind_proxy::realtime();
     let registry = realtime.clone();
-    let server = HttpServer::new(move || App::new().configure(adapter_actix::routes(&registry))).workers(2);
+    let app = move || App::new().configure(adapter_actix::routes(&registry)).default_service(web::to(actix_page));
+    let server = HttpServer::new(app).workers(2);
     adapter_actix::serve(adapter_actix::configure(server, &realtime).bind(address)?, &realtime).await
+}
+
+async fn actix_page(request: HttpRequest) -> HttpResponse {
+    match chat::asset(request.path()) {
+        Some((kind, content)) => HttpResponse::Ok().content_type(kind).body(content),
+        None => HttpResponse::NotFound().finish(),
+    }
 }
 
 #[tokio::main]
 async fn hyper(address: &str) -> io::Result<()> {
     let realtime = behind_proxy::realtime();
-    let routes = adapter_hyper::routes(&realtime);
-    adapter_hyper::serve(TcpListener::bind(address).await?, routes, &realtime).await
+    let site = chat::Site::new(&realtime);
+    adapter_hyper::serve(TcpListener::bind(address).await?, site, &realtime).await
 }

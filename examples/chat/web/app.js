@@ -6,7 +6,8 @@
 //
 // Whatever comes from other people is put on the page with `textContent` only.
 
-const ENDPOINT = "/__realtime/chat";
+// Relative to the page: a proxy may serve it under any path.
+const ENDPOINT = "__realtime/chat";
 const SUBPROTOCOL = "realtime.v1.json";
 
 const BACKOFF_BASE = 500;

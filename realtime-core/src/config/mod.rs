@@ -16,7 +16,7 @@ pub(crate) use rate_limit::Key;
 pub use rate_limit::RateLimit;
 pub use rates::{Rate, Rates};
 
-use crate::context::ForwardingHeader;
+use crate::context::{ForwardingHeader, PrivatePeers};
 use ipnet::IpNet;
 use std::time::Duration;
 
@@ -96,8 +96,8 @@ pub struct Config {
     /// `RESOURCE_EXHAUSTED`. Default 10 000: each takes some 500 bytes beside its outcome, so up to 5 MB.
     pub idempotent_calls: usize,
 
-    /// Those of one client's address, or of one [`Principal`](crate::Principal) or connection where the address is not known;
-    /// of IPv6 of one /64. Over it as above, among its own. Default 1000: 16 a second for the whole window, and ten
+    /// Those of one client's address, or of one [`Principal`](crate::Principal) or connection where the address is not known
+    /// or [stands for many](Self::private_peers); of IPv6 of one /64. Over it as above, among its own. Default 1000: 16 a second for the whole window, and ten
     /// clients have to join to take the place of all.
     pub idempotent_calls_per_peer: usize,
 
@@ -127,8 +127,16 @@ pub struct Config {
     pub connections: usize,
 
     /// Connections from one client's address, where it is known; of IPv6 from one /64, which is what one client has.
-    /// Over it: status 429. Default 1024: an office behind one address fits, one machine cannot take all places.
+    /// Over it: status 429. Default 1024: an office behind one address fits, one machine cannot take all places. Private
+    /// addresses, loopback among them, have no limit of their own by default: see [`private_peers`](Self::private_peers).
     pub connections_per_peer: usize,
+
+    /// Whether a private address is one client for [`connections_per_peer`](Self::connections_per_peer),
+    /// [`idempotent_calls_per_peer`](Self::idempotent_calls_per_peer) and
+    /// [`idempotency_bytes_per_peer`](Self::idempotency_bytes_per_peer). Default [`PrivatePeers::Many`]: it is a proxy, as a
+    /// rule, and only the limits of the whole node apply. [`rates`](Self::rates) and [`RateLimit::by_peer`] count for all
+    /// addresses: the application has asked for them.
+    pub private_peers: PrivatePeers,
 
     /// Bytes of publications that may wait for the [`Broker`](crate::Broker), and 16 384 publications. Over it `publish` fails
     /// with `UNAVAILABLE`, after the members on this node have the message. Default 64 MiB: what is published in a
@@ -150,9 +158,9 @@ pub struct Config {
 
     /// The networks of proxies whose word on the client's address is taken ([`Context::client_ip`]). Each has to
     /// add to the [`forwarding_header`](Self::forwarding_header) whom it was called by. Default none: anyone can send such
-    /// a header. Behind a proxy that is not listed, all clients together are one, with the limits of one
-    /// ([`connections_per_peer`](Self::connections_per_peer), the [`rates`](Self::rates) of a peer); the log has a warning
-    /// when that one has half of its connections.
+    /// a header. Behind a proxy that is not listed, all clients together have its address: for the [`rates`](Self::rates) of a
+    /// peer, and where that address is public for [`connections_per_peer`](Self::connections_per_peer) too. The log has a
+    /// warning when it has half of the connections of one client.
     ///
     /// [`Context::client_ip`]: crate::Context::client_ip
     pub trusted_proxies: Vec<IpNet>,
@@ -201,6 +209,7 @@ impl Default for Config {
             close_timeout: Duration::from_secs(5),
             connections: 100_000,
             connections_per_peer: 1024,
+            private_peers: PrivatePeers::Many,
             broker_queue_bytes: 64 * 1024 * 1024,
             keep_alive: Duration::from_secs(15),
             discarded_bytes: 4 * 1024 * 1024,

@@ -209,6 +209,17 @@ mod tests {
         assert!(!list.allows("https://a.example:8443", Some("b")));
     }
 
+    /// In the form that browsers send, on either side.
+    #[test]
+    fn an_international_domain_is_compared_in_ascii() {
+        let list = Origins::List(vec!["https://xn--bcher-kva.example".into()]);
+        list.check();
+        assert!(list.allows("https://xn--bcher-kva.example", Some("b")));
+        assert!(list.allows("https://XN--BCHER-KVA.example:443", Some("b")));
+        assert!(!list.allows("https://bücher.example", Some("b")));
+        assert!(Origins::SameHost.allows("https://xn--bcher-kva.example", Some("xn--bcher-kva.example")));
+    }
+
     #[test]
     fn a_list_has_nothing_that_no_browser_sends() {
         for wrong in ["app.example.com", "*", "https://app.example.com/chat", "https://bücher.example", "https://"]

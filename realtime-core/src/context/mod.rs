@@ -6,6 +6,7 @@ mod peer;
 mod proxies;
 
 pub(crate) use peer::Peer;
+pub use peer::PrivatePeers;
 pub use proxies::ForwardingHeader;
 use proxies::{client_ip, is_forwarded};
 

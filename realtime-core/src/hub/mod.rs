@@ -110,7 +110,7 @@ impl Hub {
         Self {
             limits: Limits::new(&plan.config.rates),
             outcomes: Outcomes::new(&plan.config, clock.ticks(plan.config.idempotency_window)),
-            permits: Permits::new(plan.config.connections, plan.config.connections_per_peer),
+            permits: Permits::new(&plan.config),
             config: plan.config,
             registry: plan.registry,
             node: plan.node,

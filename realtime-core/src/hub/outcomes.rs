@@ -1,6 +1,6 @@
 use super::outcome::{Outcome, Pending, Waiter};
 use crate::config::Config;
-use crate::context::Peer;
+use crate::context::{Peer, PrivatePeers};
 use crate::util::sync::Mutex;
 use realtime_protocol::format::Value;
 use realtime_protocol::{Code, ConnectionId, Error, Result};
@@ -30,6 +30,7 @@ struct Limits {
     calls_per_peer: usize,
     bytes: usize,
     bytes_per_peer: usize,
+    private_peers: PrivatePeers,
     /// In ticks.
     window: u32,
 }
@@ -70,6 +71,7 @@ impl Outcomes {
             calls_per_peer: config.idempotent_calls_per_peer,
             bytes: config.idempotency_bytes,
             bytes_per_peer: config.idempotency_bytes_per_peer,
+            private_peers: config.private_peers,
             window,
         };
         let hashes = [(); 2].map(|()| RandomState::new());
@@ -85,7 +87,7 @@ impl Outcomes {
     pub(crate) fn begin(self: &Arc<Self>, call: &Keyed<'_>) -> Result<Begin> {
         let id = self.id(call);
         let input = self.digest(call.input);
-        let owner = call.peer.map_or(Owner::Scope(id.scope), Owner::Peer);
+        let owner = self.limits.private_peers.one_client(call.peer).map_or(Owner::Scope(id.scope), Owner::Peer);
         let pending = Arc::<Pending>::default();
         let mut entries = self.entries.lock();
         if let Some(known) = entries.calls.get(&id) {
@@ -210,7 +212,7 @@ struct Id {
 }
 
 /// Whose share a call is counted for: that of the client's network, or of its principal or connection where the address is
-/// not known.
+/// not known or stands for many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Owner {
     Peer(Peer),

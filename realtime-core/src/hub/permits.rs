@@ -1,4 +1,8 @@
-use crate::{context::Peer, util::sync::Mutex};
+use crate::{
+    config::Config,
+    context::{Peer, PrivatePeers},
+    util::sync::Mutex,
+};
 use std::{collections::HashMap, sync::Arc};
 
 /// How many connections there may be, in all and from one peer.
@@ -6,6 +10,7 @@ use std::{collections::HashMap, sync::Arc};
 pub(crate) struct Permits {
     limit: usize,
     limit_per_peer: usize,
+    private_peers: PrivatePeers,
     taken: Mutex<Taken>,
 }
 
@@ -25,26 +30,32 @@ pub(crate) enum Refused {
 }
 
 impl Permits {
-    pub(crate) fn new(limit: usize, limit_per_peer: usize) -> Arc<Self> {
-        Arc::new(Self { limit, limit_per_peer, taken: Mutex::default() })
+    pub(crate) fn new(config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            limit: config.connections,
+            limit_per_peer: config.connections_per_peer,
+            private_peers: config.private_peers,
+            taken: Mutex::default(),
+        })
     }
 
     pub(crate) fn acquire(self: &Arc<Self>, peer: Option<Peer>) -> Result<Permit, Refused> {
+        let limited = self.private_peers.one_client(peer);
         let mut taken = self.taken.lock();
         if taken.all >= self.limit {
             return Err(Refused::All);
         }
+        if limited.and_then(|peer| taken.peers.get(&peer)).is_some_and(|&count| count >= self.limit_per_peer) {
+            return Err(Refused::Peer);
+        }
         if let Some(peer) = peer {
-            if taken.peers.get(&peer).is_some_and(|&count| count >= self.limit_per_peer) {
-                return Err(Refused::Peer);
-            }
             *taken.peers.entry(peer).or_default() += 1;
         }
         taken.all += 1;
         Ok(Permit { permits: Arc::clone(self), peer })
     }
 
-    /// Whether a peer has half of the places that it may have.
+    /// Whether a peer has half of the places that one client may have.
     pub(crate) fn is_half_taken(&self, peer: Peer) -> bool {
         let count = self.taken.lock().peers.get(&peer).copied().unwrap_or_default();
         count >= self.limit_per_peer.div_ceil(2)

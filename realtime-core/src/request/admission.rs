@@ -127,8 +127,8 @@ fn permit(hub: &Hub, context: &Context) -> Result<ConnectionPermit, Reject> {
     })
 }
 
-/// Behind a proxy that is not trusted, its address has the places of all its clients: that is found out when they run out,
-/// unless it is told before.
+/// Behind a proxy that is not trusted, its address has the places of all its clients. Where it is public, that is found out
+/// when they run out, and where it is private, when a limit counts for all of them, unless it is told before.
 fn warn_of_proxy(hub: &Hub, context: &Context) {
     let Some(peer) = context.client_peer() else { return };
     if hub.warnings.has_proxy() || !context.is_unresolved() || !hub.permits.is_half_taken(peer) {
@@ -138,8 +138,8 @@ fn warn_of_proxy(hub: &Hub, context: &Context) {
         tracing::warn!(
             address = ?context.client_ip(),
             limit = hub.config.connections_per_peer,
-            "one address has half of the connections that it may have, and forwards for others: if it is a proxy of yours, \
-             add it to Config::trusted_proxies, and set Config::forwarding_header to the header that it writes"
+            "one address has half of the connections that one client may have, and forwards for others: if it is a proxy of \
+             yours, add it to Config::trusted_proxies, and set Config::forwarding_header to the header that it writes"
         );
     }
 }

@@ -16,7 +16,10 @@ pub(crate) fn check(context: &Context) -> Result<(), Reject> {
         return Err(Reject::bad_request("a WebSocket needs HTTP/1.1 or HTTP/2"));
     }
     if context.method() != Method::GET {
-        let error = Error::new(Code::METHOD_MISMATCH, "a WebSocket is opened by GET");
+        let error = Error::new(
+            Code::METHOD_MISMATCH,
+            "a WebSocket is opened by GET, a stream of events by GET with Accept: text/event-stream",
+        );
         return Err(Reject::from(error).header(header::ALLOW, HeaderValue::from_static("GET")));
     }
     if !context.header_has("upgrade", "websocket") || !context.header_has("connection", "upgrade") {

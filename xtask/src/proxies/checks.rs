@@ -7,17 +7,17 @@ use std::{
 };
 
 use super::{
-    http::{Body, CLIENT, ORIGIN, Request, read, whole},
+    http::{Body, CLIENT, ORIGIN, Request, Way, fetch, read, whole},
     proxy::{Notice, Proxy},
     websocket::{WebSocket, headers},
 };
 use crate::command::Outcome;
 
-/// The ports of a proxy and of the server behind it.
+/// The ways through a proxy, and to the server behind it.
 #[derive(Clone, Copy)]
 pub(super) struct Ways {
-    pub(super) proxy: u16,
-    pub(super) server: u16,
+    pub(super) proxy: Way,
+    pub(super) server: Way,
 }
 
 pub(super) struct Check {
@@ -28,7 +28,8 @@ pub(super) struct Check {
     pub(super) is_long: bool,
 }
 
-pub(super) const CHECKS: [Check; 14] = [
+pub(super) const CHECKS: [Check; 15] = [
+    quick("the page, and the files that it names", |ways, _| page(ways.proxy)),
     quick("WebSocket: subprotocol, 64 B and 200 KB echoed", |ways, _| echo(ways)),
     quick("WebSocket: close codes, both ways", |ways, _| close_codes(ways)),
     quick("WebSocket: refused by 403, with its body", |ways, _| refused_upgrade(ways)),
@@ -60,6 +61,26 @@ pub(super) const CALL_LEFT: &str = "call: a client has gone, noticed after";
 
 const fn quick(name: &'static str, run: fn(Ways, &Proxy) -> Outcome<String>) -> Check {
     Check { name, run, is_long: false }
+}
+
+/// As a browser finds them. Where the proxy has only the paths of the library, there is none.
+fn page(way: Way) -> Outcome<String> {
+    if way.prefix.is_empty() {
+        return Ok("–".into());
+    }
+    let (status, page) = fetch(way.port, &format!("{}/", way.prefix))?;
+    let links = || page.split('"').filter(|link| [".css", ".js"].iter().any(|kind| link.ends_with(kind)));
+    if status != 200 || links().count() < 2 {
+        return Err(format!("{status} {:.80} instead of the page", page.trim()));
+    }
+    for link in links() {
+        let path = if link.starts_with('/') { link.to_owned() } else { format!("{}/{link}", way.prefix) };
+        let (status, _) = fetch(way.port, &path)?;
+        if status != 200 {
+            return Err(format!("{path} was answered by {status}"));
+        }
+    }
+    yes()
 }
 
 fn echo(ways: Ways) -> Outcome<String> {
@@ -170,7 +191,7 @@ fn address_in_second_request(ways: Ways) -> Outcome<String> {
         let (_, mut body) = read(first.send(ways.proxy)?)?;
         io::copy(&mut body, &mut io::sink()).map_err(|error| format!("the first answer: {error}"))?;
         // Closed, or refused, is fine.
-        if let Ok((200, said)) = second.send_over(body.into_inner().into_socket()).and_then(whole) {
+        if let Ok((200, said)) = second.send_over(body.into_inner().into_socket(), ways.proxy).and_then(whole) {
             expect((200, said), 200, &format!(r#""{CLIENT}""#))?;
         }
     }
@@ -242,9 +263,9 @@ fn rest(ways: Ways) -> Outcome<String> {
 struct Events(BufReader<Body>);
 
 impl Events {
-    fn open(port: u16) -> Outcome<Self> {
+    fn open(way: Way) -> Outcome<Self> {
         let headers = [("Accept", "text/event-stream"), ("Origin", ORIGIN)];
-        let stream = Request { method: "GET", query: "", headers: &headers, body: b"" }.send(port)?;
+        let stream = Request { method: "GET", query: "", headers: &headers, body: b"" }.send(way)?;
         let (head, body) = read(stream)?;
         match (head.status, head.header("content-type")) {
             (200, Some("text/event-stream")) => Ok(Self(body)),
@@ -267,9 +288,9 @@ impl Events {
     }
 }
 
-fn post(port: u16, body: &str) -> Outcome<(u16, String)> {
+fn post(way: Way, body: &str) -> Outcome<(u16, String)> {
     let headers = [("Content-Type", "application/json"), ("Origin", ORIGIN)];
-    Request { method: "POST", query: "", headers: &headers, body: body.as_bytes() }.answer(port)
+    Request { method: "POST", query: "", headers: &headers, body: body.as_bytes() }.answer(way)
 }
 
 fn expect((status, body): (u16, String), expected: u16, part: &str) -> Outcome<String> {

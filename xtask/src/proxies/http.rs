@@ -20,6 +20,14 @@ pub(super) const ORIGIN: &str = "https://app.example.com:8443";
 /// Longer than a proxy may take for anything that is not meant to wait.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A way to the server.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    pub(super) port: u16,
+    /// What stands before the server's own paths.
+    pub(super) prefix: &'static str,
+}
+
 /// A request to the probe; the path, the host and the body's length are added.
 #[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
@@ -30,8 +38,9 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn head(&self) -> String {
-        let mut head = format!("{} /__realtime/probe{} HTTP/1.1\r\nHost: {HOST}\r\n", self.method, self.query);
+    fn head(&self, prefix: &str) -> String {
+        let Self { method, query, .. } = self;
+        let mut head = format!("{method} {prefix}/__realtime/probe{query} HTTP/1.1\r\nHost: {HOST}\r\n");
         for (name, value) in self.headers {
             head += &format!("{name}: {value}\r\n");
         }
@@ -42,21 +51,29 @@ impl Request<'_> {
     }
 
     /// Sends it over a connection of its own.
-    pub(super) fn send(&self, port: u16) -> Outcome<TcpStream> {
-        self.send_over(connect(port)?)
+    pub(super) fn send(&self, way: Way) -> Outcome<TcpStream> {
+        self.send_over(connect(way.port)?, way)
     }
 
-    pub(super) fn send_over(&self, mut stream: TcpStream) -> Outcome<TcpStream> {
-        stream.write_all(self.head().as_bytes()).map_err(|error| format!("the request: {error}"))?;
+    pub(super) fn send_over(&self, mut stream: TcpStream, way: Way) -> Outcome<TcpStream> {
+        stream.write_all(self.head(way.prefix).as_bytes()).map_err(|error| format!("the request: {error}"))?;
         // It may be answered, and the connection closed, before all of it is sent: the answer is what counts.
         let _ = stream.write_all(self.body);
         Ok(stream)
     }
 
     /// The answer, with its whole body.
-    pub(super) fn answer(&self, port: u16) -> Outcome<(u16, String)> {
-        whole(self.send(port)?)
+    pub(super) fn answer(&self, way: Way) -> Outcome<(u16, String)> {
+        whole(self.send(way)?)
     }
+}
+
+/// Asks for a file by its whole path, as it is in the browser's address bar.
+pub(super) fn fetch(port: u16, path: &str) -> Outcome<(u16, String)> {
+    let mut stream = connect(port)?;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    stream.write_all(head.as_bytes()).map_err(|error| format!("the request: {error}"))?;
+    whole(stream)
 }
 
 /// Reads a response to its end.

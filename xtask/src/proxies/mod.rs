@@ -10,6 +10,7 @@ mod websocket;
 use std::{env, fs, path::PathBuf, thread};
 
 use checks::{CALL_LEFT, CHECKS, Check, EVENTS_LEFT, MEASURES, Ways};
+use http::Way;
 use process::{Server, free_port};
 use proxy::{Change, Notice, PROXIES, Proxy};
 
@@ -97,6 +98,7 @@ struct Place {
 /// A proxy and the server behind it.
 struct Pair {
     proxy: Server,
+    prefix: &'static str,
     server: Server,
 }
 
@@ -110,11 +112,12 @@ impl Pair {
         let mut server = program(&place.binary);
         let server = server.arg(place.adapter).env("PORT", port.to_string());
         let server = Server::start(server, port, &folder.join("server.log"))?;
-        Ok(Self { proxy: proxy.start(server.port, &folder, change)?, server })
+        Ok(Self { proxy: proxy.start(server.port, &folder, change)?, prefix: proxy.prefix, server })
     }
 
     fn ways(&self) -> Ways {
-        Ways { proxy: self.proxy.port, server: self.server.port }
+        let Self { proxy, prefix, server } = self;
+        Ways { proxy: Way { port: proxy.port, prefix }, server: Way { port: server.port, prefix: "" } }
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) struct Proxy {
     package: &'static str,
     /// In `docs/deployment`.
     config: &'static str,
+    /// What stands before the server's own paths, and is stripped.
+    pub(super) prefix: &'static str,
     /// What to write around the configuration where it is only a part of one.
     around: Option<&'static str>,
     /// With `FOLDER` for that of the files, and the proxy's port.
@@ -40,18 +42,14 @@ pub(super) struct Change {
     to: &'static str,
 }
 
-pub(super) const PROXIES: [Proxy; 6] = [
+pub(super) const PROXIES: [Proxy; 7] = [
     Proxy {
         name: "nginx",
         program: "nginx",
         package: "nginx",
         config: "nginx.conf",
-        around: Some(
-            "daemon off;\nmaster_process off;\npid FOLDER/pid;\nerror_log stderr;\nevents {}\nhttp {\n\
-             access_log off;\nclient_body_temp_path FOLDER/body;\nproxy_temp_path FOLDER/proxy;\n\
-             fastcgi_temp_path FOLDER/fastcgi;\nuwsgi_temp_path FOLDER/uwsgi;\nscgi_temp_path FOLDER/scgi;\n\
-             include FOLDER/nginx.conf;\n}\n",
-        ),
+        prefix: "",
+        around: Some(NGINX),
         arguments: &["-p", "FOLDER", "-e", "stderr", "-c", "FOLDER/around"],
         events_left: Notice::AtOnce,
         call_left: Notice::AtOnce,
@@ -65,10 +63,23 @@ pub(super) const PROXIES: [Proxy; 6] = [
         ],
     },
     Proxy {
+        name: "nginx-prefix",
+        program: "nginx",
+        package: "nginx",
+        config: "nginx-prefix.conf",
+        prefix: "/app",
+        around: Some(NGINX),
+        arguments: &["-p", "FOLDER", "-e", "stderr", "-c", "FOLDER/around"],
+        events_left: Notice::AtOnce,
+        call_left: Notice::AtOnce,
+        otherwise: &[],
+    },
+    Proxy {
         name: "haproxy",
         program: "haproxy",
         package: "haproxy",
         config: "haproxy.cfg",
+        prefix: "",
         around: None,
         arguments: &["-db", "-f", "FOLDER/haproxy.cfg"],
         events_left: Notice::AtOnce,
@@ -83,6 +94,7 @@ pub(super) const PROXIES: [Proxy; 6] = [
         program: "caddy",
         package: "caddy",
         config: "Caddyfile",
+        prefix: "",
         around: Some("{\n\tadmin off\n\tauto_https off\n}\nimport FOLDER/Caddyfile\n"),
         arguments: &["run", "--adapter", "caddyfile", "--config", "FOLDER/around"],
         events_left: Notice::AtOnce,
@@ -98,6 +110,7 @@ pub(super) const PROXIES: [Proxy; 6] = [
         program: "apache2",
         package: "apache2",
         config: "apache.conf",
+        prefix: "",
         around: Some(
             "ServerRoot FOLDER\nServerName localhost\nPidFile FOLDER/pid\nErrorLog FOLDER/errors\nDefaultRuntimeDir FOLDER\n\
              User www-data\nGroup www-data\n\
@@ -118,6 +131,7 @@ pub(super) const PROXIES: [Proxy; 6] = [
         program: "varnishd",
         package: "varnish",
         config: "varnish.vcl",
+        prefix: "",
         around: None,
         arguments: &[
             "-F",
@@ -143,6 +157,7 @@ pub(super) const PROXIES: [Proxy; 6] = [
         program: "nghttpx",
         package: "nghttp2-proxy",
         config: "nghttpx.conf",
+        prefix: "",
         around: None,
         arguments: &["--conf=FOLDER/nghttpx.conf", "--single-process", "--accesslog-file=/dev/null"],
         events_left: Notice::AtOnce,
@@ -150,6 +165,11 @@ pub(super) const PROXIES: [Proxy; 6] = [
         otherwise: &[],
     },
 ];
+
+const NGINX: &str = "daemon off;\nmaster_process off;\npid FOLDER/pid;\nerror_log stderr;\nevents {}\nhttp {\n\
+    access_log off;\nclient_body_temp_path FOLDER/body;\nproxy_temp_path FOLDER/proxy;\n\
+    fastcgi_temp_path FOLDER/fastcgi;\nuwsgi_temp_path FOLDER/uwsgi;\nscgi_temp_path FOLDER/scgi;\n\
+    include FOLDER/nginx*.conf;\n}\n";
 
 impl Proxy {
     pub(super) fn install(&self) -> Outcome {

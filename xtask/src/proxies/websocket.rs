@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::http::{Body, ORIGIN, PATIENCE, Request, read};
+use super::http::{Body, ORIGIN, PATIENCE, Request, Way, read};
 use crate::command::Outcome;
 
 pub(super) struct WebSocket(BufReader<Body>);
@@ -33,9 +33,9 @@ pub(super) fn headers(origin: &str) -> [(&'static str, &str); 6] {
 
 impl WebSocket {
     /// Connects, and reads the two frames with which the probe welcomes its clients.
-    pub(super) fn open(port: u16) -> Outcome<Self> {
+    pub(super) fn open(way: Way) -> Outcome<Self> {
         let request = Request { method: "GET", query: "", headers: &headers(ORIGIN), body: b"" };
-        let (head, mut body) = read(request.send(port)?)?;
+        let (head, mut body) = read(request.send(way)?)?;
         if head.status != 101 {
             let mut text = String::new();
             let _ = body.read_to_string(&mut text);

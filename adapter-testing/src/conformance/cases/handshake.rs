@@ -6,7 +6,7 @@ use crate::{
     conformance::{Command, Gate, Reply, Subject, lab::Explosive},
 };
 use http::{HeaderValue, Method, StatusCode, Version};
-use realtime_core::{Accepted, Context, Error, Handler, Next, Origins, Reject};
+use realtime_core::{Accepted, Context, Error, Handler, Next, Origins, PrivatePeers, Reject};
 use std::time::Duration;
 
 pub fn an_upgrade_is_accepted(subject: &Subject) {
@@ -141,8 +141,11 @@ pub fn an_upgrade_with_a_body_is_400(subject: &Subject) {
 
 pub fn a_post_is_405(subject: &Subject) {
     let (server, ..) = start(subject);
-    let refused = server.request("lab").change(|request| *request.method_mut() = Method::POST).refused(405);
+    let mut refused = server.request("lab").change(|request| *request.method_mut() = Method::POST).refused(405);
     assert_eq!(refused.header("allow").as_deref(), Some("GET"));
+    // It may have asked for events, as clients that are no `EventSource` do.
+    let message = refused.body()["error"]["message"].to_string();
+    assert!(message.contains("by GET with Accept: text/event-stream"), "{message}");
 }
 
 pub fn a_foreign_origin_is_403(subject: &Subject) {
@@ -371,10 +374,20 @@ pub fn over_the_limit_of_a_peer_is_429(subject: &Subject) {
     if !subject.capabilities().peer_address {
         return;
     }
-    let (server, ..) = start_with(subject, |config| config.connections_per_peer = 1);
+    let (server, ..) = start_with(subject, |config| {
+        config.connections_per_peer = 1;
+        config.private_peers = PrivatePeers::One;
+    });
     let _first = server.connect("lab");
     let mut refused = server.request("lab").refused(429);
     assert_eq!(refused.body()["error"]["code"], "RESOURCE_EXHAUSTED");
+}
+
+/// They come from the loopback interface here, as from a proxy.
+pub fn a_private_address_has_no_limit_of_its_own(subject: &Subject) {
+    let (server, ..) = start_with(subject, |config| config.connections_per_peer = 1);
+    let _clients = [server.connect("lab"), server.connect("lab")];
+    works(&mut server.connect("lab"));
 }
 
 pub fn a_draining_server_refuses_with_503(subject: &Subject) {

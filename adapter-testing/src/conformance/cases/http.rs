@@ -3,7 +3,7 @@
 use super::{Server, Subject, start_http};
 use crate::conformance::{Exchange, HttpRequest, client::PATIENCE};
 use http::Method;
-use realtime_core::Code;
+use realtime_core::{Code, PrivatePeers};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -484,7 +484,10 @@ pub fn calls_and_streams_count_for_their_peer(subject: &Subject) {
     if !subject.capabilities().peer_address {
         return;
     }
-    let (server, ..) = start_http(subject, |config| config.connections_per_peer = 1);
+    let (server, ..) = start_http(subject, |config| {
+        config.connections_per_peer = 1;
+        config.private_peers = PrivatePeers::One;
+    });
     let _stream = server.http("http").path("quiet", &Value::Null).events();
     let mut refused = server.http("http").query("path=seven").fails(429, "RESOURCE_EXHAUSTED");
     assert_eq!(refused.header("retry-after").as_deref(), Some("1"));

@@ -27,7 +27,7 @@ struct Of {
     input: &'static str,
 }
 
-const ANN: Of = Of { principal: "ann", address: "10.0.0.1", name: "pay", key: 1, input: "7" };
+const ANN: Of = Of { principal: "ann", address: "192.0.2.1", name: "pay", key: 1, input: "7" };
 
 fn key(key: u32) -> Of {
     Of { key, ..ANN }
@@ -117,7 +117,7 @@ fn calls_with_other_keys_are_others() {
         other.run(&outcomes).finish(number(1), 1);
     }
     // Where she is does not matter.
-    assert_eq!(Of { address: "10.0.0.9", ..ANN }.told(&outcomes), None);
+    assert_eq!(Of { address: "192.0.2.9", ..ANN }.told(&outcomes), None);
 }
 
 #[test]
@@ -215,6 +215,21 @@ fn a_client_takes_the_place_of_its_own_calls() {
 }
 
 #[test]
+fn a_private_address_is_one_client_only_if_so_configured() {
+    for (private_peers, expected) in
+        [(PrivatePeers::Many, [true, true, false]), (PrivatePeers::One, [true, false, false])]
+    {
+        let outcomes = outcomes(|config| {
+            config.idempotent_calls_per_peer = 1;
+            config.private_peers = private_peers;
+        });
+        let running = [("ann", 1), ("bob", 1), ("bob", 2)]
+            .map(|(principal, key)| Of { principal, key, address: "10.0.0.1", ..ANN }.begin(&outcomes));
+        assert_eq!(running.each_ref().map(|begun| begun.is_ok()), expected, "{private_peers:?}");
+    }
+}
+
+#[test]
 fn outcomes_are_bounded_in_bytes() {
     // In a list this is 100 bytes of JSON, and 99 of MessagePack.
     let hundred = "x".repeat(96);
@@ -222,7 +237,7 @@ fn outcomes_are_bounded_in_bytes() {
         config.idempotency_bytes_per_peer = 400;
         config.idempotency_bytes = 700;
     });
-    let bob = Of { principal: "bob", address: "10.0.0.2", ..ANN };
+    let bob = Of { principal: "bob", address: "192.0.2.2", ..ANN };
     bob.run(&outcomes).finish(text(&hundred), 1);
     for number in 1..=3 {
         key(number).run(&outcomes).finish(text(&hundred), 1);
@@ -233,7 +248,7 @@ fn outcomes_are_bounded_in_bytes() {
     assert_eq!(key(1).told(&outcomes), forgotten);
     assert!([key(2), key(3), bob].into_iter().all(|call| call.told(&outcomes).unwrap().starts_with("[\"xx")));
     // Of all, the oldest.
-    Of { address: "10.0.0.3", key: 9, ..ANN }.run(&outcomes).finish(text(&hundred), 1);
+    Of { address: "192.0.2.3", key: 9, ..ANN }.run(&outcomes).finish(text(&hundred), 1);
     assert_eq!((calls(&outcomes), bob.told(&outcomes)), ((5, 597, 3), forgotten.clone()));
     // One that is too large is told to those who wait.
     let ticket = key(4).run(&outcomes);
