@@ -9,7 +9,7 @@ use crate::{
 };
 use realtime_protocol::{
     Code, Error, Kind, Result,
-    format::{Encode, Value},
+    format::{Encode, Value, WriteWith},
     internal::Encoded,
 };
 use std::{
@@ -210,6 +210,10 @@ impl Encode for Shared {
 
     fn encode_msgpack(&self, out: &mut Vec<u8>) -> Result {
         self.0.encode_msgpack(out)
+    }
+
+    fn encode_with(&self, write: WriteWith<'_>) -> Result {
+        self.0.encode_with(write)
     }
 
     fn as_whole(&self) -> Option<(Kind, &[u8])> {

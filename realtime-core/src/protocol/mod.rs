@@ -10,4 +10,6 @@ mod plain;
 pub(crate) use events::{Events, write_error, write_retry};
 pub(crate) use format::{Carrier, Format, ProtocolId, Protocols};
 pub use plain::Plain;
-pub use realtime_protocol::format::{Encode, Json, MessagePack, Outgoing, Packet, Protocol, Value};
+pub use realtime_protocol::format::{
+    Encode, Json, MessagePack, Outgoing, Packet, Protocol, ReadWith, Value, ValueFormat, WriteWith,
+};

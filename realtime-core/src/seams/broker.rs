@@ -1,7 +1,7 @@
 use crate::util::sync::Mutex;
 use async_trait::async_trait;
 use bytes::Bytes;
-use realtime_protocol::format::Encode;
+use realtime_protocol::format::{Encode, WriteWith};
 use realtime_protocol::internal::Encoded;
 use realtime_protocol::{ConnectionId, Error, Kind, Result};
 use std::{
@@ -132,6 +132,10 @@ impl Encode for Publication {
         };
         out.extend_from_slice(msgpack);
         Ok(())
+    }
+
+    fn encode_with(&self, write: WriteWith<'_>) -> Result {
+        serde_json::from_slice::<serde_json::Value>(&self.json)?.encode_with(write)
     }
 
     fn as_whole(&self) -> Option<(Kind, &[u8])> {

@@ -1,4 +1,4 @@
-use super::Encode;
+use super::{Encode, WriteWith};
 use crate::{error::Result, message::Kind};
 use bytes::Bytes;
 
@@ -49,6 +49,11 @@ impl Encode for Encoded {
     fn encode_msgpack(&self, out: &mut Vec<u8>) -> Result {
         out.extend_from_slice(&self.msgpack);
         Ok(())
+    }
+
+    fn encode_with(&self, write: WriteWith<'_>) -> Result {
+        // By way of its JSON: the value itself is gone.
+        serde_json::from_slice::<serde_json::Value>(&self.json)?.encode_with(write)
     }
 
     fn as_whole(&self) -> Option<(Kind, &[u8])> {

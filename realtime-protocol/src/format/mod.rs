@@ -14,7 +14,7 @@ pub use encoded::Encoded;
 pub use json::Json;
 pub use json::read_timeout;
 pub use msgpack::MessagePack;
-pub use value::{Encode, Value};
+pub use value::{Encode, ReadWith, Value, ValueFormat, WriteWith};
 pub use value::{parse_json, parse_pairs};
 
 use crate::{

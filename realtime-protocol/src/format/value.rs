@@ -28,7 +28,47 @@ pub enum Value<'a> {
     Pairs(String),
     /// A whole WebSocket message, in whatever format the application has.
     Whole(Data<'a>),
+    /// One value in the format of a [`Protocol`](super::Protocol) that is not built in.
+    Other {
+        /// The value as it is on the wire.
+        bytes: Cow<'a, [u8]>,
+        /// Reads it.
+        format: &'static dyn ValueFormat,
+    },
 }
+
+/// Reads values in a format that is not built in, for the [`Protocol`](super::Protocol) that gives them out as
+/// [`Value::Other`].
+///
+/// # Examples
+///
+/// ```
+/// use realtime_protocol::{Error, format::{ReadWith, ValueFormat}};
+///
+/// #[derive(Debug)]
+/// struct Cbor;
+///
+/// impl ValueFormat for Cbor {
+///     fn read(&self, bytes: &[u8], with: ReadWith<'_>) -> Result<(), Error> {
+///         let mut deserializer = ciborium::de::Deserializer::from_reader(bytes, &mut [0; 4096]);
+///         with(&mut <dyn erased_serde::Deserializer<'_>>::erase(&mut deserializer))
+///     }
+/// }
+/// ```
+pub trait ValueFormat: fmt::Debug + Sync {
+    /// Calls `with` once, with a deserializer of these bytes. Must take time and memory linear in them.
+    ///
+    /// # Errors
+    ///
+    /// That of `with`, or what is wrong with the bytes.
+    fn read(&self, bytes: &[u8], with: ReadWith<'_>) -> Result<(), Error>;
+}
+
+/// Writes a value of the application's type.
+pub type WriteWith<'a> = &'a mut dyn FnMut(&dyn erased_serde::Serialize) -> Result<(), Error>;
+
+/// Reads a value of the application's type from a deserializer.
+pub type ReadWith<'a> = &'a mut dyn FnMut(&mut dyn erased_serde::Deserializer<'_>) -> Result<(), Error>;
 
 impl<'a> Value<'a> {
     /// The value by itself, where it is still in its frame.
@@ -58,6 +98,7 @@ impl<'a> Value<'a> {
             Self::Pairs(pairs) => Value::Pairs(pairs),
             Self::Whole(Data::Text(text)) => Value::Whole(Data::Text(text.into_owned().into())),
             Self::Whole(Data::Binary(bytes)) => Value::Whole(Data::Binary(bytes.into_owned().into())),
+            Self::Other { bytes, format } => Value::Other { bytes: bytes.into_owned().into(), format },
         }
     }
 
@@ -71,6 +112,7 @@ impl<'a> Value<'a> {
             Self::Pairs(pairs) => Value::Pairs(pairs.clone()),
             Self::Whole(Data::Text(text)) => Value::Whole(Data::Text(Cow::Borrowed(text))),
             Self::Whole(Data::Binary(bytes)) => Value::Whole(Data::Binary(Cow::Borrowed(bytes))),
+            Self::Other { bytes, format } => Value::Other { bytes: Cow::Borrowed(bytes), format: *format },
         }
     }
 
@@ -83,6 +125,7 @@ impl<'a> Value<'a> {
             Self::MessagePack(bytes) => bytes,
             Self::Pairs(pairs) => pairs.as_bytes(),
             Self::Whole(data) => data.as_bytes(),
+            Self::Other { bytes, .. } => bytes,
         }
     }
 
@@ -116,6 +159,7 @@ impl<'a> Value<'a> {
             Self::JsonFrame(frame) => return parse_frame(frame),
             Self::MessagePack(bytes) => return msgpack::parse(&bytes),
             Self::Pairs(pairs) => return parse_pairs(&pairs),
+            Self::Other { bytes, format } => return parse_other(&bytes, format),
             Self::Whole(data) => data,
         };
         let found = if is::<T, Message>() {
@@ -140,6 +184,16 @@ impl<'a> Value<'a> {
         };
         found.ok_or_else(|| Error::internal("a type that is itself was not"))
     }
+}
+
+fn parse_other<T: DeserializeOwned>(bytes: &[u8], format: &dyn ValueFormat) -> Result<T, Error> {
+    let mut parsed = None;
+    format.read(bytes, &mut |deserializer| {
+        let read = serde_path_to_error::deserialize(deserializer);
+        parsed = Some(read.map_err(|error| describe(&error.path().to_string(), &error.inner().to_string()))?);
+        Ok(())
+    })?;
+    parsed.ok_or_else(|| Error::internal(format!("{format:?} has read no value")))
 }
 
 /// Reads the pairs of a query. A type that has no fields takes no pairs as it takes null.
@@ -287,6 +341,13 @@ pub trait Encode: Sync {
         Ok(kind)
     }
 
+    /// Calls `write` once, with the value: for a [`Protocol`](super::Protocol) that is not built in.
+    ///
+    /// # Errors
+    ///
+    /// That of `write`.
+    fn encode_with(&self, write: WriteWith<'_>) -> Result<(), Error>;
+
     /// The value where it is a whole WebSocket message already: a `String`, `Bytes` or [`Message`].
     fn as_whole(&self) -> Option<(Kind, &[u8])>;
 }
@@ -298,6 +359,10 @@ impl<T: Serialize + Sync + 'static> Encode for T {
 
     fn encode_msgpack(&self, out: &mut Vec<u8>) -> Result<(), Error> {
         msgpack::write(self, out).map_err(Error::internal)
+    }
+
+    fn encode_with(&self, write: WriteWith<'_>) -> Result<(), Error> {
+        write(self)
     }
 
     fn as_whole(&self) -> Option<(Kind, &[u8])> {
