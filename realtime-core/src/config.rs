@@ -184,12 +184,18 @@ pub struct Deflate {
     /// 1 to 9, as in zlib: from fast to small. Default 2: for messages up to some kilobytes, those
     /// above save next to nothing more, and take up to twice the time.
     pub level: u8,
+
+    /// Bytes of the messages from clients that are being inflated at the same time, each counted as
+    /// [`Config::message_bytes`] and the 48 KiB of its stream; it is for those longer than 16 KiB, and one is always inflated.
+    /// Over it, clients wait for their turn; they are not closed meanwhile. Default 64 MiB: 200 messages of the default
+    /// length, and 4 of 16 MiB. Without a bound, clients that send little could have the server hold a thousand times as much.
+    pub inflating_bytes: usize,
 }
 
 #[cfg(feature = "deflate")]
 impl Default for Deflate {
     fn default() -> Self {
-        Self { threshold: 512, level: 2 }
+        Self { threshold: 512, level: 2, inflating_bytes: 64 * 1024 * 1024 }
     }
 }
 
@@ -232,6 +238,15 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How many long messages may be inflated at a time.
+    pub(crate) fn inflating_messages(&self) -> usize {
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = &self.deflate {
+            return (deflate.inflating_bytes / self.message_bytes.saturating_add(STREAM_BYTES)).max(1);
+        }
+        1
+    }
+
     #[track_caller]
     pub(crate) fn check(&self) {
         let needed = [
@@ -256,6 +271,10 @@ impl Config {
         }
     }
 }
+
+/// What zlib-rs takes for a stream that inflates: 46 KiB.
+#[cfg(feature = "deflate")]
+const STREAM_BYTES: usize = 48 * 1024;
 
 /// How often clients may do things, each `None` for as often as they like. Requests, messages and bytes are counted
 /// separately, and a client at its limit is no hindrance to others.

@@ -5,6 +5,7 @@ mod clock;
 mod connections;
 mod drain;
 mod idempotent;
+mod inflating;
 mod link;
 mod members;
 mod outcome;
@@ -22,6 +23,7 @@ pub(crate) use connections::Connections;
 pub use drain::Drained;
 pub(crate) use drain::drain;
 pub use idempotent::Principal;
+pub(crate) use inflating::{Inflating, Place};
 pub(crate) use link::Link;
 use members::Effects;
 pub(crate) use members::Post;
@@ -67,6 +69,7 @@ pub(crate) struct Hub {
     pub(crate) wheel: Wheel,
     pub(crate) connections: Connections,
     pub(crate) permits: Arc<Permits>,
+    pub(crate) inflating: Arc<Inflating>,
     pub(crate) topics: Topics,
     pub(crate) counters: Counters,
     pub(crate) warnings: Warnings,
@@ -120,6 +123,7 @@ impl Hub {
             limits: Limits::new(&plan.config.rates),
             outcomes: Outcomes::new(&plan.config, clock.ticks(plan.config.idempotency_window)),
             permits: Permits::new(plan.config.connections, plan.config.connections_per_peer),
+            inflating: Inflating::new(plan.config.inflating_messages()),
             config: plan.config,
             registry: plan.registry,
             node: plan.node,

@@ -10,11 +10,14 @@ use super::{
 };
 use crate::{
     error::Error,
+    hub::Place,
     protocol::{Outgoing, Packet, Value},
     runtime::BoxFuture,
     spare,
     transport::{SendQueue, Transport},
-    websocket::{Close, CloseCode, Data, DecodeError, Decoder, Draft, Event, Frame, Limits, Opcode},
+    websocket::{
+        Close, CloseCode, Data, DecodeError, Decoder, Draft, Event, Frame, Limits, Opcode, PerMessageDeflate,
+    },
 };
 use bytes::Bytes;
 use std::{
@@ -37,6 +40,8 @@ pub(super) struct Driver<T> {
     /// `on_open` has begun.
     pub(super) opened: bool,
     decoder: Decoder,
+    /// The place of a long message among those that are inflated.
+    inflating: Option<Box<Place>>,
     /// Bytes that were read and not decoded: the turn was over, the handler was behind, or the client was.
     tail: Tail,
     /// What the transport did not yet take.
@@ -99,6 +104,7 @@ impl<T: Transport> Driver<T> {
             calls,
             opened: false,
             decoder: Decoder::new(limits).inflating(session.deflate),
+            inflating: None,
             // Copied: an empty or short `Bytes` may hold the framework's whole read buffer.
             tail: Tail::new(early.to_vec()),
             sending: None,
@@ -123,10 +129,13 @@ impl<T: Transport> Driver<T> {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
         self.opened = true;
         let mut turn = Turn::new();
+        // What others have compressed is their work.
+        PerMessageDeflate::take_work();
         loop {
             let received = self.poll_input(cx, &mut turn);
             self.poll_run(cx);
             self.poll_calls(&mut turn);
+            turn.spend_compressed();
             self.poll_output(cx, &mut turn);
             if let Some(close) = self.poll_end(cx, &mut turn) {
                 return Poll::Ready(close);
@@ -180,6 +189,11 @@ impl<T: Transport> Driver<T> {
     /// Takes what the client sent, and returns whether there may be more.
     fn poll_input(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
         turn.spend(0);
+        if !self.decoder.is_at_rest()
+            && let Some(received) = self.poll_inflating(cx, turn)
+        {
+            return received;
+        }
         if self.input == Input::Ended || self.is_held() || self.is_behind() {
             return false;
         }
@@ -216,6 +230,58 @@ impl<T: Transport> Driver<T> {
             Poll::Ready(Err(error)) => self.lose(&error.to_string()),
         }
         true
+    }
+
+    /// Inflates a slice of a message that is longer than one, when there is a place for it. Whether the client is held
+    /// matters only when the message is whole: one that is begun is not to take up its place for longer than it needs.
+    #[cold]
+    fn poll_inflating(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Option<bool> {
+        if self.decoder.has_message() {
+            return self.poll_inflated(cx, turn);
+        }
+        self.decoder.is_inflating().then(|| self.poll_slice(cx, turn))
+    }
+
+    fn poll_inflated(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Option<bool> {
+        if self.is_held() || self.is_behind() {
+            return Some(false);
+        }
+        if !turn.is_over_for_input() {
+            self.handle_bytes(cx, &mut [], turn);
+        }
+        Some(true)
+    }
+
+    fn poll_slice(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
+        if self.input != Input::Open {
+            // Nobody would get the message.
+            self.drop_inflating();
+            return true;
+        }
+        let hub = &self.session.hub;
+        let place = self.inflating.get_or_insert_with(|| Box::new(Place::new(&hub.inflating)));
+        if place.poll_taken(cx).is_pending() {
+            self.decoder.rewind_inflation();
+            self.session.set_paused(true);
+            return false;
+        }
+        self.session.set_paused(false);
+        // Nothing is read meanwhile, which is not the client's silence.
+        self.session.saw_life();
+        if !turn.is_over_for_input() {
+            self.handle_bytes(cx, &mut [], turn);
+        }
+        if !self.decoder.is_inflating() {
+            self.inflating = None;
+        }
+        true
+    }
+
+    fn drop_inflating(&mut self) {
+        self.decoder.drop_inflation();
+        if self.inflating.take().is_some() {
+            self.session.set_paused(false);
+        }
     }
 
     /// Whether so much waits for the client that nothing of it is read. A client that reads what it is sent is not
@@ -283,6 +349,10 @@ impl<T: Transport> Driver<T> {
                 }
             };
             turn.spend(bytes_of(&event));
+            if matches!(event, Event::Inflating(_)) {
+                // Whether there is a place for the rest is looked at first.
+                return count - rest.len();
+            }
             self.handle_event(cx, event, turn);
             if self.input == Input::Ended {
                 return count;
@@ -321,7 +391,7 @@ impl<T: Transport> Driver<T> {
                 self.peer = Some(Box::new(Close::by_peer(code, &reason)));
                 self.end_input();
             }
-            Event::Message(_) | Event::Ping(_) | Event::Pong => {}
+            Event::Message(_) | Event::Inflating(_) | Event::Ping(_) | Event::Pong => {}
         }
     }
 
@@ -508,6 +578,8 @@ impl<T: Transport> Driver<T> {
         if self.input == Input::Open {
             self.input = Input::AwaitingClose;
         }
+        // Where it waits for its place, nobody else has the rest read.
+        self.look |= self.decoder.is_inflating();
         self.calls = None;
         self.session.endpoint.hooks.end(&self.session, true);
         self.run_due = true;
@@ -519,6 +591,7 @@ impl<T: Transport> Driver<T> {
     fn end_input(&mut self) {
         self.input = Input::Ended;
         self.tail = Tail::default();
+        self.drop_inflating();
         self.calls = None;
         self.session.endpoint.hooks.end(&self.session, false);
         self.run_due = true;
@@ -611,6 +684,7 @@ impl<T: Transport> Driver<T> {
 fn bytes_of(event: &Event<'_>) -> usize {
     match event {
         Event::Message(data) => data.as_bytes().len(),
+        Event::Inflating(work) => *work,
         Event::Ping(payload) => payload.len(),
         Event::Pong | Event::Close(..) => 0,
     }

@@ -1,6 +1,7 @@
 use super::{
     Session,
     inbox::{Backlog, Batch, Inbox},
+    turn::is_over,
 };
 use crate::{
     AnyConnection, Connection, Context, endpoint::CallCore, error::Error, handler::Handler, input,
@@ -111,6 +112,12 @@ impl<H: Handler> Typed<H> {
             batch.clear();
         }
         let next = poll_fn(|cx| {
+            if is_over() {
+                // Compressing what it sent has taken the turn: it is polled again in the next one.
+                session.set_idle(false);
+                session.outbox.signal_look();
+                return Poll::Pending;
+            }
             if session.outbox.poll_room(cx).is_pending() {
                 // It waits for something else than a message: it is to be polled when there is room.
                 session.set_idle(false);

@@ -11,6 +11,8 @@ mod decoder;
 mod deflate;
 mod frame;
 pub(crate) mod handshake;
+#[cfg(feature = "deflate")]
+mod inflate;
 mod mask;
 
 pub use close::{Close, CloseCode, Initiator};
