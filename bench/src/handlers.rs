@@ -3,26 +3,32 @@
 use crate::{Outcome, process};
 use futures_util::stream;
 use realtime_core::{
-    Audience, CloseCode, Config, Connection, Endpoint, Error, Handler, Message, Procedure, Realtime, Result,
-    Subscription, Topic,
+    Audience, CloseCode, Config, Connection, Deflate, Endpoint, Error, Handler, Message, Procedure, Realtime,
+    Result, Subscription, Topic,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 
 /// The variable with the bytes that may wait for one client, where it is not the default.
 pub const OUTBOX: &str = "OUTBOX";
+/// The variable with the bytes of the largest message, where it is not the default; then clients may compress theirs.
+pub const MESSAGE: &str = "MESSAGE";
 
 /// The registry of our servers: `echo`, `typed`, `api`, `chat`, `rooms`, and `halls` and `control` beside them.
 ///
 /// # Errors
 ///
-/// `OUTBOX` is no number.
+/// `OUTBOX` or `MESSAGE` is no number.
 pub fn realtime() -> Outcome<Realtime> {
     let mut config = Config::default();
     // All clients of the bench have few addresses between them.
     config.connections_per_peer = config.connections;
     config.topics_per_connection = MOST_ROOMS;
     config.outbox_bytes = process::variable(OUTBOX)?.unwrap_or(config.outbox_bytes);
+    if let Some(bytes) = process::variable(MESSAGE)? {
+        config.message_bytes = bytes;
+        config.deflate = Some(Deflate::default());
+    }
     let builder = Realtime::builder().config(config);
     let builder = builder.handler("echo", Echo.plain()).handler("typed", Typed).handler("chat", Chat.plain());
     let builder = builder.endpoint("api", api());

@@ -8,7 +8,7 @@ mod handlers;
 pub mod process;
 mod server;
 
-pub use handlers::{OUTBOX, realtime};
+pub use handlers::{MESSAGE, OUTBOX, realtime};
 pub use server::{SEND_BUFFER, listen, pool, run};
 
 /// What went wrong, as one line for the terminal.

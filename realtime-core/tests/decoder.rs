@@ -363,7 +363,7 @@ fn is_borrowed(event: &Event<'_>) -> bool {
     match event {
         Event::Message(Data::Text(text)) => matches!(text, Cow::Borrowed(_)),
         Event::Message(Data::Binary(bytes)) | Event::Ping(bytes) => matches!(bytes, Cow::Borrowed(_)),
-        Event::Pong | Event::Close(..) => panic!("{event:?} carries no payload"),
+        Event::Inflating(_) | Event::Pong | Event::Close(..) => panic!("{event:?} carries no payload"),
     }
 }
 

@@ -125,6 +125,225 @@ async fn late(_: Call<()>, (): ()) -> Result {
     Ok(())
 }
 
+/// Messages of a megabyte in a kilobyte, and longer ones.
+#[cfg(feature = "deflate")]
+mod compressed {
+    use super::*;
+    use flate2::{Compress, Compression, FlushCompress};
+    use realtime_core::{CloseCode, Deflate, Topic, websocket::Opcode};
+
+    const LONG: usize = 4 << 20;
+    /// The ticks of `Config::ping_interval`.
+    const PING_TICKS: usize = 100;
+    const NEWS: Topic<Message> = Topic::fixed("news");
+
+    /// Takes messages of `LONG` bytes, so many of which are inflated at a time.
+    fn realtime(places: usize) -> Realtime {
+        let mut config = Config::default();
+        config.message_bytes = LONG;
+        config.outbox_bytes = 4 * LONG;
+        let mut deflate = Deflate::default();
+        // What is sent is not compressed, so that its length tells what it was.
+        deflate.threshold = usize::MAX;
+        deflate.inflating_bytes = places * (LONG + 64 * 1024);
+        config.deflate = Some(deflate);
+        Realtime::builder().manual_time().config(config).handler("echo", Reader.plain()).build()
+    }
+
+    /// As `Echo`, and is sent what others publish.
+    struct Reader;
+
+    impl Handler for Reader {
+        type Input = ();
+        type ClientMessage = Message;
+        type ServerMessage = Message;
+
+        async fn on_open(&self, connection: &Connection<Self>) -> Result {
+            connection.subscribe(&NEWS)
+        }
+
+        async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
+            connection.send(message)?;
+            Ok(())
+        }
+    }
+
+    /// Says much, and always the same.
+    struct Talker;
+
+    impl Handler for Talker {
+        type Input = ();
+        type ClientMessage = Message;
+        type ServerMessage = Message;
+
+        async fn on_message(&self, connection: &Connection<Self>, _: Message) -> Result {
+            connection.send("x".repeat(TURN).into())?;
+            Ok(())
+        }
+    }
+
+    fn compressed(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(payload.len() / 100 + 1000);
+        Compress::new(Compression::best(), false).compress_vec(payload, &mut out, FlushCompress::Sync).unwrap();
+        out.truncate(out.len() - 4);
+        Frame::new(opcode, out).compressed().to_bytes()
+    }
+
+    fn long() -> Vec<u8> {
+        compressed(Opcode::Text, &[b'x'; LONG])
+    }
+
+    impl Client {
+        /// As `send`, behind what was sent before.
+        fn add(&self, mut bytes: Vec<u8>) {
+            let mut wire = self.wire.lock().unwrap();
+            wire.input.append(&mut bytes);
+            wire.reader.take().into_iter().for_each(Waker::wake);
+        }
+
+        fn is_done(&self) -> bool {
+            self.done
+        }
+    }
+
+    /// Inflating is work: a turn does as much of it as of any other, and others have theirs in between.
+    #[test]
+    fn a_long_message_is_inflated_in_bounded_turns() {
+        let realtime = realtime(1);
+        let (mut greedy, mut quiet) =
+            (Client::connect_to(&realtime, "echo"), Client::connect_to(&realtime, "echo"));
+        let ping = Frame::new(Opcode::Ping, "behind").to_bytes();
+        greedy.send([long(), ping].concat());
+        for turn in 1.. {
+            match greedy.turn() {
+                0 => assert!(greedy.is_woken(), "it has more"),
+                bytes => {
+                    assert!(turn >= LONG / TURN, "it is inflated in {turn} turns");
+                    assert_eq!(bytes, framed(LONG));
+                    break;
+                }
+            }
+            quiet.send(Frame::text("hello").to_bytes());
+            assert_eq!(quiet.turn(), framed(5));
+        }
+        assert_eq!(greedy.turn(), framed(6));
+    }
+
+    /// Blocks that inflate to nothing are work too.
+    #[test]
+    fn a_message_of_empty_blocks_is_inflated_in_bounded_turns() {
+        let mut client = Client::connect_to(&realtime(1), "echo");
+        let blocks = [3, 0].repeat(500_000);
+        client.send(Frame::new(Opcode::Binary, blocks).compressed().to_bytes());
+        let turns = (1..).find(|_| client.turn() > 0).unwrap();
+        assert!(turns >= 1_000_000 / TURN * 4, "it is inflated in {turns} turns");
+    }
+
+    /// What is compressed for the client is the work of a turn, however short it gets.
+    #[test]
+    fn what_is_compressed_counts() {
+        let mut config = Config::default();
+        config.deflate = Some(Deflate::default());
+        let builder = Realtime::builder().manual_time().config(config);
+        let mut client = Client::connect_to(&builder.handler("talker", Talker.plain()).build(), "talker");
+        // The handler gets them all at once, and answers with a hundred times as much.
+        client.send(Frame::text("hello").to_bytes().repeat(20));
+        let mut turns = 0;
+        while client.is_woken() {
+            turns += usize::from(client.turn() > 0);
+        }
+        assert!(turns == 20, "all are echoed in {turns} turns");
+    }
+
+    /// Where there is no place for more of them, they wait as they came, and in order.
+    #[test]
+    fn long_messages_wait_for_a_place() {
+        let realtime = realtime(2);
+        let mut clients: Vec<Client> = (0..5).map(|_| Client::connect_to(&realtime, "echo")).collect();
+        for client in &mut clients {
+            client.send(long());
+            assert_eq!(client.turn(), 0);
+        }
+        let woken = |clients: &[Client]| clients.iter().map(Client::is_woken).collect::<Vec<bool>>();
+        assert_eq!(woken(&clients), [true, true, false, false, false]);
+        assert_eq!((1..).map(|_| clients[0].turn()).find(|bytes| *bytes > 0), Some(framed(LONG)));
+        assert_eq!(woken(&clients)[1..], [true, true, false, false]);
+        // One is lost in the middle, and one while it waits.
+        drop(clients.remove(1));
+        drop(clients.remove(2));
+        assert_eq!(woken(&clients)[1..], [true, true]);
+        for client in &mut clients[1..] {
+            assert_eq!((1..).map(|_| client.turn()).find(|bytes| *bytes > 0), Some(framed(LONG)));
+        }
+    }
+
+    /// Neither who waits for a place nor who has it is silent.
+    #[test]
+    fn who_waits_for_a_place_is_not_closed_for_its_silence() {
+        let realtime = realtime(1);
+        let mut clients = [(); 2].map(|()| Client::connect_to(&realtime, "echo"));
+        for client in &mut clients {
+            client.send(long());
+            client.turn();
+        }
+        for _ in 0..20 {
+            (0..PING_TICKS / 2).for_each(|_| realtime.tick());
+            clients.iter_mut().for_each(|client| _ = client.turn());
+        }
+        for client in &mut clients {
+            assert!(!client.is_closed());
+            assert!((1..).map(|_| client.turn()).any(|bytes| bytes == framed(LONG)));
+        }
+    }
+
+    /// A message that is being inflated when so much comes to wait for the client is handled when the client has taken it.
+    #[test]
+    fn a_client_that_is_held_up_meanwhile_loses_nothing() {
+        let realtime = realtime(1);
+        let mut client = Client::connect_to(&realtime, "echo");
+        client.set_window(0);
+        client.send(long());
+        client.turn();
+        let news = Message::from("x".repeat(LONG * 3 / 4));
+        for _ in 0..3 {
+            realtime.publish(&NEWS, &news).unwrap();
+        }
+        while client.is_woken() {
+            client.turn();
+        }
+        assert_eq!(client.queued(), 3 * framed(LONG * 3 / 4));
+        // Its place is free again.
+        let mut other = Client::connect_to(&realtime, "echo");
+        other.send(long());
+        assert_eq!((1..).map(|_| other.turn()).find(|bytes| *bytes > 0), Some(framed(LONG)));
+        client.set_window(usize::MAX);
+        let mut received = 0;
+        while client.is_woken() {
+            received += client.turn();
+        }
+        assert_eq!(received, 3 * framed(LONG * 3 / 4) + framed(LONG));
+    }
+
+    /// What it still had to say is read up to its close, though its message never had a place.
+    #[test]
+    fn one_that_is_closed_while_it_waits_is_answered() {
+        let realtime = realtime(1);
+        let mut clients = [(); 2].map(|()| Client::connect_to(&realtime, "echo"));
+        for client in &mut clients {
+            client.send(long());
+            client.turn();
+        }
+        let [_, client] = &mut clients;
+        let close = Frame::new(Opcode::Close, [3, 232]).to_bytes();
+        client.add(close);
+        realtime.filter(|_| true).iter().for_each(|connection| connection.close(CloseCode::NORMAL, ""));
+        while !client.is_done() {
+            assert!(client.is_woken(), "it is not read any more");
+            client.turn();
+        }
+    }
+}
+
 /// Sends all at once, and reads in portions. What one turn sends is bounded, and so is what waits; and in the end all
 /// has come.
 fn exchange(
@@ -179,14 +398,20 @@ impl Stream for Endless {
 struct Client {
     realtime: Realtime,
     connection: BoxFuture<'static>,
+    done: bool,
     wire: Arc<Mutex<Wire>>,
     woken: Arc<Woken>,
 }
 
 impl Client {
     fn connect(id: &str) -> Self {
-        let realtime = realtime();
+        Self::connect_to(&realtime(), id)
+    }
+
+    fn connect_to(realtime: &Realtime, id: &str) -> Self {
+        let realtime = realtime.clone();
         let request = http::Request::get(format!("/__realtime/{id}"))
+            .header("sec-websocket-extensions", "permessage-deflate")
             .header("host", "localhost")
             .header("connection", "upgrade")
             .header("upgrade", "websocket")
@@ -201,7 +426,7 @@ impl Client {
         };
         let wire = Arc::<Mutex<Wire>>::default();
         let connection = Box::pin(upgrade.serve(End(Arc::clone(&wire)), Bytes::new()));
-        let mut client = Self { realtime, connection, wire, woken: Arc::default() };
+        let mut client = Self { realtime, connection, done: false, wire, woken: Arc::default() };
         client.set_window(usize::MAX);
         client.turn();
         client
@@ -225,7 +450,8 @@ impl Client {
     fn turn(&mut self) -> usize {
         self.woken.0.store(false, Relaxed);
         let waker = Waker::from(Arc::clone(&self.woken));
-        assert!(self.connection.as_mut().poll(&mut task::Context::from_waker(&waker)).is_pending());
+        assert!(!self.done);
+        self.done = self.connection.as_mut().poll(&mut task::Context::from_waker(&waker)).is_ready();
         std::mem::take(&mut self.wire.lock().unwrap().sent)
     }
 

@@ -1,6 +1,6 @@
 //! What is measured.
 
-use bench::{SEND_BUFFER, process::connections_of};
+use bench::{MESSAGE, SEND_BUFFER, process::connections_of};
 use std::time::Duration;
 
 #[derive(Clone)]
@@ -214,7 +214,8 @@ fn quiet() -> Vec<Case> {
         by: "beside",
     };
     let echoes = ["nobody", "echo-1k", "echo-64k", "echo-16-clients"].map(|greed| (greed, true));
-    let others = ["calls-250k", "subscribing", "streams-1024", "msgpack-calls"].map(|greed| (greed, false));
+    let others =
+        ["calls-250k", "subscribing", "streams-1024", "msgpack-calls", INFLATING].map(|greed| (greed, false));
     let all = echoes.into_iter().chain(others);
     all.map(|(greed, is_echo)| Case::new(Kind::Quiet { greed, is_echo }, 64).of(&group, greed)).collect()
 }
@@ -326,6 +327,7 @@ impl Case {
     pub(crate) fn variables(&self) -> &'static [(&'static str, &'static str)] {
         match self.kind {
             Kind::Stalled { .. } => &[(SEND_BUFFER, "16384")],
+            Kind::Quiet { greed: INFLATING, .. } => &[(MESSAGE, "16777216")],
             _ => &[],
         }
     }
@@ -420,6 +422,8 @@ fn subscribed_words(subscriptions: usize, ticks: Ticks) -> Vec<String> {
 
 /// Items that a client lets come, of which it grants the half again when that is read.
 const CREDIT: &str = "64";
+/// Others who send 16 MiB to a message, compressed to 16 KiB.
+const INFLATING: &str = "deflate-16m";
 /// Of the heartbeats, in all servers that have them.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
 /// Longer than that.

@@ -233,6 +233,15 @@ impl Config {
         None
     }
 
+    /// How many long messages may be inflated at a time.
+    pub(crate) fn inflating_messages(&self) -> usize {
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = &self.deflate {
+            return (deflate.inflating_bytes / self.message_bytes.saturating_add(STREAM_BYTES)).max(1);
+        }
+        1
+    }
+
     #[track_caller]
     pub(crate) fn check(&self) {
         let needed = [
@@ -257,6 +266,10 @@ impl Config {
         }
     }
 }
+
+/// What zlib-rs takes for a stream that inflates: 46 KiB.
+#[cfg(feature = "deflate")]
+const STREAM_BYTES: usize = 48 * 1024;
 
 #[cfg(test)]
 mod tests {

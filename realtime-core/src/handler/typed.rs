@@ -7,7 +7,7 @@ use crate::{
     context::Context,
     hub::{Client, Stage},
     seams::BoxFuture,
-    session::{Backlog, Delivered, Hooks},
+    session::{Backlog, Delivered, Hooks, is_turn_over},
     util::panics::{Panicked, catch},
 };
 use pin_project_lite::pin_project;
@@ -59,6 +59,12 @@ impl<H: Handler> Typed<H> {
             batch.clear();
         }
         let next = poll_fn(|cx| {
+            if is_turn_over() {
+                // Compressing what it sent has taken the turn: it is polled again in the next one.
+                client.set_stage(Stage::Busy);
+                client.outbox.signal_look();
+                return Poll::Pending;
+            }
             if client.outbox.poll_room(cx).is_pending() {
                 // It waits for something else than a message: it is to be polled when there is room.
                 client.set_stage(Stage::Busy);

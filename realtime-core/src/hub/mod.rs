@@ -11,6 +11,7 @@ mod client_calls;
 mod connections;
 mod counters;
 mod drain;
+mod inflating;
 mod life;
 mod link;
 mod members;
@@ -29,6 +30,7 @@ use connections::Connections;
 use counters::Counters;
 pub use drain::Drained;
 pub(crate) use drain::drain;
+pub(crate) use inflating::{Inflating, Place};
 use life::Life;
 use link::Link;
 use members::Effects;
@@ -76,6 +78,7 @@ pub(crate) struct Hub {
     pub(crate) wheel: Wheel,
     pub(crate) connections: Connections,
     pub(crate) permits: Arc<Permits>,
+    pub(crate) inflating: Arc<Inflating>,
     pub(crate) topics: Topics,
     pub(crate) counters: Counters,
     pub(crate) warnings: Warnings,
@@ -110,6 +113,7 @@ impl Hub {
         Self {
             limits: Limits::new(&plan.config.rates),
             outcomes: Outcomes::new(&plan.config, clock.ticks(plan.config.idempotency_window)),
+            inflating: Inflating::new(plan.config.inflating_messages()),
             permits: Permits::new(&plan.config),
             config: plan.config,
             registry: plan.registry,

@@ -16,6 +16,7 @@ mod turn;
 pub(crate) use carrier::{Carrier, WebSocket};
 pub(crate) use hooks::{Backlog, Delivered, Hooks, NoHandler};
 pub(crate) use serving::Serving;
+pub(crate) use turn::is_turn_over;
 
 use crate::{
     calls::Router,

@@ -1,5 +1,7 @@
-use crate::websocket::deflate::inflate;
-use crate::websocket::{Opcode, PerMessageDeflate, apply_mask};
+use super::{
+    Opcode, PerMessageDeflate, apply_mask,
+    deflate::{Begun, Inflation},
+};
 use realtime_protocol::{CloseCode, Data, Kind};
 use std::{borrow::Cow, fmt};
 
@@ -17,6 +19,9 @@ pub struct Limits {
 pub enum Event<'a> {
     /// A message.
     Message(Data<'a>),
+    /// Nothing yet: a part of a long compressed message was inflated, which was so much work, in bytes. The next part, or
+    /// the message, comes when [`Decoder::decode`] is called again, with or without more input.
+    Inflating(usize),
     /// A ping with its payload, which the pong must carry.
     Ping(Cow<'a, [u8]>),
     /// A pong.
@@ -30,8 +35,9 @@ pub enum Event<'a> {
 /// A message that arrives whole is borrowed from the caller's buffer; only what is incomplete is
 /// kept, and never more than [`Limits`] allow: a length is checked when its header is read, before
 /// a byte of payload is held. Text is checked as it arrives, so bad UTF-8 fails at its first byte
-/// also in the middle of a frame. A compressed message is inflated when its last byte is there, and
-/// its text is checked then. At rest the decoder holds no buffer.
+/// also in the middle of a frame. A compressed message is inflated when its last byte is there: the
+/// first 16 KiB at once, and what is longer in slices, one for each call of [`decode`](Self::decode);
+/// its text is checked with them. At rest the decoder holds no buffer.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
@@ -56,7 +62,7 @@ impl Decoder {
 
     /// The next event in `input`, which is advanced past the bytes that were used.
     ///
-    /// `Ok(None)` means that all of `input` was used and more is needed.
+    /// `Ok(None)` means that all of `input` was used and more is needed. While a message is inflated, nothing of it is used.
     ///
     /// # Errors
     ///
@@ -66,8 +72,8 @@ impl Decoder {
         let mut assembly = match self.assembly.take() {
             Some(assembly) => assembly,
             None => {
-                if let Some(data) = self.decode_message(input)? {
-                    return Ok(Some(Event::Message(data)));
+                if let Some(event) = self.decode_message(input)? {
+                    return Ok(Some(event));
                 }
                 if let Some(event) = decode_heartbeat(input) {
                     return Ok(Some(event));
@@ -90,10 +96,40 @@ impl Decoder {
         self.assembly.is_none()
     }
 
+    /// Whether a message is being inflated and has more to come.
+    pub(crate) fn is_inflating(&self) -> bool {
+        self.inflation().is_some_and(|inflation| !inflation.is_whole())
+    }
+
+    /// Whether a message is inflated, which the next call of `decode` gives.
+    pub(crate) fn has_message(&self) -> bool {
+        self.inflation().is_some_and(Inflation::is_whole)
+    }
+
+    fn inflation(&self) -> Option<&Inflation> {
+        self.assembly.as_ref()?.inflation.as_deref()
+    }
+
+    /// Has the message that is being inflated begin again, and hold no more than it did before.
+    #[cold]
+    pub(crate) fn rewind_inflation(&mut self) {
+        if let Some(inflation) = self.assembly.as_mut().and_then(|assembly| assembly.inflation.as_mut()) {
+            inflation.rewind();
+        }
+    }
+
+    /// Drops the message that is being inflated, or waits to be taken.
+    #[cold]
+    pub(crate) fn drop_inflation(&mut self) {
+        if self.inflation().is_some() {
+            self.assembly = None;
+        }
+    }
+
     /// The quick way for nearly all messages: unfragmented, whole in the input, with nothing kept
     /// from before. Leaves everything else, what is wrong included, to the long way.
     #[inline]
-    fn decode_message<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Data<'a>>, DecodeError> {
+    fn decode_message<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, DecodeError> {
         let [first, second, a, b, ..] = **input else { return Ok(None) };
         let kind = match first & !RSV1 {
             0x81 => Kind::Text,
@@ -115,12 +151,24 @@ impl Decoder {
         }
         let payload = take_masked(input, header, length);
         if compressed {
-            return owned(kind, inflate(payload, self.limits.message_bytes)?).map(Some);
+            return self.inflate(kind, payload).map(Some);
         }
-        Ok(Some(match kind {
+        Ok(Some(Event::Message(match kind {
             Kind::Text => Data::Text(checked(payload)?.into()),
             Kind::Binary => Data::Binary((&*payload).into()),
-        }))
+        })))
+    }
+
+    fn inflate<'a>(&mut self, kind: Kind, payload: &[u8]) -> Result<Event<'a>, DecodeError> {
+        Ok(match Inflation::begin(kind, payload.into(), self.limits.message_bytes)? {
+            Begun::Whole(data) => Event::Message(data),
+            Begun::Long(inflation, work) => {
+                let assembly =
+                    Assembly { inflation: Some(inflation), ..Assembly::new(self.limits, self.inflates) };
+                self.assembly = Some(Box::new(assembly));
+                Event::Inflating(work)
+            }
+        })
     }
 }
 
@@ -162,6 +210,8 @@ struct Assembly {
     /// How much of `payload` is known to be whole UTF-8 characters.
     valid: usize,
     frames: u32,
+    /// The last message, while it is inflated.
+    inflation: Option<Box<Inflation>>,
 }
 
 impl Assembly {
@@ -177,14 +227,18 @@ impl Assembly {
             control: Vec::new(),
             valid: 0,
             frames: 0,
+            inflation: None,
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.frame.is_none() && self.message.is_none() && self.header.len == 0
+        self.frame.is_none() && self.message.is_none() && self.header.len == 0 && self.inflation.is_none()
     }
 
     fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, DecodeError> {
+        if let Some(inflation) = self.inflation.take() {
+            return self.go_on_inflating(inflation).map(Some);
+        }
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
@@ -255,7 +309,7 @@ impl Assembly {
         };
         self.frames = 0;
         if frame.compressed {
-            return self.inflate(kind, chunk).map(Some);
+            return self.inflate(kind, chunk.into()).map(Some);
         }
         Ok(Some(Event::Message(match kind {
             Kind::Text => Data::Text(checked(chunk)?.into()),
@@ -310,13 +364,28 @@ impl Assembly {
         self.frames = 0;
         let kind = self.message.take().unwrap_or(Kind::Binary);
         if std::mem::take(&mut self.compressed) {
-            return self.inflate(kind, &payload).map(Some);
+            return self.inflate(kind, payload.into()).map(Some);
         }
         owned(kind, payload).map(Event::Message).map(Some)
     }
 
-    fn inflate<'a>(&self, kind: Kind, payload: &[u8]) -> Result<Event<'a>, DecodeError> {
-        owned(kind, inflate(payload, self.limits.message_bytes)?).map(Event::Message)
+    fn inflate<'a>(&mut self, kind: Kind, payload: Cow<'_, [u8]>) -> Result<Event<'a>, DecodeError> {
+        Ok(match Inflation::begin(kind, payload, self.limits.message_bytes)? {
+            Begun::Whole(data) => Event::Message(data),
+            Begun::Long(inflation, work) => {
+                self.inflation = Some(inflation);
+                Event::Inflating(work)
+            }
+        })
+    }
+
+    fn go_on_inflating<'a>(&mut self, mut inflation: Box<Inflation>) -> Result<Event<'a>, DecodeError> {
+        if inflation.is_whole() {
+            return Ok(Event::Message(inflation.into_message()));
+        }
+        let work = inflation.go_on()?;
+        self.inflation = Some(inflation);
+        Ok(Event::Inflating(work))
     }
 }
 

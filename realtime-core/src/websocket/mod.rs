@@ -10,6 +10,8 @@ mod decoder;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
 mod frame;
+#[cfg(feature = "deflate")]
+mod inflate;
 mod mask;
 
 pub use accept_key::accept_key;

@@ -1,7 +1,8 @@
 //! What stands in for `deflate.rs` where its feature is off: nothing is ever agreed on.
 
-use super::{DecodeError, Frame};
+use super::{Data, DecodeError, Frame, Kind};
 use http::HeaderValue;
+use std::borrow::Cow;
 
 /// The compression that was agreed on with one client. There is none without the feature
 /// `deflate`.
@@ -20,8 +21,44 @@ impl PerMessageDeflate {
     pub(crate) fn compress(self, _: &Frame, _: &Deflate) -> Frame {
         match self {}
     }
+
+    pub(crate) fn work() -> usize {
+        0
+    }
+
+    pub(crate) fn take_work() -> usize {
+        0
+    }
 }
 
-pub(super) fn inflate(_: &[u8], _: usize) -> Result<Vec<u8>, DecodeError> {
-    Err(DecodeError::ReservedBits)
+/// There is none: a frame that says that it is compressed is refused at its first byte.
+#[derive(Debug)]
+pub(super) enum Inflation {}
+
+#[expect(dead_code, reason = "the decoder asks for them")]
+pub(super) enum Begun {
+    Whole(Data<'static>),
+    Long(Box<Inflation>, usize),
+}
+
+impl Inflation {
+    pub(super) fn begin(_: Kind, _: Cow<'_, [u8]>, _: usize) -> Result<Begun, DecodeError> {
+        Err(DecodeError::ReservedBits)
+    }
+
+    pub(super) fn go_on(&mut self) -> Result<usize, DecodeError> {
+        match *self {}
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn rewind(&mut self) {
+        match *self {}
+    }
+
+    pub(super) fn into_message(self) -> Data<'static> {
+        match self {}
+    }
 }

@@ -23,6 +23,7 @@ pub(crate) enum Seen {
 impl From<Event<'_>> for Seen {
     fn from(event: Event<'_>) -> Self {
         match event {
+            Event::Inflating(_) => unreachable!("nothing is to be seen of it"),
             Event::Message(Data::Text(text)) => Self::Text(text.into_owned()),
             Event::Message(Data::Binary(bytes)) => Self::Binary(bytes.into_owned()),
             Event::Ping(payload) => Self::Ping(payload.into_owned()),
@@ -81,7 +82,9 @@ pub(crate) fn feed(decoder: &mut Decoder, piece: &[u8], seen: &mut Vec<Seen>) ->
     let mut piece = piece.to_vec();
     let mut rest = &mut piece[..];
     while let Some(event) = decoder.decode(&mut rest)? {
-        seen.push(event.into());
+        if !matches!(event, Event::Inflating(_)) {
+            seen.push(event.into());
+        }
     }
     assert!(rest.is_empty(), "the decoder asks for more before it has used what is there");
     Ok(())

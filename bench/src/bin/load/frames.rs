@@ -107,6 +107,11 @@ pub(crate) fn binary_frame(payload: &[u8]) -> Vec<u8> {
     frame(BINARY_FRAME, payload)
 }
 
+/// A binary message whose payload is compressed: RSV1 is set.
+pub(crate) fn compressed_frame(payload: &[u8]) -> Vec<u8> {
+    frame(0x40 | BINARY_FRAME, payload)
+}
+
 pub(crate) fn ping_frame() -> Vec<u8> {
     frame(PING_FRAME, b"")
 }

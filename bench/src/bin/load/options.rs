@@ -41,7 +41,7 @@ Usage: load MODE --port PORT [OPTIONS]
   --outbox N         bytes that the server keeps for one client, to say what memory is expected
   --control P        where a server of this project is asked how many were too slow, and to close all
   --greed NAME       what the others do in quiet: nobody, echo-1k, echo-64k, echo-16-clients, calls-250k, subscribing,
-                     streams-1024 or msgpack-calls (nobody)
+                     streams-1024, msgpack-calls or deflate-16m (nobody)
   --api P            where they call and subscribe (/__realtime/api)
   --engine-io        answer 2 with 3, the heartbeat of Engine.IO";
 

@@ -6,12 +6,13 @@
 
 use crate::{
     Report,
-    frames::{Kind, binary_frame, first_frame, text_frame},
+    frames::{Kind, binary_frame, compressed_frame, first_frame, text_frame},
     histogram::Histogram,
     meter::{LATENCY, Meter, Phase, add_latency},
     options::Options,
 };
 use bench::Outcome;
+use flate2::{Compress, Compression, FlushCompress};
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
@@ -47,6 +48,8 @@ pub(crate) enum Greed {
     Streams,
     /// One that makes small calls in MessagePack.
     MessagePack,
+    /// Sixteen that send 16 MiB to a message, compressed to 16 KiB, to one who does not answer.
+    Inflating,
 }
 
 impl FromStr for Greed {
@@ -62,6 +65,7 @@ impl FromStr for Greed {
             "subscribing" => Self::Subscriptions,
             "streams-1024" => Self::Streams,
             "msgpack-calls" => Self::MessagePack,
+            "deflate-16m" => Self::Inflating,
             _ => return Err(format!("nobody is greedy as {name:?}")),
         })
     }
@@ -130,8 +134,24 @@ fn begin(options: &Options, taken: &Arc<AtomicU64>) -> Outcome {
             call.extend([b'x'; 64]);
             flood(connect(options, &options.api, msgpack)?, &[], binary_frame(&call).repeat(500), taken)?;
         }
+        Greed::Inflating => {
+            let message = compressed_frame(&deflated(16 << 20)?);
+            for number in 0..16 {
+                let silent = format!("/__realtime/halls?hall={number}&rooms=0");
+                flood(connect_compressed(options, &silent)?, &[], message.clone(), taken)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// A message of so many bytes as it goes over the wire, without the end of its last block (RFC 7692, section 7.2.1).
+fn deflated(bytes: usize) -> Outcome<Vec<u8>> {
+    let mut payload = Vec::with_capacity(bytes / 100);
+    let mut stream = Compress::new(Compression::best(), false);
+    stream.compress_vec(&vec![b'x'; bytes], &mut payload, FlushCompress::Sync)?;
+    payload.truncate(payload.len() - 4);
+    Ok(payload)
 }
 
 /// Sends `first` once and `again` without end, and takes all that comes.
@@ -158,12 +178,23 @@ fn flood(stream: TcpStream, first: &[u8], again: Vec<u8>, taken: &Arc<AtomicU64>
 }
 
 fn connect(options: &Options, path: &str, subprotocol: Option<&str>) -> Outcome<TcpStream> {
+    connect_with(
+        options,
+        path,
+        &subprotocol.map_or_else(String::new, |name| format!("Sec-WebSocket-Protocol: {name}\r\n")),
+    )
+}
+
+fn connect_compressed(options: &Options, path: &str) -> Outcome<TcpStream> {
+    connect_with(options, path, "Sec-WebSocket-Extensions: permessage-deflate\r\n")
+}
+
+fn connect_with(options: &Options, path: &str, field: &str) -> Outcome<TcpStream> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, options.port))?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(SILENCE))?;
-    let subprotocol = subprotocol.map_or_else(String::new, |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
     let head = format!(
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n{subprotocol}\
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n{field}\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
     stream.write_all(head.as_bytes())?;

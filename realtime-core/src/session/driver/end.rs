@@ -26,6 +26,8 @@ impl<T: Carrier> Driver<T> {
         if self.input == Input::Open {
             self.input = Input::AwaitingClose;
         }
+        // Where it waits for its place, nobody else has the rest read.
+        self.look |= self.decoder.is_inflating();
         self.calls = None;
         self.session.service.hooks.end(&self.session.client, true);
         self.run.set_due();
@@ -37,6 +39,7 @@ impl<T: Carrier> Driver<T> {
     pub(super) fn end_input(&mut self) {
         self.input = Input::Ended;
         self.tail = Tail::default();
+        self.drop_inflating();
         self.calls = None;
         self.session.service.hooks.end(&self.session.client, false);
         self.run.set_due();

@@ -34,6 +34,11 @@ impl<T: Carrier> Driver<T> {
     /// Takes what the client sent, and returns whether there may be more.
     pub(super) fn poll_input(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
         turn.spend(0);
+        if !self.decoder.is_at_rest()
+            && let Some(received) = self.poll_inflating(cx, turn)
+        {
+            return received;
+        }
         if self.input == Input::Ended || self.is_held() || self.is_behind() {
             return false;
         }
@@ -78,7 +83,7 @@ impl<T: Carrier> Driver<T> {
     /// Whether so much waits for the client that nothing of it is read. A client that reads what it is sent is not
     /// closed for what it asks, however much it asks at once: it is made to wait, as by any server that writes before
     /// it reads on.
-    fn is_held(&mut self) -> bool {
+    pub(super) fn is_held(&mut self) -> bool {
         let client = &self.session.client;
         let held = self.input == Input::Open && !client.outbox.is_roomy();
         let reading = client.reading();
@@ -98,7 +103,7 @@ impl<T: Carrier> Driver<T> {
 
     /// Whether the handler has as many messages waiting as it may. Then nothing is read, so that
     /// the client feels it, until the handler has caught up.
-    fn is_behind(&mut self) -> bool {
+    pub(super) fn is_behind(&mut self) -> bool {
         // Nobody else fills the backlog.
         if !self.behind || self.input != Input::Open {
             return false;
@@ -128,7 +133,7 @@ impl<T: Carrier> Driver<T> {
 
     /// Decodes and handles `bytes`, until the turn is over, or the handler or the output has to come first. Returns how
     /// many were used.
-    fn handle_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut [u8], turn: &mut Turn) -> usize {
+    pub(super) fn handle_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut [u8], turn: &mut Turn) -> usize {
         let count = bytes.len();
         if self.input == Input::Discarding {
             turn.spend(count);
@@ -149,6 +154,10 @@ impl<T: Carrier> Driver<T> {
                 }
             };
             turn.spend(bytes_of(&event));
+            if matches!(event, Event::Inflating(_)) {
+                // Whether there is a place for the rest is looked at first.
+                return count - rest.len();
+            }
             self.handle_event(cx, event, turn);
             if self.input == Input::Ended {
                 return count;
@@ -187,7 +196,7 @@ impl<T: Carrier> Driver<T> {
                 self.peer = Some(Box::new(Close::by_peer(code, &reason)));
                 self.end_input();
             }
-            Event::Message(_) | Event::Ping(_) | Event::Pong => {}
+            Event::Message(_) | Event::Inflating(_) | Event::Ping(_) | Event::Pong => {}
         }
     }
 
@@ -305,6 +314,7 @@ impl<T: Carrier> Driver<T> {
 fn bytes_of(event: &Event<'_>) -> usize {
     match event {
         Event::Message(data) => data.as_bytes().len(),
+        Event::Inflating(work) => *work,
         Event::Ping(payload) => payload.len(),
         Event::Pong | Event::Close(..) => 0,
     }

@@ -1,14 +1,16 @@
 //! The driver: what moves a connection.
 
 mod end;
+mod inflating;
 mod input;
 mod output;
 
 use super::{Carrier, Session, hooks, server_calls::Calls, tail::Tail, turn::Turn};
 use crate::{
+    hub::Place,
     seams::{BoxFuture, SendQueue},
     util::panics::{Panicked, drop_caught, poll_caught},
-    websocket::{Decoder, Limits},
+    websocket::{Decoder, Limits, PerMessageDeflate},
 };
 use bytes::Bytes;
 use end::Stage;
@@ -24,6 +26,8 @@ pub(super) struct Driver<T> {
     /// Calls, subscriptions and events, once there was one.
     calls: Option<Box<Calls>>,
     decoder: Decoder,
+    /// The place of a long message among those that are inflated.
+    inflating: Option<Box<Place>>,
     /// Bytes that were read and not decoded: the turn was over, the handler was behind, or the client was.
     tail: Tail,
     input: Input,
@@ -96,6 +100,7 @@ impl<T: Carrier> Driver<T> {
             run: Run::New(hooks::run(&session)),
             calls,
             decoder: Decoder::new(limits).inflating(session.client.format.deflate()),
+            inflating: None,
             // Copied: an empty or short `Bytes` may hold the framework's whole read buffer.
             tail: Tail::new(early.to_vec()),
             input: Input::Open,
@@ -116,10 +121,13 @@ impl<T: Carrier> Driver<T> {
     /// One turn: it ends when there is nothing left to do, or when it has done as much work as one [`Turn`] allows.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
         let mut turn = Turn::new();
+        // What others have compressed is their work.
+        PerMessageDeflate::take_work();
         loop {
             let received = self.poll_input(cx, &mut turn);
             self.poll_run(cx);
             self.poll_calls(&mut turn);
+            turn.spend_compressed();
             self.poll_output(cx, &mut turn);
             if let Some(close) = self.poll_end(cx, &mut turn) {
                 return Poll::Ready(close);
