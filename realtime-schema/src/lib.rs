@@ -1,0 +1,129 @@
+//! What a server and its clients say to each other, as TypeScript, as AsyncAPI, as OpenAPI, and as a document against
+//! which the next version is compared.
+//!
+//! A [`Schema`] is made of a server's names and of the schemas of their types, which `#[derive(JsonSchema)]` makes. It is
+//! used in a test: the test fails where a generated file is not what the types say now, or where a change would break
+//! clients that are out there.
+
+mod collect;
+mod description;
+mod document;
+mod hash;
+mod keep;
+mod problems;
+mod schemas;
+mod typescript;
+
+pub use description::{Description, Kind, Side};
+pub use problems::Problems;
+pub use schemars;
+
+use document::Document;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// What a server says and takes, by id.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    document: Document,
+}
+
+/// How a [`Schema`] is made.
+#[derive(Clone, Debug, Default)]
+#[must_use = "options do nothing until a schema is made by them"]
+pub struct Options {
+    allowed_names: BTreeSet<String>,
+    partial: bool,
+}
+
+impl Schema {
+    /// The schema of the names that a registry has.
+    ///
+    /// # Errors
+    ///
+    /// Where a name has no schema, and where two types have one name.
+    pub fn describing(descriptions: &[Description]) -> Result<Self, Problems> {
+        Options::default().describing(descriptions)
+    }
+
+    /// How a schema is made, to be said before it is.
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    /// The neutral document: JSON with sorted keys, the same on every run. It is what is committed at a release.
+    pub fn document(&self) -> String {
+        self.document.to_json()
+    }
+
+    /// The hash of what is behind an id, 16 hexadecimal digits. It is of shapes: doc comments do not change it.
+    pub fn hash(&self, id: &str) -> String {
+        hash::of(&self.document, id)
+    }
+
+    /// The types and constants of an id, for the npm package of this library.
+    ///
+    /// # Panics
+    ///
+    /// As [`try_typescript`](Self::try_typescript) fails.
+    #[track_caller]
+    pub fn typescript(&self, id: &str) -> String {
+        self.try_typescript(id).unwrap_or_else(|problems| panic!("TypeScript of {id:?}:\n{problems}"))
+    }
+
+    /// The types and constants of an id, for the npm package of this library.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing has the id, and where a name cannot be one in TypeScript: a reserved word, or two types of one name.
+    pub fn try_typescript(&self, id: &str) -> Result<String, Problems> {
+        typescript::file(&self.document, id)
+    }
+
+    /// Compares a file with what it should be, in a test. With `UPDATE_SCHEMA=1` in the environment it is written instead. A
+    /// relative path begins at the directory of the package, where cargo runs its tests.
+    ///
+    /// # Panics
+    ///
+    /// Where the file is not there, or is stale; the lines that differ are told.
+    #[track_caller]
+    pub fn keep(&self, path: impl AsRef<Path>, content: &str) {
+        if let Err(problems) = keep::keep(path.as_ref(), content) {
+            panic!("{problems}");
+        }
+    }
+
+    /// Refuses integers of 64 bits and more, which a page cannot hold beyond 2^53 − 1.
+    ///
+    /// # Panics
+    ///
+    /// Where there is one, with all the places that have them.
+    #[track_caller]
+    pub fn deny_wide_integers(&self) {
+        let wide = typescript::wide_integers(&self.document);
+        assert!(wide.is_empty(), "integers that a page cannot hold beyond 2^53 − 1:\n{}", wide.join("\n"));
+    }
+}
+
+impl Options {
+    /// Allows a type that is really called `Page2` beside a `Page`, and is no second type of that name.
+    pub fn allow_name(mut self, name: impl Into<String>) -> Self {
+        self.allowed_names.insert(name.into());
+        self
+    }
+
+    /// Leaves out the names that have no schema.
+    pub fn partial(mut self) -> Self {
+        self.partial = true;
+        self
+    }
+
+    /// The schema of the names that a registry has.
+    ///
+    /// # Errors
+    ///
+    /// Where a name has no schema and [`partial`](Self::partial) was not said, and where two types have one name.
+    pub fn describing(&self, descriptions: &[Description]) -> Result<Schema, Problems> {
+        Ok(Schema { document: collect::collect(descriptions, self)? })
+    }
+}
