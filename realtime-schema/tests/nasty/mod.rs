@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // Each test takes what it needs.
 
+pub(crate) mod arbitrary;
 pub(crate) mod types;
 pub(crate) mod values;
 
