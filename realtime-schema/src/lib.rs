@@ -6,6 +6,7 @@
 //! clients that are out there.
 
 mod collect;
+mod compare;
 mod description;
 mod document;
 mod hash;
@@ -14,6 +15,7 @@ mod problems;
 mod schemas;
 mod typescript;
 
+pub use compare::Changes;
 pub use description::{Description, Kind, Side};
 pub use problems::Problems;
 pub use schemars;
@@ -21,12 +23,16 @@ pub use schemars;
 use document::Document;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::{fmt, fs};
 
 /// What a server says and takes, by id.
 #[derive(Clone, Debug)]
 pub struct Schema {
     document: Document,
 }
+
+/// The variable that has the file of a release written.
+const RELEASE: &str = "RELEASE_SCHEMA";
 
 /// How a [`Schema`] is made.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +50,15 @@ impl Schema {
     /// Where a name has no schema, and where two types have one name.
     pub fn describing(descriptions: &[Description]) -> Result<Self, Problems> {
         Options::default().describing(descriptions)
+    }
+
+    /// The schema that a [`document`](Self::document) was written of.
+    ///
+    /// # Errors
+    ///
+    /// Where the text is no such document.
+    pub fn from_document(document: &str) -> Result<Self, Problems> {
+        Ok(Self { document: Document::from_json(document)? })
     }
 
     /// How a schema is made, to be said before it is.
@@ -93,6 +108,49 @@ impl Schema {
         }
     }
 
+    /// Compares the server with the one of a release, whose [`document`](Self::document) is in a file, and fails on what
+    /// breaks clients of that release. A break that is wanted is listed in the file under `accepted`, with its reason.
+    ///
+    /// With `RELEASE_SCHEMA=1` in the environment, the file is written instead: this is the release, and nothing is
+    /// accepted any more.
+    ///
+    /// # Panics
+    ///
+    /// Where the file is not there, and where something breaks.
+    #[track_caller]
+    pub fn compatible_with(&self, path: impl AsRef<Path>) -> Changes {
+        self.try_compatible_with(path.as_ref(), keep::is_set(RELEASE))
+            .unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn try_compatible_with(&self, path: &Path, is_release: bool) -> Result<Changes, Problems> {
+        if is_release {
+            keep::write(path, &self.document())?;
+        }
+        let told = |what: &dyn fmt::Display| Problems::one(format!("{} {what}", path.display()));
+        let json = fs::read_to_string(path).map_err(|error| {
+            told(&format!("cannot be read: {error}. Run the test with {RELEASE}=1 to write it"))
+        })?;
+        let changes = self.changes_since(&json).map_err(|problems| told(&problems))?;
+        if changes.breaks().is_empty() {
+            return Ok(changes);
+        }
+        Err(Problems::one(format!(
+            "clients of the release in {} break:\n{}",
+            path.display(),
+            compare::advice(&changes)
+        )))
+    }
+
+    /// What has changed since a release, of which this is the [`document`](Self::document).
+    ///
+    /// # Errors
+    ///
+    /// Where the text is no such document.
+    pub fn changes_since(&self, document: &str) -> Result<Changes, Problems> {
+        Ok(compare::compare(&Document::from_json(document)?, &self.document))
+    }
+
     /// Refuses integers of 64 bits and more, which a page cannot hold beyond 2^53 − 1.
     ///
     /// # Panics
@@ -125,5 +183,36 @@ impl Options {
     /// Where a name has no schema and [`partial`](Self::partial) was not said, and where two types have one name.
     pub fn describing(&self, descriptions: &[Description]) -> Result<Schema, Problems> {
         Ok(Schema { document: collect::collect(descriptions, self)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::env;
+
+    #[test]
+    fn the_file_of_a_release_is_written_when_it_is_one() {
+        let kind = Kind::ServerEvent;
+        let description =
+            |side: Side| [Description { received: Some(side), ..Description::new("api", "it", kind) }];
+        let old = Schema::describing(&description(|generator| generator.subschema_for::<u8>())).unwrap();
+        let new = Schema::describing(&description(|generator| generator.subschema_for::<bool>())).unwrap();
+        let path =
+            env::temp_dir().join(format!("realtime-schema-release-{}", std::process::id())).join("released.json");
+
+        let missing = old.try_compatible_with(&path, false).unwrap_err().to_string();
+        assert!(missing.contains("cannot be read") && missing.contains("RELEASE_SCHEMA=1"), "{missing}");
+        assert_eq!(old.try_compatible_with(&path, true), Ok(Changes::default()));
+        assert_eq!(old.try_compatible_with(&path, false), Ok(Changes::default()));
+
+        let broken = new.try_compatible_with(&path, false).unwrap_err().to_string();
+        assert!(
+            broken.contains("event it of api (received) is another: it was integer, and is boolean"),
+            "{broken}"
+        );
+        assert_eq!(new.try_compatible_with(&path, true), Ok(Changes::default()));
+        assert_eq!(new.try_compatible_with(&path, false), Ok(Changes::default()));
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

@@ -8,7 +8,7 @@ mod validators;
 use nasty::{arbitrary, case, descriptions, types::*, values::cases};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use realtime_schema::Schema;
+use realtime_schema::{Description, Kind, Schema};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::fmt::Debug;
@@ -25,6 +25,46 @@ fn schemas_take_what_serde_writes_and_takes_and_refuse_what_it_refuses() {
         case.taken.iter().for_each(|value| assert!(validators.sent.is_valid(value), "{}", at(value)));
         case.refused.iter().for_each(|value| assert!(!validators.sent.is_valid(value), "{}", at(value)));
     }
+}
+
+/// Every type is changed into every other. Where the comparison finds nothing, no value is lost.
+#[test]
+fn a_change_that_breaks_nothing_keeps_every_value() {
+    let cases = cases();
+    let whole = Schema::describing(&descriptions(&cases)).unwrap();
+    let validators: Vec<Validators> = cases.iter().map(|case| Validators::of(&whole, case.name)).collect();
+    let schema = |case: &nasty::Case, kind: Kind| {
+        let sides = Description {
+            sent: Some(case.side),
+            received: Some(case.side),
+            ..Description::new("api", "it", kind)
+        };
+        Schema::describing(&[sides]).unwrap()
+    };
+    let is_fine = |old: &nasty::Case, new: &nasty::Case, kind: Kind| {
+        let changes = schema(new, kind).changes_since(&schema(old, kind).document()).unwrap();
+        changes.breaks().is_empty() && changes.notices().is_empty()
+    };
+    let values = |case: &nasty::Case| [case.written.clone(), case.taken.clone()].concat();
+    let mut compared = 0;
+    for (old, of_old) in cases.iter().zip(&validators) {
+        for (new, of_new) in cases.iter().zip(&validators) {
+            if is_fine(old, new, Kind::ClientEvent) {
+                compared += 1;
+                let sent = values(old).into_iter().filter(|value| of_old.sent.is_valid(value));
+                sent.for_each(|value| {
+                    assert!(of_new.sent.is_valid(&value), "{} to {}: {value}", old.name, new.name)
+                });
+            }
+            if is_fine(old, new, Kind::ServerEvent) {
+                let received = new.written.iter();
+                received.for_each(|value| {
+                    assert!(of_old.received.is_valid(value), "{} to {}: {value}", old.name, new.name)
+                });
+            }
+        }
+    }
+    assert!(compared >= cases.len(), "each is at least what it was: {compared}");
 }
 
 /// Makes values of `T`, and values that are nearly one.

@@ -1,0 +1,179 @@
+//! The names of a server, old and new.
+
+use super::change::Severity;
+use super::shapes::Shapes;
+use crate::document::{Ask, Direction, Document, Endpoint, Handler, Procedure, ProcedureKind, Subscription};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All changes, in the order of their text.
+pub(super) fn compare(old: &Document, new: &Document) -> BTreeMap<String, Severity> {
+    let mut comparison = Comparison {
+        sent: Shapes::new(old, new, Direction::Sent),
+        received: Shapes::new(old, new, Direction::Received),
+        found: BTreeMap::new(),
+    };
+    for (id, was) in &old.endpoints {
+        match new.endpoints.get(id) {
+            Some(is) => comparison.endpoint(id, was, is),
+            None => comparison.tell(format!("the id {id} is gone"), Severity::Break),
+        }
+    }
+    let users = Users::of(old);
+    let Comparison { sent, received, mut found } = comparison;
+    for shapes in [sent, received] {
+        let told = shapes.found.into_iter().filter(|(_, severity)| *severity != Severity::Fine);
+        found.extend(told.map(|(line, severity)| (users.behind(shapes.direction, line), severity)));
+    }
+    found
+}
+
+struct Comparison<'a> {
+    sent: Shapes<'a>,
+    received: Shapes<'a>,
+    found: BTreeMap<String, Severity>,
+}
+
+impl Comparison<'_> {
+    fn endpoint(&mut self, id: &str, old: &Endpoint, new: &Endpoint) {
+        for (name, was) in &old.procedures {
+            match new.procedures.get(name) {
+                Some(is) => self.procedure(&format!("{name} of {id}"), was, is),
+                None => self.gone(id, name, "procedure", new),
+            }
+        }
+        for (name, was) in &old.subscriptions {
+            match new.subscriptions.get(name) {
+                Some(is) => self.subscription(&format!("{name} of {id}"), was, is),
+                None => self.gone(id, name, "subscription", new),
+            }
+        }
+        for (name, was) in &old.client_events {
+            match new.client_events.get(name) {
+                Some(is) => self.sent.compare(was, is, &format!("event {name} of {id}")),
+                None => self.tell(format!("the event {name} of {id} is not handled any more"), Severity::Break),
+            }
+        }
+        for (name, was) in &old.server_events {
+            match new.server_events.get(name) {
+                Some(is) => self.received.compare(was, is, &format!("event {name} of {id}")),
+                None => self.tell(format!("the event {name} of {id} is not sent any more"), Severity::Notice),
+            }
+        }
+        for (name, was) in &old.presence {
+            match new.presence.get(name) {
+                Some(is) => self.received.compare(was, is, &format!("presence in {name} of {id}")),
+                None => self.tell(format!("presence in {name} of {id} is not told any more"), Severity::Notice),
+            }
+        }
+        self.asks(id, old, new);
+        self.handlers(id, old.handler.as_ref(), new.handler.as_ref());
+    }
+
+    fn procedure(&mut self, place: &str, old: &Procedure, new: &Procedure) {
+        if old.kind == ProcedureKind::Query && new.kind == ProcedureKind::Mutation {
+            let change = format!("{place} was a query, and is a mutation: it is not called by GET any more");
+            self.tell(change, Severity::Break);
+        }
+        self.time_limit(place, old.time_limit_ms, new.time_limit_ms);
+        self.sent.compare(&old.input, &new.input, &format!("input of {place}"));
+        self.received.compare(&old.output, &new.output, &format!("output of {place}"));
+        match (&old.progress, &new.progress) {
+            (Some(old), Some(new)) => self.received.compare(old, new, &format!("progress of {place}")),
+            (Some(_), None) => self.tell(format!("progress of {place} is not told any more"), Severity::Notice),
+            (None, _) => {}
+        }
+    }
+
+    fn subscription(&mut self, place: &str, old: &Subscription, new: &Subscription) {
+        self.sent.compare(&old.input, &new.input, &format!("input of {place}"));
+        self.received.compare(&old.item, &new.item, &format!("items of {place}"));
+    }
+
+    fn gone(&mut self, id: &str, name: &str, what: &str, new: &Endpoint) {
+        let now = if new.subscriptions.contains_key(name) {
+            "is a subscription now"
+        } else if new.procedures.contains_key(name) {
+            "is a procedure now"
+        } else {
+            "is gone"
+        };
+        self.tell(format!("the {what} {name} of {id} {now}"), Severity::Break);
+    }
+
+    fn asks(&mut self, id: &str, old: &Endpoint, new: &Endpoint) {
+        for (name, is) in &new.asks {
+            match old.asks.get(name) {
+                Some(was) => self.ask(&format!("{name} of {id}"), was, is),
+                None => {
+                    let change = format!("{name} of {id} is asked of clients, which older ones cannot answer");
+                    self.tell(change, Severity::Notice);
+                }
+            }
+        }
+        for name in old.asks.keys().filter(|name| !new.asks.contains_key(*name)) {
+            self.tell(format!("{name} of {id} is not asked of clients any more"), Severity::Notice);
+        }
+    }
+
+    fn ask(&mut self, place: &str, old: &Ask, new: &Ask) {
+        self.time_limit(place, old.time_limit_ms, new.time_limit_ms);
+        self.received.compare(&old.input, &new.input, &format!("question of {place}"));
+        self.sent.compare(&old.output, &new.output, &format!("answer to {place}"));
+    }
+
+    fn time_limit(&mut self, place: &str, old: u64, new: u64) {
+        if new < old {
+            self.tell(format!("{place} may take {new} ms, and might take {old}"), Severity::Notice);
+        }
+    }
+
+    fn handlers(&mut self, id: &str, old: Option<&Handler>, new: Option<&Handler>) {
+        let Some(old) = old else { return };
+        let Some(new) = new else {
+            return self.tell(format!("{id} has no handler of messages any more"), Severity::Break);
+        };
+        let sides = |shapes: &mut Shapes<'_>, old: &Option<Value>, new: &Option<Value>, place: &str| {
+            if let (Some(old), Some(new)) = (old, new) {
+                shapes.compare(old, new, &format!("{place} of {id}"));
+            }
+        };
+        sides(&mut self.sent, &old.input, &new.input, "input");
+        sides(&mut self.sent, &old.client_message, &new.client_message, "client's messages");
+        sides(&mut self.received, &old.server_message, &new.server_message, "server's messages");
+    }
+
+    fn tell(&mut self, change: String, severity: Severity) {
+        self.found.insert(change, severity);
+    }
+}
+
+/// What uses each type.
+struct Users(BTreeMap<(Direction, String), BTreeSet<String>>);
+
+impl Users {
+    fn of(document: &Document) -> Self {
+        let mut users: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+        for (id, endpoint) in &document.endpoints {
+            for root in endpoint.roots() {
+                let user = format!("{} of {id}", root.1);
+                for reached in document.reached([root]) {
+                    users.entry(reached).or_default().insert(user.clone());
+                }
+            }
+        }
+        Self(users)
+    }
+
+    /// A change of a type, and who uses it behind it in brackets.
+    fn behind(&self, direction: Direction, line: String) -> String {
+        let name = line.split_once([' ', '.', '[', '{']).map_or(line.as_str(), |(name, _)| name);
+        let Some(users) = self.0.get(&(direction, name.to_owned())) else { return line };
+        let some: Vec<&str> = users.iter().take(MOST_USERS).map(String::as_str).collect();
+        let more = users.len().saturating_sub(MOST_USERS);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{line} [{}{more}]", some.join(", "))
+    }
+}
+
+const MOST_USERS: usize = 4;
