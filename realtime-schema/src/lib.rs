@@ -5,12 +5,15 @@
 //! used in a test: the test fails where a generated file is not what the types say now, or where a change would break
 //! clients that are out there.
 
+mod async_api;
 mod collect;
 mod compare;
+mod components;
 mod description;
 mod document;
 mod hash;
 mod keep;
+mod open_api;
 mod problems;
 mod schemas;
 mod typescript;
@@ -30,6 +33,9 @@ use std::{fmt, fs};
 pub struct Schema {
     document: Document,
 }
+
+/// Where ids are, unless the application routes them otherwise.
+const PREFIX: &str = "/__realtime";
 
 /// The variable that has the file of a release written.
 const RELEASE: &str = "RELEASE_SCHEMA";
@@ -93,6 +99,18 @@ impl Schema {
     /// Where nothing has the id, and where a name cannot be one in TypeScript: a reserved word, or two types of one name.
     pub fn try_typescript(&self, id: &str) -> Result<String, Problems> {
         typescript::file(&self.document, id)
+    }
+
+    /// What goes over a WebSocket, as an [AsyncAPI](https://www.asyncapi.com) document in JSON: a channel for each id, with
+    /// its frames. It is written as the server sees it, which receives calls.
+    pub fn async_api(&self, title: &str, version: &str) -> String {
+        document::write_sorted(async_api::document(&self.document, PREFIX, title, version))
+    }
+
+    /// What is called by HTTP, as an [OpenAPI](https://www.openapis.org) 3.1 document in JSON: a path for each procedure and
+    /// subscription, `/__realtime/{id}/{name}`.
+    pub fn open_api(&self, title: &str, version: &str) -> String {
+        document::write_sorted(open_api::document(&self.document, PREFIX, title, version))
     }
 
     /// Compares a file with what it should be, in a test. With `UPDATE_SCHEMA=1` in the environment it is written instead. A

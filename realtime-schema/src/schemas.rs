@@ -52,6 +52,11 @@ pub(crate) fn reference(schema: &Value) -> Option<String> {
     Some(percent_decoded(last).replace("~1", "/").replace("~0", "~"))
 }
 
+/// Whether a schema is that of `()`.
+pub(crate) fn is_unit(schema: &Value) -> bool {
+    schema.get("type").and_then(Value::as_str) == Some("null")
+}
+
 /// Tells of each definition that a schema points at, itself or in its parts.
 pub(crate) fn each_reference(schema: &Value, found: &mut dyn FnMut(String)) {
     if let Some(name) = reference(schema) {
