@@ -23,6 +23,7 @@ pub(crate) fn collect(descriptions: &[Description], options: &Options) -> Result
     document.definitions.sent = definitions(&mut collect.sent);
     document.definitions.received = definitions(&mut collect.received);
     Problems::check(clashes(&document, &options.allowed_names))?;
+    retain_used(&mut document);
     Ok(document)
 }
 
@@ -82,17 +83,23 @@ impl Collect {
             input: self.sent(description),
             kind,
             output: self.received(description),
-            progress: description.progress.map(|side| schema(side, &mut self.received)),
+            progress: description.progress.map(|side| self.schemas(side).1),
             time_limit_ms: millis(time_limit),
         }
     }
 
     fn sent(&mut self, description: &Description) -> Value {
-        schema(description.sent.expect("only complete descriptions are added"), &mut self.sent)
+        self.schemas(description.sent.expect("only complete descriptions are added")).0
     }
 
     fn received(&mut self, description: &Description) -> Value {
-        schema(description.received.expect("only complete descriptions are added"), &mut self.received)
+        self.schemas(description.received.expect("only complete descriptions are added")).1
+    }
+
+    /// The schemas of a type as it is sent and received. Both are made whichever is asked for: so two types of one name
+    /// meet, of which one is only sent and the other only received.
+    fn schemas(&mut self, side: Side) -> (Value, Value) {
+        (schema(side, &mut self.sent), schema(side, &mut self.received))
     }
 }
 
@@ -119,6 +126,13 @@ fn definitions(generator: &mut SchemaGenerator) -> BTreeMap<String, Value> {
 fn normal(mut schema: Value) -> Value {
     sort_required(&mut schema);
     schema
+}
+
+/// Drops the definitions of the direction in which a type does not go.
+fn retain_used(document: &mut Document) {
+    let used = document.reached(document.endpoints.values().flat_map(Endpoint::roots));
+    document.definitions.sent.retain(|name, _| used.contains(&(Direction::Sent, name.clone())));
+    document.definitions.received.retain(|name, _| used.contains(&(Direction::Received, name.clone())));
 }
 
 /// schemars calls the second of two types of one name `Page2`, in the order of their use: a new procedure would rename

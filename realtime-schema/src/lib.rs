@@ -78,7 +78,13 @@ impl Schema {
     }
 
     /// The hash of what is behind an id, 16 hexadecimal digits. It is of shapes: doc comments do not change it.
+    ///
+    /// # Panics
+    ///
+    /// Where nothing has the id.
+    #[track_caller]
     pub fn hash(&self, id: &str) -> String {
+        assert!(self.document.endpoints.contains_key(id), "no endpoint or handler has the id {id:?}");
         hash::of(&self.document, id)
     }
 

@@ -123,6 +123,20 @@ fn a_name_that_is_two_things_is_refused() {
 }
 
 #[test]
+fn an_event_that_goes_both_ways_is_of_one_type() {
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct TwoNames {
+        #[serde(rename(serialize = "out", deserialize = "in"))]
+        value: u8,
+    }
+    let both = [of_kind::<TwoNames>("it", Kind::ServerEvent), of_kind::<TwoNames>("it", Kind::ClientEvent)];
+    let problems = refused(&both);
+    assert!(problems.to_string().contains("the event `it` goes both ways"), "{problems}");
+    schema(&both[..1]).typescript("api");
+}
+
+#[test]
 fn an_id_that_nothing_has_is_refused_with_those_that_there_are() {
     let problems = schema(&everything()).try_typescript("app").unwrap_err();
     assert_eq!(problems.to_string(), "no endpoint or handler has the id \"app\"; there are: api");

@@ -8,9 +8,10 @@ mod objects;
 mod shapes;
 mod variants;
 
-use crate::document::{Accepted, Document, VERSION};
+use crate::document::{Accepted, Direction, Document, VERSION};
 use change::Severity;
 use serde_json::Value;
+use shapes::Shapes;
 use std::fmt;
 
 /// What has changed since a release, of what clients can notice.
@@ -58,6 +59,15 @@ pub(crate) fn compare(old: &Document, new: &Document) -> Changes {
     }
     changes.breaks.extend(unexplained(&old.accepted));
     changes
+}
+
+/// Whether a value that was received may be sent back: whether what is sent takes all that is received.
+pub(crate) fn fits(document: &Document, received: &Value, sent: &Value) -> bool {
+    let mut from = document.clone();
+    from.definitions.sent = document.definitions.received.clone();
+    let mut shapes = Shapes::new(&from, document, Direction::Sent);
+    shapes.compare(received, sent, "");
+    shapes.found.values().all(|severity| *severity != Severity::Break)
 }
 
 /// A change is written with those who use it behind it, in brackets; it is accepted in the words before.

@@ -7,7 +7,7 @@ use super::read::Reader;
 use super::syntax::{before, quoted_name, text_literal};
 use crate::document::{Direction, Document, Endpoint, ProcedureKind};
 use crate::schemas::is_unit;
-use crate::{Problems, hash};
+use crate::{Problems, compare, hash};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,6 +78,7 @@ impl File<'_> {
             self.constant(Constant { helper: "ask", types, name, time_limit_ms: None, doc });
         }
         for (name, (of, schema)) in self.events(endpoint) {
+            self.check_event(endpoint, name);
             let doc = doc([("data", schema)]);
             self.constant(Constant { helper: "event", types: vec![of], name, time_limit_ms: None, doc });
         }
@@ -96,6 +97,18 @@ impl File<'_> {
         let received = endpoint.server_events.iter();
         let received = received.map(|(name, schema)| (name.as_str(), (self.received(schema), schema)));
         sent.chain(received).collect()
+    }
+
+    fn check_event(&mut self, endpoint: &Endpoint, name: &str) {
+        let (Some(sent), Some(received)) = (endpoint.client_events.get(name), endpoint.server_events.get(name))
+        else {
+            return;
+        };
+        if !compare::fits(self.sent.document, received, sent) {
+            self.problems.push(format!(
+                "the event `{name}` goes both ways, and what is received cannot be sent: give each way a name of its own"
+            ));
+        }
     }
 
     fn received(&self, schema: &Value) -> String {

@@ -26,7 +26,7 @@ function redocly() {
   const cli = new URL("node_modules/@redocly/cli/bin/cli.js", import.meta.url).pathname;
   const environment = { ...process.env, REDOCLY_TELEMETRY: "off", REDOCLY_SUPPRESS_UPDATE_NOTICE: "true" };
   try {
-    const said = execFileSync("node", [cli, "lint", "--config", config, "--format", "json", file], { env: environment });
+    const said = execFileSync(process.execPath, [cli, "lint", "--config", config, "--format", "json", file], { env: environment, stdio: "pipe" });
     const { totals, problems } = JSON.parse(said);
     return totals.warnings > 0 ? problems.map((problem) => `redocly: ${problem.message}`) : [];
   } catch (error) {
