@@ -5,6 +5,7 @@ mod tsc;
 
 use realtime_schema::{Description, Kind, Problems, Schema, Side};
 use schemars::{JsonSchema, Schema as JsonSchemaValue};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -140,6 +141,45 @@ fn an_event_that_goes_both_ways_is_of_one_type() {
 fn an_id_that_nothing_has_is_refused_with_those_that_there_are() {
     let problems = schema(&everything()).try_typescript("app").unwrap_err();
     assert_eq!(problems.to_string(), "no endpoint or handler has the id \"app\"; there are: api");
+}
+
+#[test]
+fn types_that_hold_themselves_are_types() {
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Node(Option<Box<Node>>);
+    #[derive(JsonSchema)]
+    #[serde(untagged)]
+    #[allow(dead_code)]
+    enum Json {
+        Again(Box<Json>),
+        Text(String),
+        List(Vec<Json>),
+        Map(BTreeMap<String, Json>),
+        Both { left: Box<Json>, right: Option<Box<Json>> },
+    }
+    #[derive(JsonSchema)]
+    #[serde(tag = "type")]
+    #[allow(dead_code)]
+    enum Expression {
+        Sum { of: Vec<Expression> },
+        Holds(Box<Holder>),
+    }
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Holder {
+        expression: Expression,
+        node: Node,
+    }
+    let file = schema(&[call::<Json, Node>("a"), call::<Expression, Holder>("b")]).typescript("api");
+    let page = r#"
+import { type Expression, type Json, type Node } from "./api.js";
+export const json: Json = { a: ["x", { b: "y" }], c: [] };
+export const both: Json = { left: "x", right: null };
+export const node: Node = null;
+export const expression: Expression = { type: "Holds", node: null, expression: { type: "Sum", of: [] } };
+"#;
+    tsc::check("recursive", &[("api.ts", &file), ("page.ts", page)]);
 }
 
 macro_rules! named {

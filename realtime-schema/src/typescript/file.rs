@@ -50,7 +50,7 @@ impl File<'_> {
             let reader = if direction == Direction::Sent { &self.sent } else { &self.received };
             let Some(schema) = reader.document.definition(direction, definition) else { continue };
             let doc = Doc::of(schema).write(0);
-            let of = before(&format!("export type {name} ="), &reader.read(schema).write(0));
+            let of = before(&format!("export type {name} ="), &reader.read(schema).called(name).write(0));
             text.push_str(&format!("\n{doc}{of};\n"));
         }
         text

@@ -104,6 +104,16 @@ impl Type {
         Self::union(types.into_iter().map(Member::from))
     }
 
+    /// The type that is called `name`, without itself among its own variants: a name cannot stand for itself.
+    pub(super) fn called(self, name: &str) -> Self {
+        let is_itself = |of: &Self| matches!(of, Self::Named(own) if own == name);
+        match self {
+            of if is_itself(&of) => Self::never(),
+            Self::Union(members) => Self::union(members.into_iter().filter(|member| !is_itself(&member.of))),
+            of => of,
+        }
+    }
+
     pub(super) fn intersection(mut types: Vec<Self>) -> Self {
         types.retain(|of| !of.is_plain("unknown"));
         match types.len() {
@@ -185,7 +195,7 @@ impl Object {
 /// Whether the fields of an object have room on one line.
 fn fits(lines: &[String], depth: usize) -> bool {
     let width: usize = lines.iter().map(|line| line.len() + 2).sum();
-    width + 2 * depth < 100 && lines.iter().all(|line| !line.contains('\n'))
+    width + 2 * depth < WIDTH && lines.iter().all(|line| !line.contains('\n'))
 }
 
 impl Field {
@@ -202,25 +212,25 @@ pub(super) fn before(what: &str, of: &str) -> String {
 }
 
 fn write_union(members: &[Member], depth: usize) -> String {
-    let is_object = |of: &Type| matches!(of, Type::Object(_) | Type::Intersection(_));
-    let is_long =
-        members.iter().any(|member| !member.doc.is_empty() || (members.len() > 2 && is_object(&member.of)));
     let write = |member: &Member, depth: usize| match member.of {
         Type::Intersection(_) | Type::Union(_) => member.of.write_tightly(depth),
         _ => member.of.write(depth),
     };
-    if !is_long {
-        return members.iter().map(|member| write(member, depth)).collect::<Vec<_>>().join(" | ");
+    let line = members.iter().map(|member| write(member, depth)).collect::<Vec<_>>().join(" | ");
+    let is_said = members.iter().any(|member| !member.doc.is_empty());
+    if !is_said && !line.contains('\n') && line.len() + 2 * depth < WIDTH {
+        return line;
     }
     let indent = "  ".repeat(depth + 1);
-    members
-        .iter()
-        .map(|member| {
-            let doc = member.doc.write(depth + 1);
-            format!("\n{indent}{doc}| {}", write(member, depth + 1))
-        })
-        .collect()
+    let variant = |member: &Member| {
+        let doc = member.doc.write(depth + 1);
+        format!("\n{indent}{doc}| {}", write(member, depth + 1))
+    };
+    members.iter().map(variant).collect()
 }
+
+/// What fits on a line.
+const WIDTH: usize = 100;
 
 /// A name of a field: as it is where it is an identifier, else in quotes.
 pub(super) fn quoted_name(name: &str) -> String {
