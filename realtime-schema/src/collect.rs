@@ -29,7 +29,7 @@ pub(crate) fn collect(descriptions: &[Description], options: &Options) -> Result
 
 fn without_schema(description: &Description) -> String {
     format!(
-        "{description} has no schema: make its endpoint with `Endpoint::described`, its handler with `described`"
+        "{description} has no schema: create its endpoint with `Endpoint::described`, or mount its handler with `described`"
     )
 }
 
@@ -157,9 +157,9 @@ fn original<'a>(name: &str, names: &BTreeSet<&'a str>) -> Option<&'a str> {
 
 fn clash(name: &str, base: &str) -> String {
     format!(
-        "two types are named `{base}`, and the second became `{name}`: give one another name. A generic type is named \
-         after its parameters by `#[schemars(rename = \"{base}_of_{{T}}\")]`, any other by `#[schemars(rename = \"…\")]`. \
-         If a type is really called `{name}`, say `Options::allow_name(\"{name}\")`"
+        "two types are named `{base}`, so the second became `{name}`. Rename one: a generic type by its parameters, with \
+         `#[schemars(rename = \"{base}_of_{{T}}\")]`, any other with `#[schemars(rename = \"…\")]`. If a type is really \
+         named `{name}`, allow it with `Options::allow_name(\"{name}\")`"
     )
 }
 

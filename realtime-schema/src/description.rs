@@ -1,4 +1,4 @@
-//! What the registry of a server tells about its names.
+//! The seam to a server's registry: its names, and how the schemas of their types are made.
 
 use schemars::{Schema, SchemaGenerator};
 use std::{fmt, panic::Location, time::Duration};
@@ -9,8 +9,7 @@ pub type Side = fn(&mut SchemaGenerator) -> Schema;
 /// One name of a server, and how the schemas of its types are made.
 ///
 /// A registry is a list of these. Several stand for an id: one for each name, and three for a handler of messages.
-/// Which sides a name has follows from its [`Kind`]; a side that it should have and has not was registered without
-/// a schema.
+/// The [`Kind`] decides which sides a name has. A side that is missing was registered without a schema, and is an error.
 ///
 /// # Examples
 ///
@@ -48,12 +47,12 @@ pub struct Description {
 pub enum Kind {
     /// A procedure that changes something: its input is sent, its output received.
     Mutation {
-        /// How long a call may take.
+        /// The time a call may take.
         time_limit: Duration,
     },
     /// A procedure that changes nothing: its input is sent, its output received.
     Query {
-        /// How long a call may take.
+        /// The time a call may take.
         time_limit: Duration,
     },
     /// A subscription: its input is sent, its items are received.
@@ -64,7 +63,7 @@ pub enum Kind {
     ServerEvent,
     /// A procedure that the server calls on clients: its input is received, its output sent.
     Ask {
-        /// How long a call may take.
+        /// The time a call may take.
         time_limit: Duration,
     },
     /// A place where clients are present: the data of each is received.
@@ -101,10 +100,10 @@ impl Kind {
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Input => write!(f, "the input of {:?}", self.id)?,
-            Kind::ClientMessage => write!(f, "the client's messages of {:?}", self.id)?,
-            Kind::ServerMessage => write!(f, "the server's messages of {:?}", self.id)?,
-            _ => write!(f, "{:?} of {:?}", self.name, self.id)?,
+            Kind::Input => write!(f, "input of {}", self.id)?,
+            Kind::ClientMessage => write!(f, "client messages of {}", self.id)?,
+            Kind::ServerMessage => write!(f, "server messages of {}", self.id)?,
+            _ => write!(f, "{}/{}", self.id, self.name)?,
         }
         self.at.map_or(Ok(()), |at| write!(f, " ({at})"))
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a server has, by id, with the schemas of both directions. Written as JSON, it is what is committed at a release.
+/// The names of a server by id, with the schemas of both directions. Its JSON is committed at a release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Document {
@@ -40,14 +40,14 @@ pub(crate) struct Definitions {
     pub(crate) sent: BTreeMap<String, Value>,
 }
 
-/// Which way a value goes, as clients see it.
+/// The way a value goes, as clients see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Direction {
     Received,
     Sent,
 }
 
-/// What is behind one id.
+/// The names behind one id.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Endpoint {
@@ -113,8 +113,15 @@ pub(crate) struct Ask {
     pub(crate) time_limit_ms: u64,
 }
 
-/// A schema, the direction in which its values go, and what it is the schema of.
-pub(crate) type Root<'a> = (Direction, String, &'a Value);
+/// A schema that a name has by itself, and the direction in which its values go.
+pub(crate) struct Root<'a> {
+    pub(crate) direction: Direction,
+    pub(crate) schema: &'a Value,
+    /// The role of the schema: `input of`, `event`.
+    pub(crate) role: &'static str,
+    /// Empty for the types of a handler.
+    pub(crate) name: &'a str,
+}
 
 impl Document {
     pub(crate) fn new() -> Self {
@@ -134,10 +141,10 @@ impl Document {
 
     pub(crate) fn from_json(json: &str) -> Result<Self, Problems> {
         let document: Self = serde_json::from_str(json)
-            .map_err(|error| Problems::one(format!("is no document of a server's schema: {error}")))?;
+            .map_err(|error| Problems::one(format!("is not a schema document: {error}")))?;
         if document.version != VERSION {
             return Err(Problems::one(format!(
-                "has the form {} of the document, and this version of realtime-schema reads {VERSION}",
+                "has document version {}, and this realtime-schema reads version {VERSION}",
                 document.version
             )));
         }
@@ -153,8 +160,8 @@ impl Document {
     pub(crate) fn reached<'a>(&self, roots: impl IntoIterator<Item = Root<'a>>) -> BTreeSet<(Direction, String)> {
         let mut reached = BTreeSet::new();
         let mut waiting: Vec<(Direction, String)> = Vec::new();
-        for (direction, _, schema) in roots {
-            each_reference(schema, &mut |name| waiting.push((direction, name)));
+        for root in roots {
+            each_reference(root.schema, &mut |name| waiting.push((root.direction, name)));
         }
         while let Some((direction, name)) = waiting.pop() {
             if !reached.insert((direction, name.clone())) {
@@ -165,6 +172,21 @@ impl Document {
             }
         }
         reached
+    }
+}
+
+impl<'a> Root<'a> {
+    fn new(direction: Direction, role: &'static str, name: &'a str, schema: &'a Value) -> Self {
+        Self { direction, schema, role, name }
+    }
+
+    /// The role and the name, for people: `input of api/add`.
+    pub(crate) fn label(&self, id: &str) -> String {
+        if self.name.is_empty() {
+            format!("{} {id}", self.role)
+        } else {
+            format!("{} {id}/{}", self.role, self.name)
+        }
     }
 }
 
@@ -193,30 +215,28 @@ impl Endpoint {
         use Direction::{Received, Sent};
         let mut roots: Vec<Root<'_>> = Vec::new();
         for (name, procedure) in &self.procedures {
-            roots.push((Sent, format!("input of {name}"), &procedure.input));
-            roots.push((Received, format!("output of {name}"), &procedure.output));
-            roots
-                .extend(procedure.progress.iter().map(|schema| (Received, format!("progress of {name}"), schema)));
+            roots.push(Root::new(Sent, "input of", name, &procedure.input));
+            roots.push(Root::new(Received, "output of", name, &procedure.output));
+            roots.extend(procedure.progress.iter().map(|schema| Root::new(Received, "progress of", name, schema)));
         }
         for (name, subscription) in &self.subscriptions {
-            roots.push((Sent, format!("input of {name}"), &subscription.input));
-            roots.push((Received, format!("items of {name}"), &subscription.item));
+            roots.push(Root::new(Sent, "input of", name, &subscription.input));
+            roots.push(Root::new(Received, "items of", name, &subscription.item));
         }
         for (name, ask) in &self.asks {
-            roots.push((Received, format!("question of {name}"), &ask.input));
-            roots.push((Sent, format!("answer to {name}"), &ask.output));
+            roots.push(Root::new(Received, "question of", name, &ask.input));
+            roots.push(Root::new(Sent, "answer to", name, &ask.output));
         }
-        roots.extend(self.client_events.iter().map(|(name, schema)| (Sent, format!("event {name}"), schema)));
-        roots.extend(self.server_events.iter().map(|(name, schema)| (Received, format!("event {name}"), schema)));
-        roots.extend(self.presence.iter().map(|(name, schema)| (Received, format!("presence in {name}"), schema)));
+        roots.extend(self.client_events.iter().map(|(name, schema)| Root::new(Sent, "event", name, schema)));
+        roots.extend(self.server_events.iter().map(|(name, schema)| Root::new(Received, "event", name, schema)));
+        roots.extend(self.presence.iter().map(|(name, schema)| Root::new(Received, "presence in", name, schema)));
         if let Some(handler) = &self.handler {
-            roots.extend(handler.input.iter().map(|schema| (Sent, "input".to_owned(), schema)));
-            roots.extend(
-                handler.client_message.iter().map(|schema| (Sent, "client's messages".to_owned(), schema)),
-            );
-            roots.extend(
-                handler.server_message.iter().map(|schema| (Received, "server's messages".to_owned(), schema)),
-            );
+            let input = handler.input.iter().map(|schema| Root::new(Sent, "input of", "", schema));
+            let sent =
+                handler.client_message.iter().map(|schema| Root::new(Sent, "client messages of", "", schema));
+            let received =
+                handler.server_message.iter().map(|schema| Root::new(Received, "server messages of", "", schema));
+            roots.extend(input.chain(sent).chain(received));
         }
         roots
     }

@@ -4,20 +4,20 @@ use crate::Problems;
 use std::path::Path;
 use std::{env, fs};
 
-/// The variable that has files written instead of compared.
+/// The environment variable that makes `keep` write files instead of comparing them.
 const UPDATE: &str = "UPDATE_SCHEMA";
 
-/// Compares a file with what it should be, or writes it where the environment says so.
+/// Compares a file with its expected content, or writes it if the environment says so.
 pub(crate) fn keep(path: &Path, content: &str) -> Result<(), Problems> {
     if is_set(UPDATE) { write(path, content) } else { compare(path, content) }
 }
 
-/// Whether a variable of the environment is there, and neither empty nor `0`.
+/// True if an environment variable is set, and neither empty nor `0`.
 pub(crate) fn is_set(variable: &str) -> bool {
     env::var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
-/// Writes a file and the directories above it. A file that is right already is not touched, so that nothing is built anew.
+/// Writes a file and its parent directories. A file that is up to date is not touched, so nothing is rebuilt.
 pub(crate) fn write(path: &Path, content: &str) -> Result<(), Problems> {
     if compare(path, content).is_ok() {
         return Ok(());
@@ -39,7 +39,7 @@ fn compare(path: &Path, content: &str) -> Result<(), Problems> {
     Err(Problems::one(format!("{} is stale. {ADVICE}\n{}", path.display(), difference(&kept, content))))
 }
 
-const ADVICE: &str = "Run the test with UPDATE_SCHEMA=1 to write it";
+const ADVICE: &str = "Run the test with UPDATE_SCHEMA=1 to update it";
 
 /// The lines between the first and the last that differ, a few of them.
 fn difference(kept: &str, content: &str) -> String {

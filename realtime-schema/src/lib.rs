@@ -1,9 +1,25 @@
-//! What a server and its clients say to each other, as TypeScript, as AsyncAPI, as OpenAPI, and as a document against
-//! which the next version is compared.
+//! Derives a client's view of a server from its Rust types: TypeScript, AsyncAPI, OpenAPI, and a gate against breaking
+//! changes.
 //!
-//! A [`Schema`] is made of a server's names and of the schemas of their types, which `#[derive(JsonSchema)]` makes. It is
-//! used in a test: the test fails where a generated file is not what the types say now, or where a change would break
-//! clients that are out there.
+//! A [`Schema`] holds the names of a server (procedures, subscriptions, events) with the JSON Schemas of their types,
+//! which `#[derive(JsonSchema)]` provides. Use it in a test, which then fails if a generated file is stale, or if a change
+//! would break clients of the last release.
+//!
+//! # Examples
+//!
+//! ```
+//! use realtime_schema::{Description, Kind, Schema};
+//! use std::time::Duration;
+//!
+//! let add = Description {
+//!     sent: Some(|generator| generator.subschema_for::<(i32, i32)>()),
+//!     received: Some(|generator| generator.subschema_for::<i32>()),
+//!     ..Description::new("api", "add", Kind::Mutation { time_limit: Duration::from_secs(30) })
+//! };
+//! let schema = Schema::describing(&[add])?;
+//! assert!(schema.typescript("api").contains(r#"add: mutation<[number, number], number>("add")"#));
+//! # Ok::<(), realtime_schema::Problems>(())
+//! ```
 
 mod async_api;
 mod collect;
@@ -28,103 +44,104 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fmt, fs};
 
-/// What a server says and takes, by id.
+/// The names of a server and the schemas of their types, by id.
 #[derive(Clone, Debug)]
 pub struct Schema {
     document: Document,
 }
 
-/// Where ids are, unless the application routes them otherwise.
+/// The default route of the ids.
 const PREFIX: &str = "/__realtime";
 
-/// The variable that has the file of a release written.
+/// The environment variable that makes `compatible_with` write the release file.
 const RELEASE: &str = "RELEASE_SCHEMA";
 
-/// How a [`Schema`] is made.
+/// Options for collecting a [`Schema`].
 #[derive(Clone, Debug, Default)]
-#[must_use = "options do nothing until a schema is made by them"]
+#[must_use = "options do nothing by themselves"]
 pub struct Options {
     allowed_names: BTreeSet<String>,
     partial: bool,
 }
 
 impl Schema {
-    /// The schema of the names that a registry has.
+    /// Collects the schemas of all names of a registry.
     ///
     /// # Errors
     ///
-    /// Where a name has no schema, and where two types have one name.
+    /// If a name was registered without a schema, or two types share a name.
     pub fn describing(descriptions: &[Description]) -> Result<Self, Problems> {
         Options::default().describing(descriptions)
     }
 
-    /// The schema that a [`document`](Self::document) was written of.
+    /// Reads a [`document`](Self::document) back.
     ///
     /// # Errors
     ///
-    /// Where the text is no such document.
+    /// If the text is not such a document.
     pub fn from_document(document: &str) -> Result<Self, Problems> {
         Ok(Self { document: Document::from_json(document)? })
     }
 
-    /// How a schema is made, to be said before it is.
+    /// Options for collecting a schema.
     pub fn options() -> Options {
         Options::default()
     }
 
-    /// The neutral document: JSON with sorted keys, the same on every run. It is what is committed at a release.
+    /// The neutral document: sorted JSON, the same on every run. Commit it at a release.
     pub fn document(&self) -> String {
         self.document.to_json()
     }
 
-    /// The hash of what is behind an id, 16 hexadecimal digits. It is of shapes: doc comments do not change it.
+    /// A hash of everything behind an id, 16 hexadecimal digits. Doc comments do not change it.
     ///
     /// # Panics
     ///
-    /// Where nothing has the id.
+    /// If nothing has the id.
     #[track_caller]
     pub fn hash(&self, id: &str) -> String {
         assert!(self.document.endpoints.contains_key(id), "no endpoint or handler has the id {id:?}");
         hash::of(&self.document, id)
     }
 
-    /// The types and constants of an id, for the npm package of this library.
+    /// TypeScript types and constants of an id, as a module that imports the npm package `realtime-client`.
     ///
     /// # Panics
     ///
-    /// As [`try_typescript`](Self::try_typescript) fails.
+    /// If [`try_typescript`](Self::try_typescript) fails.
     #[track_caller]
     pub fn typescript(&self, id: &str) -> String {
         self.try_typescript(id).unwrap_or_else(|problems| panic!("TypeScript of {id:?}:\n{problems}"))
     }
 
-    /// The types and constants of an id, for the npm package of this library.
+    /// TypeScript types and constants of an id, as a module that imports the npm package `realtime-client`.
     ///
     /// # Errors
     ///
-    /// Where nothing has the id, and where a name cannot be one in TypeScript: a reserved word, or two types of one name.
+    /// If nothing has the id, or a name cannot be used in TypeScript: a reserved word, or two types with the same name.
     pub fn try_typescript(&self, id: &str) -> Result<String, Problems> {
         typescript::file(&self.document, id)
     }
 
-    /// What goes over a WebSocket, as an [AsyncAPI](https://www.asyncapi.com) document in JSON: a channel for each id, with
-    /// its frames. It is written as the server sees it, which receives calls.
+    /// An [AsyncAPI](https://www.asyncapi.com) 3.1 document in JSON, from the server's point of view: one channel for each
+    /// id, with the frames that go over its WebSocket.
     pub fn async_api(&self, title: &str, version: &str) -> String {
         document::write_sorted(async_api::document(&self.document, PREFIX, title, version))
     }
 
-    /// What is called by HTTP, as an [OpenAPI](https://www.openapis.org) 3.1 document in JSON: a path for each procedure and
-    /// subscription, `/__realtime/{id}/{name}`.
+    /// An [OpenAPI](https://www.openapis.org) 3.1 document in JSON of the calls by HTTP: one path,
+    /// `/__realtime/{id}/{name}`, for each procedure and subscription.
     pub fn open_api(&self, title: &str, version: &str) -> String {
         document::write_sorted(open_api::document(&self.document, PREFIX, title, version))
     }
 
-    /// Compares a file with what it should be, in a test. With `UPDATE_SCHEMA=1` in the environment it is written instead. A
-    /// relative path begins at the directory of the package, where cargo runs its tests.
+    /// Checks in a test that a committed file is up to date. With `UPDATE_SCHEMA=1` in the environment, writes it instead.
+    ///
+    /// A relative path starts at the package's directory, where cargo runs its tests.
     ///
     /// # Panics
     ///
-    /// Where the file is not there, or is stale; the lines that differ are told.
+    /// If the file is missing or stale, with a short diff.
     #[track_caller]
     pub fn keep(&self, path: impl AsRef<Path>, content: &str) {
         if let Err(problems) = keep::keep(path.as_ref(), content) {
@@ -132,15 +149,14 @@ impl Schema {
         }
     }
 
-    /// Compares the server with the one of a release, whose [`document`](Self::document) is in a file, and fails on what
-    /// breaks clients of that release. A break that is wanted is listed in the file under `accepted`, with its reason.
+    /// Checks in a test that the server still works with clients of a release, whose [`document`](Self::document) is in a
+    /// file. Breaking changes that are intended are listed in that file under `accepted`, each with a reason.
     ///
-    /// With `RELEASE_SCHEMA=1` in the environment, the file is written instead: this is the release, and nothing is
-    /// accepted any more.
+    /// With `RELEASE_SCHEMA=1` in the environment, writes the file instead, with no accepted changes.
     ///
     /// # Panics
     ///
-    /// Where the file is not there, and where something breaks.
+    /// If the file is missing, or a change breaks clients.
     #[track_caller]
     pub fn compatible_with(&self, path: impl AsRef<Path>) -> Changes {
         self.try_compatible_with(path.as_ref(), keep::is_set(RELEASE))
@@ -159,52 +175,49 @@ impl Schema {
         if changes.breaks().is_empty() {
             return Ok(changes);
         }
-        Err(Problems::one(format!(
-            "clients of the release in {} break:\n{}",
-            path.display(),
-            compare::advice(&changes)
-        )))
+        let advice = compare::advice(&changes);
+        Err(Problems::one(format!("changes break clients of the release in {}:\n{advice}", path.display())))
     }
 
-    /// What has changed since a release, of which this is the [`document`](Self::document).
+    /// Compares with a release, given its [`document`](Self::document).
     ///
     /// # Errors
     ///
-    /// Where the text is no such document.
+    /// If the text is not such a document.
     pub fn changes_since(&self, document: &str) -> Result<Changes, Problems> {
         Ok(compare::compare(&Document::from_json(document)?, &self.document))
     }
 
-    /// Refuses integers of 64 bits and more, which a page cannot hold beyond 2^53 − 1.
+    /// Refuses integers of 64 bits or more, which JavaScript represents exactly only up to 2^53 − 1.
     ///
     /// # Panics
     ///
-    /// Where there is one, with all the places that have them.
+    /// If there is one, with all places.
     #[track_caller]
     pub fn deny_wide_integers(&self) {
         let wide = typescript::wide_integers(&self.document);
-        assert!(wide.is_empty(), "integers that a page cannot hold beyond 2^53 − 1:\n{}", wide.join("\n"));
+        assert!(wide.is_empty(), "integers that JavaScript cannot represent exactly:\n{}", wide.join("\n"));
     }
 }
 
 impl Options {
-    /// Allows a type that is really called `Page2` beside a `Page`, and is no second type of that name.
+    /// Allows a type that is really named `Page2` beside `Page`, rather than being a second `Page`.
     pub fn allow_name(mut self, name: impl Into<String>) -> Self {
         self.allowed_names.insert(name.into());
         self
     }
 
-    /// Leaves out the names that have no schema.
+    /// Leaves out names without a schema instead of failing.
     pub fn partial(mut self) -> Self {
         self.partial = true;
         self
     }
 
-    /// The schema of the names that a registry has.
+    /// Collects the schemas of all names of a registry.
     ///
     /// # Errors
     ///
-    /// Where a name has no schema and [`partial`](Self::partial) was not said, and where two types have one name.
+    /// If a name was registered without a schema and [`partial`](Self::partial) was not set, or two types share a name.
     pub fn describing(&self, descriptions: &[Description]) -> Result<Schema, Problems> {
         Ok(Schema { document: collect::collect(descriptions, self)? })
     }
@@ -231,10 +244,7 @@ mod tests {
         assert_eq!(old.try_compatible_with(&path, false), Ok(Changes::default()));
 
         let broken = new.try_compatible_with(&path, false).unwrap_err().to_string();
-        assert!(
-            broken.contains("event it of api (received) is another: it was integer, and is boolean"),
-            "{broken}"
-        );
+        assert!(broken.contains("event api/it (received): changed: was integer, now boolean"), "{broken}");
         assert_eq!(new.try_compatible_with(&path, true), Ok(Changes::default()));
         assert_eq!(new.try_compatible_with(&path, false), Ok(Changes::default()));
         fs::remove_dir_all(path.parent().unwrap()).unwrap();

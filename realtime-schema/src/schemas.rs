@@ -52,7 +52,7 @@ pub(crate) fn reference(schema: &Value) -> Option<String> {
     Some(percent_decoded(last).replace("~1", "/").replace("~0", "~"))
 }
 
-/// Whether a schema is that of `()`.
+/// True for the schema of `()`.
 pub(crate) fn is_unit(schema: &Value) -> bool {
     schema.get("type").and_then(Value::as_str) == Some("null")
 }

@@ -58,7 +58,7 @@ struct Point2 {
 #[test]
 fn two_types_of_one_name_are_refused() {
     let generic = refused(&[call::<Page<u8>, Page<bool>>("a"), call::<(), Page<u16>>("b")]).to_string();
-    assert!(generic.contains("two types are named `Page`, and the second became `Page2`"), "{generic}");
+    assert!(generic.contains("two types are named `Page`, so the second became `Page2`"), "{generic}");
     assert!(generic.contains("#[schemars(rename = \"Page_of_{T}\")]"), "{generic}");
     let plain = refused(&[call::<one::Point, two::Point>("a"), call::<two::Point, one::Point>("b")]).to_string();
     assert!(plain.contains("two types are named `Point`"), "{plain}");
@@ -84,8 +84,8 @@ fn a_name_without_a_schema_is_told_with_its_place() {
     let bare = Description { at: Some(Location::caller()), ..Description::new("api", "bare", MUTATION) };
     let descriptions = [call::<u8, u8>("a"), bare];
     let problems = refused(&descriptions).to_string();
-    assert!(problems.starts_with("\"bare\" of \"api\" (realtime-schema/tests/collect.rs:"), "{problems}");
-    assert!(problems.contains("has no schema: make its endpoint with `Endpoint::described`"), "{problems}");
+    assert!(problems.starts_with("api/bare (realtime-schema/tests/collect.rs:"), "{problems}");
+    assert!(problems.contains("has no schema: create its endpoint with `Endpoint::described`"), "{problems}");
     let partial = Schema::options().partial().describing(&descriptions).unwrap();
     let without = Schema::describing(&descriptions[..1]).unwrap();
     assert_eq!(partial.document(), without.document());

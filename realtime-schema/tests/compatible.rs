@@ -49,32 +49,32 @@ fn a_name_less() {
     let keep = named("keep", MUTATION);
     let without = [keep.clone()];
     for (kind, expected) in [
-        (MUTATION, "the procedure it of api is gone"),
-        (Kind::Subscription, "the subscription it of api is gone"),
-        (Kind::ClientEvent, "the event it of api is not handled any more"),
+        (MUTATION, "procedure api/it: removed"),
+        (Kind::Subscription, "subscription api/it: removed"),
+        (Kind::ClientEvent, "event api/it: no longer handled"),
     ] {
         breaks(&[keep.clone(), named("it", kind)], &without, expected);
         fine(&without, &[keep.clone(), named("it", kind)]);
     }
     for (kind, expected) in [
-        (Kind::ServerEvent, "the event it of api is not sent any more"),
-        (Kind::Presence, "presence in it of api is not told any more"),
-        (ASK, "it of api is not asked of clients any more"),
+        (Kind::ServerEvent, "event api/it: no longer sent"),
+        (Kind::Presence, "presence in api/it: no longer reported"),
+        (ASK, "ask api/it: removed"),
     ] {
         notice(&[keep.clone(), named("it", kind)], &without, expected);
     }
-    breaks(&without, &[Description { id: "app".into(), ..keep }], "the id api is gone");
+    breaks(&without, &[Description { id: "app".into(), ..keep }], "id api: removed");
 }
 
 #[test]
 fn another_kind() {
     let (call, subscription) = ([named("it", MUTATION)], [named("it", Kind::Subscription)]);
-    breaks(&call, &subscription, "the procedure it of api is a subscription now");
-    breaks(&subscription, &call, "the subscription it of api is a procedure now");
+    breaks(&call, &subscription, "procedure api/it: now a subscription");
+    breaks(&subscription, &call, "subscription api/it: now a procedure");
     breaks(
         &[named("it", QUERY)],
         &call,
-        "it of api was a query, and is a mutation: it is not called by GET any more",
+        "procedure api/it: was a query, now a mutation, which cannot be called by GET",
     );
     fine(&call, &[named("it", QUERY)]);
 }
@@ -85,19 +85,19 @@ fn what_clients_may_want_to_know() {
     notice(
         std::slice::from_ref(&keep),
         &[keep.clone(), named("it", ASK)],
-        "it of api is asked of clients, which older ones cannot answer",
+        "ask api/it: new, and older clients cannot answer it",
     );
     let slow =
         |seconds: u64| [named("it", Kind::Mutation { time_limit: SECOND * u32::try_from(seconds).unwrap() })];
-    notice(&slow(5), &slow(2), "it of api may take 2000 ms, and might take 5000");
+    notice(&slow(5), &slow(2), "api/it: time limit lowered from 5000 ms to 2000 ms");
     fine(&slow(2), &slow(5));
     let told = Description { progress: side::<u8>(), ..named("it", MUTATION) };
-    notice(std::slice::from_ref(&told), &[named("it", MUTATION)], "progress of it of api is not told any more");
+    notice(std::slice::from_ref(&told), &[named("it", MUTATION)], "progress of api/it: no longer reported");
     fine(&[named("it", MUTATION)], &[told]);
 }
 
 #[test]
-#[should_panic(expected = "clients of the release may want to know:\n- the event it of api is not sent any more")]
+#[should_panic(expected = "changes that clients of the release may notice:\n- event api/it: no longer sent")]
 fn notices_fail_where_they_are_asked_for() {
     let keep = named("keep", MUTATION);
     changes(&[keep.clone(), named("it", Kind::ServerEvent)], &[keep]).notices_too();
@@ -112,13 +112,13 @@ fn the_sides_of_an_ask_are_the_other_way_round() {
     breaks(
         &question((narrow(), narrow())),
         &question((wide(), narrow())),
-        "question of it of api (received) is wider: it was 0 to 255, and is 0 to 65535",
+        "question of api/it (received): widened: was 0 to 255, now 0 to 65535",
     );
     fine(&question((narrow(), narrow())), &question((narrow(), wide())));
     breaks(
         &question((narrow(), wide())),
         &question((narrow(), narrow())),
-        "answer to it of api (sent) is narrower: it was 0 to 65535, and is 0 to 255",
+        "answer to api/it (sent): narrowed: was 0 to 65535, now 0 to 255",
     );
 }
 
@@ -133,10 +133,10 @@ fn the_types_of_a_handler() {
     };
     let (text, flag) = (side::<String>, side::<bool>);
     let old = handler(text(), text(), text());
-    let another = "is another: it was string, and is boolean";
-    breaks(&old, &handler(flag(), text(), text()), &format!("input of talk (sent) {another}"));
-    breaks(&old, &handler(text(), flag(), text()), &format!("client's messages of talk (sent) {another}"));
-    breaks(&old, &handler(text(), text(), flag()), &format!("server's messages of talk (received) {another}"));
+    let another = "changed: was string, now boolean";
+    breaks(&old, &handler(flag(), text(), text()), &format!("input of talk (sent): {another}"));
+    breaks(&old, &handler(text(), flag(), text()), &format!("client messages of talk (sent): {another}"));
+    breaks(&old, &handler(text(), text(), flag()), &format!("server messages of talk (received): {another}"));
 }
 
 mod old {
@@ -173,13 +173,13 @@ fn users() -> (Schema, Schema) {
     (schema::<old::User>(), schema::<new::User>())
 }
 
-const GONE: &str = "User.age (received) is gone";
+const GONE: &str = "User.age (received): removed";
 
 #[test]
 fn a_change_of_a_type_is_told_once_with_those_who_use_it() {
     let (old, new) = users();
     let changes = new.changes_since(&old.document()).unwrap();
-    let users = "output of me of api, output of users.first of api, output of users.last of api";
+    let users = "used by output of api/me, output of api/users.first, output of api/users.last";
     assert_eq!(changes.breaks(), [format!("{GONE} [{users}]")]);
 }
 
@@ -197,7 +197,7 @@ fn a_break_that_is_wanted_is_accepted_with_a_reason() {
     let silent = new.changes_since(&accepting(&old, &json!([{ "change": GONE, "reason": " " }]))).unwrap();
     assert_eq!(silent.breaks().len(), 2, "{silent:?}");
     assert!(silent.breaks()[1].contains("is accepted without a reason"), "{silent:?}");
-    let other = json!([{ "change": "User.name (received) is gone", "reason": "x" }]);
+    let other = json!([{ "change": "User.name (received): removed", "reason": "x" }]);
     assert_eq!(new.changes_since(&accepting(&old, &other)).unwrap().breaks().len(), 1);
 }
 
@@ -205,9 +205,9 @@ fn a_break_that_is_wanted_is_accepted_with_a_reason() {
 fn a_file_that_is_no_document_is_refused() {
     let (schema, _) = users();
     let said = |text: &str| schema.changes_since(text).unwrap_err().to_string();
-    assert!(said("{").starts_with("is no document of a server's schema: "));
+    assert!(said("{").starts_with("is not a schema document: "));
     let newer = schema.document().replace("\"version\": 1", "\"version\": 2");
-    assert!(said(&newer).contains("has the form 2 of the document"), "{}", said(&newer));
+    assert!(said(&newer).contains("has document version 2"), "{}", said(&newer));
 }
 
 #[test]

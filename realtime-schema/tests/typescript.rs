@@ -118,9 +118,9 @@ fn a_thousand_procedures_are_checked_in_a_moment() {
 #[test]
 fn a_name_that_is_two_things_is_refused() {
     let twice = refused(&[call::<(), ()>("added"), of_kind::<u8>("added", Kind::ServerEvent)]);
-    assert!(twice.to_string().contains("`added` is the name of two things"), "{twice}");
+    assert!(twice.to_string().contains("`added` names two things"), "{twice}");
     let group = refused(&[call::<(), ()>("users"), call::<(), ()>("users.me")]);
-    assert!(group.to_string().contains("`users.me` is the name of two things"), "{group}");
+    assert!(group.to_string().contains("`users.me` names two things"), "{group}");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn what_a_schema_says_in_unknown_words_is_unknown() {
     }
     let file = schema(&[call::<Odd, ()>("x")]).typescript("api");
     assert!(file.contains("export type Odd = unknown;"), "{file}");
-    assert!(file.contains("// Types are `unknown` where a schema says `if`, `then`.\n"), "{file}");
+    assert!(file.contains("and are `unknown`: `if`, `then`.\n"), "{file}");
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn wide_integers_are_refused_with_their_places() {
     }
     let result = std::panic::catch_unwind(|| schema(&[call::<Wide, u128>("x")]).deny_wide_integers());
     let said = *result.unwrap_err().downcast::<String>().unwrap();
-    for place in ["Wide.id", "Wide.list", "output of x (api)"] {
+    for place in ["Wide.id", "Wide.list", "output of api/x"] {
         assert!(said.contains(place), "{said}");
     }
     assert!(!said.contains("small"), "{said}");

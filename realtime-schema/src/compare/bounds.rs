@@ -1,4 +1,4 @@
-//! What is said of numbers, texts and lengths.
+//! Constraints on numbers, strings and lengths.
 
 use super::change::Change;
 use super::variants::Variant;
@@ -48,7 +48,7 @@ fn change(keyword: &str, old: Option<&Value>, new: Option<&Value>) -> Option<Cha
     if old == new || keyword == "minimum" {
         return None;
     }
-    let what = format!("{keyword} was {}, and is {}", said(old), said(new));
+    let what = format!("{keyword} was {}, now {}", said(old), said(new));
     match keyword {
         "minItems" | "minLength" | "minProperties" | "exclusiveMinimum" => Some(least(what, old, new)),
         "maxItems" | "maxLength" | "maxProperties" | "exclusiveMaximum" => Some(most(what, old, new)),
@@ -69,7 +69,7 @@ fn change(keyword: &str, old: Option<&Value>, new: Option<&Value>) -> Option<Cha
 }
 
 fn said(value: Option<&Value>) -> String {
-    value.map_or("not there".to_owned(), Value::to_string)
+    value.map_or("absent".to_owned(), Value::to_string)
 }
 
 fn least(what: String, old: Option<&Value>, new: Option<&Value>) -> Change {
@@ -85,7 +85,7 @@ fn most(what: String, old: Option<&Value>, new: Option<&Value>) -> Change {
 /// The ranges of two numbers, by their bounds and by the width that their format tells.
 fn range(old: &Variant, new: &Variant) -> Vec<Change> {
     let (was, is) = (Range::of(old), Range::of(new));
-    let what = || format!("it was {was}, and is {is}");
+    let what = || format!("was {was}, now {is}");
     let is_wider = is.least.lt(&was.least) || is.most.gt(&was.most);
     let is_narrower = is.least.gt(&was.least) || is.most.lt(&was.most);
     match (is_wider, is_narrower) {

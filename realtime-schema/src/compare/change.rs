@@ -1,4 +1,4 @@
-//! What may have changed, and whom it harms.
+//! The kinds of changes, and whom they break.
 
 use crate::document::Direction;
 use std::fmt;
@@ -17,26 +17,26 @@ pub(super) enum Change {
     Optional,
     VariantMore(String),
     VariantLess(String),
-    /// More values than before, and not as one variant more.
+    /// More values than before, other than a new variant.
     Wider(String),
     Narrower(String),
-    /// Neither more nor less: another.
+    /// Neither wider nor narrower, or not comparable.
     Other(String),
 }
 
-/// Whom a change harms.
+/// The effect of a change on clients that were built before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Severity {
     Fine,
-    /// Clients may want to know.
+    /// Clients keep working, but may miss something.
     Notice,
-    /// Clients that are out there fail.
+    /// Clients may fail.
     Break,
 }
 
 impl Change {
-    /// What the change is for clients that were built before it. A value that they send must still be taken; one that
-    /// they receive must still be what they know.
+    /// The effect on clients that were built before the change: the server must still take what they send, and they must
+    /// still understand what they receive.
     pub(super) fn severity(&self, direction: Direction) -> Severity {
         match direction {
             Direction::Sent => self.when_sent(),
@@ -74,17 +74,17 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FieldMore { required: true } => f.write_str("is new, and required"),
-            Self::FieldMore { required: false } => f.write_str("is new"),
-            Self::FieldLess { is_refused: true, .. } => f.write_str("is gone, and refused"),
-            Self::FieldLess { .. } => f.write_str("is gone"),
-            Self::Required => f.write_str("was optional, is required"),
-            Self::Optional => f.write_str("was always there, is optional"),
-            Self::VariantMore(variant) => write!(f, "has the variant {variant} more"),
-            Self::VariantLess(variant) => write!(f, "has the variant {variant} no more"),
-            Self::Wider(what) => write!(f, "is wider: {what}"),
-            Self::Narrower(what) => write!(f, "is narrower: {what}"),
-            Self::Other(what) => write!(f, "is another: {what}"),
+            Self::FieldMore { required: true } => f.write_str("added, and required"),
+            Self::FieldMore { required: false } => f.write_str("added"),
+            Self::FieldLess { is_refused: true, .. } => f.write_str("removed, and now refused"),
+            Self::FieldLess { .. } => f.write_str("removed"),
+            Self::Required => f.write_str("was optional, now required"),
+            Self::Optional => f.write_str("was always present, now optional"),
+            Self::VariantMore(variant) => write!(f, "variant {variant} added"),
+            Self::VariantLess(variant) => write!(f, "variant {variant} removed"),
+            Self::Wider(what) => write!(f, "widened: {what}"),
+            Self::Narrower(what) => write!(f, "narrowed: {what}"),
+            Self::Other(what) => write!(f, "changed: {what}"),
         }
     }
 }

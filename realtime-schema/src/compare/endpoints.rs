@@ -16,7 +16,7 @@ pub(super) fn compare(old: &Document, new: &Document) -> BTreeMap<String, Severi
     for (id, was) in &old.endpoints {
         match new.endpoints.get(id) {
             Some(is) => comparison.endpoint(id, was, is),
-            None => comparison.tell(format!("the id {id} is gone"), Severity::Break),
+            None => comparison.tell(format!("id {id}: removed"), Severity::Break),
         }
     }
     let users = Users::of(old);
@@ -38,32 +38,32 @@ impl Comparison<'_> {
     fn endpoint(&mut self, id: &str, old: &Endpoint, new: &Endpoint) {
         for (name, was) in &old.procedures {
             match new.procedures.get(name) {
-                Some(is) => self.procedure(&format!("{name} of {id}"), was, is),
+                Some(is) => self.procedure(&format!("{id}/{name}"), was, is),
                 None => self.gone(id, name, "procedure", new),
             }
         }
         for (name, was) in &old.subscriptions {
             match new.subscriptions.get(name) {
-                Some(is) => self.subscription(&format!("{name} of {id}"), was, is),
+                Some(is) => self.subscription(&format!("{id}/{name}"), was, is),
                 None => self.gone(id, name, "subscription", new),
             }
         }
         for (name, was) in &old.client_events {
             match new.client_events.get(name) {
-                Some(is) => self.sent.compare(was, is, &format!("event {name} of {id}")),
-                None => self.tell(format!("the event {name} of {id} is not handled any more"), Severity::Break),
+                Some(is) => self.sent.compare(was, is, &format!("event {id}/{name}")),
+                None => self.tell(format!("event {id}/{name}: no longer handled"), Severity::Break),
             }
         }
         for (name, was) in &old.server_events {
             match new.server_events.get(name) {
-                Some(is) => self.received.compare(was, is, &format!("event {name} of {id}")),
-                None => self.tell(format!("the event {name} of {id} is not sent any more"), Severity::Notice),
+                Some(is) => self.received.compare(was, is, &format!("event {id}/{name}")),
+                None => self.tell(format!("event {id}/{name}: no longer sent"), Severity::Notice),
             }
         }
         for (name, was) in &old.presence {
             match new.presence.get(name) {
-                Some(is) => self.received.compare(was, is, &format!("presence in {name} of {id}")),
-                None => self.tell(format!("presence in {name} of {id} is not told any more"), Severity::Notice),
+                Some(is) => self.received.compare(was, is, &format!("presence in {id}/{name}")),
+                None => self.tell(format!("presence in {id}/{name}: no longer reported"), Severity::Notice),
             }
         }
         self.asks(id, old, new);
@@ -72,7 +72,7 @@ impl Comparison<'_> {
 
     fn procedure(&mut self, place: &str, old: &Procedure, new: &Procedure) {
         if old.kind == ProcedureKind::Query && new.kind == ProcedureKind::Mutation {
-            let change = format!("{place} was a query, and is a mutation: it is not called by GET any more");
+            let change = format!("procedure {place}: was a query, now a mutation, which cannot be called by GET");
             self.tell(change, Severity::Break);
         }
         self.time_limit(place, old.time_limit_ms, new.time_limit_ms);
@@ -80,7 +80,7 @@ impl Comparison<'_> {
         self.received.compare(&old.output, &new.output, &format!("output of {place}"));
         match (&old.progress, &new.progress) {
             (Some(old), Some(new)) => self.received.compare(old, new, &format!("progress of {place}")),
-            (Some(_), None) => self.tell(format!("progress of {place} is not told any more"), Severity::Notice),
+            (Some(_), None) => self.tell(format!("progress of {place}: no longer reported"), Severity::Notice),
             (None, _) => {}
         }
     }
@@ -92,27 +92,27 @@ impl Comparison<'_> {
 
     fn gone(&mut self, id: &str, name: &str, what: &str, new: &Endpoint) {
         let now = if new.subscriptions.contains_key(name) {
-            "is a subscription now"
+            "now a subscription"
         } else if new.procedures.contains_key(name) {
-            "is a procedure now"
+            "now a procedure"
         } else {
-            "is gone"
+            "removed"
         };
-        self.tell(format!("the {what} {name} of {id} {now}"), Severity::Break);
+        self.tell(format!("{what} {id}/{name}: {now}"), Severity::Break);
     }
 
     fn asks(&mut self, id: &str, old: &Endpoint, new: &Endpoint) {
         for (name, is) in &new.asks {
             match old.asks.get(name) {
-                Some(was) => self.ask(&format!("{name} of {id}"), was, is),
+                Some(was) => self.ask(&format!("{id}/{name}"), was, is),
                 None => {
-                    let change = format!("{name} of {id} is asked of clients, which older ones cannot answer");
+                    let change = format!("ask {id}/{name}: new, and older clients cannot answer it");
                     self.tell(change, Severity::Notice);
                 }
             }
         }
         for name in old.asks.keys().filter(|name| !new.asks.contains_key(*name)) {
-            self.tell(format!("{name} of {id} is not asked of clients any more"), Severity::Notice);
+            self.tell(format!("ask {id}/{name}: removed"), Severity::Notice);
         }
     }
 
@@ -124,23 +124,23 @@ impl Comparison<'_> {
 
     fn time_limit(&mut self, place: &str, old: u64, new: u64) {
         if new < old {
-            self.tell(format!("{place} may take {new} ms, and might take {old}"), Severity::Notice);
+            self.tell(format!("{place}: time limit lowered from {old} ms to {new} ms"), Severity::Notice);
         }
     }
 
     fn handlers(&mut self, id: &str, old: Option<&Handler>, new: Option<&Handler>) {
         let Some(old) = old else { return };
         let Some(new) = new else {
-            return self.tell(format!("{id} has no handler of messages any more"), Severity::Break);
+            return self.tell(format!("handler {id}: removed"), Severity::Break);
         };
         let sides = |shapes: &mut Shapes<'_>, old: &Option<Value>, new: &Option<Value>, place: &str| {
             if let (Some(old), Some(new)) = (old, new) {
-                shapes.compare(old, new, &format!("{place} of {id}"));
+                shapes.compare(old, new, &format!("{place} {id}"));
             }
         };
-        sides(&mut self.sent, &old.input, &new.input, "input");
-        sides(&mut self.sent, &old.client_message, &new.client_message, "client's messages");
-        sides(&mut self.received, &old.server_message, &new.server_message, "server's messages");
+        sides(&mut self.sent, &old.input, &new.input, "input of");
+        sides(&mut self.sent, &old.client_message, &new.client_message, "client messages of");
+        sides(&mut self.received, &old.server_message, &new.server_message, "server messages of");
     }
 
     fn tell(&mut self, change: String, severity: Severity) {
@@ -148,7 +148,7 @@ impl Comparison<'_> {
     }
 }
 
-/// What uses each type.
+/// The names that use each type.
 struct Users(BTreeMap<(Direction, String), BTreeSet<String>>);
 
 impl Users {
@@ -156,7 +156,7 @@ impl Users {
         let mut users: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
         for (id, endpoint) in &document.endpoints {
             for root in endpoint.roots() {
-                let user = format!("{} of {id}", root.1);
+                let user = root.label(id);
                 for reached in document.reached([root]) {
                     users.entry(reached).or_default().insert(user.clone());
                 }
@@ -165,14 +165,14 @@ impl Users {
         Self(users)
     }
 
-    /// A change of a type, and who uses it behind it in brackets.
+    /// Adds who uses the changed type, in brackets.
     fn behind(&self, direction: Direction, line: String) -> String {
         let name = line.split_once([' ', '.', '[', '{']).map_or(line.as_str(), |(name, _)| name);
         let Some(users) = self.0.get(&(direction, name.to_owned())) else { return line };
         let some: Vec<&str> = users.iter().take(MOST_USERS).map(String::as_str).collect();
         let more = users.len().saturating_sub(MOST_USERS);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("{line} [{}{more}]", some.join(", "))
+        format!("{line} [used by {}{more}]", some.join(", "))
     }
 }
 

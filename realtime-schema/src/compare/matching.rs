@@ -1,4 +1,4 @@
-//! Which variant of the old schema is which of the new one.
+//! Pairing the variants of the old schema with those of the new one.
 
 use super::change::Change;
 use super::is_of_type;
@@ -12,7 +12,7 @@ pub(super) struct Pairs<'v> {
     pub(super) changes: Vec<Change>,
 }
 
-/// What a variant is known by.
+/// The identity of a variant within its union.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Anything,
@@ -84,13 +84,13 @@ impl<'v> Matching<'v> {
         }
     }
 
-    /// What takes anything takes all that is on the other side.
+    /// A side that allows anything covers all variants of the other.
     fn anything(&mut self) {
         let has = |side: &[(Key, &Variant)]| side.iter().any(|(key, _)| *key == Key::Anything);
         if has(&self.new) {
-            self.changes.push(Change::Wider("it may be anything".to_owned()));
+            self.changes.push(Change::Wider("now any value".to_owned()));
         } else if has(&self.old) {
-            self.changes.push(Change::Narrower("it was anything".to_owned()));
+            self.changes.push(Change::Narrower("was any value".to_owned()));
         } else {
             return;
         }
@@ -105,7 +105,7 @@ impl<'v> Matching<'v> {
             let (Some(old), Some(new)) = (find(&self.old, from), find(&self.new, to)) else { continue };
             self.old.remove(old);
             self.new.remove(new);
-            let what = format!("it was {from}, and is {to}");
+            let what = format!("was {from}, now {to}");
             self.changes.push(if from == "integer" { Change::Wider(what) } else { Change::Narrower(what) });
         }
     }
@@ -118,7 +118,7 @@ impl<'v> Matching<'v> {
         }
     }
 
-    /// Whether an enum has none of its variants any more, and others instead: another tag, other names of all.
+    /// True if all variants of an enum were replaced: its tag was renamed, or every name.
     fn has_other_tags(&self) -> bool {
         let are_tags =
             |side: &[(Key, &Variant)]| !side.is_empty() && side.iter().all(|(key, _)| matches!(key, Key::Tag(_)));
@@ -132,7 +132,7 @@ impl<'v> Matching<'v> {
         let covered = self.old.iter().any(|(_, variant)| covers(new, variant))
             || self.new.iter().any(|(_, variant)| covers(old, variant));
         if (is_other && !covered) || self.has_other_tags() {
-            let change = format!("it was {}, and is {}", names(&self.old), names(&self.new));
+            let change = format!("was {}, now {}", names(&self.old), names(&self.new));
             self.changes.push(Change::Other(change));
             return;
         }
@@ -142,7 +142,7 @@ impl<'v> Matching<'v> {
             self.changes.push(if is_variant {
                 Change::VariantLess(name)
             } else {
-                Change::Narrower(format!("it is never {name}"))
+                Change::Narrower(format!("no longer {name}"))
             });
         }
         for (key, variant) in self.new.drain(..).filter(|(_, variant)| !covers(old, variant)) {
@@ -151,19 +151,19 @@ impl<'v> Matching<'v> {
             self.changes.push(if is_variant {
                 Change::VariantMore(name)
             } else {
-                Change::Wider(format!("it may be {name}"))
+                Change::Wider(format!("may be {name}"))
             });
         }
     }
 }
 
-/// Whether a constant is one of the values of a type.
+/// True if a variant is a constant that one of the types allows.
 fn covers(variants: &[Variant], variant: &Variant) -> bool {
     let Some(constant) = variant.constant() else { return false };
     variants.iter().any(|variant| variant.of().is_some_and(|of| is_of_type(constant, of)))
 }
 
-/// Whether the other side has variants of this kind: then it is one more of them, or one less.
+/// True if the other side has variants of the same kind, so that this one was added or removed.
 fn is_like(key: &Key, side: &[Variant]) -> bool {
     side.iter().any(|variant| match key {
         Key::Tag(_) => matches!(self::key(variant, false), Key::Tag(_)),

@@ -1,4 +1,4 @@
-//! What has changed since a release, and what of it breaks clients that are out there.
+//! The changes since a release, and those that break its clients.
 
 mod bounds;
 mod change;
@@ -8,27 +8,26 @@ mod objects;
 mod shapes;
 mod variants;
 
-use crate::document::{Accepted, Direction, Document, VERSION};
+use crate::document::{Accepted, Direction, Document};
 use change::Severity;
 use serde_json::Value;
 use shapes::Shapes;
 use std::fmt;
 
-/// What has changed since a release, of what clients can notice.
+/// The changes since a release that clients can notice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use = "notices are told only by `notices_too`"]
 pub struct Changes {
     breaks: Vec<String>,
     notices: Vec<String>,
 }
 
 impl Changes {
-    /// What makes clients of the release fail.
+    /// Changes that may make clients of the release fail.
     pub fn breaks(&self) -> &[String] {
         &self.breaks
     }
 
-    /// What they may want to know: a variant that they do not know, an event that is not sent any more.
+    /// Changes that clients survive but may want to know: a new variant, an event that is no longer sent.
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
@@ -37,14 +36,18 @@ impl Changes {
     ///
     /// # Panics
     ///
-    /// Where there is a notice.
+    /// If there is a notice.
     #[track_caller]
     pub fn notices_too(&self) {
-        assert!(self.notices.is_empty(), "clients of the release may want to know:\n{}", Lines(&self.notices));
+        assert!(
+            self.notices.is_empty(),
+            "changes that clients of the release may notice:\n{}",
+            Lines(&self.notices)
+        );
     }
 }
 
-/// Compares a server with the one of a release. Breaks that the release accepts are left out.
+/// Compares a server with a release, leaving out the changes that the release accepts.
 pub(crate) fn compare(old: &Document, new: &Document) -> Changes {
     let mut changes = Changes::default();
     for (line, severity) in endpoints::compare(old, new) {
@@ -61,7 +64,7 @@ pub(crate) fn compare(old: &Document, new: &Document) -> Changes {
     changes
 }
 
-/// Whether a value that was received may be sent back: whether what is sent takes all that is received.
+/// True if every value that is received can be sent back.
 pub(crate) fn fits(document: &Document, received: &Value, sent: &Value) -> bool {
     let mut from = document.clone();
     from.definitions.sent = document.definitions.received.clone();
@@ -70,7 +73,7 @@ pub(crate) fn fits(document: &Document, received: &Value, sent: &Value) -> bool 
     shapes.found.values().all(|severity| *severity != Severity::Break)
 }
 
-/// A change is written with those who use it behind it, in brackets; it is accepted in the words before.
+/// Compares the words of a change, without its users in brackets.
 fn is_accepted(accepted: &[Accepted], line: &str) -> bool {
     let change = words(line);
     accepted.iter().any(|accepted| words(&accepted.change) == change && !accepted.reason.trim().is_empty())
@@ -85,14 +88,14 @@ fn unexplained(accepted: &[Accepted]) -> impl Iterator<Item = String> {
     without.map(|accepted| format!("{:?} is accepted without a reason", accepted.change))
 }
 
-/// What to add to the file of the release where breaks are wanted.
+/// The breaks, and what to add to the release file to accept them.
 pub(crate) fn advice(changes: &Changes) -> String {
     let accepted =
         changes.breaks.iter().map(|line| Accepted { change: words(line).to_owned(), reason: String::new() });
     let accepted: Vec<Accepted> = accepted.collect();
     let json = serde_json::to_string_pretty(&accepted).expect("lines are strings");
     format!(
-        "{}\n\nIf this is wanted, say why in the file of the release (form {VERSION}), under \"accepted\":\n{json}",
+        "{}\n\nTo accept them, give each a reason under \"accepted\" in the release file:\n{json}",
         Lines(&changes.breaks)
     )
 }

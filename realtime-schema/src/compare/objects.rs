@@ -59,9 +59,9 @@ fn field<'v>(variant: &'v Variant, name: &str, required: &BTreeSet<String>) -> O
     declared.or_else(|| required.contains(name).then_some(&Value::Bool(true)))
 }
 
-/// What is said of fields that have no name.
+/// The rule for fields that are not named.
 enum Others<'v> {
-    /// Nothing: they are passed over.
+    /// No rule: they are ignored.
     Free,
     Refused,
     Typed(&'v Value),
@@ -94,16 +94,16 @@ fn others(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
         (Others::Free, Others::Refused) | (Others::Refused, Others::Free)
             if shapes.direction == Direction::Received => {}
         (Others::Free, Others::Refused) => {
-            shapes.tell(place, &Change::Narrower("fields that it does not know are refused".to_owned()));
+            shapes.tell(place, &Change::Narrower("unknown fields are now refused".to_owned()));
         }
         (Others::Refused, Others::Free) => {
-            shapes.tell(place, &Change::Wider("fields that it does not know are passed over".to_owned()));
+            shapes.tell(place, &Change::Wider("unknown fields are now ignored".to_owned()));
         }
         (Others::Refused, Others::Typed(_)) => {
-            shapes.tell(place, &Change::Wider("it has any fields, as a map".to_owned()));
+            shapes.tell(place, &Change::Wider("now takes any fields, as a map".to_owned()));
         }
         (Others::Typed(_), Others::Refused) => {
-            shapes.tell(place, &Change::Narrower("it has only named fields, and is no map".to_owned()));
+            shapes.tell(place, &Change::Narrower("no longer a map".to_owned()));
         }
         _ => shapes.compare(was.schema(), is.schema(), &at),
     }
@@ -120,7 +120,7 @@ fn patterns(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) 
             (Some(_), None) => {
                 shapes.tell(place, &Change::Narrower(format!("it has keys like {pattern} no more")));
             }
-            (None, _) => shapes.tell(place, &Change::Wider(format!("it has keys like {pattern}"))),
+            (None, _) => shapes.tell(place, &Change::Wider(format!("now has keys like {pattern}"))),
         }
     }
 }

@@ -14,9 +14,9 @@ pub(super) struct Shapes<'a> {
     pub(super) old: &'a Document,
     pub(super) new: &'a Document,
     pub(super) direction: Direction,
-    /// What is being compared, or was: recursion ends here, and a type that is used twice is told once.
+    /// Pairs that are, or were, compared: this ends recursion, and reports a shared type once.
     seen: BTreeSet<(String, String)>,
-    /// What has changed, by place, with how bad it is.
+    /// The changes found, and their severity.
     pub(super) found: BTreeMap<String, Severity>,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Shapes<'a> {
             (variants(self.old, self.direction, old), variants(self.new, self.direction, new))
         else {
             if old != new {
-                self.tell(place, &Change::Other("it has too many variants to compare".to_owned()));
+                self.tell(place, &Change::Other("too many variants to compare".to_owned()));
             }
             return;
         };
@@ -81,7 +81,7 @@ impl<'a> Shapes<'a> {
             Direction::Received => "received",
             Direction::Sent => "sent",
         };
-        self.found.insert(format!("{place} ({way}) {change}"), severity);
+        self.found.insert(format!("{place} ({way}): {change}"), severity);
     }
 }
 

@@ -107,7 +107,7 @@ fn list<'a>(keywords: &'a Map<String, Value>, keyword: &str) -> impl Iterator<It
     keywords.get(keyword).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// What a schema says by itself, without what it refers to and combines.
+/// The schema's own keywords as variants, without references and combinations.
 fn own(keywords: &Map<String, Value>) -> Vec<Variant> {
     if let Some(Value::Array(values)) = keywords.get("enum") {
         return values.iter().map(constant).collect();

@@ -23,7 +23,7 @@ pub(super) struct Constant<'a> {
     pub(super) doc: Doc,
 }
 
-/// What a procedure may take where nothing else is said; the client knows it as well.
+/// The default time limit of a procedure, which the client knows as well.
 pub(super) const DEFAULT_TIME_LIMIT_MS: u64 = 30_000;
 
 impl Constants {
@@ -33,7 +33,7 @@ impl Constants {
         let entry = Entry::Constant { call: constant.call(), doc: constant.doc };
         if self.insert(&parts, entry).is_none() {
             problems.push(format!(
-                "`{}` is the name of two things, or of one thing and of a group of names: no constant can be both",
+                "`{}` names two things, or a thing and a group of names, and needs a constant of its own",
                 constant.name
             ));
         }

@@ -1,4 +1,4 @@
-//! What is written above a type, a field or a constant.
+//! Doc comments of types, fields and constants.
 
 use serde_json::Value;
 
@@ -6,11 +6,11 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Doc(Vec<String>);
 
-/// The line of an integer that may be wider than what a page can hold.
+/// The line for integers that JavaScript cannot represent exactly.
 const WIDE: &str = "Exact to 2^53 − 1.";
 
 impl Doc {
-    /// What a schema says of itself: its description, tags, and what its own type leaves out.
+    /// The description of a schema, and tags for what its type cannot express.
     pub(super) fn of(schema: &Value) -> Self {
         let mut lines = Vec::new();
         if let Some(description) = schema.get("description").and_then(Value::as_str) {
@@ -63,7 +63,7 @@ fn harmless(line: &str) -> String {
     line.replace("*/", "*\\/").replace(['\r', '\u{2028}', '\u{2029}'], " ")
 }
 
-/// Whether a schema, or the items of its array or map, are integers of 64 bits and more.
+/// True if a schema, or the items of its array or map, are integers of 64 bits or more.
 pub(super) fn is_wide(schema: &Value) -> bool {
     let format = schema.get("format").and_then(Value::as_str);
     let is_integer = super::schema_types(schema).iter().any(|of| of == "integer");

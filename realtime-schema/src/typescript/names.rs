@@ -1,4 +1,4 @@
-//! How the types are called.
+//! The names of the types of a file.
 
 use super::doc::Doc;
 use super::read::Reader;
@@ -63,7 +63,7 @@ impl Names {
     }
 }
 
-const RENAME: &str = "name it otherwise by `#[schemars(rename = \"…\")]`";
+const RENAME: &str = "rename it with `#[schemars(rename = \"…\")]`";
 
 fn place(definition: &str, direction: Direction) -> String {
     match direction {
@@ -122,7 +122,7 @@ fn identifier(name: &str) -> String {
     }
 }
 
-/// What a type cannot be called: words of the language, its own types, and those of a generated file.
+/// Names that a type cannot have: words of the language, its own types, and names of a generated file.
 fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
 }

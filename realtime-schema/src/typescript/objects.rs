@@ -7,7 +7,7 @@ use crate::schemas::reference;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// Whether a schema says something of the fields of an object.
+/// True if a schema has keywords about the fields of an object.
 pub(super) fn has_keywords(keywords: &Map<String, Value>) -> bool {
     let is_open = |value: &Value| value != &Value::Bool(false);
     let says = |keyword: &str| keywords.get(keyword).is_some_and(is_open);

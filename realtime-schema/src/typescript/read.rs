@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         Type::union(members)
     }
 
-    /// What a schema says by itself, where it says anything.
+    /// The type of a schema's own keywords, if it has any.
     fn own(&self, keywords: &Map<String, Value>, is_part: bool) -> Option<Type> {
         if let Some(Value::Array(values)) = keywords.get("enum") {
             return Some(Type::union_of(values.iter().map(literal)));

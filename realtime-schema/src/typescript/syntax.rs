@@ -19,7 +19,7 @@ pub(super) enum Type {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tuple {
     pub(super) items: Vec<Type>,
-    /// How many of them are always there.
+    /// The number of items that are always present.
     pub(super) required: usize,
     pub(super) rest: Option<Box<Type>>,
 }
@@ -192,7 +192,7 @@ impl Object {
     }
 }
 
-/// Whether the fields of an object have room on one line.
+/// True if the fields of an object fit on one line.
 fn fits(lines: &[String], depth: usize) -> bool {
     let width: usize = lines.iter().map(|line| line.len() + 2).sum();
     width + 2 * depth < WIDTH && lines.iter().all(|line| !line.contains('\n'))
@@ -229,7 +229,7 @@ fn write_union(members: &[Member], depth: usize) -> String {
     members.iter().map(variant).collect()
 }
 
-/// What fits on a line.
+/// The width of a line.
 const WIDTH: usize = 100;
 
 /// A name of a field: as it is where it is an identifier, else in quotes.
@@ -248,7 +248,7 @@ pub(super) fn text_literal(text: &str) -> String {
     json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
-/// Whether a name may stand without quotes. Letters beyond ASCII are allowed by TypeScript too, and quoted here.
+/// True if a name needs no quotes. TypeScript allows letters beyond ASCII too; here they are quoted.
 pub(super) fn is_identifier(name: &str) -> bool {
     let starts = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_' || first == '$');
     starts && name.chars().all(|one| one.is_ascii_alphanumeric() || one == '_' || one == '$')

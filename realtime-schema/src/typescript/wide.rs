@@ -1,10 +1,10 @@
-//! Integers that a page cannot hold.
+//! Integers that JavaScript cannot represent exactly.
 
 use super::doc::is_wide;
 use crate::document::{Direction, Document};
 use serde_json::Value;
 
-/// Where a server sends or takes integers of 64 bits and more, one line for each place.
+/// Lists the places where a server sends or takes integers of 64 bits or more.
 pub(crate) fn wide_integers(document: &Document) -> Vec<String> {
     let mut found = Vec::new();
     for direction in [Direction::Sent, Direction::Received] {
@@ -13,8 +13,8 @@ pub(crate) fn wide_integers(document: &Document) -> Vec<String> {
         }
     }
     for (id, endpoint) in &document.endpoints {
-        for (_, what, schema) in endpoint.roots() {
-            search(schema, &format!("{what} ({id})"), &mut found);
+        for root in endpoint.roots() {
+            search(root.schema, &root.label(id), &mut found);
         }
     }
     found.sort();
