@@ -68,8 +68,15 @@ fn forbidden_problem(way: &[&Package]) -> String {
     format!("{CORE} may not depend on a runtime or a web framework: {CORE} -> {}", names.join(" -> "))
 }
 
-const LIBRARIES: [&str; 6] =
-    [CORE, "adapter-axum", "adapter-actix", "adapter-hyper", "adapter-testing", "realtime-client"];
+const LIBRARIES: [&str; 7] = [
+    CORE,
+    "adapter-axum",
+    "adapter-actix",
+    "adapter-hyper",
+    "adapter-testing",
+    "realtime-client",
+    "realtime-schema",
+];
 
 /// A lower rust-version promises what a dependency breaks, a higher one shuts users out.
 fn check_rust_version(metadata: &Metadata) -> Outcome {

@@ -118,7 +118,7 @@ fn patterns(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) 
         match (was.get(pattern), is.get(pattern)) {
             (Some(was), Some(is)) => shapes.compare(was, is, &format!("{place}{{}}")),
             (Some(_), None) => {
-                shapes.tell(place, &Change::Narrower(format!("it has keys like {pattern} no more")));
+                shapes.tell(place, &Change::Narrower(format!("no keys like {pattern} any more")));
             }
             (None, _) => shapes.tell(place, &Change::Wider(format!("now has keys like {pattern}"))),
         }
