@@ -103,6 +103,26 @@ fn notices_fail_where_they_are_asked_for() {
     changes(&[keep.clone(), named("it", Kind::ServerEvent)], &[keep]).notices_too();
 }
 
+/// A procedure whose input is `()` does not look at it.
+#[test]
+fn an_input_that_is_not_wanted_any_more_is_still_taken() {
+    let call = |sent: Option<Side>| {
+        [Description { sent, received: side::<u8>(), ..Description::new("api", "it", MUTATION) }]
+    };
+    fine(&call(side::<String>()), &call(side::<()>()));
+    breaks(&call(side::<()>()), &call(side::<String>()), "input of api/it (sent): changed: was null, now string");
+    let event = |sent: Option<Side>| [Description { sent, ..Description::new("api", "it", Kind::ClientEvent) }];
+    fine(&event(side::<String>()), &event(side::<()>()));
+    let input = |sent: Option<Side>| [Description { sent, ..Description::new("talk", "", Kind::Input) }];
+    fine(&input(side::<String>()), &input(side::<()>()));
+    let message = |sent: Option<Side>| [Description { sent, ..Description::new("talk", "", Kind::ClientMessage) }];
+    breaks(
+        &message(side::<String>()),
+        &message(side::<()>()),
+        "client messages of talk (sent): changed: was string, now null",
+    );
+}
+
 #[test]
 fn the_sides_of_an_ask_are_the_other_way_round() {
     let question = |sides: (Option<Side>, Option<Side>)| {

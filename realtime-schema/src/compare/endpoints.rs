@@ -3,6 +3,7 @@
 use super::change::Severity;
 use super::shapes::Shapes;
 use crate::document::{Ask, Direction, Document, Endpoint, Handler, Procedure, ProcedureKind, Subscription};
+use crate::schemas::is_unit;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,11 +20,16 @@ pub(super) fn compare(old: &Document, new: &Document) -> BTreeMap<String, Severi
             None => comparison.tell(format!("id {id}: removed"), Severity::Break),
         }
     }
-    let users = Users::of(old);
     let Comparison { sent, received, mut found } = comparison;
-    for shapes in [sent, received] {
-        let told = shapes.found.into_iter().filter(|(_, severity)| *severity != Severity::Fine);
-        found.extend(told.map(|(line, severity)| (users.behind(shapes.direction, line), severity)));
+    let of_shapes = [sent, received].into_iter().flat_map(|shapes| {
+        let direction = shapes.direction;
+        shapes.found.into_iter().map(move |(line, severity)| (direction, line, severity))
+    });
+    let told: Vec<_> = of_shapes.filter(|(_, _, severity)| *severity != Severity::Fine).collect();
+    if !told.is_empty() {
+        let users = Users::of(old);
+        found
+            .extend(told.into_iter().map(|(direction, line, severity)| (users.behind(direction, line), severity)));
     }
     found
 }
@@ -50,7 +56,7 @@ impl Comparison<'_> {
         }
         for (name, was) in &old.client_events {
             match new.client_events.get(name) {
-                Some(is) => self.sent.compare(was, is, &format!("event {id}/{name}")),
+                Some(is) => self.input(was, is, &format!("event {id}/{name}")),
                 None => self.tell(format!("event {id}/{name}: no longer handled"), Severity::Break),
             }
         }
@@ -76,7 +82,7 @@ impl Comparison<'_> {
             self.tell(change, Severity::Break);
         }
         self.time_limit(place, old.time_limit_ms, new.time_limit_ms);
-        self.sent.compare(&old.input, &new.input, &format!("input of {place}"));
+        self.input(&old.input, &new.input, &format!("input of {place}"));
         self.received.compare(&old.output, &new.output, &format!("output of {place}"));
         match (&old.progress, &new.progress) {
             (Some(old), Some(new)) => self.received.compare(old, new, &format!("progress of {place}")),
@@ -85,8 +91,15 @@ impl Comparison<'_> {
         }
     }
 
+    /// Compares what a name takes. One that takes `()` is given anything.
+    fn input(&mut self, old: &Value, new: &Value, place: &str) {
+        if !is_unit(new) {
+            self.sent.compare(old, new, place);
+        }
+    }
+
     fn subscription(&mut self, place: &str, old: &Subscription, new: &Subscription) {
-        self.sent.compare(&old.input, &new.input, &format!("input of {place}"));
+        self.input(&old.input, &new.input, &format!("input of {place}"));
         self.received.compare(&old.item, &new.item, &format!("items of {place}"));
     }
 
@@ -133,14 +146,15 @@ impl Comparison<'_> {
         let Some(new) = new else {
             return self.tell(format!("handler {id}: removed"), Severity::Break);
         };
-        let sides = |shapes: &mut Shapes<'_>, old: &Option<Value>, new: &Option<Value>, place: &str| {
-            if let (Some(old), Some(new)) = (old, new) {
-                shapes.compare(old, new, &format!("{place} {id}"));
-            }
-        };
-        sides(&mut self.sent, &old.input, &new.input, "input of");
-        sides(&mut self.sent, &old.client_message, &new.client_message, "client messages of");
-        sides(&mut self.received, &old.server_message, &new.server_message, "server messages of");
+        if let (Some(old), Some(new)) = (&old.input, &new.input) {
+            self.input(old, new, &format!("input of {id}"));
+        }
+        if let (Some(old), Some(new)) = (&old.client_message, &new.client_message) {
+            self.sent.compare(old, new, &format!("client messages of {id}"));
+        }
+        if let (Some(old), Some(new)) = (&old.server_message, &new.server_message) {
+            self.received.compare(old, new, &format!("server messages of {id}"));
+        }
     }
 
     fn tell(&mut self, change: String, severity: Severity) {
