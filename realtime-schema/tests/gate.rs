@@ -91,6 +91,16 @@ change! {
     a_field_more_in_a_variant:
         { pub(super) enum It { A, B { x: u8 } } } => { pub(super) enum It { A, B { x: u8, y: u8 } } },
         sent: Break, received: Fine;
+    data_in_a_variant_that_had_none:
+        { pub(super) enum It { A, B(u8) } } => { pub(super) enum It { A(u8), B(u8) } },
+        sent: Break, received: Notice;
+    no_data_in_a_variant_that_had_some:
+        { pub(super) enum It { A(u8), B(u8) } } => { pub(super) enum It { A, B(u8) } },
+        sent: Break, received: Notice;
+    a_map_with_a_field_of_another_type:
+        { pub(super) struct It { #[serde(flatten)] more: HashMap<String, u8> } } =>
+        { pub(super) struct It { a: Option<bool>, #[serde(flatten)] more: HashMap<String, u8> } },
+        sent: Break, received: Break;
     a_tagged_variant_more:
         { #[serde(tag = "t")] pub(super) enum It { A, B { x: u8 } } } =>
         { #[serde(tag = "t")] pub(super) enum It { A, B { x: u8 }, C } },

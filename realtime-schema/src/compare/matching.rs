@@ -64,7 +64,7 @@ fn key(variant: &Variant, structs: bool) -> Key {
     let is_tagged = names.len() == 1
         && properties.is_some_and(|properties| properties.len() == 1)
         && variant.keywords.get("additionalProperties") == Some(&Value::Bool(false));
-    if is_tagged { Key::Tag(Value::from(names[0]).to_string()) } else { Key::Object(names.join(", ")) }
+    if is_tagged { Key::Tag(format!("{{ {} }}", names[0])) } else { Key::Object(names.join(", ")) }
 }
 
 struct Matching<'v> {

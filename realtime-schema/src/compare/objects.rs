@@ -24,6 +24,8 @@ fn fields(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
     for name in names {
         let at = format!("{place}.{name}");
         let (was, is) = (field(old, name, &old_required), field(new, name, &new_required));
+        // A map has a field of any name.
+        let (was, is) = (was.or(Others::of(old).typed()), is.or(Others::of(new).typed()));
         match (was, is) {
             (Some(was), Some(is)) => {
                 match (old_required.contains(name), new_required.contains(name)) {
@@ -73,6 +75,13 @@ impl<'v> Others<'v> {
             None | Some(Value::Bool(true)) => Self::Free,
             Some(Value::Bool(false)) => Self::Refused,
             Some(schema) => Self::Typed(schema),
+        }
+    }
+
+    fn typed(&self) -> Option<&'v Value> {
+        match self {
+            Self::Typed(schema) => Some(schema),
+            Self::Free | Self::Refused => None,
         }
     }
 

@@ -189,22 +189,26 @@ fn join(one: &Variant, other: &Variant) -> Option<Variant> {
         });
         return fits.then(|| self::constant(constant));
     }
-    if let (Some(one), Some(other)) = (one.of(), other.of())
-        && one != other
-    {
-        return None;
-    }
+    let of = match (one.of(), other.of()) {
+        (Some("integer"), Some("number")) | (Some("number"), Some("integer")) => Some("integer"),
+        (Some(one), Some(other)) if one != other => return None,
+        (one, other) => one.or(other),
+    };
     let mut joined = one.keywords.clone();
     for (keyword, value) in &other.keywords {
         let value = match joined.get(keyword) {
-            Some(known) => join_keyword(keyword, known, value),
-            None => value.clone(),
+            Some(known) if known != value => join_keyword(keyword, known, value),
+            _ => value.clone(),
         };
         joined.insert(keyword.clone(), value);
+    }
+    if let Some(of) = of {
+        joined.insert("type".to_owned(), of.into());
     }
     Some(Variant { keywords: joined, origin: None })
 }
 
+/// Two values of a keyword, both of which hold.
 fn join_keyword(keyword: &str, one: &Value, other: &Value) -> Value {
     match (keyword, one, other) {
         ("properties" | "patternProperties", Value::Object(one), Value::Object(other)) => {
@@ -222,8 +226,17 @@ fn join_keyword(keyword: &str, one: &Value, other: &Value) -> Value {
             let more = other.iter().filter(|name| !one.contains(name));
             Value::Array(one.iter().chain(more).cloned().collect())
         }
-        // What is open in one part is said in the other.
+        // A part of a flattened type is open for the fields of the others.
         ("additionalProperties", Value::Bool(_), other) => other.clone(),
-        _ => one.clone(),
+        ("additionalProperties", one, Value::Bool(_)) => one.clone(),
+        ("additionalProperties" | "items" | "propertyNames", ..) => json!({ "allOf": [one, other] }),
+        ("minimum" | "exclusiveMinimum" | "minItems" | "minLength" | "minProperties", ..) => {
+            if one.as_f64() > other.as_f64() { one.clone() } else { other.clone() }
+        }
+        ("maximum" | "exclusiveMaximum" | "maxItems" | "maxLength" | "maxProperties", ..) => {
+            if one.as_f64() < other.as_f64() { one.clone() } else { other.clone() }
+        }
+        // Not to be told in one value: any change of it is a change.
+        _ => json!([one, other]),
     }
 }

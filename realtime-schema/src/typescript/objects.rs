@@ -89,12 +89,15 @@ pub(super) fn admit(parts: &mut [Type]) {
 }
 
 /// Keeps variants apart: the keys of the others are `?: never`, since an object has the keys of one variant only.
-pub(super) fn exclude(reader: &Reader<'_>, members: &mut [Member]) {
+/// Fields that all variants share may be there.
+pub(super) fn exclude(reader: &Reader<'_>, members: &mut [Member], shared: &Map<String, Value>) {
+    let shared = shared.get("properties").and_then(Value::as_object);
+    let is_shared = |key: &str| shared.is_some_and(|fields| fields.contains_key(key));
     let keys: Vec<Keys> = members.iter().map(|member| keys(reader, &member.of)).collect();
     let all: BTreeSet<&String> = keys.iter().filter_map(Keys::named).flatten().collect();
     for (member, own) in members.iter_mut().zip(&keys) {
         let Some(own) = own.named() else { continue };
-        let others = all.iter().filter(|key| !own.contains(**key));
+        let others = all.iter().filter(|key| !own.contains(**key) && !is_shared(key));
         let never = others.map(|key| field(key, Type::never(), true, Doc::default()));
         add(&mut member.of, never.collect());
     }

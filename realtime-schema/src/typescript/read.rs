@@ -57,13 +57,14 @@ impl<'a> Reader<'a> {
         let is_object = keywords.contains_key("properties") || is_type(keywords, "object");
         for keyword in ["oneOf", "anyOf"] {
             if let Some(Value::Array(variants)) = keywords.get(keyword) {
-                parts.push(self.choice(variants, is_object));
+                parts.push(self.choice(variants, is_object, keywords));
             }
         }
         parts
     }
 
-    fn choice(&self, variants: &[Value], is_object: bool) -> Type {
+    /// A union of variants, beside the other `keywords` of its schema.
+    fn choice(&self, variants: &[Value], is_object: bool, keywords: &Map<String, Value>) -> Type {
         let mut members = Vec::new();
         for variant in variants {
             let is_missing = is_object && variant.as_object().is_some_and(Map::is_empty);
@@ -74,7 +75,7 @@ impl<'a> Reader<'a> {
                 of => members.push(Member { of, doc }),
             }
         }
-        objects::exclude(self, &mut members);
+        objects::exclude(self, &mut members, keywords);
         Type::union(members)
     }
 
