@@ -144,6 +144,26 @@ fn an_id_that_nothing_has_is_refused_with_those_that_there_are() {
 }
 
 #[test]
+fn a_variant_may_be_called_like_a_member_of_all_objects() {
+    #[derive(JsonSchema)]
+    #[serde(rename_all = "camelCase")]
+    #[allow(dead_code)]
+    enum Member {
+        Constructor(u8),
+        ToString(u8),
+        Plain(u8),
+    }
+    let page = r#"
+import { type Member } from "./api.js";
+export const all: Member[] = [{ constructor: 1 }, { toString: 1 }, { plain: 1 }];
+// @ts-expect-error two variants at once
+export const two: Member = { constructor: 1, plain: 1 };
+"#;
+    let file = schema(&[call::<Member, ()>("x")]).typescript("api");
+    tsc::check("members", &[("api.ts", &file), ("page.ts", page)]);
+}
+
+#[test]
 fn types_that_hold_themselves_are_types() {
     #[derive(JsonSchema)]
     #[allow(dead_code)]

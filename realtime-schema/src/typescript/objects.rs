@@ -97,11 +97,24 @@ pub(super) fn exclude(reader: &Reader<'_>, members: &mut [Member], shared: &Map<
     let all: BTreeSet<&String> = keys.iter().filter_map(Keys::named).flatten().collect();
     for (member, own) in members.iter_mut().zip(&keys) {
         let Some(own) = own.named() else { continue };
-        let others = all.iter().filter(|key| !own.contains(**key) && !is_shared(key));
+        let others = all
+            .iter()
+            .filter(|key| !own.contains(**key) && !is_shared(key) && !OF_ALL_OBJECTS.contains(&key.as_str()));
         let never = others.map(|key| field(key, Type::never(), true, Doc::default()));
         add(&mut member.of, never.collect());
     }
 }
+
+/// Members that every object of JavaScript has. A type with one of them as `?: never` would have no values.
+const OF_ALL_OBJECTS: [&str; 7] = [
+    "constructor",
+    "hasOwnProperty",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "toLocaleString",
+    "toString",
+    "valueOf",
+];
 
 /// The keys that an object may have.
 enum Keys {
