@@ -69,7 +69,7 @@ fn forbidden_problem(way: &[&Package]) -> String {
     format!("{CORE} may not depend on a runtime or a web framework: {CORE} -> {}", names.join(" -> "))
 }
 
-const LIBRARIES: [&str; 7] = [
+const LIBRARIES: [&str; 8] = [
     CORE,
     "realtime-protocol",
     "adapter-axum",
@@ -77,6 +77,7 @@ const LIBRARIES: [&str; 7] = [
     "adapter-hyper",
     "adapter-testing",
     "realtime-client",
+    "realtime-schema",
 ];
 
 /// A lower rust-version promises what a dependency breaks, a higher one shuts users out.

@@ -1,0 +1,135 @@
+//! The fields of objects, and maps.
+
+use super::change::Change;
+use super::shapes::Shapes;
+use super::variants::Variant;
+use crate::document::Direction;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+pub(super) fn compare(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
+    fields(shapes, old, new, place);
+    others(shapes, old, new, place);
+    patterns(shapes, old, new, place);
+}
+
+fn fields(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
+    let (old_required, new_required) = (required(old), required(new));
+    let names: BTreeSet<&String> = [map(old, "properties"), map(new, "properties")]
+        .into_iter()
+        .flatten()
+        .flat_map(Map::keys)
+        .chain(old_required.iter().chain(&new_required))
+        .collect();
+    for name in names {
+        let at = format!("{place}.{name}");
+        let (was, is) = (field(old, name, &old_required), field(new, name, &new_required));
+        // A map has a field of any name.
+        let (was, is) = (was.or(Others::of(old).typed()), is.or(Others::of(new).typed()));
+        match (was, is) {
+            (Some(was), Some(is)) => {
+                match (old_required.contains(name), new_required.contains(name)) {
+                    (false, true) => shapes.tell(&at, &Change::Required),
+                    (true, false) => shapes.tell(&at, &Change::Optional),
+                    _ => {}
+                }
+                shapes.compare(was, is, &at);
+            }
+            (None, Some(_)) => shapes.tell(&at, &Change::FieldMore { required: new_required.contains(name) }),
+            (Some(_), None) => {
+                let was_required = old_required.contains(name);
+                let is_refused =
+                    matches!(Others::of(new), Others::Refused) && map(new, "patternProperties").is_none();
+                shapes.tell(&at, &Change::FieldLess { was_required, is_refused });
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+fn map<'v>(variant: &'v Variant, keyword: &str) -> Option<&'v Map<String, Value>> {
+    variant.keywords.get(keyword).and_then(Value::as_object)
+}
+
+fn required(variant: &Variant) -> BTreeSet<String> {
+    let names = variant.keywords.get("required").and_then(Value::as_array);
+    names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn field<'v>(variant: &'v Variant, name: &str, required: &BTreeSet<String>) -> Option<&'v Value> {
+    let declared = map(variant, "properties").and_then(|properties| properties.get(name));
+    declared.or_else(|| required.contains(name).then_some(&Value::Bool(true)))
+}
+
+/// The rule for fields that are not named.
+enum Others<'v> {
+    /// No rule: they are ignored.
+    Free,
+    Refused,
+    Typed(&'v Value),
+}
+
+impl<'v> Others<'v> {
+    fn of(variant: &'v Variant) -> Self {
+        match variant.keywords.get("additionalProperties") {
+            None | Some(Value::Bool(true)) => Self::Free,
+            Some(Value::Bool(false)) => Self::Refused,
+            Some(schema) => Self::Typed(schema),
+        }
+    }
+
+    fn typed(&self) -> Option<&'v Value> {
+        match self {
+            Self::Typed(schema) => Some(schema),
+            Self::Free | Self::Refused => None,
+        }
+    }
+
+    fn schema(&self) -> &'v Value {
+        match self {
+            Self::Free => &Value::Bool(true),
+            Self::Refused => &Value::Bool(false),
+            Self::Typed(schema) => schema,
+        }
+    }
+}
+
+fn others(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
+    let (was, is) = (Others::of(old), Others::of(new));
+    let at = format!("{place}{{}}");
+    match (&was, &is) {
+        (Others::Free, Others::Free) | (Others::Refused, Others::Refused) => {}
+        // Clients read the fields that they know, whatever else is there.
+        (Others::Free, Others::Refused) | (Others::Refused, Others::Free)
+            if shapes.direction == Direction::Received => {}
+        (Others::Free, Others::Refused) => {
+            shapes.tell(place, &Change::Narrower("unknown fields are now refused".to_owned()));
+        }
+        (Others::Refused, Others::Free) => {
+            shapes.tell(place, &Change::Wider("unknown fields are now ignored".to_owned()));
+        }
+        (Others::Refused, Others::Typed(_)) => {
+            shapes.tell(place, &Change::Wider("now takes any fields, as a map".to_owned()));
+        }
+        (Others::Typed(_), Others::Refused) => {
+            shapes.tell(place, &Change::Narrower("no longer a map".to_owned()));
+        }
+        _ => shapes.compare(was.schema(), is.schema(), &at),
+    }
+}
+
+/// Maps by number.
+fn patterns(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
+    let empty = Map::new();
+    let was = map(old, "patternProperties").unwrap_or(&empty);
+    let is = map(new, "patternProperties").unwrap_or(&empty);
+    for pattern in was.keys().chain(is.keys()).collect::<BTreeSet<_>>() {
+        match (was.get(pattern), is.get(pattern)) {
+            (Some(was), Some(is)) => shapes.compare(was, is, &format!("{place}{{}}")),
+            (Some(_), None) => {
+                shapes.tell(place, &Change::Narrower(format!("no keys like {pattern} any more")));
+            }
+            (None, _) => shapes.tell(place, &Change::Wider(format!("now has keys like {pattern}"))),
+        }
+    }
+}

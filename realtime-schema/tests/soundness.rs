@@ -1,0 +1,108 @@
+//! Any type is changed a little. Where the gate finds nothing, no value of the old server is lost.
+
+#[path = "gate/shapes.rs"]
+mod shapes;
+
+use jsonschema::Validator;
+use proptest::prelude::*;
+use realtime_schema::Schema;
+use serde_json::{Map, Value, json};
+use shapes::{Shape, near, schema, shape, value};
+
+/// A type before and after a change, and a value of one of them.
+fn change(of_new: bool) -> impl Strategy<Value = (Shape, Shape, Value)> {
+    shape().prop_flat_map(|old| (Just(old.clone()), near(&old))).prop_flat_map(move |(old, new)| {
+        let value = value(if of_new { &new } else { &old });
+        (Just(old), Just(new), value)
+    })
+}
+
+/// A server that takes, or sends, a type.
+fn server(shape: &Shape, events: &str) -> Schema {
+    let mut definitions = Map::new();
+    let root = schema(shape, &mut definitions);
+    let document = json!({
+        "version": 1,
+        "definitions": { "sent": definitions, "received": definitions },
+        "endpoints": { "api": { events: { "it": root } } },
+    });
+    Schema::from_document(&document.to_string()).unwrap()
+}
+
+fn validator(shape: &Shape) -> Validator {
+    let mut definitions = Map::new();
+    let root = schema(shape, &mut definitions);
+    jsonschema::draft202012::new(&json!({ "allOf": [root], "definitions": definitions })).unwrap()
+}
+
+fn check(of_new: bool, test: impl Fn(&Shape, &Shape, &Value) -> Result<(), TestCaseError>) {
+    let config =
+        ProptestConfig { failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::with_cases(CASES) };
+    let result = proptest::test_runner::TestRunner::new(config)
+        .run(&change(of_new), |(old, new, value)| test(&old, &new, &value));
+    result.unwrap_or_else(|error| panic!("{error}"));
+}
+
+const CASES: u32 = 500;
+
+#[test]
+fn what_clients_send_is_taken_after_a_change_that_does_not_break() {
+    check(false, |old, new, value| {
+        let (before, after) = (server(old, "clientEvents"), server(new, "clientEvents"));
+        let is_fine = after.changes_since(&before.document()).unwrap().breaks().is_empty();
+        // A union of types that overlap takes more than its parts were made for.
+        let is_value = validator(old).is_valid(value);
+        prop_assert!(!is_fine || !is_value || validator(new).is_valid(value), "{value}");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_clients_receive_is_known_after_a_change_that_is_no_notice() {
+    check(true, |old, new, value| {
+        let (before, after) = (server(old, "serverEvents"), server(new, "serverEvents"));
+        let changes = after.changes_since(&before.document()).unwrap();
+        let is_fine = changes.breaks().is_empty() && changes.notices().is_empty();
+        let is_value = validator(new).is_valid(value);
+        prop_assert!(!is_fine || !is_value || validator(&opened(old)).is_valid(value), "{value}");
+        Ok(())
+    });
+}
+
+#[test]
+fn nothing_has_changed_where_nothing_did() {
+    check(false, |old, _, _| {
+        for events in ["clientEvents", "serverEvents"] {
+            let server = server(old, events);
+            let changes = server.changes_since(&server.document()).unwrap();
+            prop_assert!(changes.breaks().is_empty() && changes.notices().is_empty(), "{changes:?}");
+        }
+        Ok(())
+    });
+}
+
+/// The type as a client reads it, which passes over fields that it does not know.
+fn opened(shape: &Shape) -> Shape {
+    let all = |fields: &shapes::Fields| {
+        fields.iter().map(|(name, (of, required))| (*name, (opened(of), *required))).collect()
+    };
+    match shape {
+        Shape::Struct(fields, _) => Shape::Struct(all(fields), false),
+        Shape::Recursive(fields) => Shape::Recursive(all(fields)),
+        Shape::Optional(of) => Shape::Optional(Box::new(opened(of))),
+        Shape::List(of) => Shape::List(Box::new(opened(of))),
+        Shape::Map(of) => Shape::Map(Box::new(opened(of))),
+        Shape::Tuple(items) => Shape::Tuple(items.iter().map(opened).collect()),
+        Shape::Untagged(items) => Shape::Untagged(items.iter().map(opened).collect()),
+        Shape::External(variants) => {
+            Shape::External(variants.iter().map(|(name, of)| (*name, of.as_ref().map(opened))).collect())
+        }
+        Shape::Internal(variants) => {
+            Shape::Internal(variants.iter().map(|(name, fields)| (*name, all(fields))).collect())
+        }
+        Shape::Flattened(fields, variants) => {
+            Shape::Flattened(all(fields), variants.iter().map(|(name, fields)| (*name, all(fields))).collect())
+        }
+        leaf => leaf.clone(),
+    }
+}
