@@ -14,8 +14,14 @@ const SUITE: &str = "adapter-testing/src/conformance/mod.rs";
 const TESTS: [&str; 2] = ["realtime-core/tests/allocations.rs", "realtime-core/tests/decoder.rs"];
 
 /// Where a path without its crate may be.
-const FOLDERS: [&str; 5] =
-    ["", "adapter-testing/src/conformance/", "realtime-core/", "realtime-core/src/", "realtime-client/"];
+const FOLDERS: [&str; 6] = [
+    "",
+    "adapter-testing/src/conformance/",
+    "realtime-core/",
+    "realtime-core/src/",
+    "realtime-client/",
+    "adapter-hyper/src/",
+];
 
 /// Checks that the cases and files that the documents name exist.
 pub(crate) fn check(repository: &Path) -> Outcome {

@@ -8,6 +8,9 @@ use crate::command::{Outcome, none_of};
 
 const SRC: &str = "realtime-core/src";
 
+/// Shows the layers as a picture.
+const DOCUMENT: &str = "ARCHITECTURE.md";
+
 /// Checks that each file names only folders beneath its own.
 pub(crate) fn check(repository: &Path) -> Outcome {
     let src = repository.join(SRC);
@@ -23,6 +26,7 @@ pub(crate) fn check(repository: &Path) -> Outcome {
         };
         problems.extend(upward(&layers, layer, text).map(|found| problem(file, layer, &layers, &found)));
     }
+    problems.extend(picture_problem(&layers, &read(&repository.join(DOCUMENT))?));
     println!("{SRC}: {} files in {} layers", files.len(), layers.len());
     none_of(problems)
 }
@@ -38,6 +42,14 @@ fn problem(file: &str, layer: &str, layers: &[&str], found: &Import<'_>) -> Stri
             "{SRC}/{file}:{line} imports crate::{module} by way of the crate's root: name the folder that it is in"
         ),
     }
+}
+
+/// The document has a block whose lines begin with the layers, in their order.
+fn picture_problem(layers: &[&str], document: &str) -> Option<String> {
+    let shown =
+        |block: &str| block.lines().filter_map(|line| line.split_whitespace().next()).eq(layers.iter().copied());
+    let is_shown = document.split("```").skip(1).step_by(2).any(|block| shown(block));
+    (!is_shown).then(|| format!("{DOCUMENT} has no picture of the layers {}, in this order", layers.join(", ")))
 }
 
 /// The modules that a file declares, in their order.
@@ -152,6 +164,13 @@ mod tests {
         assert_eq!(layer_of(&LAYERS, "middle/mod.rs"), Some("middle"));
         assert_eq!(layer_of(&LAYERS, "top.rs"), Some("top"));
         assert_eq!(layer_of(&LAYERS, "other.rs"), None);
+    }
+
+    #[test]
+    fn the_picture_is_that_of_the_code() {
+        let document = |block: &str| format!("text\n```\n{block}```\ntext");
+        assert_eq!(picture_problem(&LAYERS, &document("  top  a\n  middle  b\n  bottom  c\n")), None);
+        assert!(picture_problem(&LAYERS, &document("  top  a\n  bottom  c\n  middle  b\n")).is_some());
     }
 
     #[test]
