@@ -14,39 +14,33 @@
 //! May import `seams`, `websocket` and `util`.
 
 mod behind;
+mod driver;
 mod keeping;
 mod opening;
 mod queued;
 mod signals;
+mod state;
 #[cfg(test)]
 mod tests;
 
-use behind::Behind;
 pub(crate) use behind::Post;
 pub(crate) use keeping::Keeping;
 pub(crate) use opening::Opening;
-use queued::Queued;
 pub(crate) use signals::{Closing, Signals};
+use state::{Phase, State};
 
 use crate::{
-    seams::SendQueue,
-    util::{
-        Wakers,
-        sync::{
-            Mutex, MutexGuard,
-            atomic::{
-                AtomicBool, AtomicUsize,
-                Ordering::{Acquire, Relaxed, Release},
-            },
+    util::sync::{
+        Mutex, MutexGuard,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Relaxed, Release},
         },
     },
     websocket::{Draft, Frame},
 };
-use realtime_protocol::{Close, CloseCode, Code, Error, Gap};
-use std::{
-    sync::Arc,
-    task::{Context, Poll, Waker},
-};
+use realtime_protocol::{Close, CloseCode, Code, Error};
+use std::task::{Context, Poll, Waker};
 
 /// What waits to be sent to one client, bounded in bytes, and what others want of its driver.
 ///
@@ -66,58 +60,6 @@ pub(crate) struct Outbox {
     /// Publications wait until less is queued.
     is_behind: AtomicBool,
     state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    queued: Queued,
-    /// Bytes that the driver took and has not yet written. It alone sets them, under the lock under which others decide
-    /// by them: whoever finds no room is seen by the driver at the next write, or where it parks.
-    in_flight: usize,
-    behind: Option<Box<Behind>>,
-    phase: Phase,
-    signals: Signals,
-    /// The driver's task, once it has parked.
-    driver: Option<Waker>,
-    parked: Parked,
-    /// Those who wait, if anyone does.
-    waiting: Option<Box<Waiting>>,
-}
-
-/// Whether the driver is to be woken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Parked {
-    /// It runs, or was woken.
-    #[default]
-    Not,
-    /// It waits for anything.
-    ForAll,
-    /// Its transport takes nothing now: new frames are no reason to wake it.
-    ForSignals,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    for_room: Wakers,
-    for_end: Wakers,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Phase {
-    #[default]
-    Open,
-    /// The client is gone or going; what is queued still leaves.
-    Leaving,
-    /// A close was begun on this side: nothing goes behind it.
-    Closing(Box<Close>),
-    /// The driver sends nothing any more.
-    Closed,
-}
-
-impl Phase {
-    fn takes_frames(&self) -> bool {
-        matches!(self, Self::Open | Self::Leaving)
-    }
 }
 
 /// Why a frame was not taken.
@@ -201,33 +143,6 @@ impl Outbox {
         }
         self.add_shared(&mut state, frame);
         Ok(state.unpark_for_frames())
-    }
-
-    /// Whether publications wait, because the client was behind.
-    #[inline]
-    pub(crate) fn is_behind(&self) -> bool {
-        self.is_behind.load(Acquire)
-    }
-
-    /// Queues publications that waited for a client that was behind, as far as there is room. Returns the gap to be told
-    /// before the rest, if something was dropped; then it is to be called again. For the driver.
-    pub(crate) fn catch_up(&self) -> Option<(Arc<str>, Gap)> {
-        let mut state = self.lock();
-        while self.has_room(&state) {
-            let Some(behind) = &mut state.behind else { break };
-            if let Some(gap) = behind.take_gap() {
-                return Some(gap);
-            }
-            let frame = behind.pop();
-            if behind.is_empty() {
-                state.behind = None;
-                self.is_behind.store(false, Release);
-            }
-            if let Some(frame) = frame {
-                self.add_shared(&mut state, &frame);
-            }
-        }
-        None
     }
 
     /// Queues a frame of this client's own, or gives it back if there is no room. For the driver's own task.
@@ -362,110 +277,6 @@ impl Outbox {
         true
     }
 
-    /// Whether a close was begun on this side.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Acquire)
-    }
-
-    /// Nothing will be sent any more. Gives the close that was begun on this side.
-    pub(crate) fn shut(&self) -> Option<Close> {
-        let mut state = self.lock();
-        state.queued.clear();
-        state.behind = None;
-        self.is_behind.store(false, Release);
-        state.in_flight = 0;
-        self.bytes.store(0, Relaxed);
-        let phase = std::mem::replace(&mut state.phase, Phase::Closed);
-        // Its task would keep this alive, and this the task.
-        let driver = state.driver.take();
-        let waiting = state.take_waiting();
-        drop(state);
-        drop(driver);
-        waiting.wake();
-        match phase {
-            Phase::Closing(close) => Some(*close),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn signal_ping(&self) {
-        self.signal(Signals::PING);
-    }
-
-    pub(crate) fn signal_look(&self) {
-        self.signal(Signals::LOOK);
-    }
-
-    /// Whether the driver has not yet had the turn that [`signal_look`](Self::signal_look) asked for.
-    pub(crate) fn is_to_look(&self) -> bool {
-        self.lock().signals.has(Signals::LOOK)
-    }
-
-    pub(crate) fn signal_expired(&self) {
-        self.signal(Signals::EXPIRED);
-    }
-
-    fn signal(&self, signal: Signals) {
-        let mut state = self.lock();
-        state.signals.add(signal);
-        self.news.store(true, Release);
-        let driver = state.unpark();
-        drop(state);
-        wake(driver);
-    }
-
-    /// Whether it is worth looking what there is.
-    pub(crate) fn has_news(&self) -> bool {
-        self.news.load(Acquire)
-    }
-
-    /// Moves everything to `queue`, and returns the close behind it, if one has begun since the last time. The driver
-    /// runs: nobody need wake it.
-    pub(crate) fn take(&self, queue: &mut SendQueue) -> (Signals, Option<Close>) {
-        let mut state = self.lock();
-        self.news.store(false, Relaxed);
-        state.parked = Parked::Not;
-        let signals = std::mem::take(&mut state.signals);
-        if signals.closing() == Some(Closing::Discarding) {
-            queue.discard();
-        }
-        state.queued.give(queue);
-        state.in_flight = queue.bytes();
-        self.bytes.store(state.in_flight, Relaxed);
-        let close = match &state.phase {
-            Phase::Closing(close) if signals.closing().is_some() => Some(Close::clone(close)),
-            _ => None,
-        };
-        (signals, close)
-    }
-
-    /// Tells how much of what was taken is still to be written.
-    #[inline]
-    pub(crate) fn set_in_flight(&self, bytes: usize) {
-        let mut state = self.lock();
-        state.in_flight = bytes;
-        self.bytes.store(state.bytes(), Relaxed);
-        self.wake_for_room(state);
-    }
-
-    /// Arms the driver's waker and returns `true`, unless there is something to do: frames or signals that came in the
-    /// meantime, or room for publications that wait. A transport that is `blocked` wakes the driver for frames.
-    pub(crate) fn park(&self, cx: &Context<'_>, blocked: bool) -> bool {
-        let mut state = self.lock();
-        if !state.signals.is_empty() || (!blocked && !state.queued.is_empty()) {
-            return false;
-        }
-        if state.behind.is_some() && self.has_room(&state) {
-            self.news.store(true, Release);
-            return false;
-        }
-        if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
-            state.driver = Some(cx.waker().clone());
-        }
-        state.parked = if blocked { Parked::ForSignals } else { Parked::ForAll };
-        true
-    }
-
     /// Wakes those who wait for room if there is some.
     #[inline]
     fn wake_for_room(&self, mut state: MutexGuard<'_, State>) {
@@ -551,51 +362,6 @@ impl Outbox {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
-    }
-}
-
-impl State {
-    #[inline]
-    fn bytes(&self) -> usize {
-        self.queued.bytes() + self.in_flight
-    }
-
-    fn unpark(&mut self) -> Option<Waker> {
-        match std::mem::take(&mut self.parked) {
-            Parked::Not => None,
-            Parked::ForAll | Parked::ForSignals => self.driver.clone(),
-        }
-    }
-
-    /// Where the transport takes nothing, new frames are no reason to wake the driver.
-    #[inline]
-    fn unpark_for_frames(&mut self) -> Option<Waker> {
-        if self.is_blocked() { None } else { self.unpark() }
-    }
-
-    #[inline]
-    fn is_blocked(&self) -> bool {
-        self.parked == Parked::ForSignals
-    }
-
-    fn take_waiting(&mut self) -> Waiting {
-        self.waiting.take().map_or_else(Waiting::default, |waiting| *waiting)
-    }
-
-    fn take_for_room(&mut self) -> Wakers {
-        let Some(waiting) = &mut self.waiting else { return Wakers::default() };
-        let for_room = std::mem::take(&mut waiting.for_room);
-        if waiting.for_end.is_empty() {
-            self.waiting = None;
-        }
-        for_room
-    }
-}
-
-impl Waiting {
-    fn wake(self) {
-        self.for_room.wake();
-        self.for_end.wake();
     }
 }
 

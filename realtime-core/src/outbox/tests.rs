@@ -1,3 +1,4 @@
+use crate::seams::SendQueue;
 use super::*;
 use crate::outbox::queued::{COPIED_BYTES, JOINED_BYTES, SMALL_BYTES};
 use crate::websocket::Opcode;

@@ -1,9 +1,10 @@
 use super::{
-    Opcode, PerMessageDeflate, apply_mask,
+    DecodeError, Opcode, PerMessageDeflate, apply_mask,
     deflate::{Begun, Inflation},
+    header::{OpenFrame, PartialHeader, RSV1},
 };
 use realtime_protocol::{CloseCode, Data, Kind};
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 /// What a peer may make us hold for one message.
 #[derive(Clone, Copy, Debug)]
@@ -232,7 +233,7 @@ impl Assembly {
     }
 
     fn is_empty(&self) -> bool {
-        self.frame.is_none() && self.message.is_none() && self.header.len == 0 && self.inflation.is_none()
+        self.frame.is_none() && self.message.is_none() && self.header.is_empty() && self.inflation.is_none()
     }
 
     fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, DecodeError> {
@@ -396,135 +397,6 @@ fn owned<'a>(kind: Kind, payload: Vec<u8>) -> Result<Data<'a>, DecodeError> {
     })
 }
 
-/// A frame whose header was read.
-#[derive(Clone, Copy, Debug)]
-struct OpenFrame {
-    opcode: Opcode,
-    fin: bool,
-    compressed: bool,
-    mask: [u8; 4],
-    done: usize,
-    remaining: usize,
-}
-
-struct Header {
-    opcode: Opcode,
-    fin: bool,
-    compressed: bool,
-    length: u64,
-    mask: [u8; 4],
-}
-
-/// The bytes of a header, which may arrive one by one; each is judged as soon as it is there.
-#[derive(Debug, Default)]
-struct PartialHeader {
-    bytes: [u8; 14],
-    len: u8,
-}
-
-impl PartialHeader {
-    fn read(
-        &mut self,
-        input: &mut &mut [u8],
-        in_message: bool,
-        inflates: bool,
-    ) -> Result<Option<Header>, DecodeError> {
-        loop {
-            let have = usize::from(self.len);
-            let need = match have {
-                0 | 1 => 2,
-                _ => 2 + extended_bytes(self.bytes[1]) + 4,
-            };
-            if have >= 2 && have == need {
-                let header = self.parse();
-                self.len = 0;
-                check_length(self.bytes[1], header.length)?;
-                return Ok(Some(header));
-            }
-            if input.is_empty() {
-                return Ok(None);
-            }
-            let chunk = take(input, (need - have).min(input.len()));
-            self.bytes[have..have + chunk.len()].copy_from_slice(chunk);
-            self.len += chunk.len() as u8;
-            if have < 1 {
-                check_first(self.bytes[0], in_message, inflates)?;
-            }
-            if have < 2 && self.len >= 2 {
-                check_second(self.bytes[0], self.bytes[1])?;
-            }
-        }
-    }
-
-    fn parse(&self) -> Header {
-        let bytes = &self.bytes;
-        let extended = extended_bytes(bytes[1]);
-        let length = match extended {
-            0 => u64::from(bytes[1] & 0x7f),
-            2 => u64::from(u16::from_be_bytes([bytes[2], bytes[3]])),
-            _ => u64::from_be_bytes([
-                bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7], bytes[8], bytes[9],
-            ]),
-        };
-        let at = 2 + extended;
-        Header {
-            // `check_first` has refused every other opcode.
-            opcode: Opcode::parse(bytes[0] & 0x0f).unwrap_or(Opcode::Continuation),
-            fin: bytes[0] & 0x80 != 0,
-            compressed: bytes[0] & RSV1 != 0,
-            length,
-            mask: [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]],
-        }
-    }
-}
-
-fn extended_bytes(second: u8) -> usize {
-    match second & 0x7f {
-        126 => 2,
-        127 => 8,
-        _ => 0,
-    }
-}
-
-/// On the first frame of a message: it is compressed (RFC 7692, section 6).
-const RSV1: u8 = 0x40;
-
-fn check_first(first: u8, in_message: bool, inflates: bool) -> Result<(), DecodeError> {
-    let begins = matches!(Opcode::parse(first & 0x0f), Some(Opcode::Text | Opcode::Binary));
-    let reserved = if inflates && begins { 0x70 & !RSV1 } else { 0x70 };
-    if first & reserved != 0 {
-        return Err(DecodeError::ReservedBits);
-    }
-    let opcode = Opcode::parse(first & 0x0f).ok_or(DecodeError::ReservedOpcode)?;
-    let fin = first & 0x80 != 0;
-    match opcode {
-        Opcode::Continuation if !in_message => Err(DecodeError::UnexpectedContinuation),
-        Opcode::Text | Opcode::Binary if in_message => Err(DecodeError::ExpectedContinuation),
-        opcode if opcode.is_control() && !fin => Err(DecodeError::FragmentedControl),
-        _ => Ok(()),
-    }
-}
-
-fn check_second(first: u8, second: u8) -> Result<(), DecodeError> {
-    if second & 0x80 == 0 {
-        return Err(DecodeError::Unmasked);
-    }
-    if first & 0x08 != 0 && second & 0x7f > 125 {
-        return Err(DecodeError::LongControl);
-    }
-    Ok(())
-}
-
-/// RFC 6455, section 5.2: a length is written in as few bytes as it fits into.
-fn check_length(second: u8, length: u64) -> Result<(), DecodeError> {
-    let least = match extended_bytes(second) {
-        0 => 0,
-        2 => 126,
-        _ => 1 << 16,
-    };
-    if length < least { Err(DecodeError::LongLength) } else { Ok(()) }
-}
-
 fn parse_close<'a>(payload: &[u8]) -> Result<Event<'a>, DecodeError> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return match payload {
@@ -543,81 +415,8 @@ fn checked(text: &[u8]) -> Result<&str, DecodeError> {
 }
 
 /// Splits `count` bytes off the front of `input`.
-fn take<'a>(input: &mut &'a mut [u8], count: usize) -> &'a mut [u8] {
+pub(super) fn take<'a>(input: &mut &'a mut [u8], count: usize) -> &'a mut [u8] {
     let (head, tail) = std::mem::take(input).split_at_mut(count);
     *input = tail;
     head
 }
-
-/// How the peer broke the protocol or a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// A reserved bit is set that no negotiated extension gives a meaning there.
-    ReservedBits,
-    /// An opcode that RFC 6455 does not define.
-    ReservedOpcode,
-    /// A control frame without the FIN bit.
-    FragmentedControl,
-    /// A control frame of more than 125 bytes.
-    LongControl,
-    /// A length in more bytes than it fits into.
-    LongLength,
-    /// A client's frame that is not masked.
-    Unmasked,
-    /// A continuation without a message to continue.
-    UnexpectedContinuation,
-    /// A new message before the last one ended.
-    ExpectedContinuation,
-    /// A close frame with a payload of one byte.
-    BadClosePayload,
-    /// A close code that must not be sent.
-    BadCloseCode,
-    /// Text, or a close reason, that is not UTF-8.
-    BadUtf8,
-    /// A compressed message that is not in the format of RFC 1951, or incomplete.
-    BadDeflate,
-    /// A message of more than [`Limits::message_bytes`].
-    TooBig,
-    /// A message of more than [`Limits::frames`].
-    TooManyFrames,
-}
-
-impl DecodeError {
-    /// The code to close the connection with.
-    pub fn close_code(self) -> CloseCode {
-        match self {
-            Self::BadUtf8 | Self::BadDeflate => CloseCode::INVALID_PAYLOAD,
-            Self::TooBig | Self::TooManyFrames => CloseCode::TOO_BIG,
-            _ => CloseCode::PROTOCOL_ERROR,
-        }
-    }
-
-    /// What was wrong, for the close frame's reason.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::ReservedBits => "reserved bit set",
-            Self::ReservedOpcode => "reserved opcode",
-            Self::FragmentedControl => "fragmented control frame",
-            Self::LongControl => "control frame over 125 bytes",
-            Self::LongLength => "length not in its shortest form",
-            Self::Unmasked => "client frame not masked",
-            Self::UnexpectedContinuation => "continuation without a message",
-            Self::ExpectedContinuation => "new message inside a fragmented one",
-            Self::BadClosePayload => "close frame of one byte",
-            Self::BadCloseCode => "invalid close code",
-            Self::BadUtf8 => "invalid UTF-8",
-            Self::BadDeflate => "invalid deflate data",
-            Self::TooBig => "message over the limit",
-            Self::TooManyFrames => "too many frames in one message",
-        }
-    }
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason())
-    }
-}
-
-impl std::error::Error for DecodeError {}

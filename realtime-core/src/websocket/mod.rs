@@ -6,17 +6,20 @@
 //! May import `util` alone: nothing here knows of a session, a configuration, an HTTP request or a refusal.
 
 mod accept_key;
+mod decode_error;
 mod decoder;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
 mod frame;
+mod header;
 #[cfg(feature = "deflate")]
 mod inflate;
 mod mask;
 
 pub use accept_key::accept_key;
 pub(crate) use accept_key::is_key;
-pub use decoder::{DecodeError, Decoder, Event, Limits};
+pub use decode_error::DecodeError;
+pub use decoder::{Decoder, Event, Limits};
 #[cfg(not(feature = "deflate"))]
 pub(crate) use deflate::Deflate;
 #[cfg(feature = "deflate")]

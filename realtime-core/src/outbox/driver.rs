@@ -1,0 +1,146 @@
+use super::{
+    Outbox,
+    signals::{Closing, Signals},
+    state::{Parked, Phase},
+    wake,
+};
+use crate::{
+    seams::SendQueue,
+    util::sync::atomic::Ordering::{Acquire, Relaxed, Release},
+};
+use realtime_protocol::{Close, Gap};
+use std::{sync::Arc, task::Context};
+
+/// What the driver takes and is told.
+impl Outbox {
+    /// Whether publications wait, because the client was behind.
+    #[inline]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind.load(Acquire)
+    }
+
+    /// Queues publications that waited for a client that was behind, as far as there is room. Returns the gap to be told
+    /// before the rest, if something was dropped; then it is to be called again. For the driver.
+    pub(crate) fn catch_up(&self) -> Option<(Arc<str>, Gap)> {
+        let mut state = self.lock();
+        while self.has_room(&state) {
+            let Some(behind) = &mut state.behind else { break };
+            if let Some(gap) = behind.take_gap() {
+                return Some(gap);
+            }
+            let frame = behind.pop();
+            if behind.is_empty() {
+                state.behind = None;
+                self.is_behind.store(false, Release);
+            }
+            if let Some(frame) = frame {
+                self.add_shared(&mut state, &frame);
+            }
+        }
+        None
+    }
+
+    /// Whether a close was begun on this side.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Acquire)
+    }
+
+    /// Nothing will be sent any more. Gives the close that was begun on this side.
+    pub(crate) fn shut(&self) -> Option<Close> {
+        let mut state = self.lock();
+        state.queued.clear();
+        state.behind = None;
+        self.is_behind.store(false, Release);
+        state.in_flight = 0;
+        self.bytes.store(0, Relaxed);
+        let phase = std::mem::replace(&mut state.phase, Phase::Closed);
+        // Its task would keep this alive, and this the task.
+        let driver = state.driver.take();
+        let waiting = state.take_waiting();
+        drop(state);
+        drop(driver);
+        waiting.wake();
+        match phase {
+            Phase::Closing(close) => Some(*close),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn signal_ping(&self) {
+        self.signal(Signals::PING);
+    }
+
+    pub(crate) fn signal_look(&self) {
+        self.signal(Signals::LOOK);
+    }
+
+    /// Whether the driver has not yet had the turn that [`signal_look`](Self::signal_look) asked for.
+    pub(crate) fn is_to_look(&self) -> bool {
+        self.lock().signals.has(Signals::LOOK)
+    }
+
+    pub(crate) fn signal_expired(&self) {
+        self.signal(Signals::EXPIRED);
+    }
+
+    fn signal(&self, signal: Signals) {
+        let mut state = self.lock();
+        state.signals.add(signal);
+        self.news.store(true, Release);
+        let driver = state.unpark();
+        drop(state);
+        wake(driver);
+    }
+
+    /// Whether it is worth looking what there is.
+    pub(crate) fn has_news(&self) -> bool {
+        self.news.load(Acquire)
+    }
+
+    /// Moves everything to `queue`, and returns the close behind it, if one has begun since the last time. The driver
+    /// runs: nobody need wake it.
+    pub(crate) fn take(&self, queue: &mut SendQueue) -> (Signals, Option<Close>) {
+        let mut state = self.lock();
+        self.news.store(false, Relaxed);
+        state.parked = Parked::Not;
+        let signals = std::mem::take(&mut state.signals);
+        if signals.closing() == Some(Closing::Discarding) {
+            queue.discard();
+        }
+        state.queued.give(queue);
+        state.in_flight = queue.bytes();
+        self.bytes.store(state.in_flight, Relaxed);
+        let close = match &state.phase {
+            Phase::Closing(close) if signals.closing().is_some() => Some(Close::clone(close)),
+            _ => None,
+        };
+        (signals, close)
+    }
+
+    /// Tells how much of what was taken is still to be written.
+    #[inline]
+    pub(crate) fn set_in_flight(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.in_flight = bytes;
+        self.bytes.store(state.bytes(), Relaxed);
+        self.wake_for_room(state);
+    }
+
+    /// Arms the driver's waker and returns `true`, unless there is something to do: frames or signals that came in the
+    /// meantime, or room for publications that wait. A transport that is `blocked` wakes the driver for frames.
+    pub(crate) fn park(&self, cx: &Context<'_>, blocked: bool) -> bool {
+        let mut state = self.lock();
+        if !state.signals.is_empty() || (!blocked && !state.queued.is_empty()) {
+            return false;
+        }
+        if state.behind.is_some() && self.has_room(&state) {
+            self.news.store(true, Release);
+            return false;
+        }
+        if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+            state.driver = Some(cx.waker().clone());
+        }
+        state.parked = if blocked { Parked::ForSignals } else { Parked::ForAll };
+        true
+    }
+}
