@@ -1,0 +1,314 @@
+import { Answers } from "./answers.js";
+import { Backoff } from "./backoff.js";
+import type { Environment, Feature, PageSignal } from "./environment.js";
+import { messageOf, type RealtimeError } from "./error.js";
+import { PAUSE } from "./heartbeat.js";
+import { type Failure, Link, type Welcome } from "./link.js";
+import type { Fallback, Options } from "./options.js";
+import { isTemporary, isTemporaryClose } from "./refusal.js";
+import { type Input, Session } from "./session.js";
+import { type Cause, lostBy, type State } from "./state.js";
+import { Cell, Listeners } from "./store.js";
+
+/** Makes connections for one client, and runs its session on them, until it is closed or gives up. */
+export class Driver {
+  readonly state = new Cell<State>({ status: "idle" });
+  readonly outdated = new Cell(false);
+  readonly messages = new Listeners<unknown>();
+  readonly complaints = new Listeners<RealtimeError>();
+  readonly events = new Map<string, Listeners<unknown>>();
+  readonly answers: Answers;
+
+  readonly #environment: Environment;
+  readonly #options: Options;
+  readonly #url: () => string;
+  readonly #schema: string | undefined;
+  readonly #session: Session;
+  readonly #backoff: Backoff;
+  readonly #fallback: Fallback | undefined;
+  #phase: Phase = { name: "idle" };
+  #wasConnected = false;
+  #closed: Promise<void> | undefined;
+  #unwatch = (): void => {};
+  #isFlushing = false;
+  /** When the session's timer fires; in the past, where no earlier deadline is to move it. */
+  #due = Number.POSITIVE_INFINITY;
+  #cancelTimer = (): void => {};
+
+  constructor(environment: Environment, options: Options, url: () => string, schema: string | undefined) {
+    this.#environment = environment;
+    this.#options = options;
+    this.#url = url;
+    this.#schema = schema;
+    this.#session = new Session(options.offlineQueue);
+    this.#backoff = new Backoff(options.reconnect);
+    this.#fallback = options.fallback?.(environment);
+    this.answers = new Answers({
+      after: (ms, run) => environment.after(ms, run),
+      answer: (id, error, output) => this.change((session) => session.answer(id, error, output)),
+    });
+  }
+
+  now(): number {
+    return this.#environment.now();
+  }
+
+  /** Begins to connect, unless it has. */
+  start(): void {
+    if (this.#phase.name !== "idle") return;
+    this.#unwatch = this.#environment.watch((signal) => this.#onSignal(signal));
+    this.#dial();
+  }
+
+  /** Changes the session for the application's sake, and sends what comes of it. */
+  change<T>(change: (session: Session) => T): T {
+    this.start();
+    try {
+      return change(this.#session);
+    } finally {
+      this.#flush();
+    }
+  }
+
+  can(feature: Feature): boolean {
+    return this.#phase.name !== "linked" || this.#phase.link.can(feature);
+  }
+
+  /** Closes for good. Resolves when the server has answered, or after a while. */
+  close(code = 1000, reason = ""): Promise<void> {
+    this.#closed ??= new Promise((resolve) => this.#beginClose(code, reason, resolve));
+    return this.#closed;
+  }
+
+  #dial(): void {
+    const link = new Link(
+      this.#environment,
+      {
+        url: this.#url,
+        token: this.#options.token,
+        connectTimeoutMs: this.#options.connectTimeoutMs ?? 10_000,
+        dial: this.#fallback?.dial ?? this.#environment.dial,
+      },
+      {
+        onOpen: (welcome) => this.#onOpen(welcome),
+        onMessage: (data) => this.#onMessage(data),
+        onEnd: (failure) => this.#onEnd(failure),
+      },
+    );
+    this.#phase = { name: "linked", link, since: this.now(), isOpen: false };
+    this.state.set({ status: "connecting", attempt: this.#backoff.attempt });
+    // A listener may have closed it meanwhile.
+    if (this.#phase.name === "linked" && this.#phase.link === link) link.start();
+  }
+
+  #onOpen({ connection, heartbeatMs, messageBytes, schema }: Welcome): void {
+    if (this.#phase.name !== "linked") return;
+    this.#phase = { ...this.#phase, since: this.now(), isOpen: true };
+    this.#wasConnected = true;
+    this.#fallback?.onOpen();
+    const { pingAfterMs = withinReason(heartbeatMs ?? PING_AFTER), pingTimeoutMs = 10_000 } = this.#options;
+    this.#session.open(this.now(), { pingAfterMs, pingTimeoutMs, messageBytes });
+    this.outdated.set(!!schema && !!this.#schema && schema !== this.#schema);
+    this.state.set({ status: "open", connection });
+    this.#flush();
+  }
+
+  #onMessage(data: unknown): void {
+    if (this.#phase.name !== "linked") return;
+    this.#session.hear(this.now());
+    try {
+      const input = this.#session.handleMessage(data);
+      if (input) this.#handleInput(input);
+    } catch (error) {
+      if (this.#phase.name === "linked") this.#phase.link.fail(lostBy(messageOf(error)));
+    }
+    this.#flush();
+  }
+
+  #handleInput(input: Input): void {
+    switch (input.type) {
+      case "message":
+        return this.messages.tell(input.value);
+      case "event":
+        return this.events.get(input.name)?.tell(input.data);
+      case "call":
+        return this.answers.start(input);
+      case "cancel":
+        return this.answers.cancel(input.id);
+      case "complaint":
+        console.warn(`the server complains: ${input.error.code}: ${input.error.message}`);
+        return this.complaints.tell(input.error);
+    }
+  }
+
+  #onEnd(failure: Failure): void {
+    const { cause, retryAfterMs = 0 } = failure;
+    if (this.#phase.name === "closing") return this.#phase.resolve();
+    if (this.#phase.name !== "linked") return;
+    const { isOpen, since } = this.#phase;
+    if (isOpen && this.now() - since >= STAYED_OPEN) this.#backoff.reset();
+    if (!isOpen) this.#fallback?.onFailure(failure.isReachable ?? false);
+    this.answers.drop();
+    this.#session.lose();
+    const delay = this.#mayRetry(failure) ? this.#backoff.fail(this.#environment.random()) : undefined;
+    if (delay === undefined) return this.#finish(cause);
+    // On top of what the server says: those whom it turned away do not come back all at once.
+    const afterMs = delay + retryAfterMs;
+    this.#phase = { name: "waiting", cancel: this.#environment.after(afterMs, () => this.#dial()) };
+    this.state.set({ status: "reconnecting", attempt: this.#backoff.attempt, afterMs, cause });
+    this.#schedule();
+  }
+
+  #mayRetry({ cause, retryAfterMs, isFinal }: Failure): boolean {
+    if (isFinal) return false;
+    const { token, reconnectOn = isTemporaryClose, reconnectOnRefusal = isTemporary } = this.#options;
+    switch (cause.type) {
+      case "closed":
+        return reconnectOn(cause.code);
+      case "refused":
+        return reconnectOnRefusal({
+          status: cause.status,
+          ...(retryAfterMs !== undefined && { retryAfterMs }),
+          wasConnected: this.#wasConnected,
+          fetchesToken: token !== undefined,
+        });
+      case "invalid":
+        // What worked was right: another server may have taken the place of that one for a while.
+        return this.#wasConnected;
+      default:
+        return true;
+    }
+  }
+
+  #beginClose(code: number, reason: string, resolve: () => void): void {
+    const phase = this.#phase;
+    const cause = { type: "local" } as const;
+    if (phase.name !== "linked" || !phase.isOpen) {
+      this.#finish(cause);
+      return resolve();
+    }
+    this.#phase = { name: "closing", resolve };
+    this.#session.close(cause);
+    for (let frame = this.#session.takeFrame(this.now()); frame; frame = this.#session.takeFrame(this.now())) {
+      phase.link.send(frame);
+    }
+    phase.link.close(code, reason, this.#options.closeTimeoutMs ?? 3_000);
+    this.#settle(cause);
+  }
+
+  /** Nothing will succeed any more. */
+  #finish(cause: Cause): void {
+    const phase = this.#phase;
+    this.#closed ??= Promise.resolve();
+    this.#phase = { name: "closed" };
+    if (phase.name === "waiting") phase.cancel();
+    if (phase.name === "linked") phase.link.leave();
+    this.#session.close(cause);
+    this.#settle(cause);
+  }
+
+  #settle(cause: Cause): void {
+    this.answers.drop();
+    this.#cancelTimer();
+    this.#unwatch();
+    this.#fallback?.onClose();
+    this.state.set({ status: "closed", cause });
+  }
+
+  #onSignal(signal: PageSignal): void {
+    const phase = this.#phase;
+    if (signal === "wake") this.#fallback?.onWake();
+    if (phase.name === "waiting" && signal === "wake") {
+      phase.cancel();
+      return this.#dial();
+    }
+    if (phase.name !== "linked") return;
+    if (signal === "freeze") return phase.link.fail(lostBy("the page was put away"));
+    if (phase.isOpen) return this.change((session) => session.ping(this.now(), WAKE_PATIENCE));
+    if (signal === "wake" && this.now() - phase.since >= HANGING) {
+      phase.link.leave();
+      this.#dial();
+    }
+  }
+
+  /** Sends what may be sent. What code of the application adds meanwhile goes behind it. */
+  #flush(): void {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    try {
+      while (this.#canSend) {
+        const frame = this.#session.takeFrame(this.now());
+        if (frame === undefined) break;
+        if (this.#phase.name === "linked") this.#phase.link.send(frame);
+      }
+    } finally {
+      this.#isFlushing = false;
+    }
+    if (this.#phase.name === "linked" && this.#session.isStuck) {
+      this.#phase.link.fail(lostBy("the server does not read what it is sent"));
+    }
+    this.#schedule();
+  }
+
+  get #canSend(): boolean {
+    return this.#phase.name === "linked" && this.#phase.isOpen && !this.#phase.link.isCongested;
+  }
+
+  #schedule(): void {
+    if (this.#phase.name === "closed" || this.#phase.name === "closing") return;
+    const isCongested = this.#phase.name === "linked" && this.#phase.isOpen && this.#phase.link.isCongested;
+    const due = isCongested ? this.now() + DRAIN : this.#session.nextDeadline;
+    if (due < this.#due) this.#setTimer(due, () => this.#onTimer());
+  }
+
+  #setTimer(due: number, run: () => void): void {
+    this.#cancelTimer();
+    this.#due = due;
+    this.#cancelTimer = this.#environment.after(Math.max(0, due - this.now()), run);
+  }
+
+  #onTimer(): void {
+    if (this.now() <= this.#due + PAUSE) return this.#handleTime();
+    // The process or the page stood still: what came meanwhile is handled first, and counts before any deadline.
+    this.#setTimer(this.now() + CATCH_UP, () => this.#handleTime());
+    this.#due = Number.NEGATIVE_INFINITY;
+  }
+
+  #handleTime(): void {
+    this.#due = Number.POSITIVE_INFINITY;
+    const isAlive = this.#session.handleTime(this.now());
+    if (!isAlive && this.#phase.name === "linked") this.#phase.link.fail({ type: "silent" });
+    this.#flush();
+  }
+}
+
+type Phase =
+  | { readonly name: "idle" }
+  | { readonly name: "waiting"; readonly cancel: () => void }
+  /** `since` is when the attempt began, then when the connection was opened. */
+  | { readonly name: "linked"; readonly link: Link; readonly since: number; readonly isOpen: boolean }
+  | { readonly name: "closing"; readonly resolve: () => void }
+  | { readonly name: "closed" };
+
+/** The server says after how much silence it pings: an interval that a client can use too, if it is one. */
+function withinReason(heartbeatMs: number): number {
+  return Math.min(Math.max(heartbeatMs, 1_000), 300_000);
+}
+
+/** Where the server does not say: below the minute after which many a proxy takes a quiet connection for a dead one. */
+const PING_AFTER = 25_000;
+
+/** A connection that ends sooner does not show that the trouble is over. */
+const STAYED_OPEN = 5_000;
+
+/** How long a server may take to answer when the network or the page is back. */
+const WAKE_PATIENCE = 3_000;
+
+/** An attempt that is older when the network is back was made without it. */
+const HANGING = 1_000;
+
+/** How long what came during a pause may take to be delivered. */
+const CATCH_UP = 50;
+
+/** How often a full socket is looked at. */
+const DRAIN = 20;

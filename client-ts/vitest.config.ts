@@ -1,0 +1,10 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["src/**/*.test.{ts,tsx}", "test/**/*.test.{ts,tsx}"],
+    exclude: ["test/server.test.ts", "node_modules/**"],
+    // Time is virtual: nothing here has a reason to take long.
+    testTimeout: 20_000,
+  },
+});
