@@ -24,11 +24,12 @@ export class TestNetwork {
   readonly requests: DialRequest[] = [];
   /** The part of the longest delay that a client waits before it connects again, from 0 to 1. */
   random = 1;
-  /** What requests for a connection are answered with: by nobody, or with a status. */
-  refuses: "no" | "unreachable" | Probe = "no";
+  /** Whether nobody answers requests for a connection. */
+  isDown = false;
   #now = 1_000;
   #timers = new Set<Timer>();
   readonly #dialed: TestServer[] = [];
+  readonly #servers = new WeakMap<DialRequest, TestServer>();
   readonly #watchers = new Set<(signal: PageSignal) => void>();
 
   constructor() {
@@ -37,7 +38,11 @@ export class TestNetwork {
       after: (ms, run) => this.#after(ms, run),
       random: () => this.random,
       dial: (request, events) => this.#dial(request, events),
-      probe: () => this.#probe(),
+      probe: async (request) => {
+        const answer = this.#servers.get(request)?.refusal;
+        if (answer) return answer;
+        throw new Error("nobody answers");
+      },
       watch: (listener) => this.#watch(listener),
     };
   }
@@ -117,14 +122,10 @@ export class TestNetwork {
   #dial(request: DialRequest, events: SocketEvents): Socket {
     this.requests.push(request);
     const server = new TestServer(request, events);
-    if (this.refuses === "no") this.#dialed.push(server);
-    else server.lose();
+    this.#servers.set(request, server);
+    if (this.isDown) server.lose();
+    else this.#dialed.push(server);
     return server.socket;
-  }
-
-  async #probe(): Promise<Probe> {
-    if (typeof this.refuses === "string") throw new Error("nobody answers");
-    return this.refuses;
   }
 
   #watch(listener: (signal: PageSignal) => void): () => void {
@@ -143,6 +144,8 @@ export class TestServer {
   readonly socket: Socket & { bufferedAmount: number };
   /** The code of the client's close frame, once it came. */
   closeCode: number | undefined;
+  /** What the request for the connection was refused with. */
+  refusal: Probe | undefined;
   /** Whether the client's close frame is answered. */
   answersClose = true;
   readonly #events: SocketEvents;
@@ -164,6 +167,12 @@ export class TestServer {
   /** Answers the request. */
   open(protocol: string = SUBPROTOCOL): void {
     this.#tell(() => this.#events.onOpen(protocol));
+  }
+
+  /** Refuses the request. */
+  refuse(status: number, retryAfterMs?: number): void {
+    this.refusal = { status, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+    this.lose();
   }
 
   /** Sends a frame. */
