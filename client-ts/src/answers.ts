@@ -1,4 +1,4 @@
-import { exhausted, RealtimeError, report } from "./error.js";
+import { exhausted, messageOf, RealtimeError, report } from "./error.js";
 import { toJson } from "./wire.js";
 
 /** Answers one procedure of the client's. The signal ends when the answer is of no more interest. */
@@ -65,11 +65,12 @@ export class Answers {
   }
 
   async #run(id: string, running: Running, handler: AnswerHandler, input: unknown): Promise<void> {
+    const { signal } = running.controller;
     try {
-      const output = await handler(input, { signal: running.controller.signal });
-      this.#end(id, running, undefined, toJson("an answer", output ?? null));
+      const output = await handler(input, { signal });
+      this.#end(id, running, undefined, write(output));
     } catch (error) {
-      this.#end(id, running, told(error, running.controller.signal));
+      this.#end(id, running, told(error, signal));
     }
   }
 
@@ -89,6 +90,15 @@ interface Running {
 function stop({ controller, cancelTimer }: Running, reason: RealtimeError | undefined): void {
   cancelTimer();
   if (reason) controller.abort(reason);
+}
+
+function write(output: unknown): string {
+  try {
+    return toJson("an answer", output ?? null);
+  } catch (error) {
+    // The caller did nothing wrong.
+    throw new Error(messageOf(error));
+  }
 }
 
 /** Only an error that was meant for the server says what it is. */

@@ -1,7 +1,7 @@
 import type { AnswerHandler } from "./answers.js";
 import { Driver } from "./driver.js";
 import type { Feature } from "./environment.js";
-import { closed, invalid, type RealtimeError } from "./error.js";
+import { closed, guard, invalid, type RealtimeError } from "./error.js";
 import type { SubscribeHandlers, SubscribeOptions } from "./feed.js";
 import { listen } from "./listen.js";
 import type { Arguments, Ask, Endpoint, Event, Procedure, Subscription } from "./names.js";
@@ -54,7 +54,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
   /** Connects, if that has not begun. Resolves when there is a connection; rejects if the client is closed. */
   open(): Promise<void> {
     this.#driver.start();
-    return new Promise((resolve, reject) => {
+    const opened = new Promise<void>((resolve, reject) => {
       const stop = this.state.subscribe((state) => {
         if (state.status !== "open" && state.status !== "closed") return;
         // It may be told before there is something to stop.
@@ -63,6 +63,9 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
         else reject(closed(state.cause));
       });
     });
+    // Whoever does not wait for it need not handle it.
+    opened.catch(() => {});
+    return opened;
   }
 
   /**
@@ -87,7 +90,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
         input: toJson(procedure.name, input ?? null),
         key,
         deadline: driver.now() + Math.min(timeoutMs, procedure.timeoutMs, LONGEST),
-        onProgress: (data: unknown) => onProgress?.(data as P),
+        onProgress: (data: unknown) => guard("onProgress", () => onProgress?.(data as P)),
         onEnd(error: RealtimeError | undefined, data: unknown) {
           signal?.removeEventListener("abort", abort);
           if (error) reject(error);

@@ -9,6 +9,7 @@ import { isTemporary, isTemporaryClose } from "./refusal.js";
 import { type Input, Session } from "./session.js";
 import { type Cause, lostBy, type State } from "./state.js";
 import { Cell, Listeners } from "./store.js";
+import { decode, type Incoming } from "./wire.js";
 
 /** Makes connections for one client, and runs its session on them, until it is closed or gives up. */
 export class Driver {
@@ -116,12 +117,14 @@ export class Driver {
   #onMessage(data: unknown): void {
     if (this.#phase.name !== "linked") return;
     this.#session.hear(this.now());
+    let frame: Incoming;
     try {
-      const input = this.#session.handleMessage(data);
-      if (input) this.#handleInput(input);
+      frame = decode(data);
     } catch (error) {
-      if (this.#phase.name === "linked") this.#phase.link.fail(lostBy(messageOf(error)));
+      return this.#phase.link.fail(lostBy(messageOf(error)));
     }
+    const input = this.#session.handleFrame(frame);
+    if (input) this.#handleInput(input);
     this.#flush();
   }
 

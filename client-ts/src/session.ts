@@ -5,7 +5,7 @@ import type { Inbox } from "./inbox.js";
 import { type Frame, type OfflineQueue, Queue } from "./queue.js";
 import type { Cause } from "./state.js";
 import { Subscriptions } from "./subscriptions.js";
-import { decode, encode, encodeError, type Incoming, type Position } from "./wire.js";
+import { encode, encodeError, type Incoming, type Position } from "./wire.js";
 
 /** What the server wants of the application. */
 export type Input =
@@ -87,9 +87,8 @@ export class Session {
     this.#control(encode("ping", {}));
   }
 
-  /** Takes a message of the server's; returns what is for the application. Throws an `Error` if it cannot be read. */
-  handleMessage(message: unknown): Input | undefined {
-    const frame = decode(message);
+  /** Takes a frame of the server's; returns what is for the application. */
+  handleFrame(frame: Incoming): Input | undefined {
     switch (frame.type) {
       case "message":
       case "event":

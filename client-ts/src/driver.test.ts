@@ -1,0 +1,211 @@
+import { expect, test } from "vitest";
+import { connect, describe, event, mutation, type Options } from "./index.js";
+import { settle, TestNetwork } from "./testing/index.js";
+
+const add = mutation<number, number>("add");
+const typing = event<number>("typing");
+
+test("who is shown again while it waits dials at once", async () => {
+  const { network, client } = setUp();
+  network.isDown = true;
+  client.open();
+  await network.advance(40_000);
+  const attempts = network.requests.length;
+  await network.signal("wake");
+  expect(network.requests.length).toBe(attempts + 1);
+});
+
+test("an attempt that hangs is given up when the page is shown, and a fresh one is not", async () => {
+  const { network, client } = setUp();
+  client.open();
+  const hanging = await network.dialed();
+  await network.advance(500);
+  await network.signal("wake");
+  expect(network.requests.length).toBe(1);
+  await network.advance(500);
+  await network.signal("wake");
+  await network.signal("wake");
+  expect(network.requests.length).toBe(2);
+  expect(hanging.closeCode).toBeDefined();
+  await network.accept("c2");
+  expect(client.state.get()).toEqual({ status: "open", connection: "c2" });
+});
+
+// Trap 10.
+test("what comes late from a connection that is over touches nothing", async () => {
+  const { network, client } = setUp({ pingAfterMs: 1_000, pingTimeoutMs: 1_000 });
+  client.open();
+  const old = await network.accept("old");
+  old.answersClose = false;
+  await network.advance(2_000);
+  await network.accept("new");
+  const call = client.call(add, 1);
+  await settle();
+  old.send({ type: "result", id: "1", data: "old" });
+  old.close(4000);
+  await settle();
+  expect(client.state.get()).toEqual({ status: "open", connection: "new" });
+  client.close();
+  await expect(call).rejects.toMatchObject({ from: "closed" });
+});
+
+test("an open connection is asked whether it lives when the page is shown, and has 3 s to answer", async () => {
+  for (const signal of ["wake", "check"] as const) {
+    const { network, client } = setUp();
+    client.open();
+    const server = await network.accept();
+    await network.signal(signal);
+    expect(await server.frames()).toEqual([{ type: "ping" }]);
+    server.send({ type: "pong" });
+    await network.advance(3_000);
+    expect(client.state.get().status).toBe("open");
+    await network.signal(signal);
+    await network.advance(3_000);
+    expect(client.state.get()).toMatchObject({ status: "reconnecting", cause: { type: "silent" } });
+  }
+});
+
+test("a page that is put away leaves its connection, and makes another when it is shown", async () => {
+  const { network, client } = setUp();
+  client.open();
+  const server = await network.accept("c1");
+  await network.signal("freeze");
+  expect(server.closeCode).toBe(1005);
+  expect(client.state.get()).toMatchObject({ status: "reconnecting", cause: { type: "lost" } });
+  network.sleep(3_600_000);
+  await network.signal("wake");
+  await network.accept("c2");
+  expect(client.state.get()).toEqual({ status: "open", connection: "c2" });
+});
+
+test("nothing revives a client that is closed, or that was not used", async () => {
+  const { network, client } = setUp();
+  await network.signal("wake");
+  client.open();
+  await network.accept();
+  await client.close();
+  for (const signal of ["wake", "check", "freeze", "wake"] as const) await network.signal(signal);
+  await network.advance(60_000);
+  expect(network.requests.length).toBe(1);
+  expect(network.leftovers).toEqual({ timers: 0, watchers: 0 });
+});
+
+test("a laptop that slept an hour asks the server once more before it leaves it", async () => {
+  const { network, client } = setUp({ pingAfterMs: 20_000, pingTimeoutMs: 5_000 });
+  client.open();
+  const server = await network.accept();
+  await network.advance(20_000);
+  expect(await server.frames()).toEqual([{ type: "ping" }]);
+  network.sleep(3_600_000);
+  await network.advance(100);
+  expect(client.state.get().status).toBe("open");
+  expect(await server.frames()).toEqual([{ type: "ping" }]);
+  server.send({ type: "pong" });
+  await network.advance(6_000);
+  expect(client.state.get().status).toBe("open");
+  await network.advance(19_000);
+  expect(client.state.get()).toMatchObject({ status: "reconnecting", cause: { type: "silent" } });
+});
+
+test("an answer that came during a pause counts before the deadline that passed", async () => {
+  const { network, client } = setUp();
+  const call = client.call(add, 1, { timeoutMs: 5_000 });
+  const server = await network.accept();
+  await server.next();
+  network.sleep(3_600_000);
+  const handled = network.advance(100);
+  await settle();
+  server.send({ type: "result", id: "1", data: 7 });
+  await handled;
+  expect(await call).toBe(7);
+});
+
+test("a call whose answer did not come fails also after a pause", async () => {
+  const { network, client } = setUp();
+  const call = client.call(add, 1, { timeoutMs: 5_000 });
+  const failed = expect(call).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+  const server = await network.accept();
+  await server.next();
+  network.sleep(3_600_000);
+  await network.advance(100);
+  await failed;
+});
+
+test("a pause while connecting or closing leaves the server its time", async () => {
+  const { network, client } = setUp();
+  client.open();
+  const server = await network.dialed();
+  network.sleep(3_600_000);
+  await network.advance(5_000);
+  server.open();
+  server.send({ type: "welcome", connection: "c1" });
+  await settle();
+  expect(client.state.get()).toEqual({ status: "open", connection: "c1" });
+});
+
+test("nothing is given to a socket that holds a lot, so that it can be taken back", async () => {
+  const { network, client } = setUp();
+  client.open();
+  const server = await network.accept();
+  server.socket.bufferedAmount = 1 << 20;
+  const controller = new AbortController();
+  client.call(add, 1, { signal: controller.signal }).catch(() => {});
+  client.emit(typing, 2);
+  await network.advance(1_000);
+  expect(await server.frames()).toEqual([]);
+  controller.abort();
+  server.socket.bufferedAmount = 0;
+  await network.advance(20);
+  expect(await server.frames()).toEqual([{ type: "event", name: "typing", data: 2 }]);
+});
+
+test("answers that pile up end the connection", async () => {
+  const { network, client } = setUp();
+  client.open();
+  const server = await network.accept();
+  server.socket.bufferedAmount = 1 << 20;
+  const large = "x".repeat(1 << 20);
+  client.answer({ kind: "ask", name: "large" }, () => large);
+  for (let id = 0; id < 32; id += 1) {
+    server.send({ type: "call", id: `${id}`, path: "large" });
+    await settle();
+  }
+  expect(client.state.get()).toMatchObject({
+    status: "reconnecting",
+    cause: { type: "lost", message: "the server does not read what it is sent" },
+  });
+});
+
+test("a welcome with another subprotocol is the end", async () => {
+  const { network, client } = setUp();
+  const opened = client.open();
+  (await network.dialed()).open("");
+  await expect(opened).rejects.toThrow("the server does not speak realtime.v1.json: it chose none");
+});
+
+test("an older server that does not know the question of a page is no refusal", async () => {
+  const { network, client } = setUp();
+  client.open();
+  (await network.dialed()).refuse(405);
+  await settle();
+  expect(client.state.get()).toMatchObject({ status: "reconnecting", cause: { type: "lost" } });
+  (await network.dialed()).refuse(204);
+  await settle();
+  expect(client.state.get()).toMatchObject({ status: "reconnecting", cause: { type: "lost" } });
+});
+
+test("attempts end where that is wanted", async () => {
+  const { network, client } = setUp({ reconnect: { baseMs: 10, maxMs: 20, attempts: 3 } });
+  network.isDown = true;
+  const opened = client.open();
+  const failed = expect(opened).rejects.toThrow("connection lost");
+  await network.advance(1_000);
+  await failed;
+  expect(network.requests.length).toBe(3);
+});
+
+function setUp(options: Partial<Options> = {}) {
+  const network = new TestNetwork();
+  const client = connect(describe("api"), { url: "ws://server/x", environment: network.environment, ...options });
+  return { network, client };
+}

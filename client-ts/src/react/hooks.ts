@@ -1,0 +1,34 @@
+import { createContext, useContext, useInsertionEffect, useRef, useSyncExternalStore } from "react";
+import type { Client, Options, Readable } from "../index.js";
+
+/** What a `RealtimeProvider` gives to the components below it. */
+export interface RealtimeContext {
+  readonly client: Client | undefined;
+  /** Those of the sessions that components open. */
+  readonly options: Options | undefined;
+}
+
+/** @internal */
+export const Context = createContext<RealtimeContext>({ client: undefined, options: undefined });
+
+/** The client of the provider. */
+export function useClient(): Client {
+  const { client } = useContext(Context);
+  if (!client) throw new Error("there is no client: put a <RealtimeProvider client={…}> around the component");
+  return client;
+}
+
+/** The present value of a `Readable`. */
+export function useReadable<T>(readable: Readable<T>): T {
+  const get = () => readable.get();
+  return useSyncExternalStore((listener) => readable.subscribe(listener), get, get);
+}
+
+/** A reference to the value of the latest render. */
+export function useLatest<T>(value: T): { readonly current: T } {
+  const latest = useRef(value);
+  useInsertionEffect(() => {
+    latest.current = value;
+  });
+  return latest;
+}
