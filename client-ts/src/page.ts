@@ -30,9 +30,21 @@ function dial(Constructor: typeof WebSocket | undefined, request: DialRequest, e
   if (!Constructor) throw new Error("there is no WebSocket here: pass one in the option `WebSocket`");
   const offered = request.token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, bearer(request.token)];
   const socket = new Constructor(request.url, offered);
-  socket.onopen = () => events.onOpen(socket.protocol);
+  let phase: "dialing" | "open" | "over" = "dialing";
+  const end = (code: number, reason: string) => {
+    if (phase !== "over") events.onClose(code, reason);
+    phase = "over";
+  };
+  socket.onopen = () => {
+    phase = "open";
+    events.onOpen(socket.protocol);
+  };
   socket.onmessage = ({ data }) => events.onMessage(data);
-  socket.onclose = ({ code, reason }) => events.onClose(code, reason);
+  socket.onclose = ({ code, reason }) => end(code, reason);
+  // Node.js 20 tells no close of a socket that could not be opened.
+  socket.onerror = () => {
+    if (phase === "dialing") end(1006, "");
+  };
   return socket;
 }
 

@@ -1,0 +1,110 @@
+// The client against a real server, the counter of ../../examples: `npm run server`, after `cargo build -p counter`.
+// COUNTER names another binary.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { ask, connect, describe, event, mutation, query, type State } from "../src/index.js";
+
+const getCount = query<void, number>("get_count");
+const updateCount = mutation<number, number>("update_count");
+const reset = mutation<void, number>("reset");
+const confirm = ask<string, boolean>("confirm");
+const countChanged = event<{ by: number; count: number }>("count_changed");
+const counter = describe("counter");
+
+const binary = process.env.COUNTER ?? fileURLToPath(new URL("../../target/debug/counter", import.meta.url));
+let server: ChildProcess;
+let port: number;
+let url: string;
+
+beforeAll(async () => {
+  port = await freePort();
+  url = `http://127.0.0.1:${port}/__realtime/counter`;
+  server = await start();
+});
+
+afterAll(() => stop(server));
+
+test("calls, events and the server's questions", async () => {
+  await using one = connect(counter, { url });
+  await using two = connect(counter, { url });
+  expect(await one.call(getCount)).toBe(0);
+  await two.open();
+  const changed = new Promise((resolve) => two.on(countChanged, resolve));
+  expect(await one.call(updateCount, 5)).toBe(5);
+  expect(await changed).toEqual({ by: 5, count: 5 });
+
+  one.answer(confirm, (question) => question.includes("5"));
+  expect(await one.call(reset)).toBe(0);
+  one.answer(confirm, () => false);
+  await expect(one.call(reset)).rejects.toMatchObject({ code: "ABORTED", from: "server" });
+  await expect(one.call(query<void, void>("nothing"))).rejects.toMatchObject({ code: "NOT_FOUND" });
+  const wrong = mutation<string, void>("update_count");
+  await expect(one.call(wrong, "x")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+});
+
+test("many calls at once, and one after the other", async () => {
+  await using client = connect(counter, { url });
+  const counts = await Promise.all(Array.from({ length: 50 }, () => client.call(updateCount, 1)));
+  expect(new Set(counts).size).toBe(50);
+  for (let n = 0; n < 200; n += 1) await client.call(getCount);
+});
+
+test("a call that is given up", async () => {
+  await using client = connect(counter, { url });
+  client.answer(confirm, () => new Promise<boolean>(() => {}));
+  const controller = new AbortController();
+  const call = client.call(reset, undefined, { signal: controller.signal });
+  await client.call(getCount);
+  controller.abort("enough");
+  await expect(call).rejects.toBe("enough");
+  await client.call(getCount);
+});
+
+test("a restart", async () => {
+  await using client = connect(counter, { url, reconnect: { baseMs: 20, maxMs: 50 } });
+  const states: State["status"][] = [];
+  await client.open();
+  client.state.subscribe(({ status }) => states.push(status));
+  await stop(server);
+  const call = client.call(updateCount, 7);
+  server = await start();
+  expect(await call).toBe(7);
+  expect(states[0]).toBe("open");
+  expect(states).toContain("reconnecting");
+  expect(states.at(-1)).toBe("open");
+});
+
+test("an endpoint that is not there", async () => {
+  const client = connect(describe("nothing"), { url: url.replace("counter", "nothing") });
+  await expect(client.open()).rejects.toThrow("refused with 404");
+});
+
+test("a token of any letters is offered beside the subprotocol", async () => {
+  await using client = connect(counter, { url, token: () => "a.token-of_mine" });
+  await using odd = connect(counter, { url, token: async () => "no token: ž" });
+  await Promise.all([client.open(), odd.open()]);
+});
+
+async function start(): Promise<ChildProcess> {
+  const env = { ...process.env, PORT: `${port}` };
+  const child = spawn(binary, ["serve"], { env, stdio: ["ignore", "pipe", "inherit"] });
+  await once(child.stdout, "data");
+  return child;
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  const exited = once(child, "exit");
+  if (child.kill("SIGTERM")) await exited;
+}
+
+async function freePort(): Promise<number> {
+  const listener = createServer().listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const address = listener.address();
+  await new Promise((resolve) => listener.close(resolve));
+  return typeof address === "object" && address ? address.port : 0;
+}
