@@ -1,12 +1,26 @@
-// The client against a real server, the counter of ../../examples: `npm run server`, after `cargo build -p counter`.
-// COUNTER names another binary.
+// The client against real servers, the counter and the dashboard of ../../examples: `npm run server`, after
+// `cargo build -p counter -p dashboard`. TARGET names another folder of the binaries.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ask, connect, describe, event, mutation, query, type State } from "../src/index.js";
+import { HttpSocket } from "../src/http/socket.js";
+import {
+  ask,
+  connect,
+  describe,
+  event,
+  type Fallback,
+  mutation,
+  type Options,
+  type Position,
+  query,
+  type State,
+  subscription,
+  type Update,
+} from "../src/index.js";
 
 const getCount = query<void, number>("get_count");
 const updateCount = mutation<number, number>("update_count");
@@ -15,15 +29,16 @@ const confirm = ask<string, boolean>("confirm");
 const countChanged = event<{ by: number; count: number }>("count_changed");
 const counter = describe("counter");
 
-const binary = process.env.COUNTER ?? fileURLToPath(new URL("../../target/debug/counter", import.meta.url));
-let server: ChildProcess;
-let port: number;
+const current = query<void, { position: Position }>("stats.current");
+const live = subscription<Position | null, object>("stats.live");
+const dashboard = describe("dashboard");
+
+let server: Server;
 let url: string;
 
 beforeAll(async () => {
-  port = await freePort();
-  url = `http://127.0.0.1:${port}/__realtime/counter`;
-  server = await start();
+  server = await start("counter", await freePort());
+  url = `${server.origin}/__realtime/counter`;
 });
 
 afterAll(() => stop(server));
@@ -68,10 +83,16 @@ test("a restart", async () => {
   await using client = connect(counter, { url, reconnect: { baseMs: 20, maxMs: 50 } });
   const states: State["status"][] = [];
   await client.open();
-  client.state.subscribe(({ status }) => states.push(status));
+  const lost = new Promise<void>((resolve) => {
+    client.state.subscribe(({ status }) => {
+      states.push(status);
+      if (status === "reconnecting") resolve();
+    });
+  });
   await stop(server);
+  await lost;
   const call = client.call(updateCount, 7);
-  server = await start();
+  server = await start("counter", server.port);
   expect(await call).toBe(7);
   expect(states[0]).toBe("open");
   expect(states).toContain("reconnecting");
@@ -89,14 +110,57 @@ test("a token of any letters is offered beside the subprotocol", async () => {
   await Promise.all([client.open(), odd.open()]);
 });
 
-async function start(): Promise<ChildProcess> {
-  const env = { ...process.env, PORT: `${port}` };
-  const child = spawn(binary, ["serve"], { env, stdio: ["ignore", "pipe", "inherit"] });
-  await once(child.stdout, "data");
-  return child;
+for (const way of ["a WebSocket", "plain HTTP"]) {
+  test(`a query whose position a subscription goes on from, by ${way}`, async () => {
+    const served = await start("dashboard", await freePort());
+    const options: Options = {
+      url: `${served.origin}/__realtime/dashboard`,
+      reconnect: { baseMs: 20, maxMs: 50 },
+    };
+    await using client = connect(dashboard, way === "plain HTTP" ? { ...options, fallback: always } : options);
+    const { position } = await client.call(current);
+    expect(position.epoch).not.toBe("");
+    const updates: Update<object>[] = [];
+    for await (const update of client.updates(live, position)) {
+      updates.push(update);
+      if (updates.length === 3) break;
+    }
+    expect(updates.map(({ type }) => type)).toEqual(["item", "item", "item"]);
+    const offsets = updates.map((update) => (update.type === "item" ? update.position?.offset : undefined));
+    expect(offsets).toEqual([...offsets].sort());
+    await expect(client.call(query<void, void>("nothing"))).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await stop(served);
+  });
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+/** Whatever can be said for a WebSocket. */
+function always(environment: Parameters<NonNullable<Options["fallback"]>>[0]): Fallback {
+  const nothing = () => {};
+  return {
+    dial: (request, events) => new HttpSocket(environment, request, events),
+    onOpen: nothing,
+    onFailure: nothing,
+    onWake: nothing,
+    onClose: nothing,
+  };
+}
+
+interface Server {
+  readonly process: ChildProcess;
+  readonly port: number;
+  readonly origin: string;
+}
+
+async function start(name: string, port: number): Promise<Server> {
+  const folder = process.env.TARGET ?? fileURLToPath(new URL("../../target/debug", import.meta.url));
+  const env = { ...process.env, PORT: `${port}` };
+  const child = spawn(`${folder}/${name}`, ["serve"], { env, stdio: ["ignore", "pipe", "inherit"] });
+  await once(child.stdout, "data");
+  // The dashboard says so before it listens: clients try again.
+  return { process: child, port, origin: `http://127.0.0.1:${port}` };
+}
+
+async function stop({ process: child }: Server): Promise<void> {
   const exited = once(child, "exit");
   if (child.kill("SIGTERM")) await exited;
 }
