@@ -82,7 +82,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
       if (key !== undefined && !isKey(key)) throw invalid(`an idempotency key has 1 to ${KEY_BYTES} bytes`);
       const driver = this.#driver;
       const abort = () => {
-        driver.change((session) => session.dropCall(id));
+        driver.change((session) => session.drop(id));
         reject(signal?.reason);
       };
       const request = {

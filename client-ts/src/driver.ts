@@ -3,13 +3,13 @@ import { Backoff } from "./backoff.js";
 import type { Environment, Feature, PageSignal } from "./environment.js";
 import { messageOf, type RealtimeError } from "./error.js";
 import { PAUSE } from "./heartbeat.js";
-import { type Failure, Link, type Welcome } from "./link.js";
+import { type Failure, Link } from "./link.js";
 import type { Fallback, Options } from "./options.js";
 import { isTemporary, isTemporaryClose } from "./refusal.js";
-import { type Input, Session } from "./session.js";
+import { Session } from "./session.js";
 import { type Cause, lostBy, type State } from "./state.js";
 import { Cell, Listeners } from "./store.js";
-import { decode, type Incoming } from "./wire.js";
+import { amount, decode, decodeError, type Incoming, text } from "./wire.js";
 
 /** Makes connections for one client, and runs its session on them, until it is closed or gives up. */
 export class Driver {
@@ -17,7 +17,7 @@ export class Driver {
   readonly outdated = new Cell(false);
   readonly messages = new Listeners<unknown>();
   readonly complaints = new Listeners<RealtimeError>();
-  readonly events = new Map<string, Listeners<unknown>>();
+  readonly events = new Map<unknown, Listeners<unknown>>();
   readonly answers: Answers;
 
   readonly #environment: Environment;
@@ -102,15 +102,17 @@ export class Driver {
     if (this.#phase.name === "linked" && this.#phase.link === link) link.start();
   }
 
-  #onOpen({ connection, heartbeatMs, messageBytes, schema }: Welcome): void {
+  #onOpen(welcome: Incoming): void {
     if (this.#phase.name !== "linked") return;
     this.#phase = { ...this.#phase, since: this.now(), isOpen: true };
     this.#wasConnected = true;
     this.#fallback?.onOpen();
-    const { pingAfterMs = withinReason(heartbeatMs ?? PING_AFTER), pingTimeoutMs = 10_000 } = this.#options;
+    const { pingAfterMs = withinReason(amount(welcome.heartbeatMs) ?? PING_AFTER), pingTimeoutMs = 10_000 } =
+      this.#options;
+    const messageBytes = amount(welcome.messageBytes);
     this.#session.open(this.now(), { pingAfterMs, pingTimeoutMs, messageBytes });
-    this.outdated.set(!!schema && !!this.#schema && schema !== this.#schema);
-    this.state.set({ status: "open", connection });
+    this.outdated.set(!!welcome.schema && !!this.#schema && welcome.schema !== this.#schema);
+    this.state.set({ status: "open", connection: text(welcome.connection) ?? "" });
     this.#flush();
   }
 
@@ -123,25 +125,23 @@ export class Driver {
     } catch (error) {
       return this.#phase.link.fail(lostBy(messageOf(error)));
     }
-    const input = this.#session.handleFrame(frame);
-    if (input) this.#handleInput(input);
+    this.#handleFrame(frame);
     this.#flush();
   }
 
-  #handleInput(input: Input): void {
-    switch (input.type) {
-      case "message":
-        return this.messages.tell(input.value);
-      case "event":
-        return this.events.get(input.name)?.tell(input.data);
-      case "call":
-        return this.answers.start(input);
-      case "cancel":
-        return this.answers.cancel(input.id);
-      case "complaint":
-        console.warn(`the server complains: ${input.error.code}: ${input.error.message}`);
-        return this.complaints.tell(input.error);
-    }
+  #handleFrame(frame: Incoming): void {
+    const { type, id, data = null, value = null } = frame;
+    if (type === "message") this.messages.tell(value);
+    else if (type === "event") this.events.get(frame.name)?.tell(data);
+    else if (type === "call") this.answers.start(frame);
+    else if (type === "cancel") this.answers.cancel(id);
+    else if (type === "error" && typeof id !== "string") this.#complain(decodeError(frame.error));
+    else this.#session.handleFrame(frame);
+  }
+
+  #complain(error: RealtimeError): void {
+    console.warn(`the server complains: ${error.code}: ${error.message}`);
+    this.complaints.tell(error);
   }
 
   #onEnd(failure: Failure): void {

@@ -1,5 +1,6 @@
 import type { Driver } from "./driver.js";
 import { Inbox } from "./inbox.js";
+import { Stream } from "./operations.js";
 import { type Gap, type Position, toJson } from "./wire.js";
 
 /** How a subscription is made. */
@@ -40,6 +41,6 @@ export function openFeed(
   const json = toJson(name, input ?? null);
   const inbox: Inbox = new Inbox(() => driver.change((session) => session.grant(id)));
   inbox.onNews = () => onNews(inbox);
-  const id: number = driver.change((session) => session.subscribe(name, json, after, inbox));
-  return { inbox, drop: () => driver.change((session) => session.dropSubscription(id)) };
+  const id: number = driver.change((session) => session.subscribe(new Stream(name, json, after, inbox)));
+  return { inbox, drop: () => driver.change((session) => session.drop(id)) };
 }

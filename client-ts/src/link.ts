@@ -3,7 +3,7 @@ import { SUBPROTOCOL } from "./environment.js";
 import { messageOf, Unauthorized } from "./error.js";
 import { PAUSE } from "./heartbeat.js";
 import { type Cause, lostBy } from "./state.js";
-import { decode, type Incoming } from "./wire.js";
+import { decode, decodeError, type Incoming } from "./wire.js";
 
 /** What is needed to make one connection. */
 export interface LinkOptions {
@@ -16,7 +16,7 @@ export interface LinkOptions {
 
 /** What happens to a connection. `onEnd` comes once, and nothing after it. */
 export interface LinkEvents {
-  onOpen(welcome: Welcome): void;
+  onOpen(welcome: Incoming): void;
   onMessage(data: unknown): void;
   onEnd(failure: Failure): void;
 }
@@ -31,8 +31,6 @@ export interface Failure {
   /** Whether the application says that no other attempt is of use. */
   readonly isFinal?: boolean;
 }
-
-export type Welcome = Extract<Incoming, { type: "welcome" }>;
 
 /**
  * One connection: the token, the socket, the welcome, and the messages until it ends. What comes late, from a socket, a
@@ -134,14 +132,14 @@ export class Link {
     let wrong = "the first frame is no welcome";
     try {
       const frame = decode(data);
-      if (frame.type === "unknown") return;
+      if (!KNOWN.includes(`${frame.type}`)) return;
       if (frame.type === "welcome") {
         this.#phase = "open";
         this.#cancelTimer();
         this.#events.onOpen(frame);
         return;
       }
-      if (frame.type === "error") wrong = `${frame.error.code}: ${frame.error.message}`;
+      if (frame.type === "error") wrong = messageOf(decodeError(frame.error));
     } catch (error) {
       wrong = messageOf(error);
     }
@@ -204,6 +202,9 @@ export class Link {
     });
   }
 }
+
+/** The frames of a server that could come first. */
+const KNOWN = ["welcome", "message", "event", "error", "call"];
 
 /** What a browser calls a connection that ended without a close frame. */
 const ABNORMAL = 1006;

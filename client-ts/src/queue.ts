@@ -1,3 +1,5 @@
+import type { Operation } from "./operations.js";
+
 /** What may wait while there is no connection: calls, events and messages. Subscriptions do not count. */
 export interface OfflineQueue {
   /** How many frames may wait, 256 by default. */
@@ -11,21 +13,20 @@ export interface OfflineQueue {
   whenFull?: "reject-newest" | "drop-oldest" | "off";
 }
 
-/** One frame that is to be sent. */
-export type Frame =
-  /** A call, which is written when it is sent: its time runs meanwhile. */
-  | { readonly kind: "call" }
-  /** A subscription: its position changes meanwhile. */
-  | { readonly kind: "subscribe" }
-  /** An event or a message. */
-  | { readonly kind: "data"; readonly text: string }
-  /** Of use on the present connection only. */
-  | { readonly kind: "control"; readonly text: string };
+/** One frame that is to be sent: of a call or a subscription, or a text. */
+export interface Frame {
+  readonly operation?: Operation;
+  readonly text?: string;
+  /** Whether it is of use on the present connection only. */
+  readonly isControl?: boolean;
+  /** In bytes; 0 does not count. */
+  readonly cost: number;
+}
 
 /** The frames that are to be sent, in the order of their keys. */
 export class Queue {
   readonly #limit: Required<OfflineQueue>;
-  #frames = new Map<number, { readonly frame: Frame; readonly cost: number }>();
+  #frames = new Map<number, Frame>();
   #lastKey = 0;
   /** Something was put back before others: the map is not in order. */
   #isMixed = false;
@@ -36,7 +37,7 @@ export class Queue {
     this.#limit = { frames: 256, bytes: 1 << 20, whenFull: "reject-newest", ...policy };
   }
 
-  /** Makes room for a frame of `cost` bytes. Returns the calls that were dropped for it, or why it may not wait. */
+  /** Makes room for a frame of `cost` bytes. Returns the keys that were dropped for it, or why it may not wait. */
   admit(cost: number, isOnline: boolean): number[] | "full" | "off" {
     if (isOnline) return cost <= ONLINE_BYTES - this.#bytes ? [] : "full";
     const { frames, bytes, whenFull } = this.#limit;
@@ -46,44 +47,44 @@ export class Queue {
     return whenFull === "drop-oldest" ? this.#trim(frames - 1, bytes - cost) : "full";
   }
 
-  /** Puts a frame in its place. A cost of 0 does not count. */
-  insert(key: number, frame: Frame, cost: number): void {
+  /** Puts a frame in its place. */
+  insert(key: number, frame: Frame): void {
     this.#isMixed ||= key < this.#lastKey;
     this.#lastKey = Math.max(this.#lastKey, key);
-    this.#frames.set(key, { frame, cost });
-    this.#add(cost, 1);
+    this.#frames.set(key, frame);
+    this.#count += +(frame.cost > 0);
+    this.#bytes += frame.cost;
   }
 
   remove(key: number): void {
-    const waiting = this.#frames.get(key);
-    if (!waiting) return;
+    const { cost = 0 } = this.#frames.get(key) ?? {};
     this.#frames.delete(key);
-    this.#add(waiting.cost, -1);
+    this.#count -= +(cost > 0);
+    this.#bytes -= cost;
   }
 
+  /** Takes the first. */
   pop(): [key: number, frame: Frame] | undefined {
     this.#sort();
-    for (const [key, { frame }] of this.#frames) {
-      this.remove(key);
-      return [key, frame];
+    for (const entry of this.#frames) {
+      this.remove(entry[0]);
+      return entry;
     }
     return undefined;
   }
 
-  /** The connection is lost: forgets what was of use on it only, and what may not wait. Returns the calls among that. */
+  /** The connection is lost: forgets what was of use on it only, and what may not wait. Returns the keys of the latter. */
   goOffline(): number[] {
-    this.#keep((frame) => frame.kind !== "control");
+    this.keep(({ isControl }) => !isControl);
     const { frames, bytes, whenFull } = this.#limit;
     return whenFull === "off" ? this.#trim(0, 0) : this.#trim(frames, bytes);
   }
 
-  /** Only what can still be sent before a close stays. */
-  keepWritten(): void {
-    this.#keep((frame) => frame.kind === "data" || frame.kind === "control");
-  }
-
-  clear(): void {
-    this.#keep(() => false);
+  /** Forgets all others. */
+  keep(isKept: (frame: Frame) => unknown): void {
+    for (const [key, frame] of [...this.#frames]) {
+      if (!isKept(frame)) this.remove(key);
+    }
   }
 
   /** More waits than a peer that reads at all lets wait. */
@@ -91,27 +92,17 @@ export class Queue {
     return this.#bytes > 2 * ONLINE_BYTES;
   }
 
-  get size(): number {
-    return this.#frames.size;
-  }
-
-  #keep(isKept: (frame: Frame) => boolean): void {
-    for (const [key, { frame }] of [...this.#frames]) {
-      if (!isKept(frame)) this.remove(key);
-    }
-  }
-
   /** Drops frames that count until no more than these are left. */
   #trim(frames: number, bytes: number): number[] {
     this.#sort();
     const dropped: number[] = [];
-    const counted = [...this.#frames].filter(([, waiting]) => waiting.cost > 0);
+    const counted = [...this.#frames].filter(([, { cost }]) => cost > 0);
     if (this.#limit.whenFull !== "drop-oldest") counted.reverse();
-    for (const [key, { frame }] of counted) {
+    for (const [key, { operation }] of counted) {
       if (this.#count <= frames && this.#bytes <= bytes) break;
       this.remove(key);
-      if (frame.kind === "call") dropped.push(key);
-      else console.warn("an event or message was dropped: too much waits for a connection");
+      dropped.push(key);
+      if (!operation) console.warn("an event or message was dropped: too much waits for a connection");
     }
     return dropped;
   }
@@ -119,11 +110,6 @@ export class Queue {
   #sort(): void {
     if (this.#isMixed) this.#frames = new Map([...this.#frames].sort(([a], [b]) => a - b));
     this.#isMixed = false;
-  }
-
-  #add(cost: number, sign: 1 | -1): void {
-    if (cost > 0) this.#count += sign;
-    this.#bytes += sign * cost;
   }
 }
 

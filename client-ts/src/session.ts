@@ -1,20 +1,11 @@
-import { Calls, type Request } from "./calls.js";
 import { closed, full, invalid, lost, offline, type RealtimeError, timedOut } from "./error.js";
 import { Heartbeat } from "./heartbeat.js";
-import type { Inbox } from "./inbox.js";
+import { Call, type Operation, type Request, Stream } from "./operations.js";
 import { type Frame, type OfflineQueue, Queue } from "./queue.js";
 import type { Cause } from "./state.js";
-import { Subscriptions } from "./subscriptions.js";
-import { encode, encodeError, type Incoming, type Position } from "./wire.js";
+import { encode, encodeError, type Incoming } from "./wire.js";
 
-/** What the server wants of the application. */
-export type Input =
-  | Extract<Incoming, { type: "message" | "event" | "call" }>
-  | { type: "cancel"; id: string }
-  /** Something about the connection, or a message to its handler, is wrong. */
-  | { type: "complaint"; error: RealtimeError };
-
-/** What the server said in its welcome that the session goes by. */
+/** What a connection is held to. */
 export interface Terms {
   /** After how much silence to ping. */
   readonly pingAfterMs: number;
@@ -35,21 +26,21 @@ export class Session {
   #phase: "offline" | "open" | Cause = "offline";
   #last = 0;
   readonly #queue: Queue;
-  readonly #calls = new Calls();
-  readonly #subscriptions = new Subscriptions();
+  readonly #operations = new Map<number, Operation>();
+  /** No deadline of them is earlier. */
+  #earliest = NEVER;
   #heartbeat: Heartbeat | undefined;
-  #messageBytes = Number.POSITIVE_INFINITY;
+  #messageBytes = NEVER;
 
   constructor(policy?: OfflineQueue) {
     this.#queue = new Queue(policy);
   }
 
   /** There is a connection. */
-  open(now: number, terms: Terms): void {
-    if (this.#phase !== "offline") return;
+  open(now: number, { pingAfterMs, pingTimeoutMs, messageBytes = this.#messageBytes }: Terms): void {
     this.#phase = "open";
-    this.#heartbeat = new Heartbeat(now, terms.pingAfterMs, terms.pingTimeoutMs);
-    this.#messageBytes = terms.messageBytes ?? this.#messageBytes;
+    this.#heartbeat = new Heartbeat(now, pingAfterMs, pingTimeoutMs);
+    this.#messageBytes = messageBytes;
   }
 
   /** There is none any more. */
@@ -57,23 +48,24 @@ export class Session {
     if (this.#phase !== "open") return;
     this.#phase = "offline";
     this.#heartbeat = undefined;
-    for (const id of this.#queue.goOffline()) this.#calls.settle(id, offline());
-    const { again, lost: ended } = this.#calls.unsend();
-    for (const id of ended) this.#calls.settle(id, lost());
-    // They were let in before: they do not count again.
-    for (const id of again) this.#queue.insert(id, { kind: "call" }, 0);
-    for (const id of this.#subscriptions.unsend()) this.#queue.insert(id, { kind: "subscribe" }, 0);
+    for (const id of this.#queue.goOffline()) this.#fail(id, offline());
+    for (const [id, operation] of [...this.#operations]) {
+      if (!operation.isSent) continue;
+      operation.isSent = false;
+      // It was let in before: it does not count again.
+      if (operation.isRepeatable) this.#queue.insert(id, { operation, cost: 0 });
+      else this.#fail(id, lost());
+    }
   }
 
   /** Ends everything that runs. While a connection is open, events and messages that wait can still be taken. */
   close(cause: Cause): void {
     if (typeof this.#phase === "object") return;
-    if (this.#phase === "open") this.#queue.keepWritten();
-    else this.#queue.clear();
+    const wasOpen = this.#phase === "open";
     this.#phase = cause;
     this.#heartbeat = undefined;
-    for (const id of this.#calls.ids) this.#calls.settle(id, closed(cause));
-    for (const id of this.#subscriptions.ids) this.#subscriptions.end(id, closed(cause));
+    this.#queue.keep(({ operation }) => wasOpen && !operation);
+    for (const id of [...this.#operations.keys()]) this.#fail(id, closed(cause));
   }
 
   /** Takes a sign of life. */
@@ -82,63 +74,37 @@ export class Session {
   }
 
   /** Asks for a sign of life now. */
-  ping(now: number, patience: number): void {
+  ping(now: number, patience?: number): void {
     this.#heartbeat?.ask(now, patience);
     this.#control(encode("ping", {}));
   }
 
-  /** Takes a frame of the server's; returns what is for the application. */
-  handleFrame(frame: Incoming): Input | undefined {
-    switch (frame.type) {
-      case "message":
-      case "event":
-      case "call":
-        return frame;
-      case "cancel":
-        return { type: "cancel", id: frame.id };
-      case "result":
-        this.#calls.settle(own(frame.id), undefined, frame.data);
-        return undefined;
-      case "progress":
-        this.#calls.progress(own(frame.id), frame.data);
-        return undefined;
-      case "data":
-        this.#deliver(own(frame.id), frame.data, frame.position);
-        return undefined;
-      case "gap":
-        this.#subscriptions.gap(own(frame.id), frame.gap);
-        return undefined;
-      case "complete":
-        this.#subscriptions.end(own(frame.id), undefined);
-        return undefined;
-      case "error":
-        if (frame.id === undefined) return { type: "complaint", error: frame.error };
-        this.#fail(own(frame.id), frame.error);
-        return undefined;
-      default:
-        return undefined;
-    }
+  /** Takes a frame of the server's that is about a call or a subscription. */
+  handleFrame(frame: Incoming): void {
+    const id = own(frame.id);
+    const operation = this.#operations.get(id);
+    if (!operation?.isSent || operation.handle(frame)) return;
+    this.#operations.delete(id);
+    // It ended it by what it sent, and does not know.
+    if (frame.type === "data") this.#control(encode("unsubscribe", { id: frame.id }));
   }
 
   /** Does what is due. What the server has sent until now was handled before. Returns whether the connection lives. */
   handleTime(now: number): boolean {
-    for (const [id, sent] of this.#calls.expired(now)) {
-      this.#calls.settle(id, timedOut());
-      this.#forget(id, sent, "cancel");
-    }
+    this.#expire(now);
     const silence = this.#heartbeat?.check(now);
-    if (silence === "long") this.#control(encode("ping", {}));
+    if (silence === "long") this.ping(now);
     return silence !== "dead";
   }
 
-  /** Whether the server takes what it is sent. */
+  /** Whether the server does not take what it is sent. */
   get isStuck(): boolean {
     return this.#queue.isOverfull;
   }
 
-  /** When something is due, if nothing happens before. */
+  /** When something is due, if nothing happens before: never too late, and too early where a call has ended meanwhile. */
   get nextDeadline(): number {
-    return Math.min(this.#calls.nextDeadline, this.#heartbeat?.nextDeadline ?? Number.POSITIVE_INFINITY);
+    return Math.min(this.#operations.size ? this.#earliest : NEVER, this.#heartbeat?.nextDeadline ?? NEVER);
   }
 
   /** The next frame that is to be sent. */
@@ -146,14 +112,8 @@ export class Session {
     for (;;) {
       const next = this.#queue.pop();
       if (!next) return undefined;
-      const [id, frame] = next;
-      const text = this.#write(id, frame, now);
-      if (text === undefined) continue;
-      const wrong = this.#checkSize(text);
-      if (!wrong) return text;
-      if (frame.kind === "call") this.#calls.settle(id, wrong);
-      else if (frame.kind === "subscribe") this.#subscriptions.end(id, wrong);
-      else console.warn(wrong.message);
+      const text = this.#write(...next, now);
+      if (text !== undefined) return text;
     }
   }
 
@@ -161,34 +121,29 @@ export class Session {
   call(request: Request): number {
     const cost = byteLength(request.path) + byteLength(request.input) + OVERHEAD;
     this.#admit(cost);
-    const id = this.#next();
-    this.#calls.add(id, request);
-    this.#queue.insert(id, { kind: "call" }, cost);
-    return id;
-  }
-
-  /** Nobody waits for the answer any more. */
-  dropCall(id: number): void {
-    this.#forget(id, this.#calls.drop(id), "cancel");
+    this.#earliest = Math.min(this.#earliest, request.deadline);
+    return this.#add(new Call(request), cost);
   }
 
   /** Begins a subscription, now or when there is a connection. Returns its id; throws if the client is closed. */
-  subscribe(path: string, input: string, after: Position | undefined, inbox: Inbox): number {
+  subscribe(stream: Stream): number {
     this.#checkOpen();
-    const id = this.#next();
-    this.#subscriptions.add(id, path, input, after, inbox);
-    this.#queue.insert(id, { kind: "subscribe" }, 0);
-    return id;
+    return this.#add(stream, 0);
   }
 
-  /** Nobody reads it any more. */
-  dropSubscription(id: number): void {
-    this.#forget(id, this.#subscriptions.drop(id), "unsubscribe");
+  /** Nobody waits for the answer, or reads the items, any more. */
+  drop(id: number): void {
+    const operation = this.#operations.get(id);
+    this.#operations.delete(id);
+    if (operation?.isSent) this.#control(encode(operation.giveUp, { id: `${id}` }));
+    else this.#queue.remove(id);
   }
 
-  /** Its reader has taken items: lets the server send more. */
+  /** A reader has taken items: lets the server send more. */
   grant(id: number): void {
-    const more = this.#subscriptions.grant(id);
+    const stream = this.#operations.get(id);
+    if (!(stream instanceof Stream) || !stream.isSent) return;
+    const more = stream.grant();
     if (more > 0) this.#control(encode("credit", { id: `${id}`, more }));
   }
 
@@ -198,42 +153,61 @@ export class Session {
     if (wrong) throw wrong;
     const cost = byteLength(text) + OVERHEAD;
     this.#admit(cost);
-    this.#queue.insert(this.#next(), { kind: "data", text }, cost);
+    this.#queue.insert(this.#next(), { text, cost });
   }
 
   /** Answers a call of the server's, which came on the present connection. `output` is in JSON. */
-  answer(id: string, error: RealtimeError | undefined, output?: string): void {
-    if (this.#phase !== "open") return;
-    let text = error
+  answer(id: unknown, error: RealtimeError | undefined, output?: string): void {
+    const text = error
       ? encode("error", { id, error: encodeError(error) })
       : encode("result", { id }, "data", output);
     const wrong = this.#checkSize(text);
-    if (wrong) text = encode("error", { id, error: encodeError(wrong) });
-    this.#queue.insert(this.#next(), { kind: "control", text }, byteLength(text) + OVERHEAD);
+    if (wrong) this.answer(id, wrong);
+    else this.#control(text, byteLength(text) + OVERHEAD);
   }
 
-  #write(id: number, frame: Frame, now: number): string | undefined {
-    if (frame.kind === "call") return this.#calls.send(id, now);
-    if (frame.kind === "subscribe") return this.#subscriptions.send(id);
-    return frame.text;
+  #add(operation: Operation, cost: number): number {
+    const id = this.#next();
+    this.#operations.set(id, operation);
+    this.#queue.insert(id, { operation, cost });
+    return id;
+  }
+
+  #write(id: number, { operation, text }: Frame, now: number): string | undefined {
+    const written = operation ? operation.write(id, now) : text;
+    // The application may have ended it when it was told of the gap before.
+    if (written === undefined || (operation && !this.#operations.has(id))) return undefined;
+    const wrong = this.#checkSize(written);
+    if (!wrong) {
+      if (operation) operation.isSent = true;
+      return written;
+    }
+    if (operation) this.#fail(id, wrong);
+    else console.warn(wrong.message);
+    return undefined;
+  }
+
+  #expire(now: number): void {
+    if (now < this.#earliest) return;
+    this.#earliest = NEVER;
+    for (const [id, operation] of [...this.#operations]) {
+      if (operation.deadline > now) {
+        this.#earliest = Math.min(this.#earliest, operation.deadline);
+      } else {
+        this.drop(id);
+        operation.fail(timedOut());
+      }
+    }
   }
 
   #fail(id: number, error: RealtimeError): void {
-    if (this.#subscriptions.has(id)) this.#subscriptions.end(id, error);
-    else this.#calls.settle(id, error);
+    const operation = this.#operations.get(id);
+    this.#operations.delete(id);
+    operation?.fail(error);
   }
 
-  #deliver(id: number, value: unknown, position: Position | undefined): void {
-    if (!this.#subscriptions.item(id, value, position)) this.#control(encode("unsubscribe", { id: `${id}` }));
-  }
-
-  #forget(id: number, sent: boolean | undefined, frame: string): void {
-    if (sent) this.#control(encode(frame, { id: `${id}` }));
-    else if (sent === false) this.#queue.remove(id);
-  }
-
-  #control(text: string): void {
-    if (this.#phase === "open") this.#queue.insert(this.#next(), { kind: "control", text }, 0);
+  #control(text: string, cost = 0): void {
+    if (this.#phase === "open") this.#queue.insert(this.#next(), { text, cost, isControl: true });
   }
 
   #admit(cost: number): void {
@@ -241,7 +215,7 @@ export class Session {
     const dropped = this.#queue.admit(cost, this.#phase === "open");
     if (dropped === "off") throw offline();
     if (dropped === "full") throw full();
-    for (const id of dropped) this.#calls.settle(id, full());
+    for (const id of dropped) this.#fail(id, full());
   }
 
   #checkOpen(): void {
@@ -263,7 +237,7 @@ export class Session {
 }
 
 /** The number in an id, if it is one of ours: "+1" and "01" are numbers too, and not what was sent. */
-function own(id: string): number {
+function own(id: unknown): number {
   const number = Number(id);
   return `${number}` === id ? number : 0;
 }
@@ -276,3 +250,5 @@ const UTF_8 = new TextEncoder();
 
 /** What a frame costs beside its values. */
 const OVERHEAD = 64;
+
+const NEVER = Number.POSITIVE_INFINITY;

@@ -21,73 +21,36 @@ export interface Gap {
   readonly to?: number | string;
 }
 
-/** A frame of the server's. */
-export type Incoming =
-  | { type: "welcome"; connection: string; heartbeatMs?: number; messageBytes?: number; schema?: string }
-  | { type: "message"; value: unknown }
-  | { type: "event"; name: string; data: unknown }
-  | { type: "data"; id: string; data: unknown; position?: Position }
-  | { type: "complete" | "cancel"; id: string }
-  | { type: "result" | "progress"; id: string; data: unknown }
-  | { type: "error"; id?: string; error: RealtimeError }
-  | { type: "call"; id: string; path: string; input: unknown; timeoutMs?: number }
-  | { type: "gap"; id: string; gap: Gap }
-  | { type: "unknown" };
+/** A frame of the server's. Only what it needs was judged: all other fields may have any value, or none. */
+export interface Incoming {
+  readonly type: unknown;
+  /** A string in the frames that need it, as `name` is. */
+  readonly id?: unknown;
+  readonly name?: unknown;
+  readonly [field: string]: unknown;
+}
 
-/**
- * Reads what came in one message. A frame of an unknown type is `unknown`, whatever its fields are, and no field is
- * judged that is not needed. Throws an `Error` that says what is wrong.
- */
+/** Reads what came in one message. Throws an `Error` that says what is wrong. */
 export function decode(message: unknown): Incoming {
   if (typeof message !== "string") throw new Error("a binary message is no frame");
-  const frame = parse(message);
-  if (frame.type === undefined) throw new Error("no frame: it has no `type`");
-  switch (frame.type) {
-    case "welcome":
-      return {
-        type: "welcome",
-        connection: text(frame.connection) ?? "",
-        heartbeatMs: millis(frame.heartbeatMs),
-        messageBytes: millis(frame.messageBytes),
-        schema: text(frame.schema),
-      };
-    case "message":
-      return { type: "message", value: frame.value ?? null };
-    case "event":
-      return { type: "event", name: required(frame, "name"), data: frame.data ?? null };
-    case "data":
-      return { type: "data", id: required(frame, "id"), data: frame.data ?? null, position: position(frame) };
-    case "complete":
-      return { type: "complete", id: required(frame, "id") };
-    case "cancel":
-      return { type: "cancel", id: required(frame, "id") };
-    case "result":
-      return { type: "result", id: required(frame, "id"), data: frame.data ?? null };
-    case "progress":
-      return { type: "progress", id: required(frame, "id"), data: frame.data ?? null };
-    case "error":
-      return { type: "error", id: text(frame.id), error: decodeError(frame.error) };
-    case "call": {
-      const path = Array.isArray(frame.path) ? frame.path.join(".") : required(frame, "path");
-      const input = frame.input ?? null;
-      return { type: "call", id: required(frame, "id"), path, input, timeoutMs: millis(frame.timeoutMs) };
-    }
-    case "gap":
-      // A topic's gap belongs to no subscription.
-      return typeof frame.id === "string" ? { type: "gap", id: frame.id, gap: gap(frame) } : UNKNOWN;
-    default:
-      return UNKNOWN;
+  const frame: unknown = JSON.parse(message);
+  if (!isObject(frame) || frame.type === undefined) throw new Error("no frame: it has no `type`");
+  const needed = NEEDED.get(frame.type);
+  if (needed && typeof frame[needed] !== "string") {
+    throw new Error(`an unreadable frame of type "${frame.type}": it has no \`${needed}\``);
   }
+  return frame as unknown as Incoming;
 }
 
 /** Reads as much of an error as can be read. */
 export function decodeError(value: unknown): RealtimeError {
-  if (!isObject(value)) return new RealtimeError("PARSE_ERROR", "the server's error cannot be read", REMOTE);
+  if (!isObject(value))
+    return new RealtimeError("PARSE_ERROR", "the server's error cannot be read", { from: "server" });
   return new RealtimeError(text(value.code) ?? "INTERNAL", text(value.message) ?? "", {
-    ...REMOTE,
+    from: "server",
     details: value.details ?? undefined,
     retryable: value.retryable === true,
-    retryAfterMs: millis(value.retryAfterMs),
+    retryAfterMs: amount(value.retryAfterMs),
   });
 }
 
@@ -99,7 +62,7 @@ export function encodeError({ code, message, details, retryable, retryAfterMs }:
 /** Writes a frame. What is undefined is left out; `raw` is a value in JSON already. */
 export function encode(type: string, fields: object, rawName?: string, raw?: string): string {
   const frame = JSON.stringify({ type, ...fields });
-  return rawName === undefined ? frame : `${frame.slice(0, -1)},"${rawName}":${raw}}`;
+  return rawName ? `${frame.slice(0, -1)},"${rawName}":${raw}}` : frame;
 }
 
 /** Writes a value in JSON. Throws what is wrong with one that has no such form. */
@@ -114,60 +77,38 @@ export function toJson(what: string, value: unknown): string {
   throw new RealtimeError("INVALID_ARGUMENT", `${what} cannot be written: ${wrong}`);
 }
 
-/** A whole number that is no negative one. */
-export function whole(value: unknown): number | undefined {
-  return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : undefined;
-}
-
 /** A position, where both of its parts can be read. */
-export function position({ epoch, offset }: Fields): Position | undefined {
+export function positionOf({ epoch, offset }: Incoming): Position | undefined {
   const at = readOffset(offset);
   return typeof epoch === "string" && at !== undefined ? { epoch, offset: at } : undefined;
 }
 
 /** A gap, as much of it as can be read. */
-export function gap({ count, cause, from, to }: Fields): Gap {
-  const gap = { count: whole(count) ?? 0, cause: text(cause) ?? "" };
-  const [first, last] = [readOffset(from), readOffset(to)];
-  return first === undefined || last === undefined ? gap : { ...gap, from: first, to: last };
+export function gapOf(frame: Incoming): Gap {
+  const [from, to] = [readOffset(frame.from), readOffset(frame.to)];
+  const gap = { count: amount(frame.count) ?? 0, cause: text(frame.cause) ?? "" };
+  return from === undefined || to === undefined ? gap : { ...gap, from, to };
 }
 
-export function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-type Fields = Record<string, unknown>;
-
-function parse(message: string): Fields {
-  let frame: unknown;
-  try {
-    frame = JSON.parse(message);
-  } catch (error) {
-    throw new Error(`no frame: ${(error as Error).message}`);
-  }
-  if (!isObject(frame)) throw new Error("no frame: it is no object");
-  return frame;
-}
-
-function required(frame: Fields, name: string): string {
-  const value = frame[name];
-  if (typeof value === "string") return value;
-  const wrong = value === undefined ? `it has no \`${name}\`` : `its \`${name}\` is no string`;
-  throw new Error(`an unreadable frame of type "${frame.type}": ${wrong}`);
-}
-
-function text(value: unknown): string | undefined {
-  return typeof value === "string" ? value : undefined;
-}
-
-/** A time or a size, of which fractions do not count. */
-function millis(value: unknown): number | undefined {
+/** A time, a size or a count, of which fractions do not matter. */
+export function amount(value: unknown): number | undefined {
   return typeof value === "number" && value >= 0 ? Math.floor(value) : undefined;
 }
 
-function readOffset(value: unknown): number | string | undefined {
-  return typeof value === "string" && /^\d+$/.test(value) ? value : whole(value);
+export function text(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
 }
 
-const UNKNOWN: Incoming = { type: "unknown" };
-const REMOTE = { from: "server" } as const;
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && !!value && !Array.isArray(value);
+}
+
+function readOffset(value: unknown): number | string | undefined {
+  return Number.isSafeInteger(value) || /^\d+$/.test(text(value) ?? "") ? (value as number | string) : undefined;
+}
+
+/** The field without which a frame says nothing. */
+const NEEDED = new Map<unknown, string>([
+  ["event", "name"],
+  ...["data", "complete", "result", "progress", "call", "cancel"].map((type) => [type, "id"] as const),
+]);
