@@ -2,14 +2,12 @@ import type { AnswerHandler } from "./answers.js";
 import { Driver } from "./driver.js";
 import type { Feature } from "./environment.js";
 import { closed, guard, invalid, type RealtimeError } from "./error.js";
-import type { SubscribeHandlers, SubscribeOptions } from "./feed.js";
-import { listen } from "./listen.js";
 import type { Arguments, Ask, Endpoint, Event, Procedure, Subscription } from "./names.js";
 import type { Options } from "./options.js";
 import { page } from "./page.js";
 import type { State } from "./state.js";
 import { Listeners, type Readable } from "./store.js";
-import { Updates } from "./updates.js";
+import { Inbox, listen, type SubscribeHandlers, type SubscribeOptions, type Updates } from "./updates.js";
 import { encode, toJson } from "./wire.js";
 
 /** How a call is made. */
@@ -121,7 +119,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
     subscription: Subscription<Input, T>,
     ...[input, options]: Arguments<Input, SubscribeOptions>
   ): Updates<T> {
-    return new Updates(this.#driver, subscription.name, input, options);
+    return new Inbox<T>(this.#driver, subscription.name, input, options);
   }
 
   /** Sends an event: at once, or when there is a connection. Throws if the client is closed or too much waits. */

@@ -11,7 +11,6 @@ export type {
   SocketEvents,
 } from "./environment.js";
 export { type Code, type ErrorOptions, RealtimeError, Unauthorized } from "./error.js";
-export type { SubscribeHandlers, SubscribeOptions } from "./feed.js";
 export {
   type Arguments,
   type Ask,
@@ -33,5 +32,5 @@ export type { OfflineQueue } from "./queue.js";
 export { isTemporary, type Refusal } from "./refusal.js";
 export { type Cause, describeCause, type State } from "./state.js";
 export type { Readable } from "./store.js";
-export { type Update, Updates } from "./updates.js";
+export type { SubscribeHandlers, SubscribeOptions, Update, Updates } from "./updates.js";
 export type { Gap, Position } from "./wire.js";

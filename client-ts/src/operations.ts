@@ -1,6 +1,5 @@
 import { exhausted, type RealtimeError } from "./error.js";
-import { type Inbox, WINDOW } from "./inbox.js";
-import { decodeError, encode, gapOf, type Incoming, type Position, positionOf } from "./wire.js";
+import { decodeError, encode, type Gap, gapOf, type Incoming, type Position, positionOf } from "./wire.js";
 
 /** What was asked of the server, and has not ended. */
 export interface Operation {
@@ -19,6 +18,20 @@ export interface Operation {
   /** It has ended without the server. */
   fail(error: RealtimeError): void;
 }
+
+/** The reader of a subscription. */
+export interface Reader {
+  /** How many items it has not taken. */
+  readonly held: number;
+  push(update: Received): void;
+  /** Nothing follows. */
+  finish(error?: RealtimeError): void;
+}
+
+/** What a subscription brings. */
+export type Received =
+  | { readonly type: "item"; readonly value: unknown; readonly position: Position | undefined }
+  | ({ readonly type: "gap" } & Gap);
 
 /** One call, as it was asked for. */
 export interface Request {
@@ -78,7 +91,7 @@ export class Stream implements Operation {
   isSent = false;
   readonly #path: string;
   readonly #input: string;
-  readonly #inbox: Inbox;
+  readonly #reader: Reader;
   /** The last that was seen. */
   #position: Position | undefined;
   /** It was sent on some connection. */
@@ -86,16 +99,16 @@ export class Stream implements Operation {
   /** How many items the server may still send. */
   #credit = 0;
 
-  constructor(path: string, input: string, after: Position | undefined, inbox: Inbox) {
+  constructor(path: string, input: string, after: Position | undefined, reader: Reader) {
     this.#path = path;
     this.#input = input;
     this.#position = after;
-    this.#inbox = inbox;
+    this.#reader = reader;
   }
 
   write(id: number): string {
     const after = this.#position;
-    if (this.#hasBegun && !after) this.#inbox.pushGap({ count: 0, cause: "reconnect" });
+    if (this.#hasBegun && !after) this.#reader.push({ type: "gap", count: 0, cause: "reconnect" });
     this.#hasBegun = true;
     this.#credit = 0;
     const credit = this.grant();
@@ -103,20 +116,20 @@ export class Stream implements Operation {
   }
 
   handle(frame: Incoming): boolean {
-    if (frame.type === "gap") this.#inbox.pushGap(gapOf(frame));
+    if (frame.type === "gap") this.#reader.push({ type: "gap", ...gapOf(frame) });
     if (frame.type === "data") return this.#take(frame);
     if (frame.type !== "error" && frame.type !== "complete") return true;
-    this.#inbox.push({ type: "end", error: frame.type === "error" ? decodeError(frame.error) : undefined });
+    this.#reader.finish(frame.type === "error" ? decodeError(frame.error) : undefined);
     return false;
   }
 
-  fail(error: RealtimeError | undefined): void {
-    this.#inbox.push({ type: "end", error });
+  fail(error: RealtimeError): void {
+    this.#reader.finish(error);
   }
 
   /** How many items more the server may send. */
   grant(): number {
-    const more = Math.max(0, WINDOW - this.#credit - this.#inbox.held);
+    const more = Math.max(0, WINDOW - this.#credit - this.#reader.held);
     this.#credit += more;
     return more;
   }
@@ -130,7 +143,10 @@ export class Stream implements Operation {
     this.#credit -= 1;
     const position = positionOf(frame);
     this.#position = position ?? this.#position;
-    this.#inbox.push({ type: "item", value: frame.data ?? null, position });
+    this.#reader.push({ type: "item", value: frame.data ?? null, position });
     return true;
   }
 }
+
+/** How many items the server may send that were not taken. */
+export const WINDOW = 64;

@@ -1,7 +1,7 @@
 import type { Driver } from "./driver.js";
-import { type Feed, openFeed, type SubscribeOptions } from "./feed.js";
-import type { Delivery } from "./inbox.js";
-import type { Gap, Position } from "./wire.js";
+import { guard, type RealtimeError, report } from "./error.js";
+import { type Reader, type Received, Stream, WINDOW } from "./operations.js";
+import { type Gap, type Position, toJson } from "./wire.js";
 
 /** What a subscription brings. */
 export type Update<T> =
@@ -13,51 +13,146 @@ export type Update<T> =
  * The updates of a subscription in their order, over any number of connections. It begins when the first is asked for,
  * ends when the subscription is complete, and throws its error. Leaving a `for await` loop ends the subscription.
  *
- * The server waits with more than 64 items that were not taken.
+ * An item is taken when the next is asked for; the server waits with more than 64 that are not.
  */
-export class Updates<T> implements AsyncIterableIterator<Update<T>> {
-  readonly #begin: () => Feed;
+export interface Updates<T> extends AsyncIterableIterator<Update<T>> {
+  /** The position of the last item that was handed out, or that after which the subscription began. */
+  readonly position: Position | undefined;
+}
+
+/** How a subscription is made. */
+export interface SubscribeOptions {
+  /** Goes on behind this position. */
+  after?: Position;
+  /** Ends it. */
+  signal?: AbortSignal;
+}
+
+/** What is done with what a subscription brings. */
+export interface SubscribeHandlers<T> extends SubscribeOptions {
+  /** Called for each item. While the promise that it returns is pending the next waits, and of more than 64 the server. */
+  onData(value: T, position: Position | undefined): unknown;
+  /** Called where items are missing, or may be. */
+  onGap?(gap: Gap): void;
+  /** Called when it has failed; nothing follows. Without it the error is logged. */
+  onError?(error: unknown): void;
+  /** Called when the server has ended it; nothing follows. */
+  onComplete?(): void;
+}
+
+/** Begins a subscription, and tells its handlers what it brings. Returns what ends it. */
+export function listen<T>(
+  driver: Driver,
+  name: string,
+  input: unknown,
+  handlers: SubscribeHandlers<T>,
+): () => void {
+  const { signal, onData, onGap, onError = (error) => report(name, error), onComplete } = handlers;
+  const inbox = new Inbox<T>(driver, name, input, handlers);
+  let isStopped = false;
+  const read = async () => {
+    for await (const update of inbox) {
+      if (isStopped) return;
+      if (update.type === "gap") {
+        const { type: _, ...gap } = update;
+        guard("onGap", () => onGap?.(gap));
+      } else {
+        await Promise.resolve(guard("onData", () => onData(update.value, update.position))).catch((error) =>
+          report("onData", error),
+        );
+      }
+    }
+    if (!isStopped) guard("onComplete", () => onComplete?.());
+  };
+  read().catch((error) => {
+    if (!isStopped && !signal?.aborted) guard("onError", () => onError(error));
+  });
+  return () => {
+    isStopped = true;
+    inbox.end();
+  };
+}
+
+/** What waits for the reader of one subscription. */
+export class Inbox<T> implements Updates<T>, Reader {
+  position: Position | undefined;
+  readonly #begin: () => number;
+  readonly #driver: Driver;
   readonly #signal: AbortSignal | undefined;
-  readonly #abort = () => this.#end(this.#signal?.reason);
-  readonly #waiting: Waiting<T>[] = [];
-  #feed: "new" | Feed | "over" = "new";
-  /** Told to the first who asks after the end. */
-  #failure: { readonly error: unknown } | undefined;
-  #position: Position | undefined;
-  /** Items that were handed out, and not followed by asking for more. */
+  readonly #abort = () => this.end(this.#signal?.reason);
+  readonly #waiting: Update<T>[] = [];
+  readonly #asked: { resolve(result: IteratorResult<Update<T>>): void; reject(error: unknown): void }[] = [];
+  /** Of the session's subscription, once it has begun. */
+  #id: number | undefined;
+  /** The end, once it is known; what waits comes before it. Its error is told to the first who asks after that. */
+  #end: { error?: unknown } | undefined;
+  #held = 0;
+  /** Of those that are held, the items that were handed out, and not followed by asking for more. */
   #inHand = 0;
+  /** Items that were taken since the server was granted more. */
+  #taken = 0;
 
-  /** @internal */
-  constructor(driver: Driver, name: string, input: unknown, options: SubscribeOptions = {}) {
-    this.#position = options.after;
-    this.#signal = options.signal;
-    this.#begin = () => openFeed(driver, name, input, options.after, () => this.#read());
+  constructor(driver: Driver, name: string, input: unknown, { after, signal }: SubscribeOptions = {}) {
+    this.#driver = driver;
+    this.position = after;
+    this.#signal = signal;
+    this.#begin = () => {
+      const stream = new Stream(name, toJson(name, input ?? null), after, this);
+      return driver.change((session) => session.subscribe(stream));
+    };
   }
 
-  /** The position of the last item that was taken, or that after which the subscription began. */
-  get position(): Position | undefined {
-    return this.#position;
+  /** How many items the reader has not taken. */
+  get held(): number {
+    return this.#held;
   }
 
-  /** The next update. */
+  push(update: Received): void {
+    const last = this.#waiting.at(-1);
+    if (update.type === "item") this.#held += 1;
+    else if (last?.type === "gap") {
+      // Gaps cost no credit, and any number may come.
+      this.#waiting[this.#waiting.length - 1] = merge(last, update);
+      return;
+    }
+    this.#waiting.push(update as Update<T>);
+    this.#hand();
+  }
+
+  /** The server has ended it, or the client. What waits is not lost. */
+  finish(error?: RealtimeError): void {
+    this.#end ??= { error };
+    this.#signal?.removeEventListener("abort", this.#abort);
+    this.#hand();
+  }
+
+  /** Nobody reads it any more. */
+  end(error?: unknown): void {
+    if (this.#end) error = undefined;
+    this.#waiting.length = 0;
+    this.#end = { error };
+    this.#signal?.removeEventListener("abort", this.#abort);
+    const id = this.#id;
+    if (id !== undefined) this.#driver.change((session) => session.drop(id));
+    this.#hand();
+  }
+
   next(): Promise<IteratorResult<Update<T>>> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
-      if (this.#feed === "new") this.#start();
-      this.#take();
-      this.#read();
+      this.#asked.push({ resolve, reject });
+      if (this.#id === undefined && !this.#end) this.#start();
+      for (; this.#inHand > 0; this.#inHand -= 1) this.#take();
+      this.#hand();
     });
   }
 
-  /** Ends the subscription. */
   async return(): Promise<IteratorResult<Update<T>>> {
-    this.#end();
+    this.end();
     return DONE;
   }
 
-  /** Ends the subscription. */
   async throw(error?: unknown): Promise<IteratorResult<Update<T>>> {
-    this.#end();
+    this.end();
     throw error;
   }
 
@@ -69,63 +164,54 @@ export class Updates<T> implements AsyncIterableIterator<Update<T>> {
     if (this.#signal?.aborted) return this.#abort();
     this.#signal?.addEventListener("abort", this.#abort);
     try {
-      this.#feed = this.#begin();
+      this.#id = this.#begin();
     } catch (error) {
-      this.#end(error);
+      this.end(error);
     }
   }
 
-  /** Whoever asks for more is done with what was handed out. */
+  /** Has the server send more after each half of the window. */
   #take(): void {
-    if (typeof this.#feed !== "object") return;
-    for (; this.#inHand > 0; this.#inHand -= 1) this.#feed.inbox.taken();
+    this.#held -= 1;
+    this.#taken += 1;
+    const id = this.#id;
+    if (this.#taken < WINDOW / 2 || id === undefined) return;
+    this.#taken = 0;
+    this.#driver.change((session) => session.grant(id));
   }
 
-  #read(): void {
-    while (this.#waiting.length > 0 && this.#feed !== "new") {
-      if (this.#feed === "over") this.#tellEnd();
-      else {
-        const delivery = this.#feed.inbox.next();
-        if (!delivery) return;
-        this.#handle(delivery);
+  /** Gives those who ask what waits. */
+  #hand(): void {
+    for (;;) {
+      const update = this.#waiting[0];
+      const asked = (update ?? this.#end) && this.#asked.shift();
+      if (!asked) return;
+      this.#waiting.shift();
+      if (update) {
+        asked.resolve({ done: false, value: this.#note(update) });
+      } else if (this.#end?.error === undefined) {
+        asked.resolve(DONE);
+      } else {
+        asked.reject(this.#end.error);
+        this.#end = {};
       }
     }
   }
 
-  #handle(delivery: Delivery): void {
-    if (delivery.type === "end") this.#end(delivery.error);
-    else this.#waiting.shift()?.resolve({ done: false, value: this.#hand(delivery) });
-  }
-
-  #hand(delivery: Exclude<Delivery, { type: "end" }>): Update<T> {
-    if (delivery.type === "gap") return { type: "gap", ...delivery.gap };
+  #note(update: Update<T>): Update<T> {
+    if (update.type === "gap") return update;
     this.#inHand += 1;
-    this.#position = delivery.position ?? this.#position;
-    return { type: "item", value: delivery.value as T, position: delivery.position };
-  }
-
-  #end(error?: unknown): void {
-    if (this.#feed === "over") return;
-    const feed = this.#feed;
-    this.#feed = "over";
-    this.#signal?.removeEventListener("abort", this.#abort);
-    if (typeof feed === "object") feed.drop();
-    if (error !== undefined) this.#failure = { error };
-    this.#read();
-  }
-
-  #tellEnd(): void {
-    const waiting = this.#waiting.shift();
-    const failure = this.#failure;
-    this.#failure = undefined;
-    if (failure) waiting?.reject(failure.error);
-    else waiting?.resolve(DONE);
+    this.position = update.position ?? this.position;
+    return update;
   }
 }
 
-interface Waiting<T> {
-  resolve(result: IteratorResult<Update<T>>): void;
-  reject(error: unknown): void;
+function merge(first: Gap, last: Gap): { type: "gap" } & Gap {
+  const from = first.from ?? last.from;
+  const to = last.to ?? first.to;
+  // Where one of the counts is not known, neither is the sum.
+  const count = first.count && last.count && first.count + last.count;
+  return { type: "gap", count, cause: last.cause, ...(from !== undefined && { from, to }) };
 }
 
 const DONE = { done: true, value: undefined } as const;

@@ -156,9 +156,9 @@ test("1 000 items are not 1 000 renders, and the last is shown", async () => {
   await macrotask();
   await server.frames();
   renders = 0;
-  for (let round = 0; round < 20; round += 1) {
+  for (let round = 0; round < 40; round += 1) {
     await act(async () => {
-      for (let n = 0; n < 50; n += 1) server.send({ type: "data", id: "1", data: round * 50 + n });
+      for (let n = 0; n < 25; n += 1) server.send({ type: "data", id: "1", data: round * 25 + n });
       await settle();
     });
   }
