@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+
 import type { AnswerHandler } from "./answers.js";
 import { Driver } from "./driver.js";
 import type { Feature } from "./environment.js";
@@ -210,14 +212,20 @@ export function connect<I, C, S>(
 }
 
 function urlOf(id: string, { url = `/__realtime/${id}`, input }: Options & { input?: unknown }): string {
-  const base = globalThis.location?.href;
-  if (!URL.canParse(url, base))
-    throw new Error(`no URL: ${url}${base ? "" : ", and there is no page that it could belong to"}`);
-  const full = new URL(url, base);
+  const full = parse(url);
   full.protocol = full.protocol.replace("http", "ws");
   full.hash = "";
   if (input !== undefined) full.searchParams.set("input", toJson("the input", input));
   return full.href;
+}
+
+function parse(url: string | URL): URL {
+  const base = globalThis.location?.href;
+  try {
+    return new URL(url, base);
+  } catch {
+    throw new Error(`no URL: ${url}${base ? "" : ", and there is no page that it could belong to"}`);
+  }
 }
 
 function isKey(key: string): boolean {

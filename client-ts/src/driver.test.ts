@@ -38,10 +38,10 @@ test("what comes late from a connection that is over touches nothing", async () 
   const old = await network.accept("old");
   old.answersClose = false;
   await network.advance(2_000);
-  await network.accept("new");
+  const server = await network.accept("new");
   const call = client.call(add, 1);
-  await settle();
-  old.send({ type: "result", id: "1", data: "old" });
+  const { id } = await server.next();
+  old.send({ type: "result", id, data: "old" });
   old.close(4000);
   await settle();
   expect(client.state.get()).toEqual({ status: "open", connection: "new" });

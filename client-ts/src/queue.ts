@@ -33,8 +33,8 @@ export class Queue {
   #count = 0;
   #bytes = 0;
 
-  constructor(policy: OfflineQueue = {}) {
-    this.#limit = { frames: 256, bytes: 1 << 20, whenFull: "reject-newest", ...policy };
+  constructor({ frames = 256, bytes = 1 << 20, whenFull = "reject-newest" }: OfflineQueue = {}) {
+    this.#limit = { frames, bytes, whenFull };
   }
 
   /** Makes room for a frame of `cost` bytes. Returns the keys that were dropped for it, or why it may not wait. */

@@ -33,7 +33,7 @@ export interface Incoming {
 /** Reads what came in one message. Throws an `Error` that says what is wrong. */
 export function decode(message: unknown): Incoming {
   if (typeof message !== "string") throw new Error("a binary message is no frame");
-  const frame: unknown = JSON.parse(message);
+  const frame = parse(message);
   if (!isObject(frame) || frame.type === undefined) throw new Error("no frame: it has no `type`");
   const needed = NEEDED.get(frame.type);
   if (needed && typeof frame[needed] !== "string") {
@@ -97,6 +97,14 @@ export function amount(value: unknown): number | undefined {
 
 export function text(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
+}
+
+function parse(message: string): unknown {
+  try {
+    return JSON.parse(message);
+  } catch (error) {
+    throw new Error(`no frame: ${(error as Error).message}`);
+  }
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,15 +1,22 @@
 import { createContext, useContext, useInsertionEffect, useRef, useSyncExternalStore } from "react";
 import type { Client, Options, Readable } from "../index.js";
+import { Registry } from "./registry.js";
 
 /** What a `RealtimeProvider` gives to the components below it. */
 export interface RealtimeContext {
   readonly client: Client | undefined;
   /** Those of the sessions that components open. */
   readonly options: Options | undefined;
+  /** The sessions. */
+  readonly sessions: Registry;
 }
 
 /** @internal */
-export const Context = createContext<RealtimeContext>({ client: undefined, options: undefined });
+export const Context = createContext<RealtimeContext>({
+  client: undefined,
+  options: undefined,
+  sessions: new Registry(),
+});
 
 /** The client of the provider. */
 export function useClient(): Client {

@@ -1,4 +1,4 @@
-import { createElement, type ReactNode, useEffect, useMemo } from "react";
+import { createElement, type ReactNode, useEffect, useMemo, useState } from "react";
 import {
   type Ask,
   type Client,
@@ -10,6 +10,7 @@ import {
   type State,
 } from "../index.js";
 import { Context, useClient, useLatest, useReadable } from "./hooks.js";
+import { Registry } from "./registry.js";
 
 export { useClient, useReadable } from "./hooks.js";
 export type { LiveOptions, LiveState, Patch } from "./live.js";
@@ -29,7 +30,8 @@ export interface RealtimeProviderProps {
 
 /** Gives the components below it a client. */
 export function RealtimeProvider({ client, options, children }: RealtimeProviderProps): ReactNode {
-  const value = useMemo(() => ({ client, options }), [client, options]);
+  const [sessions] = useState(() => new Registry());
+  const value = useMemo(() => ({ client, options, sessions }), [client, options, sessions]);
   return createElement(Context.Provider, { value }, children);
 }
 

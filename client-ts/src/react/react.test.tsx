@@ -338,6 +338,35 @@ test("sessions with the same input share a connection, and another input is anot
   expect(ann?.closeCode).toBeUndefined();
 });
 
+test("a provider that is rendered again with other options keeps its sessions", async () => {
+  const network = new TestNetwork();
+  const element = document.createElement("div");
+  const root = createRoot(element);
+  roots.push(root);
+  function Room() {
+    return <p>{useSession(talk, { name: "Ann" }).status}</p>;
+  }
+  for (let n = 0; n < 3; n += 1) {
+    await act(async () => {
+      root.render(
+        <RealtimeProvider options={{ environment: network.environment, url: "ws://server/talk" }}>
+          <Room />
+        </RealtimeProvider>,
+      );
+    });
+    await macrotask();
+  }
+  expect(network.requests.length).toBe(1);
+});
+
+test("inputs are equal where they are the same in JSON, and else are not", async () => {
+  const { identify } = await import("./registry.js");
+  expect(identify("n", { b: [{ d: 1, c: 2 }], a: 1 })).toBe(identify("n", { a: 1, b: [{ c: 2, d: 1 }] }));
+  const others = [undefined, null, {}, [], "", { a: 1 }, [["a", 1]], { a: "1" }, { a: { a: 1 } }, new Date(0)];
+  expect(new Set(others.map((input) => identify("n", input))).size).toBe(others.length - 1);
+  expect(identify("n", 1, "k")).not.toBe(identify("n", 1));
+});
+
 test("a session connects when it is told to, sends, keeps the newest messages, and closes for good", async () => {
   const network = new TestNetwork();
   const options = { environment: network.environment, url: "ws://server/talk" };

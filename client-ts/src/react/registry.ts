@@ -68,5 +68,5 @@ function sorted(value: unknown): unknown {
   // Dates and the like say themselves how they are written.
   if (typeof value !== "object" || value === null || "toJSON" in value) return value;
   const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return entries.map(([name, field]) => [name, sorted(field)]);
+  return Object.fromEntries(entries.map(([name, field]) => [name, sorted(field)]));
 }

@@ -1,8 +1,8 @@
-import { useCallback, useContext, useMemo, useState, useSyncExternalStore } from "react";
+import { useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { type Client, connect, type Endpoint, type Options, RealtimeError, type State } from "../index.js";
 import { Listeners } from "../store.js";
 import { Context, useLatest } from "./hooks.js";
-import { identify, type Registry, registryOf, type Shared } from "./registry.js";
+import { identify, type Registry, type Shared } from "./registry.js";
 
 /** What a session tells. */
 export interface SessionState<S> {
@@ -42,13 +42,14 @@ export function useSession<I, C, S>(
     ? [input?: I | null, options?: UseSessionOptions]
     : [input: I | null, options?: UseSessionOptions]
 ): Session<I, C, S> {
-  const context = useContext(Context);
-  const registry = registryOf(context);
-  const latest = useLatest({ ...context.options, ...options });
+  const { options: given, sessions: registry } = useContext(Context);
+  const latest = useLatest({ ...given, ...options });
   const wanted = input === null ? undefined : identify(endpoint.id, input);
   // What `connect` asked for counts until the component asks for something else.
   const [chosen, choose] = useState<{ id: string; wanted: string | undefined }>();
   const id = chosen && chosen.wanted === wanted ? chosen.id : wanted;
+  // The session that `connect` has opened runs until the component uses it.
+  const held = useRef<() => void>(undefined);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the id stands for the endpoint and the input.
   const listen = useCallback(
@@ -63,6 +64,10 @@ export function useSession<I, C, S>(
     () => find<I, C, S>(registry, id)?.shown ?? NOTHING,
     () => NOTHING,
   );
+  useEffect(() => {
+    if (chosen && chosen.id === id) letGo(held);
+  }, [chosen, id]);
+  useEffect(() => () => letGo(held), []);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the id stands for the endpoint.
   const actions = useMemo(
     () => ({
@@ -74,10 +79,9 @@ export function useSession<I, C, S>(
           () => {},
         );
         choose({ id: chosen, wanted });
-        const opened = find<I, C, S>(registry, chosen)?.open() ?? Promise.resolve();
-        // The component uses it from its next render on.
-        setTimeout(release);
-        return opened;
+        held.current?.();
+        held.current = release;
+        return find<I, C, S>(registry, chosen)?.open() ?? Promise.resolve();
       },
       send: (message: C) => {
         const session = find<I, C, S>(registry, id);
@@ -153,6 +157,11 @@ class SharedSession<I, C, S> implements Shared {
     this.shown = { ...this.shown, ...change };
     this.#listeners.tell(undefined);
   }
+}
+
+function letGo(held: { current: (() => void) | undefined }): void {
+  held.current?.();
+  held.current = undefined;
 }
 
 function find<I, C, S>(registry: Registry, id: string | undefined): SharedSession<I, C, S> | undefined {
