@@ -41,7 +41,6 @@ test("the input is in the URL, and a URL that cannot be is the end", async () =>
   expect(client.state.get()).toMatchObject({ status: "closed", cause: { type: "invalid" } });
 });
 
-// Trap 15.
 test("a close is final while a token is fetched, and its late token dials nothing", async () => {
   let give = (_: string): void => {};
   const token = () => new Promise<string>((resolve) => (give = resolve));
@@ -79,7 +78,6 @@ test("a token function that has none any more ends the client", async () => {
   expect(network.requests).toEqual([]);
 });
 
-// Trap 16.
 test("2 000 calls that were given up while they waited leave nothing and send nothing", async () => {
   const { network, client } = setUp({ offlineQueue: { frames: 5_000 } });
   network.isDown = true;
@@ -93,7 +91,6 @@ test("2 000 calls that were given up while they waited leave nothing and send no
   expect(await server.frames()).toEqual([]);
 });
 
-// Trap 17.
 test("what was queued while the page was hidden is sent when it is shown", async () => {
   const { network, client } = setUp();
   network.isDown = true;
@@ -109,7 +106,6 @@ test("what was queued while the page was hidden is sent when it is shown", async
   expect(await server.frames()).toEqual([{ type: "event", name: "typing", data: 1 }]);
 });
 
-// Trap 18.
 test("close resolves within 3 s of a dead network", async () => {
   const { network, client } = setUp();
   client.open();
@@ -134,7 +130,6 @@ test("close says the code and the reason, and is the same when it is said twice"
   expect(client.state.get()).toEqual({ status: "closed", cause: { type: "local" } });
 });
 
-// Trap 22.
 test("a client can be awaited and returned from an async function", async () => {
   const { client } = setUp();
   expect(await (async () => client)()).toBe(client);

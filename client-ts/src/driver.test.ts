@@ -31,7 +31,6 @@ test("an attempt that hangs is given up when the page is shown, and a fresh one 
   expect(client.state.get()).toEqual({ status: "open", connection: "c2" });
 });
 
-// Trap 10.
 test("what comes late from a connection that is over touches nothing", async () => {
   const { network, client } = setUp({ pingAfterMs: 1_000, pingTimeoutMs: 1_000 });
   client.open();

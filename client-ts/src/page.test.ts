@@ -119,6 +119,13 @@ test("a timer that is longer than timers are does not fire at once", () => {
   vi.useRealTimers();
 });
 
+test("the clock does not go back with that of the wall", () => {
+  const before = environment.now();
+  vi.useFakeTimers({ toFake: ["Date"], now: 0 });
+  expect(environment.now()).toBeGreaterThanOrEqual(before);
+  vi.useRealTimers();
+});
+
 function events() {
   return { onOpen: vi.fn(), onMessage: vi.fn(), onClose: vi.fn() };
 }

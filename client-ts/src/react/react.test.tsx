@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 
 import { act, type ReactNode, StrictMode } from "react";
-import { createRoot, type Root } from "react-dom/client";
+import { createRoot, hydrateRoot, type Root } from "react-dom/client";
 import { renderToString } from "react-dom/server";
 import { afterEach, expect, test, vi } from "vitest";
 import { ask, connect, describe, event, mutation, query, subscription } from "../index.js";
@@ -200,6 +200,32 @@ test("nothing happens on a server", () => {
   expect(network.leftovers).toEqual({ timers: 0, watchers: 0 });
 });
 
+test("a page of a server is taken over without a complaint, and connects then", async () => {
+  const logged = vi.spyOn(console, "error");
+  const { network, client } = setUp();
+  function Page() {
+    const live = useSubscription(items, { board: 1 }, { initial: 3, after: { epoch: "e", offset: 4 } });
+    return <p>{`${live.data} ${live.status}`}</p>;
+  }
+  const page = (
+    <RealtimeProvider client={client}>
+      <Page />
+    </RealtimeProvider>
+  );
+  const element = document.createElement("div");
+  element.innerHTML = renderToString(page);
+  await act(async () => {
+    roots.push(hydrateRoot(element, page));
+  });
+  const server = await network.accept();
+  await macrotask();
+  expect(await server.frames()).toMatchObject([{ type: "subscribe", after: { epoch: "e", offset: 4 } }]);
+  await say(server, { type: "data", id: "1", data: 5 });
+  expect(element.textContent).toBe("5 live");
+  expect(logged).not.toHaveBeenCalled();
+  logged.mockRestore();
+});
+
 test("a query is shared, asked again after an event and a reconnection, and the newest answer wins", async () => {
   const { network, client } = setUp();
   function Names() {
@@ -302,7 +328,6 @@ test("who is present is followed by notices", async () => {
   expect(screen.text).toBe("9=Zoe");
 });
 
-// Trap 19.
 test("sessions with the same input share a connection, and another input is another", async () => {
   const network = new TestNetwork();
   const options = { environment: network.environment, url: "ws://server/talk" };
