@@ -31,7 +31,6 @@ export class Driver {
   #wasConnected = false;
   #closed: Promise<void> | undefined;
   #unwatch = (): void => {};
-  #isFlushing = false;
   /** When the session's timer fires; in the past, where no earlier deadline is to move it. */
   #due = Number.POSITIVE_INFINITY;
   #cancelTimer = (): void => {};
@@ -234,18 +233,12 @@ export class Driver {
     }
   }
 
-  /** Sends what may be sent. What code of the application adds meanwhile goes behind it. */
+  /** Sends what may be sent. */
   #flush(): void {
-    if (this.#isFlushing) return;
-    this.#isFlushing = true;
-    try {
-      while (this.#canSend) {
-        const frame = this.#session.takeFrame(this.now());
-        if (frame === undefined) break;
-        if (this.#phase.name === "linked") this.#phase.link.send(frame);
-      }
-    } finally {
-      this.#isFlushing = false;
+    while (this.#phase.name === "linked" && this.#canSend) {
+      const frame = this.#session.takeFrame(this.now());
+      if (frame === undefined) break;
+      this.#phase.link.send(frame);
     }
     if (this.#phase.name === "linked" && this.#session.isStuck) {
       this.#phase.link.fail(lostBy("the server does not read what it is sent"));

@@ -175,8 +175,7 @@ export class Session {
 
   #write(id: number, { operation, text }: Frame, now: number): string | undefined {
     const written = operation ? operation.write(id, now) : text;
-    // The application may have ended it when it was told of the gap before.
-    if (written === undefined || (operation && !this.#operations.has(id))) return undefined;
+    if (written === undefined) return undefined;
     const wrong = this.#checkSize(written);
     if (!wrong) {
       if (operation) operation.isSent = true;

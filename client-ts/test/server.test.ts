@@ -1,10 +1,5 @@
-// The client against real servers, the counter and the dashboard of ../../examples: `npm run server`, after
-// `cargo build -p counter -p dashboard`. TARGET names another folder of the binaries.
+// The client against real servers: `npm run server`.
 
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { createServer } from "node:net";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { HttpSocket } from "../src/http/socket.js";
 import {
@@ -21,6 +16,7 @@ import {
   subscription,
   type Update,
 } from "../src/index.js";
+import { type Server, start, stop } from "./servers.js";
 
 const getCount = query<void, number>("get_count");
 const updateCount = mutation<number, number>("update_count");
@@ -37,7 +33,7 @@ let server: Server;
 let url: string;
 
 beforeAll(async () => {
-  server = await start("counter", await freePort());
+  server = await start("counter");
   url = `${server.origin}/__realtime/counter`;
 });
 
@@ -112,7 +108,7 @@ test("a token of any letters is offered beside the subprotocol", async () => {
 
 for (const way of ["a WebSocket", "plain HTTP"]) {
   test(`a query whose position a subscription goes on from, by ${way}`, async () => {
-    const served = await start("dashboard", await freePort());
+    const served = await start("dashboard");
     const options: Options = {
       url: `${served.origin}/__realtime/dashboard`,
       reconnect: { baseMs: 20, maxMs: 50 },
@@ -143,32 +139,4 @@ function always(environment: Parameters<NonNullable<Options["fallback"]>>[0]): F
     onWake: nothing,
     onClose: nothing,
   };
-}
-
-interface Server {
-  readonly process: ChildProcess;
-  readonly port: number;
-  readonly origin: string;
-}
-
-async function start(name: string, port: number): Promise<Server> {
-  const folder = process.env.TARGET ?? fileURLToPath(new URL("../../target/debug", import.meta.url));
-  const env = { ...process.env, PORT: `${port}` };
-  const child = spawn(`${folder}/${name}`, ["serve"], { env, stdio: ["ignore", "pipe", "inherit"] });
-  await once(child.stdout, "data");
-  // The dashboard says so before it listens: clients try again.
-  return { process: child, port, origin: `http://127.0.0.1:${port}` };
-}
-
-async function stop({ process: child }: Server): Promise<void> {
-  const exited = once(child, "exit");
-  if (child.kill("SIGTERM")) await exited;
-}
-
-async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const address = listener.address();
-  await new Promise((resolve) => listener.close(resolve));
-  return typeof address === "object" && address ? address.port : 0;
 }

@@ -52,10 +52,7 @@ export class HttpSocket implements Socket {
         break;
       case "event":
       case "message":
-        this.#say({
-          type: "error",
-          error: { code: "UNIMPLEMENTED", message: `a ${frame.type} needs a WebSocket` },
-        });
+        queueMicrotask(() => this.#refuse(`a ${frame.type} needs a WebSocket`));
     }
   }
 
@@ -161,6 +158,10 @@ export class HttpSocket implements Socket {
       const wasGivenUp = signal.aborted && error instanceof DOMException && error.name === "AbortError";
       if (!wasGivenUp) this.#lose();
     }
+  }
+
+  #refuse(message: string): void {
+    this.#say({ type: "error", error: { code: "UNIMPLEMENTED", message } });
   }
 
   #lose(): void {
