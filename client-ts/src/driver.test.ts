@@ -1,9 +1,10 @@
 import { expect, test } from "vitest";
-import { connect, describe, event, mutation, type Options } from "./index.js";
+import { connect, describe, event, mutation, type Options, subscription } from "./index.js";
 import { settle, TestNetwork } from "./testing/index.js";
 
 const add = mutation<number, number>("add");
 const typing = event<number>("typing");
+const items = subscription<number, number>("items");
 
 test("who is shown again while it waits dials at once", async () => {
   const { network, client } = setUp();
@@ -156,6 +157,98 @@ test("nothing is given to a socket that holds a lot, so that it can be taken bac
   server.socket.bufferedAmount = 0;
   await network.advance(20);
   expect(await server.frames()).toEqual([{ type: "event", name: "typing", data: 2 }]);
+});
+
+test("what waits behind a full socket is in its first order on the next connection", async () => {
+  const { network, client } = setUp();
+  client.subscribe(items, 1, { onData: () => {} });
+  const server = await network.accept();
+  expect(await server.frames()).toMatchObject([{ type: "subscribe", id: "1" }]);
+  server.socket.bufferedAmount = 1 << 20;
+  client.emit(typing, 2);
+  const controller = new AbortController();
+  const call = client.call(add, 3, { signal: controller.signal });
+  server.send({ type: "result", id: "3", data: "of a call that was not sent" });
+  await settle();
+  server.lose();
+  const next = await network.accept();
+  expect((await next.frames()).map(({ type }) => type)).toEqual(["subscribe", "event", "call"]);
+  next.send({ type: "result", id: "3", data: 4 });
+  expect(await call).toBe(4);
+});
+
+test("what was of use on one connection only is not sent on another", async () => {
+  const { network, client } = setUp();
+  const stop = client.subscribe(items, 1, { onData: () => {} });
+  const server = await network.accept();
+  await server.frames();
+  server.socket.bufferedAmount = 1 << 20;
+  stop();
+  server.lose();
+  expect(await (await network.accept()).frames()).toEqual([]);
+});
+
+test("a burst is cut to what may wait when the connection is lost, from its end", async () => {
+  const { network, client } = setUp({ offlineQueue: { frames: 2 } });
+  client.open();
+  const server = await network.accept();
+  server.socket.bufferedAmount = 1 << 20;
+  const calls = [1, 2, 3, 4].map((n) => client.call(add, n));
+  const ended = Promise.allSettled(calls);
+  server.lose();
+  const next = await network.accept();
+  const frames = await next.frames();
+  expect(frames.map(({ input }) => input)).toEqual([1, 2]);
+  for (const { id } of frames) next.send({ type: "result", id, data: 0 });
+  const failures = (await ended).map((end) => end.status === "rejected" && end.reason.message);
+  const offline = "there is no connection, and no room to wait for one";
+  expect(failures).toEqual([false, false, offline, offline]);
+});
+
+test("closing sends events that wait, and no call", async () => {
+  const { network, client } = setUp();
+  client.open();
+  const server = await network.accept();
+  server.socket.bufferedAmount = 1 << 20;
+  const call = client.call(add, 1);
+  client.emit(typing, 2);
+  const closed = client.close();
+  await expect(call).rejects.toMatchObject({ from: "closed" });
+  await closed;
+  expect(await server.frames()).toEqual([{ type: "event", name: "typing", data: 2 }]);
+});
+
+test("a call whose time was over during a pause is not sent", async () => {
+  const { network, client } = setUp();
+  const call = client.call(add, 1, { timeoutMs: 1_000 });
+  const failed = expect(call).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+  const server = await network.dialed();
+  network.sleep(5_000);
+  server.open();
+  server.send({ type: "welcome", connection: "c" });
+  expect(await server.frames()).toEqual([]);
+  await network.advance(100);
+  await failed;
+});
+
+test("asking again does not give a silent server more time", async () => {
+  const { network, client } = setUp();
+  client.open();
+  await network.accept();
+  await network.signal("wake");
+  await network.advance(2_000);
+  await network.signal("wake");
+  await network.advance(1_000);
+  expect(client.state.get()).toMatchObject({ status: "reconnecting", cause: { type: "silent" } });
+});
+
+test("once it was connected another subprotocol passes with the deploy", async () => {
+  const { network, client } = setUp();
+  client.open();
+  (await network.accept()).lose();
+  (await network.dialed()).open("");
+  await settle();
+  expect(client.state.get()).toMatchObject({ status: "reconnecting", cause: { type: "invalid" } });
 });
 
 test("answers that pile up end the connection", async () => {

@@ -1,5 +1,5 @@
 import { expect, test, vi } from "vitest";
-import { connect, describe, type Options, subscription, type Update } from "./index.js";
+import { connect, describe, event, type Options, subscription, type Update } from "./index.js";
 import { settle, TestNetwork, type TestServer } from "./testing/index.js";
 
 const items = subscription<number, number>("items");
@@ -53,6 +53,18 @@ for (const way of ["break", "return", "throw"]) {
     expect(await server.frames()).toEqual([{ type: "unsubscribe", id: "1" }]);
   });
 }
+
+test("what waits when a loop is left is given to nobody", async () => {
+  const { network, client } = setUp();
+  const updates = client.updates(items, 3);
+  const first = updates.next();
+  const server = await network.accept();
+  await server.next();
+  send(server, 3);
+  await first;
+  await updates.return?.();
+  expect(await updates.next()).toEqual({ done: true, value: undefined });
+});
 
 test("two who ask at once get one update each, in their order", async () => {
   const { network, client } = setUp();
@@ -132,6 +144,20 @@ test("a callback may end its subscription, and is not told of what waits", async
   await settle();
   expect(onData).toHaveBeenCalledTimes(1);
   expect(await server.frames()).toEqual([{ type: "unsubscribe", id: "1" }]);
+});
+
+test("who ends a subscription is told nothing any more, not even what was on its way to it", async () => {
+  const { network, client } = setUp();
+  const onData = vi.fn();
+  const stop = client.subscribe(items, 3, { onData, onComplete: onData, onError: onData });
+  client.on(event<void>("enough"), () => stop());
+  const server = await network.accept();
+  await server.next();
+  server.send({ type: "data", id: "1", data: 1 });
+  server.send({ type: "event", name: "enough" });
+  server.send({ type: "complete", id: "1" });
+  await settle();
+  expect(onData).not.toHaveBeenCalled();
 });
 
 test("a callback that fails is logged, and the next item comes", async () => {
