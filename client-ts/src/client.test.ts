@@ -306,6 +306,35 @@ test("an answerer that fails says no more than it wants to", async () => {
   logged.mockRestore();
 });
 
+test("a call of the server is answered once, and its timer ends with it", async () => {
+  const { network, client } = setUp();
+  const answers: ((value: boolean) => void)[] = [];
+  client.answer(confirm, () => new Promise<boolean>((resolve) => answers.push(resolve)));
+  const server = await network.accept();
+  const { timers } = network.leftovers;
+  for (const id of ["a", "b"]) server.send({ type: "call", id, path: "confirm", timeoutMs: 60_000 });
+  server.send({ type: "cancel", id: "a" });
+  await settle();
+  for (const answer of answers) answer(true);
+  expect(await server.frames()).toMatchObject([
+    { type: "error", id: "a", error: { code: "CANCELLED" } },
+    { type: "result", id: "b", data: true },
+  ]);
+  expect(network.leftovers.timers).toBe(timers);
+});
+
+test("an answerer that meets an error of the server's does not send it back", async () => {
+  const logged = vi.spyOn(console, "error").mockImplementation(() => {});
+  const { network, client } = setUp();
+  client.answer(ask<void, number>("nested"), () => client.call(add, 1));
+  const server = await network.accept();
+  server.send({ type: "call", id: "a", path: "nested" });
+  const { id } = await server.next();
+  server.send({ type: "error", id, error: { code: "PERMISSION_DENIED", message: "a secret" } });
+  expect(await server.next()).toMatchObject({ type: "error", id: "a", error: { code: "INTERNAL" } });
+  logged.mockRestore();
+});
+
 test("64 calls of the server run at once", async () => {
   const { network, client } = setUp();
   client.answer(confirm, () => new Promise<boolean>(() => {}));

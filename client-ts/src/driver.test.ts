@@ -1,5 +1,5 @@
-import { expect, test } from "vitest";
-import { connect, describe, event, mutation, type Options, subscription } from "./index.js";
+import { expect, test, vi } from "vitest";
+import { ask, connect, describe, event, mutation, type Options, subscription } from "./index.js";
 import { settle, TestNetwork } from "./testing/index.js";
 
 const add = mutation<number, number>("add");
@@ -284,6 +284,42 @@ test("an older server that does not know the question of a page is no refusal", 
   (await network.dialed()).refuse(204);
   await settle();
   expect(client.state.get()).toMatchObject({ status: "reconnecting", cause: { type: "lost" } });
+});
+
+test("code of the application may close the client while its connection ends", async () => {
+  const { network, client } = setUp();
+  let closed: Promise<void> | undefined;
+  client.answer(ask<void, void>("hang"), (_, { signal }) => {
+    signal.addEventListener("abort", () => {
+      closed = client.close();
+    });
+    return new Promise<void>(() => {});
+  });
+  const server = await network.accept();
+  server.send({ type: "call", id: "a", path: "hang" });
+  await settle();
+  server.lose();
+  await settle();
+  await closed;
+  expect(client.state.get()).toEqual({ status: "closed", cause: { type: "local" } });
+  await network.advance(60_000);
+  expect(network.requests.length).toBe(1);
+  expect(network.leftovers).toEqual({ timers: 0, watchers: 0 });
+});
+
+test("a rule of the application that fails is logged, and the client tries again", async () => {
+  const logged = vi.spyOn(console, "error").mockImplementation(() => {});
+  const fail = () => {
+    throw new Error("on purpose");
+  };
+  const { network, client } = setUp({ reconnectOn: fail, reconnectOnRefusal: fail });
+  client.open();
+  (await network.accept()).close(4000);
+  (await network.dialed()).refuse(400);
+  await network.accept("c3");
+  expect(client.state.get()).toEqual({ status: "open", connection: "c3" });
+  expect(logged).toHaveBeenCalledTimes(2);
+  logged.mockRestore();
 });
 
 test("attempts end where that is wanted", async () => {

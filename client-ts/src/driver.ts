@@ -1,7 +1,7 @@
 import { Answers } from "./answers.js";
 import { Backoff } from "./backoff.js";
 import type { Environment, Feature, PageSignal } from "./environment.js";
-import { messageOf, type RealtimeError } from "./error.js";
+import { guard, messageOf, type RealtimeError } from "./error.js";
 import { PAUSE } from "./heartbeat.js";
 import { type Failure, Link } from "./link.js";
 import type { Fallback, Options } from "./options.js";
@@ -150,9 +150,14 @@ export class Driver {
     const { isOpen, since } = this.#phase;
     if (isOpen && this.now() - since >= STAYED_OPEN) this.#backoff.reset();
     if (!isOpen) this.#fallback?.onFailure(failure.isReachable ?? false);
+    const between: Phase = { name: "waiting", cancel: () => {} };
+    this.#phase = between;
     this.answers.drop();
     this.#session.lose();
-    const delay = this.#mayRetry(failure) ? this.#backoff.fail(this.#environment.random()) : undefined;
+    const mayRetry = guard("a rule when to connect again", () => this.#mayRetry(failure)) ?? true;
+    // Code of the application may have closed it meanwhile.
+    if (this.#phase !== between) return;
+    const delay = mayRetry ? this.#backoff.fail(this.#environment.random()) : undefined;
     if (delay === undefined) return this.#finish(cause);
     // On top of what the server says: those whom it turned away do not come back all at once.
     const afterMs = delay + retryAfterMs;

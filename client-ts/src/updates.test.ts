@@ -187,6 +187,18 @@ test("a failure before it has begun is told like any other", async () => {
   expect(onError).toHaveBeenCalledWith(expect.objectContaining({ from: "closed" }));
 });
 
+test("a subscription that has ended holds no signal", async () => {
+  const { network, client } = setUp();
+  const { signal } = new AbortController();
+  const removed = vi.spyOn(signal, "removeEventListener");
+  client.subscribe(items, 3, { onData: () => {}, signal });
+  const server = await network.accept();
+  await server.next();
+  server.send({ type: "complete", id: "1" });
+  await settle();
+  expect(removed).toHaveBeenCalledWith("abort", expect.anything());
+});
+
 test("a signal ends a subscription", async () => {
   const { network, client } = setUp();
   const controller = new AbortController();
