@@ -1,73 +1,26 @@
-//! The scripts that all clients pass. `vectors/README.md` says what their steps mean.
-
-#[allow(dead_code, reason = "it has more than these scripts need")]
-#[path = "client/support.rs"]
-mod support;
-
-use futures_util::FutureExt;
-use realtime_client::{
-    Builder, CallOptions, Client, ClientError, Messages, OfflineQueue, State, States, Update, Updates,
+use crate::{
+    support::{Network, Server, tell},
+    values::{
+        error_value, give_answer, leak, millis, next_token, offline_queue, position, procedure, update_value,
+    },
 };
-use realtime_core::{Code, Error, Event, Position, Procedure, Subscription};
+use futures_util::FutureExt;
+use realtime_client::{Builder, CallOptions, Client, ClientError, Messages, State, States, Updates};
+use realtime_core::{Event, Subscription};
 use serde_json::{Map, Value, json};
 use std::{
     collections::{HashMap, VecDeque},
-    fs,
-    path::Path,
     sync::Mutex,
     time::Duration,
 };
-use support::{Network, Server, tell};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::{AbortHandle, yield_now},
     time::sleep,
 };
 
-#[tokio::test(start_paused = true)]
-async fn calls() {
-    run_file("calls").await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn connecting() {
-    run_file("connecting").await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn frames() {
-    run_file("frames").await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn living() {
-    run_file("living").await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn queue() {
-    run_file("queue").await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn subscriptions() {
-    run_file("subscriptions").await;
-}
-
-async fn run_file(name: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vectors/{name}.json"));
-    let scripts: Vec<Value> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    for script in scripts {
-        let mut play = Play::new(&script["options"]);
-        for (number, step) in script["steps"].as_array().unwrap().iter().enumerate() {
-            play.place = format!("{}, step {}: {step}", script["name"], number + 1);
-            play.step(step.as_object().unwrap()).await;
-        }
-    }
-}
-
 /// One run of a script.
-struct Play {
+pub(crate) struct Play {
     network: Network,
     builder: Option<Builder>,
     client: Option<(Client, States)>,
@@ -80,11 +33,12 @@ struct Play {
     calls: HashMap<String, AbortHandle>,
     updates: HashMap<String, Updates<Value>>,
     messages: Option<Messages<Value>>,
-    place: String,
+    /// The step, for whoever reads a failure.
+    pub(crate) place: String,
 }
 
 impl Play {
-    fn new(options: &Value) -> Self {
+    pub(crate) fn new(options: &Value) -> Self {
         let (network, builder) = Network::new();
         let mut play = Self {
             network,
@@ -136,7 +90,7 @@ impl Play {
         builder
     }
 
-    async fn step(&mut self, step: &Map<String, Value>) {
+    pub(crate) async fn step(&mut self, step: &Map<String, Value>) {
         if !step.contains_key("port") {
             self.begin();
         }
@@ -368,81 +322,4 @@ async fn turns() {
     for _ in 0..500 {
         yield_now().await;
     }
-}
-
-fn offline_queue(queue: &Value) -> OfflineQueue {
-    let size = |name: &str| queue[name].as_u64().unwrap_or_default() as usize;
-    match queue["whenFull"].as_str().unwrap() {
-        "off" => OfflineQueue::off(),
-        "drop-oldest" => OfflineQueue::drop_oldest(size("frames"), size("bytes")),
-        _ => OfflineQueue::reject_newest(size("frames"), size("bytes")),
-    }
-}
-
-fn next_token(tokens: &mut VecDeque<Value>) -> realtime_core::Result<String> {
-    let token = if tokens.len() > 1 { tokens.pop_front() } else { tokens.front().cloned() };
-    let token = token.and_then(|token| token.as_str().map(str::to_owned));
-    token.ok_or_else(|| Error::unavailable("there is no token"))
-}
-
-async fn give_answer(answer: Value) -> realtime_core::Result<Value> {
-    if answer == "never" {
-        std::future::pending::<()>().await;
-    }
-    match answer.get("error") {
-        Some(error) => {
-            let [code, message] = ["code", "message"].map(|field| error[field].as_str().unwrap().to_owned());
-            Err(Error::new(Code::from(code), message))
-        }
-        None => Ok(answer["result"].clone()),
-    }
-}
-
-fn update_value(update: Option<Result<Update<Value>, ClientError>>) -> Value {
-    match update {
-        Some(Ok(Update::Item { value, position, .. })) => json!({ "item": value, "position": position }),
-        Some(Ok(Update::Gap(gap))) => {
-            let mut told = json!({ "count": gap.count, "cause": gap.cause });
-            if let Some((from, to)) = gap.from.zip(gap.to) {
-                (told["from"], told["to"]) = (json!(from), json!(to));
-            }
-            json!({ "gap": told })
-        }
-        Some(Err(error)) => json!({ "error": error_value(&error) }),
-        None => json!({ "complete": true }),
-    }
-}
-
-fn error_value(error: &ClientError) -> Value {
-    let from = match (error.is_remote(), error.is_closed()) {
-        (true, _) => "server",
-        (_, true) => "closed",
-        _ => "client",
-    };
-    let after = error.as_error().retry_after_hint().map(|after| after.as_millis() as u64);
-    json!({
-        "code": error.code().as_str(),
-        "message": error.message(),
-        "details": error.as_error().as_details(),
-        "retryable": error.is_retryable(),
-        "retryAfterMs": after,
-        "from": from,
-    })
-}
-
-fn position(value: &Value) -> Position {
-    serde_json::from_value(value.clone()).unwrap()
-}
-
-fn procedure(name: &str) -> Procedure<Value, Value> {
-    Procedure::new(leak(name))
-}
-
-/// Names are constants elsewhere.
-fn leak(name: &str) -> &'static str {
-    Box::leak(name.to_owned().into_boxed_str())
-}
-
-fn millis(value: &Value) -> Option<Duration> {
-    value.as_u64().map(Duration::from_millis)
 }
