@@ -91,6 +91,18 @@ test("2 000 calls that were given up while they waited leave nothing and send no
   expect(await server.frames()).toEqual([]);
 });
 
+test("256 calls wait by default, and what was refused is never sent", async () => {
+  const { network, client } = setUp();
+  network.isDown = true;
+  const ended = Promise.allSettled(Array.from({ length: 300 }, (_, n) => client.call(add, n)));
+  network.isDown = false;
+  const server = await network.accept();
+  const frames = await server.frames();
+  expect(frames.map(({ input }) => input)).toEqual(Array.from({ length: 256 }, (_, n) => n));
+  for (const { id } of frames) server.send({ type: "result", id, data: 0 });
+  expect((await ended).filter(({ status }) => status === "rejected").length).toBe(44);
+});
+
 test("what was queued while the page was hidden is sent when it is shown", async () => {
   const { network, client } = setUp();
   network.isDown = true;

@@ -198,6 +198,9 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
   }
 }
 
+/** What all clients have in common, whatever the messages of their handler are. */
+export type AnyClient = Omit<Client, "send" | "onMessage" | "~types">;
+
 /** The options of a client; `input` is needed where the endpoint has one. */
 export type ConnectOptions<I> = Options & (undefined extends I ? { input?: I } : { input: I });
 

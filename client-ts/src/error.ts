@@ -63,30 +63,37 @@ export class Unauthorized extends Error {
   }
 }
 
+/** The client is closed. */
 export function closed(cause: Cause): RealtimeError {
   return new RealtimeError("CANCELLED", `the client is closed: ${describeCause(cause)}`, { from: "closed" });
 }
 
+/** No answer in time. */
 export function timedOut(): RealtimeError {
   return new RealtimeError("DEADLINE_EXCEEDED", "there was no answer in time");
 }
 
+/** The connection was lost before the answer. */
 export function lost(): RealtimeError {
   return unavailable("the connection was lost before there was an answer");
 }
 
+/** There is no connection, and nothing may wait for one. */
 export function offline(): RealtimeError {
   return unavailable("there is no connection, and no room to wait for one");
 }
 
+/** More waits than may. */
 export function full(): RealtimeError {
   return exhausted("too much waits to be sent");
 }
 
+/** A limit is reached. */
 export function exhausted(message: string): RealtimeError {
   return new RealtimeError("RESOURCE_EXHAUSTED", message, { retryable: true });
 }
 
+/** What was asked for is wrong. */
 export function invalid(message: string): RealtimeError {
   return new RealtimeError("INVALID_ARGUMENT", message);
 }

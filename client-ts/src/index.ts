@@ -1,5 +1,5 @@
 export type { Reconnect } from "./backoff.js";
-export { type CallOptions, Client, type ConnectOptions, connect } from "./client.js";
+export { type AnyClient, type CallOptions, type Client, type ConnectOptions, connect } from "./client.js";
 export type {
   Dial,
   DialRequest,

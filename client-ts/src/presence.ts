@@ -1,4 +1,4 @@
-import type { Client } from "./client.js";
+import type { AnyClient } from "./client.js";
 import { event } from "./names.js";
 import { Cell, type Readable } from "./store.js";
 
@@ -25,17 +25,14 @@ export const PRESENCE = event<PresenceNotice>("presence");
  * Follows who is present in a place: a map from connections to their data, new at each change. It listens while somebody
  * is subscribed to it.
  */
-export function present<D>(
-  client: Client<never, never, never> | Client,
-  place: string,
-): Readable<ReadonlyMap<string, D>> {
+export function present<D>(client: Pick<AnyClient, "on">, place: string): Readable<ReadonlyMap<string, D>> {
   const here = new Cell<ReadonlyMap<string, D>>(new Map());
   let stop = (): void => {};
   return {
     get: () => here.get(),
     subscribe(listener) {
       if (here.isUnused) {
-        stop = (client as Client).on(PRESENCE, (notice) => {
+        stop = client.on(PRESENCE, (notice) => {
           if (notice.name === place) here.set(apply(here.get(), notice as PresenceNotice<D>));
         });
       }

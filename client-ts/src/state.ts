@@ -57,6 +57,7 @@ export function describeCause(cause: Cause): string {
   }
 }
 
+/** A connection that broke, or could not be made. */
 export function lostBy(message: string): Cause {
   return { type: "lost", message };
 }

@@ -7,11 +7,12 @@ import {
   event,
   mutation,
   type Position,
+  present,
   query,
   subscription,
   type Update,
 } from "./index.js";
-import type { Mutation, Session } from "./react/index.js";
+import type { Mutation, RealtimeProviderProps, Session } from "./react/index.js";
 import { liveOptions, mutationOptions, queryOptions } from "./tanstack/index.js";
 
 type Report = { rows: number };
@@ -93,6 +94,14 @@ test("inference of sessions with a handler", () => {
     // @ts-expect-error: a message of another type
     room.send(1);
     room.onMessage((message) => expectTypeOf(message).toEqualTypeOf<{ said: string }>());
+  });
+});
+
+test("a client of any endpoint has hooks and presence", () => {
+  typesOnly(() => {
+    const room = connect(describe<{ name: string }, string, number>("talk"), { input: { name: "Ann" } });
+    expectTypeOf<{ client: typeof room }>().toExtend<RealtimeProviderProps>();
+    expectTypeOf(present<string>(room, "room").get()).toEqualTypeOf<ReadonlyMap<string, string>>();
   });
 });
 

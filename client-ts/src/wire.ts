@@ -95,6 +95,7 @@ export function amount(value: unknown): number | undefined {
   return typeof value === "number" && value >= 0 ? Math.floor(value) : undefined;
 }
 
+/** A string, if it is one. */
 export function text(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
 }

@@ -1,10 +1,10 @@
 import { createContext, useContext, useInsertionEffect, useRef, useSyncExternalStore } from "react";
-import type { Client, Options, Readable } from "../index.js";
+import type { AnyClient, Options, Readable } from "../index.js";
 import { Registry } from "./registry.js";
 
 /** What a `RealtimeProvider` gives to the components below it. */
 export interface RealtimeContext {
-  readonly client: Client | undefined;
+  readonly client: AnyClient | undefined;
   /** Those of the sessions that components open. */
   readonly options: Options | undefined;
   /** The sessions. */
@@ -19,7 +19,7 @@ export const Context = createContext<RealtimeContext>({
 });
 
 /** The client of the provider. */
-export function useClient(): Client {
+export function useClient(): AnyClient {
   const { client } = useContext(Context);
   if (!client) throw new Error("there is no client: put a <RealtimeProvider client={…}> around the component");
   return client;

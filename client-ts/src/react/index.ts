@@ -1,7 +1,7 @@
 import { createElement, type ReactNode, useEffect, useMemo, useState } from "react";
 import {
+  type AnyClient,
   type Ask,
-  type Client,
   type Event,
   type Options,
   type Present,
@@ -22,7 +22,7 @@ export { type LiveSubscription, type UseSubscriptionOptions, useSubscription } f
 /** What a provider is given. */
 export interface RealtimeProviderProps {
   /** The client of all hooks below but `useSession`. */
-  client?: Client;
+  client?: AnyClient;
   /** The options of the sessions that `useSession` opens. */
   options?: Options;
   children?: ReactNode;

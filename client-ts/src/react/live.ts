@@ -1,4 +1,4 @@
-import type { Client, Gap, Position, Subscription } from "../index.js";
+import type { AnyClient, Gap, Position, Subscription } from "../index.js";
 import { Listeners } from "../store.js";
 import type { Shared } from "./registry.js";
 
@@ -39,7 +39,7 @@ export interface Patch<D> {
 export class Live<T, D> implements Shared {
   /** What is shown, new at each change. */
   shown: LiveState<D>;
-  readonly #client: Client;
+  readonly #client: AnyClient;
   readonly #subscription: Subscription<unknown, T>;
   readonly #input: unknown;
   readonly #options: { readonly current: LiveOptions<T, D> };
@@ -52,7 +52,7 @@ export class Live<T, D> implements Shared {
   #shownAt = Number.NEGATIVE_INFINITY;
 
   constructor(
-    client: Client,
+    client: AnyClient,
     subscription: Subscription<unknown, T>,
     input: unknown,
     options: { readonly current: LiveOptions<T, D> },

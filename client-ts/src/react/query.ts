@@ -1,5 +1,5 @@
 import { useCallback, useMemo, useSyncExternalStore } from "react";
-import type { Client, Event, Procedure } from "../index.js";
+import type { AnyClient, Event, Procedure } from "../index.js";
 import { Listeners } from "../store.js";
 import { useClient, useLatest } from "./hooks.js";
 import { identify, registryOf, type Shared } from "./registry.js";
@@ -62,7 +62,7 @@ export function useQuery<I, O>(
 
 class Query<O> implements Shared {
   shown: QueryState<O>;
-  readonly #client: Client;
+  readonly #client: AnyClient;
   readonly #procedure: Procedure<unknown, O>;
   readonly #input: unknown;
   readonly #refreshOn: readonly Event<unknown>[];
@@ -70,7 +70,7 @@ class Query<O> implements Shared {
   readonly #stops: (() => void)[] = [];
   #running: AbortController | undefined;
 
-  constructor(client: Client, procedure: Procedure<unknown, O>, input: unknown, options: UseQueryOptions<O>) {
+  constructor(client: AnyClient, procedure: Procedure<unknown, O>, input: unknown, options: UseQueryOptions<O>) {
     this.#client = client;
     this.#procedure = procedure;
     this.#input = input;

@@ -1,10 +1,10 @@
-import type { Client, Procedure, Subscription, Update } from "../index.js";
+import type { AnyClient, Procedure, Subscription, Update } from "../index.js";
 
 /** The key of a query: `["realtime", name, input]`. */
 export type QueryKey = readonly ["realtime", name: string, input: unknown];
 
 /** Options for `useQuery` and its like: `useQuery(queryOptions(client, api.members, { team: 1 }))`. */
-export function queryOptions<I, O>(client: Client, procedure: Procedure<I, O>, input: I) {
+export function queryOptions<I, O>(client: AnyClient, procedure: Procedure<I, O>, input: I) {
   return {
     queryKey: queryKey(procedure, input),
     queryFn: ({ signal }: { signal?: AbortSignal }): Promise<O> =>
@@ -15,7 +15,7 @@ export function queryOptions<I, O>(client: Client, procedure: Procedure<I, O>, i
 }
 
 /** Options for `useMutation`. */
-export function mutationOptions<I, O>(client: Client, procedure: Procedure<I, O>) {
+export function mutationOptions<I, O>(client: AnyClient, procedure: Procedure<I, O>) {
   return {
     mutationKey: ["realtime", procedure.name] as const,
     mutationFn: (input: I): Promise<O> => client.call(procedure as Procedure<unknown, O>, input),
@@ -26,7 +26,7 @@ export function mutationOptions<I, O>(client: Client, procedure: Procedure<I, O>
 /**
  * Options for `useQuery` with `experimental_streamedQuery`: `{ ...live, queryFn: streamedQuery({ streamFn: live.queryFn }) }`.
  */
-export function liveOptions<I, T>(client: Client, subscription: Subscription<I, T>, input: I) {
+export function liveOptions<I, T>(client: AnyClient, subscription: Subscription<I, T>, input: I) {
   return {
     queryKey: queryKey(subscription, input),
     queryFn: ({ signal }: { signal?: AbortSignal }): AsyncIterable<Update<T>> =>

@@ -3,7 +3,7 @@
 import { act, type ReactNode, StrictMode } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { afterEach } from "vitest";
-import { ask, type Client, connect, describe, event, mutation, query, subscription } from "../../src/index.js";
+import { type AnyClient, ask, connect, describe, event, mutation, query, subscription } from "../../src/index.js";
 import { RealtimeProvider } from "../../src/react/index.js";
 import { type Frame, settle, TestNetwork, type TestServer } from "../../src/testing/index.js";
 
@@ -23,7 +23,7 @@ afterEach(async () => {
 });
 
 /** Shows a component in StrictMode, with a client or with the options of sessions. */
-export async function render(client: Client | undefined, children: ReactNode, options?: object) {
+export async function render(client: AnyClient | undefined, children: ReactNode, options?: object) {
   const element = document.createElement("div");
   const root = createRoot(element);
   roots.push(root);
