@@ -7,7 +7,7 @@ import { build } from "esbuild";
 const core = `export { connect, describe, mutation, query, subscription, event, ask, RealtimeError } from "./dist/index.js";`;
 const pages = [
   ["core", 9.3, core],
-  ["core and React", 11.9, `${core} export * from "./dist/react/index.js";`],
+  ["core and React", 12, `${core} export * from "./dist/react/index.js";`],
   ["core and fallback", 10.9, `${core} export * from "./dist/http/index.js";`],
 ];
 
