@@ -206,6 +206,13 @@ test("values without a form in JSON fail before they are queued", async () => {
   expect(await server.frames()).toEqual([]);
 });
 
+test("a time that is none is refused", async () => {
+  const { client } = setUp();
+  for (const timeoutMs of [Number.NaN, -1]) {
+    await expect(client.call(add, 1, { timeoutMs })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  }
+});
+
 test("a message over the limit of the server fails alone", async () => {
   const { network, client } = setUp();
   const large = "ž".repeat(600);

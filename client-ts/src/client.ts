@@ -79,6 +79,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
     return new Promise((resolve, reject) => {
       const { signal, timeoutMs = procedure.timeoutMs, idempotencyKey: key, onProgress } = options ?? {};
       if (signal?.aborted) return reject(signal.reason);
+      if (!(timeoutMs >= 0)) throw invalid(`${timeoutMs} is no time`);
       if (key !== undefined && !isKey(key)) throw invalid(`an idempotency key has 1 to ${KEY_BYTES} bytes`);
       const driver = this.#driver;
       const abort = () => {

@@ -164,8 +164,8 @@ export class Link {
     if (!this.#request) return;
     try {
       const { status, retryAfterMs } = await this.#environment.probe(this.#request, this.#over.signal);
-      // Older servers do not know the question, and say so.
-      if (status === 204 || status === 405) this.#end({ cause, isReachable: true });
+      // One that does not know the question says so, or that it speaks of a WebSocket.
+      if ([204, 405, 426].includes(status)) this.#end({ cause, isReachable: true });
       else if (status < 300) this.#end({ cause });
       else this.#end({ cause: { type: "refused", status }, retryAfterMs });
     } catch {

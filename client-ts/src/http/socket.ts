@@ -75,7 +75,7 @@ export class HttpSocket implements Socket {
   /** Fails where the server does not answer, or would not let the client in. */
   async #probe(): Promise<void> {
     const { status } = await this.#environment.probe(this.#request, this.#over.signal);
-    if (status !== 204 && status !== 405) throw new Error(`refused with ${status}`);
+    if (![204, 405, 426].includes(status)) throw new Error(`refused with ${status}`);
   }
 
   #run(frame: Frame, run: (running: Running) => Promise<void>): void {
