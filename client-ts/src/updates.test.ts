@@ -107,6 +107,21 @@ test("a signal ends a loop with its reason", async () => {
   await expect(late.next()).rejects.toBe("enough");
 });
 
+test("a signal ends a loop also where the end is on its way, and not one that is over", async () => {
+  const { network, client } = setUp();
+  const controller = new AbortController();
+  const updates = client.updates(items, 3, { signal: controller.signal });
+  const first = updates.next();
+  const server = await network.accept();
+  await server.next();
+  send(server, 3);
+  server.send({ type: "complete", id: "1" });
+  await first;
+  controller.abort("enough");
+  await expect(updates.next()).rejects.toBe("enough");
+  expect(await updates.next()).toEqual({ done: true, value: undefined });
+});
+
 test("the position is that of the last item that was taken", async () => {
   const { network, client } = setUp();
   const updates = client.updates(items, 3, { after: { epoch: "e", offset: 1 } });
@@ -156,6 +171,20 @@ test("who ends a subscription is told nothing any more, not even what was on its
   server.send({ type: "data", id: "1", data: 1 });
   server.send({ type: "event", name: "enough" });
   server.send({ type: "complete", id: "1" });
+  await settle();
+  expect(onData).not.toHaveBeenCalled();
+});
+
+test("a signal ends a subscription also where an item is on its way to it", async () => {
+  const { network, client } = setUp();
+  const controller = new AbortController();
+  const onData = vi.fn();
+  client.subscribe(items, 3, { onData, onComplete: onData, onError: onData, signal: controller.signal });
+  client.on(event<void>("enough"), () => controller.abort());
+  const server = await network.accept();
+  await server.next();
+  server.send({ type: "data", id: "1", data: 1 });
+  server.send({ type: "event", name: "enough" });
   await settle();
   expect(onData).not.toHaveBeenCalled();
 });

@@ -50,9 +50,10 @@ export function listen<T>(
   const { signal, onData, onGap, onError = (error) => report(name, error), onComplete } = handlers;
   const inbox = new Inbox<T>(driver, name, input, handlers);
   let isStopped = false;
+  const isOver = () => isStopped || signal?.aborted;
   const read = async () => {
     for await (const update of inbox) {
-      if (isStopped) return;
+      if (isOver()) return;
       if (update.type === "gap") {
         const { type: _, ...gap } = update;
         guard("onGap", () => onGap?.(gap));
@@ -62,10 +63,10 @@ export function listen<T>(
         );
       }
     }
-    if (!isStopped) guard("onComplete", () => onComplete?.());
+    if (!isOver()) guard("onComplete", () => onComplete?.());
   };
   read().catch((error) => {
-    if (!isStopped && !signal?.aborted) guard("onError", () => onError(error));
+    if (!isOver()) guard("onError", () => onError(error));
   });
   return () => {
     isStopped = true;
@@ -84,8 +85,10 @@ export class Inbox<T> implements Updates<T>, Reader {
   readonly #asked: { resolve(result: IteratorResult<Update<T>>): void; reject(error: unknown): void }[] = [];
   /** Of the session's subscription, once it has begun. */
   #id: number | undefined;
-  /** The end, once it is known; what waits comes before it. Its error is told to the first who asks after that. */
+  /** The end, once it is known; what waits comes before it. */
   #end: { error?: unknown } | undefined;
+  /** The end was told to one who asked: its error is not told again. */
+  #isOver = false;
   #held = 0;
   /** Of those that are held, the items that were handed out, and not followed by asking for more. */
   #inHand = 0;
@@ -128,9 +131,9 @@ export class Inbox<T> implements Updates<T>, Reader {
 
   /** Nobody reads it any more. */
   end(error?: unknown): void {
-    if (this.#end) error = undefined;
     this.#waiting.length = 0;
     this.#end = { error };
+    this.#isOver ||= error === undefined;
     this.#signal?.removeEventListener("abort", this.#abort);
     const id = this.#id;
     if (id !== undefined) this.#driver.change((session) => session.drop(id));
@@ -140,7 +143,8 @@ export class Inbox<T> implements Updates<T>, Reader {
   next(): Promise<IteratorResult<Update<T>>> {
     return new Promise((resolve, reject) => {
       this.#asked.push({ resolve, reject });
-      if (this.#id === undefined && !this.#end) this.#start();
+      if (this.#signal?.aborted && !this.#isOver) this.#abort();
+      else if (this.#id === undefined && !this.#end) this.#start();
       for (; this.#inHand > 0; this.#inHand -= 1) this.#take();
       this.#hand();
     });
@@ -161,7 +165,6 @@ export class Inbox<T> implements Updates<T>, Reader {
   }
 
   #start(): void {
-    if (this.#signal?.aborted) return this.#abort();
     this.#signal?.addEventListener("abort", this.#abort);
     try {
       this.#id = this.#begin();
@@ -187,14 +190,11 @@ export class Inbox<T> implements Updates<T>, Reader {
       const asked = (update ?? this.#end) && this.#asked.shift();
       if (!asked) return;
       this.#waiting.shift();
-      if (update) {
-        asked.resolve({ done: false, value: this.#note(update) });
-      } else if (this.#end?.error === undefined) {
-        asked.resolve(DONE);
-      } else {
-        asked.reject(this.#end.error);
-        this.#end = {};
-      }
+      const error = this.#isOver ? undefined : this.#end?.error;
+      this.#isOver ||= !update;
+      if (update) asked.resolve({ done: false, value: this.#note(update) });
+      else if (error === undefined) asked.resolve(DONE);
+      else asked.reject(error);
     }
   }
 
