@@ -4,7 +4,7 @@ import { amount, type Incoming } from "./wire.js";
 /** Answers one procedure of the client's. The signal ends when the answer is of no more interest. */
 export type AnswerHandler = (input: unknown, context: { readonly signal: AbortSignal }) => unknown;
 
-/** What is needed of the connection: a timer, and a way to send an answer, which is in JSON. */
+/** The part of a connection that answers need. `output` is in JSON. */
 export interface AnswerLink {
   after(ms: number, run: () => void): () => void;
   answer(id: unknown, error: RealtimeError | undefined, output?: string): void;
@@ -14,7 +14,7 @@ export interface AnswerLink {
 export class Answers {
   readonly handlers = new Map<string, AnswerHandler>();
   readonly #link: AnswerLink;
-  /** What ends each, by its id. */
+  /** The functions that end the running calls, by id. */
   readonly #running = new Map<unknown, (error?: RealtimeError, output?: string) => void>();
 
   constructor(link: AnswerLink) {

@@ -1,10 +1,10 @@
-/** When a connection that was lost is made again. */
+/** The pace of reconnecting. */
 export interface Reconnect {
   /** The limit before the first attempt, 300 ms by default. It doubles with each that fails. */
   baseMs?: number;
   /** The highest limit, 10 s by default. */
   maxMs?: number;
-  /** After how many attempts in a row that failed the client gives up; never by default. */
+  /** The number of failed attempts in a row after which the client gives up; never by default. */
   attempts?: number;
 }
 

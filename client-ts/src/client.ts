@@ -12,7 +12,7 @@ import { Listeners, type Readable } from "./store.js";
 import { Inbox, listen, type SubscribeHandlers, type SubscribeOptions, type Updates } from "./updates.js";
 import { encode, toJson } from "./wire.js";
 
-/** How a call is made. */
+/** Options of a call. */
 export interface CallOptions<P = unknown> {
   /** Gives the call up. The promise is rejected with the signal's reason. */
   signal?: AbortSignal;
@@ -41,12 +41,15 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
     this.#driver = driver;
   }
 
-  /** What the client is doing. */
+  /** The state of the client. */
   get state(): Readable<State> {
     return this.#driver.state;
   }
 
-  /** Whether the server has another schema than the page's types were generated from: the page should be loaded again. */
+  /**
+   * True if the server's schema is not the one that the page's types were generated from: the page should be
+   * reloaded.
+   */
   get outdated(): Readable<boolean> {
     return this.#driver.outdated;
   }
@@ -161,7 +164,10 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
     };
   }
 
-  /** Sends a message to the handler: at once, or when there is a connection. Throws if the client is closed or too much waits. */
+  /**
+   * Sends a message to the handler: at once, or when there is a connection. Throws if the client is closed or too
+   * much waits.
+   */
   send(message: C): void {
     this.#send(encode("message", {}, "value", toJson("a message", message)));
   }
@@ -172,12 +178,15 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
     return this.#driver.messages.add(listener as (message: unknown) => void);
   }
 
-  /** Calls `listener` for what the server says is wrong with a message or an event, or with the connection. Returns what ends it. */
+  /**
+   * Calls `listener` for what the server says is wrong with a message or an event, or with the connection. Returns
+   * what ends it.
+   */
   onError(listener: (error: RealtimeError) => void): () => void {
     return this.#driver.complaints.add(listener);
   }
 
-  /** Whether the present connection carries this. A WebSocket carries everything, a fallback does not. */
+  /** Returns true if the present connection has this feature. A WebSocket has all, a fallback does not. */
   can(feature: Feature): boolean {
     return this.#driver.can(feature);
   }
@@ -199,7 +208,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
   }
 }
 
-/** What all clients have in common, whatever the messages of their handler are. */
+/** A client of any endpoint, without the messages of a handler. */
 export type AnyClient = Omit<Client, "send" | "onMessage" | "~types">;
 
 /** The options of a client; `input` is needed where the endpoint has one. */
@@ -237,7 +246,7 @@ function isKey(key: string): boolean {
   return bytes >= 1 && bytes <= KEY_BYTES;
 }
 
-/** What the protocol allows a key. */
+/** The protocol's limit of a key. */
 const KEY_BYTES = 128;
 
 /** A time that can be added to any other. */

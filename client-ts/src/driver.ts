@@ -31,7 +31,7 @@ export class Driver {
   #wasConnected = false;
   #closed: Promise<void> | undefined;
   #unwatch = (): void => {};
-  /** When the session's timer fires; in the past, where no earlier deadline is to move it. */
+  /** The time at which the session's timer fires; in the past while no deadline may move it. */
   #due = Number.POSITIVE_INFINITY;
   #cancelTimer = (): void => {};
 
@@ -296,20 +296,20 @@ function withinReason(heartbeatMs: number): number {
   return Math.min(Math.max(heartbeatMs, 1_000), 300_000);
 }
 
-/** Where the server does not say: below the minute after which many a proxy takes a quiet connection for a dead one. */
+/** The default: below the minute after which many proxies drop a quiet connection. */
 const PING_AFTER = 25_000;
 
 /** A connection that ends sooner does not show that the trouble is over. */
 const STAYED_OPEN = 5_000;
 
-/** How long a server may take to answer when the network or the page is back. */
+/** The time for an answer when the network or the page is back. */
 const WAKE_PATIENCE = 3_000;
 
 /** An attempt that is older when the network is back was made without it. */
 const HANGING = 1_000;
 
-/** How long what came during a pause may take to be delivered. */
+/** The time in which messages that came during a pause are delivered. */
 const CATCH_UP = 50;
 
-/** How often a full socket is looked at. */
+/** The interval at which a full socket is looked at. */
 const DRAIN = 20;

@@ -17,14 +17,14 @@ export interface Environment {
 /** Opens a connection. No event comes before it returns. */
 export type Dial = (request: DialRequest, events: SocketEvents) => Socket;
 
-/** Where to, and in whose name. */
+/** A request for a connection. */
 export interface DialRequest {
   /** With the scheme `ws` or `wss`. */
   readonly url: string;
   readonly token: string | undefined;
 }
 
-/** What happens to a socket. Nothing follows `onClose`. */
+/** The events of a socket. Nothing follows `onClose`. */
 export interface SocketEvents {
   /** It is open, with the subprotocol that the server chose. */
   onOpen(protocol: string): void;
@@ -33,17 +33,17 @@ export interface SocketEvents {
   onClose(code: number, reason: string): void;
 }
 
-/** What a `WebSocket` does, and a fallback for it. */
+/** The part of a `WebSocket` that a client uses. */
 export interface Socket {
   send(text: string): void;
   close(code?: number, reason?: string): void;
   /** Bytes that were given to it and not to the network. */
   readonly bufferedAmount: number;
-  /** What it cannot carry; all of it can be carried if this is missing. */
+  /** Features that it cannot carry; none if this is missing. */
   readonly lacks?: ReadonlySet<Feature>;
 }
 
-/** What a connection may lack: messages and events of this client, and its answers to calls of the server. */
+/** A feature that a fallback may lack: sending messages, emitting events, answering the server. */
 export type Feature = "send" | "emit" | "answer";
 
 /** The answer to a request like that for a connection. */
@@ -68,7 +68,10 @@ export function authorization({ token }: DialRequest): Record<string, string> {
   return token === undefined ? {} : { authorization: `Bearer ${token}` };
 }
 
-/** The wait in seconds that a `Retry-After` asks for, in milliseconds. A server that says more than an hour is mistaken. */
+/**
+ * The wait in seconds that a `Retry-After` asks for, in milliseconds. A server that says more than an hour is
+ * mistaken.
+ */
 export function retryAfter(headers: Headers): number | undefined {
   const seconds = headers.get("retry-after");
   return seconds && /^\d+$/.test(seconds) ? Math.min(Number(seconds) * 1_000, 3_600_000) : undefined;

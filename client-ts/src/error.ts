@@ -31,17 +31,20 @@ export interface ErrorOptions {
   cause?: unknown;
 }
 
-/** The reason why a call, a subscription or a message came to nothing. An `ask` handler throws it to choose the code. */
+/**
+ * The reason why a call, a subscription or a message came to nothing. An `ask` handler throws it to choose the
+ * code.
+ */
 export class RealtimeError extends Error {
   /** The kind of error. */
   readonly code: Code;
   /** For programs: `{ path }` names the field of a value that did not fit. */
   readonly details: unknown;
-  /** Whether the same may succeed later. */
+  /** True if the same may succeed later. */
   readonly retryable: boolean;
-  /** When to try again, if the server says so. */
+  /** The wait before another try, if the server names one. */
   readonly retryAfterMs: number | undefined;
-  /** Where it comes from: the server's answer, this client, or the end of the client, after which nothing succeeds. */
+  /** The origin: the server's answer, this client, or the end of the client, after which nothing succeeds. */
   readonly from: "server" | "client" | "closed";
 
   constructor(code: Code, message: string, options: ErrorOptions = {}) {
@@ -93,7 +96,7 @@ export function exhausted(message: string): RealtimeError {
   return new RealtimeError("RESOURCE_EXHAUSTED", message, { retryable: true });
 }
 
-/** What was asked for is wrong. */
+/** The request is wrong. */
 export function invalid(message: string): RealtimeError {
   return new RealtimeError("INVALID_ARGUMENT", message);
 }

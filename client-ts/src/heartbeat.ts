@@ -3,7 +3,7 @@ export class Heartbeat {
   readonly #interval: number;
   readonly #patience: number;
   #heard: number;
-  /** When it must have answered, once it was asked. */
+  /** The deadline for an answer, once the peer was asked. */
   #deadline: number | undefined;
 
   constructor(now: number, interval: number, patience: number) {
@@ -26,7 +26,7 @@ export class Heartbeat {
     return this.#deadline ?? this.#heard + this.#interval;
   }
 
-  /** What the silence means: nothing yet, that a ping is to be sent, or that the peer is dead. */
+  /** Judges the silence: `short`, `long` enough for a ping, or `dead`. */
   check(now: number): "short" | "long" | "dead" {
     const deadline = this.nextDeadline;
     if (now < deadline) return "short";

@@ -5,7 +5,7 @@ import { PAUSE } from "./heartbeat.js";
 import { type Cause, lostBy } from "./state.js";
 import { decode, decodeError, type Incoming } from "./wire.js";
 
-/** What is needed to make one connection. */
+/** Options of one connection. */
 export interface LinkOptions {
   /** Throws where there is none. */
   url(): string;
@@ -14,21 +14,21 @@ export interface LinkOptions {
   dial: Dial;
 }
 
-/** What happens to a connection. `onEnd` comes once, and nothing after it. */
+/** The events of a connection. `onEnd` comes once, and nothing after it. */
 export interface LinkEvents {
   onOpen(welcome: Incoming): void;
   onMessage(data: unknown): void;
   onEnd(failure: Failure): void;
 }
 
-/** Why a connection ended, or could not be made. */
+/** The end of a connection, or of an attempt to make one. */
 export interface Failure {
   readonly cause: Cause;
   /** The wait that the server asks for. */
   readonly retryAfterMs?: number;
-  /** Whether the server answers by HTTP, and would let the client in, where the WebSocket could not be opened. */
+  /** True if the server answers by HTTP where the WebSocket could not be opened. */
   readonly isReachable?: boolean;
-  /** Whether the application says that no other attempt is of use. */
+  /** True if the application rules out another attempt. */
   readonly isFinal?: boolean;
 }
 
@@ -63,7 +63,7 @@ export class Link {
     this.#socket?.send(text);
   }
 
-  /** Whether so much waits in the socket that more should wait where it can still be taken back. */
+  /** True if the socket holds so much that more should wait in the queue, where it can be taken back. */
   get isCongested(): boolean {
     return (this.#socket?.bufferedAmount ?? 0) >= SOCKET_BYTES;
   }
@@ -206,7 +206,7 @@ export class Link {
 /** The frames of a server that could come first. */
 const KNOWN = ["welcome", "message", "event", "error", "call"];
 
-/** What a browser calls a connection that ended without a close frame. */
+/** The code of a connection that ended without a close frame. */
 const ABNORMAL = 1006;
 
 /** Enough for a fast line. */

@@ -1,4 +1,4 @@
-/** What a client asks for: a call that may change something, or one that changes nothing. */
+/** A procedure of the server: a mutation, or a query, which changes nothing. */
 export interface Procedure<I, O, P = unknown> {
   readonly kind: "mutation" | "query";
   readonly name: string;
@@ -37,9 +37,9 @@ export interface Endpoint<I = void, C = never, S = never> {
   readonly "~types"?: (input: I, message: C) => S;
 }
 
-/** How a procedure is declared. */
+/** Options of a procedure. */
 export interface ProcedureOptions {
-  /** How long a call may take, 30 s by default. */
+  /** The time limit of a call, 30 s by default. */
   timeoutMs?: number;
 }
 

@@ -1,13 +1,13 @@
 import { exhausted, type RealtimeError } from "./error.js";
 import { decodeError, encode, type Gap, gapOf, type Incoming, type Position, positionOf } from "./wire.js";
 
-/** What was asked of the server, and has not ended. */
+/** A call or a subscription that has not ended. */
 export interface Operation {
-  /** Whether the server knows of it, on the present connection. */
+  /** True if it was sent on the present connection. */
   isSent: boolean;
-  /** Whether it may be sent again on another. */
+  /** True if it may be sent again on another connection. */
   readonly isRepeatable: boolean;
-  /** When its time is over. */
+  /** The time at which it fails. */
   readonly deadline: number;
   /** The type of the frame that gives it up. */
   readonly giveUp: "cancel" | "unsubscribe";
@@ -21,14 +21,14 @@ export interface Operation {
 
 /** The reader of a subscription. */
 export interface Reader {
-  /** How many items it has not taken. */
+  /** The number of items that it has not taken. */
   readonly held: number;
   push(update: Received): void;
   /** Nothing follows. */
   finish(error?: RealtimeError): void;
 }
 
-/** What a subscription brings. */
+/** An item of a subscription, or a gap. */
 export type Received =
   | { readonly type: "item"; readonly value: unknown; readonly position: Position | undefined }
   | ({ readonly type: "gap" } & Gap);
@@ -96,7 +96,7 @@ export class Stream implements Operation {
   #position: Position | undefined;
   /** It was sent on some connection. */
   #hasBegun = false;
-  /** How many items the server may still send. */
+  /** The number of items that the server may still send. */
   #credit = 0;
 
   constructor(path: string, input: string, after: Position | undefined, reader: Reader) {
@@ -127,7 +127,7 @@ export class Stream implements Operation {
     this.#reader.finish(error);
   }
 
-  /** How many items more the server may send. */
+  /** Returns how many more items the server may send. */
   grant(): number {
     const more = Math.max(0, WINDOW - this.#credit - this.#reader.held);
     this.#credit += more;
@@ -148,5 +148,5 @@ export class Stream implements Operation {
   }
 }
 
-/** How many items the server may send that were not taken. */
+/** The number of items that may be on their way or wait for the reader. */
 export const WINDOW = 64;

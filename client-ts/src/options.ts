@@ -3,7 +3,7 @@ import type { Dial, Environment } from "./environment.js";
 import type { OfflineQueue } from "./queue.js";
 import type { Refusal } from "./refusal.js";
 
-/** How a client connects. */
+/** Options of a client. */
 export interface Options {
   /**
    * The endpoint's URL: absolute, with `ws`, `wss`, `http` or `https`, or relative to the page. By default
@@ -15,23 +15,26 @@ export interface Options {
    * other error the attempt has failed like any other. The server finds the token in the subprotocol `bearer.<token>`.
    */
   token?: () => string | Promise<string>;
-  /** What may wait while there is no connection. */
+  /** The limits of what may wait while there is no connection. */
   offlineQueue?: OfflineQueue;
-  /** When a connection that was lost is made again. */
+  /** The pace of reconnecting. */
   reconnect?: Reconnect;
-  /** After which close codes: by default all but 1000, 1002, 1003, 1007, 1008, 1009 and 4000–4999. */
+  /**
+   * Decides whether to reconnect after a close code: by default after all but 1000, 1002, 1003, 1007, 1008, 1009
+   * and 4000–4999.
+   */
   reconnectOn?: (code: number) => boolean;
-  /** After which refusals: by default those that `isTemporary`. */
+  /** Decides whether to reconnect after a refusal: by default `isTemporary`. */
   reconnectOnRefusal?: (refusal: Refusal) => boolean;
-  /** How long an attempt may take, from the token to the server's welcome: 10 s by default. */
+  /** The time limit of an attempt, from the token to the server's welcome: 10 s by default. */
   connectTimeoutMs?: number;
-  /** After how much silence the server is asked for a sign of life: by default as long as it says itself. */
+  /** The silence after which the server is pinged: by default the interval that the server announces. */
   pingAfterMs?: number;
-  /** How long it may take to answer: 10 s by default. */
+  /** The time for the answer: 10 s by default. */
   pingTimeoutMs?: number;
-  /** How long `close` waits for the server: 3 s by default. */
+  /** The longest that `close` waits for the server: 3 s by default. */
   closeTimeoutMs?: number;
-  /** What is used where a WebSocket cannot be opened: `http` of `./http`. */
+  /** A fallback for where a WebSocket cannot be opened: `http` of `./http`. */
   fallback?: (environment: Environment) => Fallback;
   /** The class of sockets, where there is none of this name: on Node.js 20, for example that of `ws`. */
   WebSocket?: unknown;
@@ -39,7 +42,7 @@ export interface Options {
   environment?: Environment;
 }
 
-/** What takes the place of the WebSocket, and decides when. */
+/** A replacement for the WebSocket, which decides when it is used. */
 export interface Fallback {
   /** Dials instead of the WebSocket, while that counts as blocked. */
   readonly dial: Dial | undefined;

@@ -8,7 +8,7 @@ export interface Present<D> {
   readonly data: D;
 }
 
-/** What happened in a place. */
+/** A change of who is present in a place. */
 export interface PresenceNotice<D = unknown> {
   readonly name: string;
   /** All who are here, in the first notice. */

@@ -1,13 +1,13 @@
 import type { Operation } from "./operations.js";
 
-/** What may wait while there is no connection: calls, events and messages. Subscriptions do not count. */
+/** Limits of the calls, events and messages that wait for a connection. Subscriptions do not count. */
 export interface OfflineQueue {
-  /** How many frames may wait, 256 by default. */
+  /** The number of frames, 256 by default. */
   frames?: number;
-  /** How many bytes they may have, 1 MiB by default. */
+  /** Their bytes, 1 MiB by default. */
   bytes?: number;
   /**
-   * What is done when more comes: by default the newest is refused with `RESOURCE_EXHAUSTED`. `drop-oldest` makes room,
+   * The policy when more comes: by default the newest is refused with `RESOURCE_EXHAUSTED`. `drop-oldest` makes room,
    * and a call that is dropped fails with that code. `off`: nothing waits, and all fails at once with `UNAVAILABLE`.
    */
   whenFull?: "reject-newest" | "drop-oldest" | "off";
@@ -17,7 +17,7 @@ export interface OfflineQueue {
 export interface Frame {
   readonly operation?: Operation;
   readonly text?: string;
-  /** Whether it is of use on the present connection only. */
+  /** True if it is of use on the present connection only. */
   readonly isControl?: boolean;
   /** In bytes; 0 does not count. */
   readonly cost: number;
@@ -73,7 +73,10 @@ export class Queue {
     return undefined;
   }
 
-  /** The connection is lost: forgets what was of use on it only, and what may not wait. Returns the keys of the latter. */
+  /**
+   * The connection is lost: forgets what was of use on it only, and what may not wait. Returns the keys of the
+   * latter.
+   */
   goOffline(): number[] {
     this.keep(({ isControl }) => !isControl);
     const { frames, bytes, whenFull } = this.#limit;

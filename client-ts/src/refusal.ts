@@ -3,9 +3,9 @@ export interface Refusal {
   readonly status: number;
   /** The wait that the server asks for, if it does. */
   readonly retryAfterMs?: number;
-  /** Whether this client has been connected before: then the URL is right. */
+  /** True if this client has been connected before: then the URL is right. */
   readonly wasConnected: boolean;
-  /** Whether the next request may have another token. */
+  /** True if the next request may have another token. */
   readonly fetchesToken: boolean;
 }
 

@@ -5,13 +5,13 @@ import { type Frame, type OfflineQueue, Queue } from "./queue.js";
 import type { Cause } from "./state.js";
 import { encode, encodeError, type Incoming } from "./wire.js";
 
-/** What a connection is held to. */
+/** The terms of one connection. */
 export interface Terms {
-  /** After how much silence to ping. */
+  /** The silence after which to ping. */
   readonly pingAfterMs: number;
-  /** How long to wait for the answer. */
+  /** The time for the answer. */
   readonly pingTimeoutMs: number;
-  /** How large a message the server takes, where it says so. */
+  /** The largest message that the server takes, where it says so. */
   readonly messageBytes: number | undefined;
 }
 
@@ -97,12 +97,12 @@ export class Session {
     return silence !== "dead";
   }
 
-  /** Whether the server does not take what it is sent. */
+  /** True if the server does not read what it is sent. */
   get isStuck(): boolean {
     return this.#queue.isOverfull;
   }
 
-  /** When something is due, if nothing happens before: never too late, and too early where a call has ended meanwhile. */
+  /** The next time at which something is due: never too late, and too early where a call has ended meanwhile. */
   get nextDeadline(): number {
     return Math.min(this.#operations.size ? this.#earliest : NEVER, this.#heartbeat?.nextDeadline ?? NEVER);
   }
@@ -247,7 +247,7 @@ function byteLength(text: string): number {
 
 const UTF_8 = new TextEncoder();
 
-/** What a frame costs beside its values. */
+/** The cost of a frame beside its values. */
 const OVERHEAD = 64;
 
 const NEVER = Number.POSITIVE_INFINITY;

@@ -1,4 +1,4 @@
-/** What a client is doing. */
+/** The state of a client. */
 export type State =
   /** Nothing yet: it connects when it is first used. */
   | { readonly status: "idle" }

@@ -11,7 +11,7 @@ export interface Readable<T> {
   subscribe(listener: (value: T) => void): () => void;
 }
 
-/** Those who are told of something. A function that is added twice is told twice. */
+/** A list of listeners. A function that is added twice is called twice. */
 export class Listeners<T> {
   readonly #entries = new Set<{ readonly listener: (value: T) => unknown }>();
 
@@ -28,7 +28,10 @@ export class Listeners<T> {
     };
   }
 
-  /** Tells all who listen now. One that is added meanwhile waits for the next value, one that is removed is not told. */
+  /**
+   * Tells all who listen now. One that is added meanwhile waits for the next value, one that is removed is not
+   * told.
+   */
   tell(value: T): void {
     for (const entry of [...this.#entries]) {
       if (this.#entries.has(entry)) guard("a listener", () => entry.listener(value));
@@ -62,7 +65,7 @@ export class Cell<T> implements Readable<T> {
     return stop;
   }
 
-  /** Whether nobody listens. */
+  /** True if nobody listens. */
   get isUnused(): boolean {
     return this.#listeners.size === 0;
   }

@@ -3,7 +3,7 @@ import { guard, type RealtimeError, report } from "./error.js";
 import { type Reader, type Received, Stream, WINDOW } from "./operations.js";
 import { type Gap, type Position, toJson } from "./wire.js";
 
-/** What a subscription brings. */
+/** An item of a subscription, or a gap. */
 export type Update<T> =
   | { readonly type: "item"; readonly value: T; readonly position: Position | undefined }
   /** Items are missing here, or may be. */
@@ -20,7 +20,7 @@ export interface Updates<T> extends AsyncIterableIterator<Update<T>> {
   readonly position: Position | undefined;
 }
 
-/** How a subscription is made. */
+/** Options of a subscription. */
 export interface SubscribeOptions {
   /** Goes on behind this position. */
   after?: Position;
@@ -28,9 +28,12 @@ export interface SubscribeOptions {
   signal?: AbortSignal;
 }
 
-/** What is done with what a subscription brings. */
+/** Callbacks of a subscription. */
 export interface SubscribeHandlers<T> extends SubscribeOptions {
-  /** Called for each item. While the promise that it returns is pending the next waits, and of more than 64 the server. */
+  /**
+   * Called for each item. While the promise that it returns is pending the next waits, and of more than 64 the
+   * server.
+   */
   onData(value: T, position: Position | undefined): unknown;
   /** Called where items are missing, or may be. */
   onGap?(gap: Gap): void;
@@ -74,7 +77,7 @@ export function listen<T>(
   };
 }
 
-/** What waits for the reader of one subscription. */
+/** The queue between one subscription and its reader. */
 export class Inbox<T> implements Updates<T>, Reader {
   position: Position | undefined;
   readonly #begin: () => number;
@@ -105,7 +108,7 @@ export class Inbox<T> implements Updates<T>, Reader {
     };
   }
 
-  /** How many items the reader has not taken. */
+  /** The number of items that the reader has not taken. */
   get held(): number {
     return this.#held;
   }

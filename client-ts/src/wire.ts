@@ -9,7 +9,7 @@ export interface Position {
 
 /** Items that are missing. */
 export interface Gap {
-  /** How many, 0 if it is not known. */
+  /** The number of items, 0 if it is not known. */
   readonly count: number;
   /**
    * `overflow`, `conflated`, `unreadable_position`, or the application's word. `reconnect`: the connection was lost, and

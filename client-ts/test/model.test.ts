@@ -37,7 +37,7 @@ class Lab {
   readonly #client: Client;
   /** By their input. */
   readonly #calls = new Map<number, Asked>();
-  /** Those that the server has on the present connection, by their id. */
+  /** The calls that the server has on the present connection, by id. */
   readonly #running = new Map<string, number>();
   readonly #takes: (() => void)[] = [];
   #server: TestServer | undefined;

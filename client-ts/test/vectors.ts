@@ -56,7 +56,7 @@ class Play {
   readonly #network = new TestNetwork();
   readonly #client: Client<void, unknown, unknown>;
   readonly #states: State[] = [];
-  /** What each name was told and the script has not seen, with what takes it. */
+  /** News for each name that the script has not seen, and a function that takes it. */
   readonly #told = new Map<string, { what: Fields; take: () => void }[]>();
   readonly #ends = new Map<string, () => void>();
   readonly #options: Fields;

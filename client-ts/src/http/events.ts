@@ -3,7 +3,7 @@ export interface StreamEvent {
   readonly name: string;
   readonly data: string;
   readonly id: string | undefined;
-  /** Whether the server has said when to come back. */
+  /** True if the server has said when to come back. */
   readonly hasRetry: boolean;
 }
 

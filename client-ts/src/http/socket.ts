@@ -150,7 +150,7 @@ export class HttpSocket implements Socket {
     };
   }
 
-  /** What fails without having been given up is a lost connection. */
+  /** Takes a failure for a lost connection, unless the work was given up. */
   async #guard(work: Promise<void>, signal = this.#over.signal): Promise<void> {
     try {
       await work;

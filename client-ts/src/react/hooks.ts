@@ -2,10 +2,10 @@ import { createContext, useContext, useInsertionEffect, useRef, useSyncExternalS
 import type { AnyClient, Options, Readable } from "../index.js";
 import { Registry } from "./registry.js";
 
-/** What a `RealtimeProvider` gives to the components below it. */
+/** The value that a `RealtimeProvider` provides. */
 export interface RealtimeContext {
   readonly client: AnyClient | undefined;
-  /** Those of the sessions that components open. */
+  /** Options of the sessions that components open. */
   readonly options: Options | undefined;
   /** The sessions. */
   readonly sessions: Registry;

@@ -19,7 +19,7 @@ export { type QueryState, type UseQueryOptions, useQuery } from "./query.js";
 export { type Session, type SessionState, type UseSessionOptions, useSession } from "./session.js";
 export { type LiveSubscription, type UseSubscriptionOptions, useSubscription } from "./subscription.js";
 
-/** What a provider is given. */
+/** Properties of `RealtimeProvider`. */
 export interface RealtimeProviderProps {
   /** The client of all hooks below but `useSession`. */
   client?: AnyClient;
@@ -35,7 +35,7 @@ export function RealtimeProvider({ client, options, children }: RealtimeProvider
   return createElement(Context.Provider, { value }, children);
 }
 
-/** What the client is doing. */
+/** Returns the state of the client. */
 export function useConnection(): State {
   return useReadable(useClient().state);
 }
@@ -57,7 +57,7 @@ export function useAnswer<I, O>(
   useEffect(() => client.answer(ask, (input, context) => latest.current(input, context)), [client, ask, latest]);
 }
 
-/** Who is present in a place: the data of each connection. */
+/** Returns who is present in a place: the data of each connection. */
 export function usePresent<D>(place: string): ReadonlyMap<Present<D>["connection"], D> {
   const client = useClient();
   const readable: Readable<ReadonlyMap<string, D>> = useMemo(() => present<D>(client, place), [client, place]);

@@ -2,7 +2,7 @@ import type { AnyClient, Gap, Position, Subscription } from "../index.js";
 import { Listeners } from "../store.js";
 import type { Shared } from "./registry.js";
 
-/** What a subscription has brought so far. */
+/** The state of a subscription. */
 export interface LiveState<D> {
   /**
    * `idle`: it is not subscribed. `pending`: nothing has come. `live`, and `stale` while there is no connection.
@@ -18,7 +18,7 @@ export interface LiveState<D> {
   readonly position: Position | undefined;
 }
 
-/** How items become data. */
+/** Options that turn items into data. */
 export interface LiveOptions<T, D> {
   /** The data before the first item. */
   initial?: D;
@@ -31,13 +31,13 @@ export interface LiveOptions<T, D> {
 /** A change that lies on top of the data until the server has confirmed it. */
 export interface Patch<D> {
   apply(data: D): D;
-  /** Whether the data have it already. */
+  /** Returns true if the data have it already. */
   until?(data: D): boolean;
 }
 
 /** One subscription of any number of components. */
 export class Live<T, D> implements Shared {
-  /** What is shown, new at each change. */
+  /** The state that is shown, a new object at each change. */
   shown: LiveState<D>;
   readonly #client: AnyClient;
   readonly #subscription: Subscription<unknown, T>;

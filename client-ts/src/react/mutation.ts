@@ -3,14 +3,17 @@ import type { Arguments, CallOptions, Procedure } from "../index.js";
 import { useClient, useLatest } from "./hooks.js";
 import type { LiveSubscription } from "./subscription.js";
 
-/** How a component calls. */
+/** Options of `useMutation`. */
 export interface UseMutationOptions<I, D> {
   /**
    * A subscription, and what the call will do to its data: shown at once, on top of what the server confirms, until the
    * call has ended. A failed call needs no undoing.
    */
   optimistic?: readonly [live: LiveSubscription<D>, apply: (data: D, input: I) => D];
-  /** Whether the data have the change: then it is not shown on top any more. It may stay longer than the call. */
+  /**
+   * Returns true if the data have the change, which is then not shown on top any more. It may stay longer than the
+   * call.
+   */
   until?: (data: D, input: I) => boolean;
 }
 

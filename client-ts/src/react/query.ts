@@ -4,17 +4,17 @@ import { Listeners } from "../store.js";
 import { useClient, useLatest } from "./hooks.js";
 import { identify, registryOf, type Shared } from "./registry.js";
 
-/** What a query has answered so far. */
+/** The state of a query. */
 export interface QueryState<O> {
   readonly status: "idle" | "pending" | "success" | "error";
   /** The latest answer, also while and after another is asked for. */
   readonly data: O | undefined;
   readonly error: unknown;
-  /** Whether an answer is on its way. */
+  /** True while an answer is awaited. */
   readonly isFetching: boolean;
 }
 
-/** How a component asks. */
+/** Options of `useQuery`. */
 export interface UseQueryOptions<O> {
   /** `false` does nothing. */
   enabled?: boolean;

@@ -1,6 +1,6 @@
 import { toJson } from "../wire.js";
 
-/** What several components share: it runs while one of them is mounted. */
+/** A resource that components share. It runs while one of them is mounted. */
 export interface Shared {
   start(): void;
   stop(): void;
@@ -8,7 +8,7 @@ export interface Shared {
   listen(listener: () => void): () => void;
 }
 
-/** What components share, by what they ask for. */
+/** The resources that components share, by id. */
 export class Registry {
   readonly #entries = new Map<string, { readonly shared: Shared; users: number }>();
 

@@ -4,14 +4,14 @@ import { Listeners } from "../store.js";
 import { Context, useLatest } from "./hooks.js";
 import { identify, type Registry, type Shared } from "./registry.js";
 
-/** What a session tells. */
+/** The state of a session. */
 export interface SessionState<S> {
   readonly status: State["status"];
   readonly isOpen: boolean;
   readonly lastMessage: S | undefined;
   /** The newest messages, 100 by default. */
   readonly messages: readonly S[];
-  /** What the server said is wrong, or why the session is closed. */
+  /** The last error that the server reported, or the reason why the session is closed. */
   readonly error: RealtimeError | undefined;
 }
 
@@ -25,9 +25,9 @@ export interface Session<I, C, S> extends SessionState<S> {
   readonly close: (code?: number, reason?: string) => Promise<void>;
 }
 
-/** How a component connects. */
+/** Options of `useSession`. */
 export interface UseSessionOptions extends Options {
-  /** How many messages are kept. */
+  /** The number of messages to keep. */
   keep?: number;
 }
 

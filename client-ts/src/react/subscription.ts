@@ -4,7 +4,7 @@ import { useClient, useLatest } from "./hooks.js";
 import { beginning, Live, type LiveOptions, type LiveState, type Patch } from "./live.js";
 import { identify, registryOf } from "./registry.js";
 
-/** How a component subscribes. */
+/** Options of `useSubscription`. */
 export interface UseSubscriptionOptions<T, D> extends LiveOptions<T, D> {
   /** `false` does nothing. */
   enabled?: boolean;
@@ -21,7 +21,7 @@ export interface LiveSubscription<D> extends LiveState<D> {
 }
 
 /**
- * What a subscription brings. Components that ask for the same input share one; it ends when the last has gone. It is
+ * Subscribes, and returns the data. Components that ask for the same input share one; it ends when the last has gone. It is
  * rendered once for each frame of the screen at most.
  */
 export function useSubscription<I, T, D = T>(

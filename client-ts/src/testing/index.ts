@@ -24,7 +24,7 @@ export class TestNetwork {
   readonly requests: DialRequest[] = [];
   /** The part of the longest delay that a client waits before it connects again, from 0 to 1. */
   random = 1;
-  /** Whether nobody answers requests for a connection. */
+  /** True while nobody answers requests for a connection. */
   isDown = false;
   #now = 1_000;
   #timers = new Set<Timer>();
@@ -52,7 +52,7 @@ export class TestNetwork {
     return this.#now;
   }
 
-  /** How many timers are set, and how many clients watch the page. */
+  /** The number of timers that are set, and of clients that watch the page. */
   get leftovers(): { timers: number; watchers: number } {
     return { timers: this.#timers.size, watchers: this.#watchers.size };
   }
@@ -144,9 +144,9 @@ export class TestServer {
   readonly socket: Socket & { bufferedAmount: number };
   /** The code of the client's close frame, once it came. */
   closeCode: number | undefined;
-  /** What the request for the connection was refused with. */
+  /** The refusal of the request, if it was refused. */
   refusal: Probe | undefined;
-  /** Whether the client's close frame is answered. */
+  /** True if the client's close frame is answered. */
   answersClose = true;
   readonly #events: SocketEvents;
   readonly #received: Frame[] = [];

@@ -16,7 +16,7 @@ export const added = event<number>("added");
 export const confirm = ask<string, boolean>("confirm");
 export const talk = describe<{ name: string }, string, string>("talk");
 
-/** Those that are unmounted after a test. */
+/** Roots that are unmounted after a test. */
 export const roots: Root[] = [];
 afterEach(async () => {
   for (const root of roots.splice(0)) await act(async () => root.unmount());
@@ -57,7 +57,7 @@ export async function say(server: TestServer | undefined, sent: Frame): Promise<
   await frame();
 }
 
-/** What is shown for a frame of the screen, and released after a macrotask, goes by the real clock. */
+/** Waits for a frame of the screen, which goes by the real clock. */
 export async function frame(): Promise<void> {
   await act(async () => new Promise((resolve) => setTimeout(resolve, 20)));
 }

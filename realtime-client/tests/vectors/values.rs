@@ -1,4 +1,4 @@
-//! What goes between a script and the client.
+//! Values between a script and the client.
 
 use realtime_client::{ClientError, OfflineQueue, Update};
 use realtime_core::{Code, Error, Position, Procedure};
