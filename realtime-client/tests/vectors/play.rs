@@ -269,7 +269,7 @@ impl Play {
             self.states = VecDeque::from([state.clone()]);
         }
         let told = json!(tell(&state));
-        assert!(told == *expected || Some(&told) == step.get("or"), "{}: {told}", self.place);
+        assert_eq!(told, *expected, "{}", self.place);
         if let State::Reconnecting { after, .. } = state {
             let within = step.get("withinMs").and_then(millis).unwrap_or(Duration::MAX);
             let from = step.get("fromMs").and_then(millis).unwrap_or_default();
