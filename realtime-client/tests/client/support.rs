@@ -234,7 +234,7 @@ pub(crate) async fn next_states(states: &mut States, count: usize) -> Vec<String
     told
 }
 
-fn tell(state: &State) -> String {
+pub(crate) fn tell(state: &State) -> String {
     match state {
         State::Connecting { attempt, .. } => format!("connecting {attempt}"),
         State::Open { connection, .. } => format!("open {connection}"),

@@ -1,0 +1,77 @@
+import { exhausted, RealtimeError, report } from "./error.js";
+import { amount, type Incoming } from "./wire.js";
+
+/** Answers one procedure of the client's. The signal ends when the answer is of no more interest. */
+export type AnswerHandler = (input: unknown, context: { readonly signal: AbortSignal }) => unknown;
+
+/** The part of a connection that answers need. `output` is in JSON. */
+export interface AnswerLink {
+  after(ms: number, run: () => void): () => void;
+  answer(id: unknown, error: RealtimeError | undefined, output?: string): void;
+}
+
+/** The procedures that the server may call, and those of its calls that run on the present connection. */
+export class Answers {
+  readonly handlers = new Map<string, AnswerHandler>();
+  readonly #link: AnswerLink;
+  /** The functions that end the running calls, by id. */
+  readonly #running = new Map<unknown, (error?: RealtimeError, output?: string) => void>();
+
+  constructor(link: AnswerLink) {
+    this.#link = link;
+  }
+
+  /** Runs the handler of a call, and answers. */
+  start({ id, path, input = null, timeoutMs }: Incoming): void {
+    const handler = this.handlers.get(Array.isArray(path) ? path.join(".") : `${path}`);
+    const refusal = this.#refuse(id, handler);
+    if (refusal || !handler) return this.#link.answer(id, refusal);
+    const controller = new AbortController();
+    const limit = amount(timeoutMs);
+    const late = new RealtimeError("DEADLINE_EXCEEDED", "the call took too long");
+    const cancelTimer = limit === undefined ? () => {} : this.#link.after(limit, () => end(late));
+    const end = (error?: RealtimeError, output?: string) => {
+      cancelTimer();
+      if (error) controller.abort(error);
+      if (this.#running.get(id) !== end) return;
+      this.#running.delete(id);
+      this.#link.answer(id, error, output);
+    };
+    this.#running.set(id, end);
+    run(handler, input, controller.signal).then((output) => end(undefined, output), end);
+  }
+
+  /** The server gives a call up. */
+  cancel(id: unknown): void {
+    this.#running.get(id)?.(new RealtimeError("CANCELLED", "the call was cancelled"));
+  }
+
+  /** The connection is gone: nobody waits for what runs. */
+  drop(): void {
+    const running = [...this.#running.values()];
+    this.#running.clear();
+    for (const end of running) end(new RealtimeError("CANCELLED", "the connection is gone"));
+  }
+
+  #refuse(id: unknown, handler: AnswerHandler | undefined): RealtimeError | undefined {
+    if (this.#running.has(id)) {
+      return new RealtimeError("DUPLICATE_ID", "a call with this id is running", { details: { id } });
+    }
+    if (this.#running.size >= CONCURRENT) return exhausted(`${CONCURRENT} calls are running`);
+    return handler ? undefined : new RealtimeError("NOT_FOUND", "this client has no such procedure");
+  }
+}
+
+/** The answer in JSON. Only an error that was meant for the server says what it is. */
+async function run(handler: AnswerHandler, input: unknown, signal: AbortSignal): Promise<string> {
+  try {
+    return JSON.stringify(await handler(input, { signal })) ?? "null";
+  } catch (error) {
+    if (error instanceof RealtimeError && error.from === "client") throw error;
+    if (!signal.aborted) report("the answer to a call", error);
+    throw new RealtimeError("INTERNAL", "internal error");
+  }
+}
+
+/** The server's calls that may run at once. */
+const CONCURRENT = 64;

@@ -1,0 +1,315 @@
+import { Answers } from "./answers.js";
+import { Backoff } from "./backoff.js";
+import type { Environment, Feature, PageSignal } from "./environment.js";
+import { guard, messageOf, type RealtimeError } from "./error.js";
+import { PAUSE } from "./heartbeat.js";
+import { type Failure, Link } from "./link.js";
+import type { Fallback, Options } from "./options.js";
+import { isTemporary, isTemporaryClose } from "./refusal.js";
+import { Session } from "./session.js";
+import { type Cause, lostBy, type State } from "./state.js";
+import { Cell, Listeners } from "./store.js";
+import { amount, decode, decodeError, type Incoming, text } from "./wire.js";
+
+/** Makes connections for one client, and runs its session on them, until it is closed or gives up. */
+export class Driver {
+  readonly state = new Cell<State>({ status: "idle" });
+  readonly outdated = new Cell(false);
+  readonly messages = new Listeners<unknown>();
+  readonly complaints = new Listeners<RealtimeError>();
+  readonly events = new Map<unknown, Listeners<unknown>>();
+  readonly answers: Answers;
+
+  readonly #environment: Environment;
+  readonly #options: Options;
+  readonly #url: () => string;
+  readonly #schema: string | undefined;
+  readonly #session: Session;
+  readonly #backoff: Backoff;
+  readonly #fallback: Fallback | undefined;
+  #phase: Phase = { name: "idle" };
+  #wasConnected = false;
+  #closed: Promise<void> | undefined;
+  #unwatch = (): void => {};
+  /** The time at which the session's timer fires; in the past while no deadline may move it. */
+  #due = Number.POSITIVE_INFINITY;
+  #cancelTimer = (): void => {};
+
+  constructor(environment: Environment, options: Options, url: () => string, schema: string | undefined) {
+    this.#environment = environment;
+    this.#options = options;
+    this.#url = url;
+    this.#schema = schema;
+    this.#session = new Session(options.offlineQueue);
+    this.#backoff = new Backoff(options.reconnect);
+    this.#fallback = options.fallback?.(environment);
+    this.answers = new Answers({
+      after: (ms, run) => environment.after(ms, run),
+      answer: (id, error, output) => this.change((session) => session.answer(id, error, output)),
+    });
+  }
+
+  now(): number {
+    return this.#environment.now();
+  }
+
+  /** Begins to connect, unless it has. */
+  start(): void {
+    if (this.#phase.name !== "idle") return;
+    this.#unwatch = this.#environment.watch((signal) => this.#onSignal(signal));
+    this.#dial();
+  }
+
+  /** Changes the session for the application's sake, and sends what comes of it. */
+  change<T>(change: (session: Session) => T): T {
+    this.start();
+    try {
+      return change(this.#session);
+    } finally {
+      this.#flush();
+    }
+  }
+
+  can(feature: Feature): boolean {
+    return this.#phase.name !== "linked" || this.#phase.link.can(feature);
+  }
+
+  /** Closes for good. Resolves when the server has answered, or after a while. */
+  close(code = 1000, reason = ""): Promise<void> {
+    this.#closed ??= new Promise((resolve) => this.#beginClose(code, reason, resolve));
+    return this.#closed;
+  }
+
+  #dial(): void {
+    const link = new Link(
+      this.#environment,
+      {
+        url: this.#url,
+        token: this.#options.token,
+        connectTimeoutMs: this.#options.connectTimeoutMs ?? 10_000,
+        dial: this.#fallback?.dial ?? this.#environment.dial,
+      },
+      {
+        onOpen: (welcome) => this.#onOpen(welcome),
+        onMessage: (data) => this.#onMessage(data),
+        onEnd: (failure) => this.#onEnd(failure),
+      },
+    );
+    this.#phase = { name: "linked", link, since: this.now(), isOpen: false };
+    this.state.set({ status: "connecting", attempt: this.#backoff.attempt });
+    // A listener may have closed it meanwhile.
+    if (this.#phase.name === "linked" && this.#phase.link === link) link.start();
+  }
+
+  #onOpen(welcome: Incoming): void {
+    if (this.#phase.name !== "linked") return;
+    this.#phase = { ...this.#phase, since: this.now(), isOpen: true };
+    this.#wasConnected = true;
+    this.#fallback?.onOpen();
+    const { pingAfterMs = withinReason(amount(welcome.heartbeatMs) ?? PING_AFTER), pingTimeoutMs = 10_000 } =
+      this.#options;
+    const messageBytes = amount(welcome.messageBytes);
+    this.#session.open(this.now(), { pingAfterMs, pingTimeoutMs, messageBytes });
+    this.outdated.set(!!welcome.schema && !!this.#schema && welcome.schema !== this.#schema);
+    this.state.set({ status: "open", connection: text(welcome.connection) ?? "" });
+    this.#flush();
+  }
+
+  #onMessage(data: unknown): void {
+    if (this.#phase.name !== "linked") return;
+    this.#session.hear(this.now());
+    let frame: Incoming;
+    try {
+      frame = decode(data);
+    } catch (error) {
+      return this.#phase.link.fail(lostBy(messageOf(error)));
+    }
+    this.#handleFrame(frame);
+    this.#flush();
+  }
+
+  #handleFrame(frame: Incoming): void {
+    const { type, id, data = null, value = null } = frame;
+    if (type === "message") this.messages.tell(value);
+    else if (type === "event") this.events.get(frame.name)?.tell(data);
+    else if (type === "call") this.answers.start(frame);
+    else if (type === "cancel") this.answers.cancel(id);
+    else if (type === "error" && typeof id !== "string") this.#complain(decodeError(frame.error));
+    else this.#session.handleFrame(frame);
+  }
+
+  #complain(error: RealtimeError): void {
+    console.warn(`the server complains: ${error.code}: ${error.message}`);
+    this.complaints.tell(error);
+  }
+
+  #onEnd(failure: Failure): void {
+    const { cause, retryAfterMs = 0 } = failure;
+    if (this.#phase.name === "closing") return this.#phase.resolve();
+    if (this.#phase.name !== "linked") return;
+    const { isOpen, since } = this.#phase;
+    if (isOpen && this.now() - since >= STAYED_OPEN) this.#backoff.reset();
+    if (!isOpen) this.#fallback?.onFailure(failure.isReachable ?? false);
+    const between: Phase = { name: "waiting", cancel: () => {} };
+    this.#phase = between;
+    this.answers.drop();
+    this.#session.lose();
+    const mayRetry = guard("a rule when to connect again", () => this.#mayRetry(failure)) ?? true;
+    // Code of the application may have closed it meanwhile.
+    if (this.#phase !== between) return;
+    const delay = mayRetry ? this.#backoff.fail(this.#environment.random()) : undefined;
+    if (delay === undefined) return this.#finish(cause);
+    // On top of what the server says: those whom it turned away do not come back all at once.
+    const afterMs = delay + retryAfterMs;
+    this.#phase = { name: "waiting", cancel: this.#environment.after(afterMs, () => this.#dial()) };
+    this.state.set({ status: "reconnecting", attempt: this.#backoff.attempt, afterMs, cause });
+    this.#schedule();
+  }
+
+  #mayRetry({ cause, retryAfterMs, isFinal }: Failure): boolean {
+    if (isFinal) return false;
+    const { token, reconnectOn = isTemporaryClose, reconnectOnRefusal = isTemporary } = this.#options;
+    switch (cause.type) {
+      case "closed":
+        return reconnectOn(cause.code);
+      case "refused":
+        return reconnectOnRefusal({
+          status: cause.status,
+          ...(retryAfterMs !== undefined && { retryAfterMs }),
+          wasConnected: this.#wasConnected,
+          fetchesToken: token !== undefined,
+        });
+      case "invalid":
+        // What worked was right: another server may have taken the place of that one for a while.
+        return this.#wasConnected;
+      default:
+        return true;
+    }
+  }
+
+  #beginClose(code: number, reason: string, resolve: () => void): void {
+    const phase = this.#phase;
+    const cause = { type: "local" } as const;
+    if (phase.name !== "linked" || !phase.isOpen) {
+      this.#finish(cause);
+      return resolve();
+    }
+    this.#phase = { name: "closing", resolve };
+    this.#session.close(cause);
+    for (let frame = this.#session.takeFrame(this.now()); frame; frame = this.#session.takeFrame(this.now())) {
+      phase.link.send(frame);
+    }
+    phase.link.close(code, reason, this.#options.closeTimeoutMs ?? 3_000);
+    this.#settle(cause);
+  }
+
+  /** Nothing will succeed any more. */
+  #finish(cause: Cause): void {
+    const phase = this.#phase;
+    this.#closed ??= Promise.resolve();
+    this.#phase = { name: "closed" };
+    if (phase.name === "waiting") phase.cancel();
+    if (phase.name === "linked") phase.link.leave();
+    this.#session.close(cause);
+    this.#settle(cause);
+  }
+
+  #settle(cause: Cause): void {
+    this.answers.drop();
+    this.#cancelTimer();
+    this.#unwatch();
+    this.#fallback?.onClose();
+    this.state.set({ status: "closed", cause });
+  }
+
+  #onSignal(signal: PageSignal): void {
+    const phase = this.#phase;
+    if (signal === "wake") this.#fallback?.onWake();
+    if (phase.name === "waiting" && signal === "wake") {
+      phase.cancel();
+      return this.#dial();
+    }
+    if (phase.name !== "linked") return;
+    if (signal === "freeze") return phase.link.fail(lostBy("the page was put away"));
+    if (phase.isOpen) return this.change((session) => session.ping(this.now(), WAKE_PATIENCE));
+    if (signal === "wake" && this.now() - phase.since >= HANGING) {
+      phase.link.leave();
+      this.#dial();
+    }
+  }
+
+  /** Sends what may be sent. */
+  #flush(): void {
+    while (this.#phase.name === "linked" && this.#canSend) {
+      const frame = this.#session.takeFrame(this.now());
+      if (frame === undefined) break;
+      this.#phase.link.send(frame);
+    }
+    if (this.#phase.name === "linked" && this.#session.isStuck) {
+      this.#phase.link.fail(lostBy("the server does not read what it is sent"));
+    }
+    this.#schedule();
+  }
+
+  get #canSend(): boolean {
+    return this.#phase.name === "linked" && this.#phase.isOpen && !this.#phase.link.isCongested;
+  }
+
+  #schedule(): void {
+    if (this.#phase.name === "closed" || this.#phase.name === "closing") return;
+    const isCongested = this.#phase.name === "linked" && this.#phase.isOpen && this.#phase.link.isCongested;
+    const due = isCongested ? this.now() + DRAIN : this.#session.nextDeadline;
+    if (due < this.#due) this.#setTimer(due, () => this.#onTimer());
+  }
+
+  #setTimer(due: number, run: () => void): void {
+    this.#cancelTimer();
+    this.#due = due;
+    this.#cancelTimer = this.#environment.after(Math.max(0, due - this.now()), run);
+  }
+
+  #onTimer(): void {
+    if (this.now() <= this.#due + PAUSE) return this.#handleTime();
+    // The process or the page stood still: what came meanwhile is handled first, and counts before any deadline.
+    this.#setTimer(this.now() + CATCH_UP, () => this.#handleTime());
+    this.#due = Number.NEGATIVE_INFINITY;
+  }
+
+  #handleTime(): void {
+    this.#due = Number.POSITIVE_INFINITY;
+    const isAlive = this.#session.handleTime(this.now());
+    if (!isAlive && this.#phase.name === "linked") this.#phase.link.fail({ type: "silent" });
+    this.#flush();
+  }
+}
+
+type Phase =
+  | { readonly name: "idle" }
+  | { readonly name: "waiting"; readonly cancel: () => void }
+  /** `since` is when the attempt began, then when the connection was opened. */
+  | { readonly name: "linked"; readonly link: Link; readonly since: number; readonly isOpen: boolean }
+  | { readonly name: "closing"; readonly resolve: () => void }
+  | { readonly name: "closed" };
+
+/** The server says after how much silence it pings: an interval that a client can use too, if it is one. */
+function withinReason(heartbeatMs: number): number {
+  return Math.min(Math.max(heartbeatMs, 1_000), 300_000);
+}
+
+/** The default: below the minute after which many proxies drop a quiet connection. */
+const PING_AFTER = 25_000;
+
+/** A connection that ends sooner does not show that the trouble is over. */
+const STAYED_OPEN = 5_000;
+
+/** The time for an answer when the network or the page is back. */
+const WAKE_PATIENCE = 3_000;
+
+/** An attempt that is older when the network is back was made without it. */
+const HANGING = 1_000;
+
+/** The time in which messages that came during a pause are delivered. */
+const CATCH_UP = 50;
+
+/** The interval at which a full socket is looked at. */
+const DRAIN = 20;

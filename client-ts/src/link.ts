@@ -1,0 +1,213 @@
+import type { Dial, DialRequest, Environment, Feature, Socket } from "./environment.js";
+import { SUBPROTOCOL } from "./environment.js";
+import { messageOf, Unauthorized } from "./error.js";
+import { PAUSE } from "./heartbeat.js";
+import { type Cause, lostBy } from "./state.js";
+import { decode, decodeError, type Incoming } from "./wire.js";
+
+/** Options of one connection. */
+export interface LinkOptions {
+  /** Throws where there is none. */
+  url(): string;
+  token: (() => string | Promise<string>) | undefined;
+  connectTimeoutMs: number;
+  dial: Dial;
+}
+
+/** The events of a connection. `onEnd` comes once, and nothing after it. */
+export interface LinkEvents {
+  onOpen(welcome: Incoming): void;
+  onMessage(data: unknown): void;
+  onEnd(failure: Failure): void;
+}
+
+/** The end of a connection, or of an attempt to make one. */
+export interface Failure {
+  readonly cause: Cause;
+  /** The wait that the server asks for. */
+  readonly retryAfterMs?: number;
+  /** True if the server answers by HTTP where the WebSocket could not be opened. */
+  readonly isReachable?: boolean;
+  /** True if the application rules out another attempt. */
+  readonly isFinal?: boolean;
+}
+
+/**
+ * One connection: the token, the socket, the welcome, and the messages until it ends. What comes late, from a socket, a
+ * token or a timer of a connection that is over, touches nothing.
+ */
+export class Link {
+  readonly #environment: Environment;
+  readonly #options: LinkOptions;
+  readonly #events: LinkEvents;
+  readonly #over = new AbortController();
+  #phase: "dialing" | "welcome" | "open" | "probing" = "dialing";
+  #request: DialRequest | undefined;
+  #socket: Socket | undefined;
+  #cancelTimer = (): void => {};
+
+  constructor(environment: Environment, options: LinkOptions, events: LinkEvents) {
+    this.#environment = environment;
+    this.#options = options;
+    this.#events = events;
+  }
+
+  start(): void {
+    this.#within(this.#options.connectTimeoutMs, { type: "timeout" });
+    const { token } = this.#options;
+    if (token) this.#fetchToken(token);
+    else this.#dial(undefined);
+  }
+
+  send(text: string): void {
+    this.#socket?.send(text);
+  }
+
+  /** True if the socket holds so much that more should wait in the queue, where it can be taken back. */
+  get isCongested(): boolean {
+    return (this.#socket?.bufferedAmount ?? 0) >= SOCKET_BYTES;
+  }
+
+  can(feature: Feature): boolean {
+    return !this.#socket?.lacks?.has(feature);
+  }
+
+  /** Says goodbye; `onEnd` comes when the server has answered, or after `timeoutMs`. */
+  close(code: number, reason: string, timeoutMs: number): void {
+    this.#within(timeoutMs, { type: "local" });
+    this.#closeSocket(code, reason);
+  }
+
+  /** Leaves it as it is. Nothing more is told. */
+  leave(): void {
+    if (this.#isOver) return;
+    this.#over.abort();
+    this.#cancelTimer();
+    this.#closeSocket();
+  }
+
+  /** It cannot be used any more. */
+  fail(cause: Cause): void {
+    this.#end({ cause });
+  }
+
+  async #fetchToken(token: () => string | Promise<string>): Promise<void> {
+    try {
+      const fetched = await token();
+      if (!this.#isOver) this.#dial(fetched);
+    } catch (error) {
+      const cause = { type: "token", message: messageOf(error) } as const;
+      this.#end({ cause, isFinal: error instanceof Unauthorized });
+    }
+  }
+
+  #dial(token: string | undefined): void {
+    try {
+      this.#request = { url: this.#options.url(), token };
+      this.#socket = this.#options.dial(this.#request, {
+        onOpen: (protocol) => this.#onOpen(protocol),
+        onMessage: (data) => this.#onMessage(data),
+        onClose: (code, reason) => this.#onClose(code, reason),
+      });
+    } catch (error) {
+      this.#end({ cause: { type: "invalid", message: messageOf(error) } });
+    }
+  }
+
+  #onOpen(protocol: string): void {
+    if (this.#isOver) return;
+    this.#phase = "welcome";
+    if (protocol === SUBPROTOCOL) return;
+    const message = `the server does not speak ${SUBPROTOCOL}: it chose ${protocol || "none"}`;
+    this.#end({ cause: { type: "invalid", message } });
+  }
+
+  #onMessage(data: unknown): void {
+    if (this.#isOver) return;
+    if (this.#phase === "open") this.#events.onMessage(data);
+    else this.#readWelcome(data);
+  }
+
+  #readWelcome(data: unknown): void {
+    let wrong = "the first frame is no welcome";
+    try {
+      const frame = decode(data);
+      if (!KNOWN.includes(`${frame.type}`)) return;
+      if (frame.type === "welcome") {
+        this.#phase = "open";
+        this.#cancelTimer();
+        this.#events.onOpen(frame);
+        return;
+      }
+      if (frame.type === "error") wrong = messageOf(decodeError(frame.error));
+    } catch (error) {
+      wrong = messageOf(error);
+    }
+    this.fail(lostBy(wrong));
+  }
+
+  #onClose(code: number, reason: string): void {
+    if (this.#isOver) return;
+    if (this.#phase === "dialing") {
+      this.#phase = "probing";
+      this.#probe();
+      return;
+    }
+    if (code !== ABNORMAL) return this.#end({ cause: { type: "closed", code, reason } });
+    const missing = this.#phase === "open" ? "it ended without a close frame" : "it ended before the welcome";
+    this.#end({ cause: lostBy(missing) });
+  }
+
+  /** A page is not told why a WebSocket was refused: the same request by HTTP is. */
+  async #probe(): Promise<void> {
+    const cause = lostBy("it could not be opened");
+    if (!this.#request) return;
+    try {
+      const { status, retryAfterMs } = await this.#environment.probe(this.#request, this.#over.signal);
+      // One that does not know the question says so, or that it speaks of a WebSocket.
+      if ([204, 405, 426].includes(status)) this.#end({ cause, isReachable: true });
+      else if (status < 300) this.#end({ cause });
+      else this.#end({ cause: { type: "refused", status }, retryAfterMs });
+    } catch {
+      this.#end({ cause });
+    }
+  }
+
+  #end(failure: Failure): void {
+    if (this.#isOver) return;
+    this.leave();
+    this.#events.onEnd(failure);
+  }
+
+  get #isOver(): boolean {
+    return this.#over.signal.aborted;
+  }
+
+  #closeSocket(code?: number, reason?: string): void {
+    try {
+      this.#socket?.close(code, reason);
+    } catch {
+      // A code or reason that no page may send.
+      this.#socket?.close();
+    }
+  }
+
+  /** Ends it after this time. Who looks much too late did not run, and leaves it its time from now on. */
+  #within(ms: number, cause: Cause): void {
+    this.#cancelTimer();
+    const due = this.#environment.now() + ms;
+    this.#cancelTimer = this.#environment.after(ms, () => {
+      if (this.#environment.now() > due + PAUSE) this.#within(ms, cause);
+      else this.fail(cause);
+    });
+  }
+}
+
+/** The frames of a server that could come first. */
+const KNOWN = ["welcome", "message", "event", "error", "call"];
+
+/** The code of a connection that ended without a close frame. */
+const ABNORMAL = 1006;
+
+/** Enough for a fast line. */
+const SOCKET_BYTES = 1 << 20;

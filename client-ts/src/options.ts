@@ -1,0 +1,57 @@
+import type { Reconnect } from "./backoff.js";
+import type { Dial, Environment } from "./environment.js";
+import type { OfflineQueue } from "./queue.js";
+import type { Refusal } from "./refusal.js";
+
+/** Options of a client. */
+export interface Options {
+  /**
+   * The endpoint's URL: absolute, with `ws`, `wss`, `http` or `https`, or relative to the page. By default
+   * `/__realtime/{id}` of the page's host.
+   */
+  url?: string | URL;
+  /**
+   * Asked for a token before each attempt to connect. Throws [`Unauthorized`](./error.ts) to end the client; after any
+   * other error the attempt has failed like any other. The server finds the token in the subprotocol `bearer.<token>`.
+   */
+  token?: () => string | Promise<string>;
+  /** The limits of what may wait while there is no connection. */
+  offlineQueue?: OfflineQueue;
+  /** The pace of reconnecting. */
+  reconnect?: Reconnect;
+  /**
+   * Decides whether to reconnect after a close code: by default after all but 1000, 1002, 1003, 1007, 1008, 1009
+   * and 4000–4999.
+   */
+  reconnectOn?: (code: number) => boolean;
+  /** Decides whether to reconnect after a refusal: by default `isTemporary`. */
+  reconnectOnRefusal?: (refusal: Refusal) => boolean;
+  /** The time limit of an attempt, from the token to the server's welcome: 10 s by default. */
+  connectTimeoutMs?: number;
+  /** The silence after which the server is pinged: by default the interval that the server announces. */
+  pingAfterMs?: number;
+  /** The time for the answer: 10 s by default. */
+  pingTimeoutMs?: number;
+  /** The longest that `close` waits for the server: 3 s by default. */
+  closeTimeoutMs?: number;
+  /** A fallback for where a WebSocket cannot be opened: `http` of `./http`. */
+  fallback?: (environment: Environment) => Fallback;
+  /** The class of sockets, where there is none of this name: on Node.js 20, for example that of `ws`. */
+  WebSocket?: unknown;
+  /** The clock and the network, for tests. */
+  environment?: Environment;
+}
+
+/** A replacement for the WebSocket, which decides when it is used. */
+export interface Fallback {
+  /** Dials instead of the WebSocket, while that counts as blocked. */
+  readonly dial: Dial | undefined;
+  /** A connection was welcomed. */
+  onOpen(): void;
+  /** An attempt failed before it was, whether or not the server answers by HTTP. */
+  onFailure(isReachable: boolean): void;
+  /** The network or the page is back. */
+  onWake(): void;
+  /** The client is closed. */
+  onClose(): void;
+}

@@ -1,0 +1,144 @@
+import type { AnyClient, Gap, Position, Subscription } from "../index.js";
+import { Listeners } from "../store.js";
+import type { Shared } from "./registry.js";
+
+/** The state of a subscription. */
+export interface LiveState<D> {
+  /**
+   * `idle`: it is not subscribed. `pending`: nothing has come. `live`, and `stale` while there is no connection.
+   * `complete` and `failed`: it is over.
+   */
+  readonly status: "idle" | "pending" | "live" | "stale" | "complete" | "failed";
+  /** The latest item, or what `reduce` made of all. */
+  readonly data: D | undefined;
+  readonly error: unknown;
+  /** The last gap: items are missing, until `restart`. */
+  readonly gap: Gap | undefined;
+  /** The position of the last item. */
+  readonly position: Position | undefined;
+}
+
+/** Options that turn items into data. */
+export interface LiveOptions<T, D> {
+  /** The data before the first item. */
+  initial?: D;
+  /** The position of `initial`: the subscription goes on behind it. */
+  after?: Position;
+  /** Adds an item to the data. By default the item takes their place. */
+  reduce?: (data: D, item: T) => D;
+}
+
+/** A change that lies on top of the data until the server has confirmed it. */
+export interface Patch<D> {
+  apply(data: D): D;
+  /** Returns true if the data have it already. */
+  until?(data: D): boolean;
+}
+
+/** One subscription of any number of components. */
+export class Live<T, D> implements Shared {
+  /** The state that is shown, a new object at each change. */
+  shown: LiveState<D>;
+  readonly #client: AnyClient;
+  readonly #subscription: Subscription<unknown, T>;
+  readonly #input: unknown;
+  readonly #options: { readonly current: LiveOptions<T, D> };
+  readonly #listeners = new Listeners<undefined>();
+  readonly #patches = new Set<Patch<D>>();
+  #state: LiveState<D>;
+  #stop = (): void => {};
+  #stopWatching = (): void => {};
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #shownAt = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    client: AnyClient,
+    subscription: Subscription<unknown, T>,
+    input: unknown,
+    options: { readonly current: LiveOptions<T, D> },
+  ) {
+    this.#client = client;
+    this.#subscription = subscription;
+    this.#input = input;
+    this.#options = options;
+    this.#state = beginning("pending", options.current);
+    this.shown = this.#state;
+  }
+
+  start(): void {
+    this.restart();
+    this.#stopWatching = this.#client.state.subscribe(({ status }) => {
+      if (status === "open" && this.#state.status === "stale") this.#change({ status: "live" });
+      if (status !== "open" && this.#state.status === "live") this.#change({ status: "stale" });
+    });
+  }
+
+  stop(): void {
+    this.#stop();
+    this.#stopWatching();
+    clearTimeout(this.#timer);
+  }
+
+  listen(listener: () => void): () => void {
+    return this.#listeners.add(listener);
+  }
+
+  /** Begins again with the initial data, as after a gap. */
+  restart(): void {
+    this.#stop();
+    const { after } = this.#options.current;
+    this.#change(beginning("pending", this.#options.current));
+    this.#stop = this.#client.subscribe(this.#subscription, this.#input, {
+      ...(after && { after }),
+      onData: (item, position) => this.#take(item, position),
+      onGap: (gap) => this.#change({ gap }),
+      onError: (error) => this.#change({ status: "failed", error }),
+      onComplete: () => this.#change({ status: "complete" }),
+    });
+  }
+
+  /** Puts a change on top of the data; returns what takes it away. */
+  patch(patch: Patch<D>): () => void {
+    this.#patches.add(patch);
+    this.#show();
+    return () => {
+      if (this.#patches.delete(patch)) this.#show();
+    };
+  }
+
+  #take(item: T, position: Position | undefined): void {
+    const { reduce } = this.#options.current;
+    const data = reduce ? reduce(this.#state.data as D, item) : (item as unknown as D);
+    for (const patch of this.#patches) {
+      if (patch.until?.(data)) this.#patches.delete(patch);
+    }
+    const status = this.#client.state.get().status === "open" ? "live" : "stale";
+    this.#change({ status, data, position: position ?? this.#state.position });
+  }
+
+  #change(change: Partial<LiveState<D>>): void {
+    this.#state = { ...this.#state, ...change };
+    if (this.#timer !== undefined) return;
+    const wait = this.#shownAt + FRAME - performance.now();
+    if (wait <= 0) return this.#show();
+    this.#timer = setTimeout(() => this.#show(), wait);
+  }
+
+  #show(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#shownAt = performance.now();
+    let { data } = this.#state;
+    for (const patch of this.#patches) data = patch.apply(data as D);
+    this.shown = { ...this.#state, data };
+    this.#listeners.tell(undefined);
+  }
+}
+
+/** The state of a subscription that has brought nothing. */
+export function beginning<D>(status: "idle" | "pending", { initial, after }: LiveOptions<never, D>): LiveState<D> {
+  return { status, data: initial, error: undefined, gap: undefined, position: after };
+}
+
+/** A component is not rendered more often, however fast items come. */
+const FRAME = 16;

@@ -1,0 +1,253 @@
+import { closed, full, invalid, lost, offline, type RealtimeError, timedOut } from "./error.js";
+import { Heartbeat } from "./heartbeat.js";
+import { Call, type Operation, type Request, Stream } from "./operations.js";
+import { type Frame, type OfflineQueue, Queue } from "./queue.js";
+import type { Cause } from "./state.js";
+import { encode, encodeError, type Incoming } from "./wire.js";
+
+/** The terms of one connection. */
+export interface Terms {
+  /** The silence after which to ping. */
+  readonly pingAfterMs: number;
+  /** The time for the answer. */
+  readonly pingTimeoutMs: number;
+  /** The largest message that the server takes, where it says so. */
+  readonly messageBytes: number | undefined;
+}
+
+/**
+ * A client's state without its connection: frames in, frames out, and the time is told. It knows no socket, no timer and
+ * no page.
+ *
+ * One count gives the ids of calls and subscriptions and the places in the queue. An id is therefore never used twice,
+ * and what is sent again on a new connection is sent in its first order.
+ */
+export class Session {
+  #phase: "offline" | "open" | Cause = "offline";
+  #last = 0;
+  readonly #queue: Queue;
+  readonly #operations = new Map<number, Operation>();
+  /** No deadline of them is earlier. */
+  #earliest = NEVER;
+  #heartbeat: Heartbeat | undefined;
+  #messageBytes = NEVER;
+
+  constructor(policy?: OfflineQueue) {
+    this.#queue = new Queue(policy);
+  }
+
+  /** There is a connection. */
+  open(now: number, { pingAfterMs, pingTimeoutMs, messageBytes = this.#messageBytes }: Terms): void {
+    this.#phase = "open";
+    this.#heartbeat = new Heartbeat(now, pingAfterMs, pingTimeoutMs);
+    this.#messageBytes = messageBytes;
+  }
+
+  /** There is none any more. */
+  lose(): void {
+    if (this.#phase !== "open") return;
+    this.#phase = "offline";
+    this.#heartbeat = undefined;
+    for (const id of this.#queue.goOffline()) this.#fail(id, offline());
+    for (const [id, operation] of [...this.#operations]) {
+      if (!operation.isSent) continue;
+      operation.isSent = false;
+      // It was let in before: it does not count again.
+      if (operation.isRepeatable) this.#queue.insert(id, { operation, cost: 0 });
+      else this.#fail(id, lost());
+    }
+  }
+
+  /** Ends everything that runs. While a connection is open, events and messages that wait can still be taken. */
+  close(cause: Cause): void {
+    if (typeof this.#phase === "object") return;
+    const wasOpen = this.#phase === "open";
+    this.#phase = cause;
+    this.#heartbeat = undefined;
+    this.#queue.keep(({ operation }) => wasOpen && !operation);
+    for (const id of [...this.#operations.keys()]) this.#fail(id, closed(cause));
+  }
+
+  /** Takes a sign of life. */
+  hear(now: number): void {
+    this.#heartbeat?.hear(now);
+  }
+
+  /** Asks for a sign of life now. */
+  ping(now: number, patience?: number): void {
+    this.#heartbeat?.ask(now, patience);
+    this.#control(encode("ping", {}));
+  }
+
+  /** Takes a frame of the server's that is about a call or a subscription. */
+  handleFrame(frame: Incoming): void {
+    const id = own(frame.id);
+    const operation = this.#operations.get(id);
+    if (!operation?.isSent || operation.handle(frame)) return;
+    this.#operations.delete(id);
+    // It ended it by what it sent, and does not know.
+    if (frame.type === "data") this.#control(encode("unsubscribe", { id: frame.id }));
+  }
+
+  /** Does what is due. What the server has sent until now was handled before. Returns whether the connection lives. */
+  handleTime(now: number): boolean {
+    this.#expire(now);
+    const silence = this.#heartbeat?.check(now);
+    if (silence === "long") this.ping(now);
+    return silence !== "dead";
+  }
+
+  /** True if the server does not read what it is sent. */
+  get isStuck(): boolean {
+    return this.#queue.isOverfull;
+  }
+
+  /** The next time at which something is due: never too late, and too early where a call has ended meanwhile. */
+  get nextDeadline(): number {
+    return Math.min(this.#operations.size ? this.#earliest : NEVER, this.#heartbeat?.nextDeadline ?? NEVER);
+  }
+
+  /** The next frame that is to be sent. */
+  takeFrame(now: number): string | undefined {
+    for (;;) {
+      const next = this.#queue.pop();
+      if (!next) return undefined;
+      const text = this.#write(...next, now);
+      if (text !== undefined) return text;
+    }
+  }
+
+  /** Makes a call, now or when there is a connection. Returns its id; throws where nothing more may wait. */
+  call(request: Request): number {
+    const cost = byteLength(request.path) + byteLength(request.input) + OVERHEAD;
+    this.#admit(cost);
+    this.#earliest = Math.min(this.#earliest, request.deadline);
+    return this.#add(new Call(request), cost);
+  }
+
+  /** Begins a subscription, now or when there is a connection. Returns its id; throws if the client is closed. */
+  subscribe(stream: Stream): number {
+    this.#checkOpen();
+    return this.#add(stream, 0);
+  }
+
+  /** Nobody waits for the answer, or reads the items, any more. */
+  drop(id: number): void {
+    const operation = this.#operations.get(id);
+    this.#operations.delete(id);
+    if (operation?.isSent) this.#control(encode(operation.giveUp, { id: `${id}` }));
+    else this.#queue.remove(id);
+  }
+
+  /** A reader has taken items: lets the server send more. */
+  grant(id: number): void {
+    const stream = this.#operations.get(id);
+    if (!(stream instanceof Stream) || !stream.isSent) return;
+    const more = stream.grant();
+    if (more > 0) this.#control(encode("credit", { id: `${id}`, more }));
+  }
+
+  /** Sends an event or a message, now or when there is a connection. Throws where nothing more may wait. */
+  send(text: string): void {
+    const wrong = this.#checkSize(text);
+    if (wrong) throw wrong;
+    const cost = byteLength(text) + OVERHEAD;
+    this.#admit(cost);
+    this.#queue.insert(this.#next(), { text, cost });
+  }
+
+  /** Answers a call of the server's, which came on the present connection. `output` is in JSON. */
+  answer(id: unknown, error: RealtimeError | undefined, output?: string): void {
+    const text = error
+      ? encode("error", { id, error: encodeError(error) })
+      : encode("result", { id }, "data", output);
+    const wrong = this.#checkSize(text);
+    if (wrong) this.answer(id, wrong);
+    else this.#control(text, byteLength(text) + OVERHEAD);
+  }
+
+  #add(operation: Operation, cost: number): number {
+    const id = this.#next();
+    this.#operations.set(id, operation);
+    this.#queue.insert(id, { operation, cost });
+    return id;
+  }
+
+  #write(id: number, { operation, text }: Frame, now: number): string | undefined {
+    const written = operation ? operation.write(id, now) : text;
+    if (written === undefined) return undefined;
+    const wrong = this.#checkSize(written);
+    if (!wrong) {
+      if (operation) operation.isSent = true;
+      return written;
+    }
+    if (operation) this.#fail(id, wrong);
+    else console.warn(wrong.message);
+    return undefined;
+  }
+
+  #expire(now: number): void {
+    if (now < this.#earliest) return;
+    this.#earliest = NEVER;
+    for (const [id, operation] of [...this.#operations]) {
+      if (operation.deadline > now) {
+        this.#earliest = Math.min(this.#earliest, operation.deadline);
+      } else {
+        this.drop(id);
+        operation.fail(timedOut());
+      }
+    }
+  }
+
+  #fail(id: number, error: RealtimeError): void {
+    const operation = this.#operations.get(id);
+    this.#operations.delete(id);
+    operation?.fail(error);
+  }
+
+  #control(text: string, cost = 0): void {
+    if (this.#phase === "open") this.#queue.insert(this.#next(), { text, cost, isControl: true });
+  }
+
+  #admit(cost: number): void {
+    this.#checkOpen();
+    const dropped = this.#queue.admit(cost, this.#phase === "open");
+    if (dropped === "off") throw offline();
+    if (dropped === "full") throw full();
+    for (const id of dropped) this.#fail(id, full());
+  }
+
+  #checkOpen(): void {
+    if (typeof this.#phase === "object") throw closed(this.#phase);
+  }
+
+  #checkSize(text: string): RealtimeError | undefined {
+    // Up to a third of it has no more bytes than it may have, whatever its characters are.
+    if (text.length <= this.#messageBytes / 3) return undefined;
+    const bytes = byteLength(text);
+    if (bytes <= this.#messageBytes) return undefined;
+    return invalid(`a message of ${bytes} bytes is more than the server takes, ${this.#messageBytes}`);
+  }
+
+  #next(): number {
+    this.#last += 1;
+    return this.#last;
+  }
+}
+
+/** The number in an id, if it is one of ours: "+1" and "01" are numbers too, and not what was sent. */
+function own(id: unknown): number {
+  const number = Number(id);
+  return `${number}` === id ? number : 0;
+}
+
+function byteLength(text: string): number {
+  return UTF_8.encode(text).length;
+}
+
+const UTF_8 = new TextEncoder();
+
+/** The cost of a frame beside its values. */
+const OVERHEAD = 64;
+
+const NEVER = Number.POSITIVE_INFINITY;

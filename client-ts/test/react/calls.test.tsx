@@ -1,0 +1,169 @@
+// @vitest-environment happy-dom
+
+import { act } from "react";
+import { expect, test } from "vitest";
+import {
+  type Mutation,
+  useAnswer,
+  useEvent,
+  useMutation,
+  usePresent,
+  useQuery,
+  useSubscription,
+} from "../../src/react/index.js";
+import { add, added, confirm, items, macrotask, names, render, say, setUp } from "./support.js";
+
+test("a query is shared, asked again after an event and a reconnection, and the newest answer wins", async () => {
+  const { network, client } = setUp();
+  function Names() {
+    const { data, isFetching, refetch } = useQuery(names, undefined, { refreshOn: [added] });
+    return (
+      <button type="button" onClick={refetch}>
+        {`${data?.join()} ${isFetching}`}
+      </button>
+    );
+  }
+  const screen = await render(
+    client,
+    <>
+      <Names />
+      <Names />
+    </>,
+  );
+  let server = await network.accept();
+  await macrotask();
+  expect(await server.frames()).toMatchObject([{ type: "call", id: "1", path: "names" }]);
+  await say(server, { type: "result", id: "1", data: ["a"] });
+  expect(screen.text).toBe("a falsea false");
+  await say(server, { type: "event", name: "added", data: 1 });
+  await say(server, { type: "event", name: "added", data: 2 });
+  expect((await server.frames()).map(({ type }) => type)).toEqual(["call", "cancel", "call"]);
+  await say(server, { type: "result", id: "2", data: ["old"] });
+  await say(server, { type: "result", id: "4", data: ["new"] });
+  expect(screen.text).toBe("new falsenew false");
+  server.lose();
+  await act(async () => {
+    server = await network.accept("c2");
+  });
+  expect(await server.frames()).toMatchObject([{ type: "call", path: "names" }]);
+});
+
+test("an optimistic change lies on top until the call has ended, and a failure needs no undoing", async () => {
+  const { network, client } = setUp();
+  let call: (input: number) => Promise<number> = () => Promise.reject();
+  function Sum() {
+    const sum = useSubscription(items, { board: 1 }, { initial: 0 });
+    const mutation = useMutation(add, { optimistic: [sum, (data, input) => data + input] });
+    call = mutation.call;
+    return <p>{`${sum.data} ${mutation.isPending} ${(mutation.error as Error | undefined)?.message}`}</p>;
+  }
+  const screen = await render(client, <Sum />);
+  const server = await network.accept();
+  await macrotask();
+  await server.frames();
+  await say(server, { type: "data", id: "1", data: 10 });
+  await act(async () => {
+    call(5).catch(() => {});
+  });
+  expect(screen.text).toBe("15 true undefined");
+  await say(server, { type: "data", id: "1", data: 20 });
+  expect(screen.text).toBe("25 true undefined");
+  await say(server, { type: "error", id: "2", error: { code: "MINE", message: "no" } });
+  expect(screen.text).toBe("20 false no");
+  await act(async () => {
+    call(7).catch(() => {});
+  });
+  await say(server, { type: "result", id: "3", data: 27 });
+  expect(screen.text).toBe("20 false undefined");
+});
+
+test("of several calls the newest is told, and none after a reset", async () => {
+  const { network, client } = setUp();
+  let mutation: Mutation<number, number, unknown> | undefined;
+  function Adds() {
+    mutation = useMutation(add);
+    return <p>{`${mutation.data} ${mutation.isPending}`}</p>;
+  }
+  const screen = await render(client, <Adds />);
+  await act(async () => {
+    mutation?.call(1);
+    mutation?.call(2);
+  });
+  const server = await network.accept();
+  const [first, second] = await server.frames();
+  await say(server, { type: "result", id: second?.id, data: "second" });
+  await say(server, { type: "result", id: first?.id, data: "first" });
+  expect(screen.text).toBe("second false");
+  await act(async () => {
+    mutation?.call(3);
+  });
+  const [third] = await server.frames();
+  await act(async () => mutation?.reset());
+  expect(screen.text).toBe("undefined false");
+  await say(server, { type: "result", id: third?.id, data: "third" });
+  expect(screen.text).toBe("undefined false");
+});
+
+test("an optimistic change stays until the data have it", async () => {
+  const { network, client } = setUp();
+  let call: ((input: number) => Promise<number>) | undefined;
+  function Sum() {
+    const sum = useSubscription(items, { board: 1 }, { initial: 0 });
+    call = useMutation(add, {
+      optimistic: [sum, (data, input) => data + input],
+      until: (data, input) => data >= input,
+    }).call;
+    return <p>{sum.data}</p>;
+  }
+  const screen = await render(client, <Sum />);
+  const server = await network.accept();
+  await macrotask();
+  await server.frames();
+  await act(async () => {
+    call?.(5);
+  });
+  await say(server, { type: "result", id: "2", data: 5 });
+  expect(screen.text).toBe("5");
+  await say(server, { type: "data", id: "1", data: 1 });
+  expect(screen.text).toBe("6");
+  await say(server, { type: "data", id: "1", data: 5 });
+  expect(screen.text).toBe("5");
+});
+
+test("events and questions reach the latest render", async () => {
+  const { network, client } = setUp();
+  const told: string[] = [];
+  function Listens({ name }: { name: string }) {
+    useEvent(added, (by) => told.push(`${name} ${by}`));
+    useAnswer(confirm, (question) => question === name);
+    return null;
+  }
+  const screen = await render(client, <Listens name="a" />);
+  const server = await network.accept();
+  await screen.show(<Listens name="b" />);
+  await say(server, { type: "event", name: "added", data: 1 });
+  await say(server, { type: "call", id: "x", path: "confirm", input: "b" });
+  expect(told).toEqual(["b 1"]);
+  expect(await server.frames()).toEqual([{ type: "result", id: "x", data: true }]);
+  await screen.show(null);
+  await say(server, { type: "event", name: "added", data: 2 });
+  expect(told).toEqual(["b 1"]);
+});
+
+test("who is present is followed by notices", async () => {
+  const { network, client } = setUp();
+  function People() {
+    return <p>{[...usePresent<string>("room")].map(([id, name]) => `${id}=${name}`).join()}</p>;
+  }
+  const screen = await render(client, <People />);
+  const server = await network.accept();
+  const notice = (data: object) =>
+    say(server, { type: "event", name: "presence", data: { name: "room", ...data } });
+  await notice({ here: [{ connection: "1", data: "Ann" }] });
+  await notice({ joined: [{ connection: "2", data: "Bob" }] });
+  await notice({ name: "other", joined: [{ connection: "3", data: "Eve" }] });
+  await notice({ changed: [{ connection: "1", data: "Anna" }], left: ["2"] });
+  expect(screen.text).toBe("1=Anna");
+  await notice({ here: [{ connection: "9", data: "Zoe" }] });
+  expect(screen.text).toBe("9=Zoe");
+});

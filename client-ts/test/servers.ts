@@ -1,0 +1,35 @@
+// The servers of ../../examples, built by `cargo build -p counter -p dashboard`. TARGET names another folder of binaries.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+
+export interface Server {
+  readonly process: ChildProcess;
+  readonly port: number;
+  readonly origin: string;
+}
+
+/** Starts a server. Some say that they listen before they do: clients try again. */
+export async function start(name: "counter" | "dashboard", onPort?: number): Promise<Server> {
+  const port = onPort ?? (await freePort());
+  const folder = process.env.TARGET ?? fileURLToPath(new URL("../../target/debug", import.meta.url));
+  const env = { ...process.env, PORT: `${port}` };
+  const child = spawn(`${folder}/${name}`, ["serve"], { env, stdio: ["ignore", "pipe", "inherit"] });
+  await once(child.stdout, "data");
+  return { process: child, port, origin: `http://127.0.0.1:${port}` };
+}
+
+export async function stop({ process: child }: Server, signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<void> {
+  const exited = once(child, "exit");
+  if (child.kill(signal)) await exited;
+}
+
+async function freePort(): Promise<number> {
+  const listener = createServer().listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const address = listener.address();
+  await new Promise((resolve) => listener.close(resolve));
+  return typeof address === "object" && address ? address.port : 0;
+}

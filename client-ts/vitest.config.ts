@@ -1,0 +1,13 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["src/**/*.test.{ts,tsx}", "test/**/*.test.{ts,tsx}"],
+    exclude: ["test/server.test.ts", "test/browser.test.ts", "node_modules/**"],
+    // For the tests that count what is left.
+    pool: "forks",
+    execArgv: ["--expose-gc"],
+    // Time is virtual: nothing here has a reason to take long.
+    testTimeout: 20_000,
+  },
+});

@@ -1,0 +1,11 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/server.test.ts"],
+    // Node.js 20 has WebSocket behind a flag only; later ones take the flag, too.
+    execArgv: ["--experimental-websocket"],
+    pool: "forks",
+    testTimeout: 30_000,
+  },
+});
