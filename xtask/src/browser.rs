@@ -44,7 +44,7 @@ const SERVERS: [(&str, &str, &str); 8] = [
     ("dashboard.test.mjs", "dashboard", "/app"),
 ];
 
-fn check_node() -> Outcome {
+pub(crate) fn check_node() -> Outcome {
     for tool in ["node", "npm"] {
         if !works(program(tool).arg("--version"))? {
             return Err(format!(
@@ -61,7 +61,7 @@ const DEBIAN_CHROMIUM: &str = "/usr/bin/chromium";
 /// The fonts are for the screenshots: without them letters and emoji are empty boxes.
 const DEBIAN_PACKAGES: [&str; 3] = ["chromium", "fonts-dejavu-core", "fonts-noto-color-emoji"];
 
-fn chromium() -> Outcome<PathBuf> {
+pub(crate) fn chromium() -> Outcome<PathBuf> {
     if let Some(chosen) = env::var_os("CHROMIUM").map(PathBuf::from) {
         if chosen.is_file() {
             return path::absolute(&chosen).map_err(|error| format!("CHROMIUM has no absolute path: {error}"));

@@ -4,6 +4,7 @@
 
 mod boundaries;
 mod browser;
+mod client_ts;
 mod command;
 mod debian;
 mod documents;

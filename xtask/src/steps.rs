@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::command::{Outcome, cargo, run, run_each};
-use crate::{boundaries, browser, instructions, interleavings};
+use crate::{boundaries, browser, client_ts, instructions, interleavings};
 
 /// Runs the steps that the flags leave, all of them even when one fails.
 pub(crate) fn test(flags: &[&str]) -> Outcome<ExitCode> {
@@ -28,7 +28,7 @@ pub(crate) struct Step {
     run: fn() -> Outcome,
 }
 
-pub(crate) const STEPS: [Step; 9] = [
+pub(crate) const STEPS: [Step; 10] = [
     Step { name: "fmt", about: "the formatting of every crate", run: fmt },
     Step { name: "clippy", about: "the lints, any warning being an error", run: clippy },
     Step { name: "docs", about: "the documentation builds without a warning", run: docs },
@@ -54,6 +54,11 @@ pub(crate) const STEPS: [Step; 9] = [
         about: "the chat on every server, and the dashboard, in Chromium",
         run: browser::test,
     },
+    Step {
+        name: "client-ts",
+        about: "the TypeScript client: types, tests, package, size, and pages in Chromium",
+        run: client_ts::test,
+    },
 ];
 
 fn fmt() -> Outcome {
@@ -74,10 +79,11 @@ fn tests() -> Outcome {
 }
 
 /// Crates that have features, and which.
-const FEATURES: [(&str, &[&str]); 3] = [
+const FEATURES: [(&str, &[&str]); 4] = [
     ("adapter-hyper", &["tokio", "smol", "async-std"]),
     ("realtime-core", &["deflate", "garde", "validator"]),
     ("realtime-client", &["rustls"]),
+    ("realtime-protocol", &["garde", "validator"]),
 ];
 
 fn features() -> Outcome {

@@ -50,7 +50,7 @@ pub enum Value<'a> {
 ///
 /// impl ValueFormat for Cbor {
 ///     fn read(&self, bytes: &[u8], with: ReadWith<'_>) -> Result<(), Error> {
-///         let mut deserializer = ciborium::de::Deserializer::from_reader(bytes, &mut [0; 4096]);
+///         let mut deserializer = cbor4ii::serde::Deserializer::new(cbor4ii::core::utils::SliceReader::new(bytes));
 ///         with(&mut <dyn erased_serde::Deserializer<'_>>::erase(&mut deserializer))
 ///     }
 /// }
