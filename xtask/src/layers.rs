@@ -48,7 +48,7 @@ fn problem(file: &str, layer: &str, layers: &[&str], found: &Import<'_>) -> Stri
 fn picture_problem(layers: &[&str], document: &str) -> Option<String> {
     let shown =
         |block: &str| block.lines().filter_map(|line| line.split_whitespace().next()).eq(layers.iter().copied());
-    let is_shown = document.split("```").skip(1).step_by(2).any(|block| shown(block));
+    let is_shown = document.split("```").skip(1).step_by(2).any(shown);
     (!is_shown).then(|| format!("{DOCUMENT} has no picture of the layers {}, in this order", layers.join(", ")))
 }
 

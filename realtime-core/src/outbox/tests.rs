@@ -1,6 +1,6 @@
-use crate::seams::SendQueue;
 use super::*;
 use crate::outbox::queued::{COPIED_BYTES, JOINED_BYTES, SMALL_BYTES};
+use crate::seams::SendQueue;
 use crate::websocket::Opcode;
 use bytes::Bytes;
 
