@@ -211,7 +211,7 @@ async fn a_call_that_waits_to_be_accepted_is_answered() {
     let mut client = Client(TcpStream::connect(address).await.expect("the system accepts"));
     let request = b"GET /__realtime/api?path=seven HTTP/1.1\r\nhost: x\r\n\r\n";
     client.write_all(request).await.expect("the system takes it");
-    let api = Endpoint::new(()).call(SEVEN, |_, ()| async { Ok(7) });
+    let api = Endpoint::new(()).procedure(SEVEN, |_, ()| async { Ok(7) });
     let mut server = Server::start_on(listener, Realtime::builder().endpoint("api", api).build());
     server.shut_down();
     let (_, response) = seconds_until(client.rest()).await;

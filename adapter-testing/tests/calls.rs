@@ -29,18 +29,18 @@ const ROOM: Topic<String> = Topic::fixed("room");
 fn api() -> Endpoint<()> {
     Endpoint::new(())
         .on_open(|call| async move { call.connection()?.subscribe(&ROOM.overflow(Overflow::drop_oldest(1))) })
-        .call(ECHO, |_, bytes: Bytes| async move { Ok(bytes) })
-        .call(FAIL, |_, ()| async move {
+        .procedure(ECHO, |_, bytes: Bytes| async move { Ok(bytes) })
+        .procedure(FAIL, |_, ()| async move {
             let error = Error::new("OUT_OF_TEA", "come back later").details(json!({ "leaves": 0 }));
             Err::<(), _>(error.retry_after(Duration::from_millis(1500)))
         })
-        .call(WORK, |call: Call<()>, steps: u32| async move {
+        .procedure(WORK, |call: Call<()>, steps: u32| async move {
             (1..=steps).try_for_each(|step| call.progress(&step))?;
             Ok(steps)
         })
-        .call(HANG, |_, ()| async move { std::future::pending::<Result<()>>().await })
-        .call(ASK, |call: Call<()>, question| async move { call.connection()?.call(CONFIRM, question).await })
-        .call(SAY, |call: Call<()>, text| async move { call.publish_event(&ROOM, &SAID, &text) })
+        .procedure(HANG, |_, ()| async move { std::future::pending::<Result<()>>().await })
+        .procedure(ASK, |call: Call<()>, question| async move { call.connection()?.call(CONFIRM, question).await })
+        .procedure(SAY, |call: Call<()>, text| async move { call.publish_event(&ROOM, &SAID, &text) })
         .on(SAID, |call: Call<()>, text| async move { call.publish_event(&ROOM, &SAID, &text) })
         .subscription(COUNT, |_, to: u32| async move { Ok(stream::iter(0..to)) })
         .subscription(NUMBERED, |call: Call<()>, ()| async move {

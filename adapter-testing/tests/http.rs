@@ -37,7 +37,7 @@ impl Drop for Held {
 fn server() -> (TestServer, State) {
     let state = State::default();
     let endpoint = Endpoint::new(state.clone())
-        .call(AT_GATE, |call: Call<State>, ()| async move {
+        .procedure(AT_GATE, |call: Call<State>, ()| async move {
             let _held = Held(Arc::clone(&call.state().dropped));
             call.state().gate.wait().await;
             Ok(7)

@@ -211,7 +211,7 @@ fn what_is_ready_after_a_pause_is_answered() {
     let gate = Gate::default();
     let held = gate.clone();
     let wait = Procedure::<(), u32>::new("wait").timeout(Duration::from_secs(5));
-    let api = Endpoint::new(()).call(wait, move |_, ()| {
+    let api = Endpoint::new(()).procedure(wait, move |_, ()| {
         let gate = held.clone();
         async move {
             gate.wait().await;

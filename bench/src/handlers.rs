@@ -69,7 +69,7 @@ impl Handler for Typed {
 /// Texts that come back, and streams: one that always has more, and one that never has anything.
 fn api() -> Endpoint<()> {
     Endpoint::new(())
-        .call(ECHO, async |_, text| Ok(text))
+        .procedure(ECHO, async |_, text| Ok(text))
         .subscription(TICKS, async |_, ()| Ok(stream::repeat_with(|| TICK.to_owned())))
         .subscription(QUIET, async |_, ()| Ok(stream::pending::<String>()))
 }

@@ -51,31 +51,31 @@ impl Drop for Hanging {
 fn endpoint(seen: Arc<Seen>) -> Endpoint<Arc<Seen>> {
     Endpoint::new(seen)
         .on_open(|call| async move { call.connection()?.subscribe(&ALL) })
-        .call(ADD, |call: Call<Arc<Seen>>, number| async move {
+        .procedure(ADD, |call: Call<Arc<Seen>>, number| async move {
             *call.state().added.lock().unwrap().entry(number).or_default() += 1;
             Ok(number + 1)
         })
-        .call(ECHO, |_, values| async move { Ok(values) })
-        .call(HANG, |call: Call<Arc<Seen>>, ()| async move {
+        .procedure(ECHO, |_, values| async move { Ok(values) })
+        .procedure(HANG, |call: Call<Arc<Seen>>, ()| async move {
             call.state().hanging.fetch_add(1, Relaxed);
             let _hanging = Hanging(Arc::clone(call.state()));
             pending().await
         })
-        .call(FAIL, |_, ()| async {
+        .procedure(FAIL, |_, ()| async {
             Err(Error::new("MINE", "so")
                 .details(serde_json::json!({ "why": 7 }))
                 .retry_after(Duration::from_secs(3)))
         })
-        .call(COUNT_TO, |call: Call<Arc<Seen>>, end| async move {
+        .procedure(COUNT_TO, |call: Call<Arc<Seen>>, end| async move {
             for number in 1..=end {
                 call.progress(&number)?;
             }
             Ok(end)
         })
-        .call(ASK_BACK, |call: Call<Arc<Seen>>, question| async move {
+        .procedure(ASK_BACK, |call: Call<Arc<Seen>>, question| async move {
             call.connection()?.call(CONFIRM, question).await
         })
-        .call(TELL, |call: Call<Arc<Seen>>, text| async move { call.publish_event(&ALL, &TOLD, &text) })
+        .procedure(TELL, |call: Call<Arc<Seen>>, text| async move { call.publish_event(&ALL, &TOLD, &text) })
         .on(NOTE, |call: Call<Arc<Seen>>, text| async move {
             call.state().notes.lock().unwrap().push(text);
             Ok(())

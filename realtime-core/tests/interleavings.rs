@@ -191,7 +191,7 @@ fn calls_that_are_woken_elsewhere_are_answered() {
     check(|| {
         let gate = Arc::new(Gate::default());
         let opened = Arc::clone(&gate);
-        let endpoint = Endpoint::new(()).call(WAIT, move |_: Call<()>, ()| {
+        let endpoint = Endpoint::new(()).procedure(WAIT, move |_: Call<()>, ()| {
             let gate = Arc::clone(&gate);
             async move {
                 poll_fn(|cx| gate.poll(cx)).await;

@@ -48,8 +48,8 @@ fn realtime() -> Realtime {
     let mut config = Config::default();
     config.outbox_bytes = OUTBOX;
     let endpoint = Endpoint::new(())
-        .call(TEXT, |_: Call<()>, bytes: usize| async move { Ok("x".repeat(bytes)) })
-        .call(LATE, late)
+        .procedure(TEXT, |_: Call<()>, bytes: usize| async move { Ok("x".repeat(bytes)) })
+        .procedure(LATE, late)
         .subscription(ENDLESS, |_: Call<()>, bytes: usize| async move { Ok(Endless("x".repeat(bytes))) });
     let builder = Realtime::builder().manual_time().config(config);
     builder.handler("echo", Echo.plain()).endpoint("api", endpoint).build()

@@ -199,43 +199,43 @@ pub(crate) fn on_close(call: Call<Api>, close: Close) -> impl Future<Output = ()
 
 fn with_calls(endpoint: Endpoint<Api>) -> Endpoint<Api> {
     endpoint
-        .call(ECHO, |_, text: String| async move { Ok(text) })
-        .call(TEXT, |_, bytes: usize| async move { Ok("x".repeat(bytes.min(100_000))) })
-        .call(ADD, |_, pair: Pair| async move { Ok(pair.a + pair.b) })
-        .call(FAIL, |_, failure: Failure| async move { Err(failure.into()) })
-        .call(FAIL_INSIDE, |_, ()| async move { Ok(std::fs::read("/no such file, secret").map(drop)?) })
-        .call(PANIC, panic)
-        .call(UNSERIALISABLE, |_, ()| async move { Ok(Unserialisable) })
-        .call(WAIT, |call: Call<Api>, name: String| async move {
+        .procedure(ECHO, |_, text: String| async move { Ok(text) })
+        .procedure(TEXT, |_, bytes: usize| async move { Ok("x".repeat(bytes.min(100_000))) })
+        .procedure(ADD, |_, pair: Pair| async move { Ok(pair.a + pair.b) })
+        .procedure(FAIL, |_, failure: Failure| async move { Err(failure.into()) })
+        .procedure(FAIL_INSIDE, |_, ()| async move { Ok(std::fs::read("/no such file, secret").map(drop)?) })
+        .procedure(PANIC, panic)
+        .procedure(UNSERIALISABLE, |_, ()| async move { Ok(Unserialisable) })
+        .procedure(WAIT, |call: Call<Api>, name: String| async move {
             let _gone = call.state().began(&name);
             call.state().gate(&name).wait().await;
             Ok(name)
         })
-        .call(LET_GO, |call: Call<Api>, name: String| async move {
+        .procedure(LET_GO, |call: Call<Api>, name: String| async move {
             call.state().gate(&name).open();
             Ok(())
         })
-        .call(PROGRESS, |call: Call<Api>, steps: u32| async move {
+        .procedure(PROGRESS, |call: Call<Api>, steps: u32| async move {
             (1..=steps).try_for_each(|step| call.progress(&step))?;
             Ok(steps)
         })
-        .call(KEEP, |call: Call<Api>, ()| async move {
+        .procedure(KEEP, |call: Call<Api>, ()| async move {
             *lock(&call.state().kept) = Some(call.clone());
             Ok(())
         })
-        .call(REPORT_LATE, |call: Call<Api>, ()| async move {
+        .procedure(REPORT_LATE, |call: Call<Api>, ()| async move {
             let kept = lock(&call.state().kept).take().ok_or_else(|| Error::not_found("no call was kept"))?;
             kept.over().await;
             let refused = kept.progress(&"too late").err();
             Ok(refused.map_or_else(String::new, |error| error.code().to_string()))
         })
-        .call(ASK, |call: Call<Api>, question| async move { call.connection()?.call(CONFIRM, question).await })
-        .call(PUSH, |call: Call<Api>, ticks: Vec<Tick>| async move {
+        .procedure(ASK, |call: Call<Api>, question| async move { call.connection()?.call(CONFIRM, question).await })
+        .procedure(PUSH, |call: Call<Api>, ticks: Vec<Tick>| async move {
             call.state().feed.push(&ticks);
             Ok(())
         })
-        .call(JOIN, |call: Call<Api>, name: String| async move { call.connection()?.subscribe(&room(&name)) })
-        .call(SAY, say)
+        .procedure(JOIN, |call: Call<Api>, name: String| async move { call.connection()?.subscribe(&room(&name)) })
+        .procedure(SAY, say)
 }
 
 fn with_subscriptions(endpoint: Endpoint<Api>) -> Endpoint<Api> {
@@ -269,7 +269,7 @@ fn with_subscriptions(endpoint: Endpoint<Api>) -> Endpoint<Api> {
 /// For those whose request had `x-role: admin`; the order of the methods does not matter.
 fn admin() -> Endpoint<&'static str> {
     Endpoint::new("the admins'")
-        .call(Procedure::new("secret"), |call: Call<&'static str>, _: u32| async move { Ok(*call.state()) })
+        .procedure(Procedure::new("secret"), |call: Call<&'static str>, _: u32| async move { Ok(*call.state()) })
         .subscription(Subscription::new("count"), |_, to: u32| async move { Ok(stream::iter(0..to)) })
         .on(Event::new("ADMIN"), |call: Call<&'static str>, ()| async move {
             call.connection()?.emit(&Event::new("DONE"), &call.name().to_owned())
@@ -309,7 +309,7 @@ fn slow(sights: &Sender<Sight>, gate: &Gate) -> Endpoint<Sender<Sight>> {
                 Ok(())
             }
         })
-        .call(Procedure::new("call"), move |call, ()| async move {
+        .procedure(Procedure::new("call"), move |call, ()| async move {
             began(&call);
             Ok(())
         })
@@ -326,8 +326,8 @@ fn merged() -> Endpoint<u32> {
             let allowed = call.context().header("x-merged").is_some();
             allowed.then_some(()).ok_or_else(Error::unauthenticated)
         })
-        .call(Procedure::new("merged"), |call: Call<u32>, ()| async move { Ok(*call.state()) })
-        .call(Procedure::new("entered"), |call: Call<u32>, ()| async move {
+        .procedure(Procedure::new("merged"), |call: Call<u32>, ()| async move { Ok(*call.state()) })
+        .procedure(Procedure::new("entered"), |call: Call<u32>, ()| async move {
             Ok(call.context().var::<Entered>().map(|entered| entered.0.clone()))
         })
         .middleware(|mut context: Context, next: Next| async move {

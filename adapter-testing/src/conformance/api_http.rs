@@ -150,29 +150,29 @@ async fn admins_only(call: Call<()>) -> Result {
 fn endpoint(lab: Lab) -> Endpoint<Lab> {
     let admin = Endpoint::new(())
         .guard(admins_only)
-        .call(SECRET, |_, ()| async { Ok("the secret".to_owned()) })
+        .procedure(SECRET, |_, ()| async { Ok("the secret".to_owned()) })
         .subscription(FEED, |_, ()| async { Ok(stream::iter([1_u32])) });
     let endpoint = Endpoint::new(lab)
-        .call(ECHO, |_, input| async { Ok(input) })
-        .call(SEVEN, |_, ()| async { Ok(7) })
-        .call(COOKIES, |call: Call<Lab>, ()| async move {
+        .procedure(ECHO, |_, input| async { Ok(input) })
+        .procedure(SEVEN, |_, ()| async { Ok(7) })
+        .procedure(COOKIES, |call: Call<Lab>, ()| async move {
             let context = call.context();
             Ok([context.header("cookie"), context.cookie("session")].map(|text| text.map(str::to_owned)))
         })
-        .call(DESCRIBE, |call: Call<Lab>, ()| async move { Ok(Described::of(&call)) })
-        .call(FAIL, |_, input: Failing| async { Err(input.into()) })
-        .call(FAIL_INSIDE, |_, ()| async { Ok(std::fs::read("/no such file, secret").map(drop)?) })
-        .call(PANIC, |_, at_once: bool| {
+        .procedure(DESCRIBE, |call: Call<Lab>, ()| async move { Ok(Described::of(&call)) })
+        .procedure(FAIL, |_, input: Failing| async { Err(input.into()) })
+        .procedure(FAIL_INSIDE, |_, ()| async { Ok(std::fs::read("/no such file, secret").map(drop)?) })
+        .procedure(PANIC, |_, at_once: bool| {
             assert!(!at_once, "a secret in a panic");
             async { panic!("a secret in a panic") }
         })
-        .call(BROKEN, |_, ()| async { Ok(Broken) })
-        .call(PANIC_READING, |_, _| async { Ok(()) })
-        .call(PANIC_WRITING, |_, ()| async { Ok(Panics) })
-        .call(HANG, |call: Call<Lab>, ()| async move { hang(&call, "hang").await })
-        .call(SHORT, |call: Call<Lab>, ()| async move { hang(&call, "short").await })
-        .call(COUNT, count)
-        .call(SEND, send);
+        .procedure(BROKEN, |_, ()| async { Ok(Broken) })
+        .procedure(PANIC_READING, |_, _| async { Ok(()) })
+        .procedure(PANIC_WRITING, |_, ()| async { Ok(Panics) })
+        .procedure(HANG, |call: Call<Lab>, ()| async move { hang(&call, "hang").await })
+        .procedure(SHORT, |call: Call<Lab>, ()| async move { hang(&call, "short").await })
+        .procedure(COUNT, count)
+        .procedure(SEND, send);
     let endpoint = endpoint
         .subscription(EVENTS, |call: Call<Lab>, room: Room| async move { Ok(room_events(&call, room)) })
         .subscription(TICKS, ticks)

@@ -104,11 +104,11 @@ impl Handler for Probe {
 impl Probe {
     fn endpoint(&self) -> Endpoint<Self> {
         Endpoint::new(self.clone())
-            .call(SEEN, |call, ()| async move { Ok(call.state().seen().clone()) })
-            .call(ADDRESS, address)
-            .call(LENGTH, |_, text| async move { Ok(text.len()) })
-            .call(TELL, |call, text| async move { call.publish(&TOLD, &text) })
-            .call(WAIT, wait)
+            .procedure(SEEN, |call, ()| async move { Ok(call.state().seen().clone()) })
+            .procedure(ADDRESS, address)
+            .procedure(LENGTH, |_, text| async move { Ok(text.len()) })
+            .procedure(TELL, |call, text| async move { call.publish(&TOLD, &text) })
+            .procedure(WAIT, wait)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

@@ -66,10 +66,10 @@ impl Chat {
     pub fn endpoint(&self) -> Endpoint<Self> {
         Endpoint::new(self.clone())
             .guard(RateLimit::new(2, Duration::from_secs(1)).burst(10))
-            .call(MEMBERS, members)
-            .call(RENAME, rename)
-            .call(SET_TOPIC, set_topic)
-            .call(ROLL, roll)
+            .procedure(MEMBERS, members)
+            .procedure(RENAME, rename)
+            .procedure(SET_TOPIC, set_topic)
+            .procedure(ROLL, roll)
     }
 }
 

@@ -13,9 +13,9 @@ use tokio::net::TcpListener;
 pub fn realtime() -> Realtime {
     let counter = Endpoint::new(Counter::default())
         .on_open(|call| async move { call.connection()?.subscribe(&COUNTING) })
-        .call(GET_COUNT, |call, ()| async move { Ok(*call.state().count()) })
-        .call(UPDATE_COUNT, |call, by| async move { change(&call, |count| count.checked_add(by)) })
-        .call(RESET, reset);
+        .procedure(GET_COUNT, |call, ()| async move { Ok(*call.state().count()) })
+        .procedure(UPDATE_COUNT, |call, by| async move { change(&call, |count| count.checked_add(by)) })
+        .procedure(RESET, reset);
     Realtime::builder().middleware(name).endpoint(ENDPOINT, counter).build()
 }
 

@@ -148,9 +148,9 @@ impl Dashboard {
         // A guard of its own: whoever raises too many alerts still sees the figures.
         let alerts = Endpoint::new(self.clone())
             .guard(RateLimit::new(10, Duration::from_secs(10)).by_peer())
-            .call(RAISE, |call, raise| async move { Ok(call.state().raise(raise, crate::now())) });
+            .procedure(RAISE, |call, raise| async move { Ok(call.state().raise(raise, crate::now())) });
         Endpoint::new(self.clone())
-            .call(CURRENT, |call, ()| async move { Ok(call.state().current()) })
+            .procedure(CURRENT, |call, ()| async move { Ok(call.state().current()) })
             .subscription(LIVE, |call, after| async move {
                 let after = call.after().cloned().or(after);
                 Ok(call.state().clone().live(after))

@@ -49,7 +49,7 @@ impl Shop {
         Endpoint::new(self.clone())
             .guard(count)
             .on_open(|call| async move { call.connection()?.subscribe(&SHOPPING) })
-            .call(VIEW, view)
+            .procedure(VIEW, view)
     }
 
     /// How many calls there were.

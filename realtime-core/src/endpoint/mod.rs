@@ -46,8 +46,8 @@ use std::{fmt, panic::Location, sync::Arc};
 ///
 /// let counter = Endpoint::new(AtomicI64::new(0))
 ///     .on_open(|call| async move { call.connection()?.subscribe(&COUNTER) })
-///     .call(GET, |call, ()| async move { Ok(call.state().load(Relaxed)) })
-///     .call(ADD, add);
+///     .procedure(GET, |call, ()| async move { Ok(call.state().load(Relaxed)) })
+///     .procedure(ADD, add);
 /// let realtime = Realtime::builder().endpoint("counter", counter).build();
 /// ```
 #[must_use = "an endpoint is mounted with `Builder::endpoint`"]
@@ -79,7 +79,7 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
     ///
     /// If the name is taken, is longer than 256 bytes, or has an empty part between dots.
     #[track_caller]
-    pub fn call<I, O, F, R>(self, procedure: Procedure<I, O>, function: F) -> Self
+    pub fn procedure<I, O, F, R>(self, procedure: Procedure<I, O>, function: F) -> Self
     where
         I: DeserializeOwned + Send + 'static,
         O: Serialize + Send + Sync + 'static,
@@ -96,7 +96,7 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
     ///
     /// # Panics
     ///
-    /// As [`call`](Self::call).
+    /// As [`procedure`](Self::procedure).
     #[track_caller]
     pub fn subscription<I, T, F, R, St>(self, subscription: Subscription<I, T>, function: F) -> Self
     where

@@ -215,8 +215,8 @@ impl Lab {
 
 pub(crate) fn endpoint(lab: &Lab) -> Endpoint<Lab> {
     Endpoint::new(lab.clone())
-        .call(JOB, work)
-        .call(BRIEF, work)
+        .procedure(JOB, work)
+        .procedure(BRIEF, work)
         .subscription(BLOCK, feed)
         .subscription(DROP_OLDEST, feed)
         .subscription(CONFLATE, feed)

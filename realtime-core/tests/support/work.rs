@@ -136,7 +136,7 @@ fn builder() -> Builder {
         .handler("typed", Typed)
         .handler("chat", Chat.plain())
         .handler("publisher", Publisher.plain())
-        .endpoint("api", Endpoint::new(()).call(ECHO, async |_, said| Ok(said)))
+        .endpoint("api", Endpoint::new(()).procedure(ECHO, async |_, said| Ok(said)))
 }
 
 fn room() -> Topic<Message> {

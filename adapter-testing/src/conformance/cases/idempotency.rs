@@ -55,8 +55,8 @@ fn start_with(
     let gate = Gate::default();
     let state = Arc::new(State { runs: AtomicU32::new(0), gate: gate.clone() });
     let endpoint = Endpoint::new(Arc::clone(&state))
-        .call(COUNT, |call: Call<Arc<State>>, _| async move { Ok(call.state().run()) })
-        .call(WAIT, |call: Call<Arc<State>>, ()| async move {
+        .procedure(COUNT, |call: Call<Arc<State>>, _| async move { Ok(call.state().run()) })
+        .procedure(WAIT, |call: Call<Arc<State>>, ()| async move {
             let run = call.state().run();
             call.state().gate.wait().await;
             call.progress(&run)?;

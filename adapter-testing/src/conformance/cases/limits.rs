@@ -43,13 +43,13 @@ type Counter = Arc<AtomicU32>;
 
 fn endpoint(counter: Counter) -> Endpoint<Counter> {
     Endpoint::new(counter)
-        .call(
+        .procedure(
             ADD,
             |call: Call<Counter>, amount| async move { Ok(call.state().fetch_add(amount, Relaxed) + amount) },
         )
-        .call(COUNT, |call: Call<Counter>, ()| async move { Ok(call.state().load(Relaxed)) })
-        .call(DEAR, |_, ()| async { Ok(()) })
-        .call(SIGN_UP, |_, _| async { Ok(()) })
+        .procedure(COUNT, |call: Call<Counter>, ()| async move { Ok(call.state().load(Relaxed)) })
+        .procedure(DEAR, |_, ()| async { Ok(()) })
+        .procedure(SIGN_UP, |_, _| async { Ok(()) })
 }
 
 fn start(

@@ -17,17 +17,17 @@ fn start(subject: &Subject) -> Server {
 
 fn start_with(subject: &Subject, change: impl FnOnce(&mut Config)) -> Server {
     let place = Endpoint::new(())
-        .call(ENTER, |call: Call<()>, data: Value| async move { call.connection()?.enter(&HERE, &data) })
-        .call(OBSERVE, |call: Call<()>, ()| async move { call.connection()?.observe(&HERE) })
-        .call(LEAVE, |call: Call<()>, ()| async move {
+        .procedure(ENTER, |call: Call<()>, data: Value| async move { call.connection()?.enter(&HERE, &data) })
+        .procedure(OBSERVE, |call: Call<()>, ()| async move { call.connection()?.observe(&HERE) })
+        .procedure(LEAVE, |call: Call<()>, ()| async move {
             call.connection()?.leave(&HERE);
             Ok(())
         })
-        .call(
+        .procedure(
             SUBSCRIBE,
             |call: Call<()>, name| async move { call.connection()?.subscribe(&Topic::<Value>::new(name)) },
         )
-        .call(WHO, who);
+        .procedure(WHO, who);
     let mut config = Config::default();
     change(&mut config);
     let realtime =
