@@ -40,8 +40,8 @@ fn api() -> Endpoint<()> {
         })
         .procedure(HANG, |_, ()| async move { std::future::pending::<Result<()>>().await })
         .procedure(ASK, |call: Call<()>, question| async move { call.connection()?.call(CONFIRM, question).await })
-        .procedure(SAY, |call: Call<()>, text| async move { call.publish_event(&ROOM, &SAID, &text) })
-        .on(SAID, |call: Call<()>, text| async move { call.publish_event(&ROOM, &SAID, &text) })
+        .procedure(SAY, |call: Call<()>, text| async move { call.to(&ROOM).others().emit(SAID, &text) })
+        .on(SAID, |call: Call<()>, text| async move { call.to(&ROOM).others().emit(SAID, &text) })
         .subscription(COUNT, |_, to: u32| async move { Ok(stream::iter(0..to)) })
         .subscription(NUMBERED, |call: Call<()>, ()| async move {
             let from = call.after().map_or(0, |position| position.offset + 1);
@@ -204,7 +204,7 @@ fn a_gap_of_a_topic_names_it() {
         ann.stall();
         let text = "x".repeat(10_000);
         for _ in 0..200 {
-            server.realtime().publish_event(&ROOM, &SAID, &text).unwrap();
+            server.realtime().to(&ROOM).emit(SAID, &text).unwrap();
             server.settle().await;
         }
         ann.resume();

@@ -162,7 +162,7 @@ fn a_quiet_stream_is_kept_alive_by_comments() {
         assert_eq!((events.comments(), events.try_next().await), (1, None));
         server.advance(Duration::from_secs(31)).await;
         assert_eq!((events.comments(), events.is_ended()), (3, false));
-        server.realtime().publish(&NEWS, &"late".into()).unwrap();
+        server.realtime().to(&NEWS).send(&"late".into()).unwrap();
         assert_eq!(events.next().await.unwrap().json::<String>(), "late");
     });
 }
@@ -176,7 +176,7 @@ fn a_source_that_reads_nothing_is_closed_and_the_others_go_on() {
         slow.stall();
         let text = "x".repeat(64 * 1024);
         for _ in 0..64 {
-            server.realtime().publish(&NEWS, &text).unwrap();
+            server.realtime().to(&NEWS).send(&text).unwrap();
             assert_eq!(quick.next().await.unwrap().json::<String>().len(), text.len());
         }
         assert_eq!(server.realtime().stats().slow_consumers, 1);
@@ -195,7 +195,7 @@ fn a_source_that_takes_nothing_is_given_up_when_its_time_is_over() {
         let mut stalled = server.events("news").open().await.unwrap();
         stalled.stall();
         for _ in 0..12 {
-            server.realtime().publish(&NEWS, &"x".repeat(64 * 1024)).unwrap();
+            server.realtime().to(&NEWS).send(&"x".repeat(64 * 1024)).unwrap();
         }
         server.advance(Duration::from_secs(59)).await;
         assert_eq!(server.realtime().connections(), 1);

@@ -3,8 +3,8 @@
 use crate::{Outcome, process};
 use futures_util::stream;
 use realtime_core::{
-    Audience, CloseCode, Config, Connection, Endpoint, Error, Handler, Message, Procedure, Realtime, Result,
-    Subscription, Topic,
+    CloseCode, Config, Connection, Endpoint, Error, Handler, Message, Procedure, Realtime, Result, Subscription,
+    Topic,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
@@ -95,7 +95,7 @@ impl Handler for Chat {
     }
 
     async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
-        connection.publish_to(&TALK, &message, Audience::everyone())
+        connection.to(&TALK).send(&message)
     }
 }
 
@@ -121,7 +121,7 @@ impl Handler for Rooms {
     }
 
     async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
-        connection.publish_to(&room(&connection.input().room), &message, Audience::everyone())
+        connection.to(&room(&connection.input().room)).send(&message)
     }
 }
 

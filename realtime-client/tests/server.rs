@@ -75,7 +75,7 @@ fn endpoint(seen: Arc<Seen>) -> Endpoint<Arc<Seen>> {
         .procedure(ASK_BACK, |call: Call<Arc<Seen>>, question| async move {
             call.connection()?.call(CONFIRM, question).await
         })
-        .procedure(TELL, |call: Call<Arc<Seen>>, text| async move { call.publish_event(&ALL, &TOLD, &text) })
+        .procedure(TELL, |call: Call<Arc<Seen>>, text| async move { call.to(&ALL).others().emit(TOLD, &text) })
         .on(NOTE, |call: Call<Arc<Seen>>, text| async move {
             call.state().notes.lock().unwrap().push(text);
             Ok(())

@@ -67,7 +67,7 @@ fn publications_that_wait_are_sent() {
         let realtime = realtime(100, |builder| builder.handler("news", News.plain()));
         let client = Client::connect(&realtime, "news", None);
         for _ in 0..COUNT {
-            realtime.publish(&NEWS, &message()).unwrap();
+            realtime.to(&NEWS).send(&message()).unwrap();
         }
         client.receive(COUNT);
         client.leave();
@@ -83,7 +83,7 @@ fn publications_that_wait_for_a_slow_reader_are_sent() {
         let publishers: Vec<_> = (0..2)
             .map(|_| {
                 let realtime = realtime.clone();
-                thread::spawn(move || (0..COUNT / 2).for_each(|_| realtime.publish(&NEWS, &message()).unwrap()))
+                thread::spawn(move || (0..COUNT / 2).for_each(|_| realtime.to(&NEWS).send(&message()).unwrap()))
             })
             .collect();
         for _ in 0..12 {
@@ -245,7 +245,7 @@ fn nothing_is_left_of_a_connection_that_ends_while_it_joins() {
             let _ = joining.subscribe(&NEWS);
         });
         let publisher = realtime.clone();
-        let publishes = thread::spawn(move || publisher.publish(&NEWS, &message()).unwrap());
+        let publishes = thread::spawn(move || publisher.to(&NEWS).send(&message()).unwrap());
         client.leave();
         joins.join().unwrap();
         publishes.join().unwrap();
@@ -268,7 +268,7 @@ fn a_close_goes_behind_what_was_sent() {
             connection.close(CloseCode::NORMAL, "");
             assert!(connection.send(message()).is_err());
         });
-        realtime.publish(&NEWS, &message()).unwrap();
+        realtime.to(&NEWS).send(&message()).unwrap();
         client.receive_close();
         closer.join().unwrap();
         client.leave();

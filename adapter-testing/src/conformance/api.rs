@@ -4,8 +4,8 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use realtime_core::{
-    Audience, Call, Close, ConnectionId, Context, Endpoint, Error, Event, Gap, Item, Next, Overflow, Position,
-    Procedure, Reject, Result, Subscription, Topic,
+    Call, Close, ConnectionId, Context, Endpoint, Error, Event, Gap, Item, Next, Overflow, Position, Procedure,
+    Reject, Result, Subscription, Topic,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
@@ -229,7 +229,10 @@ fn with_calls(endpoint: Endpoint<Api>) -> Endpoint<Api> {
             let refused = kept.progress(&"too late").err();
             Ok(refused.map_or_else(String::new, |error| error.code().to_string()))
         })
-        .procedure(ASK, |call: Call<Api>, question| async move { call.connection()?.call(CONFIRM, question).await })
+        .procedure(
+            ASK,
+            |call: Call<Api>, question| async move { call.connection()?.call(CONFIRM, question).await },
+        )
         .procedure(PUSH, |call: Call<Api>, ticks: Vec<Tick>| async move {
             call.state().feed.push(&ticks);
             Ok(())
@@ -272,7 +275,7 @@ fn admin() -> Endpoint<&'static str> {
         .procedure(Procedure::new("secret"), |call: Call<&'static str>, _: u32| async move { Ok(*call.state()) })
         .subscription(Subscription::new("count"), |_, to: u32| async move { Ok(stream::iter(0..to)) })
         .on(Event::new("ADMIN"), |call: Call<&'static str>, ()| async move {
-            call.connection()?.emit(&Event::new("DONE"), &call.name().to_owned())
+            call.connection()?.emit(Event::new("DONE"), &call.name().to_owned())
         })
         .guard(|call: Call<&'static str>| async move {
             let allowed = call.context().header("x-role") == Some("admin");
@@ -412,15 +415,17 @@ impl Drop for PanicsWhenDropped {
 
 async fn say(call: Call<Api>, say: Say) -> Result {
     let except: Vec<ConnectionId> = say.except.iter().map(|id| id.parse()).collect::<Result<_>>()?;
-    let audience = if say.everyone { Audience::everyone() } else { Audience::others() };
     let connection = call.connection()?;
     let said = Said { text: say.text, from: Some(connection.id().to_string()) };
-    connection.publish_event_to(&room(&say.topic), &SAID, &said, audience.except(&except))
+    let topic = room(&say.topic);
+    let members = connection.to(&topic);
+    let audience = if say.everyone { members } else { members.others() };
+    audience.except(&except).emit(SAID, &said)
 }
 
 async fn say_to_room(call: Call<Api>, said: Said) -> Result {
     let from = call.connection_id().map(|id| id.to_string());
-    call.publish_event(&room("room"), &SAID, &Said { from, ..said })
+    call.to(&room("room")).others().emit(SAID, &Said { from, ..said })
 }
 
 async fn note(call: Call<Api>, note: Note) -> Result {

@@ -391,20 +391,20 @@ impl Handler for Talks {
             "fail" => return Err(Error::permission_denied("not today")),
             "panic" => panic!("a secret in a panic"),
             "names" => {
-                connection.emit(&WARNING, &"a warning".to_owned())?;
-                connection.emit(&COMPLETE, &"no end".to_owned())?;
+                connection.emit(WARNING, &"a warning".to_owned())?;
+                connection.emit(COMPLETE, &"no end".to_owned())?;
             }
             _ => {}
         }
         connection.subscribe(&NEWS)?;
         connection.send(format!("hello {}", connection.input().number))?;
-        connection.emit(&NOTIFICATION, &serde_json::json!({ "title": "New\nline" }))?;
-        connection.emit(&CHAT, &"hi".to_owned())?;
+        connection.emit(NOTIFICATION, &serde_json::json!({ "title": "New\nline" }))?;
+        connection.emit(CHAT, &"hi".to_owned())?;
         Ok(())
     }
 
     async fn on_message(&self, connection: &Connection<Self>, text: String) -> Result {
-        connection.publish(&NEWS, &text)
+        connection.to(&NEWS).others().send(&text)
     }
 
     async fn on_close(&self, connection: &Connection<Self>, close: Close) {

@@ -1,7 +1,6 @@
 use super::{api, client::PATIENCE};
 use realtime_core::{
-    Audience, Builder, Close, CloseCode, Connection, ConnectionId, Error, Handler, Message, Realtime, Result,
-    Topic,
+    Builder, Close, CloseCode, Connection, ConnectionId, Error, Handler, Message, Realtime, Result, Topic,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -262,18 +261,22 @@ impl Handler for Lab {
                 Reply::Answer(true)
             }
             Command::IsSubscribed(name) => Reply::Answer(connection.is_subscribed(&Topic::new(name))),
-            Command::Publish { topic, text } => return connection.publish(&Topic::new(topic), &Reply::Text(text)),
+            Command::Publish { topic, text } => {
+                return connection.to(&Topic::new(topic)).others().send(&Reply::Text(text));
+            }
             Command::PublishToAll { topic, text } => {
-                return connection.publish_to(&Topic::new(topic), &Reply::Text(text), Audience::everyone());
+                return connection.to(&Topic::new(topic)).send(&Reply::Text(text));
             }
             Command::PublishExcept { topic, text, except, everyone } => {
                 let except: Vec<ConnectionId> = except.iter().map(|id| id.parse()).collect::<Result<_>>()?;
-                let audience = if everyone { Audience::everyone() } else { Audience::others() };
-                return connection.publish_to(&Topic::new(topic), &Reply::Text(text), audience.except(&except));
+                let topic = Topic::new(topic);
+                let members = connection.to(&topic);
+                let audience = if everyone { members } else { members.others() };
+                return audience.except(&except).send(&Reply::Text(text));
             }
             Command::SendThenPublish { topic, sent, published } => {
                 connection.send(Reply::Text(sent))?;
-                return connection.publish_to(&Topic::new(topic), &Reply::Text(published), Audience::everyone());
+                return connection.to(&Topic::new(topic)).send(&Reply::Text(published));
             }
             Command::Burst { count, bytes } => {
                 let text = "x".repeat(bytes);

@@ -107,7 +107,7 @@ impl Probe {
             .procedure(SEEN, |call, ()| async move { Ok(call.state().seen().clone()) })
             .procedure(ADDRESS, address)
             .procedure(LENGTH, |_, text| async move { Ok(text.len()) })
-            .procedure(TELL, |call, text| async move { call.publish(&TOLD, &text) })
+            .procedure(TELL, |call, text| async move { call.to(&TOLD).others().send(&text) })
             .procedure(WAIT, wait)
     }
 

@@ -1,5 +1,5 @@
 use crate::chat::{Chat, MAX_NAME, Person, Room, check, not_here, topic};
-use realtime_core::{Audience, Call, Connection, Endpoint, Error, Event, Procedure, RateLimit, Result};
+use realtime_core::{Call, Connection, Endpoint, Error, Event, Procedure, RateLimit, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ async fn rename(call: Call<Chat>, name: String) -> Result<Person> {
         let before = std::mem::replace(&mut person.name, name.trim().to_owned());
         let person = person.clone();
         if person.name != before {
-            tell(connection, &RENAMED, &Renamed { person: person.clone(), before })?;
+            tell(connection, RENAMED, &Renamed { person: person.clone(), before })?;
         }
         Ok(person)
     })
@@ -93,7 +93,7 @@ async fn set_topic(call: Call<Chat>, text: String) -> Result<String> {
     in_room(&call, |here, at, connection| {
         here.topic = text.trim().to_owned();
         let changed = TopicChanged { person: here.people[at].1.clone(), topic: here.topic.clone() };
-        tell(connection, &TOPIC_CHANGED, &changed)?;
+        tell(connection, TOPIC_CHANGED, &changed)?;
         Ok(changed.topic)
     })
 }
@@ -101,7 +101,7 @@ async fn set_topic(call: Call<Chat>, text: String) -> Result<String> {
 async fn roll(call: Call<Chat>, sides: u32) -> Result<Rolled> {
     in_room(&call, |here, at, connection| {
         let rolled = Rolled { person: here.people[at].1.clone(), sides, result: fastrand::u32(1..=sides) };
-        tell(connection, &ROLLED, &rolled)?;
+        tell(connection, ROLLED, &rolled)?;
         Ok(rolled)
     })
 }
@@ -117,6 +117,6 @@ fn in_room<T>(call: &Call<Chat>, act: impl FnOnce(&mut Room, usize, &Connection<
 }
 
 /// Tells everybody in the room, the one who calls as well.
-fn tell<D: Serialize + Sync + 'static>(connection: &Connection<Chat>, event: &Event<D>, data: &D) -> Result {
-    connection.publish_event_to(&topic(&connection.input().room), event, data, Audience::everyone())
+fn tell<D: Serialize + Sync + 'static>(connection: &Connection<Chat>, event: Event<D>, data: &D) -> Result {
+    connection.to(&topic(&connection.input().room)).emit(event, data)
 }

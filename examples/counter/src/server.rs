@@ -56,7 +56,7 @@ fn change(call: &Call<Counter>, change: impl FnOnce(i64) -> Option<i64>) -> Resu
     let changed = change(*count).ok_or_else(too_far)?;
     let by = changed.saturating_sub(*count);
     *count = changed;
-    call.publish_event(&COUNTING, &COUNT_CHANGED, &Changed { by, count: changed })?;
+    call.to(&COUNTING).others().emit(COUNT_CHANGED, &Changed { by, count: changed })?;
     Ok(changed)
 }
 

@@ -68,6 +68,6 @@ async fn view(call: Call<Shop>, View { product }: View) -> Result<u64> {
     let index = PRODUCTS.iter().position(|known| *known == product);
     let index = index.ok_or_else(|| Error::not_found("there is no such product"))?;
     let views = call.state().0.views[index].fetch_add(1, Relaxed) + 1;
-    call.publish_event(&SHOPPING, &VIEWED, &Viewed { product, views })?;
+    call.to(&SHOPPING).others().emit(VIEWED, &Viewed { product, views })?;
     Ok(views)
 }

@@ -138,7 +138,7 @@ pub struct Config {
     /// addresses: the application has asked for them.
     pub private_peers: PrivatePeers,
 
-    /// Bytes of publications that may wait for the [`Broker`](crate::Broker), and 16 384 publications. Over it `publish` fails
+    /// Bytes of publications that may wait for the [`Broker`](crate::Broker), and 16 384 publications. Over it publishing fails
     /// with `UNAVAILABLE`, after the members on this node have the message. Default 64 MiB: what is published in a
     /// minute at a megabyte a second; a broker that is away for longer loses some in any case.
     pub broker_queue_bytes: usize,

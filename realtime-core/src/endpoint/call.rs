@@ -1,10 +1,10 @@
 use crate::{
     calls::CallCore,
     context::Context,
-    handles::{AnyConnection, Realtime, Topic},
+    handles::{AnyConnection, Audience, Realtime, Topic},
     util::TICK,
 };
-use realtime_protocol::{ConnectionId, Error, Event, Position, Result, format::Outgoing};
+use realtime_protocol::{ConnectionId, Error, Position, Result, format::Outgoing};
 use serde::Serialize;
 use std::{
     fmt,
@@ -51,11 +51,7 @@ impl<S> Call<S> {
     /// `FAILED_PRECONDITION` if the call came by HTTP, where there is nothing that lasts.
     pub fn connection(&self) -> Result<AnyConnection> {
         let none = || Error::failed_precondition("this is served over a connection only, and not by HTTP");
-        self.any_connection().ok_or_else(none)
-    }
-
-    fn any_connection(&self) -> Option<AnyConnection> {
-        self.core.client().map(|client| AnyConnection::new(Arc::clone(client)))
+        self.core.client().map(|client| AnyConnection::new(Arc::clone(client))).ok_or_else(none)
     }
 
     /// The registry of this node.
@@ -119,31 +115,23 @@ impl<S> Call<S> {
         self.core.report(|| client.queue_frame(&frame))
     }
 
-    /// Sends a message to all members of a topic but the one who calls.
+    /// Publishes to a topic: the builder that it returns says which members, and `send` or `emit` does it.
+    /// [`others`](Audience::others) leaves out the client that calls.
     ///
-    /// # Errors
+    /// # Examples
     ///
-    /// As [`AnyConnection::publish`].
-    pub fn publish<T: Serialize + Sync + 'static>(&self, topic: &Topic<T>, message: &T) -> Result {
-        match self.any_connection() {
-            Some(connection) => connection.publish(topic, message),
-            None => self.realtime().publish(topic, message),
-        }
-    }
-
-    /// Sends an event to all members of a topic but the one who calls.
+    /// ```
+    /// use realtime_core::{Call, Event, Result, Topic};
     ///
-    /// # Errors
+    /// const WATCHERS: Topic<i64> = Topic::fixed("watchers");
+    /// const ADDED: Event<i64> = Event::new("added");
     ///
-    /// As [`AnyConnection::publish`].
-    pub fn publish_event<T, D>(&self, topic: &Topic<T>, event: &Event<D>, data: &D) -> Result
-    where
-        D: Serialize + Sync + 'static,
-    {
-        match self.any_connection() {
-            Some(connection) => connection.publish_event(topic, event, data),
-            None => self.realtime().publish_event(topic, event, data),
-        }
+    /// async fn add(call: Call<()>, amount: i64) -> Result {
+    ///     call.to(&WATCHERS).others().emit(ADDED, &amount)
+    /// }
+    /// ```
+    pub fn to<'a, T>(&'a self, topic: &'a Topic<T>) -> Audience<'a, T> {
+        Audience::new(self.core.hub(), self.connection_id(), topic)
     }
 
     /// The connection of the one who calls, where there is one.

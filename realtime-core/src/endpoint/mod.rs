@@ -40,7 +40,7 @@ use std::{fmt, panic::Location, sync::Arc};
 ///
 /// async fn add(call: Call<AtomicI64>, amount: i64) -> Result<i64> {
 ///     let count = call.state().fetch_add(amount, Relaxed) + amount;
-///     call.publish_event(&COUNTER, &ADDED, &amount)?;
+///     call.to(&COUNTER).others().emit(ADDED, &amount)?;
 ///     Ok(count)
 /// }
 ///

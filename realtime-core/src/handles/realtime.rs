@@ -1,11 +1,11 @@
-use super::{AnyConnection, Topic};
+use super::{AnyConnection, Audience, Topic};
 use crate::{
     config::Config,
     hub::{Drained, Hub, drain},
     seams::Runtime,
 };
-use realtime_protocol::{ConnectionId, Event, Presence, Present, Result};
-use serde::{Serialize, de::DeserializeOwned};
+use realtime_protocol::{ConnectionId, Presence, Present};
+use serde::de::DeserializeOwned;
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -29,7 +29,7 @@ use std::{
 ///         Ok(())
 ///     })
 ///     .build();
-/// realtime.publish(&Topic::fixed("news"), &"hello".to_owned()).unwrap();
+/// realtime.to(&Topic::fixed("news")).send(&"hello".to_owned()).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct Realtime(pub(crate) Arc<Hub>);
@@ -39,25 +39,23 @@ impl Realtime {
         Self(Arc::clone(hub))
     }
 
-    /// Sends a message to all members of a topic.
+    /// Publishes to a topic: the builder that it returns says which members, and `send` or `emit` does it.
     ///
-    /// # Errors
+    /// # Examples
     ///
-    /// As [`AnyConnection::publish`].
-    pub fn publish<T: Serialize + Sync + 'static>(&self, topic: &Topic<T>, message: &T) -> Result {
-        self.0.publish(topic.name(), None, message, topic.key_of(message), &[])
-    }
-
-    /// Sends an event to all members of a topic, whatever messages the topic is for.
+    /// ```
+    /// use realtime_core::{Event, Realtime, Result, Topic};
     ///
-    /// # Errors
+    /// const NEWS: Topic<String> = Topic::fixed("news");
+    /// const LATE: Event<u64> = Event::new("LATE");
     ///
-    /// As [`AnyConnection::publish`].
-    pub fn publish_event<T, D>(&self, topic: &Topic<T>, event: &Event<D>, data: &D) -> Result
-    where
-        D: Serialize + Sync + 'static,
-    {
-        self.0.publish(topic.name(), Some(event.name()), data, None, &[])
+    /// fn announce(realtime: &Realtime) -> Result {
+    ///     realtime.to(&NEWS).send(&"the next train is late".into())?;
+    ///     realtime.to(&NEWS).emit(LATE, &10)
+    /// }
+    /// ```
+    pub fn to<'a, T>(&'a self, topic: &'a Topic<T>) -> Audience<'a, T> {
+        Audience::new(&self.0, None, topic)
     }
 
     /// Who is in a place. Data that does not fit the type is left out.

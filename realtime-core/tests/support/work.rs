@@ -2,7 +2,7 @@
 
 use super::wire::{Client, frame};
 use realtime_core::{
-    Audience, Builder, Connection, Endpoint, Handler, Message, Procedure, Realtime, Result, Topic,
+    Builder, Connection, Endpoint, Handler, Message, Procedure, Realtime, Result, Topic,
     websocket::{Decoder, Frame, Limits, Opcode},
 };
 use serde::{Deserialize, Serialize};
@@ -201,6 +201,6 @@ impl Handler for Publisher {
     type ServerMessage = Message;
 
     async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
-        connection.publish_to(&room(), &message, Audience::everyone())
+        connection.to(&room()).send(&message)
     }
 }

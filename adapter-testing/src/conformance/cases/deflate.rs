@@ -209,7 +209,7 @@ pub fn a_publication_is_right_for_each_window_and_for_none(subject: &Subject) {
         }
     }
     for text in ["short".to_owned(), long(), "x".repeat(50_000), long() + "2"] {
-        let published = server.realtime().publish(&Topic::new("t"), &Reply::Text(text.clone()));
+        let published = server.realtime().to(&Topic::new("t")).send(&Reply::Text(text.clone()));
         assert_eq!(published.ok(), Some(()));
         for (id, bits, client) in &mut clients {
             let frame = match bits {

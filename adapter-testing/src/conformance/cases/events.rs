@@ -107,12 +107,12 @@ pub fn an_event_goes_to_one_client(subject: &Subject) {
     let said = Said { text: "é".into(), from: None };
     for mut client in each_form(&server) {
         client.echoes();
-        assert!(newest(&server).emit(&SAID, &said).is_ok());
+        assert!(newest(&server).emit(SAID, &said).is_ok());
         expect_said(&mut client, "é", None);
     }
     let mut client = server.connect("api");
     client.echoes();
-    assert!(newest(&server).emit(&SAID, &said).is_ok());
+    assert!(newest(&server).emit(SAID, &said).is_ok());
     client.expect_text(r#"{"type":"event","name":"SAID","data":{"text":"é","from":null}}"#);
 }
 
@@ -157,7 +157,7 @@ pub fn the_registry_publishes_events_to_all(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut members = members(&server);
     let said = Said { text: "news".into(), from: None };
-    assert!(server.realtime().publish_event(&room("room"), &SAID, &said).is_ok());
+    assert!(server.realtime().to(&room("room")).emit(SAID, &said).is_ok());
     members.iter_mut().for_each(|(client, _)| expect_said(client, "news", None));
     assert_eq!(server.realtime().stats().delivered, members.len() as u64);
 }
@@ -187,8 +187,8 @@ pub fn messages_and_events_of_a_publisher_stay_in_order(subject: &Subject) {
     let mut members = members(&server);
     for number in 0..50 {
         let text = number.to_string();
-        assert!(server.realtime().publish(&room("room"), &Reply::Text(text.clone())).is_ok());
-        assert!(server.realtime().publish_event(&room("room"), &SAID, &Said { text, from: None }).is_ok());
+        assert!(server.realtime().to(&room("room")).send(&Reply::Text(text.clone())).is_ok());
+        assert!(server.realtime().to(&room("room")).emit(SAID, &Said { text, from: None }).is_ok());
     }
     for (client, _) in &mut members {
         for number in 0..50 {
@@ -265,7 +265,7 @@ fn overflow(subject: &Subject, topic: &Topic<Reply>, key: fn(u64) -> &'static st
     let text = |number: u64| format!("{number}:{}:{filler}", key(number));
     let mut count = 0;
     let mut publish = || {
-        assert!(server.realtime().publish(topic, &Reply::Text(text(count))).is_ok());
+        assert!(server.realtime().to(topic).send(&Reply::Text(text(count))).is_ok());
         count += 1;
     };
     // Until the buffers between the two are full: then half of the outbox stays in use.

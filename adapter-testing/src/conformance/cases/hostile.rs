@@ -284,7 +284,7 @@ pub fn a_client_that_never_reads_is_closed(subject: &Subject) {
     let message = crate::conformance::Reply::Text("x".repeat(32 * 1024));
     let mut published = 0;
     while realtime.stats().slow_consumers == 0 {
-        assert!(realtime.publish(&topic, &message).is_ok());
+        assert!(realtime.to(&topic).send(&message).is_ok());
         published += 1;
         assert!(published < 100_000, "a client that reads nothing was never slow");
         std::thread::yield_now();
@@ -310,7 +310,7 @@ pub fn the_place_of_a_client_that_never_reads_is_taken_until_its_socket_is_gone(
     let realtime = server.realtime();
     let message = crate::conformance::Reply::Text("x".repeat(32 * 1024));
     while realtime.stats().slow_consumers == 0 {
-        assert!(realtime.publish(&realtime_core::Topic::new("flood"), &message).is_ok());
+        assert!(realtime.to(&realtime_core::Topic::new("flood")).send(&message).is_ok());
         std::thread::yield_now();
     }
     while realtime.connections() > 0 {

@@ -43,10 +43,9 @@ type Counter = Arc<AtomicU32>;
 
 fn endpoint(counter: Counter) -> Endpoint<Counter> {
     Endpoint::new(counter)
-        .procedure(
-            ADD,
-            |call: Call<Counter>, amount| async move { Ok(call.state().fetch_add(amount, Relaxed) + amount) },
-        )
+        .procedure(ADD, |call: Call<Counter>, amount| async move {
+            Ok(call.state().fetch_add(amount, Relaxed) + amount)
+        })
         .procedure(COUNT, |call: Call<Counter>, ()| async move { Ok(call.state().load(Relaxed)) })
         .procedure(DEAR, |_, ()| async { Ok(()) })
         .procedure(SIGN_UP, |_, _| async { Ok(()) })

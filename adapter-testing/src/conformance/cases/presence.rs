@@ -23,10 +23,9 @@ fn start_with(subject: &Subject, change: impl FnOnce(&mut Config)) -> Server {
             call.connection()?.leave(&HERE);
             Ok(())
         })
-        .procedure(
-            SUBSCRIBE,
-            |call: Call<()>, name| async move { call.connection()?.subscribe(&Topic::<Value>::new(name)) },
-        )
+        .procedure(SUBSCRIBE, |call: Call<()>, name| async move {
+            call.connection()?.subscribe(&Topic::<Value>::new(name))
+        })
         .procedure(WHO, who);
     let mut config = Config::default();
     change(&mut config);
