@@ -28,7 +28,7 @@ const ROOM: Topic<String> = Topic::fixed("room");
 
 fn api() -> Endpoint<()> {
     Endpoint::new(())
-        .on_open(|call| async move { call.connection()?.subscribe(&ROOM.overflow(Overflow::drop_oldest(1))) })
+        .on_open(|connected| async move { connected.subscribe(&ROOM.overflow(Overflow::drop_oldest(1))) })
         .procedure(ECHO, |_, bytes: Bytes| async move { Ok(bytes) })
         .procedure(FAIL, |_, ()| async move {
             let error = Error::new("OUT_OF_TEA", "come back later").details(json!({ "leaves": 0 }));

@@ -50,7 +50,7 @@ impl Drop for Hanging {
 
 fn endpoint(seen: Arc<Seen>) -> Endpoint<Arc<Seen>> {
     Endpoint::new(seen)
-        .on_open(|call| async move { call.connection()?.subscribe(&ALL) })
+        .on_open(|connected| async move { connected.subscribe(&ALL) })
         .procedure(ADD, |call: Call<Arc<Seen>>, number| async move {
             *call.state().added.lock().unwrap().entry(number).or_default() += 1;
             Ok(number + 1)

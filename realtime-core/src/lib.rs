@@ -53,7 +53,7 @@ pub use calls::Principal;
 pub use config::Deflate;
 pub use config::{Config, Cors, Origins, Rate, RateLimit, Rates};
 pub use context::{Context, ForwardingHeader, PrivatePeers};
-pub use endpoint::{Call, Endpoint, Guard};
+pub use endpoint::{Call, Connected, Endpoint, Guard};
 pub use handler::{Connection, FnConnection, Function, Handler, IntoMount, Mount, handler_fn};
 pub use handles::{AnyConnection, Audience, Realtime, SendError, Stats, Topic};
 pub use hub::Drained;

@@ -4,8 +4,8 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use realtime_core::{
-    Call, Close, ConnectionId, Context, Endpoint, Error, Event, Gap, Item, Next, Overflow, Position, Procedure,
-    Reject, Result, Subscription, Topic,
+    Call, Close, Connected, ConnectionId, Context, Endpoint, Error, Event, Gap, Item, Next, Overflow, Position,
+    Procedure, Reject, Result, Subscription, Topic,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
@@ -188,13 +188,8 @@ pub(crate) fn endpoint(sights: &Sender<Sight>, gate: &Gate) -> Endpoint<Api> {
 }
 
 /// Tells of the end of each connection, too.
-pub(crate) fn on_close(call: Call<Api>, close: Close) -> impl Future<Output = ()> + Send {
-    let id = call.connection_id();
-    async move {
-        if let Some(id) = id {
-            call.state().saw(Sight::Closed(id, close));
-        }
-    }
+pub(crate) async fn on_close(connected: Connected<Api>, close: Close) {
+    connected.state().saw(Sight::Closed(connected.id(), close));
 }
 
 fn with_calls(endpoint: Endpoint<Api>) -> Endpoint<Api> {
@@ -363,10 +358,10 @@ impl Drop for TellGone {
     }
 }
 
-async fn open(call: Call<Api>) -> Result {
-    match call.context().header("x-open") {
-        Some("wait") => call.state().gate.wait().await,
-        Some("ask") if !call.connection()?.call(CONFIRM, "may it come in?".into()).await? => {
+async fn open(connected: Connected<Api>) -> Result {
+    match connected.context().header("x-open") {
+        Some("wait") => connected.state().gate.wait().await,
+        Some("ask") if !connected.call(CONFIRM, "may it come in?".into()).await? => {
             return Err(Error::permission_denied("it may not"));
         }
         Some("fail") => return Err(Error::permission_denied("not today")),

@@ -2,8 +2,8 @@ use super::{Gate, client::PATIENCE};
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderValue, header};
 use realtime_core::{
-    Accepted, Builder, Call, Close, Config, Connection, Context, Endpoint, Error, Event, Gap, Handler, Item,
-    Message, Next, Position, Principal, Procedure, Realtime, Reject, Result, Subscription, Topic,
+    Accepted, Builder, Call, Close, Config, Connected, Connection, Context, Endpoint, Error, Event, Gap, Handler,
+    Item, Message, Next, Position, Principal, Procedure, Realtime, Reject, Result, Subscription, Topic,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -193,8 +193,8 @@ fn endpoint(lab: Lab) -> Endpoint<Lab> {
                 Poll::Pending
             }))
         });
-    endpoint.nest("admin", admin).on_close(|call: Call<Lab>, close: Close| async move {
-        call.state().note(format!("left {}", close.code.get()));
+    endpoint.nest("admin", admin).on_close(|connected: Connected<Lab>, close: Close| async move {
+        connected.state().note(format!("left {}", close.code.get()));
     })
 }
 

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 /// The registry.
 pub fn realtime() -> Realtime {
     let counter = Endpoint::new(Counter::default())
-        .on_open(|call| async move { call.connection()?.subscribe(&COUNTING) })
+        .on_open(|connected| async move { connected.subscribe(&COUNTING) })
         .procedure(GET_COUNT, |call, ()| async move { Ok(*call.state().count()) })
         .procedure(UPDATE_COUNT, |call, by| async move { change(&call, |count| count.checked_add(by)) })
         .procedure(RESET, reset);

@@ -48,7 +48,7 @@ impl Shop {
     pub fn endpoint(&self) -> Endpoint<Self> {
         Endpoint::new(self.clone())
             .guard(count)
-            .on_open(|call| async move { call.connection()?.subscribe(&SHOPPING) })
+            .on_open(|connected| async move { connected.subscribe(&SHOPPING) })
             .procedure(VIEW, view)
     }
 

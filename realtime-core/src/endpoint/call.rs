@@ -33,7 +33,7 @@ impl<S> Call<S> {
         &self.state
     }
 
-    /// The name that was called, with its prefixes; empty in `on_open` and `on_close`.
+    /// The name that was called, with its prefixes.
     pub fn name(&self) -> &str {
         &self.core.name
     }

@@ -3,10 +3,12 @@
 //! May import `handler` and what is beneath it; nothing but the crate's root imports this.
 
 mod call;
+mod connected;
 mod functions;
 mod guard;
 
 pub use call::Call;
+pub use connected::Connected;
 pub use guard::Guard;
 
 use crate::{
@@ -45,7 +47,7 @@ use std::{fmt, panic::Location, sync::Arc};
 /// }
 ///
 /// let counter = Endpoint::new(AtomicI64::new(0))
-///     .on_open(|call| async move { call.connection()?.subscribe(&COUNTER) })
+///     .on_open(|connected| async move { connected.subscribe(&COUNTER) })
 ///     .procedure(GET, |call, ()| async move { Ok(call.state().load(Relaxed)) })
 ///     .procedure(ADD, add);
 /// let realtime = Realtime::builder().endpoint("counter", counter).build();
@@ -132,23 +134,23 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
         self
     }
 
-    /// Does something when a client has connected, before any call of it runs: subscribes it to topics, for example.
-    /// With an error the client is refused. Those of several endpoints run in the order in which they were joined,
-    /// and before the `on_open` of a handler.
+    /// Registers a function that runs when a client has connected, before any call of it: to subscribe it to topics, for
+    /// example. An error refuses the client. Those of several endpoints run in the order in which they were joined, and
+    /// before the `on_open` of a handler.
     pub fn on_open<F, R>(mut self, function: F) -> Self
     where
-        F: Fn(Call<S>) -> R + Send + Sync + 'static,
+        F: Fn(Connected<S>) -> R + Send + Sync + 'static,
         R: Future<Output = Result> + Send + 'static,
     {
         self.own.add_open(OpenFn { state: Arc::clone(&self.state), function });
         self
     }
 
-    /// Does something when a connection has ended, once for each, after its calls are dropped; before the `on_close`
-    /// of a handler.
+    /// Registers a function that runs when a connection has ended, once for each, after its calls are dropped and before
+    /// the `on_close` of a handler.
     pub fn on_close<F, R>(mut self, function: F) -> Self
     where
-        F: Fn(Call<S>, Close) -> R + Send + Sync + 'static,
+        F: Fn(Connected<S>, Close) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
         self.own.add_close(CloseFn { state: Arc::clone(&self.state), function });

@@ -222,9 +222,9 @@ pub(crate) fn endpoint(lab: &Lab) -> Endpoint<Lab> {
         .subscription(CONFLATE, feed)
         .subscription(CLOSE, feed)
         .on(SHOUT, shout)
-        .on_close(|call, _| async move {
-            let Some(id) = call.connection_id() else { return };
-            let mut notes = call.state().lock();
+        .on_close(|connected, _| async move {
+            let id = connected.id();
+            let mut notes = connected.state().lock();
             let of_this = |run: &Run| run.call.as_ref().and_then(Call::connection_id) == Some(id);
             let left: Vec<u32> =
                 (0..).zip(&notes.runs).filter(|(_, run)| run.alive > 0 && of_this(run)).map(|(n, _)| n).collect();
