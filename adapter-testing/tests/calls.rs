@@ -18,21 +18,21 @@ const FAIL: Procedure<(), ()> = Procedure::new("fail");
 const WORK: Procedure<u32, u32> = Procedure::new("work");
 const HANG: Procedure<(), ()> = Procedure::new("hang");
 const ASK: Procedure<String, bool> = Procedure::new("ask");
-const CONFIRM: Procedure<String, bool> = Procedure::new("confirm").timeout(Duration::from_secs(5));
+const CONFIRM: Procedure<String, bool> = Procedure::new("confirm").with_timeout(Duration::from_secs(5));
 const SAY: Procedure<String, ()> = Procedure::new("say");
 const COUNT: Subscription<u32, u32> = Subscription::new("count");
 const NUMBERED: Subscription<(), u64> = Subscription::new("numbered");
-const NEWEST: Subscription<u32, u32> = Subscription::new("newest").overflow(Overflow::drop_oldest(2));
+const NEWEST: Subscription<u32, u32> = Subscription::new("newest").with_overflow(Overflow::drop_oldest(2));
 const SAID: Event<String> = Event::new("said");
 const ROOM: Topic<String> = Topic::fixed("room");
 
 fn api() -> Endpoint<()> {
     Endpoint::new(())
-        .on_open(|connected| async move { connected.subscribe(&ROOM.overflow(Overflow::drop_oldest(1))) })
+        .on_open(|connected| async move { connected.subscribe(&ROOM.with_overflow(Overflow::drop_oldest(1))) })
         .procedure(ECHO, |_, bytes: Bytes| async move { Ok(bytes) })
         .procedure(FAIL, |_, ()| async move {
-            let error = Error::new("OUT_OF_TEA", "come back later").details(json!({ "leaves": 0 }));
-            Err::<(), _>(error.retry_after(Duration::from_millis(1500)))
+            let error = Error::new("OUT_OF_TEA", "come back later").with_details(json!({ "leaves": 0 }));
+            Err::<(), _>(error.with_retry_after(Duration::from_millis(1500)))
         })
         .procedure(WORK, |call: Call<()>, steps: u32| async move {
             (1..=steps).try_for_each(|step| call.progress(&step))?;
@@ -45,8 +45,8 @@ fn api() -> Endpoint<()> {
         .subscription(COUNT, |_, to: u32| async move { Ok(stream::iter(0..to)) })
         .subscription(NUMBERED, |call: Call<()>, ()| async move {
             let from = call.after().map_or(0, |position| position.offset + 1);
-            let item = move |offset| Item::new(offset * 10).at(Position::new("e", offset));
-            let missing = Item::new(1000).after(Gap::new(7, "lost").between(50, 56));
+            let item = move |offset| Item::new(offset * 10).with_position(Position::new("e", offset));
+            let missing = Item::new(1000).with_gap(Gap::new(7, "lost").with_range(50, 56));
             Ok(stream::iter((from..5).map(item).chain([missing])))
         })
         .subscription(NEWEST, |_, to: u32| async move { Ok(stream::iter(0..to).chain(pending())) })
@@ -139,7 +139,7 @@ fn a_subscription_tells_positions_and_gaps() {
         assert_eq!((numbers.next().await, numbers.gap()), (Ok(40), None));
         assert_eq!(numbers.position(), Some(&Position::new("e", 4)));
         assert_eq!(numbers.next().await, Ok(1000));
-        assert_eq!(numbers.gap(), Some(&Gap::new(7, "lost").between(50, 56)));
+        assert_eq!(numbers.gap(), Some(&Gap::new(7, "lost").with_range(50, 56)));
         assert_eq!(numbers.position(), Some(&Position::new("e", 4)));
         assert_eq!(numbers.next().await, Err(Ended::Complete));
         assert_eq!(numbers.gap(), None);

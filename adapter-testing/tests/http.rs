@@ -45,7 +45,7 @@ fn server() -> (TestServer, State) {
         .subscription(TICKS, |call: Call<State>, count| async move {
             let held = Held(Arc::clone(&call.state().dropped));
             let first = call.after().map_or(1, |after| after.offset + 1);
-            let item = |number| Item::new(number).at(Position::new("t", number)).event("tick");
+            let item = |number| Item::new(number).with_position(Position::new("t", number)).with_event("tick");
             let items = stream::iter(first..=count).map(item).map(move |item| {
                 let _ = &held;
                 item
@@ -53,7 +53,7 @@ fn server() -> (TestServer, State) {
             Ok(items.chain(stream::pending()))
         })
         .subscription(FAILING, |_, ()| async move {
-            let items = [Ok(Item::new(1).after(Gap::new(3, "cut"))), Err(Error::unavailable("later"))];
+            let items = [Ok(Item::new(1).with_gap(Gap::new(3, "cut"))), Err(Error::unavailable("later"))];
             Ok(stream::iter(items))
         });
     let news = handler_fn(|connection: FnConnection<(), String>| async move {

@@ -210,7 +210,7 @@ fn a_client_that_was_quiet_before_a_pause_may_answer_a_ping() {
 fn what_is_ready_after_a_pause_is_answered() {
     let gate = Gate::default();
     let held = gate.clone();
-    let wait = Procedure::<(), u32>::new("wait").timeout(Duration::from_secs(5));
+    let wait = Procedure::<(), u32>::new("wait").with_timeout(Duration::from_secs(5));
     let api = Endpoint::new(()).procedure(wait, move |_, ()| {
         let gate = held.clone();
         async move {

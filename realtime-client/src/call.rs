@@ -104,7 +104,7 @@ impl<O: DeserializeOwned + 'static> Call<O> {
                 return Err(ClientError::local(error));
             }
             let input = shared.write(input).map_err(|error| ClientError::unwritable(&name, &error))?;
-            let limit = procedure.time_limit().min(LONGEST);
+            let limit = procedure.timeout().min(LONGEST);
             let deadline = Instant::now() + timeout.map_or(limit, |timeout| timeout.min(limit));
             let request = Request { path: name.clone(), input, key, deadline };
             shared.change(|session| session.call(request))

@@ -38,7 +38,7 @@ impl Client {
 
     /// Calls a procedure: at once, or when there is a connection. Dropping the call cancels it.
     ///
-    /// It may take as long as [`Procedure::time_limit`] says, the time without a connection included.
+    /// The [timeout](Procedure::timeout) of the procedure applies, the time without a connection included.
     pub fn call<I: Serialize, O: DeserializeOwned + 'static>(
         &self,
         procedure: Procedure<I, O>,

@@ -63,8 +63,8 @@ fn endpoint(seen: Arc<Seen>) -> Endpoint<Arc<Seen>> {
         })
         .procedure(FAIL, |_, ()| async {
             Err(Error::new("MINE", "so")
-                .details(serde_json::json!({ "why": 7 }))
-                .retry_after(Duration::from_secs(3)))
+                .with_details(serde_json::json!({ "why": 7 }))
+                .with_retry_after(Duration::from_secs(3)))
         })
         .procedure(COUNT_TO, |call: Call<Arc<Seen>>, end| async move {
             for number in 1..=end {
@@ -87,8 +87,8 @@ fn endpoint(seen: Arc<Seen>) -> Endpoint<Arc<Seen>> {
 async fn numbers(call: Call<Arc<Seen>>, first: u64) -> Result<impl futures_util::Stream<Item = Item<u64>>> {
     let first = call.after().map_or(first, |position| position.offset + 1);
     Ok(stream::iter(first..).map(|number| {
-        let item = Item::new(number).at(Position::new("e", number));
-        if number == 5 { item.after(Gap::new(0, "five")) } else { item }
+        let item = Item::new(number).with_position(Position::new("e", number));
+        if number == 5 { item.with_gap(Gap::new(0, "five")) } else { item }
     }))
 }
 
@@ -161,8 +161,8 @@ async fn everything_named_works_both_ways(format: Format) {
     assert_eq!(soon(client.call(ADD, 2)).await.unwrap(), 3);
     let error = soon(client.call(FAIL, ())).await.unwrap_err();
     assert_eq!((error.code().as_str(), error.message(), error.is_remote()), ("MINE", "so", true));
-    assert_eq!(error.as_error().as_details(), Some(&serde_json::json!({ "why": 7 })));
-    assert_eq!(error.as_error().retry_after_hint(), Some(Duration::from_secs(3)));
+    assert_eq!(error.as_error().details(), Some(&serde_json::json!({ "why": 7 })));
+    assert_eq!(error.as_error().retry_after(), Some(Duration::from_secs(3)));
 
     let (progress, mut reported) = mpsc::unbounded_channel();
     let options = CallOptions::new().on_progress(move |number: u32| progress.send(number).unwrap());

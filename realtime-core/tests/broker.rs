@@ -126,7 +126,7 @@ impl Broker for Flaky {
         if self.fail.load(SeqCst) > 0 {
             self.fail.fetch_sub(1, SeqCst);
             let error = Error::new("UNAVAILABLE", "the broker is down");
-            return Err(if self.retryable { error.retryable() } else { error });
+            return Err(if self.retryable { error.with_retry() } else { error });
         }
         self.taken.fetch_add(1, SeqCst);
         Ok(())

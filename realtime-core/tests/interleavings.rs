@@ -36,7 +36,7 @@ fn check(case: impl Fn() + Send + Sync + 'static) {
     shuttle::Runner::new(RandomScheduler::new(iterations), config).run(case);
 }
 
-const NEWS: Topic<Message> = Topic::fixed("news").overflow(Overflow::drop_oldest(100));
+const NEWS: Topic<Message> = Topic::fixed("news").with_overflow(Overflow::drop_oldest(100));
 const COUNT: usize = 6;
 
 struct News;

@@ -80,7 +80,7 @@ fn a_publication_to_an_idle_member_is_sent_at_once() {
     }
 }
 
-const NEWS: Topic<Message> = Topic::fixed("news").overflow(Overflow::drop_oldest(10));
+const NEWS: Topic<Message> = Topic::fixed("news").with_overflow(Overflow::drop_oldest(10));
 
 struct News;
 

@@ -15,7 +15,7 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 /// ```
 /// use realtime_core::{Code, Error};
 ///
-/// let error = Error::not_found("no such room").details(serde_json::json!({ "room": "lobby" }));
+/// let error = Error::not_found("no such room").with_details(serde_json::json!({ "room": "lobby" }));
 /// assert_eq!(error.code(), &Code::NOT_FOUND);
 ///
 /// fn parse(text: &str) -> Result<u16, Error> {
@@ -75,12 +75,12 @@ impl Error {
 
     /// A limit is reached: 429. Retryable.
     pub fn resource_exhausted(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::RESOURCE_EXHAUSTED, message).retryable()
+        Self::new(Code::RESOURCE_EXHAUSTED, message).with_retry()
     }
 
     /// The service cannot be reached now: 503. Retryable.
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::UNAVAILABLE, message).retryable()
+        Self::new(Code::UNAVAILABLE, message).with_retry()
     }
 
     /// Our own fault: 500. The cause is logged, and the client is told "internal error".
@@ -92,28 +92,28 @@ impl Error {
 
     /// Adds machine-readable details.
     #[must_use = "the error with its details is returned"]
-    pub fn details(mut self, details: serde_json::Value) -> Self {
+    pub fn with_details(mut self, details: serde_json::Value) -> Self {
         self.0.details = Some(details);
         self
     }
 
-    /// Says that the same request may succeed later.
+    /// Marks the error as one that may pass: the same request may succeed later.
     #[must_use = "the changed error is returned"]
-    pub fn retryable(mut self) -> Self {
+    pub fn with_retry(mut self) -> Self {
         self.0.retryable = true;
         self
     }
 
-    /// Says when to try again.
+    /// Adds the time after which to try again, and [marks](Self::with_retry) the error.
     #[must_use = "the changed error is returned"]
-    pub fn retry_after(mut self, after: Duration) -> Self {
+    pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.0.retry_after = Some(after);
-        self.retryable()
+        self.with_retry()
     }
 
-    /// Keeps the cause for the log.
+    /// Adds the cause, which goes to the log and not to the client.
     #[must_use = "the error with its cause is returned"]
-    pub fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn with_source(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(cause.into());
         self
     }
@@ -131,7 +131,7 @@ impl Error {
         }))
     }
 
-    /// What kind of error this is.
+    /// The kind of error.
     pub fn code(&self) -> &Code {
         &self.0.code
     }
@@ -142,7 +142,7 @@ impl Error {
     }
 
     /// The machine-readable details, if there are any.
-    pub fn as_details(&self) -> Option<&serde_json::Value> {
+    pub fn details(&self) -> Option<&serde_json::Value> {
         self.0.details.as_ref()
     }
 
@@ -151,8 +151,8 @@ impl Error {
         self.0.retryable
     }
 
-    /// When to try again.
-    pub fn retry_after_hint(&self) -> Option<Duration> {
+    /// The time after which to try again.
+    pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
@@ -354,7 +354,7 @@ mod tests {
     fn the_wire_form_is_read_as_other_languages_write_it() {
         let read = |after: &str| {
             let json = format!(r#"{{"code":"A","message":null,"retryable":null,"retryAfterMs":{after}}}"#);
-            serde_json::from_str::<Error>(&json).map(|error| error.retry_after_hint())
+            serde_json::from_str::<Error>(&json).map(|error| error.retry_after())
         };
         for (after, expected) in
             [("null", None), ("100", Some(100)), ("100.0", Some(100)), ("1e2", Some(100)), ("0.0", Some(0))]

@@ -98,7 +98,7 @@ impl Gap {
 
     /// Adds the offsets of the first and the last that are missing.
     #[must_use = "the gap with its offsets is returned"]
-    pub fn between(mut self, from: u64, to: u64) -> Self {
+    pub fn with_range(mut self, from: u64, to: u64) -> Self {
         (self.from, self.to) = (Some(from), Some(to));
         self
     }

@@ -30,23 +30,23 @@ pub(crate) struct Api {
 }
 
 /// What the server asks of a client.
-pub(crate) const CONFIRM: Procedure<String, bool> = Procedure::new("confirm").timeout(Duration::from_secs(5));
+pub(crate) const CONFIRM: Procedure<String, bool> = Procedure::new("confirm").with_timeout(Duration::from_secs(5));
 /// What the topics of the lab are told.
 pub(crate) const SAID: Event<Said> = Event::new("SAID");
 
-const ECHO: Procedure<String, String> = Procedure::new("echo").check(|text| short(text));
+const ECHO: Procedure<String, String> = Procedure::new("echo").with_check(|text| short(text));
 const TEXT: Procedure<usize, String> = Procedure::query("text");
 const ADD: Procedure<Pair, i64> = Procedure::query("add");
 const FAIL: Procedure<Failure, ()> = Procedure::new("fail");
 const FAIL_INSIDE: Procedure<(), ()> = Procedure::new("fail_inside");
 const PANIC: Procedure<When, ()> = Procedure::new("panic");
 const UNSERIALISABLE: Procedure<(), Unserialisable> = Procedure::new("unserialisable");
-const WAIT: Procedure<String, String> = Procedure::new("wait").timeout(Duration::from_secs(8));
+const WAIT: Procedure<String, String> = Procedure::new("wait").with_timeout(Duration::from_secs(8));
 const LET_GO: Procedure<String, ()> = Procedure::new("let_go");
 const PROGRESS: Procedure<u32, u32> = Procedure::new("progress");
 const KEEP: Procedure<(), ()> = Procedure::new("keep");
 const REPORT_LATE: Procedure<(), String> = Procedure::new("report_late");
-const ASK: Procedure<String, bool> = Procedure::new("ask").timeout(Duration::from_secs(60));
+const ASK: Procedure<String, bool> = Procedure::new("ask").with_timeout(Duration::from_secs(60));
 const PUSH: Procedure<Vec<Tick>, ()> = Procedure::new("push");
 const JOIN: Procedure<String, ()> = Procedure::new("join");
 const SAY: Procedure<Say, ()> = Procedure::new("say");
@@ -60,10 +60,10 @@ const SLOW_START: Subscription<String, u32> = Subscription::new("slow_start");
 const ENDLESS: Subscription<(), u64> = Subscription::new("endless");
 const FLOOD: Subscription<Flood, String> = Subscription::new("flood");
 const FEED: Subscription<(), Tick> = Subscription::new("feed");
-const NEWEST: Subscription<(), Tick> = Subscription::new("newest").overflow(Overflow::drop_oldest(2));
+const NEWEST: Subscription<(), Tick> = Subscription::new("newest").with_overflow(Overflow::drop_oldest(2));
 const NEWEST_OF_EACH: Subscription<(), Tick> =
-    Subscription::new("newest_of_each").overflow(Overflow::conflate(|tick| tick.key.clone()));
-const OR_END: Subscription<(), Tick> = Subscription::new("or_end").overflow(Overflow::close());
+    Subscription::new("newest_of_each").with_overflow(Overflow::conflate(|tick| tick.key.clone()));
+const OR_END: Subscription<(), Tick> = Subscription::new("or_end").with_overflow(Overflow::close());
 
 const SAY_TO_ROOM: Event<Said> = Event::new("SAY");
 const NOTE: Event<Note> = Event::new("NOTE");
@@ -374,13 +374,13 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let mut error = Self::new(failure.code, failure.message);
         if let Some(details) = failure.details {
-            error = error.details(details);
+            error = error.with_details(details);
         }
         if failure.retryable {
-            error = error.retryable();
+            error = error.with_retry();
         }
         match failure.retry_after_ms {
-            Some(after) => error.retry_after(Duration::from_millis(after)),
+            Some(after) => error.with_retry_after(Duration::from_millis(after)),
             None => error,
         }
     }
@@ -444,9 +444,9 @@ fn numbered(after: Option<&Position>) -> impl Stream<Item = Item<u64>> + use<> {
     let mut gap = after.filter(|_| known.is_none()).map(|_| Gap::new(0, "epoch"));
     let from = known.map_or(0, |position| position.offset + 1);
     stream::iter(from..5).map(move |offset| {
-        let item = Item::new(offset * 10).at(Position::new("now", offset));
+        let item = Item::new(offset * 10).with_position(Position::new("now", offset));
         match gap.take() {
-            Some(gap) => item.after(gap),
+            Some(gap) => item.with_gap(gap),
             None => item,
         }
     })
@@ -480,10 +480,10 @@ async fn feed(call: Call<Api>, (): ()) -> Result<impl Stream<Item = Item<Tick>> 
         let (offset, missing) = (tick.offset, tick.missing);
         let mut item = Item::new(tick);
         if let Some(offset) = offset {
-            item = item.at(Position::new("now", offset));
+            item = item.with_position(Position::new("now", offset));
         }
         if let Some(missing) = missing {
-            item = item.after(Gap::new(missing, "lost"));
+            item = item.with_gap(Gap::new(missing, "lost"));
         }
         item
     }))

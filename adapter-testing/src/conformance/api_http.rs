@@ -28,7 +28,7 @@ const BROKEN: Procedure<(), Broken> = Procedure::query("broken");
 const PANIC_READING: Procedure<Panics, ()> = Procedure::query("panic_reading");
 const PANIC_WRITING: Procedure<(), Panics> = Procedure::query("panic_writing");
 const HANG: Procedure<(), ()> = Procedure::new("hang");
-const SHORT: Procedure<(), ()> = Procedure::new("short").timeout(Duration::from_secs(2));
+const SHORT: Procedure<(), ()> = Procedure::new("short").with_timeout(Duration::from_secs(2));
 const COUNT: Procedure<Counting, usize> = Procedure::new("count");
 const SECRET: Procedure<(), String> = Procedure::query("secret");
 const SEND: Procedure<Sent, Said> = Procedure::new("messages.send");
@@ -115,10 +115,10 @@ async fn login(mut context: Context, next: Next) -> Result<Accepted, Reject> {
     match context.header("x-user") {
         Some("nobody") => {
             let challenge = HeaderValue::from_static("Bearer");
-            return Err(Reject::unauthorized().header(header::WWW_AUTHENTICATE, challenge));
+            return Err(Reject::unauthorized().with_header(header::WWW_AUTHENTICATE, challenge));
         }
         Some("early") => {
-            return Err(Error::resource_exhausted("too early").retry_after(Duration::from_secs(9)).into());
+            return Err(Error::resource_exhausted("too early").with_retry_after(Duration::from_secs(9)).into());
         }
         Some("stuck") => pending::<()>().await,
         Some("panics") => panic!("a secret in a panic"),
@@ -177,11 +177,13 @@ fn endpoint(lab: Lab) -> Endpoint<Lab> {
         .subscription(EVENTS, |call: Call<Lab>, room: Room| async move { Ok(room_events(&call, room)) })
         .subscription(TICKS, ticks)
         .subscription(MISSED, |_, ()| async {
-            Ok(stream::iter([Item::new(1), Item::new(2).after(Gap::new(3, "expired"))]))
+            Ok(stream::iter([Item::new(1), Item::new(2).with_gap(Gap::new(3, "expired"))]))
         })
         .subscription(BREAKS, |_, ()| async { Ok(stream::iter([Ok(1), Err(Error::not_found("no more"))])) })
         .subscription(REFUSED, |_, ()| async {
-            Err::<stream::Empty<u32>, _>(Error::unavailable("not now").retry_after(Duration::from_millis(1001)))
+            Err::<stream::Empty<u32>, _>(
+                Error::unavailable("not now").with_retry_after(Duration::from_millis(1001)),
+            )
         })
         .subscription(PANICS, |_, ()| async {
             Ok(stream::poll_fn(|_| -> Poll<Option<u32>> { panic!("a secret in a panic") }))
@@ -218,7 +220,7 @@ async fn count(call: Call<Lab>, input: Counting) -> Result<usize> {
 
 async fn ticks(call: Call<Lab>, count: u64) -> Result<impl Stream<Item = Item<u64>>> {
     let first = call.after().map_or(1, |after| after.offset + 1);
-    let item = |number| Item::new(number).at(Position::new("lab", number)).event("tick");
+    let item = |number| Item::new(number).with_position(Position::new("lab", number)).with_event("tick");
     Ok(stream::iter(first..=count).map(item))
 }
 
@@ -297,9 +299,9 @@ struct Failing {
 
 impl From<Failing> for Error {
     fn from(failing: Failing) -> Self {
-        let error = Self::new(failing.code, "as it was told").details(serde_json::json!({ "why": 7 }));
+        let error = Self::new(failing.code, "as it was told").with_details(serde_json::json!({ "why": 7 }));
         match failing.retry_after {
-            Some(after) => error.retry_after(Duration::from_millis(after)),
+            Some(after) => error.with_retry_after(Duration::from_millis(after)),
             None => error,
         }
     }

@@ -43,7 +43,7 @@ pub const LENGTH: Procedure<String, usize> = Procedure::new("length");
 pub const TELL: Procedure<String, ()> = Procedure::new("tell");
 
 /// Never returns: it ends when its caller leaves.
-pub const WAIT: Procedure<(), ()> = Procedure::new("wait").timeout(Duration::from_secs(600));
+pub const WAIT: Procedure<(), ()> = Procedure::new("wait").with_timeout(Duration::from_secs(600));
 
 /// What the server sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,16 +7,18 @@ use std::time::Duration;
 pub const MEMBERS: Procedure<(), Vec<Person>> = Procedure::query("members");
 
 /// `/nick`: takes another name.
-pub const RENAME: Procedure<String, Person> = Procedure::new("rename").check(|name| check("name", name, MAX_NAME));
+pub const RENAME: Procedure<String, Person> =
+    Procedure::new("rename").with_check(|name| check("name", name, MAX_NAME));
 
 /// `/topic`: says what the room is about; with an empty text, nothing in particular.
-pub const SET_TOPIC: Procedure<String, String> = Procedure::new("set_topic").check(|text| match text.trim() {
-    "" => Ok(()),
-    text => check("topic", text, MAX_TOPIC),
-});
+pub const SET_TOPIC: Procedure<String, String> =
+    Procedure::new("set_topic").with_check(|text| match text.trim() {
+        "" => Ok(()),
+        text => check("topic", text, MAX_TOPIC),
+    });
 
 /// `/roll`: throws a die with 2 to 1000 sides.
-pub const ROLL: Procedure<u32, Rolled> = Procedure::new("roll").check(|sides| match sides {
+pub const ROLL: Procedure<u32, Rolled> = Procedure::new("roll").with_check(|sides| match sides {
     2..=1000 => Ok(()),
     _ => Err(Error::invalid_argument(format!("a die has 2 to 1000 sides, and not {sides}"))),
 });
@@ -65,7 +67,7 @@ impl Chat {
     /// The commands, as procedures. They need the connection of a person in a room.
     pub fn endpoint(&self) -> Endpoint<Self> {
         Endpoint::new(self.clone())
-            .guard(RateLimit::new(2, Duration::from_secs(1)).burst(10))
+            .guard(RateLimit::new(2, Duration::from_secs(1)).with_burst(10))
             .procedure(MEMBERS, members)
             .procedure(RENAME, rename)
             .procedure(SET_TOPIC, set_topic)

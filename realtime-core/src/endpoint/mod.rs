@@ -90,7 +90,7 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
     {
         let starts = ProcedureFn { state: Arc::clone(&self.state), procedure, function };
         let kind =
-            Starts::Call { query: procedure.is_query(), timeout: procedure.time_limit(), start: Box::new(starts) };
+            Starts::Call { query: procedure.is_query(), timeout: procedure.timeout(), start: Box::new(starts) };
         self.add(procedure.name(), kind)
     }
 

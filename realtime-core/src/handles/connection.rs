@@ -59,7 +59,7 @@ impl AnyConnection {
     /// # Errors
     ///
     /// The client's own error; `NOT_FOUND` if it does not have the procedure; `DEADLINE_EXCEEDED` after the procedure's
-    /// [time limit](Procedure::time_limit); `UNAVAILABLE` if the connection ends first; `RESOURCE_EXHAUSTED` if
+    /// [timeout](Procedure::timeout); `UNAVAILABLE` if the connection ends first; `RESOURCE_EXHAUSTED` if
     /// [`Config::calls_per_connection`](crate::Config::calls_per_connection) wait for an answer already, or the outbox
     /// is full; `INVALID_ARGUMENT` if the answer does not fit the type; `UNIMPLEMENTED` on a
     /// [plain](crate::Handler::plain) connection.
@@ -73,7 +73,7 @@ impl AnyConnection {
         O: DeserializeOwned + Send + 'static,
     {
         let name = procedure.name();
-        let calling = Calling::begin(&self.0, &name, &input, procedure.time_limit());
+        let calling = Calling::begin(&self.0, &name, &input, procedure.timeout());
         drop(input);
         calling?.await
     }

@@ -168,7 +168,7 @@ impl Client {
         let (late, next) = self.calls.expire(now);
         for (number, slot) in late {
             self.tell_cancelled(number);
-            slot.settle(Err(Error::new("DEADLINE_EXCEEDED", "the client did not answer in time").retryable()));
+            slot.settle(Err(Error::new("DEADLINE_EXCEEDED", "the client did not answer in time").with_retry()));
         }
         if let Some(next) = next {
             self.watch(next);

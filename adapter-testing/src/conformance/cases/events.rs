@@ -200,7 +200,7 @@ pub fn messages_and_events_of_a_publisher_stay_in_order(subject: &Subject) {
 
 /// The newest are left, and how many were dropped is told before them; the member stays.
 pub fn a_topic_may_drop_what_a_member_does_not_take(subject: &Subject) {
-    let newest = room("prices").overflow(Overflow::drop_oldest(3));
+    let newest = room("prices").with_overflow(Overflow::drop_oldest(3));
     let published = overflow(subject, &newest, |_| "x");
     let (kept, gaps) = (published.received.len() as u64, published.missing());
     assert_eq!(kept + gaps, published.count);
@@ -213,7 +213,7 @@ pub fn a_topic_may_drop_what_a_member_does_not_take(subject: &Subject) {
 
 /// Of each key the newest is left.
 pub fn a_topic_may_conflate_what_a_member_does_not_take(subject: &Subject) {
-    let of_each = room("prices").overflow(Overflow::conflate(|reply| match reply {
+    let of_each = room("prices").with_overflow(Overflow::conflate(|reply| match reply {
         Reply::Text(text) => text.split(':').nth(1).unwrap_or_default().to_owned(),
         _ => String::new(),
     }));

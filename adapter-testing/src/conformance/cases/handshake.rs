@@ -254,7 +254,7 @@ pub fn middleware_runs_in_order_before_the_upgrade(subject: &Subject) {
 
 pub fn middleware_refuses_with_its_status_headers_and_body(subject: &Subject) {
     async fn teapot(_: Context, _: Next) -> Result<Accepted, Reject> {
-        let error = Error::new("SHORT_AND_STOUT", "no coffee").retry_after(Duration::from_millis(2500));
+        let error = Error::new("SHORT_AND_STOUT", "no coffee").with_retry_after(Duration::from_millis(2500));
         let reject = Reject::new(StatusCode::IM_A_TEAPOT, error);
         Err(reject.header(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Tea")))
     }

@@ -16,7 +16,7 @@ use std::{
 };
 
 /// Says how often it has run.
-const COUNT: Procedure<Input, u32> = Procedure::new("count").check(Input::check);
+const COUNT: Procedure<Input, u32> = Procedure::new("count").with_check(Input::check);
 /// The same, once the gate is open; then it tells how far it is, too.
 const WAIT: Procedure<(), u32> = Procedure::new("wait");
 

@@ -18,7 +18,7 @@ use std::{
 const ADD: Procedure<u32, u32> = Procedure::new("add");
 const COUNT: Procedure<(), u32> = Procedure::query("count");
 const DEAR: Procedure<(), ()> = Procedure::new("dear");
-const SIGN_UP: Procedure<SignUp, ()> = Procedure::new("sign_up").check(SignUp::check);
+const SIGN_UP: Procedure<SignUp, ()> = Procedure::new("sign_up").with_check(SignUp::check);
 
 #[derive(Serialize, Deserialize)]
 struct SignUp {
@@ -108,7 +108,7 @@ pub fn a_connection_has_a_bucket_of_its_own(subject: &Subject) {
 
 pub fn a_procedure_may_have_a_bucket_of_its_own_and_a_cost(subject: &Subject) {
     let by_name = RateLimit::new(1, Duration::from_secs(10)).by_name();
-    let costs = RateLimit::new(10, Duration::from_secs(10)).cost(|name| if name == "dear" { 9 } else { 1 });
+    let costs = RateLimit::new(10, Duration::from_secs(10)).with_cost(|name| if name == "dear" { 9 } else { 1 });
     let server = start(subject, |_| {}, |endpoint| endpoint.guard(by_name).guard(costs));
     let mut client = server.connect("counter");
     client.call("1", "dear", Value::Null);
@@ -199,7 +199,7 @@ pub fn addresses_of_one_network_are_one_client(subject: &Subject) {
 
 /// With the id of the call, and without one for a message; what ends something is not counted.
 pub fn too_many_messages_of_a_connection_are_refused(subject: &Subject) {
-    let rate = Rate::new(1, Duration::from_secs(1)).burst(2);
+    let rate = Rate::new(1, Duration::from_secs(1)).with_burst(2);
     let server = start(subject, |config| config.rates.messages_per_connection = Some(rate), |endpoint| endpoint);
     let (mut client, mut other) = (server.connect("counter"), server.connect("counter"));
     expect_add(&mut client, 1);
