@@ -3,8 +3,8 @@
 use adapter_testing::{TestServer, block_on};
 use bytes::Bytes;
 use realtime_core::{
-    Broker, Builder, Config, Connection, Error, Handler, MemoryBroker, Message, Publication, Realtime, Result,
-    Topic,
+    Broker, Builder, Code, Config, Connection, Error, Handler, MemoryBroker, Message, Publication, Realtime,
+    Result, Topic,
 };
 use serde::Serialize;
 use std::{
@@ -125,7 +125,7 @@ impl Broker for Flaky {
     async fn publish(&self, _: &Publication) -> Result {
         if self.fail.load(SeqCst) > 0 {
             self.fail.fetch_sub(1, SeqCst);
-            let error = Error::new("UNAVAILABLE", "the broker is down");
+            let error = Error::new(Code::UNAVAILABLE, "the broker is down");
             return Err(if self.retryable { error.with_retry() } else { error });
         }
         self.taken.fetch_add(1, SeqCst);

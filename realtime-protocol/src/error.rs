@@ -237,42 +237,42 @@ pub struct Code(Cow<'static, str>);
 
 impl Code {
     /// The caller is not known.
-    pub const UNAUTHENTICATED: Self = Self::own("UNAUTHENTICATED");
+    pub const UNAUTHENTICATED: Self = Self::new("UNAUTHENTICATED");
     /// The caller may not.
-    pub const PERMISSION_DENIED: Self = Self::own("PERMISSION_DENIED");
+    pub const PERMISSION_DENIED: Self = Self::new("PERMISSION_DENIED");
     /// The request is wrong.
-    pub const INVALID_ARGUMENT: Self = Self::own("INVALID_ARGUMENT");
+    pub const INVALID_ARGUMENT: Self = Self::new("INVALID_ARGUMENT");
     /// Not possible in the present state.
-    pub const FAILED_PRECONDITION: Self = Self::own("FAILED_PRECONDITION");
+    pub const FAILED_PRECONDITION: Self = Self::new("FAILED_PRECONDITION");
     /// There is no such thing.
-    pub const NOT_FOUND: Self = Self::own("NOT_FOUND");
+    pub const NOT_FOUND: Self = Self::new("NOT_FOUND");
     /// It exists already.
-    pub const ALREADY_EXISTS: Self = Self::own("ALREADY_EXISTS");
+    pub const ALREADY_EXISTS: Self = Self::new("ALREADY_EXISTS");
     /// A conflict stopped it.
-    pub const ABORTED: Self = Self::own("ABORTED");
+    pub const ABORTED: Self = Self::new("ABORTED");
     /// The caller gave up.
-    pub const CANCELLED: Self = Self::own("CANCELLED");
+    pub const CANCELLED: Self = Self::new("CANCELLED");
     /// Too late.
-    pub const DEADLINE_EXCEEDED: Self = Self::own("DEADLINE_EXCEEDED");
+    pub const DEADLINE_EXCEEDED: Self = Self::new("DEADLINE_EXCEEDED");
     /// A limit is reached.
-    pub const RESOURCE_EXHAUSTED: Self = Self::own("RESOURCE_EXHAUSTED");
+    pub const RESOURCE_EXHAUSTED: Self = Self::new("RESOURCE_EXHAUSTED");
     /// Cannot be reached now.
-    pub const UNAVAILABLE: Self = Self::own("UNAVAILABLE");
+    pub const UNAVAILABLE: Self = Self::new("UNAVAILABLE");
     /// Not built.
-    pub const UNIMPLEMENTED: Self = Self::own("UNIMPLEMENTED");
+    pub const UNIMPLEMENTED: Self = Self::new("UNIMPLEMENTED");
     /// Our own fault.
-    pub const INTERNAL: Self = Self::own("INTERNAL");
+    pub const INTERNAL: Self = Self::new("INTERNAL");
     /// Not a frame of the protocol.
-    pub const PARSE_ERROR: Self = Self::own("PARSE_ERROR");
+    pub const PARSE_ERROR: Self = Self::new("PARSE_ERROR");
     /// A kind of data, text or binary, that is not taken here.
-    pub const UNSUPPORTED_DATA: Self = Self::own("UNSUPPORTED_DATA");
+    pub const UNSUPPORTED_DATA: Self = Self::new("UNSUPPORTED_DATA");
     /// The id is in use.
-    pub const DUPLICATE_ID: Self = Self::own("DUPLICATE_ID");
+    pub const DUPLICATE_ID: Self = Self::new("DUPLICATE_ID");
     /// The procedure cannot be called by this method.
-    pub const METHOD_MISMATCH: Self = Self::own("METHOD_MISMATCH");
+    pub const METHOD_MISMATCH: Self = Self::new("METHOD_MISMATCH");
 
     /// A code of the application's own.
-    pub const fn own(code: &'static str) -> Self {
+    pub const fn new(code: &'static str) -> Self {
         Self(Cow::Borrowed(code))
     }
 
@@ -298,7 +298,7 @@ impl Code {
 
 impl From<&'static str> for Code {
     fn from(code: &'static str) -> Self {
-        Self::own(code)
+        Self::new(code)
     }
 }
 

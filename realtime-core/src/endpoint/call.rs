@@ -4,7 +4,7 @@ use crate::{
     handles::{AnyConnection, Audience, Realtime, Topic},
     util::TICK,
 };
-use realtime_protocol::{ConnectionId, Error, Position, Result, format::Outgoing};
+use realtime_protocol::{Code, ConnectionId, Error, Position, Result, format::Outgoing};
 use serde::Serialize;
 use std::{
     fmt,
@@ -108,7 +108,7 @@ impl<S> Call<S> {
     /// outbox is full; then it is not told, and the call may go on.
     pub fn progress<T: Serialize + Sync + 'static>(&self, data: &T) -> Result {
         if self.is_over() {
-            return Err(Error::new("CANCELLED", "the call is over"));
+            return Err(Error::new(Code::CANCELLED, "the call is over"));
         }
         let Some(client) = self.core.client().filter(|_| !self.core.id.is_empty()) else { return Ok(()) };
         let frame = client.frame(&Outgoing::Progress { id: &self.core.id, data })?;
