@@ -209,8 +209,8 @@ pub fn a_quiet_stream_is_kept_alive_by_comments(subject: &Subject) {
     quiet.expect_comments(1);
     talks.expect_comments(1);
     for count in 2..6 {
-        keep_alive(&server, &mut quiet, count);
-        keep_alive(&server, &mut talks, count);
+        advance_to_comments(&server, &mut quiet, count);
+        advance_to_comments(&server, &mut talks, count);
     }
     server.realtime().to(&NEWS).send(&"still here".into()).expect("it is published");
     talks.expect("message", r#""still here""#);
@@ -219,7 +219,7 @@ pub fn a_quiet_stream_is_kept_alive_by_comments(subject: &Subject) {
 /// Lets time go by until so many comments have come. One is due within 15 s of the time at which the last was seen to be
 /// taken, which is when the server next runs.
 #[track_caller]
-fn keep_alive(server: &Server, events: &mut Events, count: usize) {
+fn advance_to_comments(server: &Server, events: &mut Events, count: usize) {
     let begun = Instant::now();
     while !events.has_comments(count) {
         assert!(begun.elapsed() < PATIENCE, "no comment comes");
