@@ -1,6 +1,6 @@
 //! Calls, subscriptions and events of the client in memory, in both forms of the protocol.
 
-use adapter_testing::{CallOptions, Ended, SubscribeOptions, TestClient, TestServer, block_on};
+use adapter_testing::{Ended, TestCallOptions, TestClient, TestServer, TestSubscribeOptions, block_on};
 use bytes::Bytes;
 use futures_util::{
     StreamExt,
@@ -122,7 +122,7 @@ fn a_call_is_cancelled_or_timed_out() {
         assert!(!call.is_over().await);
         call.cancel().await;
         assert_eq!(call.result().await.unwrap_err().code(), "CANCELLED");
-        let options = CallOptions::default().timeout(Duration::from_secs(2)).idempotency_key("k");
+        let options = TestCallOptions::default().timeout(Duration::from_secs(2)).idempotency_key("k");
         let mut call = ann.begin_with(HANG, (), options).await;
         server.advance(Duration::from_millis(1900)).await;
         assert!(!call.is_over().await);
@@ -134,7 +134,7 @@ fn a_call_is_cancelled_or_timed_out() {
 #[test]
 fn a_subscription_tells_positions_and_gaps() {
     in_both_forms(|_, mut ann| async move {
-        let after = SubscribeOptions::default().after(Position::new("e", 3));
+        let after = TestSubscribeOptions::default().after(Position::new("e", 3));
         let mut numbers = ann.subscribe_with(NUMBERED, (), after).await;
         assert_eq!((numbers.next().await, numbers.gap()), (Ok(40), None));
         assert_eq!(numbers.position(), Some(&Position::new("e", 4)));
@@ -149,7 +149,7 @@ fn a_subscription_tells_positions_and_gaps() {
 #[test]
 fn credit_is_granted_and_a_subscription_ended() {
     in_both_forms(|_, mut ann| async move {
-        let mut newest = ann.subscribe_with(NEWEST, 6, SubscribeOptions::default().credit(1)).await;
+        let mut newest = ann.subscribe_with(NEWEST, 6, TestSubscribeOptions::default().credit(1)).await;
         assert_eq!(newest.next().await, Ok(0));
         assert_eq!(newest.try_next().await, Ok(None));
         newest.grant(1).await;
@@ -222,7 +222,7 @@ fn a_gap_of_a_topic_names_it() {
 fn what_is_awaited_ends_with_the_connection() {
     in_both_forms(|server, mut ann| async move {
         let call = ann.begin(HANG, ()).await;
-        let mut count = ann.subscribe_with(COUNT, 7, SubscribeOptions::default().credit(0)).await;
+        let mut count = ann.subscribe_with(COUNT, 7, TestSubscribeOptions::default().credit(0)).await;
         for connection in server.realtime().filter(|_| true) {
             connection.close(realtime_core::CloseCode::GOING_AWAY, "enough");
         }

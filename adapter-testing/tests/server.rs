@@ -1,6 +1,6 @@
 //! The server in memory, in every kind of test.
 
-use adapter_testing::{Ended, Frame, TestServer, block_on, conformance::Gate};
+use adapter_testing::{Ended, TestFrame, TestServer, block_on, conformance::Gate};
 use bytes::Bytes;
 use realtime_core::{
     Close, Config, Connection, Endpoint, FnConnection, Function, Handler, Procedure, Realtime, Reject, Result,
@@ -310,8 +310,8 @@ fn raw_frames_go_both_ways() {
         let (server, _seen) = server();
         let mut ann = server.connect::<Shout>("shout", ann()).await.unwrap();
         ann.recv_frame().await.unwrap();
-        ann.send_frame(&Frame::new(Opcode::Ping, "x")).await;
-        assert_eq!(ann.recv_frame().await, Some(Frame::new(Opcode::Pong, "x")));
+        ann.send_frame(&TestFrame::new(Opcode::Ping, "x")).await;
+        assert_eq!(ann.recv_frame().await, Some(TestFrame::new(Opcode::Pong, "x")));
         ann.send_bytes(b"\x81\x01unmasked").await;
         let close = ann.recv_frame().await.and_then(|frame| frame.as_close());
         assert_eq!(close, Some((1002, "client frame not masked".into())));

@@ -47,7 +47,7 @@ pub mod websocket;
 mod util;
 
 pub use async_trait::async_trait;
-pub use builder::Builder;
+pub use builder::RealtimeBuilder;
 pub use calls::Principal;
 #[cfg(feature = "deflate")]
 pub use config::Deflate;

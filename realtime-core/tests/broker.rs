@@ -3,8 +3,8 @@
 use adapter_testing::{TestServer, block_on};
 use bytes::Bytes;
 use realtime_core::{
-    Broker, Builder, Code, Config, Connection, Error, Handler, MemoryBroker, Message, Publication, Realtime,
-    Result, Topic,
+    Broker, Code, Config, Connection, Error, Handler, MemoryBroker, Message, Publication, Realtime,
+    RealtimeBuilder, Result, Topic,
 };
 use serde::Serialize;
 use std::{
@@ -34,7 +34,7 @@ impl Handler for Desk {
     }
 }
 
-fn node() -> Builder {
+fn node() -> RealtimeBuilder {
     Realtime::builder().handler("json", Desk).handler("plain", Desk.plain())
 }
 

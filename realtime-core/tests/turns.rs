@@ -1,7 +1,7 @@
 //! The turn of a connection: the work between two points at which other tasks run is bounded, whatever the client sends
 //! and however its bytes are split; nothing that it asked for is lost, and a client that reads is not closed.
 
-use adapter_testing::Frame;
+use adapter_testing::TestFrame;
 use bytes::Bytes;
 use futures_core::Stream;
 use proptest::{collection::vec, prelude::*};
@@ -64,7 +64,7 @@ proptest! {
         lens in vec(prop_oneof![0..200_usize, 1000..MESSAGE], 1..400),
         windows in vec(1..300_000_usize, 1..20),
     ) {
-        let sent = lens.iter().flat_map(|len| Frame::text(&"x".repeat(*len)).to_bytes()).collect();
+        let sent = lens.iter().flat_map(|len| TestFrame::text(&"x".repeat(*len)).to_bytes()).collect();
         let expected = lens.iter().map(|len| framed(*len)).sum();
         exchange("echo", sent, expected, &windows, MESSAGE)?;
     }
@@ -76,7 +76,7 @@ proptest! {
         windows in vec(1..300_000_usize, 1..20),
     ) {
         let frame = |len: &usize| format!(r#"{{"type":"call","id":"1","path":"text","input":{len}}}"#);
-        let sent = lens.iter().flat_map(|len| Frame::text(&frame(len)).to_bytes()).collect();
+        let sent = lens.iter().flat_map(|len| TestFrame::text(&frame(len)).to_bytes()).collect();
         let around = r#"{"type":"result","id":"1","data":""}"#.len();
         let expected = lens.iter().map(|len| framed(around + len)).sum();
         exchange("api", sent, expected, &windows, ANSWER)?;
@@ -89,7 +89,7 @@ fn endless_streams_have_bounded_turns() {
     for (streams, bytes) in [(1, 10), (1000, 10), (100, 5_000)] {
         let mut client = Client::connect("api");
         let frame = |id: usize| format!(r#"{{"type":"subscribe","id":"{id}","path":"endless","input":{bytes}}}"#);
-        client.send((0..streams).flat_map(|id| Frame::text(&frame(id)).to_bytes()).collect());
+        client.send((0..streams).flat_map(|id| TestFrame::text(&frame(id)).to_bytes()).collect());
         for _ in 0..1000 {
             let sent = client.turn();
             assert!(sent <= 2 * TURN + bytes, "{sent} bytes in one turn");
@@ -102,8 +102,8 @@ fn endless_streams_have_bounded_turns() {
 #[test]
 fn a_call_that_is_woken_goes_on_within_a_flood() {
     let mut client = Client::connect("api");
-    let late = Frame::text(r#"{"type":"call","id":"late","path":"late"}"#).to_bytes();
-    let flood = Frame::text(r#"{"type":"call","id":"1","path":"text","input":10}"#).to_bytes().repeat(50_000);
+    let late = TestFrame::text(r#"{"type":"call","id":"late","path":"late"}"#).to_bytes();
+    let flood = TestFrame::text(r#"{"type":"call","id":"1","path":"text","input":10}"#).to_bytes().repeat(50_000);
     client.send([late, flood].concat());
     client.turn();
     client.turn();

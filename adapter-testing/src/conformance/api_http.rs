@@ -2,8 +2,8 @@ use super::{Gate, client::PATIENCE};
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderValue, header};
 use realtime_core::{
-    Accepted, Builder, Call, Close, Config, Connected, Connection, Context, Endpoint, Error, Event, Gap, Handler,
-    Item, Message, Next, Position, Principal, Procedure, Realtime, Reject, Result, Subscription, Topic,
+    Accepted, Call, Close, Config, Connected, Connection, Context, Endpoint, Error, Event, Gap, Handler, Item,
+    Message, Next, Position, Principal, Procedure, Realtime, RealtimeBuilder, Reject, Result, Subscription, Topic,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -53,7 +53,7 @@ const COMPLETE: Event<String> = Event::new("complete");
 
 /// The registry of the cases by HTTP: `http`, which has procedures, subscriptions and a handler, and `text`, which
 /// has no envelope. Who is asked by is told by the header `x-user`.
-pub(crate) fn builder(change: impl FnOnce(&mut Config)) -> (Builder, Notes, Gate) {
+pub(crate) fn builder(change: impl FnOnce(&mut Config)) -> (RealtimeBuilder, Notes, Gate) {
     let (notes, seen) = channel();
     let gate = Gate::default();
     let lab = Lab { notes: notes.clone(), gate: gate.clone(), runs: AtomicUsize::new(0), said: Arc::default() };

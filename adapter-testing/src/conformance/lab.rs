@@ -1,6 +1,6 @@
 use super::{api, client::PATIENCE};
 use realtime_core::{
-    Builder, Close, CloseCode, Connection, ConnectionId, Error, Handler, Message, Realtime, Result, Topic,
+    Close, CloseCode, Connection, ConnectionId, Error, Handler, Message, Realtime, RealtimeBuilder, Result, Topic,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -191,7 +191,7 @@ impl Lab {
 /// The registry of most cases: `lab`; `echo`, which has no envelope; `api`, an endpoint; `closing`, one
 /// that tells of the end as well; and `both`, a handler and an endpoint. The node's number is fixed, so that ids are the
 /// same everywhere, and time is turned by hand.
-pub(crate) fn builder() -> (Builder, Seen, Gate) {
+pub(crate) fn builder() -> (RealtimeBuilder, Seen, Gate) {
     let (lab, seen, gate) = Lab::new();
     let builder = Realtime::builder().node(0xc0ffee).manual_time();
     let endpoint = || api::endpoint(&lab.sights, &lab.gate);

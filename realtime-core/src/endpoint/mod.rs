@@ -52,7 +52,7 @@ use std::{fmt, panic::Location, sync::Arc};
 ///     .procedure(ADD, add);
 /// let realtime = Realtime::builder().endpoint("counter", counter).build();
 /// ```
-#[must_use = "an endpoint is mounted with `Builder::endpoint`"]
+#[must_use = "an endpoint is mounted with `RealtimeBuilder::endpoint`"]
 pub struct Endpoint<S> {
     state: Arc<S>,
     /// What was registered here, and what is nested: guarded when the endpoint is mounted.

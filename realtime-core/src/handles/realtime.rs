@@ -121,7 +121,7 @@ impl Realtime {
         &self.0.config
     }
 
-    /// Turns the clock by hand; only if it was built with [`Builder::manual_time`].
+    /// Turns the clock by hand; only if it was built with [`RealtimeBuilder::manual_time`].
     ///
     /// # Panics
     ///

@@ -14,7 +14,7 @@ pub struct Limits {
 
 /// Something whole that the peer sent.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum Incoming<'a> {
     /// A message.
     Message(Data<'a>),
     /// A ping with its payload, which the pong must carry.
@@ -25,7 +25,7 @@ pub enum Event<'a> {
     Close(CloseCode, String),
 }
 
-/// Turns the bytes of a client into [`Event`]s, however they are split.
+/// Turns the bytes of a client into [`Incoming`]s, however they are split.
 ///
 /// A message that arrives whole is borrowed from the caller's buffer; only what is incomplete is
 /// kept, and never more than [`Limits`] allow: a length is checked when its header is read, before
@@ -62,12 +62,12 @@ impl Decoder {
     ///
     /// The peer broke the protocol or a limit; the connection must be failed with
     /// [`DecodeError::close_code`] and the decoder not be used again.
-    pub fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, DecodeError> {
+    pub fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Incoming<'a>>, DecodeError> {
         let mut assembly = match self.assembly.take() {
             Some(assembly) => assembly,
             None => {
                 if let Some(data) = self.decode_message(input)? {
-                    return Ok(Some(Event::Message(data)));
+                    return Ok(Some(Incoming::Message(data)));
                 }
                 if let Some(event) = decode_heartbeat(input) {
                     return Ok(Some(event));
@@ -125,14 +125,14 @@ impl Decoder {
 }
 
 /// The same for pings and pongs, so that they need no [`Assembly`].
-fn decode_heartbeat<'a>(input: &mut &'a mut [u8]) -> Option<Event<'a>> {
+fn decode_heartbeat<'a>(input: &mut &'a mut [u8]) -> Option<Incoming<'a>> {
     let [first @ (0x89 | 0x8a), second @ 0x80..0xfe, ..] = **input else { return None };
     let length = usize::from(second & 0x7f);
     if input.len() < 6 + length {
         return None;
     }
     let payload = take_masked(input, 6, length);
-    Some(if first == 0x89 { Event::Ping(Cow::Borrowed(payload)) } else { Event::Pong })
+    Some(if first == 0x89 { Incoming::Ping(Cow::Borrowed(payload)) } else { Incoming::Pong })
 }
 
 /// The payload of the frame at the front of the input, where it lies whole.
@@ -184,7 +184,7 @@ impl Assembly {
         self.frame.is_none() && self.message.is_none() && self.header.len == 0
     }
 
-    fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, DecodeError> {
+    fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Incoming<'a>>, DecodeError> {
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
@@ -241,10 +241,14 @@ impl Assembly {
 
     /// The fast way: a frame that lies whole in the input. Control frames and unfragmented
     /// messages give their event from there; fragments are collected.
-    fn handle_whole<'a>(&mut self, frame: OpenFrame, chunk: &'a [u8]) -> Result<Option<Event<'a>>, DecodeError> {
+    fn handle_whole<'a>(
+        &mut self,
+        frame: OpenFrame,
+        chunk: &'a [u8],
+    ) -> Result<Option<Incoming<'a>>, DecodeError> {
         let kind = match frame.opcode {
-            Opcode::Ping => return Ok(Some(Event::Ping(Cow::Borrowed(chunk)))),
-            Opcode::Pong => return Ok(Some(Event::Pong)),
+            Opcode::Ping => return Ok(Some(Incoming::Ping(Cow::Borrowed(chunk)))),
+            Opcode::Pong => return Ok(Some(Incoming::Pong)),
             Opcode::Close => return parse_close(chunk).map(Some),
             Opcode::Text if frame.fin => Kind::Text,
             Opcode::Binary if frame.fin => Kind::Binary,
@@ -257,7 +261,7 @@ impl Assembly {
         if frame.compressed {
             return self.inflate(kind, chunk).map(Some);
         }
-        Ok(Some(Event::Message(match kind {
+        Ok(Some(Incoming::Message(match kind {
             Kind::Text => Data::Text(checked(chunk)?.into()),
             Kind::Binary => Data::Binary(chunk.into()),
         })))
@@ -292,13 +296,13 @@ impl Assembly {
     }
 
     /// The last byte of a frame was read. `whole` frames of control have been handled already.
-    fn finish_frame<'a>(&mut self, frame: OpenFrame, whole: bool) -> Result<Option<Event<'a>>, DecodeError> {
+    fn finish_frame<'a>(&mut self, frame: OpenFrame, whole: bool) -> Result<Option<Incoming<'a>>, DecodeError> {
         if frame.opcode.is_control() {
             debug_assert!(!whole);
             let control = std::mem::take(&mut self.control);
             return match frame.opcode {
-                Opcode::Ping => Ok(Some(Event::Ping(Cow::Owned(control)))),
-                Opcode::Pong => Ok(Some(Event::Pong)),
+                Opcode::Ping => Ok(Some(Incoming::Ping(Cow::Owned(control)))),
+                Opcode::Pong => Ok(Some(Incoming::Pong)),
                 _ => parse_close(&control).map(Some),
             };
         }
@@ -312,11 +316,11 @@ impl Assembly {
         if std::mem::take(&mut self.compressed) {
             return self.inflate(kind, &payload).map(Some);
         }
-        owned(kind, payload).map(Event::Message).map(Some)
+        owned(kind, payload).map(Incoming::Message).map(Some)
     }
 
-    fn inflate<'a>(&self, kind: Kind, payload: &[u8]) -> Result<Event<'a>, DecodeError> {
-        owned(kind, inflate(payload, self.limits.message_bytes)?).map(Event::Message)
+    fn inflate<'a>(&self, kind: Kind, payload: &[u8]) -> Result<Incoming<'a>, DecodeError> {
+        owned(kind, inflate(payload, self.limits.message_bytes)?).map(Incoming::Message)
     }
 }
 
@@ -456,16 +460,16 @@ fn check_length(second: u8, length: u64) -> Result<(), DecodeError> {
     if length < least { Err(DecodeError::LongLength) } else { Ok(()) }
 }
 
-fn parse_close<'a>(payload: &[u8]) -> Result<Event<'a>, DecodeError> {
+fn parse_close<'a>(payload: &[u8]) -> Result<Incoming<'a>, DecodeError> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return match payload {
-            [] => Ok(Event::Close(CloseCode::NO_STATUS, String::new())),
+            [] => Ok(Incoming::Close(CloseCode::NO_STATUS, String::new())),
             _ => Err(DecodeError::BadClosePayload),
         };
     };
     let code = CloseCode::new(u16::from_be_bytes(*code)).ok_or(DecodeError::BadCloseCode)?;
     let reason = std::str::from_utf8(reason).map_err(|_| DecodeError::BadUtf8)?;
-    Ok(Event::Close(code, reason.to_owned()))
+    Ok(Incoming::Close(code, reason.to_owned()))
 }
 
 #[inline]

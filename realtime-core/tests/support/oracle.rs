@@ -1,6 +1,6 @@
 //! What a client's bytes mean: to the decoder, and to tungstenite as a judge of its own.
 
-use realtime_core::websocket::{Data, DecodeError, Decoder, Event, Limits};
+use realtime_core::websocket::{Data, DecodeError, Decoder, Incoming, Limits};
 use std::{
     collections::VecDeque,
     io::{self, Read, Write},
@@ -20,14 +20,14 @@ pub(crate) enum Seen {
     Close(u16, String),
 }
 
-impl From<Event<'_>> for Seen {
-    fn from(event: Event<'_>) -> Self {
+impl From<Incoming<'_>> for Seen {
+    fn from(event: Incoming<'_>) -> Self {
         match event {
-            Event::Message(Data::Text(text)) => Self::Text(text.into_owned()),
-            Event::Message(Data::Binary(bytes)) => Self::Binary(bytes.into_owned()),
-            Event::Ping(payload) => Self::Ping(payload.into_owned()),
-            Event::Pong => Self::Pong,
-            Event::Close(code, reason) => Self::Close(code.get(), reason),
+            Incoming::Message(Data::Text(text)) => Self::Text(text.into_owned()),
+            Incoming::Message(Data::Binary(bytes)) => Self::Binary(bytes.into_owned()),
+            Incoming::Ping(payload) => Self::Ping(payload.into_owned()),
+            Incoming::Pong => Self::Pong,
+            Incoming::Close(code, reason) => Self::Close(code.get(), reason),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::wire::{Client, frame};
 use realtime_core::{
-    Builder, Connection, Endpoint, Handler, Message, Procedure, Realtime, Result, Topic,
+    Connection, Endpoint, Handler, Message, Procedure, Realtime, RealtimeBuilder, Result, Topic,
     websocket::{Decoder, Frame, Limits, Opcode},
 };
 use serde::{Deserialize, Serialize};
@@ -129,7 +129,7 @@ fn realtime() -> Realtime {
     builder().build()
 }
 
-fn builder() -> Builder {
+fn builder() -> RealtimeBuilder {
     Realtime::builder()
         .manual_time()
         .handler("echo", Echo.plain())

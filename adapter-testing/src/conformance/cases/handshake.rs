@@ -2,7 +2,7 @@
 
 use super::{builder, start, start_with, works};
 use crate::{
-    Frame,
+    TestFrame,
     conformance::{Command, Gate, Reply, Subject, lab::Explosive},
 };
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -428,7 +428,7 @@ pub fn a_stuck_middleware_is_timed_out(subject: &Subject) {
 
 pub fn frames_sent_with_the_request_are_handled(subject: &Subject) {
     let (server, ..) = start(subject);
-    let early = [Frame::text("one").to_bytes(), Frame::text("two").to_bytes()].concat();
+    let early = [TestFrame::text("one").to_bytes(), TestFrame::text("two").to_bytes()].concat();
     // The last frame is cut: its end comes later.
     let (now, later) = early.split_at(early.len() - 2);
     let mut client = server.request("echo").early(now).connect();

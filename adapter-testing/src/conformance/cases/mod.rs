@@ -23,7 +23,7 @@ pub mod topics;
 pub mod transcript;
 
 use super::{Client, Command, Reply, Server, Subject, api_http, client::PATIENCE, lab};
-use realtime_core::{Builder, Config, Realtime};
+use realtime_core::{Config, Realtime, RealtimeBuilder};
 use std::{
     sync::{
         Arc,
@@ -34,7 +34,7 @@ use std::{
 };
 
 /// The registry of most cases, with limits as the case wants them.
-fn builder(change: impl FnOnce(&mut Config)) -> (Builder, super::Seen, super::Gate) {
+fn builder(change: impl FnOnce(&mut Config)) -> (RealtimeBuilder, super::Seen, super::Gate) {
     let (builder, seen, gate) = lab::builder();
     let mut config = Config::default();
     change(&mut config);

@@ -2,7 +2,7 @@
 
 use super::{builder, messagepack, said, start, start_with, subscribe, works};
 use crate::{
-    Frame,
+    TestFrame,
     conformance::{Client, Command, Reply, Server, Subject},
 };
 use realtime_core::{Initiator, Topic, websocket::Opcode};
@@ -167,7 +167,7 @@ pub fn a_slow_consumer_is_closed_and_the_others_get_everything(subject: &Subject
     // Compared as it comes: to read it is most of what the case would take.
     let frame_of = |number: usize| {
         let value = serde_json::to_string(&text(number)).expect("the reply serialises");
-        Frame::text(&format!(r#"{{"type":"message","value":{value}}}"#))
+        TestFrame::text(&format!(r#"{{"type":"message","value":{value}}}"#))
     };
     let mut published = 0;
     // Until the sockets' buffers and the outbox of the stalled one are full.
@@ -191,7 +191,7 @@ pub fn a_slow_consumer_is_closed_and_the_others_get_everything(subject: &Subject
         }
     };
     assert_eq!(frame.as_close(), Some((1013, "slow consumer: the outbox is full".into())));
-    stalled.frame(&Frame::close(1013, ""));
+    stalled.frame(&TestFrame::close(1013, ""));
     stalled.expect_end();
     let close = seen.closed();
     assert_eq!((close.code.get(), close.initiator), (1013, Initiator::Server));
