@@ -256,7 +256,7 @@ pub fn middleware_refuses_with_its_status_headers_and_body(subject: &Subject) {
     async fn teapot(_: Context, _: Next) -> Result<Accepted, Reject> {
         let error = Error::new("SHORT_AND_STOUT", "no coffee").with_retry_after(Duration::from_millis(2500));
         let reject = Reject::new(StatusCode::IM_A_TEAPOT, error);
-        Err(reject.header(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Tea")))
+        Err(reject.with_header(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Tea")))
     }
     let (builder, seen, _) = builder(|_| {});
     let server = subject.start(builder.middleware(teapot).build());
