@@ -259,21 +259,28 @@ impl<H> TestClient<H> {
         self.wire.send_bytes(bytes).await;
     }
 
-    /// The next frame; `None` when the connection has ended. Pings are answered and left out,
-    /// unless the client is silent.
-    pub async fn recv_frame(&mut self) -> Option<TestFrame> {
+    /// Waits for the next frame, a close frame among them. Pings are answered and left out, unless the client is silent.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended::Lost`] once the connection has ended.
+    pub async fn recv_frame(&mut self) -> Result<TestFrame, Ended> {
         self.wire.wait_any().await
     }
 
     /// The next frame if there is one, after the server has done all that it can.
-    pub async fn try_frame(&mut self) -> Option<TestFrame> {
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_frame`](Self::recv_frame).
+    pub async fn try_frame(&mut self) -> Result<Option<TestFrame>, Ended> {
         self.wire.look_any().await
     }
 
     /// Closes, and waits for the server's answer; gives its code and reason. What comes before it is dropped.
     pub async fn close(mut self, code: u16, reason: &str) -> Option<(u16, String)> {
         self.send_frame(&TestFrame::close(code, reason)).await;
-        while let Some(frame) = self.recv_frame().await {
+        while let Ok(frame) = self.recv_frame().await {
             if let Some(close) = frame.as_close() {
                 return Some(close);
             }

@@ -81,19 +81,15 @@ impl Wire {
         self.lock().has(wanted)
     }
 
-    /// Waits for the next frame, whatever it is; `None` when the connection has ended.
-    pub(crate) async fn wait_any(&self) -> Option<TestFrame> {
-        self.poll(|peer| match peer.frames.pop_front() {
-            Some(arrived) => Some(Some(arrived.frame)),
-            None => peer.ended.then_some(None),
-        })
-        .await
+    /// Waits for the next frame, whatever it is.
+    pub(crate) async fn wait_any(&self) -> Result<TestFrame, Ended> {
+        self.poll(|peer| peer.take_any().transpose()).await
     }
 
     /// The next frame if there is one, after the server has done all that it can.
-    pub(crate) async fn look_any(&self) -> Option<TestFrame> {
+    pub(crate) async fn look_any(&self) -> Result<Option<TestFrame>, Ended> {
         self.server.settle().await;
-        self.lock().frames.pop_front().map(|arrived| arrived.frame)
+        self.lock().take_any()
     }
 
     /// Reads what a frame carries.
@@ -196,6 +192,14 @@ impl Peer {
 
     fn has(&self, wanted: impl Fn(&Head) -> bool) -> bool {
         self.frames.iter().any(|arrived| arrived.head.as_ref().is_some_and(&wanted))
+    }
+
+    /// Takes the first frame.
+    fn take_any(&mut self) -> Result<Option<TestFrame>, Ended> {
+        match self.frames.pop_front() {
+            None if self.ended => Err(Ended::Lost),
+            arrived => Ok(arrived.map(|arrived| arrived.frame)),
+        }
     }
 
     /// Takes the first frame that is wanted. A welcome before it is passed over; a close stays: it is the answer to

@@ -111,7 +111,7 @@ fn calls_are_awaited_in_any_order_and_nothing_of_others_is_lost() {
         assert_eq!(slow.progress::<u32>().await, None);
         assert_eq!(slow.result().await, Ok(2));
         assert_eq!(count.next().await, Err(Ended::Complete));
-        assert_eq!(ann.try_frame().await, None);
+        assert_eq!(ann.try_frame().await, Ok(None));
     });
 }
 
