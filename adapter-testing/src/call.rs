@@ -92,7 +92,7 @@ impl<O> fmt::Debug for TestCall<O> {
     }
 }
 
-/// What a client says about a call beside its input.
+/// The options of a call: a timeout and an idempotency key.
 #[derive(Clone, Debug, Default)]
 #[must_use = "options are given to `begin_with`"]
 pub struct TestCallOptions {

@@ -135,7 +135,7 @@ impl<T> fmt::Debug for TestSubscription<T> {
     }
 }
 
-/// What a client says about a subscription beside its input.
+/// The options of a subscription: where to resume, and credit.
 #[derive(Clone, Debug, Default)]
 #[must_use = "options are given to `subscribe_with`"]
 pub struct TestSubscribeOptions {

@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 
 impl Realtime {
-    /// Begins to build.
+    /// A builder with the default [`Config`] and nothing mounted.
     pub fn builder() -> RealtimeBuilder {
         RealtimeBuilder {
             config: Config::default(),

@@ -5,7 +5,7 @@ use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 /// The result of a handler's method.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in the words that the client is told: a [`Code`], a message and details.
+/// An error as the client is sent it: a [`Code`], a message and details.
 ///
 /// Any other error becomes [`Code::INTERNAL`] by `?`: its text is logged by the server and never
 /// sent. For that reason this type does not itself implement [`std::error::Error`].
@@ -136,7 +136,7 @@ impl Error {
         &self.0.code
     }
 
-    /// The text that the client is told.
+    /// The text that the client is sent.
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -146,7 +146,7 @@ impl Error {
         self.0.details.as_ref()
     }
 
-    /// Whether the same request may succeed later.
+    /// Returns true if the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }

@@ -137,7 +137,7 @@ pub(crate) mod offset {
     }
 }
 
-/// One message of a subscription, with what is to be said about it.
+/// An item of a subscription, with its position, its event name, and a gap before it.
 ///
 /// # Examples
 ///

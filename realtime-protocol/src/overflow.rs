@@ -2,7 +2,7 @@ use crate::item::offset;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What happens to messages of type `T` for a client that does not keep up.
+/// The policy for messages of type `T` to a client that does not keep up.
 ///
 /// A client keeps up while what it is sent leaves at once: there is room for a subscription's own share of the
 /// outbox, and the client has granted it credit where it grants any. What is dropped is told in a [`Gap`].

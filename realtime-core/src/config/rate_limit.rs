@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-/// How often something may be done: a token bucket for each connection, each client's address, or for all.
+/// A rate limit by token buckets: one for each connection, for each client's address, or for all.
 ///
-/// A bucket is full at first. What is done takes tokens out of it, one if [`with_cost`](Self::with_cost) says nothing else, and
-/// they come back evenly over time. When there are too few, the answer is `RESOURCE_EXHAUSTED`, retryable, with the
+/// A bucket is full at first. A call takes one token, or as many as [`with_cost`](Self::with_cost) says, and they come back
+/// evenly over time. When there are too few, the answer is `RESOURCE_EXHAUSTED`, retryable, with the
 /// time after which there are enough and the details `{"cost":…,"capacity":…,"remaining":…}`; no token is taken then.
 /// What costs more than the bucket holds is answered with `FAILED_PRECONDITION`.
 ///
@@ -125,7 +125,7 @@ impl RateLimit {
         self
     }
 
-    /// Sets what each procedure costs, by its name. What costs 0 is always allowed.
+    /// Sets the cost of each procedure, by its name. A cost of 0 is always allowed.
     #[must_use = "the changed limit is returned"]
     pub fn with_cost(mut self, cost: fn(&str) -> u32) -> Self {
         self.cost = cost;

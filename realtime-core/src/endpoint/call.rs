@@ -14,7 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One call, subscription or event, and who makes it. `S` is the state of the [`Endpoint`](crate::Endpoint).
+/// A call, subscription or event that is being served, with the client that sent it. `S` is the state of the
+/// [`Endpoint`](crate::Endpoint).
 ///
 /// A clone is another handle to the same call. It may be kept and sent to other tasks; once the call is
 /// [over](Self::is_over), it can report nothing any more.
@@ -28,7 +29,7 @@ impl<S> Call<S> {
         Self { core: Arc::clone(core), state: Arc::clone(state) }
     }
 
-    /// What the calls of an endpoint share.
+    /// The state of the endpoint, which its calls share.
     pub fn state(&self) -> &S {
         &self.state
     }
@@ -59,24 +60,24 @@ impl<S> Call<S> {
         Realtime::of(self.core.hub())
     }
 
-    /// How long the call may still take; `None` for a subscription, which may go on for ever.
+    /// The time that the call has left; `None` for a subscription, which has no deadline.
     pub fn time_left(&self) -> Option<Duration> {
         let now = self.core.hub().clock.now();
         (self.core.deadline > 0).then(|| TICK * self.core.deadline.saturating_sub(now))
     }
 
-    /// When the call is given up, on the clock of the runtime.
+    /// The deadline of the call, on the clock of the runtime.
     pub fn deadline(&self) -> Option<Instant> {
         Some(self.core.hub().instant() + self.time_left()?)
     }
 
-    /// The last position that the client has seen, where it resumes a subscription.
+    /// The last position that the client has seen, if it resumes a subscription.
     pub fn after(&self) -> Option<&Position> {
         self.core.after.as_ref()
     }
 
-    /// Whether the call is answered, cancelled, late, or its client gone. Its own future is dropped by then; this is
-    /// for what it has started elsewhere.
+    /// Returns true once the call is answered, cancelled or late, or its client gone. Its own future is dropped by then; this
+    /// is for work that it has started elsewhere.
     pub fn is_over(&self) -> bool {
         self.core.is_over()
     }
@@ -99,8 +100,8 @@ impl<S> Call<S> {
         .await;
     }
 
-    /// Tells the caller how far the call is. Over HTTP it is not told; of callers with one idempotency key it is the first,
-    /// as long as it waits.
+    /// Sends the caller a progress report. It does nothing over HTTP; of several callers with one idempotency key the first
+    /// is sent it, as long as it waits.
     ///
     /// # Errors
     ///
@@ -134,7 +135,7 @@ impl<S> Call<S> {
         Audience::new(self.core.hub(), self.connection_id(), topic)
     }
 
-    /// The connection of the one who calls, where there is one.
+    /// The id of the connection that the call came over; `None` by HTTP.
     pub fn connection_id(&self) -> Option<ConnectionId> {
         self.core.client().map(|client| client.id)
     }

@@ -75,7 +75,7 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
         }
     }
 
-    /// Implements a procedure.
+    /// Registers a procedure and the function that implements it.
     ///
     /// # Panics
     ///
@@ -94,7 +94,7 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
         self.add(procedure.name(), kind)
     }
 
-    /// Implements a subscription: the function gives the stream of its items.
+    /// Registers a subscription; the function returns the stream of its items.
     ///
     /// # Panics
     ///
@@ -113,8 +113,8 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
         self.add(subscription.name(), Starts::Subscription(Box::new(starts)))
     }
 
-    /// Handles an event of the clients. Those of one connection are handled one after the other; an error is told to
-    /// the client, and the next one is handled.
+    /// Registers a function for an event that clients send. The events of one connection are handled one after the other; an
+    /// error is sent to the client, and the next one is handled.
     ///
     /// # Panics
     ///

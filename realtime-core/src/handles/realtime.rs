@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// The registry that an application builds when it starts, and gives to an adapter.
+/// The registry that an application builds at start-up and mounts with an adapter.
 ///
 /// A clone is another handle to the same registry. When the last one and all connections are
 /// gone, so is its clock.
@@ -58,7 +58,7 @@ impl Realtime {
         Audience::new(&self.0, None, topic)
     }
 
-    /// Who is in a place. Data that does not fit the type is left out.
+    /// The clients that are present in a place, without those whose data does not parse as `P`.
     pub fn present<P: DeserializeOwned>(&self, presence: &Presence<P>) -> Vec<Present<P>> {
         let present = self.0.present(presence.name()).into_iter();
         let read = |present: Present<_>| {
@@ -72,18 +72,18 @@ impl Realtime {
         self.0.connections.find(id).map(AnyConnection::new)
     }
 
-    /// The open connections of this node for which `filter` says yes.
+    /// The open connections of this node for which `filter` returns true.
     pub fn filter(&self, mut filter: impl FnMut(&AnyConnection) -> bool) -> Vec<AnyConnection> {
         let all = self.0.connections.all().into_iter().map(AnyConnection::new);
         all.filter(|connection| filter(connection)).collect()
     }
 
-    /// How many connections are open on this node.
+    /// The number of open connections on this node.
     pub fn connections(&self) -> usize {
         self.0.connections.len()
     }
 
-    /// What this node does and did.
+    /// Counters of this node.
     pub fn stats(&self) -> Stats {
         let hub = &self.0;
         let counters = &hub.counters;
@@ -140,7 +140,7 @@ impl fmt::Debug for Realtime {
     }
 }
 
-/// What a node does and did, for dashboards.
+/// Counters of a node, for dashboards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

@@ -12,7 +12,7 @@ pub struct Limits {
     pub frames: u32,
 }
 
-/// Something whole that the peer sent.
+/// A message or control frame that the peer sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
     /// A message.
