@@ -1,5 +1,5 @@
 use crate::{
-    Ended, HttpRequest, Refused, ServerSentEvent, TestServer, ended::ErrorFrame, pipe::Pipe, sse::EventParser,
+    Ended, Refused, ServerSentEvent, TestHttpRequest, TestServer, ended::ErrorFrame, pipe::Pipe, sse::EventParser,
     wire::Peer,
 };
 use bytes::Bytes;
@@ -25,13 +25,13 @@ use std::{
 ///
 /// Dropping it is the client's leaving.
 pub struct TestEvents {
-    request: HttpRequest,
+    request: TestHttpRequest,
     headers: HeaderMap,
     reader: Arc<Mutex<Reader>>,
 }
 
 impl TestEvents {
-    pub(crate) async fn new(request: HttpRequest, response: Response<EventStream>) -> Self {
+    pub(crate) async fn new(request: TestHttpRequest, response: Response<EventStream>) -> Self {
         let (head, body) = response.into_parts();
         let (server, pipe) = (request.server(), Pipe::new());
         server.0.executor.spawn(Box::pin(pour(body, Arc::clone(&pipe))));

@@ -28,7 +28,7 @@ pub use client::TestClient;
 pub use ended::{Ended, ErrorFrame};
 pub use events::{TestEvents, TestItems};
 pub use frame::TestFrame;
-pub use http::{HttpRequest, HttpResponse, TestHttp};
+pub use http::{TestHttp, TestHttpRequest, TestHttpResponse};
 pub use request::{Refused, TestRequest};
 pub use server::TestServer;
 pub use sse::ServerSentEvent;

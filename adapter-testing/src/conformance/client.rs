@@ -81,11 +81,11 @@ impl<'a> Request<'a> {
 
     /// Makes the request, which must be accepted.
     #[track_caller]
-    pub fn connect(self) -> Client {
+    pub fn connect(self) -> RawClient {
         let key =
             self.request.headers().get("sec-websocket-key").and_then(|key| key.to_str().ok()).map(accept_key);
         let (response, wire) = self.host.request(&self.request, &self.early);
-        let mut client = Client::new(wire, response);
+        let mut client = RawClient::new(wire, response);
         let status = client.response.status().as_u16();
         if status != 101 {
             panic!("refused with {status}: {}", client.body());
@@ -98,21 +98,21 @@ impl<'a> Request<'a> {
 
     /// Makes the request; `None` if all places are taken.
     #[track_caller]
-    pub fn try_connect(self) -> Option<Client> {
+    pub fn try_connect(self) -> Option<RawClient> {
         let (response, wire) = self.host.request(&self.request, &self.early);
         match response.status().as_u16() {
             503 => None,
-            101 => Some(Client::new(wire, response)),
+            101 => Some(RawClient::new(wire, response)),
             status => panic!("neither accepted nor full: {status}"),
         }
     }
 
     /// Makes the request, which must be refused with this status; gives the response.
     #[track_caller]
-    pub fn refused(self, status: u16) -> Client {
+    pub fn refused(self, status: u16) -> RawClient {
         let (response, wire) = self.host.request(&self.request, &self.early);
         assert_eq!(response.status().as_u16(), status);
-        Client::new(wire, response)
+        RawClient::new(wire, response)
     }
 }
 
@@ -123,14 +123,14 @@ impl fmt::Debug for Request<'_> {
 }
 
 /// One connection of a case.
-pub struct Client {
+pub struct RawClient {
     wire: Box<dyn Wire>,
     bytes: Vec<u8>,
     response: Response<()>,
     form: Form,
 }
 
-impl Client {
+impl RawClient {
     fn new(wire: Box<dyn Wire>, response: Response<()>) -> Self {
         Self { form: Form::of(&response), wire, bytes: Vec::new(), response }
     }
@@ -308,8 +308,8 @@ impl Client {
     }
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for RawClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("response", &self.response).finish_non_exhaustive()
+        f.debug_struct("RawClient").field("response", &self.response).finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use super::{each_form, give_turns, start, start_with, works};
 use crate::{
     TestFrame,
-    conformance::{Client, Command, Reply, Sight, Subject},
+    conformance::{Command, RawClient, Reply, Sight, Subject},
 };
 use realtime_core::{CloseCode, Config};
 use serde_json::{Value, json};
@@ -366,7 +366,7 @@ pub fn a_cancel_while_a_guard_decides_calls_nothing(subject: &Subject) {
 /// Without another word from it; and before `on_close`.
 pub fn calls_of_a_client_that_is_gone_are_dropped_at_once(subject: &Subject) {
     let (server, seen, _) = start(subject);
-    for leave in [|client| drop(client), |client: Client| client.close(1000, "bye")] {
+    for leave in [|client| drop(client), |client: RawClient| client.close(1000, "bye")] {
         let mut client = server.connect("closing");
         client.call("1", "wait", "a");
         seen.began("a");
@@ -379,7 +379,7 @@ pub fn calls_of_a_client_that_is_gone_are_dropped_at_once(subject: &Subject) {
 /// Whatever its handler still does with a message, which it may finish.
 pub fn a_busy_handler_does_not_keep_the_calls_of_a_client_that_is_gone(subject: &Subject) {
     let (server, seen, gate) = start(subject);
-    for leave in [drop, |mut client: Client| client.frame(&TestFrame::close(1000, "bye"))] {
+    for leave in [drop, |mut client: RawClient| client.frame(&TestFrame::close(1000, "bye"))] {
         let mut client = server.connect("both");
         seen.opened();
         client.value(&Command::EchoAtGate("slow".into()));

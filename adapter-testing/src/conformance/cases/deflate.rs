@@ -3,7 +3,7 @@
 use super::{start, start_with, subscribe, transcript::compare, works};
 use crate::{
     TestFrame,
-    conformance::{Client, Command, Reply, Seen, Server, Subject},
+    conformance::{Command, RawClient, Reply, Seen, Server, Subject},
 };
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use realtime_core::{Config, Deflate, Topic, websocket::Opcode};
@@ -15,12 +15,12 @@ fn on(config: &mut Config) {
 }
 
 /// What a browser offers.
-fn connect(server: &Server, id: &str) -> Client {
+fn connect(server: &Server, id: &str) -> RawClient {
     offer(server, id, "permessage-deflate; client_max_window_bits")
 }
 
 #[track_caller]
-fn offer(server: &Server, id: &str, offer: &str) -> Client {
+fn offer(server: &Server, id: &str, offer: &str) -> RawClient {
     let client = server.request(id).header("sec-websocket-extensions", offer).connect();
     assert!(client.header("sec-websocket-extensions").is_some(), "{offer} is declined");
     client
@@ -51,7 +51,7 @@ fn compressed(opcode: Opcode, payload: &[u8]) -> TestFrame {
 
 /// The next frame is compressed, with a window of so many bits; gives it inflated.
 #[track_caller]
-fn inflated(client: &mut Client, window_bits: u8) -> TestFrame {
+fn inflated(client: &mut RawClient, window_bits: u8) -> TestFrame {
     let frame = client.recv();
     assert!(frame.compressed && frame.fin, "{frame:?}");
     let mut payload = Vec::with_capacity(1 << 20);
@@ -251,7 +251,7 @@ pub fn a_compressed_message_of_the_limit_is_taken(subject: &Subject) {
 struct Scene {
     server: Server,
     _seen: Seen,
-    bystander: Client,
+    bystander: RawClient,
 }
 
 const LIMIT: usize = 64 * 1024;
@@ -274,7 +274,7 @@ impl Scene {
     }
 
     #[track_caller]
-    fn fails_for(&mut self, client: Client, bytes: &[u8], code: u16, reason: &str) {
+    fn fails_for(&mut self, client: RawClient, bytes: &[u8], code: u16, reason: &str) {
         client.expect_failure(bytes, code, reason);
         works(&mut self.bystander);
     }

@@ -2,7 +2,7 @@
 
 use super::{each_form, give_turns, messagepack_of, start, start_with};
 use crate::conformance::{
-    Client, Reply, Server, Sight, Subject,
+    RawClient, Reply, Server, Sight, Subject,
     api::{SAID, Said, room},
 };
 use realtime_core::{AnyConnection, Config, Overflow, Topic};
@@ -296,13 +296,13 @@ fn overflow(subject: &Subject, topic: &Topic<Reply>, key: fn(u64) -> &'static st
 }
 
 /// Three clients in the room, one of them of MessagePack, each with its connection.
-fn members(server: &Server) -> Vec<(Client, AnyConnection)> {
+fn members(server: &Server) -> Vec<(RawClient, AnyConnection)> {
     let connect = [
         |server: &Server| server.connect("api"),
         |server: &Server| messagepack_of(server, "api"),
         |server: &Server| server.connect("api"),
     ];
-    let join = |connect: fn(&Server) -> Client| {
+    let join = |connect: fn(&Server) -> RawClient| {
         let mut client = connect(server);
         client.call("join", "join", "room");
         client.expect_result("join", Value::Null);
@@ -319,7 +319,7 @@ fn newest(server: &Server) -> AnyConnection {
 }
 
 #[track_caller]
-fn expect_said(client: &mut Client, text: &str, from: Option<&str>) {
+fn expect_said(client: &mut RawClient, text: &str, from: Option<&str>) {
     let data = json!({ "text": text, "from": from });
     client.expect_packet(json!({ "type": "event", "name": "SAID", "data": data }));
 }

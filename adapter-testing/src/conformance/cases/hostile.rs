@@ -3,14 +3,14 @@
 use super::{start_with, works};
 use crate::{
     TestFrame,
-    conformance::{Client, Seen, Server, Subject},
+    conformance::{RawClient, Seen, Server, Subject},
 };
 use realtime_core::{Config, websocket::Opcode};
 
 struct Scene {
     server: Server,
     _seen: Seen,
-    bystander: Client,
+    bystander: RawClient,
 }
 
 fn scene(subject: &Subject) -> Scene {

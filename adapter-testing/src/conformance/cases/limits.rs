@@ -1,6 +1,6 @@
 //! How often, from where, and whether at all.
 
-use crate::conformance::{Client, Server, Subject};
+use crate::conformance::{RawClient, Server, Subject};
 use realtime_core::{
     Call, Config, Endpoint, FnConnection, ForwardingHeader, Procedure, Rate, RateLimit, Realtime, Result,
     handler_fn, validate::Invalid,
@@ -78,14 +78,14 @@ fn limited(subject: &Subject, limit: RateLimit) -> Server {
 }
 
 #[track_caller]
-fn expect_add(client: &mut Client, expected: u32) {
+fn expect_add(client: &mut RawClient, expected: u32) {
     client.call("1", "add", 1);
     client.expect_result("1", expected);
 }
 
 /// With the time after which it may be tried again, and then it may.
 #[track_caller]
-fn expect_exhausted(client: &mut Client, path: &str) -> Duration {
+fn expect_exhausted(client: &mut RawClient, path: &str) -> Duration {
     client.call("1", path, 1);
     let error = client.expect_failed("1", "RESOURCE_EXHAUSTED");
     assert_eq!(error["retryable"], true, "{error}");

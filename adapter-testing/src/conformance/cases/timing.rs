@@ -3,7 +3,7 @@
 use super::{start, works};
 use crate::{
     TestFrame,
-    conformance::{Client, Subject},
+    conformance::{RawClient, Subject},
 };
 use realtime_core::{Initiator, websocket::Opcode};
 use std::time::Duration;
@@ -69,7 +69,7 @@ pub fn a_half_open_client_is_closed(subject: &Subject) {
 
 /// It may have been pinged meanwhile.
 #[track_caller]
-fn lives(client: &mut Client) {
+fn lives(client: &mut RawClient) {
     client.frame(&TestFrame::new(Opcode::Ping, "alive"));
     let mut frame = client.recv();
     while frame.opcode == Opcode::Ping {

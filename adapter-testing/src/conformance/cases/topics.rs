@@ -3,11 +3,11 @@
 use super::{builder, messagepack, said, start, start_with, subscribe, works};
 use crate::{
     TestFrame,
-    conformance::{Client, Command, Reply, Server, Subject},
+    conformance::{Command, RawClient, Reply, Server, Subject},
 };
 use realtime_core::{Initiator, Topic, websocket::Opcode};
 
-fn members(server: &Server, count: usize) -> Vec<Client> {
+fn members(server: &Server, count: usize) -> Vec<RawClient> {
     let mut clients: Vec<_> = (0..count).map(|_| server.connect("lab")).collect();
     for client in &mut clients {
         subscribe(client, "t");
@@ -66,7 +66,7 @@ pub fn an_audience_is_everyone_or_leaves_some_out(subject: &Subject) {
 pub fn an_unsubscribed_client_gets_nothing(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut clients = members(&server, 2);
-    let asked = |client: &mut Client, answer| {
+    let asked = |client: &mut RawClient, answer| {
         client.value(&Command::IsSubscribed("t".into()));
         client.expect_value(&Reply::Answer(answer));
     };
