@@ -199,6 +199,15 @@ fn events_go_to_the_others() {
 }
 
 #[test]
+fn a_call_by_http_has_no_connection_to_leave_out() {
+    in_both_forms(|server, mut ann| async move {
+        let mut bob = server.open("api").await.unwrap();
+        server.http("api").mutate(SAY, "hello".into()).await.unwrap();
+        assert_eq!((ann.expect_event(SAID).await, bob.expect_event(SAID).await), ("hello".into(), "hello".into()));
+    });
+}
+
+#[test]
 fn a_gap_of_a_topic_names_it() {
     in_both_forms(|server, mut ann| async move {
         ann.stall();
