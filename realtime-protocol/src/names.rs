@@ -4,8 +4,7 @@ use std::{fmt, marker::PhantomData, time::Duration};
 
 /// The name of a procedure that takes an `I` and returns an `O`: a constant that both ends share.
 ///
-/// Who implements it registers it with `Endpoint::procedure`, or on a client with its `on_call`;
-/// who calls it names it. Dots in a name group procedures: `users.me`.
+/// Registered with `Endpoint::procedure`, or on a client with its `on_call`, and called by its name. Dots in a name group procedures: `users.me`.
 ///
 /// # Examples
 ///
