@@ -202,8 +202,9 @@ fn events_go_to_the_others() {
 fn a_call_by_http_has_no_connection_to_leave_out() {
     in_both_forms(|server, mut ann| async move {
         let mut bob = server.open("api").await.unwrap();
-        server.http("api").mutate(SAY, "hello".into()).await.unwrap();
-        assert_eq!((ann.expect_event(SAID).await, bob.expect_event(SAID).await), ("hello".into(), "hello".into()));
+        let hello = || "hello".to_owned();
+        server.http("api").mutate(SAY, hello()).await.unwrap();
+        assert_eq!((ann.expect_event(SAID).await, bob.expect_event(SAID).await), (hello(), hello()));
     });
 }
 
