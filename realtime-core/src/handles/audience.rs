@@ -6,8 +6,8 @@ use std::{fmt, slice};
 
 /// The members of a topic that a publication goes to: all of them, the publisher among them, unless it says otherwise.
 ///
-/// Made by `to` of a [`Connection`](crate::Connection), an [`AnyConnection`](crate::AnyConnection), a
-/// [`Call`](crate::Call) or the [`Realtime`](crate::Realtime). A member whose outbox is full is closed with 1013, or misses
+/// Made by `to` of a [`Connection`](crate::Connection), an [`AnyConnection`](super::AnyConnection), a
+/// [`Call`](crate::Call) or the [`Realtime`](super::Realtime). A member whose outbox is full is closed with 1013, or misses
 /// the message, as the [`Overflow`](crate::Overflow) of its topic says.
 ///
 /// # Examples
@@ -38,7 +38,7 @@ impl<'a, T> Audience<'a, T> {
         Self { hub, topic, publisher, left_out: None, except: &[] }
     }
 
-    /// Leaves out the publisher's own connection; nobody where there is none, as on a [`Realtime`](crate::Realtime) or in a
+    /// Leaves out the publisher's own connection; nobody where there is none, as on a [`Realtime`](super::Realtime) or in a
     /// call by HTTP.
     pub fn others(mut self) -> Self {
         self.left_out = self.publisher;
