@@ -110,7 +110,7 @@ fn places_of_clients_that_do_not_read_stay_taken() {
     }
     let (realtime, text) = (server.realtime(), Reply::Text("x".repeat(64 * 1024)));
     while realtime.stats().slow_consumers < CLIENTS as u64 {
-        realtime.publish(&Topic::new("t"), &text).expect("it is published");
+        realtime.to(&Topic::new("t")).send(&text).expect("it is published");
         // The worker has its turn.
         server.http("nobody").answered(404);
     }

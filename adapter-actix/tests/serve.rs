@@ -1,7 +1,7 @@
 //! What the adapter's server does with clients that do nothing, and at its end.
 
 use actix_web::{App, HttpResponse, HttpServer, web};
-use adapter_testing::Frame;
+use adapter_testing::TestFrame;
 use bytes::Bytes;
 use futures_core::Stream;
 use realtime_core::{Config, Connection, Handler, Realtime, Result};
@@ -44,7 +44,7 @@ fn a_shutdown_closes_sessions_and_answers_what_came_before() {
     server.shut_down();
     let close = frame(&mut session).as_close();
     assert_eq!(close.map(|(code, _)| code), Some(1001));
-    session.write_all(&Frame::close(1001, "").to_bytes()).expect("the server reads");
+    session.write_all(&TestFrame::close(1001, "").to_bytes()).expect("the server reads");
     server.gate.open();
     assert!(rest(&mut slow).ends_with("done"));
     server.running.join().expect("no panic");
@@ -194,10 +194,10 @@ fn websocket(client: &mut TcpStream) {
     assert!(response.starts_with(b"HTTP/1.1 101 "), "{}", response.escape_ascii());
 }
 
-fn frame(client: &mut TcpStream) -> Frame {
+fn frame(client: &mut TcpStream) -> TestFrame {
     let mut bytes = Vec::new();
     loop {
-        if let Some(frame) = Frame::take(&mut bytes) {
+        if let Some(frame) = TestFrame::take(&mut bytes) {
             return frame;
         }
         bytes.push(byte(client));

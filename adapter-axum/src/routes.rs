@@ -11,7 +11,8 @@ pub fn routes<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> Router<S
     Router::new().route(&format!("{}/{{id}}", realtime.prefix()), upgrade_websocket(realtime))
 }
 
-/// Serves all kinds of requests on a route of the application's own: the id is the last segment of the path.
+/// Serves WebSockets, calls by HTTP and server-sent events on a route of the application's own: the id is the last segment of
+/// the path. The name is that of the first; what a request is follows from its method and headers.
 ///
 /// All methods come here: HTTP/2 opens a WebSocket by CONNECT.
 pub fn upgrade_websocket<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> MethodRouter<S> {

@@ -133,7 +133,7 @@ async fn any_other_stream_works() {
     let head = "GET /__realtime/lab HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     client.write_all(head.as_bytes()).await.expect("the request is read");
-    let close = adapter_testing::Frame::close(1000, "").to_bytes();
+    let close = adapter_testing::TestFrame::close(1000, "").to_bytes();
     client.write_all(&close).await.expect("the frame is read");
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).await.expect("the server ends the stream");

@@ -12,7 +12,7 @@ mod futures;
 mod tokio;
 
 pub use routes::{Routes, routes, upgrade_websocket};
-pub use serve::{Plain, Serve, serve};
+pub use serve::{NoTls, Serve, serve};
 pub use upgrade::Body;
 
 /// For adapters of frameworks that are themselves built on hyper.

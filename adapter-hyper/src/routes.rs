@@ -9,7 +9,8 @@ pub fn routes(realtime: &Realtime) -> Routes {
     Routes { realtime: realtime.clone(), everywhere: false }
 }
 
-/// Serves all kinds of requests on a route of the application's own: the id is the last segment of the path.
+/// Serves WebSockets, calls by HTTP and server-sent events on a route of the application's own: the id is the last segment of
+/// the path. The name is that of the first; what a request is follows from its method and headers.
 pub fn upgrade_websocket(realtime: &Realtime) -> Routes {
     Routes { realtime: realtime.clone(), everywhere: true }
 }

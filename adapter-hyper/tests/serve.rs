@@ -1,7 +1,7 @@
 //! How long `serve` waits: for clients that do nothing, and for its own end. On tokio's clock, turned by hand.
 #![cfg(feature = "tokio")]
 
-use adapter_testing::Frame;
+use adapter_testing::TestFrame;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -108,14 +108,14 @@ async fn an_http2_connection_lives_as_long_as_its_websocket() {
     let talk = async {
         let mut bytes = Vec::new();
         for _ in 0..10 {
-            while Frame::take(&mut bytes).is_none_or(|frame| frame.opcode != Opcode::Ping) {
+            while TestFrame::take(&mut bytes).is_none_or(|frame| frame.opcode != Opcode::Ping) {
                 bytes.extend_from_slice(&next(&mut received).await);
             }
-            send.send_data(Frame::new(Opcode::Pong, "").to_bytes().into(), false).expect("the stream is open");
+            send.send_data(TestFrame::new(Opcode::Pong, "").to_bytes().into(), false).expect("the stream is open");
         }
-        send.send_data(Frame::close(1000, "").to_bytes().into(), false).expect("the stream is open");
+        send.send_data(TestFrame::close(1000, "").to_bytes().into(), false).expect("the stream is open");
         bytes.extend_from_slice(&next(&mut received).await);
-        Frame::take(&mut bytes).and_then(|frame| frame.as_close())
+        TestFrame::take(&mut bytes).and_then(|frame| frame.as_close())
     };
     let (seconds, close) = seconds_until(talk).await;
     assert_eq!(close, Some((1000, String::new())));
@@ -192,7 +192,7 @@ async fn a_shutdown_closes_sessions_and_answers_what_came_before() {
     server.shut_down();
     let close = seconds_until(session.frame()).await.1.and_then(|frame| frame.as_close());
     assert_eq!(close.map(|(code, _)| code), Some(1001));
-    session.write_all(&Frame::close(1001, "").to_bytes()).await.expect("the server reads");
+    session.write_all(&TestFrame::close(1001, "").to_bytes()).await.expect("the server reads");
     assert_eq!(seconds_until(session.frame()).await, (0, None));
     assert_eq!(seconds_until(idle.rest()).await, (0, String::new()));
     assert!(TcpStream::connect(server.address).await.is_err(), "the listener is gone");
@@ -211,7 +211,7 @@ async fn a_call_that_waits_to_be_accepted_is_answered() {
     let mut client = Client(TcpStream::connect(address).await.expect("the system accepts"));
     let request = b"GET /__realtime/api?path=seven HTTP/1.1\r\nhost: x\r\n\r\n";
     client.write_all(request).await.expect("the system takes it");
-    let api = Endpoint::new(()).call(SEVEN, |_, ()| async { Ok(7) });
+    let api = Endpoint::new(()).procedure(SEVEN, |_, ()| async { Ok(7) });
     let mut server = Server::start_on(listener, Realtime::builder().endpoint("api", api).build());
     server.shut_down();
     let (_, response) = seconds_until(client.rest()).await;
@@ -462,10 +462,10 @@ impl Client {
         assert!(response.starts_with(b"HTTP/1.1 101 "), "{}", response.escape_ascii());
     }
 
-    async fn frame(&mut self) -> Option<Frame> {
+    async fn frame(&mut self) -> Option<TestFrame> {
         let mut bytes = Vec::new();
         loop {
-            if let Some(frame) = Frame::take(&mut bytes) {
+            if let Some(frame) = TestFrame::take(&mut bytes) {
                 return Some(frame);
             }
             bytes.push(self.read_u8().await.ok()?);

@@ -17,7 +17,12 @@ pub struct TestCall<O> {
 }
 
 impl<O: DeserializeOwned + 'static> TestCall<O> {
-    pub(crate) async fn begin<I>(wire: &Wire, procedure: Procedure<I, O>, input: I, options: CallOptions) -> Self
+    pub(crate) async fn begin<I>(
+        wire: &Wire,
+        procedure: Procedure<I, O>,
+        input: I,
+        options: TestCallOptions,
+    ) -> Self
     where
         I: Serialize + Send + 'static,
     {
@@ -87,15 +92,15 @@ impl<O> fmt::Debug for TestCall<O> {
     }
 }
 
-/// What a client says about a call beside its input.
+/// The options of a call: a timeout and an idempotency key.
 #[derive(Clone, Debug, Default)]
 #[must_use = "options are given to `begin_with`"]
-pub struct CallOptions {
+pub struct TestCallOptions {
     timeout: Option<Duration>,
     idempotency_key: Option<String>,
 }
 
-impl CallOptions {
+impl TestCallOptions {
     /// Says how long the caller will wait, in whole milliseconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);

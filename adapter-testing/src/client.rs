@@ -1,5 +1,5 @@
 use crate::{
-    CallOptions, Ended, ErrorFrame, Frame, SubscribeOptions, TestAnswer, TestCall, TestSubscription,
+    Ended, ErrorFrame, TestAnswer, TestCall, TestCallOptions, TestFrame, TestSubscribeOptions, TestSubscription,
     packet::{Data, Failure, Head, Message, Packet, TopicGap},
     wire::Wire,
 };
@@ -70,7 +70,7 @@ impl<H: Handler> TestClient<H> {
         self.read(&head, &frame).map(Some)
     }
 
-    fn read(&self, head: &Head, frame: &Frame) -> Result<H::ServerMessage, Ended>
+    fn read(&self, head: &Head, frame: &TestFrame) -> Result<H::ServerMessage, Ended>
     where
         H::ServerMessage: DeserializeOwned,
     {
@@ -114,7 +114,7 @@ impl<H> TestClient<H> {
         I: Serialize + Send + 'static,
         O: DeserializeOwned + 'static,
     {
-        self.begin_with(procedure, input, CallOptions::default()).await
+        self.begin_with(procedure, input, TestCallOptions::default()).await
     }
 
     /// As [`begin`](Self::begin), with a timeout or an idempotency key.
@@ -126,7 +126,7 @@ impl<H> TestClient<H> {
         &mut self,
         procedure: Procedure<I, O>,
         input: I,
-        options: CallOptions,
+        options: TestCallOptions,
     ) -> TestCall<O>
     where
         I: Serialize + Send + 'static,
@@ -145,7 +145,7 @@ impl<H> TestClient<H> {
         I: Serialize + Send + 'static,
         T: DeserializeOwned + 'static,
     {
-        self.subscribe_with(subscription, input, SubscribeOptions::default()).await
+        self.subscribe_with(subscription, input, TestSubscribeOptions::default()).await
     }
 
     /// As [`subscribe`](Self::subscribe), behind a position or with credit.
@@ -157,7 +157,7 @@ impl<H> TestClient<H> {
         &mut self,
         subscription: Subscription<I, T>,
         input: I,
-        options: SubscribeOptions,
+        options: TestSubscribeOptions,
     ) -> TestSubscription<T>
     where
         I: Serialize + Send + 'static,
@@ -246,11 +246,11 @@ impl<H> TestClient<H> {
 
     /// Sends a text message as it is.
     pub async fn send_text(&mut self, text: &str) {
-        self.send_frame(&Frame::text(text)).await;
+        self.send_frame(&TestFrame::text(text)).await;
     }
 
     /// Sends one frame.
-    pub async fn send_frame(&mut self, frame: &Frame) {
+    pub async fn send_frame(&mut self, frame: &TestFrame) {
         self.send_bytes(&frame.to_bytes()).await;
     }
 
@@ -259,21 +259,28 @@ impl<H> TestClient<H> {
         self.wire.send_bytes(bytes).await;
     }
 
-    /// The next frame; `None` when the connection has ended. Pings are answered and left out,
-    /// unless the client is silent.
-    pub async fn recv_frame(&mut self) -> Option<Frame> {
+    /// Waits for the next frame, a close frame among them. Pings are answered and left out, unless the client is silent.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended::Lost`] once the connection has ended.
+    pub async fn recv_frame(&mut self) -> Result<TestFrame, Ended> {
         self.wire.wait_any().await
     }
 
     /// The next frame if there is one, after the server has done all that it can.
-    pub async fn try_frame(&mut self) -> Option<Frame> {
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_frame`](Self::recv_frame).
+    pub async fn try_frame(&mut self) -> Result<Option<TestFrame>, Ended> {
         self.wire.look_any().await
     }
 
     /// Closes, and waits for the server's answer; gives its code and reason. What comes before it is dropped.
     pub async fn close(mut self, code: u16, reason: &str) -> Option<(u16, String)> {
-        self.send_frame(&Frame::close(code, reason)).await;
-        while let Some(frame) = self.recv_frame().await {
+        self.send_frame(&TestFrame::close(code, reason)).await;
+        while let Ok(frame) = self.recv_frame().await {
             if let Some(close) = frame.as_close() {
                 return Some(close);
             }

@@ -1,7 +1,8 @@
 use serde::{Deserialize, Deserializer};
 use std::{fmt, time::Duration};
 
-/// Why what was awaited did not come.
+/// The end of a stream or connection, or an error, in place of what was awaited. All that a test waits for, be it messages,
+/// frames, items or events, ends with one in an `Err`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {
@@ -16,7 +17,7 @@ pub enum Ended {
         /// The reason.
         reason: String,
     },
-    /// The connection is gone, without a close frame.
+    /// The connection or stream is gone, without a close frame or event that says why.
     Lost,
 }
 

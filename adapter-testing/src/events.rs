@@ -1,5 +1,5 @@
 use crate::{
-    Ended, HttpRequest, Refused, ServerSentEvent, TestServer, ended::ErrorFrame, pipe::Pipe, sse::EventParser,
+    Ended, Refused, ServerSentEvent, TestHttpRequest, TestServer, ended::ErrorFrame, pipe::Pipe, sse::EventParser,
     wire::Peer,
 };
 use bytes::Bytes;
@@ -25,13 +25,13 @@ use std::{
 ///
 /// Dropping it is the client's leaving.
 pub struct TestEvents {
-    request: HttpRequest,
+    request: TestHttpRequest,
     headers: HeaderMap,
     reader: Arc<Mutex<Reader>>,
 }
 
 impl TestEvents {
-    pub(crate) async fn new(request: HttpRequest, response: Response<EventStream>) -> Self {
+    pub(crate) async fn new(request: TestHttpRequest, response: Response<EventStream>) -> Self {
         let (head, body) = response.into_parts();
         let (server, pipe) = (request.server(), Pipe::new());
         server.0.executor.spawn(Box::pin(pour(body, Arc::clone(&pipe))));
@@ -46,22 +46,25 @@ impl TestEvents {
         &self.headers
     }
 
-    /// The next event; `None` when the stream has ended. Comments are passed over.
-    pub async fn next(&mut self) -> Option<ServerSentEvent> {
+    /// Waits for the next event, the one that says how the stream ends among them. Comments are skipped.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended::Lost`] once the stream has ended.
+    pub async fn next(&mut self) -> Result<ServerSentEvent, Ended> {
         poll_fn(|cx| {
             self.server().run(cx);
-            let mut reader = self.lock();
-            match reader.next() {
-                Some(event) => Poll::Ready(Some(event)),
-                None if reader.ended => Poll::Ready(None),
-                None => Poll::Pending,
-            }
+            self.lock().next().transpose().map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
 
     /// The next event if there is one, after the server has done all that it can.
-    pub async fn try_next(&mut self) -> Option<ServerSentEvent> {
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub async fn try_next(&mut self) -> Result<Option<ServerSentEvent>, Ended> {
         self.server().settle().await;
         self.lock().next()
     }
@@ -140,23 +143,24 @@ impl<T: DeserializeOwned> TestItems<T> {
         Self { events, gaps: Vec::new(), items: PhantomData }
     }
 
-    /// The next item; `None` when the subscription is complete. Gaps are kept for [`gaps`](Self::gaps).
+    /// Waits for the next item. Gaps before it are added to [`gaps`](Self::gaps).
     ///
     /// # Errors
     ///
-    /// [`Ended::Error`] if the subscription ends with an error, and [`Ended::Lost`] if the stream ends without a word.
+    /// [`Ended::Complete`] when the subscription is over, [`Ended::Error`] if it failed, [`Ended::Lost`] if the stream ended
+    /// before either.
     ///
     /// # Panics
     ///
     /// If what comes is not of the type.
-    pub async fn next(&mut self) -> Result<Option<T>, Ended> {
+    pub async fn next(&mut self) -> Result<T, Ended> {
         loop {
-            let event = self.events.next().await.ok_or(Ended::Lost)?;
+            let event = self.events.next().await?;
             match &*event.event {
-                "complete" => return Ok(None),
+                "complete" => return Err(Ended::Complete),
                 "error" => return Err(Ended::Error(event.json::<ErrorFrame>())),
                 "gap" => self.gaps.push(event.json()),
-                _ => return Ok(Some(event.json())),
+                _ => return Ok(event.json()),
             }
         }
     }
@@ -228,10 +232,15 @@ impl Reader {
         }
     }
 
-    fn next(&mut self) -> Option<ServerSentEvent> {
-        let (event, last) = self.events.pop_front()?;
-        self.last_event_id = last;
-        Some(event)
+    fn next(&mut self) -> Result<Option<ServerSentEvent>, Ended> {
+        match self.events.pop_front() {
+            Some((event, last)) => {
+                self.last_event_id = last;
+                Ok(Some(event))
+            }
+            None if self.ended => Err(Ended::Lost),
+            None => Ok(None),
+        }
     }
 }
 

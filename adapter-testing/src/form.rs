@@ -1,4 +1,4 @@
-use crate::{Frame, packet::Head};
+use crate::{TestFrame, packet::Head};
 use http::Response;
 use realtime_core::{
     Error,
@@ -28,20 +28,20 @@ impl Form {
 
     /// A message with this value. A client's is written as a server's.
     #[track_caller]
-    pub(crate) fn message(self, value: impl Serialize + Send + 'static) -> Frame {
+    pub(crate) fn message(self, value: impl Serialize + Send + 'static) -> TestFrame {
         let mut payload = Vec::new();
         // What is `Send` alone is `Sync` in a lock, which serialises as what is in it.
         let value = Mutex::new(value);
         let encoded = self.protocol().encode(&Outgoing::Message(&value), &mut payload);
         match encoded.expect("the message serialises") {
-            Some(Kind::Text) => Frame::new(Opcode::Text, payload),
-            _ => Frame::new(Opcode::Binary, payload),
+            Some(Kind::Text) => TestFrame::new(Opcode::Text, payload),
+            _ => TestFrame::new(Opcode::Binary, payload),
         }
     }
 
     /// A packet that serialises as the whole of its frame.
     #[track_caller]
-    pub(crate) fn packet(self, packet: impl Serialize + Send + 'static) -> Frame {
+    pub(crate) fn packet(self, packet: impl Serialize + Send + 'static) -> TestFrame {
         let mut payload = Vec::new();
         let packet = Mutex::new(packet);
         let (opcode, encoded) = match self {
@@ -49,11 +49,11 @@ impl Form {
             Self::MessagePack => (Opcode::Binary, packet.encode_msgpack(&mut payload)),
         };
         encoded.expect("what the packet carries serialises");
-        Frame::new(opcode, payload)
+        TestFrame::new(opcode, payload)
     }
 
     /// Reads a frame of the server.
-    pub(crate) fn read<T: DeserializeOwned + 'static>(self, frame: &Frame) -> Result<T, Error> {
+    pub(crate) fn read<T: DeserializeOwned + 'static>(self, frame: &TestFrame) -> Result<T, Error> {
         match (self, frame.opcode) {
             (Self::Json, Opcode::Text) => Value::Json(String::from_utf8_lossy(&frame.payload)).parse(),
             (Self::MessagePack, Opcode::Binary) => Value::MessagePack((&frame.payload).into()).parse(),
@@ -62,7 +62,7 @@ impl Form {
     }
 
     /// What a frame says of itself; `None` where it is none of the protocol.
-    pub(crate) fn head(self, frame: &Frame) -> Option<Head> {
+    pub(crate) fn head(self, frame: &TestFrame) -> Option<Head> {
         match (self, frame.opcode) {
             (Self::Json, Opcode::Text) => {
                 let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(&frame.payload).ok()?;
@@ -107,8 +107,8 @@ mod tests {
             }
         }
         let deep = format!("{{\"id\":{}{},\"type\":\"later\"}}", "[".repeat(1000), "]".repeat(1000));
-        assert!(Form::Json.head(&Frame::text(&deep)).is_some_and(|head| head.is("later")));
-        let extension = Frame::new(Opcode::Binary, b"\x82\xa4type\xa5later\xa2id\xd4\x05\0");
+        assert!(Form::Json.head(&TestFrame::text(&deep)).is_some_and(|head| head.is("later")));
+        let extension = TestFrame::new(Opcode::Binary, b"\x82\xa4type\xa5later\xa2id\xd4\x05\0");
         assert!(Form::MessagePack.head(&extension).is_some_and(|head| head.is("later")));
         for form in [Form::Json, Form::MessagePack] {
             for fields in [json!({}), json!({ "type": 7 }), json!(["later"])] {

@@ -2,7 +2,7 @@ use realtime_core::websocket::{Opcode, apply_mask};
 
 /// One frame, as a client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct TestFrame {
     /// Whether it is the last of its message.
     pub fin: bool,
     /// Whether RSV1 is set: on the first frame of a compressed message (RFC 7692).
@@ -13,7 +13,7 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-impl Frame {
+impl TestFrame {
     /// A whole frame.
     pub fn new(opcode: Opcode, payload: impl Into<Vec<u8>>) -> Self {
         Self { fin: true, compressed: false, opcode, payload: payload.into() }

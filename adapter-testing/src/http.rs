@@ -89,25 +89,25 @@ impl TestHttp {
     }
 
     /// Begins a GET request.
-    pub fn get(&self) -> HttpRequest {
+    pub fn get(&self) -> TestHttpRequest {
         self.request(Method::GET)
     }
 
     /// Begins a POST request.
-    pub fn post(&self) -> HttpRequest {
+    pub fn post(&self) -> TestHttpRequest {
         self.request(Method::POST)
     }
 
     /// Begins a request of any method.
-    pub fn request(&self, method: Method) -> HttpRequest {
-        HttpRequest::new(self.server.clone(), &self.id, method)
+    pub fn request(&self, method: Method) -> TestHttpRequest {
+        TestHttpRequest::new(self.server.clone(), &self.id, method)
     }
 }
 
 /// A request, before it is made.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is asked for before `send` or `open`"]
-pub struct HttpRequest {
+pub struct TestHttpRequest {
     server: TestServer,
     request: Request<()>,
     peer: Option<SocketAddr>,
@@ -115,7 +115,7 @@ pub struct HttpRequest {
     unfinished: bool,
 }
 
-impl HttpRequest {
+impl TestHttpRequest {
     pub(crate) fn new(server: TestServer, id: &str, method: Method) -> Self {
         let request = Request::builder().method(method).uri(format!("{}/{id}", server.realtime().prefix()));
         let request = request.header(header::HOST, "localhost").body(()).expect("the id can stand in a path");
@@ -232,9 +232,9 @@ impl HttpRequest {
     /// # Panics
     ///
     /// If the response is a stream, or the request asks for a WebSocket.
-    pub async fn send(self) -> HttpResponse {
+    pub async fn send(self) -> TestHttpResponse {
         match self.answer().await {
-            Answer::Response(response) => HttpResponse(response),
+            Answer::Response(response) => TestHttpResponse(response),
             Answer::Events(_) => panic!("the response is a stream of events: ask for it with `open`"),
             Answer::Upgrade(_) => panic!("a WebSocket is asked for with `TestServer::request`"),
         }
@@ -293,9 +293,9 @@ fn to_value(value: &impl Serialize) -> serde_json::Value {
 }
 
 /// A response that is whole.
-pub struct HttpResponse(Response<Bytes>);
+pub struct TestHttpResponse(Response<Bytes>);
 
-impl HttpResponse {
+impl TestHttpResponse {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.0.status()
@@ -351,8 +351,8 @@ impl HttpResponse {
     }
 }
 
-impl fmt::Debug for HttpResponse {
+impl fmt::Debug for TestHttpResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HttpResponse({}: {})", self.status(), String::from_utf8_lossy(self.body()))
+        write!(f, "TestHttpResponse({}: {})", self.status(), String::from_utf8_lossy(self.body()))
     }
 }

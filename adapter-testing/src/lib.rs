@@ -23,13 +23,13 @@ mod wire;
 
 pub use answer::TestAnswer;
 pub use block_on::block_on;
-pub use call::{CallOptions, TestCall};
+pub use call::{TestCall, TestCallOptions};
 pub use client::TestClient;
 pub use ended::{Ended, ErrorFrame};
 pub use events::{TestEvents, TestItems};
-pub use frame::Frame;
-pub use http::{HttpRequest, HttpResponse, TestHttp};
+pub use frame::TestFrame;
+pub use http::{TestHttp, TestHttpRequest, TestHttpResponse};
 pub use request::{Refused, TestRequest};
 pub use server::TestServer;
 pub use sse::ServerSentEvent;
-pub use subscription::{SubscribeOptions, TestSubscription};
+pub use subscription::{TestSubscribeOptions, TestSubscription};

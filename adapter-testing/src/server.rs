@@ -2,7 +2,7 @@ use crate::{
     client::TestClient,
     events::Pump,
     executor::Executor,
-    http::{HttpRequest, TestHttp},
+    http::{TestHttp, TestHttpRequest},
     request::{Refused, TestRequest},
 };
 use realtime_core::{Handler, Realtime};
@@ -72,8 +72,8 @@ impl TestServer {
     }
 
     /// Begins a request for server-sent events: those of a handler, or of a subscription that is asked for by
-    /// [`path`](HttpRequest::path).
-    pub fn events(&self, id: &str) -> HttpRequest {
+    /// [`path`](TestHttpRequest::path).
+    pub fn events(&self, id: &str) -> TestHttpRequest {
         self.http(id).get().header("accept", "text/event-stream")
     }
 

@@ -1,5 +1,5 @@
 use crate::{
-    Ended, Frame,
+    Ended, TestFrame,
     packet::{Data, Failure, Head, Packet},
     wire::Wire,
 };
@@ -23,13 +23,13 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
         wire: &Wire,
         subscription: Subscription<I, T>,
         input: I,
-        options: SubscribeOptions,
+        options: TestSubscribeOptions,
     ) -> Self
     where
         I: Serialize + Send + 'static,
     {
         let id = wire.next_id();
-        let SubscribeOptions { after, credit } = options;
+        let TestSubscribeOptions { after, credit } = options;
         let subscribe = Packet::Subscribe { id: id.clone(), path: subscription.name(), input, after, credit };
         wire.send(subscribe).await;
         Self { wire: wire.clone(), id, position: None, gap: None, item: PhantomData }
@@ -89,7 +89,7 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
         self.position.as_ref()
     }
 
-    /// Lets the server send more items, where the subscription began with [credit](SubscribeOptions::credit).
+    /// Lets the server send more items, where the subscription began with [credit](TestSubscribeOptions::credit).
     pub async fn grant(&mut self, more: u32) {
         self.wire.send(Packet::<()>::Credit { id: self.id.clone(), more }).await;
     }
@@ -111,7 +111,7 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
     }
 
     /// `None` for a gap.
-    fn read(&mut self, head: &Head, frame: &Frame) -> Result<Option<T>, Ended> {
+    fn read(&mut self, head: &Head, frame: &TestFrame) -> Result<Option<T>, Ended> {
         match &*head.kind {
             "data" => {
                 let data = self.wire.parse::<Data<T>>(frame);
@@ -135,15 +135,15 @@ impl<T> fmt::Debug for TestSubscription<T> {
     }
 }
 
-/// What a client says about a subscription beside its input.
+/// The options of a subscription: where to resume, and credit.
 #[derive(Clone, Debug, Default)]
 #[must_use = "options are given to `subscribe_with`"]
-pub struct SubscribeOptions {
+pub struct TestSubscribeOptions {
     after: Option<Position>,
     credit: Option<u32>,
 }
 
-impl SubscribeOptions {
+impl TestSubscribeOptions {
     /// Goes on behind this position, the last one that was seen.
     pub fn after(mut self, position: Position) -> Self {
         self.after = Some(position);

@@ -1,5 +1,5 @@
 use crate::{
-    Ended, Frame, TestServer,
+    Ended, TestFrame, TestServer,
     form::Form,
     packet::{Head, Packet},
     pipe::Pipe,
@@ -52,12 +52,12 @@ impl Wire {
     }
 
     /// Waits for the first frame that is wanted; those before it stay for others.
-    pub(crate) async fn wait(&self, wanted: impl Fn(&Head) -> bool) -> Result<(Head, Frame), Ended> {
+    pub(crate) async fn wait(&self, wanted: impl Fn(&Head) -> bool) -> Result<(Head, TestFrame), Ended> {
         self.poll(|peer| peer.take(&wanted).transpose()).await
     }
 
     /// The first frame that is wanted if there is one, after the server has done all that it can.
-    pub(crate) async fn look(&self, wanted: impl Fn(&Head) -> bool) -> Result<Option<(Head, Frame)>, Ended> {
+    pub(crate) async fn look(&self, wanted: impl Fn(&Head) -> bool) -> Result<Option<(Head, TestFrame)>, Ended> {
         self.server.settle().await;
         self.lock().take(&wanted)
     }
@@ -67,7 +67,7 @@ impl Wire {
         &self,
         wanted: impl Fn(&Head) -> bool,
         last: impl Fn(&Head) -> bool,
-    ) -> Option<(Head, Frame)> {
+    ) -> Option<(Head, TestFrame)> {
         self.poll(|peer| match peer.take(&wanted) {
             Ok(None) => peer.has(&last).then_some(None),
             found => Some(found.ok().flatten()),
@@ -81,19 +81,15 @@ impl Wire {
         self.lock().has(wanted)
     }
 
-    /// Waits for the next frame, whatever it is; `None` when the connection has ended.
-    pub(crate) async fn wait_any(&self) -> Option<Frame> {
-        self.poll(|peer| match peer.frames.pop_front() {
-            Some(arrived) => Some(Some(arrived.frame)),
-            None => peer.ended.then_some(None),
-        })
-        .await
+    /// Waits for the next frame, whatever it is.
+    pub(crate) async fn wait_any(&self) -> Result<TestFrame, Ended> {
+        self.poll(|peer| peer.take_any().transpose()).await
     }
 
     /// The next frame if there is one, after the server has done all that it can.
-    pub(crate) async fn look_any(&self) -> Option<Frame> {
+    pub(crate) async fn look_any(&self) -> Result<Option<TestFrame>, Ended> {
         self.server.settle().await;
-        self.lock().frames.pop_front().map(|arrived| arrived.frame)
+        self.lock().take_any()
     }
 
     /// Reads what a frame carries.
@@ -101,7 +97,7 @@ impl Wire {
     /// # Panics
     ///
     /// If it is not of the type.
-    pub(crate) fn parse<T: DeserializeOwned + 'static>(&self, frame: &Frame) -> T {
+    pub(crate) fn parse<T: DeserializeOwned + 'static>(&self, frame: &TestFrame) -> T {
         self.form.read(frame).unwrap_or_else(|error| panic!("{error}: {}", frame.payload.escape_ascii()))
     }
 
@@ -158,7 +154,7 @@ pub(crate) struct Peer {
 struct Arrived {
     /// What it says of itself, where it is one of the protocol.
     head: Option<Head>,
-    frame: Frame,
+    frame: TestFrame,
 }
 
 impl Peer {
@@ -184,9 +180,9 @@ impl Peer {
         let progress = !bytes.is_empty() || ended != self.ended;
         self.ended = ended;
         self.bytes.extend(bytes);
-        while let Some(frame) = Frame::take(&mut self.bytes) {
+        while let Some(frame) = TestFrame::take(&mut self.bytes) {
             if frame.opcode == Opcode::Ping && !self.silent {
-                self.pipe.send(&Frame::new(Opcode::Pong, frame.payload).to_bytes());
+                self.pipe.send(&TestFrame::new(Opcode::Pong, frame.payload).to_bytes());
             } else {
                 self.frames.push_back(Arrived { head: self.form.head(&frame), frame });
             }
@@ -198,9 +194,17 @@ impl Peer {
         self.frames.iter().any(|arrived| arrived.head.as_ref().is_some_and(&wanted))
     }
 
+    /// Takes the first frame.
+    fn take_any(&mut self) -> Result<Option<TestFrame>, Ended> {
+        match self.frames.pop_front() {
+            None if self.ended => Err(Ended::Lost),
+            arrived => Ok(arrived.map(|arrived| arrived.frame)),
+        }
+    }
+
     /// Takes the first frame that is wanted. A welcome before it is passed over; a close stays: it is the answer to
     /// all who wait.
-    fn take(&mut self, wanted: impl Fn(&Head) -> bool) -> Result<Option<(Head, Frame)>, Ended> {
+    fn take(&mut self, wanted: impl Fn(&Head) -> bool) -> Result<Option<(Head, TestFrame)>, Ended> {
         let is_welcome = |arrived: &mut Arrived| arrived.head.as_ref().is_some_and(|head| head.is("welcome"));
         if self.frames.front_mut().is_some_and(is_welcome) {
             self.frames.pop_front();

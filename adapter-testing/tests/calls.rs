@@ -1,6 +1,6 @@
 //! Calls, subscriptions and events of the client in memory, in both forms of the protocol.
 
-use adapter_testing::{CallOptions, Ended, SubscribeOptions, TestClient, TestServer, block_on};
+use adapter_testing::{Ended, TestCallOptions, TestClient, TestServer, TestSubscribeOptions, block_on};
 use bytes::Bytes;
 use futures_util::{
     StreamExt,
@@ -18,35 +18,35 @@ const FAIL: Procedure<(), ()> = Procedure::new("fail");
 const WORK: Procedure<u32, u32> = Procedure::new("work");
 const HANG: Procedure<(), ()> = Procedure::new("hang");
 const ASK: Procedure<String, bool> = Procedure::new("ask");
-const CONFIRM: Procedure<String, bool> = Procedure::new("confirm").timeout(Duration::from_secs(5));
+const CONFIRM: Procedure<String, bool> = Procedure::new("confirm").with_timeout(Duration::from_secs(5));
 const SAY: Procedure<String, ()> = Procedure::new("say");
 const COUNT: Subscription<u32, u32> = Subscription::new("count");
 const NUMBERED: Subscription<(), u64> = Subscription::new("numbered");
-const NEWEST: Subscription<u32, u32> = Subscription::new("newest").overflow(Overflow::drop_oldest(2));
+const NEWEST: Subscription<u32, u32> = Subscription::new("newest").with_overflow(Overflow::drop_oldest(2));
 const SAID: Event<String> = Event::new("said");
 const ROOM: Topic<String> = Topic::fixed("room");
 
 fn api() -> Endpoint<()> {
     Endpoint::new(())
-        .on_open(|call| async move { call.connection()?.subscribe(&ROOM.overflow(Overflow::drop_oldest(1))) })
-        .call(ECHO, |_, bytes: Bytes| async move { Ok(bytes) })
-        .call(FAIL, |_, ()| async move {
-            let error = Error::new("OUT_OF_TEA", "come back later").details(json!({ "leaves": 0 }));
-            Err::<(), _>(error.retry_after(Duration::from_millis(1500)))
+        .on_open(|connected| async move { connected.subscribe(&ROOM.with_overflow(Overflow::drop_oldest(1))) })
+        .procedure(ECHO, |_, bytes: Bytes| async move { Ok(bytes) })
+        .procedure(FAIL, |_, ()| async move {
+            let error = Error::new("OUT_OF_TEA", "come back later").with_details(json!({ "leaves": 0 }));
+            Err::<(), _>(error.with_retry_after(Duration::from_millis(1500)))
         })
-        .call(WORK, |call: Call<()>, steps: u32| async move {
+        .procedure(WORK, |call: Call<()>, steps: u32| async move {
             (1..=steps).try_for_each(|step| call.progress(&step))?;
             Ok(steps)
         })
-        .call(HANG, |_, ()| async move { std::future::pending::<Result<()>>().await })
-        .call(ASK, |call: Call<()>, question| async move { call.connection()?.call(CONFIRM, question).await })
-        .call(SAY, |call: Call<()>, text| async move { call.publish_event(&ROOM, &SAID, &text) })
-        .on(SAID, |call: Call<()>, text| async move { call.publish_event(&ROOM, &SAID, &text) })
+        .procedure(HANG, |_, ()| async move { std::future::pending::<Result<()>>().await })
+        .procedure(ASK, |call: Call<()>, question| async move { call.connection()?.call(CONFIRM, question).await })
+        .procedure(SAY, |call: Call<()>, text| async move { call.to(&ROOM).others().emit(SAID, &text) })
+        .on(SAID, |call: Call<()>, text| async move { call.to(&ROOM).others().emit(SAID, &text) })
         .subscription(COUNT, |_, to: u32| async move { Ok(stream::iter(0..to)) })
         .subscription(NUMBERED, |call: Call<()>, ()| async move {
             let from = call.after().map_or(0, |position| position.offset + 1);
-            let item = move |offset| Item::new(offset * 10).at(Position::new("e", offset));
-            let missing = Item::new(1000).after(Gap::new(7, "lost").between(50, 56));
+            let item = move |offset| Item::new(offset * 10).with_position(Position::new("e", offset));
+            let missing = Item::new(1000).with_gap(Gap::new(7, "lost").with_range(50, 56));
             Ok(stream::iter((from..5).map(item).chain([missing])))
         })
         .subscription(NEWEST, |_, to: u32| async move { Ok(stream::iter(0..to).chain(pending())) })
@@ -111,7 +111,7 @@ fn calls_are_awaited_in_any_order_and_nothing_of_others_is_lost() {
         assert_eq!(slow.progress::<u32>().await, None);
         assert_eq!(slow.result().await, Ok(2));
         assert_eq!(count.next().await, Err(Ended::Complete));
-        assert_eq!(ann.try_frame().await, None);
+        assert_eq!(ann.try_frame().await, Ok(None));
     });
 }
 
@@ -122,7 +122,7 @@ fn a_call_is_cancelled_or_timed_out() {
         assert!(!call.is_over().await);
         call.cancel().await;
         assert_eq!(call.result().await.unwrap_err().code(), "CANCELLED");
-        let options = CallOptions::default().timeout(Duration::from_secs(2)).idempotency_key("k");
+        let options = TestCallOptions::default().timeout(Duration::from_secs(2)).idempotency_key("k");
         let mut call = ann.begin_with(HANG, (), options).await;
         server.advance(Duration::from_millis(1900)).await;
         assert!(!call.is_over().await);
@@ -134,12 +134,12 @@ fn a_call_is_cancelled_or_timed_out() {
 #[test]
 fn a_subscription_tells_positions_and_gaps() {
     in_both_forms(|_, mut ann| async move {
-        let after = SubscribeOptions::default().after(Position::new("e", 3));
+        let after = TestSubscribeOptions::default().after(Position::new("e", 3));
         let mut numbers = ann.subscribe_with(NUMBERED, (), after).await;
         assert_eq!((numbers.next().await, numbers.gap()), (Ok(40), None));
         assert_eq!(numbers.position(), Some(&Position::new("e", 4)));
         assert_eq!(numbers.next().await, Ok(1000));
-        assert_eq!(numbers.gap(), Some(&Gap::new(7, "lost").between(50, 56)));
+        assert_eq!(numbers.gap(), Some(&Gap::new(7, "lost").with_range(50, 56)));
         assert_eq!(numbers.position(), Some(&Position::new("e", 4)));
         assert_eq!(numbers.next().await, Err(Ended::Complete));
         assert_eq!(numbers.gap(), None);
@@ -149,7 +149,7 @@ fn a_subscription_tells_positions_and_gaps() {
 #[test]
 fn credit_is_granted_and_a_subscription_ended() {
     in_both_forms(|_, mut ann| async move {
-        let mut newest = ann.subscribe_with(NEWEST, 6, SubscribeOptions::default().credit(1)).await;
+        let mut newest = ann.subscribe_with(NEWEST, 6, TestSubscribeOptions::default().credit(1)).await;
         assert_eq!(newest.next().await, Ok(0));
         assert_eq!(newest.try_next().await, Ok(None));
         newest.grant(1).await;
@@ -199,12 +199,22 @@ fn events_go_to_the_others() {
 }
 
 #[test]
+fn a_call_by_http_has_no_connection_to_leave_out() {
+    in_both_forms(|server, mut ann| async move {
+        let mut bob = server.open("api").await.unwrap();
+        let hello = || "hello".to_owned();
+        server.http("api").mutate(SAY, hello()).await.unwrap();
+        assert_eq!((ann.expect_event(SAID).await, bob.expect_event(SAID).await), (hello(), hello()));
+    });
+}
+
+#[test]
 fn a_gap_of_a_topic_names_it() {
     in_both_forms(|server, mut ann| async move {
         ann.stall();
         let text = "x".repeat(10_000);
         for _ in 0..200 {
-            server.realtime().publish_event(&ROOM, &SAID, &text).unwrap();
+            server.realtime().to(&ROOM).emit(SAID, &text).unwrap();
             server.settle().await;
         }
         ann.resume();
@@ -222,7 +232,7 @@ fn a_gap_of_a_topic_names_it() {
 fn what_is_awaited_ends_with_the_connection() {
     in_both_forms(|server, mut ann| async move {
         let call = ann.begin(HANG, ()).await;
-        let mut count = ann.subscribe_with(COUNT, 7, SubscribeOptions::default().credit(0)).await;
+        let mut count = ann.subscribe_with(COUNT, 7, TestSubscribeOptions::default().credit(0)).await;
         for connection in server.realtime().filter(|_| true) {
             connection.close(realtime_core::CloseCode::GOING_AWAY, "enough");
         }

@@ -3,8 +3,8 @@
 use crate::{Outcome, process};
 use futures_util::stream;
 use realtime_core::{
-    Audience, CloseCode, Config, Connection, Deflate, Endpoint, Error, Handler, Message, Procedure, Realtime,
-    Result, Subscription, Topic,
+    CloseCode, Config, Connection, Deflate, Endpoint, Error, Handler, Message, Procedure, Realtime, Result,
+    Subscription, Topic,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
@@ -75,7 +75,7 @@ impl Handler for Typed {
 /// Texts that come back, and streams: one that always has more, and one that never has anything.
 fn api() -> Endpoint<()> {
     Endpoint::new(())
-        .call(ECHO, async |_, text| Ok(text))
+        .procedure(ECHO, async |_, text| Ok(text))
         .subscription(TICKS, async |_, ()| Ok(stream::repeat_with(|| TICK.to_owned())))
         .subscription(QUIET, async |_, ()| Ok(stream::pending::<String>()))
 }
@@ -101,7 +101,7 @@ impl Handler for Chat {
     }
 
     async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
-        connection.publish_to(&TALK, &message, Audience::everyone())
+        connection.to(&TALK).send(&message)
     }
 }
 
@@ -127,7 +127,7 @@ impl Handler for Rooms {
     }
 
     async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
-        connection.publish_to(&room(&connection.input().room), &message, Audience::everyone())
+        connection.to(&room(&connection.input().room)).send(&message)
     }
 }
 

@@ -20,12 +20,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// Sets up a [`Client`].
 #[derive(Debug)]
 #[must_use = "`connect` makes a client of it"]
-pub struct Builder {
+pub struct ClientBuilder {
     config: Config,
     handlers: Handlers,
 }
 
-impl Builder {
+impl ClientBuilder {
     pub(crate) fn new(url: String) -> Self {
         Self { config: Config::new(&url), handlers: Handlers::default() }
     }
@@ -285,10 +285,11 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_printed() {
-        let builder = Builder::new("ws://name:secret@host/path?token=secret".to_owned()).header("x-key", "secret");
+        let builder =
+            ClientBuilder::new("ws://name:secret@host/path?token=secret".to_owned()).header("x-key", "secret");
         assert!(!format!("{builder:?}").contains("secret"), "{builder:?}");
         assert!(format!("{builder:?}").contains("ws://host/path"), "{builder:?}");
-        let builder = Builder::new("http://name:secret@host/path?token=secret".to_owned());
+        let builder = ClientBuilder::new("http://name:secret@host/path?token=secret".to_owned());
         assert!(!format!("{builder:?}").contains("secret"), "{builder:?}");
     }
 }

@@ -17,7 +17,7 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How a call is made.
+/// The options of a call.
 #[derive(Default)]
 pub struct CallOptions {
     timeout: Option<Duration>,
@@ -28,12 +28,12 @@ pub struct CallOptions {
 type OnProgress = Box<dyn FnMut(&Payload) + Send>;
 
 impl CallOptions {
-    /// None: as long as the procedure allows, and once.
+    /// The default options: the timeout of the procedure, no idempotency key.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Allows less time than the procedure does.
+    /// Sets a timeout; one that is longer than that of the procedure has no effect.
     #[must_use = "the changed options are returned"]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -48,8 +48,8 @@ impl CallOptions {
         self
     }
 
-    /// Is told how the call gets on, while its future is polled. What is no `P` is passed over, and of what is not
-    /// taken the newest 64 wait.
+    /// Sets a function that is called for each progress report while the future is polled. Reports that do not parse as `P`
+    /// are skipped; of those that wait, the newest 64 are kept.
     #[must_use = "the changed options are returned"]
     pub fn on_progress<P: DeserializeOwned + 'static>(
         mut self,
@@ -71,11 +71,11 @@ impl fmt::Debug for CallOptions {
     }
 }
 
-/// A call on its way: a future of its answer.
+/// A call that waits for its answer, which it is a future of.
 ///
-/// It was made when this was made. Dropped, it is cancelled: where it was not sent yet, it never is.
+/// The call starts on creation; dropping it cancels it, and an unsent call is never sent.
 #[must_use = "dropping a call cancels it"]
-pub struct Call<O> {
+pub struct PendingCall<O> {
     stage: Stage,
     name: String,
     on_progress: Option<OnProgress>,
@@ -88,7 +88,7 @@ enum Stage {
     Done,
 }
 
-impl<O: DeserializeOwned + 'static> Call<O> {
+impl<O: DeserializeOwned + 'static> PendingCall<O> {
     pub(crate) fn begin<I: Serialize>(
         shared: &Arc<Shared>,
         procedure: Procedure<I, O>,
@@ -104,7 +104,7 @@ impl<O: DeserializeOwned + 'static> Call<O> {
                 return Err(ClientError::local(error));
             }
             let input = shared.write(input).map_err(|error| ClientError::unwritable(&name, &error))?;
-            let limit = procedure.time_limit().min(LONGEST);
+            let limit = procedure.timeout().min(LONGEST);
             let deadline = Instant::now() + timeout.map_or(limit, |timeout| timeout.min(limit));
             let request = Request { path: name.clone(), input, key, deadline };
             shared.change(|session| session.call(request))
@@ -117,7 +117,7 @@ impl<O: DeserializeOwned + 'static> Call<O> {
     }
 }
 
-impl<O: DeserializeOwned + 'static> Future for Call<O> {
+impl<O: DeserializeOwned + 'static> Future for PendingCall<O> {
     type Output = Result<O>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<O>> {
@@ -141,7 +141,7 @@ impl<O: DeserializeOwned + 'static> Future for Call<O> {
     }
 }
 
-impl<O> Call<O> {
+impl<O> PendingCall<O> {
     fn fail(&mut self) -> ClientError {
         match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Failed(error) => error,
@@ -151,7 +151,7 @@ impl<O> Call<O> {
     }
 }
 
-impl<O> Drop for Call<O> {
+impl<O> Drop for PendingCall<O> {
     fn drop(&mut self) {
         if let Stage::Running { shared, id, .. } = &self.stage {
             shared.change(|session| session.drop_call(*id));
@@ -159,9 +159,9 @@ impl<O> Drop for Call<O> {
     }
 }
 
-impl<O> fmt::Debug for Call<O> {
+impl<O> fmt::Debug for PendingCall<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Call({})", self.name)
+        write!(f, "PendingCall({})", self.name)
     }
 }
 

@@ -1,6 +1,6 @@
 use crate::{
-    builder::Builder,
-    call::{Call, CallOptions},
+    builder::ClientBuilder,
+    call::{CallOptions, PendingCall},
     error::{ClientError, Result},
     messages::Messages,
     shared::Shared,
@@ -28,8 +28,8 @@ impl Drop for Handle {
 
 impl Client {
     /// Sets up a client of the endpoint at `url`, as `ws://localhost:3000/__realtime/api`.
-    pub fn builder(url: impl Into<String>) -> Builder {
-        Builder::new(url.into())
+    pub fn builder(url: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(url.into())
     }
 
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
@@ -38,12 +38,12 @@ impl Client {
 
     /// Calls a procedure: at once, or when there is a connection. Dropping the call cancels it.
     ///
-    /// It may take as long as [`Procedure::time_limit`] says, the time without a connection included.
+    /// The [timeout](Procedure::timeout) of the procedure applies, the time without a connection included.
     pub fn call<I: Serialize, O: DeserializeOwned + 'static>(
         &self,
         procedure: Procedure<I, O>,
         input: I,
-    ) -> Call<O> {
+    ) -> PendingCall<O> {
         self.call_with(procedure, input, CallOptions::new())
     }
 
@@ -53,8 +53,8 @@ impl Client {
         procedure: Procedure<I, O>,
         input: I,
         options: CallOptions,
-    ) -> Call<O> {
-        Call::begin(self.shared(), procedure, &input, options)
+    ) -> PendingCall<O> {
+        PendingCall::begin(self.shared(), procedure, &input, options)
     }
 
     /// Begins a subscription: at once, or when there is a connection. Dropping what it gives ends it.
@@ -130,7 +130,7 @@ impl Client {
     }
 
     /// Closes for good: what runs fails at once, events and messages that wait are sent, and the server is told.
-    /// Returns when it has answered, or after [3 s](Builder::close_timeout), however dead the network is.
+    /// Returns when it has answered, or after [3 s](ClientBuilder::close_timeout), however dead the network is.
     ///
     /// Cancel safe: the client closes all the same.
     pub async fn close(&self) {

@@ -151,7 +151,7 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 
 fn refusal(response: &Response, body: &[u8]) -> Failure {
     let error = error_in(body);
-    let told = error.as_ref().and_then(Error::retry_after_hint);
+    let told = error.as_ref().and_then(Error::retry_after);
     let header = || {
         let seconds = response.headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
         Some(Duration::from_secs(seconds))

@@ -28,8 +28,8 @@ mod wire;
 mod within;
 
 pub use backoff::Reconnect;
-pub use builder::Builder;
-pub use call::{Call, CallOptions};
+pub use builder::ClientBuilder;
+pub use call::{CallOptions, PendingCall};
 pub use client::Client;
 pub use error::{ClientError, Result};
 pub use messages::Messages;

@@ -69,14 +69,14 @@ impl<V: DeserializeOwned + 'static> Stream for Messages<V> {
 /// Any number of readers get it, and an error has a source that cannot be cloned.
 fn copy(error: &Error) -> Error {
     let mut copy = Error::new(error.code().clone(), error.message().to_owned());
-    if let Some(details) = error.as_details() {
-        copy = copy.details(details.clone());
+    if let Some(details) = error.details() {
+        copy = copy.with_details(details.clone());
     }
     if error.is_retryable() {
-        copy = copy.retryable();
+        copy = copy.with_retry();
     }
-    match error.retry_after_hint() {
-        Some(after) => copy.retry_after(after),
+    match error.retry_after() {
+        Some(after) => copy.with_retry_after(after),
         None => copy,
     }
 }

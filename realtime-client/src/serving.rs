@@ -33,7 +33,7 @@ impl Serving {
     ) -> Result<(), Error> {
         if self.running.contains_key(id) {
             let error = Error::new(Code::DUPLICATE_ID, "a call with this id is running");
-            return Err(error.details(serde_json::json!({ "id": id })));
+            return Err(error.with_details(serde_json::json!({ "id": id })));
         }
         if self.running.len() >= CONCURRENT {
             return Err(Error::resource_exhausted(format!("{CONCURRENT} calls are running")));

@@ -50,32 +50,32 @@ impl Drop for Hanging {
 
 fn endpoint(seen: Arc<Seen>) -> Endpoint<Arc<Seen>> {
     Endpoint::new(seen)
-        .on_open(|call| async move { call.connection()?.subscribe(&ALL) })
-        .call(ADD, |call: Call<Arc<Seen>>, number| async move {
+        .on_open(|connected| async move { connected.subscribe(&ALL) })
+        .procedure(ADD, |call: Call<Arc<Seen>>, number| async move {
             *call.state().added.lock().unwrap().entry(number).or_default() += 1;
             Ok(number + 1)
         })
-        .call(ECHO, |_, values| async move { Ok(values) })
-        .call(HANG, |call: Call<Arc<Seen>>, ()| async move {
+        .procedure(ECHO, |_, values| async move { Ok(values) })
+        .procedure(HANG, |call: Call<Arc<Seen>>, ()| async move {
             call.state().hanging.fetch_add(1, Relaxed);
             let _hanging = Hanging(Arc::clone(call.state()));
             pending().await
         })
-        .call(FAIL, |_, ()| async {
+        .procedure(FAIL, |_, ()| async {
             Err(Error::new("MINE", "so")
-                .details(serde_json::json!({ "why": 7 }))
-                .retry_after(Duration::from_secs(3)))
+                .with_details(serde_json::json!({ "why": 7 }))
+                .with_retry_after(Duration::from_secs(3)))
         })
-        .call(COUNT_TO, |call: Call<Arc<Seen>>, end| async move {
+        .procedure(COUNT_TO, |call: Call<Arc<Seen>>, end| async move {
             for number in 1..=end {
                 call.progress(&number)?;
             }
             Ok(end)
         })
-        .call(ASK_BACK, |call: Call<Arc<Seen>>, question| async move {
+        .procedure(ASK_BACK, |call: Call<Arc<Seen>>, question| async move {
             call.connection()?.call(CONFIRM, question).await
         })
-        .call(TELL, |call: Call<Arc<Seen>>, text| async move { call.publish_event(&ALL, &TOLD, &text) })
+        .procedure(TELL, |call: Call<Arc<Seen>>, text| async move { call.to(&ALL).others().emit(TOLD, &text) })
         .on(NOTE, |call: Call<Arc<Seen>>, text| async move {
             call.state().notes.lock().unwrap().push(text);
             Ok(())
@@ -87,8 +87,8 @@ fn endpoint(seen: Arc<Seen>) -> Endpoint<Arc<Seen>> {
 async fn numbers(call: Call<Arc<Seen>>, first: u64) -> Result<impl futures_util::Stream<Item = Item<u64>>> {
     let first = call.after().map_or(first, |position| position.offset + 1);
     Ok(stream::iter(first..).map(|number| {
-        let item = Item::new(number).at(Position::new("e", number));
-        if number == 5 { item.after(Gap::new(0, "five")) } else { item }
+        let item = Item::new(number).with_position(Position::new("e", number));
+        if number == 5 { item.with_gap(Gap::new(0, "five")) } else { item }
     }))
 }
 
@@ -161,8 +161,8 @@ async fn everything_named_works_both_ways(format: Format) {
     assert_eq!(soon(client.call(ADD, 2)).await.unwrap(), 3);
     let error = soon(client.call(FAIL, ())).await.unwrap_err();
     assert_eq!((error.code().as_str(), error.message(), error.is_remote()), ("MINE", "so", true));
-    assert_eq!(error.as_error().as_details(), Some(&serde_json::json!({ "why": 7 })));
-    assert_eq!(error.as_error().retry_after_hint(), Some(Duration::from_secs(3)));
+    assert_eq!(error.as_error().details(), Some(&serde_json::json!({ "why": 7 })));
+    assert_eq!(error.as_error().retry_after(), Some(Duration::from_secs(3)));
 
     let (progress, mut reported) = mpsc::unbounded_channel();
     let options = CallOptions::new().on_progress(move |number: u32| progress.send(number).unwrap());

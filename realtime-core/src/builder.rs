@@ -13,9 +13,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 
 impl Realtime {
-    /// Begins to build.
-    pub fn builder() -> Builder {
-        Builder {
+    /// A builder with the default [`Config`] and nothing mounted.
+    pub fn builder() -> RealtimeBuilder {
+        RealtimeBuilder {
             config: Config::default(),
             mounts: Vec::new(),
             middleware: Vec::new(),
@@ -31,7 +31,7 @@ impl Realtime {
 /// Builds a [`Realtime`].
 #[derive(Debug)]
 #[must_use = "nothing is mounted before `build`"]
-pub struct Builder {
+pub struct RealtimeBuilder {
     config: Config,
     mounts: Vec<(Box<str>, Mount)>,
     middleware: Vec<BoxedMiddleware>,
@@ -50,7 +50,7 @@ impl fmt::Debug for BoxedMiddleware {
     }
 }
 
-impl Builder {
+impl RealtimeBuilder {
     /// Mounts a handler under an id: clients connect to `/__realtime/{id}`.
     ///
     /// # Panics

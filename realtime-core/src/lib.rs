@@ -47,13 +47,13 @@ pub mod websocket;
 mod util;
 
 pub use async_trait::async_trait;
-pub use builder::Builder;
+pub use builder::RealtimeBuilder;
 pub use calls::Principal;
 #[cfg(feature = "deflate")]
 pub use config::Deflate;
 pub use config::{Config, Cors, Origins, Rate, RateLimit, Rates};
 pub use context::{Context, ForwardingHeader, PrivatePeers};
-pub use endpoint::{Call, Endpoint, Guard};
+pub use endpoint::{Call, Connected, Endpoint, Guard};
 pub use handler::{Connection, FnConnection, Function, Handler, IntoMount, Mount, handler_fn};
 pub use handles::{AnyConnection, Audience, Realtime, SendError, Stats, Topic};
 pub use hub::Drained;

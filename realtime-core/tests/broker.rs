@@ -3,8 +3,8 @@
 use adapter_testing::{TestServer, block_on};
 use bytes::Bytes;
 use realtime_core::{
-    Broker, Builder, Config, Connection, Error, Handler, MemoryBroker, Message, Publication, Realtime, Result,
-    Topic,
+    Broker, Code, Config, Connection, Error, Handler, MemoryBroker, Message, Publication, Realtime,
+    RealtimeBuilder, Result, Topic,
 };
 use serde::Serialize;
 use std::{
@@ -30,11 +30,11 @@ impl Handler for Desk {
     }
 
     async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
-        connection.publish(&NEWS, &message)
+        connection.to(&NEWS).others().send(&message)
     }
 }
 
-fn node() -> Builder {
+fn node() -> RealtimeBuilder {
     Realtime::builder().handler("json", Desk).handler("plain", Desk.plain())
 }
 
@@ -48,12 +48,12 @@ fn a_member_on_another_node_gets_its_form() {
         let mut json = second.connect::<Desk>("json", ()).await.unwrap();
         let request = || second.request("json").subprotocol("realtime.v1.msgpack");
         let mut messagepack = request().connect::<Desk>().await.unwrap();
-        assert!(messagepack.recv_frame().await.is_some(), "the welcome");
+        assert!(messagepack.recv_frame().await.is_ok(), "the welcome");
         // The link runs from the first connection on.
         let _ann = first.connect::<Desk>("json", ()).await.unwrap();
 
         let bytes = Message::Binary(Bytes::from_static(b"\xff\0"));
-        first.realtime().publish(&NEWS, &bytes).unwrap();
+        first.realtime().to(&NEWS).send(&bytes).unwrap();
         first.settle().await;
         assert_eq!(
             messagepack.recv_frame().await.unwrap().payload,
@@ -84,10 +84,10 @@ fn a_publication_reaches_the_members_on_all_nodes() {
         ann.send_text(r#"{"type":"message","value":"hello"}"#).await;
         assert_eq!(bob.recv().await, Ok("hello".into()));
         // A plain member is sent the text itself, and not its JSON.
-        assert_eq!(cleo.recv_frame().await.map(|frame| frame.as_text()).as_deref(), Some("hello"));
+        assert_eq!(cleo.recv_frame().await.unwrap().as_text(), "hello");
         assert_eq!(ann.try_recv().await, Ok(None), "the one who publishes is left out");
 
-        first.realtime().publish(&NEWS, &Message::Binary(Bytes::from_static(b"\xff"))).unwrap();
+        first.realtime().to(&NEWS).send(&Message::Binary(Bytes::from_static(b"\xff"))).unwrap();
         first.settle().await;
         let frame = cleo.recv_frame().await.unwrap();
         assert_eq!((frame.opcode, frame.payload), (realtime_core::websocket::Opcode::Binary, vec![0xff]));
@@ -103,7 +103,7 @@ fn publications_of_one_node_keep_their_order() {
         let mut bob = second.connect::<Desk>("json", ()).await.unwrap();
         let _ann = first.connect::<Desk>("json", ()).await.unwrap();
         for number in 0..100 {
-            first.realtime().publish(&NEWS, &Message::Text(number.to_string())).unwrap();
+            first.realtime().to(&NEWS).send(&Message::Text(number.to_string())).unwrap();
         }
         first.settle().await;
         for number in 0..100 {
@@ -125,8 +125,8 @@ impl Broker for Flaky {
     async fn publish(&self, _: &Publication) -> Result {
         if self.fail.load(SeqCst) > 0 {
             self.fail.fetch_sub(1, SeqCst);
-            let error = Error::new("UNAVAILABLE", "the broker is down");
-            return Err(if self.retryable { error.retryable() } else { error });
+            let error = Error::new(Code::UNAVAILABLE, "the broker is down");
+            return Err(if self.retryable { error.with_retry() } else { error });
         }
         self.taken.fetch_add(1, SeqCst);
         Ok(())
@@ -143,7 +143,7 @@ fn a_broker_that_is_down_is_tried_again() {
         let broker = Flaky { fail: Arc::new(5.into()), retryable: true, ..Flaky::default() };
         let server = TestServer::new(node().broker(broker.clone()).build());
         let _ann = server.connect::<Desk>("json", ()).await.unwrap();
-        server.realtime().publish(&NEWS, &"hello".into()).unwrap();
+        server.realtime().to(&NEWS).send(&"hello".into()).unwrap();
         server.settle().await;
         assert_eq!(broker.taken.load(SeqCst), 0);
         server.advance(Duration::from_secs(5)).await;
@@ -158,8 +158,8 @@ fn a_publication_that_is_refused_for_good_is_counted() {
         let broker = Flaky { fail: Arc::new(1.into()), ..Flaky::default() };
         let server = TestServer::new(node().broker(broker.clone()).build());
         let _ann = server.connect::<Desk>("json", ()).await.unwrap();
-        server.realtime().publish(&NEWS, &"lost".into()).unwrap();
-        server.realtime().publish(&NEWS, &"taken".into()).unwrap();
+        server.realtime().to(&NEWS).send(&"lost".into()).unwrap();
+        server.realtime().to(&NEWS).send(&"taken".into()).unwrap();
         server.settle().await;
         assert_eq!(broker.taken.load(SeqCst), 1);
         assert_eq!(server.realtime().stats().broker_failures, 1);
@@ -170,7 +170,7 @@ fn a_publication_that_is_refused_for_good_is_counted() {
 fn a_node_that_never_hands_over_refuses_in_the_end() {
     // Nobody has connected: there is no task that talks to the broker.
     let realtime = node().broker(Flaky::default()).build();
-    let refused = (0..20_000).map(|_| realtime.publish(&NEWS, &"x".into())).find_map(Result::err);
+    let refused = (0..20_000).map(|_| realtime.to(&NEWS).send(&"x".into())).find_map(Result::err);
     let error = refused.expect("what waits for the broker has a bound");
     assert_eq!((error.code().as_str(), error.is_retryable()), ("UNAVAILABLE", true));
 }
@@ -181,11 +181,11 @@ fn what_waits_for_the_broker_is_bounded_in_bytes() {
     config.broker_queue_bytes = 100_000;
     let realtime = node().config(config).broker(Flaky::default()).build();
     let message = Message::from("x".repeat(1000));
-    let taken = (0..1000).take_while(|_| realtime.publish(&NEWS, &message).is_ok()).count();
+    let taken = (0..1000).take_while(|_| realtime.to(&NEWS).send(&message).is_ok()).count();
     // Each is there as JSON, as MessagePack and as it is.
     assert!((20..=33).contains(&taken), "{taken}");
-    assert_eq!(realtime.publish(&NEWS, &message).unwrap_err().code().as_str(), "UNAVAILABLE");
-    let error = realtime.publish(&NEWS, &Message::from("x".repeat(100_000))).unwrap_err();
+    assert_eq!(realtime.to(&NEWS).send(&message).unwrap_err().code().as_str(), "UNAVAILABLE");
+    let error = realtime.to(&NEWS).send(&Message::from("x".repeat(100_000))).unwrap_err();
     assert_eq!((error.code().as_str(), error.is_retryable()), ("INVALID_ARGUMENT", false));
 }
 
@@ -247,7 +247,7 @@ fn a_broker_that_panics_is_called_again() {
         let server = TestServer::new(node().broker(broker.clone()).build());
         let mut ann = server.connect::<Desk>("json", ()).await.unwrap();
         for _ in 0..4 {
-            server.realtime().publish(&NEWS, &"x".into()).unwrap();
+            server.realtime().to(&NEWS).send(&"x".into()).unwrap();
         }
         server.settle().await;
         // The first was not taken, and the second was when its future panicked.
@@ -273,7 +273,7 @@ fn what_does_not_serialise_is_sent_to_nobody() {
     block_on(async {
         let server = TestServer::new(node().build());
         let mut ann = server.connect::<Desk>("json", ()).await.unwrap();
-        let error = server.realtime().publish(&Topic::new("news"), &Bad).unwrap_err();
+        let error = server.realtime().to(&Topic::new("news")).send(&Bad).unwrap_err();
         assert_eq!(error.code().as_str(), "INTERNAL");
         assert_eq!(ann.try_recv().await, Ok(None));
     });

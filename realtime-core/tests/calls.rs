@@ -8,7 +8,7 @@ mod model;
 #[path = "support/node.rs"]
 mod node;
 
-use adapter_testing::{Frame, block_on};
+use adapter_testing::{TestFrame, block_on};
 use lab::{BRIEF_MS, CONFIRM_MS, EPOCH, End, Feed, JOB_MS, Job, Lab, Policy, Shout, Then};
 use model::{CALLS, Checked, Client, Held, May, SUBSCRIPTIONS, Subscribed, What, ensure};
 use node::{Node, TaskId};
@@ -478,7 +478,7 @@ impl World {
                 // Where nothing of it was read, it reads first.
                 let client = self.client(on)?;
                 client.link.read(None);
-                client.link.send(&Frame::close(code, ""));
+                client.link.send(&TestFrame::close(code, ""));
                 self.finish(on, Some(code))?;
             }
             Step::CloseByServer { on } => {
@@ -671,7 +671,7 @@ impl World {
             client.look(&self.lab)?;
             let closed = client.close.as_ref().map(|(code, _)| *code);
             ensure!(closed == Some(code), "closed with {closed:?} instead of {code}");
-            client.link.send(&Frame::close(code, ""));
+            client.link.send(&TestFrame::close(code, ""));
             self.node.settle()?;
         }
         ensure!(self.node.is_done(client.link.task), "the connection did not end");
@@ -748,5 +748,5 @@ fn may(held: Held, running: (usize, usize), limit: usize) -> May {
 }
 
 fn send(client: &Client, frame: &Value) {
-    client.link.send(&Frame::text(&frame.to_string()));
+    client.link.send(&TestFrame::text(&frame.to_string()));
 }

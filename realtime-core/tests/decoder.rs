@@ -9,7 +9,7 @@ use bytes::Bytes;
 use frames::{ClientFrame, Exchange, FIN, Length, NOT_UTF8, cuts, exchanges, positions, wire};
 use oracle::{Seen, Transcript, assert_splits_agree, assert_tungstenite_agrees, decode, feed, pieces, read};
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use realtime_core::websocket::{Data, DecodeError, Decoder, Event, Frame, Limits, Opcode};
+use realtime_core::websocket::{Data, DecodeError, Decoder, Frame, Incoming, Limits, Opcode};
 use std::{borrow::Cow, io::Cursor};
 use tungstenite::{
     Message,
@@ -359,11 +359,11 @@ fn assert_refused_at_the_end(decoder: &mut Decoder, bytes: &[u8], error: DecodeE
     assert_eq!(feed(decoder, &[*last], &mut Vec::new()), Err(error), "the last of {bytes:x?}");
 }
 
-fn is_borrowed(event: &Event<'_>) -> bool {
+fn is_borrowed(event: &Incoming<'_>) -> bool {
     match event {
-        Event::Message(Data::Text(text)) => matches!(text, Cow::Borrowed(_)),
-        Event::Message(Data::Binary(bytes)) | Event::Ping(bytes) => matches!(bytes, Cow::Borrowed(_)),
-        Event::Inflating(_) | Event::Pong | Event::Close(..) => panic!("{event:?} carries no payload"),
+        Incoming::Message(Data::Text(text)) => matches!(text, Cow::Borrowed(_)),
+        Incoming::Message(Data::Binary(bytes)) | Incoming::Ping(bytes) => matches!(bytes, Cow::Borrowed(_)),
+        Incoming::Inflating(_) | Incoming::Pong | Incoming::Close(..) => panic!("{event:?} carries no payload"),
     }
 }
 

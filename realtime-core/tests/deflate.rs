@@ -233,7 +233,7 @@ fn a_publication_is_written_once_for_all_windows() {
         for (round, window) in [Some(10), Some(15), Some(10), None, Some(9), None].into_iter().enumerate() {
             clients.push(connect(window).await);
             WRITTEN.store(0, SeqCst);
-            server.realtime().publish(&NEWS, &Counted(text.clone())).unwrap();
+            server.realtime().to(&NEWS).send(&Counted(text.clone())).unwrap();
             assert_eq!(WRITTEN.load(SeqCst), 1, "in round {round}");
             for (window, client) in &mut clients {
                 let frame = client.recv_frame().await.unwrap();

@@ -5,7 +5,7 @@
 //! `cargo xtask interleavings` runs it, with `--cfg interleavings`; otherwise it is empty.
 #![cfg(interleavings)]
 
-use adapter_testing::Frame;
+use adapter_testing::TestFrame;
 use bytes::Bytes;
 use realtime_core::{
     Call, CloseCode, Config, Connection, Context, Endpoint, FnConnection, Handler, Message, Overflow, Presence,
@@ -36,7 +36,7 @@ fn check(case: impl Fn() + Send + Sync + 'static) {
     shuttle::Runner::new(RandomScheduler::new(iterations), config).run(case);
 }
 
-const NEWS: Topic<Message> = Topic::fixed("news").overflow(Overflow::drop_oldest(100));
+const NEWS: Topic<Message> = Topic::fixed("news").with_overflow(Overflow::drop_oldest(100));
 const COUNT: usize = 6;
 
 struct News;
@@ -67,7 +67,7 @@ fn publications_that_wait_are_sent() {
         let realtime = realtime(100, |builder| builder.handler("news", News.plain()));
         let client = Client::connect(&realtime, "news", None);
         for _ in 0..COUNT {
-            realtime.publish(&NEWS, &message()).unwrap();
+            realtime.to(&NEWS).send(&message()).unwrap();
         }
         client.receive(COUNT);
         client.leave();
@@ -83,7 +83,7 @@ fn publications_that_wait_for_a_slow_reader_are_sent() {
         let publishers: Vec<_> = (0..2)
             .map(|_| {
                 let realtime = realtime.clone();
-                thread::spawn(move || (0..COUNT / 2).for_each(|_| realtime.publish(&NEWS, &message()).unwrap()))
+                thread::spawn(move || (0..COUNT / 2).for_each(|_| realtime.to(&NEWS).send(&message()).unwrap()))
             })
             .collect();
         for _ in 0..12 {
@@ -124,7 +124,7 @@ fn a_client_that_is_held_up_is_read_on() {
         let realtime = realtime(100, |builder| builder.handler("news", News.plain()));
         let client = Client::connect(&realtime, "news", Some(10));
         for _ in 0..COUNT {
-            client.wire.send(&Frame::text(&"x".repeat(30)));
+            client.wire.send(&TestFrame::text(&"x".repeat(30)));
         }
         for _ in 0..12 {
             client.wire.open(20);
@@ -142,7 +142,7 @@ fn a_message_beside_what_others_send_is_answered() {
         let client = Client::connect(&realtime, "news", Some(10));
         let connection = realtime.filter(|_| true)[0].downcast::<News>().unwrap();
         let sender = thread::spawn(move || (0..2).for_each(|_| connection.send(message()).unwrap()));
-        client.wire.send(&Frame::text("hello"));
+        client.wire.send(&TestFrame::text("hello"));
         for _ in 0..5 {
             client.wire.open(20);
         }
@@ -175,7 +175,7 @@ fn a_client_whose_messages_another_task_takes_is_read_on() {
         let realtime = realtime_with(|config| config.queued_messages = 1, |b| b.handler("echo", function.plain()));
         let client = Client::connect(&realtime, "echo", None);
         for _ in 0..COUNT {
-            client.wire.send(&Frame::text("hello"));
+            client.wire.send(&TestFrame::text("hello"));
         }
         client.receive(COUNT);
         client.leave();
@@ -191,7 +191,7 @@ fn calls_that_are_woken_elsewhere_are_answered() {
     check(|| {
         let gate = Arc::new(Gate::default());
         let opened = Arc::clone(&gate);
-        let endpoint = Endpoint::new(()).call(WAIT, move |_: Call<()>, ()| {
+        let endpoint = Endpoint::new(()).procedure(WAIT, move |_: Call<()>, ()| {
             let gate = Arc::clone(&gate);
             async move {
                 poll_fn(|cx| gate.poll(cx)).await;
@@ -245,7 +245,7 @@ fn nothing_is_left_of_a_connection_that_ends_while_it_joins() {
             let _ = joining.subscribe(&NEWS);
         });
         let publisher = realtime.clone();
-        let publishes = thread::spawn(move || publisher.publish(&NEWS, &message()).unwrap());
+        let publishes = thread::spawn(move || publisher.to(&NEWS).send(&message()).unwrap());
         client.leave();
         joins.join().unwrap();
         publishes.join().unwrap();
@@ -268,20 +268,23 @@ fn a_close_goes_behind_what_was_sent() {
             connection.close(CloseCode::NORMAL, "");
             assert!(connection.send(message()).is_err());
         });
-        realtime.publish(&NEWS, &message()).unwrap();
+        realtime.to(&NEWS).send(&message()).unwrap();
         client.receive_close();
         closer.join().unwrap();
         client.leave();
     });
 }
 
-fn realtime(outbox: usize, mount: impl FnOnce(realtime_core::Builder) -> realtime_core::Builder) -> Realtime {
+fn realtime(
+    outbox: usize,
+    mount: impl FnOnce(realtime_core::RealtimeBuilder) -> realtime_core::RealtimeBuilder,
+) -> Realtime {
     realtime_with(|config| config.outbox_bytes = outbox, mount)
 }
 
 fn realtime_with(
     change: impl FnOnce(&mut Config),
-    mount: impl FnOnce(realtime_core::Builder) -> realtime_core::Builder,
+    mount: impl FnOnce(realtime_core::RealtimeBuilder) -> realtime_core::RealtimeBuilder,
 ) -> Realtime {
     let mut config = Config::default();
     change(&mut config);
@@ -310,7 +313,7 @@ impl Client {
         let serving = upgrade.serve(End(Arc::clone(&wire)), Bytes::new());
         let client = Self { serving: thread::spawn(move || block_on(serving)), wire };
         // Its `on_open` is done when it has answered a ping.
-        client.wire.send(&Frame::new(realtime_core::websocket::Opcode::Ping, ""));
+        client.wire.send(&TestFrame::new(realtime_core::websocket::Opcode::Ping, ""));
         client.wire.open(2);
         client.receive(1);
         client
@@ -355,7 +358,7 @@ struct State {
 }
 
 impl Wire {
-    fn send(&self, frame: &Frame) {
+    fn send(&self, frame: &TestFrame) {
         let mut state = self.state.lock().unwrap();
         state.input.extend(frame.to_bytes());
         let waker = state.reader.take();
@@ -364,7 +367,7 @@ impl Wire {
     }
 
     fn packet(&self, packet: &Value) {
-        self.send(&Frame::text(&packet.to_string()));
+        self.send(&TestFrame::text(&packet.to_string()));
     }
 
     /// Takes so many bytes more.
@@ -377,10 +380,10 @@ impl Wire {
     }
 
     /// Waits for the next frame.
-    fn take(&self) -> Frame {
+    fn take(&self) -> TestFrame {
         let mut state = self.state.lock().unwrap();
         loop {
-            if let Some(frame) = Frame::take(&mut state.output) {
+            if let Some(frame) = TestFrame::take(&mut state.output) {
                 return frame;
             }
             state = self.changed.wait(state).unwrap();

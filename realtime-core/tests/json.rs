@@ -563,7 +563,8 @@ fn binary_messages_are_not_taken() {
 #[test]
 fn every_packet_is_one_object() {
     let connection = "000000000000002a-7".parse().unwrap();
-    let error = Error::not_found("no \"such\"\nroom").details(json!([1])).retry_after(Duration::from_secs(2));
+    let error =
+        Error::not_found("no \"such\"\nroom").with_details(json!([1])).with_retry_after(Duration::from_secs(2));
     for (packet, expected) in [
         (
             Outgoing::Welcome { connection, heartbeat: Duration::from_secs(25) },

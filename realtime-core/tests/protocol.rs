@@ -1,6 +1,6 @@
 //! A protocol of a third party's, written with what the crate makes public: frames are maps in CBOR (RFC 8949).
 
-use adapter_testing::{Frame, TestClient, TestServer, block_on};
+use adapter_testing::{TestClient, TestFrame, TestServer, block_on};
 use cbor4ii::core::utils::SliceReader;
 use ciborium::{Value as Cbor, cbor};
 use futures_util::stream;
@@ -126,13 +126,13 @@ impl Handler for Echo {
 }
 
 async fn said(call: Call<()>, text: String) -> Result {
-    call.connection()?.emit(&SAID, &text)
+    call.connection()?.emit(SAID, &text)
 }
 
 fn endpoint() -> Endpoint<()> {
     Endpoint::new(())
-        .call(ADD, |_, (a, b)| async move { Ok(a + b) })
-        .call(SAVE, |_, text: String| async move { Ok(text.into_bytes()) })
+        .procedure(ADD, |_, (a, b)| async move { Ok(a + b) })
+        .procedure(SAVE, |_, text: String| async move { Ok(text.into_bytes()) })
         .subscription(COUNT, |_, end| async move { Ok(stream::iter(0..end)) })
         .on(SAID, said)
 }
@@ -140,7 +140,7 @@ fn endpoint() -> Endpoint<()> {
 async fn send(client: &mut TestClient, frame: Result<Cbor, ciborium::value::Error>) {
     let mut payload = Vec::new();
     ciborium::into_writer(&frame.unwrap(), &mut payload).unwrap();
-    client.send_frame(&Frame::new(Opcode::Binary, payload)).await;
+    client.send_frame(&TestFrame::new(Opcode::Binary, payload)).await;
 }
 
 async fn recv(client: &mut TestClient) -> Cbor {
@@ -208,7 +208,7 @@ fn what_is_shared_by_all_formats_reaches_it() {
         let server = TestServer::new(realtime.manual_time().build());
         let mut client = server.request("api").subprotocol("cbor.example").open().await.unwrap();
         server.settle().await;
-        server.realtime().publish(&TALK, &"to all".to_owned()).unwrap();
+        server.realtime().to(&TALK).send(&"to all".to_owned()).unwrap();
         assert_eq!(recv(&mut client).await, cbor!({ "type" => "message", "value" => "to all" }).unwrap());
         // A typed value of bytes that JSON has no form for stays one.
         send(&mut client, cbor!({ "type" => "call", "id" => "1", "path" => "save", "input" => "ab" })).await;

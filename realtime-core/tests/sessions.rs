@@ -52,7 +52,7 @@ fn who_leaves_a_large_topic_hears_nothing_more_of_it() {
     for leaving in members.iter_mut().step_by(3) {
         leaving.send(&frame(1, b"leave"));
     }
-    realtime.publish(&room(), &Message::from("to all who are left")).unwrap();
+    realtime.to(&room()).send(&Message::from("to all who are left")).unwrap();
     for (at, member) in members.iter_mut().enumerate() {
         assert_eq!(member.is_woken(), at % 3 != 0, "{at}");
         member.poll();
@@ -73,14 +73,14 @@ fn a_publication_to_an_idle_member_is_sent_at_once() {
     let realtime = Realtime::builder().manual_time().config(config).handler("news", News.plain()).build();
     let mut member = Client::connect(&realtime, "news", None);
     for bytes in [10, 4_000, 6_000, 9_000] {
-        realtime.publish(&NEWS, &Message::from("x".repeat(bytes))).unwrap();
+        realtime.to(&NEWS).send(&Message::from("x".repeat(bytes))).unwrap();
         assert!(member.is_woken(), "{bytes}");
         member.poll();
         assert!(member.take_sent().0 > bytes, "{bytes}");
     }
 }
 
-const NEWS: Topic<Message> = Topic::fixed("news").overflow(Overflow::drop_oldest(10));
+const NEWS: Topic<Message> = Topic::fixed("news").with_overflow(Overflow::drop_oldest(10));
 
 struct News;
 

@@ -1,7 +1,7 @@
 //! The turn of a connection: the work between two points at which other tasks run is bounded, whatever the client sends
 //! and however its bytes are split; nothing that it asked for is lost, and a client that reads is not closed.
 
-use adapter_testing::Frame;
+use adapter_testing::TestFrame;
 use bytes::Bytes;
 use futures_core::Stream;
 use proptest::{collection::vec, prelude::*};
@@ -48,8 +48,8 @@ fn realtime() -> Realtime {
     let mut config = Config::default();
     config.outbox_bytes = OUTBOX;
     let endpoint = Endpoint::new(())
-        .call(TEXT, |_: Call<()>, bytes: usize| async move { Ok("x".repeat(bytes)) })
-        .call(LATE, late)
+        .procedure(TEXT, |_: Call<()>, bytes: usize| async move { Ok("x".repeat(bytes)) })
+        .procedure(LATE, late)
         .subscription(ENDLESS, |_: Call<()>, bytes: usize| async move { Ok(Endless("x".repeat(bytes))) });
     let builder = Realtime::builder().manual_time().config(config);
     builder.handler("echo", Echo.plain()).endpoint("api", endpoint).build()
@@ -64,7 +64,7 @@ proptest! {
         lens in vec(prop_oneof![0..200_usize, 1000..MESSAGE], 1..400),
         windows in vec(1..300_000_usize, 1..20),
     ) {
-        let sent = lens.iter().flat_map(|len| Frame::text(&"x".repeat(*len)).to_bytes()).collect();
+        let sent = lens.iter().flat_map(|len| TestFrame::text(&"x".repeat(*len)).to_bytes()).collect();
         let expected = lens.iter().map(|len| framed(*len)).sum();
         exchange("echo", sent, expected, &windows, MESSAGE)?;
     }
@@ -76,7 +76,7 @@ proptest! {
         windows in vec(1..300_000_usize, 1..20),
     ) {
         let frame = |len: &usize| format!(r#"{{"type":"call","id":"1","path":"text","input":{len}}}"#);
-        let sent = lens.iter().flat_map(|len| Frame::text(&frame(len)).to_bytes()).collect();
+        let sent = lens.iter().flat_map(|len| TestFrame::text(&frame(len)).to_bytes()).collect();
         let around = r#"{"type":"result","id":"1","data":""}"#.len();
         let expected = lens.iter().map(|len| framed(around + len)).sum();
         exchange("api", sent, expected, &windows, ANSWER)?;
@@ -89,7 +89,7 @@ fn endless_streams_have_bounded_turns() {
     for (streams, bytes) in [(1, 10), (1000, 10), (100, 5_000)] {
         let mut client = Client::connect("api");
         let frame = |id: usize| format!(r#"{{"type":"subscribe","id":"{id}","path":"endless","input":{bytes}}}"#);
-        client.send((0..streams).flat_map(|id| Frame::text(&frame(id)).to_bytes()).collect());
+        client.send((0..streams).flat_map(|id| TestFrame::text(&frame(id)).to_bytes()).collect());
         for _ in 0..1000 {
             let sent = client.turn();
             assert!(sent <= 2 * TURN + bytes, "{sent} bytes in one turn");
@@ -102,8 +102,8 @@ fn endless_streams_have_bounded_turns() {
 #[test]
 fn a_call_that_is_woken_goes_on_within_a_flood() {
     let mut client = Client::connect("api");
-    let late = Frame::text(r#"{"type":"call","id":"late","path":"late"}"#).to_bytes();
-    let flood = Frame::text(r#"{"type":"call","id":"1","path":"text","input":10}"#).to_bytes().repeat(50_000);
+    let late = TestFrame::text(r#"{"type":"call","id":"late","path":"late"}"#).to_bytes();
+    let flood = TestFrame::text(r#"{"type":"call","id":"1","path":"text","input":10}"#).to_bytes().repeat(50_000);
     client.send([late, flood].concat());
     client.turn();
     client.turn();
@@ -186,7 +186,7 @@ mod compressed {
         let mut out = Vec::with_capacity(payload.len() / 100 + 1000);
         Compress::new(Compression::best(), false).compress_vec(payload, &mut out, FlushCompress::Sync).unwrap();
         out.truncate(out.len() - 4);
-        Frame::new(opcode, out).compressed().to_bytes()
+        TestFrame::new(opcode, out).compressed().to_bytes()
     }
 
     fn long() -> Vec<u8> {
@@ -212,7 +212,7 @@ mod compressed {
         let realtime = realtime(1);
         let (mut greedy, mut quiet) =
             (Client::connect_to(&realtime, "echo"), Client::connect_to(&realtime, "echo"));
-        let ping = Frame::new(Opcode::Ping, "behind").to_bytes();
+        let ping = TestFrame::new(Opcode::Ping, "behind").to_bytes();
         greedy.send([long(), ping].concat());
         for turn in 1.. {
             match greedy.turn() {
@@ -223,7 +223,7 @@ mod compressed {
                     break;
                 }
             }
-            quiet.send(Frame::text("hello").to_bytes());
+            quiet.send(TestFrame::text("hello").to_bytes());
             assert_eq!(quiet.turn(), framed(5));
         }
         assert_eq!(greedy.turn(), framed(6));
@@ -234,7 +234,7 @@ mod compressed {
     fn a_message_of_empty_blocks_is_inflated_in_bounded_turns() {
         let mut client = Client::connect_to(&realtime(1), "echo");
         let blocks = [3, 0].repeat(500_000);
-        client.send(Frame::new(Opcode::Binary, blocks).compressed().to_bytes());
+        client.send(TestFrame::new(Opcode::Binary, blocks).compressed().to_bytes());
         let turns = (1..).find(|_| client.turn() > 0).unwrap();
         assert!(turns >= 1_000_000 / TURN * 4, "it is inflated in {turns} turns");
     }
@@ -247,7 +247,7 @@ mod compressed {
         let builder = Realtime::builder().manual_time().config(config);
         let mut client = Client::connect_to(&builder.handler("talker", Talker.plain()).build(), "talker");
         // The handler gets them all at once, and answers with a hundred times as much.
-        client.send(Frame::text("hello").to_bytes().repeat(20));
+        client.send(TestFrame::text("hello").to_bytes().repeat(20));
         let mut turns = 0;
         while client.is_woken() {
             turns += usize::from(client.turn() > 0);
@@ -306,7 +306,7 @@ mod compressed {
         client.turn();
         let news = Message::from("x".repeat(LONG * 3 / 4));
         for _ in 0..3 {
-            realtime.publish(&NEWS, &news).unwrap();
+            realtime.to(&NEWS).send(&news).unwrap();
         }
         while client.is_woken() {
             client.turn();
@@ -334,7 +334,7 @@ mod compressed {
             client.turn();
         }
         let [_, client] = &mut clients;
-        let close = Frame::new(Opcode::Close, [3, 232]).to_bytes();
+        let close = TestFrame::new(Opcode::Close, [3, 232]).to_bytes();
         client.add(close);
         realtime.filter(|_| true).iter().for_each(|connection| connection.close(CloseCode::NORMAL, ""));
         while !client.is_done() {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 /// The result of a handler's method.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in the words that the client is told: a [`Code`], a message and details.
+/// An error as the client is sent it: a [`Code`], a message and details.
 ///
 /// Any other error becomes [`Code::INTERNAL`] by `?`: its text is logged by the server and never
 /// sent. For that reason this type does not itself implement [`std::error::Error`].
@@ -15,7 +15,7 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 /// ```
 /// use realtime_core::{Code, Error};
 ///
-/// let error = Error::not_found("no such room").details(serde_json::json!({ "room": "lobby" }));
+/// let error = Error::not_found("no such room").with_details(serde_json::json!({ "room": "lobby" }));
 /// assert_eq!(error.code(), &Code::NOT_FOUND);
 ///
 /// fn parse(text: &str) -> Result<u16, Error> {
@@ -75,12 +75,12 @@ impl Error {
 
     /// A limit is reached: 429. Retryable.
     pub fn resource_exhausted(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::RESOURCE_EXHAUSTED, message).retryable()
+        Self::new(Code::RESOURCE_EXHAUSTED, message).with_retry()
     }
 
     /// The service cannot be reached now: 503. Retryable.
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Code::UNAVAILABLE, message).retryable()
+        Self::new(Code::UNAVAILABLE, message).with_retry()
     }
 
     /// Our own fault: 500. The cause is logged, and the client is told "internal error".
@@ -92,28 +92,28 @@ impl Error {
 
     /// Adds machine-readable details.
     #[must_use = "the error with its details is returned"]
-    pub fn details(mut self, details: serde_json::Value) -> Self {
+    pub fn with_details(mut self, details: serde_json::Value) -> Self {
         self.0.details = Some(details);
         self
     }
 
-    /// Says that the same request may succeed later.
+    /// Marks the error as one that may pass: the same request may succeed later.
     #[must_use = "the changed error is returned"]
-    pub fn retryable(mut self) -> Self {
+    pub fn with_retry(mut self) -> Self {
         self.0.retryable = true;
         self
     }
 
-    /// Says when to try again.
+    /// Adds the time after which to try again, and [marks](Self::with_retry) the error.
     #[must_use = "the changed error is returned"]
-    pub fn retry_after(mut self, after: Duration) -> Self {
+    pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.0.retry_after = Some(after);
-        self.retryable()
+        self.with_retry()
     }
 
-    /// Keeps the cause for the log.
+    /// Adds the cause, which goes to the log and not to the client.
     #[must_use = "the error with its cause is returned"]
-    pub fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn with_source(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(cause.into());
         self
     }
@@ -131,28 +131,28 @@ impl Error {
         }))
     }
 
-    /// What kind of error this is.
+    /// The kind of error.
     pub fn code(&self) -> &Code {
         &self.0.code
     }
 
-    /// The text that the client is told.
+    /// The text that the client is sent.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
     /// The machine-readable details, if there are any.
-    pub fn as_details(&self) -> Option<&serde_json::Value> {
+    pub fn details(&self) -> Option<&serde_json::Value> {
         self.0.details.as_ref()
     }
 
-    /// Whether the same request may succeed later.
+    /// Returns true if the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }
 
-    /// When to try again.
-    pub fn retry_after_hint(&self) -> Option<Duration> {
+    /// The time after which to try again.
+    pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
@@ -237,42 +237,42 @@ pub struct Code(Cow<'static, str>);
 
 impl Code {
     /// The caller is not known.
-    pub const UNAUTHENTICATED: Self = Self::own("UNAUTHENTICATED");
+    pub const UNAUTHENTICATED: Self = Self::new("UNAUTHENTICATED");
     /// The caller may not.
-    pub const PERMISSION_DENIED: Self = Self::own("PERMISSION_DENIED");
+    pub const PERMISSION_DENIED: Self = Self::new("PERMISSION_DENIED");
     /// The request is wrong.
-    pub const INVALID_ARGUMENT: Self = Self::own("INVALID_ARGUMENT");
+    pub const INVALID_ARGUMENT: Self = Self::new("INVALID_ARGUMENT");
     /// Not possible in the present state.
-    pub const FAILED_PRECONDITION: Self = Self::own("FAILED_PRECONDITION");
+    pub const FAILED_PRECONDITION: Self = Self::new("FAILED_PRECONDITION");
     /// There is no such thing.
-    pub const NOT_FOUND: Self = Self::own("NOT_FOUND");
+    pub const NOT_FOUND: Self = Self::new("NOT_FOUND");
     /// It exists already.
-    pub const ALREADY_EXISTS: Self = Self::own("ALREADY_EXISTS");
+    pub const ALREADY_EXISTS: Self = Self::new("ALREADY_EXISTS");
     /// A conflict stopped it.
-    pub const ABORTED: Self = Self::own("ABORTED");
+    pub const ABORTED: Self = Self::new("ABORTED");
     /// The caller gave up.
-    pub const CANCELLED: Self = Self::own("CANCELLED");
+    pub const CANCELLED: Self = Self::new("CANCELLED");
     /// Too late.
-    pub const DEADLINE_EXCEEDED: Self = Self::own("DEADLINE_EXCEEDED");
+    pub const DEADLINE_EXCEEDED: Self = Self::new("DEADLINE_EXCEEDED");
     /// A limit is reached.
-    pub const RESOURCE_EXHAUSTED: Self = Self::own("RESOURCE_EXHAUSTED");
+    pub const RESOURCE_EXHAUSTED: Self = Self::new("RESOURCE_EXHAUSTED");
     /// Cannot be reached now.
-    pub const UNAVAILABLE: Self = Self::own("UNAVAILABLE");
+    pub const UNAVAILABLE: Self = Self::new("UNAVAILABLE");
     /// Not built.
-    pub const UNIMPLEMENTED: Self = Self::own("UNIMPLEMENTED");
+    pub const UNIMPLEMENTED: Self = Self::new("UNIMPLEMENTED");
     /// Our own fault.
-    pub const INTERNAL: Self = Self::own("INTERNAL");
+    pub const INTERNAL: Self = Self::new("INTERNAL");
     /// Not a frame of the protocol.
-    pub const PARSE_ERROR: Self = Self::own("PARSE_ERROR");
+    pub const PARSE_ERROR: Self = Self::new("PARSE_ERROR");
     /// A kind of data, text or binary, that is not taken here.
-    pub const UNSUPPORTED_DATA: Self = Self::own("UNSUPPORTED_DATA");
+    pub const UNSUPPORTED_DATA: Self = Self::new("UNSUPPORTED_DATA");
     /// The id is in use.
-    pub const DUPLICATE_ID: Self = Self::own("DUPLICATE_ID");
+    pub const DUPLICATE_ID: Self = Self::new("DUPLICATE_ID");
     /// The procedure cannot be called by this method.
-    pub const METHOD_MISMATCH: Self = Self::own("METHOD_MISMATCH");
+    pub const METHOD_MISMATCH: Self = Self::new("METHOD_MISMATCH");
 
     /// A code of the application's own.
-    pub const fn own(code: &'static str) -> Self {
+    pub const fn new(code: &'static str) -> Self {
         Self(Cow::Borrowed(code))
     }
 
@@ -298,7 +298,7 @@ impl Code {
 
 impl From<&'static str> for Code {
     fn from(code: &'static str) -> Self {
-        Self::own(code)
+        Self::new(code)
     }
 }
 
@@ -354,7 +354,7 @@ mod tests {
     fn the_wire_form_is_read_as_other_languages_write_it() {
         let read = |after: &str| {
             let json = format!(r#"{{"code":"A","message":null,"retryable":null,"retryAfterMs":{after}}}"#);
-            serde_json::from_str::<Error>(&json).map(|error| error.retry_after_hint())
+            serde_json::from_str::<Error>(&json).map(|error| error.retry_after())
         };
         for (after, expected) in
             [("null", None), ("100", Some(100)), ("100.0", Some(100)), ("1e2", Some(100)), ("0.0", Some(0))]

@@ -137,14 +137,14 @@ pub(crate) mod offset {
     }
 }
 
-/// One message of a subscription, with what is to be said about it.
+/// An item of a subscription, with its position, its event name, and a gap before it.
 ///
 /// # Examples
 ///
 /// ```
 /// use realtime_core::{Item, Position};
 ///
-/// let item = Item::new("text").at(Position::new("2026", 7));
+/// let item = Item::new("text").with_position(Position::new("2026", 7));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item<T> {
@@ -164,23 +164,23 @@ impl<T> Item<T> {
         Self { value, position: None, event: None, after: None }
     }
 
-    /// Sets its position: a client that resumes says the last one that it has seen.
+    /// Sets the position: a client that resumes sends the last one that it has seen.
     #[must_use = "the changed item is returned"]
-    pub fn at(mut self, position: Position) -> Self {
+    pub fn with_position(mut self, position: Position) -> Self {
         self.position = Some(position);
         self
     }
 
-    /// Names the event as which it is sent over server-sent events; elsewhere it is not told.
+    /// Sets the name of its server-sent event; other transports leave it out.
     #[must_use = "the changed item is returned"]
-    pub fn event(mut self, name: &'static str) -> Self {
+    pub fn with_event(mut self, name: &'static str) -> Self {
         self.event = Some(name);
         self
     }
 
-    /// Says that messages before it are missing: those that a client asked for which resumes, and that are gone.
+    /// Adds a gap before it: messages that a client asked for when it resumed, and that are gone.
     #[must_use = "the changed item is returned"]
-    pub fn after(mut self, gap: Gap) -> Self {
+    pub fn with_gap(mut self, gap: Gap) -> Self {
         self.after = Some(gap);
         self
     }

@@ -2,10 +2,9 @@ use crate::error::{Error, Result};
 use crate::overflow::Overflow;
 use std::{fmt, marker::PhantomData, time::Duration};
 
-/// The name of a procedure that takes an `I` and gives an `O`: a constant that both ends share.
+/// The name of a procedure that takes an `I` and returns an `O`: a constant that both ends share.
 ///
-/// Who implements it registers it with `Endpoint::procedure`, or on a client with its `on_call`;
-/// who calls it names it. Dots in a name group procedures: `users.me`.
+/// Registered with `Endpoint::procedure`, or on a client with its `on_call`, and called by its name. Dots in a name group procedures: `users.me`.
 ///
 /// # Examples
 ///
@@ -18,7 +17,7 @@ use std::{fmt, marker::PhantomData, time::Duration};
 /// pub struct AddNumbers { a: i64, b: i64 }
 ///
 /// pub const ADD: Procedure<AddNumbers, i64> = Procedure::new("add_numbers");
-/// pub const ME: Procedure<(), String> = Procedure::query("users.me").timeout(Duration::from_secs(5));
+/// pub const ME: Procedure<(), String> = Procedure::query("users.me").with_timeout(Duration::from_secs(5));
 /// assert!(ME.is_query());
 /// ```
 pub struct Procedure<I, O> {
@@ -43,16 +42,16 @@ impl<I, O> Procedure<I, O> {
         Self { query: true, ..Self::new(name) }
     }
 
-    /// Sets how long a call may take; 30 s by default. A caller may allow less, and no more.
+    /// Sets the time that a call may take; 30 s by default. A caller may allow less, and no more.
     #[must_use = "the changed name is returned"]
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Has each input looked at before the procedure is called; its error is the answer.
+    /// Checks each input before the procedure is called; the error is the answer.
     #[must_use = "the changed name is returned"]
-    pub const fn check(mut self, check: fn(&I) -> Result) -> Self {
+    pub const fn with_check(mut self, check: fn(&I) -> Result) -> Self {
         self.check = Some(check);
         self
     }
@@ -69,8 +68,8 @@ impl<I, O> Procedure<I, O> {
         self.query
     }
 
-    /// How long a call may take.
-    pub const fn time_limit(&self) -> Duration {
+    /// The time that a call may take.
+    pub const fn timeout(&self) -> Duration {
         self.timeout
     }
 
@@ -79,17 +78,17 @@ impl<I, O> Procedure<I, O> {
         self.name.to_string()
     }
 
-    /// Looks at an input.
+    /// Checks an input.
     ///
     /// # Errors
     ///
-    /// Those of its [`check`](Self::check).
+    /// Those of its [check](Self::with_check).
     pub fn validate(&self, input: &I) -> Result {
         self.check.map_or(Ok(()), |check| check(input))
     }
 }
 
-/// The name of a subscription that takes an `I` and gives a stream of `T`: a constant that both ends share.
+/// The name of a subscription that takes an `I` and yields a stream of `T`: a constant that both ends share.
 ///
 /// # Examples
 ///
@@ -99,7 +98,7 @@ impl<I, O> Procedure<I, O> {
 /// pub const EVENTS: Subscription<String, u64> = Subscription::new("events");
 /// /// Of each symbol only the newest price waits for a client that does not keep up.
 /// pub const PRICES: Subscription<(), (String, f64)> =
-///     Subscription::new("prices").overflow(Overflow::conflate(|price| price.0.clone()));
+///     Subscription::new("prices").with_overflow(Overflow::conflate(|price| price.0.clone()));
 /// ```
 pub struct Subscription<I, T> {
     name: Name,
@@ -116,14 +115,14 @@ impl<I, T> Subscription<I, T> {
 
     /// Sets what happens when the client does not keep up.
     #[must_use = "the changed name is returned"]
-    pub const fn overflow(mut self, overflow: Overflow<T>) -> Self {
+    pub const fn with_overflow(mut self, overflow: Overflow<T>) -> Self {
         self.overflow = overflow;
         self
     }
 
-    /// Has each input looked at before the subscription begins; its error is the answer.
+    /// Checks each input before the subscription begins; the error is the answer.
     #[must_use = "the changed name is returned"]
-    pub const fn check(mut self, check: fn(&I) -> Result) -> Self {
+    pub const fn with_check(mut self, check: fn(&I) -> Result) -> Self {
         self.check = Some(check);
         self
     }
@@ -140,11 +139,11 @@ impl<I, T> Subscription<I, T> {
         self.name.to_string()
     }
 
-    /// Looks at an input.
+    /// Checks an input.
     ///
     /// # Errors
     ///
-    /// Those of its [`check`](Self::check).
+    /// Those of its [check](Self::with_check).
     pub fn validate(&self, input: &I) -> Result {
         self.check.map_or(Ok(()), |check| check(input))
     }
@@ -177,9 +176,9 @@ impl<T> Event<T> {
         Self { name, check: None, types: PhantomData }
     }
 
-    /// Has the data looked at before the event is handled; its error is the answer.
+    /// Checks the data before the event is handled; the error is the answer.
     #[must_use = "the changed name is returned"]
-    pub const fn check(mut self, check: fn(&T) -> Result) -> Self {
+    pub const fn with_check(mut self, check: fn(&T) -> Result) -> Self {
         self.check = Some(check);
         self
     }
@@ -189,11 +188,11 @@ impl<T> Event<T> {
         self.name
     }
 
-    /// Looks at the data of one.
+    /// Checks the data of one.
     ///
     /// # Errors
     ///
-    /// Those of its [`check`](Self::check).
+    /// Those of its [check](Self::with_check).
     pub fn validate(&self, data: &T) -> Result {
         self.check.map_or(Ok(()), |check| check(data))
     }

@@ -2,7 +2,7 @@ use crate::item::offset;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What happens to messages of type `T` for a client that does not keep up.
+/// The policy for messages of type `T` to a client that does not keep up.
 ///
 /// A client keeps up while what it is sent leaves at once: there is room for a subscription's own share of the
 /// outbox, and the client has granted it credit where it grants any. What is dropped is told in a [`Gap`].
@@ -98,7 +98,7 @@ impl Gap {
 
     /// Adds the offsets of the first and the last that are missing.
     #[must_use = "the gap with its offsets is returned"]
-    pub fn between(mut self, from: u64, to: u64) -> Self {
+    pub fn with_range(mut self, from: u64, to: u64) -> Self {
         (self.from, self.to) = (Some(from), Some(to));
         self
     }

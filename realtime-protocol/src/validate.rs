@@ -1,8 +1,8 @@
 //! What is wrong with an input, field by field.
 //!
 //! With the features `garde` and `validator`, the functions of these names run the rules that a type has by one of
-//! the two crates. They are made for the `check` of [`Procedure`](crate::Procedure::check),
-//! [`Subscription`](crate::Subscription::check) and [`Event`](crate::Event::check).
+//! the two crates. They are made for the `with_check` of [`Procedure`](crate::Procedure::with_check),
+//! [`Subscription`](crate::Subscription::with_check) and [`Event`](crate::Event::with_check).
 
 use crate::{
     error::{Error, Result},
@@ -29,7 +29,7 @@ use serde_json::json;
 ///     invalid.into_result()
 /// }
 ///
-/// pub const READ: Procedure<Range, String> = Procedure::query("read").check(check);
+/// pub const READ: Procedure<Range, String> = Procedure::query("read").with_check(check);
 ///
 /// let error = READ.validate(&Range { from: 2, to: 1 }).unwrap_err();
 /// assert_eq!(error.message(), "to: is not after `from`");
@@ -85,7 +85,7 @@ impl Invalid {
         };
         let text = format!("{path}{separator}{message}{more}");
         let details = self.fields.iter().map(|(path, message)| json!({ "path": path, "message": message }));
-        Err(Error::invalid_argument(text).details(details.collect()))
+        Err(Error::invalid_argument(text).with_details(details.collect()))
     }
 }
 
@@ -112,7 +112,7 @@ const MAX_BYTES: usize = 256;
 ///     name: String,
 /// }
 ///
-/// pub const ADD: Procedure<NewUser, u64> = Procedure::new("users.add").check(validate::garde);
+/// pub const ADD: Procedure<NewUser, u64> = Procedure::new("users.add").with_check(validate::garde);
 ///
 /// assert!(ADD.validate(&NewUser { name: String::new() }).is_err());
 /// ```
@@ -144,7 +144,7 @@ pub fn garde<T: ::garde::Validate<Context = ()>>(input: &T) -> Result {
 ///     name: String,
 /// }
 ///
-/// pub const ADD: Procedure<NewUser, u64> = Procedure::new("users.add").check(validate::validator);
+/// pub const ADD: Procedure<NewUser, u64> = Procedure::new("users.add").with_check(validate::validator);
 ///
 /// assert!(ADD.validate(&NewUser { name: String::new() }).is_err());
 /// ```
@@ -212,7 +212,7 @@ mod tests {
             { "path": "user.name", "message": "is too long" },
             { "path": "age", "message": "is negative" },
         ]);
-        assert_eq!(error.as_details(), Some(&details));
+        assert_eq!(error.details(), Some(&details));
     }
 
     #[test]
@@ -228,7 +228,7 @@ mod tests {
             invalid.push("ž".repeat(1000), "é".repeat(1000));
         }
         let error = invalid.into_result().unwrap_err();
-        let fields = error.as_details().and_then(|details| details.as_array()).unwrap();
+        let fields = error.details().and_then(|details| details.as_array()).unwrap();
         assert_eq!(fields.len(), MAX_FIELDS);
         assert_eq!(fields[63], json!({ "path": "ž".repeat(128), "message": "é".repeat(128) }));
         assert!(error.message().ends_with("(and 99 more)"));
@@ -240,7 +240,7 @@ mod tests {
     fn fields(result: Result) -> Vec<[String; 2]> {
         let error = result.unwrap_err();
         assert_eq!(error.code(), &Code::INVALID_ARGUMENT);
-        let details = error.as_details().and_then(|details| details.as_array()).unwrap();
+        let details = error.details().and_then(|details| details.as_array()).unwrap();
         let text = |field: &serde_json::Value, name: &str| field[name].as_str().unwrap().to_owned();
         details.iter().map(|field| [text(field, "path"), text(field, "message")]).collect()
     }
@@ -265,7 +265,7 @@ mod tests {
             count: u32,
         }
 
-        const ORDER: Procedure<Order, ()> = Procedure::new("order").check(garde);
+        const ORDER: Procedure<Order, ()> = Procedure::new("order").with_check(garde);
 
         #[test]
         fn rules_of_garde_are_checked_with_their_paths() {
@@ -313,7 +313,7 @@ mod tests {
             if note.contains('x') { Err(ValidationError::new("no_x")) } else { Ok(()) }
         }
 
-        const ORDER: Procedure<Order, ()> = Procedure::new("order").check(validator);
+        const ORDER: Procedure<Order, ()> = Procedure::new("order").with_check(validator);
 
         fn order(note: &str, counts: &[u32], gift: Option<u32>) -> Result {
             let lines = counts.iter().map(|&count| Line { count }).collect();

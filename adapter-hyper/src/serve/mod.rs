@@ -51,7 +51,7 @@ use std::{
 /// ```
 pub fn serve<L: Listen, S>(listener: L, service: S, realtime: &Realtime) -> Serve<L, S> {
     let (realtime, shutdown) = (realtime.clone(), None);
-    Serve { listener, service, realtime, shutdown, deadline: DEADLINE, keep_alive: KEEP_ALIVE, tls: Plain }
+    Serve { listener, service, realtime, shutdown, deadline: DEADLINE, keep_alive: KEEP_ALIVE, tls: NoTls }
 }
 
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -67,7 +67,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// | [`Serve::keep_alive`] | the next request on a connection |
 /// | [`Config::idle_timeout`](realtime_core::Config::idle_timeout) | reading some of what is sent; answering a ping of HTTP/2 |
 #[must_use = "a server does nothing until it is awaited"]
-pub struct Serve<L, S, T = Plain> {
+pub struct Serve<L, S, T = NoTls> {
     listener: L,
     service: S,
     realtime: Realtime,
@@ -117,9 +117,9 @@ pub trait Accept<I>: Send + Sync + 'static {
 
 /// HTTP on the socket itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Plain;
+pub struct NoTls;
 
-impl<I: Read + Write + Unpin + Send + 'static> Accept<I> for Plain {
+impl<I: Read + Write + Unpin + Send + 'static> Accept<I> for NoTls {
     type Io = I;
 
     async fn accept(&self, socket: I) -> io::Result<I> {

@@ -4,7 +4,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use realtime_core::{
-    Audience, Call, Close, ConnectionId, Context, Endpoint, Error, Event, Gap, Item, Next, Overflow, Position,
+    Call, Close, Connected, ConnectionId, Context, Endpoint, Error, Event, Gap, Item, Next, Overflow, Position,
     Procedure, Reject, Result, Subscription, Topic,
 };
 use serde::{Deserialize, Serialize, Serializer};
@@ -30,23 +30,23 @@ pub(crate) struct Api {
 }
 
 /// What the server asks of a client.
-pub(crate) const CONFIRM: Procedure<String, bool> = Procedure::new("confirm").timeout(Duration::from_secs(5));
+pub(crate) const CONFIRM: Procedure<String, bool> = Procedure::new("confirm").with_timeout(Duration::from_secs(5));
 /// What the topics of the lab are told.
 pub(crate) const SAID: Event<Said> = Event::new("SAID");
 
-const ECHO: Procedure<String, String> = Procedure::new("echo").check(|text| short(text));
+const ECHO: Procedure<String, String> = Procedure::new("echo").with_check(|text| short(text));
 const TEXT: Procedure<usize, String> = Procedure::query("text");
 const ADD: Procedure<Pair, i64> = Procedure::query("add");
 const FAIL: Procedure<Failure, ()> = Procedure::new("fail");
 const FAIL_INSIDE: Procedure<(), ()> = Procedure::new("fail_inside");
 const PANIC: Procedure<When, ()> = Procedure::new("panic");
 const UNSERIALISABLE: Procedure<(), Unserialisable> = Procedure::new("unserialisable");
-const WAIT: Procedure<String, String> = Procedure::new("wait").timeout(Duration::from_secs(8));
+const WAIT: Procedure<String, String> = Procedure::new("wait").with_timeout(Duration::from_secs(8));
 const LET_GO: Procedure<String, ()> = Procedure::new("let_go");
 const PROGRESS: Procedure<u32, u32> = Procedure::new("progress");
 const KEEP: Procedure<(), ()> = Procedure::new("keep");
 const REPORT_LATE: Procedure<(), String> = Procedure::new("report_late");
-const ASK: Procedure<String, bool> = Procedure::new("ask").timeout(Duration::from_secs(60));
+const ASK: Procedure<String, bool> = Procedure::new("ask").with_timeout(Duration::from_secs(60));
 const PUSH: Procedure<Vec<Tick>, ()> = Procedure::new("push");
 const JOIN: Procedure<String, ()> = Procedure::new("join");
 const SAY: Procedure<Say, ()> = Procedure::new("say");
@@ -60,10 +60,10 @@ const SLOW_START: Subscription<String, u32> = Subscription::new("slow_start");
 const ENDLESS: Subscription<(), u64> = Subscription::new("endless");
 const FLOOD: Subscription<Flood, String> = Subscription::new("flood");
 const FEED: Subscription<(), Tick> = Subscription::new("feed");
-const NEWEST: Subscription<(), Tick> = Subscription::new("newest").overflow(Overflow::drop_oldest(2));
+const NEWEST: Subscription<(), Tick> = Subscription::new("newest").with_overflow(Overflow::drop_oldest(2));
 const NEWEST_OF_EACH: Subscription<(), Tick> =
-    Subscription::new("newest_of_each").overflow(Overflow::conflate(|tick| tick.key.clone()));
-const OR_END: Subscription<(), Tick> = Subscription::new("or_end").overflow(Overflow::close());
+    Subscription::new("newest_of_each").with_overflow(Overflow::conflate(|tick| tick.key.clone()));
+const OR_END: Subscription<(), Tick> = Subscription::new("or_end").with_overflow(Overflow::close());
 
 const SAY_TO_ROOM: Event<Said> = Event::new("SAY");
 const NOTE: Event<Note> = Event::new("NOTE");
@@ -188,54 +188,52 @@ pub(crate) fn endpoint(sights: &Sender<Sight>, gate: &Gate) -> Endpoint<Api> {
 }
 
 /// Tells of the end of each connection, too.
-pub(crate) fn on_close(call: Call<Api>, close: Close) -> impl Future<Output = ()> + Send {
-    let id = call.connection_id();
-    async move {
-        if let Some(id) = id {
-            call.state().saw(Sight::Closed(id, close));
-        }
-    }
+pub(crate) async fn on_close(connected: Connected<Api>, close: Close) {
+    connected.state().saw(Sight::Closed(connected.id(), close));
 }
 
 fn with_calls(endpoint: Endpoint<Api>) -> Endpoint<Api> {
     endpoint
-        .call(ECHO, |_, text: String| async move { Ok(text) })
-        .call(TEXT, |_, bytes: usize| async move { Ok("x".repeat(bytes.min(100_000))) })
-        .call(ADD, |_, pair: Pair| async move { Ok(pair.a + pair.b) })
-        .call(FAIL, |_, failure: Failure| async move { Err(failure.into()) })
-        .call(FAIL_INSIDE, |_, ()| async move { Ok(std::fs::read("/no such file, secret").map(drop)?) })
-        .call(PANIC, panic)
-        .call(UNSERIALISABLE, |_, ()| async move { Ok(Unserialisable) })
-        .call(WAIT, |call: Call<Api>, name: String| async move {
+        .procedure(ECHO, |_, text: String| async move { Ok(text) })
+        .procedure(TEXT, |_, bytes: usize| async move { Ok("x".repeat(bytes.min(100_000))) })
+        .procedure(ADD, |_, pair: Pair| async move { Ok(pair.a + pair.b) })
+        .procedure(FAIL, |_, failure: Failure| async move { Err(failure.into()) })
+        .procedure(FAIL_INSIDE, |_, ()| async move { Ok(std::fs::read("/no such file, secret").map(drop)?) })
+        .procedure(PANIC, panic)
+        .procedure(UNSERIALISABLE, |_, ()| async move { Ok(Unserialisable) })
+        .procedure(WAIT, |call: Call<Api>, name: String| async move {
             let _gone = call.state().began(&name);
             call.state().gate(&name).wait().await;
             Ok(name)
         })
-        .call(LET_GO, |call: Call<Api>, name: String| async move {
+        .procedure(LET_GO, |call: Call<Api>, name: String| async move {
             call.state().gate(&name).open();
             Ok(())
         })
-        .call(PROGRESS, |call: Call<Api>, steps: u32| async move {
+        .procedure(PROGRESS, |call: Call<Api>, steps: u32| async move {
             (1..=steps).try_for_each(|step| call.progress(&step))?;
             Ok(steps)
         })
-        .call(KEEP, |call: Call<Api>, ()| async move {
+        .procedure(KEEP, |call: Call<Api>, ()| async move {
             *lock(&call.state().kept) = Some(call.clone());
             Ok(())
         })
-        .call(REPORT_LATE, |call: Call<Api>, ()| async move {
+        .procedure(REPORT_LATE, |call: Call<Api>, ()| async move {
             let kept = lock(&call.state().kept).take().ok_or_else(|| Error::not_found("no call was kept"))?;
             kept.over().await;
             let refused = kept.progress(&"too late").err();
             Ok(refused.map_or_else(String::new, |error| error.code().to_string()))
         })
-        .call(ASK, |call: Call<Api>, question| async move { call.connection()?.call(CONFIRM, question).await })
-        .call(PUSH, |call: Call<Api>, ticks: Vec<Tick>| async move {
+        .procedure(
+            ASK,
+            |call: Call<Api>, question| async move { call.connection()?.call(CONFIRM, question).await },
+        )
+        .procedure(PUSH, |call: Call<Api>, ticks: Vec<Tick>| async move {
             call.state().feed.push(&ticks);
             Ok(())
         })
-        .call(JOIN, |call: Call<Api>, name: String| async move { call.connection()?.subscribe(&room(&name)) })
-        .call(SAY, say)
+        .procedure(JOIN, |call: Call<Api>, name: String| async move { call.connection()?.subscribe(&room(&name)) })
+        .procedure(SAY, say)
 }
 
 fn with_subscriptions(endpoint: Endpoint<Api>) -> Endpoint<Api> {
@@ -269,10 +267,10 @@ fn with_subscriptions(endpoint: Endpoint<Api>) -> Endpoint<Api> {
 /// For those whose request had `x-role: admin`; the order of the methods does not matter.
 fn admin() -> Endpoint<&'static str> {
     Endpoint::new("the admins'")
-        .call(Procedure::new("secret"), |call: Call<&'static str>, _: u32| async move { Ok(*call.state()) })
+        .procedure(Procedure::new("secret"), |call: Call<&'static str>, _: u32| async move { Ok(*call.state()) })
         .subscription(Subscription::new("count"), |_, to: u32| async move { Ok(stream::iter(0..to)) })
         .on(Event::new("ADMIN"), |call: Call<&'static str>, ()| async move {
-            call.connection()?.emit(&Event::new("DONE"), &call.name().to_owned())
+            call.connection()?.emit(Event::new("DONE"), &call.name().to_owned())
         })
         .guard(|call: Call<&'static str>| async move {
             let allowed = call.context().header("x-role") == Some("admin");
@@ -309,7 +307,7 @@ fn slow(sights: &Sender<Sight>, gate: &Gate) -> Endpoint<Sender<Sight>> {
                 Ok(())
             }
         })
-        .call(Procedure::new("call"), move |call, ()| async move {
+        .procedure(Procedure::new("call"), move |call, ()| async move {
             began(&call);
             Ok(())
         })
@@ -326,8 +324,8 @@ fn merged() -> Endpoint<u32> {
             let allowed = call.context().header("x-merged").is_some();
             allowed.then_some(()).ok_or_else(Error::unauthenticated)
         })
-        .call(Procedure::new("merged"), |call: Call<u32>, ()| async move { Ok(*call.state()) })
-        .call(Procedure::new("entered"), |call: Call<u32>, ()| async move {
+        .procedure(Procedure::new("merged"), |call: Call<u32>, ()| async move { Ok(*call.state()) })
+        .procedure(Procedure::new("entered"), |call: Call<u32>, ()| async move {
             Ok(call.context().var::<Entered>().map(|entered| entered.0.clone()))
         })
         .middleware(|mut context: Context, next: Next| async move {
@@ -360,10 +358,10 @@ impl Drop for TellGone {
     }
 }
 
-async fn open(call: Call<Api>) -> Result {
-    match call.context().header("x-open") {
-        Some("wait") => call.state().gate.wait().await,
-        Some("ask") if !call.connection()?.call(CONFIRM, "may it come in?".into()).await? => {
+async fn open(connected: Connected<Api>) -> Result {
+    match connected.context().header("x-open") {
+        Some("wait") => connected.state().gate.wait().await,
+        Some("ask") if !connected.call(CONFIRM, "may it come in?".into()).await? => {
             return Err(Error::permission_denied("it may not"));
         }
         Some("fail") => return Err(Error::permission_denied("not today")),
@@ -376,13 +374,13 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let mut error = Self::new(failure.code, failure.message);
         if let Some(details) = failure.details {
-            error = error.details(details);
+            error = error.with_details(details);
         }
         if failure.retryable {
-            error = error.retryable();
+            error = error.with_retry();
         }
         match failure.retry_after_ms {
-            Some(after) => error.retry_after(Duration::from_millis(after)),
+            Some(after) => error.with_retry_after(Duration::from_millis(after)),
             None => error,
         }
     }
@@ -412,15 +410,17 @@ impl Drop for PanicsWhenDropped {
 
 async fn say(call: Call<Api>, say: Say) -> Result {
     let except: Vec<ConnectionId> = say.except.iter().map(|id| id.parse()).collect::<Result<_>>()?;
-    let audience = if say.everyone { Audience::everyone() } else { Audience::others() };
     let connection = call.connection()?;
     let said = Said { text: say.text, from: Some(connection.id().to_string()) };
-    connection.publish_event_to(&room(&say.topic), &SAID, &said, audience.except(&except))
+    let topic = room(&say.topic);
+    let members = connection.to(&topic);
+    let audience = if say.everyone { members } else { members.others() };
+    audience.except(&except).emit(SAID, &said)
 }
 
 async fn say_to_room(call: Call<Api>, said: Said) -> Result {
     let from = call.connection_id().map(|id| id.to_string());
-    call.publish_event(&room("room"), &SAID, &Said { from, ..said })
+    call.to(&room("room")).others().emit(SAID, &Said { from, ..said })
 }
 
 async fn note(call: Call<Api>, note: Note) -> Result {
@@ -444,9 +444,9 @@ fn numbered(after: Option<&Position>) -> impl Stream<Item = Item<u64>> + use<> {
     let mut gap = after.filter(|_| known.is_none()).map(|_| Gap::new(0, "epoch"));
     let from = known.map_or(0, |position| position.offset + 1);
     stream::iter(from..5).map(move |offset| {
-        let item = Item::new(offset * 10).at(Position::new("now", offset));
+        let item = Item::new(offset * 10).with_position(Position::new("now", offset));
         match gap.take() {
-            Some(gap) => item.after(gap),
+            Some(gap) => item.with_gap(gap),
             None => item,
         }
     })
@@ -480,10 +480,10 @@ async fn feed(call: Call<Api>, (): ()) -> Result<impl Stream<Item = Item<Tick>> 
         let (offset, missing) = (tick.offset, tick.missing);
         let mut item = Item::new(tick);
         if let Some(offset) = offset {
-            item = item.at(Position::new("now", offset));
+            item = item.with_position(Position::new("now", offset));
         }
         if let Some(missing) = missing {
-            item = item.after(Gap::new(missing, "lost"));
+            item = item.with_gap(Gap::new(missing, "lost"));
         }
         item
     }))

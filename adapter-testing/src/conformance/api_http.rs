@@ -2,8 +2,8 @@ use super::{Gate, client::PATIENCE};
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderValue, header};
 use realtime_core::{
-    Accepted, Builder, Call, Close, Config, Connection, Context, Endpoint, Error, Event, Gap, Handler, Item,
-    Message, Next, Position, Principal, Procedure, Realtime, Reject, Result, Subscription, Topic,
+    Accepted, Call, Close, Config, Connected, Connection, Context, Endpoint, Error, Event, Gap, Handler, Item,
+    Message, Next, Position, Principal, Procedure, Realtime, RealtimeBuilder, Reject, Result, Subscription, Topic,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -28,7 +28,7 @@ const BROKEN: Procedure<(), Broken> = Procedure::query("broken");
 const PANIC_READING: Procedure<Panics, ()> = Procedure::query("panic_reading");
 const PANIC_WRITING: Procedure<(), Panics> = Procedure::query("panic_writing");
 const HANG: Procedure<(), ()> = Procedure::new("hang");
-const SHORT: Procedure<(), ()> = Procedure::new("short").timeout(Duration::from_secs(2));
+const SHORT: Procedure<(), ()> = Procedure::new("short").with_timeout(Duration::from_secs(2));
 const COUNT: Procedure<Counting, usize> = Procedure::new("count");
 const SECRET: Procedure<(), String> = Procedure::query("secret");
 const SEND: Procedure<Sent, Said> = Procedure::new("messages.send");
@@ -53,7 +53,7 @@ const COMPLETE: Event<String> = Event::new("complete");
 
 /// The registry of the cases by HTTP: `http`, which has procedures, subscriptions and a handler, and `text`, which
 /// has no envelope. Who is asked by is told by the header `x-user`.
-pub(crate) fn builder(change: impl FnOnce(&mut Config)) -> (Builder, Notes, Gate) {
+pub(crate) fn builder(change: impl FnOnce(&mut Config)) -> (RealtimeBuilder, Notes, Gate) {
     let (notes, seen) = channel();
     let gate = Gate::default();
     let lab = Lab { notes: notes.clone(), gate: gate.clone(), runs: AtomicUsize::new(0), said: Arc::default() };
@@ -115,10 +115,10 @@ async fn login(mut context: Context, next: Next) -> Result<Accepted, Reject> {
     match context.header("x-user") {
         Some("nobody") => {
             let challenge = HeaderValue::from_static("Bearer");
-            return Err(Reject::unauthorized().header(header::WWW_AUTHENTICATE, challenge));
+            return Err(Reject::unauthorized().with_header(header::WWW_AUTHENTICATE, challenge));
         }
         Some("early") => {
-            return Err(Error::resource_exhausted("too early").retry_after(Duration::from_secs(9)).into());
+            return Err(Error::resource_exhausted("too early").with_retry_after(Duration::from_secs(9)).into());
         }
         Some("stuck") => pending::<()>().await,
         Some("panics") => panic!("a secret in a panic"),
@@ -150,38 +150,40 @@ async fn admins_only(call: Call<()>) -> Result {
 fn endpoint(lab: Lab) -> Endpoint<Lab> {
     let admin = Endpoint::new(())
         .guard(admins_only)
-        .call(SECRET, |_, ()| async { Ok("the secret".to_owned()) })
+        .procedure(SECRET, |_, ()| async { Ok("the secret".to_owned()) })
         .subscription(FEED, |_, ()| async { Ok(stream::iter([1_u32])) });
     let endpoint = Endpoint::new(lab)
-        .call(ECHO, |_, input| async { Ok(input) })
-        .call(SEVEN, |_, ()| async { Ok(7) })
-        .call(COOKIES, |call: Call<Lab>, ()| async move {
+        .procedure(ECHO, |_, input| async { Ok(input) })
+        .procedure(SEVEN, |_, ()| async { Ok(7) })
+        .procedure(COOKIES, |call: Call<Lab>, ()| async move {
             let context = call.context();
             Ok([context.header("cookie"), context.cookie("session")].map(|text| text.map(str::to_owned)))
         })
-        .call(DESCRIBE, |call: Call<Lab>, ()| async move { Ok(Described::of(&call)) })
-        .call(FAIL, |_, input: Failing| async { Err(input.into()) })
-        .call(FAIL_INSIDE, |_, ()| async { Ok(std::fs::read("/no such file, secret").map(drop)?) })
-        .call(PANIC, |_, at_once: bool| {
+        .procedure(DESCRIBE, |call: Call<Lab>, ()| async move { Ok(Described::of(&call)) })
+        .procedure(FAIL, |_, input: Failing| async { Err(input.into()) })
+        .procedure(FAIL_INSIDE, |_, ()| async { Ok(std::fs::read("/no such file, secret").map(drop)?) })
+        .procedure(PANIC, |_, at_once: bool| {
             assert!(!at_once, "a secret in a panic");
             async { panic!("a secret in a panic") }
         })
-        .call(BROKEN, |_, ()| async { Ok(Broken) })
-        .call(PANIC_READING, |_, _| async { Ok(()) })
-        .call(PANIC_WRITING, |_, ()| async { Ok(Panics) })
-        .call(HANG, |call: Call<Lab>, ()| async move { hang(&call, "hang").await })
-        .call(SHORT, |call: Call<Lab>, ()| async move { hang(&call, "short").await })
-        .call(COUNT, count)
-        .call(SEND, send);
+        .procedure(BROKEN, |_, ()| async { Ok(Broken) })
+        .procedure(PANIC_READING, |_, _| async { Ok(()) })
+        .procedure(PANIC_WRITING, |_, ()| async { Ok(Panics) })
+        .procedure(HANG, |call: Call<Lab>, ()| async move { hang(&call, "hang").await })
+        .procedure(SHORT, |call: Call<Lab>, ()| async move { hang(&call, "short").await })
+        .procedure(COUNT, count)
+        .procedure(SEND, send);
     let endpoint = endpoint
         .subscription(EVENTS, |call: Call<Lab>, room: Room| async move { Ok(room_events(&call, room)) })
         .subscription(TICKS, ticks)
         .subscription(MISSED, |_, ()| async {
-            Ok(stream::iter([Item::new(1), Item::new(2).after(Gap::new(3, "expired"))]))
+            Ok(stream::iter([Item::new(1), Item::new(2).with_gap(Gap::new(3, "expired"))]))
         })
         .subscription(BREAKS, |_, ()| async { Ok(stream::iter([Ok(1), Err(Error::not_found("no more"))])) })
         .subscription(REFUSED, |_, ()| async {
-            Err::<stream::Empty<u32>, _>(Error::unavailable("not now").retry_after(Duration::from_millis(1001)))
+            Err::<stream::Empty<u32>, _>(
+                Error::unavailable("not now").with_retry_after(Duration::from_millis(1001)),
+            )
         })
         .subscription(PANICS, |_, ()| async {
             Ok(stream::poll_fn(|_| -> Poll<Option<u32>> { panic!("a secret in a panic") }))
@@ -193,8 +195,8 @@ fn endpoint(lab: Lab) -> Endpoint<Lab> {
                 Poll::Pending
             }))
         });
-    endpoint.nest("admin", admin).on_close(|call: Call<Lab>, close: Close| async move {
-        call.state().note(format!("left {}", close.code.get()));
+    endpoint.nest("admin", admin).on_close(|connected: Connected<Lab>, close: Close| async move {
+        connected.state().note(format!("left {}", close.code.get()));
     })
 }
 
@@ -218,7 +220,7 @@ async fn count(call: Call<Lab>, input: Counting) -> Result<usize> {
 
 async fn ticks(call: Call<Lab>, count: u64) -> Result<impl Stream<Item = Item<u64>>> {
     let first = call.after().map_or(1, |after| after.offset + 1);
-    let item = |number| Item::new(number).at(Position::new("lab", number)).event("tick");
+    let item = |number| Item::new(number).with_position(Position::new("lab", number)).with_event("tick");
     Ok(stream::iter(first..=count).map(item))
 }
 
@@ -297,9 +299,9 @@ struct Failing {
 
 impl From<Failing> for Error {
     fn from(failing: Failing) -> Self {
-        let error = Self::new(failing.code, "as it was told").details(serde_json::json!({ "why": 7 }));
+        let error = Self::new(failing.code, "as it was told").with_details(serde_json::json!({ "why": 7 }));
         match failing.retry_after {
-            Some(after) => error.retry_after(Duration::from_millis(after)),
+            Some(after) => error.with_retry_after(Duration::from_millis(after)),
             None => error,
         }
     }
@@ -391,20 +393,20 @@ impl Handler for Talks {
             "fail" => return Err(Error::permission_denied("not today")),
             "panic" => panic!("a secret in a panic"),
             "names" => {
-                connection.emit(&WARNING, &"a warning".to_owned())?;
-                connection.emit(&COMPLETE, &"no end".to_owned())?;
+                connection.emit(WARNING, &"a warning".to_owned())?;
+                connection.emit(COMPLETE, &"no end".to_owned())?;
             }
             _ => {}
         }
         connection.subscribe(&NEWS)?;
         connection.send(format!("hello {}", connection.input().number))?;
-        connection.emit(&NOTIFICATION, &serde_json::json!({ "title": "New\nline" }))?;
-        connection.emit(&CHAT, &"hi".to_owned())?;
+        connection.emit(NOTIFICATION, &serde_json::json!({ "title": "New\nline" }))?;
+        connection.emit(CHAT, &"hi".to_owned())?;
         Ok(())
     }
 
     async fn on_message(&self, connection: &Connection<Self>, text: String) -> Result {
-        connection.publish(&NEWS, &text)
+        connection.to(&NEWS).others().send(&text)
     }
 
     async fn on_close(&self, connection: &Connection<Self>, close: Close) {

@@ -1,5 +1,5 @@
 use super::server::Host;
-use crate::{Frame, form::Form, request::upgrade_request};
+use crate::{TestFrame, form::Form, request::upgrade_request};
 use http::Response;
 use realtime_core::websocket::{Opcode, accept_key};
 use std::{fmt, time::Duration};
@@ -81,11 +81,11 @@ impl<'a> Request<'a> {
 
     /// Makes the request, which must be accepted.
     #[track_caller]
-    pub fn connect(self) -> Client {
+    pub fn connect(self) -> RawClient {
         let key =
             self.request.headers().get("sec-websocket-key").and_then(|key| key.to_str().ok()).map(accept_key);
         let (response, wire) = self.host.request(&self.request, &self.early);
-        let mut client = Client::new(wire, response);
+        let mut client = RawClient::new(wire, response);
         let status = client.response.status().as_u16();
         if status != 101 {
             panic!("refused with {status}: {}", client.body());
@@ -98,21 +98,21 @@ impl<'a> Request<'a> {
 
     /// Makes the request; `None` if all places are taken.
     #[track_caller]
-    pub fn try_connect(self) -> Option<Client> {
+    pub fn try_connect(self) -> Option<RawClient> {
         let (response, wire) = self.host.request(&self.request, &self.early);
         match response.status().as_u16() {
             503 => None,
-            101 => Some(Client::new(wire, response)),
+            101 => Some(RawClient::new(wire, response)),
             status => panic!("neither accepted nor full: {status}"),
         }
     }
 
     /// Makes the request, which must be refused with this status; gives the response.
     #[track_caller]
-    pub fn refused(self, status: u16) -> Client {
+    pub fn refused(self, status: u16) -> RawClient {
         let (response, wire) = self.host.request(&self.request, &self.early);
         assert_eq!(response.status().as_u16(), status);
-        Client::new(wire, response)
+        RawClient::new(wire, response)
     }
 }
 
@@ -123,14 +123,14 @@ impl fmt::Debug for Request<'_> {
 }
 
 /// One connection of a case.
-pub struct Client {
+pub struct RawClient {
     wire: Box<dyn Wire>,
     bytes: Vec<u8>,
     response: Response<()>,
     form: Form,
 }
 
-impl Client {
+impl RawClient {
     fn new(wire: Box<dyn Wire>, response: Response<()>) -> Self {
         Self { form: Form::of(&response), wire, bytes: Vec::new(), response }
     }
@@ -175,18 +175,18 @@ impl Client {
     }
 
     /// Sends a frame.
-    pub fn frame(&mut self, frame: &Frame) {
+    pub fn frame(&mut self, frame: &TestFrame) {
         self.raw(&frame.to_bytes());
     }
 
     /// Sends a text message.
     pub fn text(&mut self, text: &str) {
-        self.frame(&Frame::text(text));
+        self.frame(&TestFrame::text(text));
     }
 
     /// Sends a binary message.
     pub fn binary(&mut self, bytes: &[u8]) {
-        self.frame(&Frame::new(Opcode::Binary, bytes));
+        self.frame(&TestFrame::new(Opcode::Binary, bytes));
     }
 
     /// Sends a value in the form of the protocol that was chosen, JSON by default.
@@ -198,9 +198,9 @@ impl Client {
 
     /// The next frame.
     #[track_caller]
-    pub fn recv(&mut self) -> Frame {
+    pub fn recv(&mut self) -> TestFrame {
         loop {
-            if let Some(frame) = Frame::take(&mut self.bytes) {
+            if let Some(frame) = TestFrame::take(&mut self.bytes) {
                 return frame;
             }
             let received = self.wire.recv(&mut self.bytes, PATIENCE);
@@ -211,13 +211,13 @@ impl Client {
     /// The next frame is this text.
     #[track_caller]
     pub fn expect_text(&mut self, text: &str) {
-        assert_eq!(self.recv(), Frame::text(text));
+        assert_eq!(self.recv(), TestFrame::text(text));
     }
 
     /// The next frame is this binary message.
     #[track_caller]
     pub fn expect_binary(&mut self, bytes: &[u8]) {
-        assert_eq!(self.recv(), Frame::new(Opcode::Binary, bytes));
+        assert_eq!(self.recv(), TestFrame::new(Opcode::Binary, bytes));
     }
 
     /// The next frame, which is one of the protocol.
@@ -250,7 +250,7 @@ impl Client {
         let frame = self.recv();
         let Some((found, reason)) = frame.as_close() else { panic!("no close frame: {frame:?}") };
         assert_eq!(found, code, "{reason}");
-        self.frame(&Frame { payload: frame.payload, ..Frame::close(code, "") });
+        self.frame(&TestFrame { payload: frame.payload, ..TestFrame::close(code, "") });
         self.expect_end();
         reason
     }
@@ -258,7 +258,7 @@ impl Client {
     /// Closes; the answer is the same code, and the connection ends.
     #[track_caller]
     pub fn close(mut self, code: u16, reason: &str) {
-        self.frame(&Frame::close(code, reason));
+        self.frame(&TestFrame::close(code, reason));
         let frame = self.recv();
         assert_eq!(frame.as_close(), Some((code, String::new())), "{frame:?}");
         self.expect_end();
@@ -287,9 +287,9 @@ impl Client {
     /// The server has answered all that was sent before.
     #[track_caller]
     pub fn settle(&mut self) {
-        self.frame(&Frame::new(Opcode::Ping, "settle"));
+        self.frame(&TestFrame::new(Opcode::Ping, "settle"));
         let frame = self.recv();
-        assert_eq!(frame, Frame::new(Opcode::Pong, "settle"));
+        assert_eq!(frame, TestFrame::new(Opcode::Pong, "settle"));
     }
 
     /// Sends bytes for which the connection is closed with this code and reason.
@@ -308,8 +308,8 @@ impl Client {
     }
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for RawClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("response", &self.response).finish_non_exhaustive()
+        f.debug_struct("RawClient").field("response", &self.response).finish_non_exhaustive()
     }
 }

@@ -1,5 +1,5 @@
 use super::{Command, Reply, Seen, Server, api_http::Notes};
-use crate::Frame;
+use crate::TestFrame;
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, client::SendRequest, ext::Protocol};
 use http::{Method, Request};
@@ -33,10 +33,10 @@ async fn run(address: std::net::SocketAddr) {
         first.echoes(text).await;
         second.echoes(text).await;
     }
-    first.send(&Frame::close(1000, "")).await;
+    first.send(&TestFrame::close(1000, "")).await;
     assert_eq!(first.next().await.as_close(), Some((1000, String::new())));
     second.echoes("the other goes on").await;
-    second.send(&Frame::close(1000, "")).await;
+    second.send(&TestFrame::close(1000, "")).await;
     assert_eq!(second.next().await.as_close(), Some((1000, String::new())));
 }
 
@@ -63,16 +63,16 @@ impl Stream {
 
     async fn echoes(&mut self, text: &str) {
         let value = serde_json::json!({ "type": "message", "value": Command::Echo(text.into()) });
-        self.send(&Frame::text(&value.to_string())).await;
+        self.send(&TestFrame::text(&value.to_string())).await;
         let expected = serde_json::json!({ "type": "message", "value": Reply::Text(text.into()) });
         assert!(
-            self.next().await == Frame::text(&expected.to_string()),
+            self.next().await == TestFrame::text(&expected.to_string()),
             "{} bytes came back otherwise",
             text.len()
         );
     }
 
-    async fn send(&mut self, frame: &Frame) {
+    async fn send(&mut self, frame: &TestFrame) {
         let mut bytes = Bytes::from(frame.to_bytes());
         while !bytes.is_empty() {
             self.send.reserve_capacity(bytes.len());
@@ -83,9 +83,9 @@ impl Stream {
         }
     }
 
-    async fn next(&mut self) -> Frame {
+    async fn next(&mut self) -> TestFrame {
         loop {
-            if let Some(frame) = Frame::take(&mut self.bytes) {
+            if let Some(frame) = TestFrame::take(&mut self.bytes) {
                 return frame;
             }
             let data = self.recv.data().await.expect("the stream goes on").expect("data");

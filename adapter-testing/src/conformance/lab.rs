@@ -1,7 +1,6 @@
 use super::{api, client::PATIENCE};
 use realtime_core::{
-    Audience, Builder, Close, CloseCode, Connection, ConnectionId, Error, Handler, Message, Realtime, Result,
-    Topic,
+    Close, CloseCode, Connection, ConnectionId, Error, Handler, Message, Realtime, RealtimeBuilder, Result, Topic,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -192,7 +191,7 @@ impl Lab {
 /// The registry of most cases: `lab`; `echo`, which has no envelope; `api`, an endpoint; `closing`, one
 /// that tells of the end as well; and `both`, a handler and an endpoint. The node's number is fixed, so that ids are the
 /// same everywhere, and time is turned by hand.
-pub(crate) fn builder() -> (Builder, Seen, Gate) {
+pub(crate) fn builder() -> (RealtimeBuilder, Seen, Gate) {
     let (lab, seen, gate) = Lab::new();
     let builder = Realtime::builder().node(0xc0ffee).manual_time();
     let endpoint = || api::endpoint(&lab.sights, &lab.gate);
@@ -262,18 +261,22 @@ impl Handler for Lab {
                 Reply::Answer(true)
             }
             Command::IsSubscribed(name) => Reply::Answer(connection.is_subscribed(&Topic::new(name))),
-            Command::Publish { topic, text } => return connection.publish(&Topic::new(topic), &Reply::Text(text)),
+            Command::Publish { topic, text } => {
+                return connection.to(&Topic::new(topic)).others().send(&Reply::Text(text));
+            }
             Command::PublishToAll { topic, text } => {
-                return connection.publish_to(&Topic::new(topic), &Reply::Text(text), Audience::everyone());
+                return connection.to(&Topic::new(topic)).send(&Reply::Text(text));
             }
             Command::PublishExcept { topic, text, except, everyone } => {
                 let except: Vec<ConnectionId> = except.iter().map(|id| id.parse()).collect::<Result<_>>()?;
-                let audience = if everyone { Audience::everyone() } else { Audience::others() };
-                return connection.publish_to(&Topic::new(topic), &Reply::Text(text), audience.except(&except));
+                let topic = Topic::new(topic);
+                let members = connection.to(&topic);
+                let audience = if everyone { members } else { members.others() };
+                return audience.except(&except).send(&Reply::Text(text));
             }
             Command::SendThenPublish { topic, sent, published } => {
                 connection.send(Reply::Text(sent))?;
-                return connection.publish_to(&Topic::new(topic), &Reply::Text(published), Audience::everyone());
+                return connection.to(&Topic::new(topic)).send(&Reply::Text(published));
             }
             Command::Burst { count, bytes } => {
                 let text = "x".repeat(bytes);

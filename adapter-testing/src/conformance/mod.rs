@@ -39,12 +39,12 @@ mod stop;
 mod tcp;
 mod transcripts;
 
-pub use client::{Client, Request};
+pub use client::{RawClient, Request};
 pub use exchange::{Events, Exchange, HttpRequest};
 pub use lab::{Command, Gate, Lab, Reply, Seen, Sight};
 pub use server::Server;
 pub use stop::Stop;
-pub use tcp::Serve;
+pub use tcp::ServeFn;
 
 /// What the suite is run on.
 #[derive(Clone, Copy, Debug)]
@@ -56,12 +56,12 @@ pub struct Subject {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Memory,
-    Tcp(Serve),
+    Tcp(ServeFn),
 }
 
 impl Subject {
     /// An adapter that serves a listening socket.
-    pub fn tcp(capabilities: Capabilities, serve: Serve) -> Self {
+    pub fn tcp(capabilities: Capabilities, serve: ServeFn) -> Self {
         Self { capabilities, kind: Kind::Tcp(serve) }
     }
 

@@ -1,9 +1,9 @@
-use super::Client;
+use super::RawClient;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Frames of calls and subscriptions.
-impl Client {
+impl RawClient {
     /// Sends a frame of the protocol.
     pub fn packet(&mut self, packet: Value) {
         self.frame(&self.form().packet(packet));

@@ -1,4 +1,6 @@
-use super::{Client, HttpRequest, Kind, Request, Subject, client::Wire, exchange::Body, memory::Memory, tcp::Tcp};
+use super::{
+    HttpRequest, Kind, RawClient, Request, Subject, client::Wire, exchange::Body, memory::Memory, tcp::Tcp,
+};
 use http::Response;
 use realtime_core::{Realtime, raw::TICK};
 use std::{fmt, time::Duration};
@@ -42,7 +44,7 @@ impl Server {
 
     /// Connects to a handler.
     #[track_caller]
-    pub fn connect(&self, id: &str) -> Client {
+    pub fn connect(&self, id: &str) -> RawClient {
         self.request(id).connect()
     }
 

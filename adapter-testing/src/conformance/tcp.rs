@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Serves a listener on the calling thread until the stop signal.
-pub type Serve = fn(Realtime, TcpListener, Stop);
+pub type ServeFn = fn(Realtime, TcpListener, Stop);
 
 /// An adapter's server, on a thread and a port of its own.
 pub(crate) struct Tcp {
@@ -24,7 +24,7 @@ pub(crate) struct Tcp {
 }
 
 impl Tcp {
-    pub(crate) fn start(realtime: Realtime, serve: Serve) -> Self {
+    pub(crate) fn start(realtime: Realtime, serve: ServeFn) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let address = listener.local_addr().expect("the listener has an address");
         listener.set_nonblocking(true).expect("the listener can be made non-blocking");

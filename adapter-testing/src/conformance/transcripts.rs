@@ -1,5 +1,5 @@
 use super::lab::Command;
-use crate::{Frame, form::Form};
+use crate::{TestFrame, form::Form};
 use realtime_core::websocket::Opcode;
 use std::fmt::Write as _;
 
@@ -41,19 +41,19 @@ pub(crate) fn recorded(found: &[Transcript]) -> String {
 
 /// Each ends the session, so that its answer has an end.
 pub(crate) fn scripts() -> Vec<Script> {
-    let text = |text: &str| Frame::text(text);
+    let text = |text: &str| TestFrame::text(text);
     let value = |command: &Command| {
         let value = serde_json::to_value(command).unwrap_or_default();
-        Frame::text(&serde_json::json!({ "type": "message", "value": value }).to_string())
+        TestFrame::text(&serde_json::json!({ "type": "message", "value": value }).to_string())
     };
-    let close = || Frame::close(1000, "done");
-    let ping = |payload: &str| Frame::new(Opcode::Ping, payload);
-    let more = |payload: &str| Frame::new(Opcode::Continuation, payload);
-    let script = |name, id, frames: Vec<Frame>| Script {
+    let close = || TestFrame::close(1000, "done");
+    let ping = |payload: &str| TestFrame::new(Opcode::Ping, payload);
+    let more = |payload: &str| TestFrame::new(Opcode::Continuation, payload);
+    let script = |name, id, frames: Vec<TestFrame>| Script {
         name,
         id,
         subprotocol: None,
-        bytes: frames.iter().flat_map(Frame::to_bytes).collect(),
+        bytes: frames.iter().flat_map(TestFrame::to_bytes).collect(),
     };
     let raw = |name, bytes: &[u8]| Script { name, id: "echo", subprotocol: None, bytes: bytes.to_vec() };
     let echo = |name, frames| script(name, "echo", frames);
@@ -61,7 +61,7 @@ pub(crate) fn scripts() -> Vec<Script> {
     let api =
         |name, frames: &[&str]| script(name, "api", frames.iter().copied().map(text).chain([close()]).collect());
     let tell = |text: &str| value(&Command::Echo(text.into()));
-    let binary = |bytes: &[u8]| Frame::new(Opcode::Binary, bytes);
+    let binary = |bytes: &[u8]| TestFrame::new(Opcode::Binary, bytes);
     let messagepack = |name, messages: &[&[u8]]| Script {
         subprotocol: Some("realtime.v1.msgpack"),
         ..lab(name, messages.iter().map(|bytes| binary(bytes)).chain([close()]).collect())
@@ -70,19 +70,22 @@ pub(crate) fn scripts() -> Vec<Script> {
     let both = Command::SendThenPublish { topic: "t".into(), sent: "1".into(), published: "2".into() };
     vec![
         echo("close at once", vec![close()]),
-        echo("close without a code", vec![Frame::new(Opcode::Close, "")]),
+        echo("close without a code", vec![TestFrame::new(Opcode::Close, "")]),
         echo("texts", vec![text("a"), text(""), text("žluťoučký 🐎"), close()]),
-        echo("binaries", vec![Frame::new(Opcode::Binary, b"\xff\0"), Frame::new(Opcode::Binary, ""), close()]),
+        echo(
+            "binaries",
+            vec![TestFrame::new(Opcode::Binary, b"\xff\0"), TestFrame::new(Opcode::Binary, ""), close()],
+        ),
         echo("lengths", vec![text(&"x".repeat(125)), text(&"x".repeat(126)), text(&"x".repeat(4096)), close()]),
         echo("pieces", vec![text("a").unfinished(), ping("p"), more("b").unfinished(), more("c"), close()]),
         echo("pings between", vec![ping("1"), text("2"), ping("3"), ping("4"), text("5"), close()]),
-        echo("unasked pong", vec![Frame::new(Opcode::Pong, "x"), text("a"), close()]),
+        echo("unasked pong", vec![TestFrame::new(Opcode::Pong, "x"), text("a"), close()]),
         echo("nothing after a close", vec![text("a"), close(), text("b"), ping("c")]),
         echo("too long", vec![text("a"), text(&"x".repeat(4097)), text("b")]),
         echo("too many pieces", [vec![text("").unfinished()], vec![more("").unfinished(); 20]].concat()),
-        echo("application's code", vec![Frame::close(4999, "mine")]),
-        echo("reserved code", vec![Frame::close(1005, "")]),
-        echo("long ping", vec![text("a"), Frame::new(Opcode::Ping, [1; 126])]),
+        echo("application's code", vec![TestFrame::close(4999, "mine")]),
+        echo("reserved code", vec![TestFrame::close(1005, "")]),
+        echo("long ping", vec![text("a"), TestFrame::new(Opcode::Ping, [1; 126])]),
         echo("stray continuation", vec![more("x")]),
         echo("message inside a message", vec![text("a").unfinished(), text("b")]),
         raw("unmasked", b"\x81\x01a"),
@@ -163,7 +166,7 @@ pub(crate) fn scripts() -> Vec<Script> {
     ]
 }
 
-fn as_messagepack(json: &str) -> Frame {
+fn as_messagepack(json: &str) -> TestFrame {
     Form::MessagePack.packet(serde_json::from_str::<serde_json::Value>(json).expect("the scripts are JSON"))
 }
 

@@ -43,7 +43,7 @@ pub const LENGTH: Procedure<String, usize> = Procedure::new("length");
 pub const TELL: Procedure<String, ()> = Procedure::new("tell");
 
 /// Never returns: it ends when its caller leaves.
-pub const WAIT: Procedure<(), ()> = Procedure::new("wait").timeout(Duration::from_secs(600));
+pub const WAIT: Procedure<(), ()> = Procedure::new("wait").with_timeout(Duration::from_secs(600));
 
 /// What the server sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,11 +104,11 @@ impl Handler for Probe {
 impl Probe {
     fn endpoint(&self) -> Endpoint<Self> {
         Endpoint::new(self.clone())
-            .call(SEEN, |call, ()| async move { Ok(call.state().seen().clone()) })
-            .call(ADDRESS, address)
-            .call(LENGTH, |_, text| async move { Ok(text.len()) })
-            .call(TELL, |call, text| async move { call.publish(&TOLD, &text) })
-            .call(WAIT, wait)
+            .procedure(SEEN, |call, ()| async move { Ok(call.state().seen().clone()) })
+            .procedure(ADDRESS, address)
+            .procedure(LENGTH, |_, text| async move { Ok(text.len()) })
+            .procedure(TELL, |call, text| async move { call.to(&TOLD).others().send(&text) })
+            .procedure(WAIT, wait)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

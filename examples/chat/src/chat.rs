@@ -144,7 +144,7 @@ impl Handler for Chat {
         let people = here.people.iter().map(|(_, person)| person.clone()).collect();
         connection.send(Event::Present { you: person.clone(), people, topic: here.topic.clone() })?;
         connection.subscribe(&topic(room))?;
-        connection.publish(&topic(room), &Event::Joined { person })
+        connection.to(&topic(room)).others().send(&Event::Joined { person })
     }
 
     async fn on_message(&self, connection: &Connection<Self>, message: Say) -> Result {
@@ -154,7 +154,7 @@ impl Handler for Chat {
             Say::Typing { active } => {
                 let person = self.rooms().get(room).and_then(|here| here.person(connection)).cloned();
                 let person = person.ok_or_else(not_here)?;
-                return connection.publish(&topic(room), &Event::Typing { person, active });
+                return connection.to(&topic(room)).others().send(&Event::Typing { person, active });
             }
         };
         let text = text.trim();
@@ -169,7 +169,7 @@ impl Handler for Chat {
         if here.history.len() > HISTORY {
             here.history.pop_front();
         }
-        connection.publish_to(&topic(room), &Event::Said { message }, realtime_core::Audience::everyone())
+        connection.to(&topic(room)).send(&Event::Said { message })
     }
 
     async fn on_close(&self, connection: &Connection<Self>, _: Close) {
@@ -179,7 +179,7 @@ impl Handler for Chat {
         let Some(at) = here.people.iter().position(|(id, _)| *id == connection.id()) else { return };
         let (_, person) = here.people.remove(at);
         // Everybody else may be gone as well: then there is nobody to tell.
-        let _ = connection.publish(&topic(room), &Event::Left { person });
+        let _ = connection.to(&topic(room)).others().send(&Event::Left { person });
     }
 }
 

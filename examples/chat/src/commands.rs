@@ -1,5 +1,5 @@
 use crate::chat::{Chat, MAX_NAME, Person, Room, check, not_here, topic};
-use realtime_core::{Audience, Call, Connection, Endpoint, Error, Event, Procedure, RateLimit, Result};
+use realtime_core::{Call, Connection, Endpoint, Error, Event, Procedure, RateLimit, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -7,16 +7,18 @@ use std::time::Duration;
 pub const MEMBERS: Procedure<(), Vec<Person>> = Procedure::query("members");
 
 /// `/nick`: takes another name.
-pub const RENAME: Procedure<String, Person> = Procedure::new("rename").check(|name| check("name", name, MAX_NAME));
+pub const RENAME: Procedure<String, Person> =
+    Procedure::new("rename").with_check(|name| check("name", name, MAX_NAME));
 
 /// `/topic`: says what the room is about; with an empty text, nothing in particular.
-pub const SET_TOPIC: Procedure<String, String> = Procedure::new("set_topic").check(|text| match text.trim() {
-    "" => Ok(()),
-    text => check("topic", text, MAX_TOPIC),
-});
+pub const SET_TOPIC: Procedure<String, String> =
+    Procedure::new("set_topic").with_check(|text| match text.trim() {
+        "" => Ok(()),
+        text => check("topic", text, MAX_TOPIC),
+    });
 
 /// `/roll`: throws a die with 2 to 1000 sides.
-pub const ROLL: Procedure<u32, Rolled> = Procedure::new("roll").check(|sides| match sides {
+pub const ROLL: Procedure<u32, Rolled> = Procedure::new("roll").with_check(|sides| match sides {
     2..=1000 => Ok(()),
     _ => Err(Error::invalid_argument(format!("a die has 2 to 1000 sides, and not {sides}"))),
 });
@@ -65,11 +67,11 @@ impl Chat {
     /// The commands, as procedures. They need the connection of a person in a room.
     pub fn endpoint(&self) -> Endpoint<Self> {
         Endpoint::new(self.clone())
-            .guard(RateLimit::new(2, Duration::from_secs(1)).burst(10))
-            .call(MEMBERS, members)
-            .call(RENAME, rename)
-            .call(SET_TOPIC, set_topic)
-            .call(ROLL, roll)
+            .guard(RateLimit::new(2, Duration::from_secs(1)).with_burst(10))
+            .procedure(MEMBERS, members)
+            .procedure(RENAME, rename)
+            .procedure(SET_TOPIC, set_topic)
+            .procedure(ROLL, roll)
     }
 }
 
@@ -83,7 +85,7 @@ async fn rename(call: Call<Chat>, name: String) -> Result<Person> {
         let before = std::mem::replace(&mut person.name, name.trim().to_owned());
         let person = person.clone();
         if person.name != before {
-            tell(connection, &RENAMED, &Renamed { person: person.clone(), before })?;
+            tell(connection, RENAMED, &Renamed { person: person.clone(), before })?;
         }
         Ok(person)
     })
@@ -93,7 +95,7 @@ async fn set_topic(call: Call<Chat>, text: String) -> Result<String> {
     in_room(&call, |here, at, connection| {
         here.topic = text.trim().to_owned();
         let changed = TopicChanged { person: here.people[at].1.clone(), topic: here.topic.clone() };
-        tell(connection, &TOPIC_CHANGED, &changed)?;
+        tell(connection, TOPIC_CHANGED, &changed)?;
         Ok(changed.topic)
     })
 }
@@ -101,7 +103,7 @@ async fn set_topic(call: Call<Chat>, text: String) -> Result<String> {
 async fn roll(call: Call<Chat>, sides: u32) -> Result<Rolled> {
     in_room(&call, |here, at, connection| {
         let rolled = Rolled { person: here.people[at].1.clone(), sides, result: fastrand::u32(1..=sides) };
-        tell(connection, &ROLLED, &rolled)?;
+        tell(connection, ROLLED, &rolled)?;
         Ok(rolled)
     })
 }
@@ -117,6 +119,6 @@ fn in_room<T>(call: &Call<Chat>, act: impl FnOnce(&mut Room, usize, &Connection<
 }
 
 /// Tells everybody in the room, the one who calls as well.
-fn tell<D: Serialize + Sync + 'static>(connection: &Connection<Chat>, event: &Event<D>, data: &D) -> Result {
-    connection.publish_event_to(&topic(&connection.input().room), event, data, Audience::everyone())
+fn tell<D: Serialize + Sync + 'static>(connection: &Connection<Chat>, event: Event<D>, data: &D) -> Result {
+    connection.to(&topic(&connection.input().room)).emit(event, data)
 }

@@ -15,7 +15,7 @@ async fn join(server: &TestServer, name: &str) -> TestClient<Chat> {
 /// All frames that are there, as JSON.
 async fn frames(client: &mut TestClient<Chat>) -> Vec<Value> {
     let mut frames = Vec::new();
-    while let Some(frame) = client.try_frame().await {
+    while let Ok(Some(frame)) = client.try_frame().await {
         frames.push(serde_json::from_slice(&frame.payload).expect("frames are JSON"));
     }
     frames

@@ -8,13 +8,13 @@ use std::time::Duration;
 pub const ENDPOINT: &str = "counter";
 
 /// The count.
-pub const GET_COUNT: Procedure<(), i64> = Procedure::query("get_count").timeout(Duration::from_secs(5));
+pub const GET_COUNT: Procedure<(), i64> = Procedure::query("get_count").with_timeout(Duration::from_secs(5));
 
 /// Adds to the count; gives the new one.
-pub const UPDATE_COUNT: Procedure<i64, i64> = Procedure::new("update_count").timeout(Duration::from_secs(5));
+pub const UPDATE_COUNT: Procedure<i64, i64> = Procedure::new("update_count").with_timeout(Duration::from_secs(5));
 
 /// Sets the count to 0 once the one who calls has confirmed it; gives the new one.
-pub const RESET: Procedure<(), i64> = Procedure::new("reset").timeout(Duration::from_secs(60));
+pub const RESET: Procedure<(), i64> = Procedure::new("reset").with_timeout(Duration::from_secs(60));
 
 /// The server asks this of a client: whether to go on.
 pub const CONFIRM: Procedure<String, bool> = Procedure::new("confirm");

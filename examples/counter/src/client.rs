@@ -2,7 +2,7 @@
 
 use crate::api::{CONFIRM, COUNT_CHANGED, Changed, GET_COUNT, RESET, UPDATE_COUNT};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use realtime_client::{Call, CallOptions, Client, State};
+use realtime_client::{CallOptions, Client, PendingCall, State};
 use realtime_core::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -100,7 +100,7 @@ fn connect(url: &str, tell: mpsc::UnboundedSender<Told>) -> Client {
         .connect()
 }
 
-fn answer(call: Call<i64>) -> BoxFuture<'static, String> {
+fn answer(call: PendingCall<i64>) -> BoxFuture<'static, String> {
     Box::pin(async move {
         match call.await {
             Ok(count) => format!("the count is {count}"),

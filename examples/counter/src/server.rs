@@ -12,10 +12,10 @@ use tokio::net::TcpListener;
 /// The registry.
 pub fn realtime() -> Realtime {
     let counter = Endpoint::new(Counter::default())
-        .on_open(|call| async move { call.connection()?.subscribe(&COUNTING) })
-        .call(GET_COUNT, |call, ()| async move { Ok(*call.state().count()) })
-        .call(UPDATE_COUNT, |call, by| async move { change(&call, |count| count.checked_add(by)) })
-        .call(RESET, reset);
+        .on_open(|connected| async move { connected.subscribe(&COUNTING) })
+        .procedure(GET_COUNT, |call, ()| async move { Ok(*call.state().count()) })
+        .procedure(UPDATE_COUNT, |call, by| async move { change(&call, |count| count.checked_add(by)) })
+        .procedure(RESET, reset);
     Realtime::builder().middleware(name).endpoint(ENDPOINT, counter).build()
 }
 
@@ -56,7 +56,7 @@ fn change(call: &Call<Counter>, change: impl FnOnce(i64) -> Option<i64>) -> Resu
     let changed = change(*count).ok_or_else(too_far)?;
     let by = changed.saturating_sub(*count);
     *count = changed;
-    call.publish_event(&COUNTING, &COUNT_CHANGED, &Changed { by, count: changed })?;
+    call.to(&COUNTING).others().emit(COUNT_CHANGED, &Changed { by, count: changed })?;
     Ok(changed)
 }
 

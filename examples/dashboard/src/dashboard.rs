@@ -17,10 +17,10 @@ pub const CURRENT: Procedure<(), Current> = Procedure::query("stats.current");
 /// What happens after a position, or from now on without one. A position with which a client resumes goes first. Of
 /// samples only the newest waits for a client that does not keep up; alerts all do.
 pub const LIVE: Subscription<Option<Position>, Update> =
-    Subscription::new("stats.live").overflow(Overflow::conflate(Update::key));
+    Subscription::new("stats.live").with_overflow(Overflow::conflate(Update::key));
 
 /// Raises an alert on all pages.
-pub const RAISE: Procedure<Raise, Alert> = Procedure::new("alerts.raise").check(Raise::check);
+pub const RAISE: Procedure<Raise, Alert> = Procedure::new("alerts.raise").with_check(Raise::check);
 
 /// The present state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,9 +148,9 @@ impl Dashboard {
         // A guard of its own: whoever raises too many alerts still sees the figures.
         let alerts = Endpoint::new(self.clone())
             .guard(RateLimit::new(10, Duration::from_secs(10)).by_peer())
-            .call(RAISE, |call, raise| async move { Ok(call.state().raise(raise, crate::now())) });
+            .procedure(RAISE, |call, raise| async move { Ok(call.state().raise(raise, crate::now())) });
         Endpoint::new(self.clone())
-            .call(CURRENT, |call, ()| async move { Ok(call.state().current()) })
+            .procedure(CURRENT, |call, ()| async move { Ok(call.state().current()) })
             .subscription(LIVE, |call, after| async move {
                 let after = call.after().cloned().or(after);
                 Ok(call.state().clone().live(after))
@@ -208,8 +208,8 @@ impl Dashboard {
                 let next = dashboard.board().feed.after(&after);
                 if let Some((update, position, gap)) = next {
                     let event = update.event();
-                    let item = Item::new(update).at(position.clone()).event(event);
-                    let item = if let Some(gap) = gap { item.after(gap) } else { item };
+                    let item = Item::new(update).with_position(position.clone()).with_event(event);
+                    let item = if let Some(gap) = gap { item.with_gap(gap) } else { item };
                     return Some((item, (dashboard, updates, position)));
                 }
                 // The sender is the dashboard's, which is held here.

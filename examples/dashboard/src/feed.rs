@@ -36,7 +36,7 @@ impl<T: Clone> Feed<T> {
             (first, Some(Gap::new(0, "restart")))
         } else if position.offset + 1 < first {
             let missing = first - 1 - position.offset;
-            (first, Some(Gap::new(missing, "expired").between(position.offset + 1, first - 1)))
+            (first, Some(Gap::new(missing, "expired").with_range(position.offset + 1, first - 1)))
         } else {
             (position.offset + 1, None)
         };
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn what_is_no_longer_kept_is_a_gap() {
-        let gap = Gap::new(2, "expired").between(1, 2);
+        let gap = Gap::new(2, "expired").with_range(1, 2);
         assert_eq!(after(&feed(5), "b", 0), Some((3, 3, Some(gap))));
     }
 

@@ -48,8 +48,8 @@ impl Shop {
     pub fn endpoint(&self) -> Endpoint<Self> {
         Endpoint::new(self.clone())
             .guard(count)
-            .on_open(|call| async move { call.connection()?.subscribe(&SHOPPING) })
-            .call(VIEW, view)
+            .on_open(|connected| async move { connected.subscribe(&SHOPPING) })
+            .procedure(VIEW, view)
     }
 
     /// How many calls there were.
@@ -68,6 +68,6 @@ async fn view(call: Call<Shop>, View { product }: View) -> Result<u64> {
     let index = PRODUCTS.iter().position(|known| *known == product);
     let index = index.ok_or_else(|| Error::not_found("there is no such product"))?;
     let views = call.state().0.views[index].fetch_add(1, Relaxed) + 1;
-    call.publish_event(&SHOPPING, &VIEWED, &Viewed { product, views })?;
+    call.to(&SHOPPING).others().emit(VIEWED, &Viewed { product, views })?;
     Ok(views)
 }

@@ -49,7 +49,7 @@ async fn send(client: &mut TestClient<Caller>, frame: Value) {
 /// All frames that are there, as JSON.
 async fn frames(client: &mut TestClient<Caller>) -> Vec<Value> {
     let mut frames = Vec::new();
-    while let Some(frame) = client.try_frame().await {
+    while let Ok(Some(frame)) = client.try_frame().await {
         frames.push(serde_json::from_slice(&frame.payload).expect("frames are JSON"));
     }
     frames

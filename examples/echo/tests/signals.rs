@@ -1,7 +1,7 @@
 //! The mains, as processes that are told to end.
 #![cfg(unix)]
 
-use adapter_testing::Frame;
+use adapter_testing::TestFrame;
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -23,7 +23,7 @@ fn ends_by_sigterm(main: &str) {
     for client in [&mut first, &mut second] {
         let close = frame(client).as_close();
         assert_eq!(close.map(|(code, _)| code), Some(1001));
-        client.write_all(&Frame::close(1001, "").to_bytes()).expect("the server reads");
+        client.write_all(&TestFrame::close(1001, "").to_bytes()).expect("the server reads");
     }
     let (status, took) = server.ended();
     assert!(status.success(), "{status}");
@@ -140,10 +140,10 @@ impl Drop for Server {
     }
 }
 
-fn frame(client: &mut TcpStream) -> Frame {
+fn frame(client: &mut TcpStream) -> TestFrame {
     let mut bytes = Vec::new();
     loop {
-        if let Some(frame) = Frame::take(&mut bytes) {
+        if let Some(frame) = TestFrame::take(&mut bytes) {
             return frame;
         }
         bytes.push(byte(client));

@@ -15,7 +15,7 @@ pub const GREET: Procedure<String, String> = Procedure::query("greet");
 
 /// The registry of all mains: an endpoint with the id `api`.
 pub fn realtime() -> Realtime {
-    let api = Endpoint::new(()).call(GREET, |_, name| async move { Ok(format!("Hello, {name}!")) });
+    let api = Endpoint::new(()).procedure(GREET, |_, name| async move { Ok(format!("Hello, {name}!")) });
     Realtime::builder().endpoint("api", api).build()
 }
 

@@ -1,6 +1,6 @@
 //! The mains, as processes, with a certificate that is made for the test: all ways to reach a handler by TLS.
 
-use adapter_testing::Frame;
+use adapter_testing::TestFrame;
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, client::SendRequest, ext::Protocol};
 use http::{Request, StatusCode};
@@ -122,13 +122,13 @@ async fn websocket_by_http2(main: &str, offered: WebSocket) {
 
     let mut received = Received { stream: response.into_body(), bytes: Vec::new() };
     assert_eq!(received.packet().await["type"], "welcome");
-    say(&mut send, &Frame::text(r#"{"type":"call","id":"1","path":"greet","input":"Ann"}"#));
+    say(&mut send, &TestFrame::text(r#"{"type":"call","id":"1","path":"greet","input":"Ann"}"#));
     assert_eq!(received.packet().await["data"], "Hello, Ann!");
-    say(&mut send, &Frame::close(1000, ""));
+    say(&mut send, &TestFrame::close(1000, ""));
     assert_eq!(received.frame().await.as_close(), Some((1000, String::new())));
 }
 
-fn say(send: &mut SendStream<Bytes>, frame: &Frame) {
+fn say(send: &mut SendStream<Bytes>, frame: &TestFrame) {
     send.send_data(frame.to_bytes().into(), false).expect("the stream is open");
 }
 
@@ -138,9 +138,9 @@ struct Received {
 }
 
 impl Received {
-    async fn frame(&mut self) -> Frame {
+    async fn frame(&mut self) -> TestFrame {
         loop {
-            if let Some(frame) = Frame::take(&mut self.bytes) {
+            if let Some(frame) = TestFrame::take(&mut self.bytes) {
                 return frame;
             }
             self.bytes.extend_from_slice(&next(&mut self.stream).await);

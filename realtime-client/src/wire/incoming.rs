@@ -85,7 +85,7 @@ fn position(fields: &Fields<'_>) -> Option<Position> {
 fn gap(fields: &Fields<'_>) -> Gap {
     let gap = Gap::new(fields.number("count").unwrap_or(0), fields.text("cause").unwrap_or_default());
     match fields.offset("from").zip(fields.offset("to")) {
-        Some((from, to)) => gap.between(from, to),
+        Some((from, to)) => gap.with_range(from, to),
         None => gap,
     }
 }

@@ -131,7 +131,7 @@ fn numbers_of_other_languages_are_numbers() {
         let error = json!({"code":"A","message":"b","retryAfterMs":100.5,"retryable":true});
         let frame = decode(format, &json!({"type":"error","id":"1","error":error})).unwrap();
         let Incoming::Error { error, .. } = frame else { panic!("{frame:?}") };
-        assert_eq!(error.retry_after_hint().unwrap().as_millis(), 100);
+        assert_eq!(error.retry_after().unwrap().as_millis(), 100);
     }
     let text = r#"{"type":"welcome","connection":"c","heartbeatMs":2.5e4}"#;
     let frame = Incoming::decode(Format::Json, &Message::text(text)).unwrap();
@@ -148,7 +148,9 @@ fn an_offset_may_be_text() {
                 matches!(frame, Incoming::Data { position: Some(at), .. } if at == Position::new("e", offset))
             );
             let frame = decode(format, &json!({"type":"gap","id":"1","count":1,"from":text,"to":text})).unwrap();
-            assert!(matches!(frame, Incoming::Gap { gap, .. } if gap == Gap::new(1, "").between(offset, offset)));
+            assert!(
+                matches!(frame, Incoming::Gap { gap, .. } if gap == Gap::new(1, "").with_range(offset, offset))
+            );
         }
         let frame = decode(format, &json!({"type":"data","id":"1","offset":"+7","epoch":"e"})).unwrap();
         assert!(matches!(frame, Incoming::Data { position: None, .. }));

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 const ADD: Procedure<(i64, i64), i64> = Procedure::new("math.add");
-const SLOW: Procedure<(), ()> = Procedure::new("slow").timeout(Duration::from_secs(5));
+const SLOW: Procedure<(), ()> = Procedure::new("slow").with_timeout(Duration::from_secs(5));
 
 #[tokio::test(start_paused = true)]
 async fn a_call_is_answered() {
@@ -38,8 +38,8 @@ async fn the_servers_error_comes_as_it_is() {
     let error = soon(call).await.unwrap_err();
     assert!(error.is_remote() && !error.is_timeout() && !error.is_closed());
     assert_eq!((error.code().as_str(), error.message()), ("TOO_MUCH", "no"));
-    assert_eq!(error.as_error().as_details(), Some(&json!({"limit": 2})));
-    assert_eq!(error.as_error().retry_after_hint(), Some(Duration::from_millis(100)));
+    assert_eq!(error.as_error().details(), Some(&json!({"limit": 2})));
+    assert_eq!(error.as_error().retry_after(), Some(Duration::from_millis(100)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,7 +57,7 @@ async fn an_answer_of_another_type_is_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn an_input_that_fails_its_check_is_not_sent() {
-    const EVEN: Procedure<i64, ()> = Procedure::new("even").check(|number| match number % 2 {
+    const EVEN: Procedure<i64, ()> = Procedure::new("even").with_check(|number| match number % 2 {
         0 => Ok(()),
         _ => Err(Error::invalid_argument("odd")),
     });

@@ -1,5 +1,5 @@
 use crate::support::{Network, Server, next_states, settle, soon};
-use realtime_client::{Builder, Client, Format, State};
+use realtime_client::{Client, ClientBuilder, Format, State};
 use realtime_core::{Error, websocket::accept_key};
 use serde_json::json;
 use std::{
@@ -28,7 +28,7 @@ async fn agree(io: &mut DuplexStream, request: &str, headers: &str) {
 }
 
 /// The request of a client of `url`.
-async fn request_of(url: &str, set: impl FnOnce(Builder) -> Builder) -> String {
+async fn request_of(url: &str, set: impl FnOnce(ClientBuilder) -> ClientBuilder) -> String {
     let (mut network, dial) = Network::behind();
     let _client = set(Client::builder(url).dial(dial)).connect();
     network.requested().await.1

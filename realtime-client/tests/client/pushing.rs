@@ -29,7 +29,7 @@ async fn calls_that_cannot_be_answered_get_an_error() {
     const PANICS: Procedure<(), ()> = Procedure::new("panics");
     const FAILS: Procedure<(), ()> = Procedure::new("fails");
     const HANGS: Procedure<(), ()> = Procedure::new("hangs");
-    const SHORT: Procedure<String, ()> = Procedure::new("short").check(|text| match text.len() {
+    const SHORT: Procedure<String, ()> = Procedure::new("short").with_check(|text| match text.len() {
         0..=3 => Ok(()),
         _ => Err(Error::new("TOO_LONG", "more than 3 bytes")),
     });

@@ -26,7 +26,7 @@ async fn items_and_gaps_come_in_order_until_it_is_complete() {
     assert!(matches!(first, Update::Item { value: 10, position: Some(at), .. } if at == position));
     assert_eq!(updates.position(), Some(&position));
     let gap = soon(updates.next()).await.unwrap().unwrap();
-    assert_eq!(gap, Update::Gap(Gap::new(3, "overflow").between(5, 7)));
+    assert_eq!(gap, Update::Gap(Gap::new(3, "overflow").with_range(5, 7)));
     assert_eq!(value(&mut updates).await, 20);
     assert!(soon(updates.next()).await.is_none());
     assert!(soon(updates.next()).await.is_none());
@@ -127,7 +127,7 @@ async fn gaps_that_nobody_takes_become_one() {
     }
     send_item(&mut server, 2000).await;
     settle().await;
-    assert_eq!(soon(updates.next()).await.unwrap().unwrap(), Update::Gap(Gap::new(2000, "").between(0, 1999)));
+    assert_eq!(soon(updates.next()).await.unwrap().unwrap(), Update::Gap(Gap::new(2000, "").with_range(0, 1999)));
     assert_eq!(value(&mut updates).await, 2000);
 }
 

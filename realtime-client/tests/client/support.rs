@@ -1,5 +1,5 @@
 use futures_util::{SinkExt, StreamExt};
-use realtime_client::{Builder, Cause, Client, State, States};
+use realtime_client::{Cause, Client, ClientBuilder, State, States};
 use serde_json::{Value, json};
 use std::{
     io,
@@ -35,7 +35,7 @@ struct Switch {
 
 impl Network {
     /// A network, and a client that will connect through it.
-    pub(crate) fn new() -> (Self, Builder) {
+    pub(crate) fn new() -> (Self, ClientBuilder) {
         let (network, dial) = Self::behind();
         (network, Client::builder("ws://server/__realtime/api").dial(dial))
     }

@@ -5,7 +5,7 @@ use crate::{
     },
 };
 use futures_util::FutureExt;
-use realtime_client::{Builder, CallOptions, Client, ClientError, Messages, State, States, Updates};
+use realtime_client::{CallOptions, Client, ClientBuilder, ClientError, Messages, State, States, Updates};
 use realtime_core::{Event, Subscription};
 use serde_json::{Map, Value, json};
 use std::{
@@ -22,7 +22,7 @@ use tokio::{
 /// One run of a script.
 pub(crate) struct Play {
     network: Network,
-    builder: Option<Builder>,
+    builder: Option<ClientBuilder>,
     client: Option<(Client, States)>,
     listens: bool,
     states: VecDeque<State>,
@@ -58,7 +58,7 @@ impl Play {
         play
     }
 
-    fn build(&mut self, mut builder: Builder, options: &Value) -> Builder {
+    fn build(&mut self, mut builder: ClientBuilder, options: &Value) -> ClientBuilder {
         if let Some(queue) = options.get("offlineQueue") {
             builder = builder.offline_queue(offline_queue(queue));
         }
@@ -195,7 +195,7 @@ impl Play {
     fn call(&mut self, name: &str, step: &Map<String, Value>) {
         let mut procedure = procedure(step["path"].as_str().unwrap());
         if let Some(limit) = step.get("limitMs").and_then(millis) {
-            procedure = procedure.timeout(limit);
+            procedure = procedure.with_timeout(limit);
         }
         let tell = self.teller(name);
         let progress = tell.clone();

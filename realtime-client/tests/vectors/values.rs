@@ -54,11 +54,11 @@ pub(crate) fn error_value(error: &ClientError) -> Value {
         (_, true) => "closed",
         _ => "client",
     };
-    let after = error.as_error().retry_after_hint().map(|after| after.as_millis() as u64);
+    let after = error.as_error().retry_after().map(|after| after.as_millis() as u64);
     json!({
         "code": error.code().as_str(),
         "message": error.message(),
-        "details": error.as_error().as_details(),
+        "details": error.as_error().details(),
         "retryable": error.is_retryable(),
         "retryAfterMs": after,
         "from": from,

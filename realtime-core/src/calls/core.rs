@@ -48,11 +48,6 @@ impl CallCore {
         }
     }
 
-    /// A call of something that is not called by name: when a client connects or goes.
-    pub(crate) fn of_client(client: Arc<Client>) -> Self {
-        Self::new(Origin::Client(client), "".into())
-    }
-
     pub(crate) fn of_route(origin: Origin, route: &Route, id: &str) -> Self {
         Self { id: id.into(), ..Self::new(origin, Arc::clone(&route.name)) }
     }

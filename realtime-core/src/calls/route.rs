@@ -1,5 +1,5 @@
 use super::CallCore;
-use crate::{outbox::Keeping, seams::BoxFuture};
+use crate::{hub::Client, outbox::Keeping, seams::BoxFuture};
 use realtime_protocol::{
     Close, Error, Gap, Position, Result,
     format::{Encode, Value},
@@ -157,10 +157,10 @@ pub(crate) trait ErasedGuard: Send + Sync {
 
 /// What an endpoint does when a client has connected.
 pub(crate) trait OnOpen: Send + Sync + 'static {
-    fn open(&self, call: &Arc<CallCore>) -> BoxFuture<'static, Result>;
+    fn open(&self, client: &Arc<Client>) -> BoxFuture<'static, Result>;
 }
 
 /// What an endpoint does when a connection has ended.
 pub(crate) trait OnClose: Send + Sync + 'static {
-    fn close(&self, call: &Arc<CallCore>, close: Close) -> BoxFuture<'static>;
+    fn close(&self, client: &Arc<Client>, close: Close) -> BoxFuture<'static>;
 }

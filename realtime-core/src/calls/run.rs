@@ -42,5 +42,5 @@ pub(crate) fn panicked(core: &CallCore, panic: Panicked) -> Error {
 }
 
 pub(crate) fn late_error() -> Error {
-    Error::new(Code::DEADLINE_EXCEEDED, "the call took too long").retryable()
+    Error::new(Code::DEADLINE_EXCEEDED, "the call took too long").with_retry()
 }

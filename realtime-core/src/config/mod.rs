@@ -138,14 +138,14 @@ pub struct Config {
     /// addresses: the application has asked for them.
     pub private_peers: PrivatePeers,
 
-    /// Bytes of publications that may wait for the [`Broker`](crate::Broker), and 16 384 publications. Over it `publish` fails
+    /// Bytes of publications that may wait for the [`Broker`](crate::Broker), and 16 384 publications. Over it publishing fails
     /// with `UNAVAILABLE`, after the members on this node have the message. Default 64 MiB: what is published in a
     /// minute at a megabyte a second; a broker that is away for longer loses some in any case.
     pub broker_queue_bytes: usize,
 
-    /// How often a stream of server-sent events has a comment line, so that a connection that has broken is noticed, and no
-    /// proxy takes it for one; up to a quarter earlier, so that not all have one at once. Default 15 s.
-    pub keep_alive: Duration,
+    /// Time between the comment lines of a stream of server-sent events, which show a broken connection to us and a living
+    /// one to proxies; up to a quarter earlier, so that not all are sent at once. Default 15 s.
+    pub comment_interval: Duration,
 
     /// Bytes of a request's body that are read and dropped before an answer that has no use for them, within
     /// [`close_timeout`](Self::close_timeout): a client that is still sending would see a reset in place of the answer.
@@ -211,7 +211,7 @@ impl Default for Config {
             connections_per_peer: 1024,
             private_peers: PrivatePeers::Many,
             broker_queue_bytes: 64 * 1024 * 1024,
-            keep_alive: Duration::from_secs(15),
+            comment_interval: Duration::from_secs(15),
             discarded_bytes: 4 * 1024 * 1024,
             cors: None,
             rates: Rates::default(),
@@ -250,7 +250,7 @@ impl Config {
             ("outbox_bytes", self.outbox_bytes > 0),
             ("queued_messages", self.queued_messages > 0),
             ("ping_interval", !self.ping_interval.is_zero()),
-            ("keep_alive", !self.keep_alive.is_zero()),
+            ("comment_interval", !self.comment_interval.is_zero()),
             ("idle_timeout", !self.idle_timeout.is_zero()),
         ];
         for (name, valid) in needed {

@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-/// How often something may be done: a token bucket for each connection, each client's address, or for all.
+/// A rate limit by token buckets: one for each connection, for each client's address, or for all.
 ///
-/// A bucket is full at first. What is done takes tokens out of it, one if [`cost`](Self::cost) says nothing else, and
-/// they come back evenly over time. When there are too few, the answer is `RESOURCE_EXHAUSTED`, retryable, with the
+/// A bucket is full at first. A call takes one token, or as many as [`with_cost`](Self::with_cost) says, and they come back
+/// evenly over time. When there are too few, the answer is `RESOURCE_EXHAUSTED`, retryable, with the
 /// time after which there are enough and the details `{"cost":…,"capacity":…,"remaining":…}`; no token is taken then.
 /// What costs more than the bucket holds is answered with `FAILED_PRECONDITION`.
 ///
@@ -25,9 +25,9 @@ use std::{
 ///
 /// // 10 a second for each client's address, and 50 at once after a quiet time; an export counts as 20.
 /// let limit = RateLimit::new(10, Duration::from_secs(1))
-///     .burst(50)
+///     .with_burst(50)
 ///     .by_peer()
-///     .cost(|procedure| if procedure == "reports.export" { 20 } else { 1 });
+///     .with_cost(|procedure| if procedure == "reports.export" { 20 } else { 1 });
 /// ```
 pub struct RateLimit {
     capacity: u32,
@@ -79,7 +79,7 @@ impl RateLimit {
             shards: Box::default(),
             overflow: Mutex::default(),
         };
-        limit.keys(DEFAULT_KEYS)
+        limit.with_keys(DEFAULT_KEYS)
     }
 
     /// Sets how many tokens a bucket holds: what may be done at once after a quiet time.
@@ -89,8 +89,8 @@ impl RateLimit {
     /// If `capacity` is 0.
     #[must_use = "the changed limit is returned"]
     #[track_caller]
-    pub fn burst(mut self, capacity: u32) -> Self {
-        assert!(capacity > 0, "RateLimit::burst: an empty bucket would never allow anything");
+    pub fn with_burst(mut self, capacity: u32) -> Self {
+        assert!(capacity > 0, "RateLimit::with_burst: an empty bucket would never allow anything");
         self.capacity = capacity;
         self
     }
@@ -125,9 +125,9 @@ impl RateLimit {
         self
     }
 
-    /// Sets what each procedure costs, by its name. What costs 0 is always allowed.
+    /// Sets the cost of each procedure, by its name. A cost of 0 is always allowed.
     #[must_use = "the changed limit is returned"]
-    pub fn cost(mut self, cost: fn(&str) -> u32) -> Self {
+    pub fn with_cost(mut self, cost: fn(&str) -> u32) -> Self {
         self.cost = cost;
         self
     }
@@ -140,8 +140,8 @@ impl RateLimit {
     /// If `keys` is 0.
     #[must_use = "the changed limit is returned"]
     #[track_caller]
-    pub fn keys(mut self, keys: usize) -> Self {
-        assert!(keys > 0, "RateLimit::keys: without buckets all clients would share one; `for_all` says so");
+    pub fn with_keys(mut self, keys: usize) -> Self {
+        assert!(keys > 0, "RateLimit::with_keys: without buckets all clients would share one; `for_all` says so");
         // A few places for each shard would be full long before all are.
         let shards = if keys < SHARDS * 256 { 1 } else { SHARDS };
         self.places = keys / shards;
@@ -167,13 +167,15 @@ impl RateLimit {
         if cost > capacity {
             let text =
                 format!("this request costs {cost}, and the rate limit never allows more than {capacity} at once");
-            return Err(Error::failed_precondition(text).details(json!({ "cost": cost, "capacity": capacity })));
+            return Err(
+                Error::failed_precondition(text).with_details(json!({ "cost": cost, "capacity": capacity }))
+            );
         }
         let taken = self.take_from_bucket(now, self.hash(key), cost);
         taken.map_err(|Short { remaining, ticks }| {
             let text = format!("too many requests: this one costs {cost}, and {remaining} of {capacity} are left");
             let details = json!({ "cost": cost, "capacity": capacity, "remaining": remaining });
-            Error::resource_exhausted(text).details(details).retry_after(TICK * ticks)
+            Error::resource_exhausted(text).with_details(details).with_retry_after(TICK * ticks)
         })
     }
 
@@ -326,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_bucket_is_full_at_first_and_fills_evenly() {
-        let limit = RateLimit::new(8, second()).burst(20);
+        let limit = RateLimit::new(8, second()).with_burst(20);
         assert_eq!(drain(&limit, 1, connection(1)), 20);
         assert_eq!(drain(&limit, 2, connection(1)), 2);
         assert_eq!(drain(&limit, 6, connection(1)), 8);
@@ -348,14 +350,14 @@ mod tests {
 
     #[test]
     fn a_refusal_says_when_there_are_enough() {
-        let limit = RateLimit::new(2, second()).burst(4);
+        let limit = RateLimit::new(2, second()).with_burst(4);
         limit.take(1, connection(1), 3).unwrap();
         let error = limit.take(1, connection(1), 3).unwrap_err();
         assert_eq!(error.code(), &Code::RESOURCE_EXHAUSTED);
         assert!(error.is_retryable());
-        assert_eq!(error.retry_after_hint(), Some(second()));
+        assert_eq!(error.retry_after(), Some(second()));
         assert_eq!(error.message(), "too many requests: this one costs 3, and 1 of 4 are left");
-        assert_eq!(error.as_details(), Some(&json!({ "cost": 3, "capacity": 4, "remaining": 1 })));
+        assert_eq!(error.details(), Some(&json!({ "cost": 3, "capacity": 4, "remaining": 1 })));
         assert!(limit.take(4, connection(1), 3).is_err());
         assert!(limit.take(5, connection(1), 3).is_ok());
     }
@@ -371,7 +373,7 @@ mod tests {
 
     #[test]
     fn what_costs_nothing_is_always_allowed() {
-        let limit = RateLimit::new(1, second()).cost(|procedure| u32::from(procedure != "free"));
+        let limit = RateLimit::new(1, second()).with_cost(|procedure| u32::from(procedure != "free"));
         assert_eq!(drain(&limit, 1, connection(1)), 1);
         assert!(limit.take(1, connection(1), limit.cost_of("free")).is_ok());
         assert!(limit.take(1, connection(1), limit.cost_of("other")).is_err());
@@ -382,9 +384,9 @@ mod tests {
         let limit = RateLimit::new(u32::MAX, Duration::from_millis(u32::MAX.into()));
         assert!(limit.take(1, connection(1), u32::MAX).is_ok());
         let error = limit.take(1, connection(1), u32::MAX).unwrap_err();
-        assert_eq!(error.retry_after_hint(), Some(TICK * u32::MAX.div_ceil(250)));
+        assert_eq!(error.retry_after(), Some(TICK * u32::MAX.div_ceil(250)));
         assert!(limit.take(1 + u32::MAX.div_ceil(250), connection(1), u32::MAX).is_ok());
-        let slow = RateLimit::new(1, Duration::from_millis(u32::MAX.into())).burst(u32::MAX);
+        let slow = RateLimit::new(1, Duration::from_millis(u32::MAX.into())).with_burst(u32::MAX);
         slow.take(1, connection(1), u32::MAX).unwrap();
         assert!(slow.take(1, connection(1), u32::MAX).is_err());
     }
@@ -425,7 +427,7 @@ mod tests {
 
     #[test]
     fn keys_without_a_place_share_a_bucket_and_the_others_keep_theirs() {
-        let limit = RateLimit::new(4, second()).keys(2);
+        let limit = RateLimit::new(4, second()).with_keys(2);
         assert!(limit.take(1, connection(1), 1).is_ok());
         assert!(limit.take(1, connection(2), 1).is_ok());
         assert_eq!([3, 4, 5].map(|number| drain(&limit, 1, connection(number))), [4, 0, 0]);
@@ -434,7 +436,7 @@ mod tests {
 
     #[test]
     fn full_buckets_make_place() {
-        let limit = RateLimit::new(4, second()).keys(2);
+        let limit = RateLimit::new(4, second()).with_keys(2);
         limit.take(1, connection(1), 4).unwrap();
         limit.take(1, connection(2), 1).unwrap();
         // The second is full again, the first is not.
@@ -446,7 +448,7 @@ mod tests {
 
     #[test]
     fn there_are_never_more_buckets_than_allowed() {
-        let limit = RateLimit::new(4, second()).keys(SHARDS * 256);
+        let limit = RateLimit::new(4, second()).with_keys(SHARDS * 256);
         for number in 0..20_000 {
             let _ = limit.take(number as u32 / 1000, connection(number), 3);
         }
@@ -467,7 +469,7 @@ mod tests {
         assert_eq!(drain(&limit, 10, connection(1)), 4);
         assert_eq!(drain(&limit, 5, connection(1)), 0);
         let error = limit.take(5, connection(1), 1).unwrap_err();
-        assert_eq!(error.retry_after_hint(), Some(TICK * 6));
+        assert_eq!(error.retry_after(), Some(TICK * 6));
         assert_eq!([10, 11].map(|now| drain(&limit, now, connection(1))), [0, 1]);
     }
 
@@ -527,7 +529,7 @@ mod tests {
             (tokens, capacity, millis) in (1..10_u32, 1..10_u32, 1..5000_u64),
             requests in vec((-2..12_i32, 0..3_u64, 1..10_u32), 1..80),
         ) {
-            let limit = RateLimit::new(tokens, Duration::from_millis(millis)).burst(capacity);
+            let limit = RateLimit::new(tokens, Duration::from_millis(millis)).with_burst(capacity);
             let mut models: [Model; 3] = Default::default();
             let mut clock = 100_i32;
             for (ticks, number, cost) in requests {
@@ -544,7 +546,7 @@ mod tests {
                     }
                     Err(error) => {
                         prop_assert!(!allowed, "refused {cost} at {now}");
-                        let after = (error.retry_after_hint().unwrap().as_millis() / 250) as u32;
+                        let after = (error.retry_after().unwrap().as_millis() / 250) as u32;
                         prop_assert!(model.allows(now + after, cost, &limit), "{after} ticks are too few");
                         let before = now + after - 1;
                         prop_assert!(before < model.now || !model.allows(before, cost, &limit), "{after} are too many");

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// use std::time::Duration;
 ///
 /// let mut config = Config::default();
-/// config.rates.messages_per_connection = Some(Rate::new(50, Duration::from_secs(1)).burst(200));
+/// config.rates.messages_per_connection = Some(Rate::new(50, Duration::from_secs(1)).with_burst(200));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -59,13 +59,13 @@ impl Rate {
     /// If it is 0.
     #[must_use = "the changed rate is returned"]
     #[track_caller]
-    pub const fn burst(mut self, burst: u32) -> Self {
+    pub const fn with_burst(mut self, burst: u32) -> Self {
         assert!(burst > 0, "a burst of 0 allows nothing");
         self.burst = burst;
         self
     }
 
     pub(crate) fn limit(self) -> RateLimit {
-        RateLimit::new(self.count, self.per).burst(self.burst)
+        RateLimit::new(self.count, self.per).with_burst(self.burst)
     }
 }

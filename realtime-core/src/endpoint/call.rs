@@ -1,10 +1,10 @@
 use crate::{
     calls::CallCore,
     context::Context,
-    handles::{AnyConnection, Realtime, Topic},
+    handles::{AnyConnection, Audience, Realtime, Topic},
     util::TICK,
 };
-use realtime_protocol::{ConnectionId, Error, Event, Position, Result, format::Outgoing};
+use realtime_protocol::{Code, ConnectionId, Error, Position, Result, format::Outgoing};
 use serde::Serialize;
 use std::{
     fmt,
@@ -14,7 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One call, subscription or event, and who makes it. `S` is the state of the [`Endpoint`](crate::Endpoint).
+/// A call, subscription or event that is being served, with the client that sent it. `S` is the state of the
+/// [`Endpoint`](crate::Endpoint).
 ///
 /// A clone is another handle to the same call. It may be kept and sent to other tasks; once the call is
 /// [over](Self::is_over), it can report nothing any more.
@@ -28,12 +29,12 @@ impl<S> Call<S> {
         Self { core: Arc::clone(core), state: Arc::clone(state) }
     }
 
-    /// What the calls of an endpoint share.
+    /// The state of the endpoint, which its calls share.
     pub fn state(&self) -> &S {
         &self.state
     }
 
-    /// The name that was called, with its prefixes; empty in `on_open` and `on_close`.
+    /// The name that was called, with its prefixes.
     pub fn name(&self) -> &str {
         &self.core.name
     }
@@ -51,11 +52,7 @@ impl<S> Call<S> {
     /// `FAILED_PRECONDITION` if the call came by HTTP, where there is nothing that lasts.
     pub fn connection(&self) -> Result<AnyConnection> {
         let none = || Error::failed_precondition("this is served over a connection only, and not by HTTP");
-        self.any_connection().ok_or_else(none)
-    }
-
-    fn any_connection(&self) -> Option<AnyConnection> {
-        self.core.client().map(|client| AnyConnection::new(Arc::clone(client)))
+        self.core.client().map(|client| AnyConnection::new(Arc::clone(client))).ok_or_else(none)
     }
 
     /// The registry of this node.
@@ -63,24 +60,24 @@ impl<S> Call<S> {
         Realtime::of(self.core.hub())
     }
 
-    /// How long the call may still take; `None` for a subscription, which may go on for ever.
+    /// The time that the call has left; `None` for a subscription, which has no deadline.
     pub fn time_left(&self) -> Option<Duration> {
         let now = self.core.hub().clock.now();
         (self.core.deadline > 0).then(|| TICK * self.core.deadline.saturating_sub(now))
     }
 
-    /// When the call is given up, on the clock of the runtime.
+    /// The deadline of the call, on the clock of the runtime.
     pub fn deadline(&self) -> Option<Instant> {
         Some(self.core.hub().instant() + self.time_left()?)
     }
 
-    /// The last position that the client has seen, where it resumes a subscription.
+    /// The last position that the client has seen, if it resumes a subscription.
     pub fn after(&self) -> Option<&Position> {
         self.core.after.as_ref()
     }
 
-    /// Whether the call is answered, cancelled, late, or its client gone. Its own future is dropped by then; this is
-    /// for what it has started elsewhere.
+    /// Returns true once the call is answered, cancelled or late, or its client gone. Its own future is dropped by then; this
+    /// is for work that it has started elsewhere.
     pub fn is_over(&self) -> bool {
         self.core.is_over()
     }
@@ -103,8 +100,8 @@ impl<S> Call<S> {
         .await;
     }
 
-    /// Tells the caller how far the call is. Over HTTP it is not told; of callers with one idempotency key it is the first,
-    /// as long as it waits.
+    /// Sends the caller a progress report. It does nothing over HTTP; of several callers with one idempotency key the first
+    /// is sent it, as long as it waits.
     ///
     /// # Errors
     ///
@@ -112,41 +109,33 @@ impl<S> Call<S> {
     /// outbox is full; then it is not told, and the call may go on.
     pub fn progress<T: Serialize + Sync + 'static>(&self, data: &T) -> Result {
         if self.is_over() {
-            return Err(Error::new("CANCELLED", "the call is over"));
+            return Err(Error::new(Code::CANCELLED, "the call is over"));
         }
         let Some(client) = self.core.client().filter(|_| !self.core.id.is_empty()) else { return Ok(()) };
         let frame = client.frame(&Outgoing::Progress { id: &self.core.id, data })?;
         self.core.report(|| client.queue_frame(&frame))
     }
 
-    /// Sends a message to all members of a topic but the one who calls.
+    /// Publishes to a topic: the builder that it returns says which members, and `send` or `emit` does it.
+    /// [`others`](Audience::others) leaves out the client that calls.
     ///
-    /// # Errors
+    /// # Examples
     ///
-    /// As [`AnyConnection::publish`].
-    pub fn publish<T: Serialize + Sync + 'static>(&self, topic: &Topic<T>, message: &T) -> Result {
-        match self.any_connection() {
-            Some(connection) => connection.publish(topic, message),
-            None => self.realtime().publish(topic, message),
-        }
+    /// ```
+    /// use realtime_core::{Call, Event, Result, Topic};
+    ///
+    /// const WATCHERS: Topic<i64> = Topic::fixed("watchers");
+    /// const ADDED: Event<i64> = Event::new("added");
+    ///
+    /// async fn add(call: Call<()>, amount: i64) -> Result {
+    ///     call.to(&WATCHERS).others().emit(ADDED, &amount)
+    /// }
+    /// ```
+    pub fn to<'a, T>(&'a self, topic: &'a Topic<T>) -> Audience<'a, T> {
+        Audience::new(self.core.hub(), self.connection_id(), topic)
     }
 
-    /// Sends an event to all members of a topic but the one who calls.
-    ///
-    /// # Errors
-    ///
-    /// As [`AnyConnection::publish`].
-    pub fn publish_event<T, D>(&self, topic: &Topic<T>, event: &Event<D>, data: &D) -> Result
-    where
-        D: Serialize + Sync + 'static,
-    {
-        match self.any_connection() {
-            Some(connection) => connection.publish_event(topic, event, data),
-            None => self.realtime().publish_event(topic, event, data),
-        }
-    }
-
-    /// The connection of the one who calls, where there is one.
+    /// The id of the connection that the call came over; `None` by HTTP.
     pub fn connection_id(&self) -> Option<ConnectionId> {
         self.core.client().map(|client| client.id)
     }

@@ -1,6 +1,7 @@
-use super::Call;
+use super::{Call, Connected};
 use crate::{
     calls::{CallCore, Next, OnClose, OnOpen, Piece, Reply, Source, Start, Streaming},
+    hub::Client,
     seams::BoxFuture,
 };
 use futures_core::Stream;
@@ -134,11 +135,11 @@ pub(super) struct OpenFn<S, F> {
 impl<S, F, R> OnOpen for OpenFn<S, F>
 where
     S: Send + Sync + 'static,
-    F: Fn(Call<S>) -> R + Send + Sync + 'static,
+    F: Fn(Connected<S>) -> R + Send + Sync + 'static,
     R: Future<Output = Result> + Send + 'static,
 {
-    fn open(&self, call: &Arc<CallCore>) -> BoxFuture<'static, Result> {
-        Box::pin((self.function)(Call::new(call, &self.state)))
+    fn open(&self, client: &Arc<Client>) -> BoxFuture<'static, Result> {
+        Box::pin((self.function)(Connected::new(client, &self.state)))
     }
 }
 
@@ -150,10 +151,10 @@ pub(super) struct CloseFn<S, F> {
 impl<S, F, R> OnClose for CloseFn<S, F>
 where
     S: Send + Sync + 'static,
-    F: Fn(Call<S>, Close) -> R + Send + Sync + 'static,
+    F: Fn(Connected<S>, Close) -> R + Send + Sync + 'static,
     R: Future<Output = ()> + Send + 'static,
 {
-    fn close(&self, call: &Arc<CallCore>, close: Close) -> BoxFuture<'static> {
-        Box::pin((self.function)(Call::new(call, &self.state), close))
+    fn close(&self, client: &Arc<Client>, close: Close) -> BoxFuture<'static> {
+        Box::pin((self.function)(Connected::new(client, &self.state), close))
     }
 }

@@ -3,10 +3,12 @@
 //! May import `handler` and what is beneath it; nothing but the crate's root imports this.
 
 mod call;
+mod connected;
 mod functions;
 mod guard;
 
 pub use call::Call;
+pub use connected::Connected;
 pub use guard::Guard;
 
 use crate::{
@@ -40,17 +42,17 @@ use std::{fmt, panic::Location, sync::Arc};
 ///
 /// async fn add(call: Call<AtomicI64>, amount: i64) -> Result<i64> {
 ///     let count = call.state().fetch_add(amount, Relaxed) + amount;
-///     call.publish_event(&COUNTER, &ADDED, &amount)?;
+///     call.to(&COUNTER).others().emit(ADDED, &amount)?;
 ///     Ok(count)
 /// }
 ///
 /// let counter = Endpoint::new(AtomicI64::new(0))
-///     .on_open(|call| async move { call.connection()?.subscribe(&COUNTER) })
-///     .call(GET, |call, ()| async move { Ok(call.state().load(Relaxed)) })
-///     .call(ADD, add);
+///     .on_open(|connected| async move { connected.subscribe(&COUNTER) })
+///     .procedure(GET, |call, ()| async move { Ok(call.state().load(Relaxed)) })
+///     .procedure(ADD, add);
 /// let realtime = Realtime::builder().endpoint("counter", counter).build();
 /// ```
-#[must_use = "an endpoint is mounted with `Builder::endpoint`"]
+#[must_use = "an endpoint is mounted with `RealtimeBuilder::endpoint`"]
 pub struct Endpoint<S> {
     state: Arc<S>,
     /// What was registered here, and what is nested: guarded when the endpoint is mounted.
@@ -73,13 +75,13 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
         }
     }
 
-    /// Implements a procedure.
+    /// Registers a procedure and the function that implements it.
     ///
     /// # Panics
     ///
     /// If the name is taken, is longer than 256 bytes, or has an empty part between dots.
     #[track_caller]
-    pub fn call<I, O, F, R>(self, procedure: Procedure<I, O>, function: F) -> Self
+    pub fn procedure<I, O, F, R>(self, procedure: Procedure<I, O>, function: F) -> Self
     where
         I: DeserializeOwned + Send + 'static,
         O: Serialize + Send + Sync + 'static,
@@ -88,15 +90,15 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
     {
         let starts = ProcedureFn { state: Arc::clone(&self.state), procedure, function };
         let kind =
-            Starts::Call { query: procedure.is_query(), timeout: procedure.time_limit(), start: Box::new(starts) };
+            Starts::Call { query: procedure.is_query(), timeout: procedure.timeout(), start: Box::new(starts) };
         self.add(procedure.name(), kind)
     }
 
-    /// Implements a subscription: the function gives the stream of its items.
+    /// Registers a subscription; the function returns the stream of its items.
     ///
     /// # Panics
     ///
-    /// As [`call`](Self::call).
+    /// As [`procedure`](Self::procedure).
     #[track_caller]
     pub fn subscription<I, T, F, R, St>(self, subscription: Subscription<I, T>, function: F) -> Self
     where
@@ -111,8 +113,8 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
         self.add(subscription.name(), Starts::Subscription(Box::new(starts)))
     }
 
-    /// Handles an event of the clients. Those of one connection are handled one after the other; an error is told to
-    /// the client, and the next one is handled.
+    /// Registers a function for an event that clients send. The events of one connection are handled one after the other; an
+    /// error is sent to the client, and the next one is handled.
     ///
     /// # Panics
     ///
@@ -132,23 +134,23 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
         self
     }
 
-    /// Does something when a client has connected, before any call of it runs: subscribes it to topics, for example.
-    /// With an error the client is refused. Those of several endpoints run in the order in which they were joined,
-    /// and before the `on_open` of a handler.
+    /// Registers a function that runs when a client has connected, before any call of it: to subscribe it to topics, for
+    /// example. An error refuses the client. Those of several endpoints run in the order in which they were joined, and
+    /// before the `on_open` of a handler.
     pub fn on_open<F, R>(mut self, function: F) -> Self
     where
-        F: Fn(Call<S>) -> R + Send + Sync + 'static,
+        F: Fn(Connected<S>) -> R + Send + Sync + 'static,
         R: Future<Output = Result> + Send + 'static,
     {
         self.own.add_open(OpenFn { state: Arc::clone(&self.state), function });
         self
     }
 
-    /// Does something when a connection has ended, once for each, after its calls are dropped; before the `on_close`
-    /// of a handler.
+    /// Registers a function that runs when a connection has ended, once for each, after its calls are dropped and before
+    /// the `on_close` of a handler.
     pub fn on_close<F, R>(mut self, function: F) -> Self
     where
-        F: Fn(Call<S>, Close) -> R + Send + Sync + 'static,
+        F: Fn(Connected<S>, Close) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
         self.own.add_close(CloseFn { state: Arc::clone(&self.state), function });

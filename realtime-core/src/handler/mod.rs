@@ -55,7 +55,7 @@ use typed::run_handler;
 ///     }
 ///
 ///     async fn on_message(&self, connection: &Connection<Self>, message: Say) -> Result {
-///         connection.publish(&topic(&connection.input().room), &Said { text: message.text })
+///         connection.to(&topic(&connection.input().room)).others().send(&Said { text: message.text })
 ///     }
 /// }
 /// ```

@@ -1,8 +1,8 @@
-use super::{Realtime, Topic};
+use super::{Audience, Realtime, Topic};
 use crate::{
     context::Context,
     hub::{Calling, Client, Name},
-    protocol::{Encode, Outgoing},
+    protocol::Outgoing,
 };
 use realtime_protocol::{CloseCode, ConnectionId, Error, Event, Presence, Procedure, Result};
 use serde::{Serialize, de::DeserializeOwned};
@@ -50,7 +50,7 @@ impl AnyConnection {
     ///
     /// `RESOURCE_EXHAUSTED` if its outbox is full (see [`ready`](Self::ready)), `CANCELLED` if the connection has ended
     /// or is closing, `INTERNAL` if the data does not serialise.
-    pub fn emit<T: Serialize + Sync + 'static>(&self, event: &Event<T>, data: &T) -> Result {
+    pub fn emit<T: Serialize + Sync + 'static>(&self, event: Event<T>, data: &T) -> Result {
         self.0.send_packet(&Outgoing::Event { name: event.name(), data })
     }
 
@@ -59,7 +59,7 @@ impl AnyConnection {
     /// # Errors
     ///
     /// The client's own error; `NOT_FOUND` if it does not have the procedure; `DEADLINE_EXCEEDED` after the procedure's
-    /// [time limit](Procedure::time_limit); `UNAVAILABLE` if the connection ends first; `RESOURCE_EXHAUSTED` if
+    /// [timeout](Procedure::timeout); `UNAVAILABLE` if the connection ends first; `RESOURCE_EXHAUSTED` if
     /// [`Config::calls_per_connection`](crate::Config::calls_per_connection) wait for an answer already, or the outbox
     /// is full; `INVALID_ARGUMENT` if the answer does not fit the type; `UNIMPLEMENTED` on a
     /// [plain](crate::Handler::plain) connection.
@@ -73,7 +73,7 @@ impl AnyConnection {
         O: DeserializeOwned + Send + 'static,
     {
         let name = procedure.name();
-        let calling = Calling::begin(&self.0, &name, &input, procedure.time_limit());
+        let calling = Calling::begin(&self.0, &name, &input, procedure.timeout());
         drop(input);
         calling?.await
     }
@@ -138,80 +138,22 @@ impl AnyConnection {
         self.0.hub.topics.is_member(&self.0, Name::Topic(topic.name()))
     }
 
-    /// Sends a message to all members of a topic but this client.
+    /// Publishes to a topic: the builder that it returns says which members, and `send` or `emit` does it. The client need
+    /// not be a member.
     ///
-    /// A member whose outbox is full is closed with 1013, or misses the message, as its topic's
-    /// [`Overflow`](crate::Overflow) says.
+    /// # Examples
     ///
-    /// # Errors
+    /// ```
+    /// use realtime_core::{AnyConnection, Result, Topic};
     ///
-    /// `INTERNAL` if the message does not serialise, `INVALID_ARGUMENT` for a name that is empty or
-    /// over 256 bytes; then nobody is sent anything. `UNAVAILABLE` if the broker is so far behind
-    /// that other nodes will miss it.
-    pub fn publish<T: Serialize + Sync + 'static>(&self, topic: &Topic<T>, message: &T) -> Result {
-        self.publish_to(topic, message, Audience::others())
-    }
-
-    /// Sends a message to the members of a topic that `audience` says.
+    /// const NEWS: Topic<String> = Topic::fixed("news");
     ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    pub fn publish_to<T: Serialize + Sync + 'static>(
-        &self,
-        topic: &Topic<T>,
-        message: &T,
-        audience: Audience<'_>,
-    ) -> Result {
-        self.deliver(topic, None, message, topic.key_of(message), audience)
-    }
-
-    /// Sends an event to all members of a topic but this client, whatever messages the topic is for.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    pub fn publish_event<T, D>(&self, topic: &Topic<T>, event: &Event<D>, data: &D) -> Result
-    where
-        D: Serialize + Sync + 'static,
-    {
-        self.publish_event_to(topic, event, data, Audience::others())
-    }
-
-    /// Sends an event to the members of a topic that `audience` says.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    pub fn publish_event_to<T, D: Serialize + Sync + 'static>(
-        &self,
-        topic: &Topic<T>,
-        event: &Event<D>,
-        data: &D,
-        audience: Audience<'_>,
-    ) -> Result {
-        self.deliver(topic, Some(event.name()), data, None, audience)
-    }
-
-    fn deliver<T>(
-        &self,
-        topic: &Topic<T>,
-        event: Option<&str>,
-        message: &dyn Encode,
-        key: Option<String>,
-        audience: Audience<'_>,
-    ) -> Result {
-        let own = [self.id()];
-        let all: Vec<ConnectionId>;
-        let except = match (audience.includes_self, audience.except) {
-            (true, except) => except,
-            (false, []) => &own,
-            (false, except) => {
-                all = [except, &own].concat();
-                &all
-            }
-        };
-        self.0.hub.publish(topic.name(), event, message, key, except)
+    /// fn tell_others(connection: &AnyConnection, text: String) -> Result {
+    ///     connection.to(&NEWS).others().send(&text)
+    /// }
+    /// ```
+    pub fn to<'a, T>(&'a self, topic: &'a Topic<T>) -> Audience<'a, T> {
+        Audience::new(&self.0.hub, Some(self.id()), topic)
     }
 
     /// Enters a place: the client is sent a [`PRESENCE`](crate::PRESENCE) event with those who are here, and all of
@@ -245,39 +187,5 @@ impl AnyConnection {
 impl fmt::Debug for AnyConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnyConnection").field("id", &self.id()).field("endpoint", &self.endpoint()).finish()
-    }
-}
-
-/// Which members of a topic a publication goes to.
-///
-/// ```
-/// use realtime_core::Audience;
-/// # fn demo(blocked: &[realtime_core::ConnectionId]) {
-/// let all_but_blocked_and_me = Audience::others().except(blocked);
-/// let all_but_blocked = Audience::everyone().except(blocked);
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug)]
-#[must_use = "an audience is given to `publish_to`"]
-pub struct Audience<'a> {
-    includes_self: bool,
-    except: &'a [ConnectionId],
-}
-
-impl<'a> Audience<'a> {
-    /// All members but the one who publishes.
-    pub fn others() -> Self {
-        Self { includes_self: false, except: &[] }
-    }
-
-    /// All members, the one who publishes among them.
-    pub fn everyone() -> Self {
-        Self { includes_self: true, except: &[] }
-    }
-
-    /// Leaves these out as well.
-    pub fn except(mut self, connections: &'a [ConnectionId]) -> Self {
-        self.except = connections;
-        self
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! May import `hub` and what is beneath it.
 
+mod audience;
 mod connection;
 mod realtime;
 mod send_error;
 mod topic;
 
-pub use connection::{AnyConnection, Audience};
+pub use audience::Audience;
+pub use connection::AnyConnection;
 pub use realtime::{Realtime, Stats};
 pub use send_error::SendError;
 pub use topic::Topic;

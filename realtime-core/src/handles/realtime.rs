@@ -1,18 +1,18 @@
-use super::{AnyConnection, Topic};
+use super::{AnyConnection, Audience, Topic};
 use crate::{
     config::Config,
     hub::{Drained, Hub, drain},
     seams::Runtime,
 };
-use realtime_protocol::{ConnectionId, Event, Presence, Present, Result};
-use serde::{Serialize, de::DeserializeOwned};
+use realtime_protocol::{ConnectionId, Presence, Present};
+use serde::de::DeserializeOwned;
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-/// The registry that an application builds when it starts, and gives to an adapter.
+/// The registry that an application builds at start-up and mounts with an adapter.
 ///
 /// A clone is another handle to the same registry. When the last one and all connections are
 /// gone, so is its clock.
@@ -29,7 +29,7 @@ use std::{
 ///         Ok(())
 ///     })
 ///     .build();
-/// realtime.publish(&Topic::fixed("news"), &"hello".to_owned()).unwrap();
+/// realtime.to(&Topic::fixed("news")).send(&"hello".to_owned()).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct Realtime(pub(crate) Arc<Hub>);
@@ -39,28 +39,26 @@ impl Realtime {
         Self(Arc::clone(hub))
     }
 
-    /// Sends a message to all members of a topic.
+    /// Publishes to a topic: the builder that it returns says which members, and `send` or `emit` does it.
     ///
-    /// # Errors
+    /// # Examples
     ///
-    /// As [`AnyConnection::publish`].
-    pub fn publish<T: Serialize + Sync + 'static>(&self, topic: &Topic<T>, message: &T) -> Result {
-        self.0.publish(topic.name(), None, message, topic.key_of(message), &[])
+    /// ```
+    /// use realtime_core::{Event, Realtime, Result, Topic};
+    ///
+    /// const NEWS: Topic<String> = Topic::fixed("news");
+    /// const LATE: Event<u64> = Event::new("LATE");
+    ///
+    /// fn announce(realtime: &Realtime) -> Result {
+    ///     realtime.to(&NEWS).send(&"the next train is late".into())?;
+    ///     realtime.to(&NEWS).emit(LATE, &10)
+    /// }
+    /// ```
+    pub fn to<'a, T>(&'a self, topic: &'a Topic<T>) -> Audience<'a, T> {
+        Audience::new(&self.0, None, topic)
     }
 
-    /// Sends an event to all members of a topic, whatever messages the topic is for.
-    ///
-    /// # Errors
-    ///
-    /// As [`AnyConnection::publish`].
-    pub fn publish_event<T, D>(&self, topic: &Topic<T>, event: &Event<D>, data: &D) -> Result
-    where
-        D: Serialize + Sync + 'static,
-    {
-        self.0.publish(topic.name(), Some(event.name()), data, None, &[])
-    }
-
-    /// Who is in a place. Data that does not fit the type is left out.
+    /// The clients that are present in a place, without those whose data does not parse as `P`.
     pub fn present<P: DeserializeOwned>(&self, presence: &Presence<P>) -> Vec<Present<P>> {
         let present = self.0.present(presence.name()).into_iter();
         let read = |present: Present<_>| {
@@ -74,18 +72,18 @@ impl Realtime {
         self.0.connections.find(id).map(AnyConnection::new)
     }
 
-    /// The open connections of this node for which `filter` says yes.
+    /// The open connections of this node for which `filter` returns true.
     pub fn filter(&self, mut filter: impl FnMut(&AnyConnection) -> bool) -> Vec<AnyConnection> {
         let all = self.0.connections.all().into_iter().map(AnyConnection::new);
         all.filter(|connection| filter(connection)).collect()
     }
 
-    /// How many connections are open on this node.
+    /// The number of open connections on this node.
     pub fn connections(&self) -> usize {
         self.0.connections.len()
     }
 
-    /// What this node does and did.
+    /// Counters of this node.
     pub fn stats(&self) -> Stats {
         let hub = &self.0;
         let counters = &hub.counters;
@@ -123,7 +121,7 @@ impl Realtime {
         &self.0.config
     }
 
-    /// Turns the clock by hand; only if it was built with [`Builder::manual_time`].
+    /// Turns the clock by hand; only if it was built with [`RealtimeBuilder::manual_time`].
     ///
     /// # Panics
     ///
@@ -142,7 +140,7 @@ impl fmt::Debug for Realtime {
     }
 }
 
-/// What a node does and did, for dashboards.
+/// Counters of a node, for dashboards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

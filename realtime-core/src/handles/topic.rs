@@ -22,21 +22,21 @@ pub struct Topic<T> {
 }
 
 impl<T> Topic<T> {
-    /// A topic whose name is known when the code is compiled.
+    /// A topic named at compile time.
     pub const fn fixed(name: &'static str) -> Self {
         Self { name: Cow::Borrowed(name), overflow: Overflow::close() }
     }
 
-    /// A topic whose name is made as it goes.
+    /// A topic named at run time.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Self { name: name.into(), overflow: Overflow::close() }
     }
 
     /// Sets what happens to messages for a member that does not keep up; by default it is
-    /// [closed](Overflow::close). What counts is what the topic says with which a client is subscribed; the key of
-    /// [`Overflow::conflate`] is that of who publishes.
+    /// [closed](Overflow::close). The policy of the `Topic` passed to `subscribe` applies; the key of [`Overflow::conflate`] is
+    /// that of the `Topic` published to.
     #[must_use = "the changed topic is returned"]
-    pub const fn overflow(mut self, overflow: Overflow<T>) -> Self {
+    pub const fn with_overflow(mut self, overflow: Overflow<T>) -> Self {
         self.overflow = overflow;
         self
     }

@@ -2,7 +2,7 @@ use super::Client;
 use crate::util::panics::catch;
 use crate::util::sync::Mutex;
 use realtime_protocol::format::{Encode, Outgoing, Value};
-use realtime_protocol::{Error, Result};
+use realtime_protocol::{Code, Error, Result};
 use serde::de::DeserializeOwned;
 use std::{
     collections::HashMap,
@@ -168,7 +168,9 @@ impl Client {
         let (late, next) = self.calls.expire(now);
         for (number, slot) in late {
             self.tell_cancelled(number);
-            slot.settle(Err(Error::new("DEADLINE_EXCEEDED", "the client did not answer in time").retryable()));
+            slot.settle(
+                Err(Error::new(Code::DEADLINE_EXCEEDED, "the client did not answer in time").with_retry()),
+            );
         }
         if let Some(next) = next {
             self.watch(next);

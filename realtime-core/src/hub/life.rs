@@ -113,7 +113,7 @@ impl Client {
         match self.format.carrier() {
             Carrier::Messages | Carrier::WholeMessages => config.ping_interval,
             // An idle stream is asked at least once before it is taken for dead.
-            Carrier::Events => config.keep_alive.min(config.idle_timeout / 2),
+            Carrier::Events => config.comment_interval.min(config.idle_timeout / 2),
         }
     }
 

@@ -194,7 +194,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if self.pending.is_some() {
-            self.settle(Err(Arc::new(Error::new(Code::ABORTED, "the call was given up").retryable())), None);
+            self.settle(Err(Arc::new(Error::new(Code::ABORTED, "the call was given up").with_retry())), None);
         }
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn refused(hub: &Hub, reject: Reject) -> Reject {
 /// Whether requests are still taken.
 fn check_open(hub: &Hub) -> Result<(), Error> {
     if hub.draining.load(Relaxed) {
-        return Err(Error::unavailable("the server is going away").retry_after(Duration::from_secs(1)));
+        return Err(Error::unavailable("the server is going away").with_retry_after(Duration::from_secs(1)));
     }
     Ok(())
 }
@@ -119,9 +119,9 @@ fn permit(hub: &Hub, context: &Context) -> Result<ConnectionPermit, Reject> {
     acquired.map(ConnectionPermit::from).map_err(|refused| {
         let retry = Duration::from_secs(1);
         match refused {
-            Refused::All => Error::unavailable("too many connections").retry_after(retry).into(),
+            Refused::All => Error::unavailable("too many connections").with_retry_after(retry).into(),
             Refused::Peer => {
-                Error::resource_exhausted("too many connections from this address").retry_after(retry).into()
+                Error::resource_exhausted("too many connections from this address").with_retry_after(retry).into()
             }
         }
     })

@@ -84,7 +84,7 @@ impl Asked {
         let read = hub.before(hub.config.handshake_timeout, read_body(body, limit)).await;
         let body = read.unwrap_or_else(|| {
             body.give_up();
-            let error = Error::new(Code::DEADLINE_EXCEEDED, "the body took too long").retryable();
+            let error = Error::new(Code::DEADLINE_EXCEEDED, "the body took too long").with_retry();
             Err(Reject::new(StatusCode::REQUEST_TIMEOUT, error))
         })?;
         let parse_error = |error: serde_json::Error| {
@@ -157,7 +157,7 @@ fn check_content_encoding(context: &Context) -> Result<(), Reject> {
         return Ok(());
     }
     let error = Error::new(Code::UNSUPPORTED_DATA, "a body has no Content-Encoding");
-    Err(Reject::from(error).header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
+    Err(Reject::from(error).with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
 async fn read_body<B, E>(body: &mut RequestBody<'_, B>, limit: usize) -> Result<Bytes, Reject>

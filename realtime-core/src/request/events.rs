@@ -70,7 +70,7 @@ pub(super) async fn events(
 pub(super) fn come_back(reject: Reject) -> Response<EventStream> {
     let (headers, error) = reject.into_parts();
     let mut notice = Vec::new();
-    write_retry(come_back_after(error.retry_after_hint()), &mut notice);
+    write_retry(come_back_after(error.retry_after()), &mut notice);
     // An error that does not serialise leaves the time alone.
     let _ = write_error(&error, &mut notice);
     let mut response = response(EventStream::whole(BytesMut::from(&*notice)));

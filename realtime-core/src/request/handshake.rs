@@ -20,7 +20,7 @@ pub(crate) fn check(context: &Context) -> Result<(), Reject> {
             Code::METHOD_MISMATCH,
             "a WebSocket is opened by GET, a stream of events by GET with Accept: text/event-stream",
         );
-        return Err(Reject::from(error).header(header::ALLOW, HeaderValue::from_static("GET")));
+        return Err(Reject::from(error).with_header(header::ALLOW, HeaderValue::from_static("GET")));
     }
     if !context.header_has("upgrade", "websocket") || !context.header_has("connection", "upgrade") {
         return Err(upgrade_required("this is a WebSocket endpoint, and the request has no Upgrade to websocket"));
@@ -79,7 +79,8 @@ fn check_version(context: &Context) -> Result<(), Reject> {
         Some("13") => Ok(()),
         _ => {
             let error = upgrade_required("Sec-WebSocket-Version must be 13");
-            Err(error.header(HeaderName::from_static("sec-websocket-version"), HeaderValue::from_static("13")))
+            Err(error
+                .with_header(HeaderName::from_static("sec-websocket-version"), HeaderValue::from_static("13")))
         }
     }
 }
@@ -87,6 +88,6 @@ fn check_version(context: &Context) -> Result<(), Reject> {
 /// 426 with the header that RFC 9110, section 15.5.22, demands.
 fn upgrade_required(message: &'static str) -> Reject {
     Reject::new(StatusCode::UPGRADE_REQUIRED, Error::failed_precondition(message))
-        .header(header::UPGRADE, HeaderValue::from_static("websocket"))
-        .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
+        .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+        .with_header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
 }

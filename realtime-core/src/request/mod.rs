@@ -178,5 +178,5 @@ fn input_of_query(context: &Context, other: &[&str]) -> Value<'static> {
 
 fn method_mismatch(allow: &'static str, message: impl Into<Cow<'static, str>>) -> Reject {
     let error = Error::new(Code::METHOD_MISMATCH, message);
-    Reject::from(error).header(header::ALLOW, HeaderValue::from_static(allow))
+    Reject::from(error).with_header(header::ALLOW, HeaderValue::from_static(allow))
 }

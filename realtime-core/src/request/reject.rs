@@ -12,7 +12,7 @@ use std::borrow::Cow;
 /// ```
 /// use realtime_core::{Context, Reject, Error};
 /// # fn limited() -> Reject {
-/// Reject::from(Error::resource_exhausted("too many logins").retry_after(std::time::Duration::from_secs(3)))
+/// Reject::from(Error::resource_exhausted("too many logins").with_retry_after(std::time::Duration::from_secs(3)))
 /// # }
 /// assert_eq!(limited().status(), 429);
 /// ```
@@ -46,7 +46,7 @@ impl Reject {
 
     /// Adds a header to the response.
     #[must_use = "the refusal with the header is returned"]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
     }
@@ -89,7 +89,7 @@ impl Reject {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(after) = self.error.retry_after_hint() {
+        if let Some(after) = self.error.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000) as u64));
         }
         merge(headers, self.headers);

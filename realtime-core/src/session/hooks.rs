@@ -1,5 +1,5 @@
 use super::Session;
-use crate::{calls::CallCore, context::Context, hub::Client, seams::BoxFuture, util::panics::Panicked};
+use crate::{context::Context, hub::Client, seams::BoxFuture, util::panics::Panicked};
 use realtime_protocol::{Close, Error, format::Value};
 use std::{any::Any, sync::Arc, task};
 
@@ -39,13 +39,11 @@ pub(super) fn run(session: &Session) -> BoxFuture<'static> {
     }
     let Session { client, service, .. } = session.clone();
     Box::pin(async move {
-        let call = Arc::new(CallCore::of_client(Arc::clone(&client)));
         for open in &service.router.opens {
-            if let Err(error) = open.open(&call).await {
+            if let Err(error) = open.open(&client).await {
                 return client.refuse(&error);
             }
         }
-        drop(call);
         service.hooks.run(&client).await;
     })
 }

@@ -222,7 +222,7 @@ impl Calls {
         }
         // Not with that id: it would look like the answer to the one that has it.
         let error = Error::new(Code::DUPLICATE_ID, format!("the id {id:?} is in use"));
-        self.answer(None, &error.details(serde_json::json!({ "id": id })));
+        self.answer(None, &error.with_details(serde_json::json!({ "id": id })));
         false
     }
 
@@ -437,7 +437,7 @@ impl Drop for Calls {
 }
 
 fn exhausted(limit: usize, what: &str) -> Error {
-    Error::resource_exhausted(format!("{limit} {what} run on this connection already")).retry_after(SOON)
+    Error::resource_exhausted(format!("{limit} {what} run on this connection already")).with_retry_after(SOON)
 }
 
 /// When a client that has too much under way may try again.

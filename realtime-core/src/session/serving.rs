@@ -1,6 +1,5 @@
 use super::{Carrier, NewSession, Purpose, Session, driver::Driver};
 use crate::{
-    calls::CallCore,
     hub::Client,
     seams::BoxFuture,
     util::panics::{catch, drop_caught, poll_caught},
@@ -87,9 +86,8 @@ async fn run_on_close(leave: Leave, close: Close) {
     client.begin_end();
     let (id, endpoint) = (client.id, &client.endpoint);
     tracing::debug!(connection = %id, %endpoint, code = %close.code, reason = %close.reason, "closed");
-    let call = Arc::new(CallCore::of_client(Arc::clone(client)));
     for close_of in &service.router.closes {
-        run_hook(client, || close_of.close(&call, close.clone())).await;
+        run_hook(client, || close_of.close(client, close.clone())).await;
     }
     run_hook(client, || service.hooks.close(client, close)).await;
 }

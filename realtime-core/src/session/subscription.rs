@@ -196,7 +196,7 @@ impl Stream {
             return Ok(());
         }
         if self.keeping == Keeping::Nothing {
-            return Err(Error::new(Code::RESOURCE_EXHAUSTED, "the client does not keep up").retryable());
+            return Err(Error::new(Code::RESOURCE_EXHAUSTED, "the client does not keep up").with_retry());
         }
         let Some(frame) = client.encode(&packet, |frame| frame.into_frame())? else { return Ok(()) };
         may_hold(client.hub.config.outbox_bytes, frame.len())?;

@@ -15,9 +15,9 @@ pub struct Limits {
     pub frames: u32,
 }
 
-/// Something whole that the peer sent.
+/// A message or control frame that the peer sent.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum Incoming<'a> {
     /// A message.
     Message(Data<'a>),
     /// Nothing yet: a part of a long compressed message was inflated, which was so much work, in bytes. The next part, or
@@ -31,7 +31,7 @@ pub enum Event<'a> {
     Close(CloseCode, String),
 }
 
-/// Turns the bytes of a client into [`Event`]s, however they are split.
+/// Turns the bytes of a client into [`Incoming`]s, however they are split.
 ///
 /// A message that arrives whole is borrowed from the caller's buffer; only what is incomplete is
 /// kept, and never more than [`Limits`] allow: a length is checked when its header is read, before
@@ -69,7 +69,7 @@ impl Decoder {
     ///
     /// The peer broke the protocol or a limit; the connection must be failed with
     /// [`DecodeError::close_code`] and the decoder not be used again.
-    pub fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, DecodeError> {
+    pub fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Incoming<'a>>, DecodeError> {
         let mut assembly = match self.assembly.take() {
             Some(assembly) => assembly,
             None => {
@@ -130,7 +130,7 @@ impl Decoder {
     /// The quick way for nearly all messages: unfragmented, whole in the input, with nothing kept
     /// from before. Leaves everything else, what is wrong included, to the long way.
     #[inline]
-    fn decode_message<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, DecodeError> {
+    fn decode_message<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Incoming<'a>>, DecodeError> {
         let [first, second, a, b, ..] = **input else { return Ok(None) };
         let kind = match first & !RSV1 {
             0x81 => Kind::Text,
@@ -154,34 +154,34 @@ impl Decoder {
         if compressed {
             return self.inflate(kind, payload).map(Some);
         }
-        Ok(Some(Event::Message(match kind {
+        Ok(Some(Incoming::Message(match kind {
             Kind::Text => Data::Text(checked(payload)?.into()),
             Kind::Binary => Data::Binary((&*payload).into()),
         })))
     }
 
-    fn inflate<'a>(&mut self, kind: Kind, payload: &[u8]) -> Result<Event<'a>, DecodeError> {
+    fn inflate<'a>(&mut self, kind: Kind, payload: &[u8]) -> Result<Incoming<'a>, DecodeError> {
         Ok(match Inflation::begin(kind, payload.into(), self.limits.message_bytes)? {
-            Begun::Whole(data) => Event::Message(data),
+            Begun::Whole(data) => Incoming::Message(data),
             Begun::Long(inflation, work) => {
                 let assembly =
                     Assembly { inflation: Some(inflation), ..Assembly::new(self.limits, self.inflates) };
                 self.assembly = Some(Box::new(assembly));
-                Event::Inflating(work)
+                Incoming::Inflating(work)
             }
         })
     }
 }
 
 /// The same for pings and pongs, so that they need no [`Assembly`].
-fn decode_heartbeat<'a>(input: &mut &'a mut [u8]) -> Option<Event<'a>> {
+fn decode_heartbeat<'a>(input: &mut &'a mut [u8]) -> Option<Incoming<'a>> {
     let [first @ (0x89 | 0x8a), second @ 0x80..0xfe, ..] = **input else { return None };
     let length = usize::from(second & 0x7f);
     if input.len() < 6 + length {
         return None;
     }
     let payload = take_masked(input, 6, length);
-    Some(if first == 0x89 { Event::Ping(Cow::Borrowed(payload)) } else { Event::Pong })
+    Some(if first == 0x89 { Incoming::Ping(Cow::Borrowed(payload)) } else { Incoming::Pong })
 }
 
 /// The payload of the frame at the front of the input, where it lies whole.
@@ -236,7 +236,7 @@ impl Assembly {
         self.frame.is_none() && self.message.is_none() && self.header.is_empty() && self.inflation.is_none()
     }
 
-    fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, DecodeError> {
+    fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Incoming<'a>>, DecodeError> {
         if let Some(inflation) = self.inflation.take() {
             return self.go_on_inflating(inflation).map(Some);
         }
@@ -296,10 +296,14 @@ impl Assembly {
 
     /// The fast way: a frame that lies whole in the input. Control frames and unfragmented
     /// messages give their event from there; fragments are collected.
-    fn handle_whole<'a>(&mut self, frame: OpenFrame, chunk: &'a [u8]) -> Result<Option<Event<'a>>, DecodeError> {
+    fn handle_whole<'a>(
+        &mut self,
+        frame: OpenFrame,
+        chunk: &'a [u8],
+    ) -> Result<Option<Incoming<'a>>, DecodeError> {
         let kind = match frame.opcode {
-            Opcode::Ping => return Ok(Some(Event::Ping(Cow::Borrowed(chunk)))),
-            Opcode::Pong => return Ok(Some(Event::Pong)),
+            Opcode::Ping => return Ok(Some(Incoming::Ping(Cow::Borrowed(chunk)))),
+            Opcode::Pong => return Ok(Some(Incoming::Pong)),
             Opcode::Close => return parse_close(chunk).map(Some),
             Opcode::Text if frame.fin => Kind::Text,
             Opcode::Binary if frame.fin => Kind::Binary,
@@ -312,7 +316,7 @@ impl Assembly {
         if frame.compressed {
             return self.inflate(kind, chunk.into()).map(Some);
         }
-        Ok(Some(Event::Message(match kind {
+        Ok(Some(Incoming::Message(match kind {
             Kind::Text => Data::Text(checked(chunk)?.into()),
             Kind::Binary => Data::Binary(chunk.into()),
         })))
@@ -347,13 +351,13 @@ impl Assembly {
     }
 
     /// The last byte of a frame was read. `whole` frames of control have been handled already.
-    fn finish_frame<'a>(&mut self, frame: OpenFrame, whole: bool) -> Result<Option<Event<'a>>, DecodeError> {
+    fn finish_frame<'a>(&mut self, frame: OpenFrame, whole: bool) -> Result<Option<Incoming<'a>>, DecodeError> {
         if frame.opcode.is_control() {
             debug_assert!(!whole);
             let control = std::mem::take(&mut self.control);
             return match frame.opcode {
-                Opcode::Ping => Ok(Some(Event::Ping(Cow::Owned(control)))),
-                Opcode::Pong => Ok(Some(Event::Pong)),
+                Opcode::Ping => Ok(Some(Incoming::Ping(Cow::Owned(control)))),
+                Opcode::Pong => Ok(Some(Incoming::Pong)),
                 _ => parse_close(&control).map(Some),
             };
         }
@@ -367,26 +371,26 @@ impl Assembly {
         if std::mem::take(&mut self.compressed) {
             return self.inflate(kind, payload.into()).map(Some);
         }
-        owned(kind, payload).map(Event::Message).map(Some)
+        owned(kind, payload).map(Incoming::Message).map(Some)
     }
 
-    fn inflate<'a>(&mut self, kind: Kind, payload: Cow<'_, [u8]>) -> Result<Event<'a>, DecodeError> {
+    fn inflate<'a>(&mut self, kind: Kind, payload: Cow<'_, [u8]>) -> Result<Incoming<'a>, DecodeError> {
         Ok(match Inflation::begin(kind, payload, self.limits.message_bytes)? {
-            Begun::Whole(data) => Event::Message(data),
+            Begun::Whole(data) => Incoming::Message(data),
             Begun::Long(inflation, work) => {
                 self.inflation = Some(inflation);
-                Event::Inflating(work)
+                Incoming::Inflating(work)
             }
         })
     }
 
-    fn go_on_inflating<'a>(&mut self, mut inflation: Box<Inflation>) -> Result<Event<'a>, DecodeError> {
+    fn go_on_inflating<'a>(&mut self, mut inflation: Box<Inflation>) -> Result<Incoming<'a>, DecodeError> {
         if inflation.is_whole() {
-            return Ok(Event::Message(inflation.into_message()));
+            return Ok(Incoming::Message(inflation.into_message()));
         }
         let work = inflation.go_on()?;
         self.inflation = Some(inflation);
-        Ok(Event::Inflating(work))
+        Ok(Incoming::Inflating(work))
     }
 }
 
@@ -397,16 +401,16 @@ fn owned<'a>(kind: Kind, payload: Vec<u8>) -> Result<Data<'a>, DecodeError> {
     })
 }
 
-fn parse_close<'a>(payload: &[u8]) -> Result<Event<'a>, DecodeError> {
+fn parse_close<'a>(payload: &[u8]) -> Result<Incoming<'a>, DecodeError> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return match payload {
-            [] => Ok(Event::Close(CloseCode::NO_STATUS, String::new())),
+            [] => Ok(Incoming::Close(CloseCode::NO_STATUS, String::new())),
             _ => Err(DecodeError::BadClosePayload),
         };
     };
     let code = CloseCode::new(u16::from_be_bytes(*code)).ok_or(DecodeError::BadCloseCode)?;
     let reason = std::str::from_utf8(reason).map_err(|_| DecodeError::BadUtf8)?;
-    Ok(Event::Close(code, reason.to_owned()))
+    Ok(Incoming::Close(code, reason.to_owned()))
 }
 
 #[inline]

@@ -1,6 +1,6 @@
 //! RFC 6455 for the server role, without IO: bytes in, events out, and the other way round.
 //!
-//! [`Decoder`] turns any split of a peer's bytes into the same [`Event`]s; [`Frame`] is one encoded frame, made once and
+//! [`Decoder`] turns any split of a peer's bytes into the same [`Incoming`]s; [`Frame`] is one encoded frame, made once and
 //! shared by all who are sent it; [`PerMessageDeflate`] is RFC 7692, behind the feature `deflate`.
 //!
 //! May import `util` alone: nothing here knows of a session, a configuration, an HTTP request or a refusal.
@@ -19,7 +19,7 @@ mod mask;
 pub use accept_key::accept_key;
 pub(crate) use accept_key::is_key;
 pub use decode_error::DecodeError;
-pub use decoder::{Decoder, Event, Limits};
+pub use decoder::{Decoder, Incoming, Limits};
 #[cfg(not(feature = "deflate"))]
 pub(crate) use deflate::Deflate;
 #[cfg(feature = "deflate")]

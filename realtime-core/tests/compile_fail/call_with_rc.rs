@@ -13,5 +13,5 @@ async fn nap(call: Call<()>, (): ()) -> Result {
 }
 
 fn main() {
-    let _ = Endpoint::new(()).call(NAP, nap);
+    let _ = Endpoint::new(()).procedure(NAP, nap);
 }

@@ -12,7 +12,7 @@ impl Handler for Room {
     type ServerMessage = String;
 
     async fn on_message(&self, connection: &Connection<Self>, number: u64) -> Result {
-        connection.publish(&NEWS, &number)
+        connection.to(&NEWS).others().send(&number)
     }
 }
 

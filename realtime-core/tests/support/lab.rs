@@ -80,19 +80,20 @@ pub(crate) enum Policy {
     Close,
 }
 
-pub(crate) const JOB: Procedure<(u32, Job), Output> = Procedure::new("job").timeout(Duration::from_millis(JOB_MS));
+pub(crate) const JOB: Procedure<(u32, Job), Output> =
+    Procedure::new("job").with_timeout(Duration::from_millis(JOB_MS));
 pub(crate) const BRIEF: Procedure<(u32, Job), Output> =
-    Procedure::new("brief").timeout(Duration::from_millis(BRIEF_MS));
+    Procedure::new("brief").with_timeout(Duration::from_millis(BRIEF_MS));
 /// What the client implements.
 pub(crate) const CONFIRM: Procedure<u32, bool> =
-    Procedure::new("confirm").timeout(Duration::from_millis(CONFIRM_MS));
+    Procedure::new("confirm").with_timeout(Duration::from_millis(CONFIRM_MS));
 const SHOUT: Event<(u32, Shout)> = Event::new("SHOUT");
 const BLOCK: Subscription<(u32, Feed), Beat> = Subscription::new("block");
 const DROP_OLDEST: Subscription<(u32, Feed), Beat> =
-    Subscription::new("drop_oldest").overflow(Overflow::drop_oldest(KEPT as usize));
+    Subscription::new("drop_oldest").with_overflow(Overflow::drop_oldest(KEPT as usize));
 const CONFLATE: Subscription<(u32, Feed), Beat> =
-    Subscription::new("conflate").overflow(Overflow::conflate(|beat| key(beat.number).to_string()));
-const CLOSE: Subscription<(u32, Feed), Beat> = Subscription::new("close").overflow(Overflow::close());
+    Subscription::new("conflate").with_overflow(Overflow::conflate(|beat| key(beat.number).to_string()));
+const CLOSE: Subscription<(u32, Feed), Beat> = Subscription::new("close").with_overflow(Overflow::close());
 
 pub(crate) const JOB_MS: u64 = 3000;
 pub(crate) const BRIEF_MS: u64 = 600;
@@ -215,16 +216,16 @@ impl Lab {
 
 pub(crate) fn endpoint(lab: &Lab) -> Endpoint<Lab> {
     Endpoint::new(lab.clone())
-        .call(JOB, work)
-        .call(BRIEF, work)
+        .procedure(JOB, work)
+        .procedure(BRIEF, work)
         .subscription(BLOCK, feed)
         .subscription(DROP_OLDEST, feed)
         .subscription(CONFLATE, feed)
         .subscription(CLOSE, feed)
         .on(SHOUT, shout)
-        .on_close(|call, _| async move {
-            let Some(id) = call.connection_id() else { return };
-            let mut notes = call.state().lock();
+        .on_close(|connected, _| async move {
+            let id = connected.id();
+            let mut notes = connected.state().lock();
             let of_this = |run: &Run| run.call.as_ref().and_then(Call::connection_id) == Some(id);
             let left: Vec<u32> =
                 (0..).zip(&notes.runs).filter(|(_, run)| run.alive > 0 && of_this(run)).map(|(n, _)| n).collect();
@@ -277,7 +278,7 @@ async fn shout(call: Call<Lab>, (n, shout): (u32, Shout)) -> Result {
 }
 
 fn failure() -> Error {
-    Error::new("TEAPOT", "failed on purpose").details(serde_json::json!({ "short": true }))
+    Error::new("TEAPOT", "failed on purpose").with_details(serde_json::json!({ "short": true }))
 }
 
 /// Without the panic's message and backtrace among the test's output.
@@ -375,7 +376,7 @@ impl Stream for Beats {
             self.at += 1;
             self.lab.with(self.n, |run| run.yielded += 1);
             let item = beat(true);
-            let item = if feed.positions { item.at(Position::new(EPOCH, number)) } else { item };
+            let item = if feed.positions { item.with_position(Position::new(EPOCH, number)) } else { item };
             return Poll::Ready(Some(Ok(item)));
         }
         self.alive.take().into_iter().for_each(Alive::finish);

@@ -5,7 +5,7 @@ use crate::{
     lab::{CONFIRM_MS, EPOCH, End, Feed, Job, KEPT, Lab, Policy, Shout, Then, key},
     node::Link,
 };
-use adapter_testing::Frame;
+use adapter_testing::TestFrame;
 use realtime_core::{Config, websocket::Opcode};
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
@@ -383,7 +383,7 @@ impl Client {
         Ok(())
     }
 
-    fn take(&mut self, lab: &Lab, frame: &Frame) -> Checked {
+    fn take(&mut self, lab: &Lab, frame: &TestFrame) -> Checked {
         ensure!(self.close.is_none(), "something after the close frame");
         match frame.opcode {
             Opcode::Ping => return Ok(()),

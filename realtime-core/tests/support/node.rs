@@ -1,6 +1,6 @@
 //! A node in memory that is polled by hand, and its clients: one that does not read can read again later.
 
-use adapter_testing::Frame;
+use adapter_testing::TestFrame;
 use bytes::Bytes;
 use realtime_core::{
     AnyConnection, Context, Realtime,
@@ -144,17 +144,17 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn send(&self, frame: &Frame) {
+    pub(crate) fn send(&self, frame: &TestFrame) {
         let mut wire = self.lock();
         wire.input.extend(frame.to_bytes());
         wake(wire.reader.take());
     }
 
     /// The whole frames that have come.
-    pub(crate) fn take(&mut self) -> Vec<Frame> {
+    pub(crate) fn take(&mut self) -> Vec<TestFrame> {
         let sent = std::mem::take(&mut self.lock().output);
         self.bytes.extend(sent);
-        std::iter::from_fn(|| Frame::take(&mut self.bytes)).collect()
+        std::iter::from_fn(|| TestFrame::take(&mut self.bytes)).collect()
     }
 
     /// Reads so many bytes more, and then nothing; any number, if it is not said.

@@ -1,6 +1,6 @@
 //! What a client's bytes mean: to the decoder, and to tungstenite as a judge of its own.
 
-use realtime_core::websocket::{Data, DecodeError, Decoder, Event, Limits};
+use realtime_core::websocket::{Data, DecodeError, Decoder, Incoming, Limits};
 use std::{
     collections::VecDeque,
     io::{self, Read, Write},
@@ -20,15 +20,15 @@ pub(crate) enum Seen {
     Close(u16, String),
 }
 
-impl From<Event<'_>> for Seen {
-    fn from(event: Event<'_>) -> Self {
+impl From<Incoming<'_>> for Seen {
+    fn from(event: Incoming<'_>) -> Self {
         match event {
-            Event::Inflating(_) => unreachable!("nothing is to be seen of it"),
-            Event::Message(Data::Text(text)) => Self::Text(text.into_owned()),
-            Event::Message(Data::Binary(bytes)) => Self::Binary(bytes.into_owned()),
-            Event::Ping(payload) => Self::Ping(payload.into_owned()),
-            Event::Pong => Self::Pong,
-            Event::Close(code, reason) => Self::Close(code.get(), reason),
+            Incoming::Inflating(_) => unreachable!("nothing is to be seen of it"),
+            Incoming::Message(Data::Text(text)) => Self::Text(text.into_owned()),
+            Incoming::Message(Data::Binary(bytes)) => Self::Binary(bytes.into_owned()),
+            Incoming::Ping(payload) => Self::Ping(payload.into_owned()),
+            Incoming::Pong => Self::Pong,
+            Incoming::Close(code, reason) => Self::Close(code.get(), reason),
         }
     }
 }
@@ -82,7 +82,7 @@ pub(crate) fn feed(decoder: &mut Decoder, piece: &[u8], seen: &mut Vec<Seen>) ->
     let mut piece = piece.to_vec();
     let mut rest = &mut piece[..];
     while let Some(event) = decoder.decode(&mut rest)? {
-        if !matches!(event, Event::Inflating(_)) {
+        if !matches!(event, Incoming::Inflating(_)) {
             seen.push(event.into());
         }
     }

@@ -44,9 +44,9 @@ pub(crate) fn seen(read: Result<Packet<'_>, Error>) -> Value {
         Ok(Packet::Credit { id, more }) => json!({ "type": "credit", "id": id, "more": more }),
         Ok(Packet::Reply { id, data }) => json!({ "type": "result", "id": id, "data": tree(data) }),
         Ok(Packet::Error { id, error }) => {
-            let after = error.retry_after_hint().map(|after| u64::try_from(after.as_millis()).unwrap());
+            let after = error.retry_after().map(|after| u64::try_from(after.as_millis()).unwrap());
             json!({ "type": "error", "id": id, "error": {
-                "code": error.code().as_str(), "message": error.message(), "details": error.as_details(),
+                "code": error.code().as_str(), "message": error.message(), "details": error.details(),
                 "retryable": error.is_retryable(), "retryAfterMs": after,
             } })
         }
@@ -321,8 +321,8 @@ pub(crate) fn each_outgoing(
 ) {
     let position = Position::new(path, number);
     let (gap, timeout) = (Gap::new(number, path), Duration::from_millis(number));
-    let between = gap.clone().between(number, 7);
-    let error = Error::new("A_1", path.to_owned()).details(value.clone()).retry_after(timeout);
+    let between = gap.clone().with_range(number, 7);
+    let error = Error::new("A_1", path.to_owned()).with_details(value.clone()).with_retry_after(timeout);
     for (packet, expected) in [
         (
             Outgoing::Data { id, data: value, position: None, event: Some(path) },

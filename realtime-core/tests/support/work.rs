@@ -2,7 +2,7 @@
 
 use super::wire::{Client, frame};
 use realtime_core::{
-    Audience, Builder, Connection, Endpoint, Handler, Message, Procedure, Realtime, Result, Topic,
+    Connection, Endpoint, Handler, Message, Procedure, Realtime, RealtimeBuilder, Result, Topic,
     websocket::{Decoder, Frame, Limits, Opcode},
 };
 use serde::{Deserialize, Serialize};
@@ -129,14 +129,14 @@ fn realtime() -> Realtime {
     builder().build()
 }
 
-fn builder() -> Builder {
+fn builder() -> RealtimeBuilder {
     Realtime::builder()
         .manual_time()
         .handler("echo", Echo.plain())
         .handler("typed", Typed)
         .handler("chat", Chat.plain())
         .handler("publisher", Publisher.plain())
-        .endpoint("api", Endpoint::new(()).call(ECHO, async |_, said| Ok(said)))
+        .endpoint("api", Endpoint::new(()).procedure(ECHO, async |_, said| Ok(said)))
 }
 
 fn room() -> Topic<Message> {
@@ -201,6 +201,6 @@ impl Handler for Publisher {
     type ServerMessage = Message;
 
     async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
-        connection.publish_to(&room(), &message, Audience::everyone())
+        connection.to(&room()).send(&message)
     }
 }

@@ -504,7 +504,7 @@ mod tests {
         let packets = [MessagePack.decode(&binary).unwrap(), Json.decode(&text).unwrap()];
         let [binary, text] = packets.map(|packet| match packet {
             Packet::Error { id, error } => {
-                let (details, after) = (error.as_details(), error.retry_after_hint());
+                let (details, after) = (error.details(), error.retry_after());
                 format!("{id}: {error} {details:?} {} {after:?}", error.is_retryable())
             }
             packet => {

@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn every_frame_to_a_client_is_written() {
         let (position, gap) = (Position::new("e\"", 8), Gap::new(3, "overflow"));
-        let between = gap.clone().between(8, u64::MAX);
+        let between = gap.clone().with_range(8, u64::MAX);
         let (id, event) = ("s\n", Some("unseen"));
         for (packet, expected) in [
             (

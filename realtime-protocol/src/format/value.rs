@@ -304,7 +304,7 @@ pub(crate) fn describe(path: &str, what: &str) -> Error {
     if path == "." {
         return Error::invalid_argument(what.to_owned());
     }
-    Error::invalid_argument(format!("{path}: {what}")).details(serde_json::json!({ "path": path }))
+    Error::invalid_argument(format!("{path}: {what}")).with_details(serde_json::json!({ "path": path }))
 }
 
 const QUOTED_BYTES: usize = 160;

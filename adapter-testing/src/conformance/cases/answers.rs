@@ -3,7 +3,7 @@
 use super::{each_form, start, start_with};
 use crate::{
     block_on,
-    conformance::{Client, Server, Subject, api::CONFIRM},
+    conformance::{RawClient, Server, Subject, api::CONFIRM},
 };
 use realtime_core::{AnyConnection, Result};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ fn connection(server: &Server) -> AnyConnection {
 
 /// The next frame is a call of the server's; gives its id.
 #[track_caller]
-fn expect_call(client: &mut Client, question: &str) -> String {
+fn expect_call(client: &mut RawClient, question: &str) -> String {
     let packet = client.recv_packet();
     let id = packet["id"].as_str().unwrap_or_default().to_owned();
     let call = json!({ "type": "call", "id": id, "path": "confirm", "input": question, "timeoutMs": 5000 });
@@ -30,7 +30,7 @@ fn expect_call(client: &mut Client, question: &str) -> String {
     id
 }
 
-fn answer(client: &mut Client, id: &str, data: impl serde::Serialize) {
+fn answer(client: &mut RawClient, id: &str, data: impl serde::Serialize) {
     client.packet(json!({ "type": "result", "id": id, "data": data }));
 }
 

@@ -2,8 +2,8 @@
 
 use super::{each_form, give_turns, start, start_with, works};
 use crate::{
-    Frame,
-    conformance::{Client, Command, Reply, Sight, Subject},
+    TestFrame,
+    conformance::{Command, RawClient, Reply, Sight, Subject},
 };
 use realtime_core::{CloseCode, Config};
 use serde_json::{Value, json};
@@ -327,7 +327,7 @@ fn hold_up(subject: &Subject, count: usize, bytes: usize, change: impl FnOnce(&m
 
 pub fn on_open_may_refuse_and_nothing_is_called(subject: &Subject) {
     let (server, seen, _) = start(subject);
-    let call = Frame::text(r#"{"type":"call","id":"1","path":"wait","input":"a"}"#).to_bytes();
+    let call = TestFrame::text(r#"{"type":"call","id":"1","path":"wait","input":"a"}"#).to_bytes();
     let mut client = server.request("closing").header("x-open", "fail").early(&call).connect();
     client.expect_error("PERMISSION_DENIED");
     assert_eq!(client.expect_close(1008), "not today");
@@ -366,7 +366,7 @@ pub fn a_cancel_while_a_guard_decides_calls_nothing(subject: &Subject) {
 /// Without another word from it; and before `on_close`.
 pub fn calls_of_a_client_that_is_gone_are_dropped_at_once(subject: &Subject) {
     let (server, seen, _) = start(subject);
-    for leave in [|client| drop(client), |client: Client| client.close(1000, "bye")] {
+    for leave in [|client| drop(client), |client: RawClient| client.close(1000, "bye")] {
         let mut client = server.connect("closing");
         client.call("1", "wait", "a");
         seen.began("a");
@@ -379,7 +379,7 @@ pub fn calls_of_a_client_that_is_gone_are_dropped_at_once(subject: &Subject) {
 /// Whatever its handler still does with a message, which it may finish.
 pub fn a_busy_handler_does_not_keep_the_calls_of_a_client_that_is_gone(subject: &Subject) {
     let (server, seen, gate) = start(subject);
-    for leave in [drop, |mut client: Client| client.frame(&Frame::close(1000, "bye"))] {
+    for leave in [drop, |mut client: RawClient| client.frame(&TestFrame::close(1000, "bye"))] {
         let mut client = server.connect("both");
         seen.opened();
         client.value(&Command::EchoAtGate("slow".into()));
@@ -775,7 +775,7 @@ pub fn calls_in_one_write_are_answered_to_one_who_reads(subject: &Subject) {
 pub fn a_flood_of_calls_that_cannot_be_read_is_closed(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("api");
-    let wrong = Frame::text(r#"{"type":"call","id":"1","path":7}"#).to_bytes();
+    let wrong = TestFrame::text(r#"{"type":"call","id":"1","path":7}"#).to_bytes();
     for _ in 0..2 {
         client.raw(&wrong.repeat(32));
         for _ in 0..32 {
@@ -792,5 +792,5 @@ pub fn a_flood_of_calls_that_cannot_be_read_is_closed(subject: &Subject) {
 
 fn client_call(path: &str, input: Value) -> Vec<u8> {
     let call = json!({ "type": "call", "id": "1", "path": path, "input": input });
-    Frame::text(&call.to_string()).to_bytes()
+    TestFrame::text(&call.to_string()).to_bytes()
 }

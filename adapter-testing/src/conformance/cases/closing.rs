@@ -2,7 +2,7 @@
 
 use super::{said, start, start_with, works};
 use crate::{
-    Frame,
+    TestFrame,
     conformance::{Command, Seen, Sight, Subject, lab::Explosive},
 };
 use realtime_core::{CloseCode, FnConnection, Initiator, handler_fn};
@@ -42,7 +42,7 @@ pub fn messages_before_a_close_are_answered_first(subject: &Subject) {
     let (server, seen, gate) = start(subject);
     let mut client = server.connect("lab");
     client.value(&Command::EchoAtGate("late".into()));
-    client.frame(&Frame::close(1000, ""));
+    client.frame(&TestFrame::close(1000, ""));
     seen.opened();
     assert_eq!(seen.next(), Sight::Message);
     gate.open();

@@ -2,8 +2,8 @@
 
 use super::{start, start_with, subscribe, transcript::compare, works};
 use crate::{
-    Frame,
-    conformance::{Client, Command, Reply, Seen, Server, Subject},
+    TestFrame,
+    conformance::{Command, RawClient, Reply, Seen, Server, Subject},
 };
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use realtime_core::{Config, Deflate, Topic, websocket::Opcode};
@@ -15,12 +15,12 @@ fn on(config: &mut Config) {
 }
 
 /// What a browser offers.
-fn connect(server: &Server, id: &str) -> Client {
+fn connect(server: &Server, id: &str) -> RawClient {
     offer(server, id, "permessage-deflate; client_max_window_bits")
 }
 
 #[track_caller]
-fn offer(server: &Server, id: &str, offer: &str) -> Client {
+fn offer(server: &Server, id: &str, offer: &str) -> RawClient {
     let client = server.request(id).header("sec-websocket-extensions", offer).connect();
     assert!(client.header("sec-websocket-extensions").is_some(), "{offer} is declined");
     client
@@ -45,13 +45,13 @@ fn compress(payload: &[u8]) -> Vec<u8> {
     out
 }
 
-fn compressed(opcode: Opcode, payload: &[u8]) -> Frame {
-    Frame::new(opcode, compress(payload)).compressed()
+fn compressed(opcode: Opcode, payload: &[u8]) -> TestFrame {
+    TestFrame::new(opcode, compress(payload)).compressed()
 }
 
 /// The next frame is compressed, with a window of so many bits; gives it inflated.
 #[track_caller]
-fn inflated(client: &mut Client, window_bits: u8) -> Frame {
+fn inflated(client: &mut RawClient, window_bits: u8) -> TestFrame {
     let frame = client.recv();
     assert!(frame.compressed && frame.fin, "{frame:?}");
     let mut payload = Vec::with_capacity(1 << 20);
@@ -59,7 +59,7 @@ fn inflated(client: &mut Client, window_bits: u8) -> Frame {
     for byte in [&frame.payload[..], &[0, 0, 0xff, 0xff]].concat() {
         stream.decompress_vec(&[byte], &mut payload, FlushDecompress::None).expect("deflate data");
     }
-    Frame::new(frame.opcode, payload)
+    TestFrame::new(frame.opcode, payload)
 }
 
 fn long() -> String {
@@ -122,7 +122,7 @@ pub fn messages_are_compressed_both_ways(subject: &Subject) {
             client.raw(&[frame.to_bytes(), frame.to_bytes()].concat());
             frame.to_bytes().chunks(1000).for_each(|chunk| client.raw(chunk));
             for _ in 0..3 {
-                assert!(inflated(&mut client, bits) == Frame::new(opcode, &payload[..]), "{bits} {opcode:?}");
+                assert!(inflated(&mut client, bits) == TestFrame::new(opcode, &payload[..]), "{bits} {opcode:?}");
             }
         }
         client.close(1000, "");
@@ -133,9 +133,9 @@ pub fn a_message_may_come_uncompressed(subject: &Subject) {
     let (server, ..) = start_with(subject, on);
     let mut client = connect(&server, "echo");
     client.text(&long());
-    assert_eq!(inflated(&mut client, 15), Frame::text(&long()));
+    assert_eq!(inflated(&mut client, 15), TestFrame::text(&long()));
     client.frame(&compressed(Opcode::Text, long().as_bytes()));
-    assert_eq!(inflated(&mut client, 15), Frame::text(&long()));
+    assert_eq!(inflated(&mut client, 15), TestFrame::text(&long()));
 }
 
 pub fn a_small_message_is_sent_as_it_is(subject: &Subject) {
@@ -150,7 +150,7 @@ pub fn a_small_message_is_sent_as_it_is(subject: &Subject) {
         client.expect_text(&text);
     }
     client.text(&"a".repeat(100));
-    assert_eq!(inflated(&mut client, 15), Frame::text(&"a".repeat(100)));
+    assert_eq!(inflated(&mut client, 15), TestFrame::text(&"a".repeat(100)));
 }
 
 pub fn what_does_not_get_smaller_is_sent_as_it_is(subject: &Subject) {
@@ -158,8 +158,8 @@ pub fn what_does_not_get_smaller_is_sent_as_it_is(subject: &Subject) {
     let mut client = connect(&server, "echo");
     // What is compressed once cannot be compressed again.
     let noise = compress(&(0..20_000_u32).flat_map(|at| (at * at).to_be_bytes()).collect::<Vec<u8>>());
-    client.frame(&Frame::new(Opcode::Binary, &noise[..400]));
-    assert_eq!(client.recv(), Frame::new(Opcode::Binary, &noise[..400]));
+    client.frame(&TestFrame::new(Opcode::Binary, &noise[..400]));
+    assert_eq!(client.recv(), TestFrame::new(Opcode::Binary, &noise[..400]));
 }
 
 pub fn a_compressed_message_may_come_in_pieces_with_pings_between(subject: &Subject) {
@@ -168,22 +168,22 @@ pub fn a_compressed_message_may_come_in_pieces_with_pings_between(subject: &Subj
     let payload = compress(long().as_bytes());
     let (first, rest) = payload.split_at(7);
     let (second, third) = rest.split_at(30);
-    let more = |payload: &[u8]| Frame::new(Opcode::Continuation, payload);
-    let ping = |payload: &str| Frame::new(Opcode::Ping, payload);
+    let more = |payload: &[u8]| TestFrame::new(Opcode::Continuation, payload);
+    let ping = |payload: &str| TestFrame::new(Opcode::Ping, payload);
     let frames = [
-        Frame::new(Opcode::Text, first).compressed().unfinished(),
+        TestFrame::new(Opcode::Text, first).compressed().unfinished(),
         ping("1"),
         more(second).unfinished(),
         ping("2"),
         more(b"").unfinished(),
         more(third),
     ];
-    let bytes: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
+    let bytes: Vec<u8> = frames.iter().flat_map(TestFrame::to_bytes).collect();
     for size in [bytes.len(), 1, 7] {
         bytes.chunks(size).for_each(|chunk| client.raw(chunk));
-        assert_eq!(client.recv(), Frame::new(Opcode::Pong, "1"));
-        assert_eq!(client.recv(), Frame::new(Opcode::Pong, "2"));
-        assert_eq!(inflated(&mut client, 15), Frame::text(&long()));
+        assert_eq!(client.recv(), TestFrame::new(Opcode::Pong, "1"));
+        assert_eq!(client.recv(), TestFrame::new(Opcode::Pong, "2"));
+        assert_eq!(inflated(&mut client, 15), TestFrame::text(&long()));
     }
 }
 
@@ -209,7 +209,7 @@ pub fn a_publication_is_right_for_each_window_and_for_none(subject: &Subject) {
         }
     }
     for text in ["short".to_owned(), long(), "x".repeat(50_000), long() + "2"] {
-        let published = server.realtime().publish(&Topic::new("t"), &Reply::Text(text.clone()));
+        let published = server.realtime().to(&Topic::new("t")).send(&Reply::Text(text.clone()));
         assert_eq!(published.ok(), Some(()));
         for (id, bits, client) in &mut clients {
             let frame = match bits {
@@ -220,7 +220,7 @@ pub fn a_publication_is_right_for_each_window_and_for_none(subject: &Subject) {
                 "lab" => format!(r#"{{"type":"message","value":{{"text":"{text}"}}}}"#),
                 _ => format!(r#"{{"text":"{text}"}}"#),
             };
-            assert_eq!(frame, Frame::text(&expected), "{id} {bits:?}");
+            assert_eq!(frame, TestFrame::text(&expected), "{id} {bits:?}");
         }
     }
     assert_eq!(server.realtime().stats().delivered, 40);
@@ -233,8 +233,8 @@ pub fn errors_are_compressed_and_pongs_are_not(subject: &Subject) {
     let error = inflated(&mut client, 15).as_text();
     assert!(error.starts_with(r#"{"type":"error","error":{"code":"MINE""#), "{error}");
     let ping = "x".repeat(125);
-    client.frame(&Frame::new(Opcode::Ping, &*ping));
-    assert_eq!(client.recv(), Frame::new(Opcode::Pong, &*ping));
+    client.frame(&TestFrame::new(Opcode::Ping, &*ping));
+    assert_eq!(client.recv(), TestFrame::new(Opcode::Pong, &*ping));
     works(&mut client);
 }
 
@@ -243,7 +243,7 @@ pub fn a_compressed_message_of_the_limit_is_taken(subject: &Subject) {
     let payload = vec![7; LIMIT];
     let mut client = connect(&scene.server, "echo");
     client.frame(&compressed(Opcode::Binary, &payload));
-    assert!(inflated(&mut client, 15) == Frame::new(Opcode::Binary, payload));
+    assert!(inflated(&mut client, 15) == TestFrame::new(Opcode::Binary, payload));
     scene.fails(&compressed(Opcode::Binary, &vec![7; LIMIT + 1]).to_bytes(), 1009, "message over the limit");
 }
 
@@ -251,7 +251,7 @@ pub fn a_compressed_message_of_the_limit_is_taken(subject: &Subject) {
 struct Scene {
     server: Server,
     _seen: Seen,
-    bystander: Client,
+    bystander: RawClient,
 }
 
 const LIMIT: usize = 64 * 1024;
@@ -274,7 +274,7 @@ impl Scene {
     }
 
     #[track_caller]
-    fn fails_for(&mut self, client: Client, bytes: &[u8], code: u16, reason: &str) {
+    fn fails_for(&mut self, client: RawClient, bytes: &[u8], code: u16, reason: &str) {
         client.expect_failure(bytes, code, reason);
         works(&mut self.bystander);
     }
@@ -293,10 +293,10 @@ pub fn a_compressed_bit_that_was_not_agreed_on_is_refused(subject: &Subject) {
 pub fn a_compressed_bit_out_of_place_is_refused(subject: &Subject) {
     let mut scene = scene(subject);
     for opcode in [Opcode::Ping, Opcode::Pong, Opcode::Close] {
-        scene.fails(&Frame::new(opcode, "").compressed().to_bytes(), 1002, "reserved bit set");
+        scene.fails(&TestFrame::new(opcode, "").compressed().to_bytes(), 1002, "reserved bit set");
     }
     let first = compressed(Opcode::Text, b"hello").unfinished().to_bytes();
-    let second = Frame::new(Opcode::Continuation, "").compressed().to_bytes();
+    let second = TestFrame::new(Opcode::Continuation, "").compressed().to_bytes();
     scene.fails(&[first, second].concat(), 1002, "reserved bit set");
     for bit in [0x20, 0x10] {
         scene.fails(&[0xc1 | bit, 0x80, 1, 2, 3, 4], 1002, "reserved bit set");
@@ -309,11 +309,11 @@ pub fn a_bomb_is_refused(subject: &Subject) {
     let bomb = compress(&vec![0; 32 << 20]);
     assert!(bomb.len() < (32 << 20) / 1000 && bomb.len() < LIMIT);
     for opcode in [Opcode::Text, Opcode::Binary] {
-        scene.fails(&Frame::new(opcode, &bomb[..]).compressed().to_bytes(), 1009, "message over the limit");
+        scene.fails(&TestFrame::new(opcode, &bomb[..]).compressed().to_bytes(), 1009, "message over the limit");
     }
     let (first, second) = bomb.split_at(1000);
-    let first = Frame::new(Opcode::Binary, first).compressed().unfinished().to_bytes();
-    let second = Frame::new(Opcode::Continuation, second).to_bytes();
+    let first = TestFrame::new(Opcode::Binary, first).compressed().unfinished().to_bytes();
+    let second = TestFrame::new(Opcode::Continuation, second).to_bytes();
     scene.fails(&[first, second].concat(), 1009, "message over the limit");
     // What is too long as it comes is refused at its header.
     scene.fails(&[0xc2, 0xff, 0, 0, 0, 0, 0, 1, 0, 1, 1, 2, 3, 4], 1009, "message over the limit");
@@ -325,7 +325,7 @@ pub fn bad_deflate_data_is_refused(subject: &Subject) {
     let cut_off = &cut_off[..cut_off.len() / 2];
     for payload in [b"\xff\xff\xff\xff", &b"hello"[..], cut_off] {
         for opcode in [Opcode::Text, Opcode::Binary] {
-            scene.fails(&Frame::new(opcode, payload).compressed().to_bytes(), 1007, "invalid deflate data");
+            scene.fails(&TestFrame::new(opcode, payload).compressed().to_bytes(), 1007, "invalid deflate data");
         }
     }
 }
@@ -337,5 +337,5 @@ pub fn bad_utf8_in_a_compressed_message_is_refused(subject: &Subject) {
     }
     let mut client = connect(&scene.server, "echo");
     client.frame(&compressed(Opcode::Binary, b"\xff"));
-    assert_eq!(client.recv(), Frame::new(Opcode::Binary, b"\xff"));
+    assert_eq!(client.recv(), TestFrame::new(Opcode::Binary, b"\xff"));
 }

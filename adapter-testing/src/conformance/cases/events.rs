@@ -2,7 +2,7 @@
 
 use super::{each_form, give_turns, messagepack_of, start, start_with};
 use crate::conformance::{
-    Client, Reply, Server, Sight, Subject,
+    RawClient, Reply, Server, Sight, Subject,
     api::{SAID, Said, room},
 };
 use realtime_core::{AnyConnection, Config, Overflow, Topic};
@@ -107,12 +107,12 @@ pub fn an_event_goes_to_one_client(subject: &Subject) {
     let said = Said { text: "é".into(), from: None };
     for mut client in each_form(&server) {
         client.echoes();
-        assert!(newest(&server).emit(&SAID, &said).is_ok());
+        assert!(newest(&server).emit(SAID, &said).is_ok());
         expect_said(&mut client, "é", None);
     }
     let mut client = server.connect("api");
     client.echoes();
-    assert!(newest(&server).emit(&SAID, &said).is_ok());
+    assert!(newest(&server).emit(SAID, &said).is_ok());
     client.expect_text(r#"{"type":"event","name":"SAID","data":{"text":"é","from":null}}"#);
 }
 
@@ -157,7 +157,7 @@ pub fn the_registry_publishes_events_to_all(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut members = members(&server);
     let said = Said { text: "news".into(), from: None };
-    assert!(server.realtime().publish_event(&room("room"), &SAID, &said).is_ok());
+    assert!(server.realtime().to(&room("room")).emit(SAID, &said).is_ok());
     members.iter_mut().for_each(|(client, _)| expect_said(client, "news", None));
     assert_eq!(server.realtime().stats().delivered, members.len() as u64);
 }
@@ -187,8 +187,8 @@ pub fn messages_and_events_of_a_publisher_stay_in_order(subject: &Subject) {
     let mut members = members(&server);
     for number in 0..50 {
         let text = number.to_string();
-        assert!(server.realtime().publish(&room("room"), &Reply::Text(text.clone())).is_ok());
-        assert!(server.realtime().publish_event(&room("room"), &SAID, &Said { text, from: None }).is_ok());
+        assert!(server.realtime().to(&room("room")).send(&Reply::Text(text.clone())).is_ok());
+        assert!(server.realtime().to(&room("room")).emit(SAID, &Said { text, from: None }).is_ok());
     }
     for (client, _) in &mut members {
         for number in 0..50 {
@@ -200,7 +200,7 @@ pub fn messages_and_events_of_a_publisher_stay_in_order(subject: &Subject) {
 
 /// The newest are left, and how many were dropped is told before them; the member stays.
 pub fn a_topic_may_drop_what_a_member_does_not_take(subject: &Subject) {
-    let newest = room("prices").overflow(Overflow::drop_oldest(3));
+    let newest = room("prices").with_overflow(Overflow::drop_oldest(3));
     let published = overflow(subject, &newest, |_| "x");
     let (kept, gaps) = (published.received.len() as u64, published.missing());
     assert_eq!(kept + gaps, published.count);
@@ -213,7 +213,7 @@ pub fn a_topic_may_drop_what_a_member_does_not_take(subject: &Subject) {
 
 /// Of each key the newest is left.
 pub fn a_topic_may_conflate_what_a_member_does_not_take(subject: &Subject) {
-    let of_each = room("prices").overflow(Overflow::conflate(|reply| match reply {
+    let of_each = room("prices").with_overflow(Overflow::conflate(|reply| match reply {
         Reply::Text(text) => text.split(':').nth(1).unwrap_or_default().to_owned(),
         _ => String::new(),
     }));
@@ -265,7 +265,7 @@ fn overflow(subject: &Subject, topic: &Topic<Reply>, key: fn(u64) -> &'static st
     let text = |number: u64| format!("{number}:{}:{filler}", key(number));
     let mut count = 0;
     let mut publish = || {
-        assert!(server.realtime().publish(topic, &Reply::Text(text(count))).is_ok());
+        assert!(server.realtime().to(topic).send(&Reply::Text(text(count))).is_ok());
         count += 1;
     };
     // Until the buffers between the two are full: then half of the outbox stays in use.
@@ -296,13 +296,13 @@ fn overflow(subject: &Subject, topic: &Topic<Reply>, key: fn(u64) -> &'static st
 }
 
 /// Three clients in the room, one of them of MessagePack, each with its connection.
-fn members(server: &Server) -> Vec<(Client, AnyConnection)> {
+fn members(server: &Server) -> Vec<(RawClient, AnyConnection)> {
     let connect = [
         |server: &Server| server.connect("api"),
         |server: &Server| messagepack_of(server, "api"),
         |server: &Server| server.connect("api"),
     ];
-    let join = |connect: fn(&Server) -> Client| {
+    let join = |connect: fn(&Server) -> RawClient| {
         let mut client = connect(server);
         client.call("join", "join", "room");
         client.expect_result("join", Value::Null);
@@ -319,7 +319,7 @@ fn newest(server: &Server) -> AnyConnection {
 }
 
 #[track_caller]
-fn expect_said(client: &mut Client, text: &str, from: Option<&str>) {
+fn expect_said(client: &mut RawClient, text: &str, from: Option<&str>) {
     let data = json!({ "text": text, "from": from });
     client.expect_packet(json!({ "type": "event", "name": "SAID", "data": data }));
 }

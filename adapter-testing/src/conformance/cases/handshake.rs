@@ -2,7 +2,7 @@
 
 use super::{builder, start, start_with, works};
 use crate::{
-    Frame,
+    TestFrame,
     conformance::{Command, Gate, Reply, Subject, lab::Explosive},
 };
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -254,9 +254,9 @@ pub fn middleware_runs_in_order_before_the_upgrade(subject: &Subject) {
 
 pub fn middleware_refuses_with_its_status_headers_and_body(subject: &Subject) {
     async fn teapot(_: Context, _: Next) -> Result<Accepted, Reject> {
-        let error = Error::new("SHORT_AND_STOUT", "no coffee").retry_after(Duration::from_millis(2500));
+        let error = Error::new("SHORT_AND_STOUT", "no coffee").with_retry_after(Duration::from_millis(2500));
         let reject = Reject::new(StatusCode::IM_A_TEAPOT, error);
-        Err(reject.header(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Tea")))
+        Err(reject.with_header(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Tea")))
     }
     let (builder, seen, _) = builder(|_| {});
     let server = subject.start(builder.middleware(teapot).build());
@@ -428,7 +428,7 @@ pub fn a_stuck_middleware_is_timed_out(subject: &Subject) {
 
 pub fn frames_sent_with_the_request_are_handled(subject: &Subject) {
     let (server, ..) = start(subject);
-    let early = [Frame::text("one").to_bytes(), Frame::text("two").to_bytes()].concat();
+    let early = [TestFrame::text("one").to_bytes(), TestFrame::text("two").to_bytes()].concat();
     // The last frame is cut: its end comes later.
     let (now, later) = early.split_at(early.len() - 2);
     let mut client = server.request("echo").early(now).connect();

@@ -2,15 +2,15 @@
 
 use super::{start_with, works};
 use crate::{
-    Frame,
-    conformance::{Client, Seen, Server, Subject},
+    TestFrame,
+    conformance::{RawClient, Seen, Server, Subject},
 };
 use realtime_core::{Config, websocket::Opcode};
 
 struct Scene {
     server: Server,
     _seen: Seen,
-    bystander: Client,
+    bystander: RawClient,
 }
 
 fn scene(subject: &Subject) -> Scene {
@@ -56,21 +56,21 @@ pub fn a_length_in_a_longer_form_than_it_needs_is_refused(subject: &Subject) {
 
 pub fn a_message_over_the_limit_is_refused(subject: &Subject) {
     let mut scene = scene_with(subject, |config| config.message_bytes = 1000);
-    scene.fails(&Frame::text(&"x".repeat(1001)).to_bytes(), 1009, "message over the limit");
+    scene.fails(&TestFrame::text(&"x".repeat(1001)).to_bytes(), 1009, "message over the limit");
 }
 
 pub fn fragments_over_the_limit_are_refused(subject: &Subject) {
     let mut scene = scene_with(subject, |config| config.message_bytes = 1000);
-    let first = Frame::text(&"x".repeat(600)).unfinished().to_bytes();
-    let second = Frame::new(Opcode::Continuation, "x".repeat(401)).to_bytes();
+    let first = TestFrame::text(&"x".repeat(600)).unfinished().to_bytes();
+    let second = TestFrame::new(Opcode::Continuation, "x".repeat(401)).to_bytes();
     scene.fails(&[first, second].concat(), 1009, "message over the limit");
 }
 
 pub fn endless_empty_continuations_are_refused(subject: &Subject) {
     let mut scene = scene(subject);
-    let mut bytes = Frame::text("").unfinished().to_bytes();
+    let mut bytes = TestFrame::text("").unfinished().to_bytes();
     for _ in 0..100_000 {
-        bytes.extend(Frame::new(Opcode::Continuation, "").unfinished().to_bytes());
+        bytes.extend(TestFrame::new(Opcode::Continuation, "").unfinished().to_bytes());
     }
     scene.fails(&bytes, 1009, "too many frames in one message");
 }
@@ -94,13 +94,13 @@ pub fn reserved_bits_and_opcodes_are_refused(subject: &Subject) {
 pub fn control_frames_over_125_bytes_are_refused(subject: &Subject) {
     let mut scene = scene(subject);
     for opcode in [Opcode::Ping, Opcode::Pong, Opcode::Close] {
-        scene.fails(&Frame::new(opcode, [7; 126]).to_bytes(), 1002, "control frame over 125 bytes");
+        scene.fails(&TestFrame::new(opcode, [7; 126]).to_bytes(), 1002, "control frame over 125 bytes");
     }
 }
 
 pub fn fragmented_control_frames_are_refused(subject: &Subject) {
     let mut scene = scene(subject);
-    let frame = Frame::new(Opcode::Ping, "x").unfinished();
+    let frame = TestFrame::new(Opcode::Ping, "x").unfinished();
     scene.fails(&frame.to_bytes(), 1002, "fragmented control frame");
 }
 
@@ -111,7 +111,7 @@ pub fn bad_utf8_is_refused_at_its_first_byte(subject: &Subject) {
         let mut payload = b"good ".to_vec();
         payload.extend_from_slice(bad);
         payload.extend_from_slice(&[b'x'; 1000]);
-        let bytes = Frame::new(Opcode::Text, payload).to_bytes();
+        let bytes = TestFrame::new(Opcode::Text, payload).to_bytes();
         let header = bytes.len() - (5 + bad.len() + 1000);
         scene.fails(&bytes[..header + 5 + bad.len()], 1007, "invalid UTF-8");
     }
@@ -119,27 +119,27 @@ pub fn bad_utf8_is_refused_at_its_first_byte(subject: &Subject) {
 
 pub fn bad_utf8_split_over_frames_is_refused(subject: &Subject) {
     let mut scene = scene(subject);
-    let first = Frame::new(Opcode::Text, b"\xe2\x82").unfinished().to_bytes();
-    let second = Frame::new(Opcode::Continuation, b"\x28").to_bytes();
+    let first = TestFrame::new(Opcode::Text, b"\xe2\x82").unfinished().to_bytes();
+    let second = TestFrame::new(Opcode::Continuation, b"\x28").to_bytes();
     scene.fails(&[first.clone(), second].concat(), 1007, "invalid UTF-8");
-    let end = Frame::new(Opcode::Continuation, b"").to_bytes();
+    let end = TestFrame::new(Opcode::Continuation, b"").to_bytes();
     scene.fails(&[first, end].concat(), 1007, "invalid UTF-8");
 }
 
 pub fn invalid_close_codes_are_refused(subject: &Subject) {
     let mut scene = scene(subject);
     for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535] {
-        scene.fails(&Frame::close(code, "").to_bytes(), 1002, "invalid close code");
+        scene.fails(&TestFrame::close(code, "").to_bytes(), 1002, "invalid close code");
     }
-    scene.fails(&Frame::new(Opcode::Close, [3]).to_bytes(), 1002, "close frame of one byte");
-    scene.fails(&Frame::new(Opcode::Close, b"\x03\xe8\xff").to_bytes(), 1007, "invalid UTF-8");
+    scene.fails(&TestFrame::new(Opcode::Close, [3]).to_bytes(), 1002, "close frame of one byte");
+    scene.fails(&TestFrame::new(Opcode::Close, b"\x03\xe8\xff").to_bytes(), 1007, "invalid UTF-8");
 }
 
 pub fn continuations_out_of_place_are_refused(subject: &Subject) {
     let mut scene = scene(subject);
-    let stray = Frame::new(Opcode::Continuation, "x").to_bytes();
+    let stray = TestFrame::new(Opcode::Continuation, "x").to_bytes();
     scene.fails(&stray, 1002, "continuation without a message");
-    let begun = Frame::text("x").unfinished().to_bytes();
+    let begun = TestFrame::text("x").unfinished().to_bytes();
     scene.fails(&[begun.clone(), begun].concat(), 1002, "new message inside a fragmented one");
 }
 
@@ -257,7 +257,7 @@ pub fn a_flood_of_pings_is_survived(subject: &Subject) {
     let mut client = scene.server.connect("lab");
     let mut bytes = Vec::new();
     for number in 0..20_000 {
-        bytes.extend(Frame::new(Opcode::Ping, number.to_string()).to_bytes());
+        bytes.extend(TestFrame::new(Opcode::Ping, number.to_string()).to_bytes());
     }
     client.raw(&bytes);
     let mut answered = 0;
@@ -284,7 +284,7 @@ pub fn a_client_that_never_reads_is_closed(subject: &Subject) {
     let message = crate::conformance::Reply::Text("x".repeat(32 * 1024));
     let mut published = 0;
     while realtime.stats().slow_consumers == 0 {
-        assert!(realtime.publish(&topic, &message).is_ok());
+        assert!(realtime.to(&topic).send(&message).is_ok());
         published += 1;
         assert!(published < 100_000, "a client that reads nothing was never slow");
         std::thread::yield_now();
@@ -294,7 +294,7 @@ pub fn a_client_that_never_reads_is_closed(subject: &Subject) {
     while realtime.connections() > 1 {
         scene.server.advance(std::time::Duration::from_secs(1));
         std::thread::yield_now();
-        scene.bystander.frame(&Frame::new(Opcode::Pong, ""));
+        scene.bystander.frame(&TestFrame::new(Opcode::Pong, ""));
     }
     drop(client);
 }
@@ -310,7 +310,7 @@ pub fn the_place_of_a_client_that_never_reads_is_taken_until_its_socket_is_gone(
     let realtime = server.realtime();
     let message = crate::conformance::Reply::Text("x".repeat(32 * 1024));
     while realtime.stats().slow_consumers == 0 {
-        assert!(realtime.publish(&realtime_core::Topic::new("flood"), &message).is_ok());
+        assert!(realtime.to(&realtime_core::Topic::new("flood")).send(&message).is_ok());
         std::thread::yield_now();
     }
     while realtime.connections() > 0 {
@@ -330,9 +330,9 @@ pub fn the_place_of_a_client_that_never_reads_is_taken_until_its_socket_is_gone(
 pub fn garbage_after_a_close_is_ignored(subject: &Subject) {
     let mut scene = scene(subject);
     let mut client = scene.server.connect("echo");
-    let mut bytes = Frame::close(1000, "").to_bytes();
+    let mut bytes = TestFrame::close(1000, "").to_bytes();
     bytes.extend_from_slice(&[0xff; 100]);
-    bytes.extend(Frame::text("ignored").to_bytes());
+    bytes.extend(TestFrame::text("ignored").to_bytes());
     client.raw(&bytes);
     assert_eq!(client.recv().as_close(), Some((1000, String::new())));
     client.expect_end();
@@ -344,7 +344,7 @@ pub fn a_flood_of_pings_of_the_protocol_is_bounded(subject: &Subject) {
     let Scene { server, mut bystander, _seen } = scene_with(subject, |config| config.outbox_bytes = 64 * 1024);
     let mut client = server.connect("lab");
     works(&mut client);
-    let pings = Frame::text(r#"{"type":"ping"}"#).to_bytes().repeat(1000);
+    let pings = TestFrame::text(r#"{"type":"ping"}"#).to_bytes().repeat(1000);
     super::flood_until_closed(&server, client, pings, |queued| {
         assert!(queued < 64 * 1024, "{queued} bytes wait");
         works(&mut bystander);

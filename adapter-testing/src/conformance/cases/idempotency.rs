@@ -1,6 +1,6 @@
 //! Calls with an idempotency key.
 
-use crate::conformance::{Client, Gate, Server, Subject};
+use crate::conformance::{Gate, RawClient, Server, Subject};
 use realtime_core::{
     Accepted, Call, Config, Context, Endpoint, Error, Next, Principal, Procedure, RateLimit, Realtime, Reject,
     Result,
@@ -16,7 +16,7 @@ use std::{
 };
 
 /// Says how often it has run.
-const COUNT: Procedure<Input, u32> = Procedure::new("count").check(Input::check);
+const COUNT: Procedure<Input, u32> = Procedure::new("count").with_check(Input::check);
 /// The same, once the gate is open; then it tells how far it is, too.
 const WAIT: Procedure<(), u32> = Procedure::new("wait");
 
@@ -55,8 +55,8 @@ fn start_with(
     let gate = Gate::default();
     let state = Arc::new(State { runs: AtomicU32::new(0), gate: gate.clone() });
     let endpoint = Endpoint::new(Arc::clone(&state))
-        .call(COUNT, |call: Call<Arc<State>>, _| async move { Ok(call.state().run()) })
-        .call(WAIT, |call: Call<Arc<State>>, ()| async move {
+        .procedure(COUNT, |call: Call<Arc<State>>, _| async move { Ok(call.state().run()) })
+        .procedure(WAIT, |call: Call<Arc<State>>, ()| async move {
             let run = call.state().run();
             call.state().gate.wait().await;
             call.progress(&run)?;
@@ -77,16 +77,16 @@ async fn login(mut context: Context, next: Next) -> Result<Accepted, Reject> {
     next.run(context).await
 }
 
-fn connect(server: &Server, user: &str) -> Client {
+fn connect(server: &Server, user: &str) -> RawClient {
     server.request("pay").header("x-user", user).connect()
 }
 
-fn count(client: &mut Client, key: &str) -> Value {
+fn count(client: &mut RawClient, key: &str) -> Value {
     count_of(client, key, json!({ "a": 1, "b": 2 }))
 }
 
 /// What the call gives, or the code of its error.
-fn count_of(client: &mut Client, key: &str, input: Value) -> Value {
+fn count_of(client: &mut RawClient, key: &str, input: Value) -> Value {
     client.packet(json!({ "type": "call", "id": "1", "path": "count", "input": input, "idempotencyKey": key }));
     let answer = client.recv_packet();
     assert_eq!(answer["id"], "1", "{answer}");
@@ -94,7 +94,7 @@ fn count_of(client: &mut Client, key: &str, input: Value) -> Value {
 }
 
 /// Begins a call that waits.
-fn begin(client: &mut Client, id: &str, key: &str, timeout: u64) {
+fn begin(client: &mut RawClient, id: &str, key: &str, timeout: u64) {
     let call = json!({ "type": "call", "id": id, "path": "wait", "idempotencyKey": key, "timeoutMs": timeout });
     client.packet(call);
     client.settle();

@@ -1,6 +1,6 @@
 //! How often, from where, and whether at all.
 
-use crate::conformance::{Client, Server, Subject};
+use crate::conformance::{RawClient, Server, Subject};
 use realtime_core::{
     Call, Config, Endpoint, FnConnection, ForwardingHeader, Procedure, Rate, RateLimit, Realtime, Result,
     handler_fn, validate::Invalid,
@@ -18,7 +18,7 @@ use std::{
 const ADD: Procedure<u32, u32> = Procedure::new("add");
 const COUNT: Procedure<(), u32> = Procedure::query("count");
 const DEAR: Procedure<(), ()> = Procedure::new("dear");
-const SIGN_UP: Procedure<SignUp, ()> = Procedure::new("sign_up").check(SignUp::check);
+const SIGN_UP: Procedure<SignUp, ()> = Procedure::new("sign_up").with_check(SignUp::check);
 
 #[derive(Serialize, Deserialize)]
 struct SignUp {
@@ -43,13 +43,12 @@ type Counter = Arc<AtomicU32>;
 
 fn endpoint(counter: Counter) -> Endpoint<Counter> {
     Endpoint::new(counter)
-        .call(
-            ADD,
-            |call: Call<Counter>, amount| async move { Ok(call.state().fetch_add(amount, Relaxed) + amount) },
-        )
-        .call(COUNT, |call: Call<Counter>, ()| async move { Ok(call.state().load(Relaxed)) })
-        .call(DEAR, |_, ()| async { Ok(()) })
-        .call(SIGN_UP, |_, _| async { Ok(()) })
+        .procedure(ADD, |call: Call<Counter>, amount| async move {
+            Ok(call.state().fetch_add(amount, Relaxed) + amount)
+        })
+        .procedure(COUNT, |call: Call<Counter>, ()| async move { Ok(call.state().load(Relaxed)) })
+        .procedure(DEAR, |_, ()| async { Ok(()) })
+        .procedure(SIGN_UP, |_, _| async { Ok(()) })
 }
 
 fn start(
@@ -79,14 +78,14 @@ fn limited(subject: &Subject, limit: RateLimit) -> Server {
 }
 
 #[track_caller]
-fn expect_add(client: &mut Client, expected: u32) {
+fn expect_add(client: &mut RawClient, expected: u32) {
     client.call("1", "add", 1);
     client.expect_result("1", expected);
 }
 
 /// With the time after which it may be tried again, and then it may.
 #[track_caller]
-fn expect_exhausted(client: &mut Client, path: &str) -> Duration {
+fn expect_exhausted(client: &mut RawClient, path: &str) -> Duration {
     client.call("1", path, 1);
     let error = client.expect_failed("1", "RESOURCE_EXHAUSTED");
     assert_eq!(error["retryable"], true, "{error}");
@@ -109,7 +108,7 @@ pub fn a_connection_has_a_bucket_of_its_own(subject: &Subject) {
 
 pub fn a_procedure_may_have_a_bucket_of_its_own_and_a_cost(subject: &Subject) {
     let by_name = RateLimit::new(1, Duration::from_secs(10)).by_name();
-    let costs = RateLimit::new(10, Duration::from_secs(10)).cost(|name| if name == "dear" { 9 } else { 1 });
+    let costs = RateLimit::new(10, Duration::from_secs(10)).with_cost(|name| if name == "dear" { 9 } else { 1 });
     let server = start(subject, |_| {}, |endpoint| endpoint.guard(by_name).guard(costs));
     let mut client = server.connect("counter");
     client.call("1", "dear", Value::Null);
@@ -200,7 +199,7 @@ pub fn addresses_of_one_network_are_one_client(subject: &Subject) {
 
 /// With the id of the call, and without one for a message; what ends something is not counted.
 pub fn too_many_messages_of_a_connection_are_refused(subject: &Subject) {
-    let rate = Rate::new(1, Duration::from_secs(1)).burst(2);
+    let rate = Rate::new(1, Duration::from_secs(1)).with_burst(2);
     let server = start(subject, |config| config.rates.messages_per_connection = Some(rate), |endpoint| endpoint);
     let (mut client, mut other) = (server.connect("counter"), server.connect("counter"));
     expect_add(&mut client, 1);

@@ -2,7 +2,7 @@
 
 use super::{builder, messagepack, said, start, start_with, subscribe, works};
 use crate::{
-    Frame,
+    TestFrame,
     conformance::{Command, Reply, Sight, Subject},
 };
 use bytes::Bytes;
@@ -22,8 +22,8 @@ pub fn text_and_binary_come_back_as_they_came(subject: &Subject) {
         client.expect_text(text);
     }
     for bytes in [&b""[..], b"\xff\x00\xfe", b"text"] {
-        client.frame(&Frame::new(Opcode::Binary, bytes));
-        assert_eq!(client.recv(), Frame::new(Opcode::Binary, bytes));
+        client.frame(&TestFrame::new(Opcode::Binary, bytes));
+        assert_eq!(client.recv(), TestFrame::new(Opcode::Binary, bytes));
     }
     client.close(1000, "done");
 }
@@ -32,7 +32,7 @@ pub fn every_length_of_a_frame_works(subject: &Subject) {
     let (server, ..) = start_with(subject, |config| config.message_bytes = 1 << 20);
     let mut client = server.connect("echo");
     for len in [1, 124, 125, 126, 127, 65_534, 65_535, 65_536, 65_537, 300_000] {
-        let frame = Frame::new(Opcode::Binary, (0..len).map(|at| at as u8).collect::<Vec<_>>());
+        let frame = TestFrame::new(Opcode::Binary, (0..len).map(|at| at as u8).collect::<Vec<_>>());
         client.frame(&frame);
         assert!(client.recv() == frame, "{len} bytes came back otherwise");
     }
@@ -42,13 +42,13 @@ pub fn a_message_may_come_in_pieces_with_pings_between(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("echo");
     // The pieces cut through a character.
-    client.frame(&Frame::new(Opcode::Text, b"h\xc3").unfinished());
-    client.frame(&Frame::new(Opcode::Ping, "between"));
-    assert_eq!(client.recv(), Frame::new(Opcode::Pong, "between"));
-    client.frame(&Frame::new(Opcode::Continuation, b"").unfinished());
-    client.frame(&Frame::new(Opcode::Continuation, b"\xa9\xe2\x82").unfinished());
-    client.frame(&Frame::new(Opcode::Pong, "unasked"));
-    client.frame(&Frame::new(Opcode::Continuation, b"\xac"));
+    client.frame(&TestFrame::new(Opcode::Text, b"h\xc3").unfinished());
+    client.frame(&TestFrame::new(Opcode::Ping, "between"));
+    assert_eq!(client.recv(), TestFrame::new(Opcode::Pong, "between"));
+    client.frame(&TestFrame::new(Opcode::Continuation, b"").unfinished());
+    client.frame(&TestFrame::new(Opcode::Continuation, b"\xa9\xe2\x82").unfinished());
+    client.frame(&TestFrame::new(Opcode::Pong, "unasked"));
+    client.frame(&TestFrame::new(Opcode::Continuation, b"\xac"));
     client.expect_text("hé€");
 }
 
@@ -166,7 +166,7 @@ pub fn a_malformed_message_is_answered_and_the_session_goes_on(subject: &Subject
         let error = client.expect_error(code);
         assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{text}");
     }
-    client.frame(&Frame::new(Opcode::Binary, r#"{"type":"ping"}"#));
+    client.frame(&TestFrame::new(Opcode::Binary, r#"{"type":"ping"}"#));
     client.expect_error("UNSUPPORTED_DATA");
     works(&mut client);
 }
@@ -209,8 +209,8 @@ pub fn a_ping_frame_is_answered_with_its_payload(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("lab");
     for payload in [&b""[..], b"\xff\x00", &[7; 125]] {
-        client.frame(&Frame::new(Opcode::Ping, payload));
-        assert_eq!(client.recv(), Frame::new(Opcode::Pong, payload));
+        client.frame(&TestFrame::new(Opcode::Ping, payload));
+        assert_eq!(client.recv(), TestFrame::new(Opcode::Pong, payload));
     }
 }
 
@@ -219,14 +219,14 @@ pub fn replies_keep_the_order_of_what_they_answer(subject: &Subject) {
     let (server, ..) = start(subject);
     let echo = r#"{"type":"message","value":{"echo":"1"}}"#;
     let script = [
-        Frame::text(echo),
-        Frame::new(Opcode::Ping, "2"),
-        Frame::text("3"),
-        Frame::text(r#"{"type":"ping"}"#),
-        Frame::text(echo),
-        Frame::close(1000, ""),
+        TestFrame::text(echo),
+        TestFrame::new(Opcode::Ping, "2"),
+        TestFrame::text("3"),
+        TestFrame::text(r#"{"type":"ping"}"#),
+        TestFrame::text(echo),
+        TestFrame::close(1000, ""),
     ];
-    let bytes: Vec<u8> = script.iter().flat_map(Frame::to_bytes).collect();
+    let bytes: Vec<u8> = script.iter().flat_map(TestFrame::to_bytes).collect();
     let mut transcripts = Vec::new();
     for size in [bytes.len(), 1, 7] {
         let mut client = server.connect("lab");
@@ -273,7 +273,7 @@ pub fn messages_in_one_write_are_answered_to_one_who_reads(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("lab");
     let burst = json!({ "type": "message", "value": Command::Burst { count: 1, bytes: 2000 } });
-    client.raw(&Frame::text(&burst.to_string()).to_bytes().repeat(1000));
+    client.raw(&TestFrame::text(&burst.to_string()).to_bytes().repeat(1000));
     for _ in 0..1000 {
         said(&mut client, &"x".repeat(2000));
         client.expect_value(&Reply::Taken(1));
@@ -287,7 +287,7 @@ pub fn large_messages_in_one_write_are_answered_to_one_who_reads(subject: &Subje
     let mut client = server.connect("lab");
     let text = "x".repeat(200_000);
     let echo = serde_json::json!({ "type": "message", "value": Command::Echo(text.clone()) });
-    let echoes = Frame::text(&echo.to_string()).to_bytes().repeat(16);
+    let echoes = TestFrame::text(&echo.to_string()).to_bytes().repeat(16);
     let sent = std::thread::spawn(move || {
         client.raw(&echoes);
         client
@@ -362,12 +362,12 @@ pub fn a_plain_handler_of_one_kind_closes_on_the_other(subject: &Subject) {
     let mut client = server.connect("text");
     client.text("not JSON");
     client.expect_text("not JSON");
-    client.frame(&Frame::new(Opcode::Binary, "x"));
+    client.frame(&TestFrame::new(Opcode::Binary, "x"));
     assert_eq!(client.expect_close(1003), "binary messages are not taken here");
 
     let mut client = server.connect("binary");
-    client.frame(&Frame::new(Opcode::Binary, b"\xff"));
-    assert_eq!(client.recv(), Frame::new(Opcode::Binary, b"\xff"));
+    client.frame(&TestFrame::new(Opcode::Binary, b"\xff"));
+    assert_eq!(client.recv(), TestFrame::new(Opcode::Binary, b"\xff"));
     client.text("x");
     assert_eq!(client.expect_close(1003), "text messages are not taken here");
 }

@@ -22,8 +22,8 @@ pub mod timing;
 pub mod topics;
 pub mod transcript;
 
-use super::{Client, Command, Reply, Server, Subject, api_http, client::PATIENCE, lab};
-use realtime_core::{Builder, Config, Realtime};
+use super::{Command, RawClient, Reply, Server, Subject, api_http, client::PATIENCE, lab};
+use realtime_core::{Config, Realtime, RealtimeBuilder};
 use std::{
     sync::{
         Arc,
@@ -34,7 +34,7 @@ use std::{
 };
 
 /// The registry of most cases, with limits as the case wants them.
-fn builder(change: impl FnOnce(&mut Config)) -> (Builder, super::Seen, super::Gate) {
+fn builder(change: impl FnOnce(&mut Config)) -> (RealtimeBuilder, super::Seen, super::Gate) {
     let (builder, seen, gate) = lab::builder();
     let mut config = Config::default();
     change(&mut config);
@@ -58,18 +58,18 @@ fn start_http(subject: &Subject, change: impl FnOnce(&mut Config)) -> (Server, a
 }
 
 /// A client that speaks MessagePack, and has been welcomed.
-fn messagepack(server: &Server) -> Client {
+fn messagepack(server: &Server) -> RawClient {
     messagepack_of(server, "lab")
 }
 
-fn messagepack_of(server: &Server, id: &str) -> Client {
+fn messagepack_of(server: &Server, id: &str) -> RawClient {
     let mut client = server.request(id).subprotocol("realtime.v1.msgpack").connect();
     assert_eq!(client.recv_packet()["type"], "welcome");
     client
 }
 
 /// Clients of the endpoint, one of each form; the second connects when the first is done.
-fn each_form(server: &Server) -> impl Iterator<Item = Client> {
+fn each_form(server: &Server) -> impl Iterator<Item = RawClient> {
     let connect = [|server: &Server| server.connect("api"), |server: &Server| messagepack_of(server, "api")];
     connect.into_iter().map(|connect| connect(server))
 }
@@ -85,7 +85,7 @@ fn give_turns(server: &Server) {
 
 /// Connects as soon as there is a place.
 #[track_caller]
-fn connect_when_free(server: &Server) -> Client {
+fn connect_when_free(server: &Server) -> RawClient {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(client) = server.request("lab").try_connect() {
@@ -109,19 +109,19 @@ fn expect_gone(server: &Server, mut send: impl FnMut() -> bool) {
 
 /// Asks for a text, and gets it.
 #[track_caller]
-fn works(client: &mut Client) {
+fn works(client: &mut RawClient) {
     client.value(&Command::Echo("still here".into()));
     client.expect_value(&Reply::Text("still here".into()));
 }
 
 #[track_caller]
-fn said(client: &mut Client, text: &str) {
+fn said(client: &mut RawClient, text: &str) {
     client.expect_value(&Reply::Text(text.into()));
 }
 
 /// Subscribes a client, and waits until it is.
 #[track_caller]
-fn subscribe(client: &mut Client, topic: &str) {
+fn subscribe(client: &mut RawClient, topic: &str) {
     client.value(&Command::Subscribe(topic.into()));
     client.expect_value(&Reply::Answer(true));
 }
@@ -133,7 +133,7 @@ const HELD_BYTES: usize = 32 * 1024;
 /// the client has taken nothing for as long as it may be silent, it is closed as a slow consumer. `look` is called on
 /// the way with the bytes that wait for it.
 #[track_caller]
-fn flood_until_closed(server: &Server, client: Client, bytes: Vec<u8>, mut look: impl FnMut(usize)) {
+fn flood_until_closed(server: &Server, client: RawClient, bytes: Vec<u8>, mut look: impl FnMut(usize)) {
     let realtime = server.realtime();
     let flood = Flood::begin(realtime.clone(), client, bytes);
     let begun = Instant::now();
@@ -167,7 +167,7 @@ struct Flood {
 }
 
 impl Flood {
-    fn begin(realtime: Realtime, mut client: Client, bytes: Vec<u8>) -> Self {
+    fn begin(realtime: Realtime, mut client: RawClient, bytes: Vec<u8>) -> Self {
         let stop = Arc::<AtomicBool>::default();
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {

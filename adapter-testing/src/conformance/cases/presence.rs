@@ -1,6 +1,6 @@
 //! Who is here.
 
-use crate::conformance::{Client, Server, Subject};
+use crate::conformance::{RawClient, Server, Subject};
 use realtime_core::{Call, Config, Endpoint, Presence, Procedure, Realtime, Result, Topic};
 use serde_json::{Value, json};
 
@@ -17,17 +17,16 @@ fn start(subject: &Subject) -> Server {
 
 fn start_with(subject: &Subject, change: impl FnOnce(&mut Config)) -> Server {
     let place = Endpoint::new(())
-        .call(ENTER, |call: Call<()>, data: Value| async move { call.connection()?.enter(&HERE, &data) })
-        .call(OBSERVE, |call: Call<()>, ()| async move { call.connection()?.observe(&HERE) })
-        .call(LEAVE, |call: Call<()>, ()| async move {
+        .procedure(ENTER, |call: Call<()>, data: Value| async move { call.connection()?.enter(&HERE, &data) })
+        .procedure(OBSERVE, |call: Call<()>, ()| async move { call.connection()?.observe(&HERE) })
+        .procedure(LEAVE, |call: Call<()>, ()| async move {
             call.connection()?.leave(&HERE);
             Ok(())
         })
-        .call(
-            SUBSCRIBE,
-            |call: Call<()>, name| async move { call.connection()?.subscribe(&Topic::<Value>::new(name)) },
-        )
-        .call(WHO, who);
+        .procedure(SUBSCRIBE, |call: Call<()>, name| async move {
+            call.connection()?.subscribe(&Topic::<Value>::new(name))
+        })
+        .procedure(WHO, who);
     let mut config = Config::default();
     change(&mut config);
     let realtime =
@@ -41,7 +40,7 @@ async fn who(call: Call<()>, (): ()) -> Result<Vec<Value>> {
 
 /// The next packet is a notice; gives it without the name of the place.
 #[track_caller]
-fn notice(client: &mut Client) -> Value {
+fn notice(client: &mut RawClient) -> Value {
     let mut packet = client.recv_packet();
     assert_eq!((&packet["type"], &packet["name"]), (&"event".into(), &"presence".into()), "{packet}");
     let mut notice = packet["data"].take();
@@ -52,7 +51,7 @@ fn notice(client: &mut Client) -> Value {
 
 /// Enters; the client is told who is here, and that it came.
 #[track_caller]
-fn enter(client: &mut Client, data: &str, here: &[&str]) -> Value {
+fn enter(client: &mut RawClient, data: &str, here: &[&str]) -> Value {
     client.call("enter", "enter", data);
     let list = notice(client);
     let names: Vec<_> = list["here"].as_array().expect("a list").iter().map(|one| one["data"].clone()).collect();
@@ -64,7 +63,7 @@ fn enter(client: &mut Client, data: &str, here: &[&str]) -> Value {
 }
 
 #[track_caller]
-fn expect_who(client: &mut Client, expected: &[&str]) {
+fn expect_who(client: &mut RawClient, expected: &[&str]) {
     client.call("who", "who", Value::Null);
     let mut packet = client.recv_packet();
     let mut who: Vec<String> = serde_json::from_value(packet["data"].take()).expect("names");

@@ -209,17 +209,17 @@ pub fn a_quiet_stream_is_kept_alive_by_comments(subject: &Subject) {
     quiet.expect_comments(1);
     talks.expect_comments(1);
     for count in 2..6 {
-        keep_alive(&server, &mut quiet, count);
-        keep_alive(&server, &mut talks, count);
+        advance_to_comments(&server, &mut quiet, count);
+        advance_to_comments(&server, &mut talks, count);
     }
-    server.realtime().publish(&NEWS, &"still here".into()).expect("it is published");
+    server.realtime().to(&NEWS).send(&"still here".into()).expect("it is published");
     talks.expect("message", r#""still here""#);
 }
 
 /// Lets time go by until so many comments have come. One is due within 15 s of the time at which the last was seen to be
 /// taken, which is when the server next runs.
 #[track_caller]
-fn keep_alive(server: &Server, events: &mut Events, count: usize) {
+fn advance_to_comments(server: &Server, events: &mut Events, count: usize) {
     let begun = Instant::now();
     while !events.has_comments(count) {
         assert!(begun.elapsed() < PATIENCE, "no comment comes");
@@ -251,8 +251,8 @@ pub fn a_publication_reaches_streams_and_websockets(subject: &Subject) {
     let (mut one, mut two) = (greeted(&server), greeted(&server));
     let mut client = server.connect("http");
     (0..3).for_each(|_| drop(client.recv()));
-    server.realtime().publish(&NEWS, &"from the node".into()).expect("it is published");
-    server.realtime().publish_event(&NEWS, &CHAT, &"named".into()).expect("it is published");
+    server.realtime().to(&NEWS).send(&"from the node".into()).expect("it is published");
+    server.realtime().to(&NEWS).emit(CHAT, &"named".into()).expect("it is published");
     client.expect_value(&"from the node");
     assert_eq!(client.recv_packet(), json!({ "type": "event", "name": "chat", "data": "named" }));
     client.value(&"from a client");
@@ -274,7 +274,7 @@ pub fn a_stream_that_is_not_read_is_closed(subject: &Subject) {
     notes.expect("left 1013");
     notes.expect("closed 1013");
     notes.nothing_more();
-    server.realtime().publish(&NEWS, &"on".into()).expect("it is published");
+    server.realtime().to(&NEWS).send(&"on".into()).expect("it is published");
     quick.expect("message", r#""on""#);
     assert!(slow.rest() < published, "what did not fit is dropped");
 }
@@ -304,7 +304,7 @@ fn publish_until_slow(server: &Server, text: &String, mut each: impl FnMut(&Stri
     while server.realtime().stats().slow_consumers == 0 {
         // More than buffers of sockets hold.
         assert!(published < 2048, "what is not read is queued without end");
-        server.realtime().publish(&NEWS, text).expect("it is published");
+        server.realtime().to(&NEWS).send(text).expect("it is published");
         published += 1;
         each(text);
     }

@@ -1,7 +1,7 @@
 //! Subscriptions of a client: what they send, how they end, and what happens where the client does not keep up.
 
 use super::{each_form, give_turns, start, start_with};
-use crate::conformance::{Client, Seen, Server, Sight, Subject};
+use crate::conformance::{RawClient, Seen, Server, Sight, Subject};
 use serde_json::{Value, json};
 
 pub fn a_subscription_gives_its_items_and_ends(subject: &Subject) {
@@ -64,7 +64,7 @@ pub fn a_cancelled_subscription_ends_with_cancelled(subject: &Subject) {
 
 pub fn streams_of_a_client_that_is_gone_are_dropped_at_once(subject: &Subject) {
     let (server, seen, _) = start(subject);
-    for leave in [|client| drop(client), |client: Client| client.close(1000, "bye")] {
+    for leave in [|client| drop(client), |client: RawClient| client.close(1000, "bye")] {
         let mut client = server.connect("closing");
         client.subscribe("s", "idle", "a");
         seen.began("a");
@@ -257,7 +257,7 @@ pub fn the_streams_of_a_client_that_does_not_read_stop(subject: &Subject) {
 /// Although nothing can be sent to its client.
 pub fn a_stream_that_waits_for_its_client_is_dropped_at_once(subject: &Subject) {
     let (server, seen, _) = start(subject);
-    for leave in [|client: &mut Client| client.unsubscribe("s"), |client: &mut Client| client.cancel("s")] {
+    for leave in [|client: &mut RawClient| client.unsubscribe("s"), |client: &mut RawClient| client.cancel("s")] {
         let mut client = server.connect("api");
         client.subscribe("s", "flood", json!({ "count": 1000, "bytes": 50_000 }));
         seen.began("flood");
@@ -293,7 +293,7 @@ pub fn an_endless_stream_does_not_hold_up_calls(subject: &Subject) {
 
 /// Items of the stream `s`, none of them missing, until the frame that is waited for.
 #[track_caller]
-fn pass_items(client: &mut Client, next: &mut u64, is_last: impl Fn(&Value) -> bool) {
+fn pass_items(client: &mut RawClient, next: &mut u64, is_last: impl Fn(&Value) -> bool) {
     for _ in 0..1_000_000 {
         let packet = client.recv_packet();
         if is_last(&packet) {
@@ -410,7 +410,7 @@ pub fn one_push_goes_to_all_who_listen(subject: &Subject) {
 }
 
 #[track_caller]
-fn subscribe_to_feed(client: &mut Client, seen: &Seen, feed: &str, credit: Option<u32>) {
+fn subscribe_to_feed(client: &mut RawClient, seen: &Seen, feed: &str, credit: Option<u32>) {
     match credit {
         Some(credit) => client.subscribe_with_credit("s", feed, Value::Null, credit),
         None => client.subscribe("s", feed, Value::Null),
@@ -422,7 +422,7 @@ fn subscribe_to_feed(client: &mut Client, seen: &Seen, feed: &str, credit: Optio
 
 /// Gives to the feeds, all at once.
 #[track_caller]
-fn push(client: &mut Client, ticks: &[(&str, u32)]) {
+fn push(client: &mut RawClient, ticks: &[(&str, u32)]) {
     let ticks: Vec<_> = ticks.iter().map(|(key, value)| tick(key, *value)).collect();
     client.call("push", "push", ticks);
     client.expect_result("push", Value::Null);

@@ -2,8 +2,8 @@
 
 use super::{start, works};
 use crate::{
-    Frame,
-    conformance::{Client, Subject},
+    TestFrame,
+    conformance::{RawClient, Subject},
 };
 use realtime_core::{Initiator, websocket::Opcode};
 use std::time::Duration;
@@ -15,8 +15,8 @@ pub fn a_silent_client_is_pinged(subject: &Subject) {
     let mut client = server.connect("lab");
     works(&mut client);
     server.advance(PING);
-    assert_eq!(client.recv(), Frame::new(Opcode::Ping, ""));
-    client.frame(&Frame::new(Opcode::Pong, ""));
+    assert_eq!(client.recv(), TestFrame::new(Opcode::Ping, ""));
+    client.frame(&TestFrame::new(Opcode::Pong, ""));
     works(&mut client);
 }
 
@@ -26,8 +26,8 @@ pub fn a_client_that_answers_pings_stays(subject: &Subject) {
     works(&mut client);
     for _ in 0..20 {
         server.advance(PING);
-        assert_eq!(client.recv(), Frame::new(Opcode::Ping, ""));
-        client.frame(&Frame::new(Opcode::Pong, ""));
+        assert_eq!(client.recv(), TestFrame::new(Opcode::Ping, ""));
+        client.frame(&TestFrame::new(Opcode::Pong, ""));
         client.settle();
     }
     works(&mut client);
@@ -42,11 +42,11 @@ pub fn a_half_open_client_is_closed(subject: &Subject) {
     works(&mut other);
     server.advance(PING);
     other.recv();
-    other.frame(&Frame::new(Opcode::Pong, ""));
+    other.frame(&TestFrame::new(Opcode::Pong, ""));
     other.settle();
     server.advance(PING);
     other.recv();
-    other.frame(&Frame::new(Opcode::Pong, ""));
+    other.frame(&TestFrame::new(Opcode::Pong, ""));
     other.settle();
     server.advance(Duration::from_secs(10));
     // The server reads once more before it closes: it needs time for that, and a tick after.
@@ -69,13 +69,13 @@ pub fn a_half_open_client_is_closed(subject: &Subject) {
 
 /// It may have been pinged meanwhile.
 #[track_caller]
-fn lives(client: &mut Client) {
-    client.frame(&Frame::new(Opcode::Ping, "alive"));
+fn lives(client: &mut RawClient) {
+    client.frame(&TestFrame::new(Opcode::Ping, "alive"));
     let mut frame = client.recv();
     while frame.opcode == Opcode::Ping {
         frame = client.recv();
     }
-    assert_eq!(frame, Frame::new(Opcode::Pong, "alive"));
+    assert_eq!(frame, TestFrame::new(Opcode::Pong, "alive"));
 }
 
 pub fn a_client_that_talks_is_not_pinged(subject: &Subject) {

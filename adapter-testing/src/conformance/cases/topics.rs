@@ -2,12 +2,12 @@
 
 use super::{builder, messagepack, said, start, start_with, subscribe, works};
 use crate::{
-    Frame,
-    conformance::{Client, Command, Reply, Server, Subject},
+    TestFrame,
+    conformance::{Command, RawClient, Reply, Server, Subject},
 };
 use realtime_core::{Initiator, Topic, websocket::Opcode};
 
-fn members(server: &Server, count: usize) -> Vec<Client> {
+fn members(server: &Server, count: usize) -> Vec<RawClient> {
     let mut clients: Vec<_> = (0..count).map(|_| server.connect("lab")).collect();
     for client in &mut clients {
         subscribe(client, "t");
@@ -66,7 +66,7 @@ pub fn an_audience_is_everyone_or_leaves_some_out(subject: &Subject) {
 pub fn an_unsubscribed_client_gets_nothing(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut clients = members(&server, 2);
-    let asked = |client: &mut Client, answer| {
+    let asked = |client: &mut RawClient, answer| {
         client.value(&Command::IsSubscribed("t".into()));
         client.expect_value(&Reply::Answer(answer));
     };
@@ -90,7 +90,7 @@ pub fn membership_ends_with_the_connection(subject: &Subject) {
         seen.closed();
     }
     assert_eq!(server.realtime().stats().topics, 0);
-    assert_eq!(server.realtime().publish(&Topic::new("t"), &1).ok(), Some(()));
+    assert_eq!(server.realtime().to(&Topic::new("t")).send(&1).ok(), Some(()));
     assert_eq!(server.realtime().stats().delivered, 0);
 }
 
@@ -122,7 +122,7 @@ pub fn a_client_of_each_protocol_gets_its_own_form(subject: &Subject) {
 pub fn the_registry_publishes_to_all(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut clients = members(&server, 2);
-    assert_eq!(server.realtime().publish(&Topic::new("t"), &Reply::Text("news".into())).ok(), Some(()));
+    assert_eq!(server.realtime().to(&Topic::new("t")).send(&Reply::Text("news".into())).ok(), Some(()));
     clients.iter_mut().for_each(|client| said(client, "news"));
 }
 
@@ -167,18 +167,18 @@ pub fn a_slow_consumer_is_closed_and_the_others_get_everything(subject: &Subject
     // Compared as it comes: to read it is most of what the case would take.
     let frame_of = |number: usize| {
         let value = serde_json::to_string(&text(number)).expect("the reply serialises");
-        Frame::text(&format!(r#"{{"type":"message","value":{value}}}"#))
+        TestFrame::text(&format!(r#"{{"type":"message","value":{value}}}"#))
     };
     let mut published = 0;
     // Until the sockets' buffers and the outbox of the stalled one are full.
     while realtime.stats().slow_consumers == 0 {
         assert!(published < 10 * MESSAGES, "nobody was slow");
-        assert!(realtime.publish(&topic, &text(published)).is_ok());
+        assert!(realtime.to(&topic).send(&text(published)).is_ok());
         let expected = frame_of(published);
         assert!(readers.iter_mut().all(|reader| reader.recv() == expected), "message {published}");
         published += 1;
     }
-    assert!(realtime.publish(&topic, &text(published)).is_ok());
+    assert!(realtime.to(&topic).send(&text(published)).is_ok());
     let expected = frame_of(published);
     assert!(readers.iter_mut().all(|reader| reader.recv() == expected), "message {published}");
     assert_eq!(realtime.stats().slow_consumers, 1);
@@ -191,7 +191,7 @@ pub fn a_slow_consumer_is_closed_and_the_others_get_everything(subject: &Subject
         }
     };
     assert_eq!(frame.as_close(), Some((1013, "slow consumer: the outbox is full".into())));
-    stalled.frame(&Frame::close(1013, ""));
+    stalled.frame(&TestFrame::close(1013, ""));
     stalled.expect_end();
     let close = seen.closed();
     assert_eq!((close.code.get(), close.initiator), (1013, Initiator::Server));
@@ -235,7 +235,7 @@ pub fn a_message_larger_than_an_outbox_is_refused_to_who_sends_it(subject: &Subj
     clients[0].expect_error("RESOURCE_EXHAUSTED");
     clients[0].value(&Command::Echo(text.clone()));
     clients[0].expect_error("RESOURCE_EXHAUSTED");
-    let refused = server.realtime().publish(&Topic::new("t"), &Reply::Text(text));
+    let refused = server.realtime().to(&Topic::new("t")).send(&Reply::Text(text));
     assert!(refused.is_err_and(|error| error.message().contains("an outbox holds 10000")));
     clients.iter_mut().for_each(works);
 }

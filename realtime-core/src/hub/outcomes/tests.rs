@@ -263,7 +263,7 @@ fn outcomes_are_bounded_in_bytes() {
 #[test]
 fn errors_count_with_their_details() {
     let outcomes = outcomes(|_| {});
-    let error = Error::not_found("no account").details(serde_json::json!({ "x": "y".repeat(1000) }));
+    let error = Error::not_found("no account").with_details(serde_json::json!({ "x": "y".repeat(1000) }));
     ANN.run(&outcomes).finish(Err(Arc::new(error)), 1);
     assert!(calls(&outcomes).1 > 1000);
 }

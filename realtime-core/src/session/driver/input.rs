@@ -5,7 +5,7 @@ use crate::{
     protocol::Carrier as Carries,
     session::{Backlog, server_calls::Calls, tail::Tail, turn::Turn},
     util::spare,
-    websocket::{DecodeError, Draft, Event, Frame, Opcode},
+    websocket::{DecodeError, Draft, Frame, Incoming, Opcode},
 };
 use realtime_protocol::{
     Close, CloseCode, Data, Error,
@@ -154,7 +154,7 @@ impl<T: Carrier> Driver<T> {
                 }
             };
             turn.spend(bytes_of(&event));
-            if matches!(event, Event::Inflating(_)) {
+            if matches!(event, Incoming::Inflating(_)) {
                 // Whether there is a place for the rest is looked at first.
                 return count - rest.len();
             }
@@ -184,19 +184,19 @@ impl<T: Carrier> Driver<T> {
     }
 
     #[inline]
-    fn handle_event(&mut self, cx: &mut Context<'_>, event: Event<'_>, turn: &mut Turn) {
+    fn handle_event(&mut self, cx: &mut Context<'_>, event: Incoming<'_>, turn: &mut Turn) {
         match event {
-            Event::Message(data) if self.input == Input::Open => self.handle_message(cx, data, turn),
-            Event::Ping(payload) if self.input == Input::Open => {
+            Incoming::Message(data) if self.input == Input::Open => self.handle_message(cx, data, turn),
+            Incoming::Ping(payload) if self.input == Input::Open => {
                 self.settle(cx);
                 self.pong(&payload);
             }
-            Event::Close(code, reason) => {
+            Incoming::Close(code, reason) => {
                 self.settle(cx);
                 self.peer = Some(Box::new(Close::by_peer(code, &reason)));
                 self.end_input();
             }
-            Event::Message(_) | Event::Inflating(_) | Event::Ping(_) | Event::Pong => {}
+            Incoming::Message(_) | Incoming::Inflating(_) | Incoming::Ping(_) | Incoming::Pong => {}
         }
     }
 
@@ -311,12 +311,12 @@ impl<T: Carrier> Driver<T> {
 }
 
 #[inline]
-fn bytes_of(event: &Event<'_>) -> usize {
+fn bytes_of(event: &Incoming<'_>) -> usize {
     match event {
-        Event::Message(data) => data.as_bytes().len(),
-        Event::Inflating(work) => *work,
-        Event::Ping(payload) => payload.len(),
-        Event::Pong | Event::Close(..) => 0,
+        Incoming::Message(data) => data.as_bytes().len(),
+        Incoming::Inflating(work) => *work,
+        Incoming::Ping(payload) => payload.len(),
+        Incoming::Pong | Incoming::Close(..) => 0,
     }
 }
 

@@ -425,7 +425,7 @@ mod tests {
     #[test]
     fn every_frame_to_a_client_is_written() {
         let (position, gap) = (Position::new("e", 8), Gap::new(3, "overflow"));
-        let between = gap.clone().between(8, 256);
+        let between = gap.clone().with_range(8, 256);
         for (packet, expected) in [
             (
                 Outgoing::Data { id: "s1", data: &[1, 2], position: None, event: Some("unseen") },
