@@ -5,15 +5,12 @@
 //!
 //! May import `util` alone: nothing here knows of a session, a configuration, an HTTP request or a refusal.
 
-mod accept_key;
 mod decoder;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
 mod frame;
 mod mask;
 
-pub use accept_key::accept_key;
-pub(crate) use accept_key::is_key;
 pub use decoder::{DecodeError, Decoder, Event, Limits};
 #[cfg(not(feature = "deflate"))]
 pub(crate) use deflate::Deflate;
@@ -23,7 +20,7 @@ pub use deflate::PerMessageDeflate;
 pub(crate) use frame::{Draft, compose, compose_unframed};
 pub use frame::{Frame, Opcode};
 pub use mask::apply_mask;
-pub use realtime_protocol::{Close, CloseCode, Data, Initiator, Kind};
+pub use realtime_protocol::{Close, CloseCode, Data, Initiator, Kind, accept_key};
 
 impl From<Kind> for Opcode {
     fn from(kind: Kind) -> Self {
