@@ -12,7 +12,7 @@ use crate::{
     url::Url,
     wire::Format,
 };
-use realtime_core::{Event, Procedure};
+use realtime_protocol::{Event, Procedure};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, io, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -36,7 +36,7 @@ impl ClientBuilder {
     pub fn token<F, Fut>(mut self, token: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = realtime_core::Result<String>> + Send + 'static,
+        Fut: Future<Output = realtime_protocol::Result<String>> + Send + 'static,
     {
         self.config.headers.set_token(Box::new(move || Box::pin(token())));
         self
@@ -57,7 +57,7 @@ impl ClientBuilder {
     pub fn header_with<F, Fut>(mut self, name: impl AsRef<str>, value: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = realtime_core::Result<String>> + Send + 'static,
+        Fut: Future<Output = realtime_protocol::Result<String>> + Send + 'static,
     {
         let added = self.config.headers.add_fetched(name.as_ref(), Box::new(move || Box::pin(value())));
         self.config.check(added);
@@ -102,7 +102,7 @@ impl ClientBuilder {
         I: DeserializeOwned + 'static,
         O: Serialize + 'static,
         F: Fn(I) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = realtime_core::Result<O>> + Send + 'static,
+        Fut: Future<Output = realtime_protocol::Result<O>> + Send + 'static,
     {
         self.handlers.on_call(procedure, handler);
         self

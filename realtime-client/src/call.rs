@@ -5,7 +5,7 @@ use crate::{
     shared::Shared,
     wire::Payload,
 };
-use realtime_core::{Error, Procedure};
+use realtime_protocol::{Error, Procedure};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt,

@@ -8,7 +8,7 @@ use crate::{
     updates::Updates,
     wire::Outgoing,
 };
-use realtime_core::{Event, Position, Procedure, Subscription};
+use realtime_protocol::{Event, Position, Procedure, Subscription};
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 

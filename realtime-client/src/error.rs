@@ -1,4 +1,4 @@
-use realtime_core::{Code, Error};
+use realtime_protocol::{Code, Error};
 use std::fmt;
 
 /// The result of what is asked of a client.

@@ -1,6 +1,6 @@
 use crate::{mailbox::Mailbox, wire::Payload};
 use futures_util::FutureExt;
-use realtime_core::{Error, Event, Procedure};
+use realtime_protocol::{Error, Event, Procedure};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 

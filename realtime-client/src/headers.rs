@@ -10,7 +10,7 @@ pub(crate) struct Headers {
 }
 
 /// A future of a new value.
-pub(crate) type Fetch = Box<dyn Fn() -> BoxFuture<realtime_core::Result<String>> + Send + Sync>;
+pub(crate) type Fetch = Box<dyn Fn() -> BoxFuture<realtime_protocol::Result<String>> + Send + Sync>;
 
 enum Source {
     Fixed(HeaderValue),

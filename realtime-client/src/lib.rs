@@ -33,6 +33,9 @@ pub use call::{CallOptions, PendingCall};
 pub use client::Client;
 pub use error::{ClientError, Result};
 pub use messages::Messages;
+pub use realtime_protocol::{
+    Code, Error, Event, Gap, PRESENCE, Position, Presence, PresenceNotice, Present, Procedure, Subscription,
+};
 pub use refusal::Refusal;
 pub use session::OfflineQueue;
 pub use state::{Cause, State, States};

@@ -5,7 +5,7 @@ use crate::{
     state::State,
 };
 use futures_util::Stream;
-use realtime_core::Error;
+use realtime_protocol::Error;
 use serde::de::DeserializeOwned;
 use std::{
     collections::VecDeque,
@@ -61,23 +61,9 @@ impl<V: DeserializeOwned + 'static> Stream for Messages<V> {
         }
         Poll::Ready(Some(match message {
             Ok(value) => value.read().map_err(|error| ClientError::unreadable("a message", &error)),
-            Err(error) => Err(ClientError::remote(copy(&error))),
+            // Any number of readers get it.
+            Err(error) => Err(ClientError::remote(error.without_source())),
         }))
-    }
-}
-
-/// Any number of readers get it, and an error has a source that cannot be cloned.
-fn copy(error: &Error) -> Error {
-    let mut copy = Error::new(error.code().clone(), error.message().to_owned());
-    if let Some(details) = error.details() {
-        copy = copy.with_details(details.clone());
-    }
-    if error.is_retryable() {
-        copy = copy.with_retry();
-    }
-    match error.retry_after() {
-        Some(after) => copy.with_retry_after(after),
-        None => copy,
     }
 }
 

@@ -2,7 +2,7 @@ use crate::{
     handlers::{CallHandler, Handlers},
     wire::Payload,
 };
-use realtime_core::{Code, Error};
+use realtime_protocol::{Code, Error};
 use std::{collections::HashMap, time::Duration};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 

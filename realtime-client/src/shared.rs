@@ -4,7 +4,7 @@ use crate::{
     state::{Cause, State, StateCell},
     wire::{Format, Payload},
 };
-use realtime_core::Error;
+use realtime_protocol::Error;
 use serde::Serialize;
 use std::{
     convert::Infallible,

@@ -5,7 +5,7 @@ use crate::{
     shared::Shared,
 };
 use futures_util::Stream;
-use realtime_core::{Gap, Position, Subscription};
+use realtime_protocol::{Gap, Position, Subscription};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt,

@@ -3,6 +3,7 @@
 pub mod format;
 pub mod validate;
 
+mod accept_key;
 mod close;
 mod connection_id;
 mod error;
@@ -14,6 +15,7 @@ mod presence;
 mod text;
 mod whole;
 
+pub use accept_key::accept_key;
 pub use close::{Close, CloseCode, Initiator};
 pub use connection_id::ConnectionId;
 pub use error::{Code, Error, Result};

@@ -11,7 +11,8 @@ pub(crate) fn check() -> Outcome {
     let metadata = Metadata::with_dependencies()?;
     let repository = repository();
     let checks = [
-        check_core(&metadata),
+        check_dependencies(&metadata, &CORE_HAS_NO_RUNTIME),
+        check_dependencies(&metadata, &CLIENT_HAS_NO_SERVER),
         check_rust_version(&metadata),
         check_adapters(&repository),
         layers::check(&repository),
@@ -22,51 +23,63 @@ pub(crate) fn check() -> Outcome {
 
 const CORE: &str = "realtime-core";
 
-/// The core knows neither a runtime nor a web framework; the adapters bring both.
-const FORBIDDEN_IN_CORE: [&str; 22] = [
-    "actix-http",
-    "actix-rt",
-    "actix-web",
-    "async-executor",
-    "async-global-executor",
-    "async-io",
-    "async-net",
-    "async-std",
-    "axum",
-    "axum-core",
-    "blocking",
-    "futures-executor",
-    "h2",
-    "hyper",
-    "hyper-util",
-    "mio",
-    "polling",
-    "smol",
-    "tokio",
-    "tokio-tungstenite",
-    "tokio-util",
-    "tower",
-];
+const CLIENT: &str = "realtime-client";
 
-fn check_core(metadata: &Metadata) -> Outcome {
-    let core = metadata.member(CORE)?;
-    let ways = metadata.dependencies(core, &[Kind::Normal]);
-    println!(
-        "{CORE}: {} direct and indirect dependencies, checked against {} runtimes and frameworks",
-        ways.len(),
-        FORBIDDEN_IN_CORE.len()
-    );
-    let forbidden = ways.iter().filter(|way| is_forbidden(way));
-    none_of(forbidden.map(|way| forbidden_problem(way)).collect())
+/// Packages that one of ours must not need, directly or indirectly.
+struct Ban {
+    of: &'static str,
+    forbidden: &'static [&'static str],
+    rule: &'static str,
 }
 
-fn is_forbidden(way: &[&Package]) -> bool {
-    way.last().is_some_and(|package| FORBIDDEN_IN_CORE.contains(&package.name.as_str()))
+/// The adapters bring both.
+const CORE_HAS_NO_RUNTIME: Ban = Ban {
+    of: CORE,
+    forbidden: &[
+        "actix-http",
+        "actix-rt",
+        "actix-web",
+        "async-executor",
+        "async-global-executor",
+        "async-io",
+        "async-net",
+        "async-std",
+        "axum",
+        "axum-core",
+        "blocking",
+        "futures-executor",
+        "h2",
+        "hyper",
+        "hyper-util",
+        "mio",
+        "polling",
+        "smol",
+        "tokio",
+        "tokio-tungstenite",
+        "tokio-util",
+        "tower",
+    ],
+    rule: "the core depends on no runtime and no web framework",
+};
+
+/// What both ends share is in realtime-protocol.
+const CLIENT_HAS_NO_SERVER: Ban =
+    Ban { of: CLIENT, forbidden: &[CORE], rule: "the client does not compile a server" };
+
+fn check_dependencies(metadata: &Metadata, ban: &Ban) -> Outcome {
+    let ways = metadata.dependencies(metadata.member(ban.of)?, &[Kind::Normal]);
+    println!("{}: {} direct and indirect dependencies: {}", ban.of, ways.len(), ban.rule);
+    let ways = ways.iter().map(|way| way.iter().map(|package| package.name.as_str()).collect::<Vec<_>>());
+    none_of(ways.filter_map(|way| ban.problem(&way)).collect())
 }
 
-fn forbidden_problem(way: &[&Package]) -> String {
-    let names: Vec<&str> = way.iter().map(|package| package.name.as_str()).collect();
-    format!("{CORE} may not depend on a runtime or a web framework: {CORE} -> {}", names.join(" -> "))
+impl Ban {
+    /// The problem with a way from a direct dependency to an indirect one, if its end is forbidden.
+    fn problem(&self, way: &[&str]) -> Option<String> {
+        let Self { of, rule, .. } = self;
+        let forbidden = way.last().is_some_and(|name| self.forbidden.contains(name));
+        forbidden.then(|| format!("{rule}: {of} -> {}", way.join(" -> ")))
+    }
 }
 
 const LIBRARIES: [&str; 8] = [
@@ -76,7 +89,7 @@ const LIBRARIES: [&str; 8] = [
     "adapter-actix",
     "adapter-hyper",
     "adapter-testing",
-    "realtime-client",
+    CLIENT,
     "realtime-schema",
 ];
 
@@ -255,6 +268,16 @@ mod tests {
         assert_eq!(version("1.89"), version("1.89.0"));
         assert_eq!(version("1.89.0").to_string(), "1.89");
         assert_eq!(parse_version("stable"), None);
+    }
+
+    #[test]
+    fn a_forbidden_package_is_told_with_the_way_to_it() {
+        assert_eq!(CLIENT_HAS_NO_SERVER.problem(&["realtime-protocol"]), None);
+        assert_eq!(CLIENT_HAS_NO_SERVER.problem(&["realtime-core", "bytes"]), None);
+        assert_eq!(
+            CLIENT_HAS_NO_SERVER.problem(&["adapter-hyper", "realtime-core"]).unwrap(),
+            "the client does not compile a server: realtime-client -> adapter-hyper -> realtime-core"
+        );
     }
 
     #[test]

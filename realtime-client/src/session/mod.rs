@@ -18,7 +18,7 @@ use crate::{
 use calls::Calls;
 use heartbeat::{Heartbeat, Silence};
 use queue::{Frame, Queue};
-use realtime_core::{Error, Position};
+use realtime_protocol::{Error, Position};
 use std::{task::Waker, time::Duration};
 use subscriptions::Subscriptions;
 use tokio::time::Instant;

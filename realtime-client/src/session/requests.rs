@@ -9,7 +9,7 @@ use crate::{
     mailbox::Mailbox,
     wire::{Outgoing, Payload},
 };
-use realtime_core::{Error, Position};
+use realtime_protocol::{Error, Position};
 use std::sync::Arc;
 
 impl Session {

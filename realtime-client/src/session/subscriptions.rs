@@ -3,7 +3,7 @@ use crate::{
     mailbox::Mailbox,
     wire::{Format, Outgoing, Payload},
 };
-use realtime_core::{Error, Gap, Position};
+use realtime_protocol::{Error, Gap, Position};
 use std::{collections::HashMap, sync::Arc, task::Waker};
 use tokio_tungstenite::tungstenite::Message;
 

@@ -1,5 +1,5 @@
 use super::value::{Format, Payload, Raw, unquote};
-use realtime_core::{Error, protocol::MessagePack};
+use realtime_protocol::{Error, format::MessagePack};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt, time::Duration};
@@ -154,7 +154,7 @@ impl<'a> Fields<'a> {
                 "retryAfterMs": fields.millis("retryAfterMs").map(|after| after.as_millis() as u64),
             })
         });
-        let unreadable = || Error::new(realtime_core::Code::PARSE_ERROR, "the server's error cannot be read");
+        let unreadable = || Error::new(realtime_protocol::Code::PARSE_ERROR, "the server's error cannot be read");
         error.and_then(|error| serde_json::from_value(error).ok()).unwrap_or_else(unreadable)
     }
 }

@@ -2,7 +2,7 @@ use super::{
     fields::Fields,
     value::{Format, Payload, Raw},
 };
-use realtime_core::{Error, Gap, Position};
+use realtime_protocol::{Error, Gap, Position};
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 

@@ -8,7 +8,7 @@ pub(crate) use incoming::{Incoming, error_in};
 pub use value::Format;
 pub(crate) use value::Payload;
 
-use realtime_core::{Error, Position, protocol::MessagePack};
+use realtime_protocol::{Error, Position, format::MessagePack};
 use serde::Serialize;
 use tokio_tungstenite::tungstenite::Message;
 

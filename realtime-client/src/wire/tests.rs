@@ -1,5 +1,5 @@
 use super::*;
-use realtime_core::Gap;
+use realtime_protocol::Gap;
 use serde_json::{Value, json};
 
 const FORMATS: [Format; 2] = [Format::Json, Format::MessagePack];

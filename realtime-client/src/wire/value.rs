@@ -1,6 +1,6 @@
-use realtime_core::{
+use realtime_protocol::{
     Error,
-    protocol::{MessagePack, Value},
+    format::{MessagePack, Value},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::borrow::Cow;

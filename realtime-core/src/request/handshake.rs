@@ -1,10 +1,11 @@
 use super::Reject;
-use crate::{
-    context::Context,
-    websocket::{accept_key, is_key},
+use crate::context::Context;
+use base64::{
+    Engine as _, alphabet,
+    engine::{GeneralPurpose, GeneralPurposeConfig},
 };
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
-use realtime_protocol::{Code, Error};
+use realtime_protocol::{Code, Error, accept_key};
 
 /// Whether a request may become a WebSocket: over HTTP/1.1 by upgrade (RFC 6455, section 4.2.1),
 /// over HTTP/2 by extended CONNECT (RFC 8441, section 5).
@@ -65,6 +66,15 @@ pub(crate) fn response(
     }
     response
 }
+
+/// Whether this is a client's key: 16 bytes in base64.
+fn is_key(key: &str) -> bool {
+    KEY.decode(key).is_ok_and(|nonce| nonce.len() == 16)
+}
+
+/// The bits behind the last byte are not looked at: in the example of RFC 6455, section 4.1, they are not 0.
+const KEY: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 fn has_body(context: &Context) -> bool {
     context.headers().any(|(name, value)| match name {

@@ -5,7 +5,6 @@
 //!
 //! May import `util` alone: nothing here knows of a session, a configuration, an HTTP request or a refusal.
 
-mod accept_key;
 mod decode_error;
 mod decoder;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
@@ -16,8 +15,6 @@ mod header;
 mod inflate;
 mod mask;
 
-pub use accept_key::accept_key;
-pub(crate) use accept_key::is_key;
 pub use decode_error::DecodeError;
 pub use decoder::{Decoder, Incoming, Limits};
 #[cfg(not(feature = "deflate"))]
@@ -28,7 +25,7 @@ pub use deflate::PerMessageDeflate;
 pub(crate) use frame::{Draft, compose, compose_unframed};
 pub use frame::{Frame, Opcode};
 pub use mask::apply_mask;
-pub use realtime_protocol::{Close, CloseCode, Data, Initiator, Kind};
+pub use realtime_protocol::{Close, CloseCode, Data, Initiator, Kind, accept_key};
 
 impl From<Kind> for Opcode {
     fn from(kind: Kind) -> Self {
