@@ -85,19 +85,19 @@ fn upward<'a>(layers: &'a [&'a str], layer: &'a str, text: &'a str) -> impl Iter
 
 /// All modules that stand behind `crate::`, in a path or in braces.
 fn named(text: &str) -> Vec<Import<'_>> {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let mut found = Vec::new();
-    let mut rest = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let mut line = 1;
-    while let Some(at) = rest.find("crate::") {
-        let begin = rest[..at].rfind('\n').map_or(0, |end| end + 1);
-        line += rest[..at].matches('\n').count();
-        let after = &rest[at + "crate::".len()..];
-        let is_comment = rest[begin..at].trim_start().starts_with("//");
-        let is_other = rest[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        if !is_comment && !is_other {
-            found.extend(heads(after).into_iter().map(|(module, lines)| Import { module, line: line + lines }));
+    for (at, root) in text.match_indices("crate::") {
+        let before = &text[..at];
+        let begin = before.rfind('\n').map_or(0, |end| end + 1);
+        let is_comment = before[begin..].trim_start().starts_with("//");
+        let is_other = before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        if is_comment || is_other {
+            continue;
         }
-        rest = after;
+        let line = before.matches('\n').count() + 1;
+        let heads = heads(&text[at + root.len()..]).into_iter();
+        found.extend(heads.map(|(module, lines)| Import { module, line: line + lines }));
     }
     found
 }
@@ -185,7 +185,7 @@ mod tests {
             []
         );
         assert_eq!(
-            found("bottom", "\n/// [`A`](crate::top::A)\nfn f() { crate::middle::g() }\n"),
+            found("bottom", "\n/// [`A`](crate::top::A), [`B`](crate::top::B)\nfn f() { crate::middle::g() }\n"),
             [("middle".to_owned(), 3)]
         );
     }

@@ -23,7 +23,7 @@ impl Realtime {
     /// to the broker.
     ///
     /// The body is read where it is a call's. What is left of it before a refusal is discarded, within
-    /// [`Config::discarded_bytes`], so that the client sees the answer. A body that the client holds back with
+    /// [`Config::discarded_bytes`](crate::Config::discarded_bytes), so that the client sees the answer. A body that the client holds back with
     /// `Expect: 100-continue` is not polled then: where the framework has said 100 already, leave the header out.
     ///
     /// # Cancel safety

@@ -26,7 +26,7 @@ use crate::{
 };
 use std::{borrow::Cow, fmt, time::Duration};
 
-/// One wire format. The built-in ones are [`Json`], [`MessagePack`] and [`Plain`].
+/// One wire format. The built-in ones are [`Json`], [`MessagePack`] and `Plain`, which has no envelope.
 pub trait Protocol: Send + Sync + fmt::Debug + 'static {
     /// The name by which clients ask for it in `Sec-WebSocket-Protocol`; `None` for a format that
     /// an endpoint prescribes.
