@@ -2,14 +2,10 @@
 
 mod routes;
 mod runtime;
+mod runtimes;
 mod serve;
 mod transport;
 mod upgrade;
-
-#[cfg(any(feature = "smol", feature = "async-std"))]
-mod futures;
-#[cfg(feature = "tokio")]
-mod tokio;
 
 pub use routes::{Routes, routes, upgrade_websocket};
 pub use serve::{NoTls, Serve, serve};
@@ -18,7 +14,7 @@ pub use upgrade::Body;
 /// For adapters of frameworks that are themselves built on hyper.
 pub mod raw {
     #[cfg(feature = "tokio")]
-    pub use crate::tokio::Tokio;
+    pub use crate::runtimes::Tokio;
     pub use crate::{
         runtime::Listen,
         serve::{Accept, Signals, set_user_timeout},

@@ -40,7 +40,7 @@ pub(crate) struct Spawner(pub(crate) Arc<dyn Runtime>);
 impl Spawner {
     pub(crate) fn current() -> Option<Self> {
         #[cfg(feature = "tokio")]
-        return crate::tokio::Tokio::current().map(|runtime| Self(Arc::new(runtime)));
+        return crate::runtimes::Tokio::current().map(|runtime| Self(Arc::new(runtime)));
         #[cfg(not(feature = "tokio"))]
         None
     }
