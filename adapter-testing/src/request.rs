@@ -1,8 +1,8 @@
 use crate::{
     TestServer,
     client::TestClient,
-    form::Form,
     pipe::{MemoryTransport, Pipe},
+    protocol,
     wire::Wire,
 };
 use bytes::Bytes;
@@ -124,7 +124,7 @@ impl TestRequest {
         let runtime = server.0.executor.clone();
         let session = upgrade.serve(MemoryTransport(Arc::clone(&pipe)), Bytes::new());
         realtime_core::raw::Runtime::spawn(&runtime, Box::pin(session));
-        let wire = Wire::new(server.clone(), pipe, Form::of(&response));
+        let wire = Wire::new(server.clone(), pipe, protocol::chosen(&response));
         server.settle().await;
         Ok((wire, response))
     }
