@@ -4,7 +4,7 @@ use actix_web::{
 };
 use bytes::{Buf, Bytes};
 use futures_core::Stream;
-use realtime_core::raw::{Chunks, ConnectionPermit, SendQueue, Transport};
+use realtime_core::raw::{Chunks, ConnectionPermit, SendQueue, Transport, register_waker};
 use std::{
     cell::RefCell,
     convert::Infallible,
@@ -51,8 +51,9 @@ impl Transport for PayloadAndBody {
             if shared.dropped {
                 return Poll::Ready(Ok(0));
             }
-            register(&mut shared.session, cx);
+            let replaced = register_waker(&mut shared.session, cx);
             drop(shared);
+            drop(replaced);
             match Pin::new(&mut self.payload).poll_next(cx) {
                 Poll::Ready(Some(Ok(chunk))) => self.rest = chunk,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error.to_string()))),
@@ -73,20 +74,24 @@ impl Transport for PayloadAndBody {
         if shared.dropped {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
-        register(&mut shared.session, cx);
+        let replaced = register_waker(&mut shared.session, cx);
         while shared.chunks.bytes() < PULLED_AHEAD {
             let Some(chunk) = queue.pop() else { break };
             shared.chunks.push(chunk);
         }
         shared.body.take().into_iter().for_each(Waker::wake);
+        drop(shared);
+        drop(replaced);
         if queue.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut shared = self.shared.borrow_mut();
         shared.ended = true;
-        register(&mut shared.session, cx);
+        let replaced = register_waker(&mut shared.session, cx);
         shared.body.take().into_iter().for_each(Waker::wake);
+        drop(shared);
+        drop(replaced);
         Poll::Ready(Ok(()))
     }
 }
@@ -120,7 +125,9 @@ impl MessageBody for PulledBody {
             if shared.ended {
                 return Poll::Ready(None);
             }
-            register(&mut shared.body, cx);
+            let replaced = register_waker(&mut shared.body, cx);
+            drop(shared);
+            drop(replaced);
             return Poll::Pending;
         };
         if was_full && shared.chunks.bytes() < PULLED_AHEAD {
@@ -136,11 +143,5 @@ impl Drop for PulledBody {
         shared.dropped = true;
         shared.chunks = Chunks::default();
         shared.session.take().into_iter().for_each(Waker::wake);
-    }
-}
-
-fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
-    if !slot.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-        *slot = Some(cx.waker().clone());
     }
 }

@@ -1,8 +1,6 @@
-use crate::{
-    packet::{Packet, ServerCall},
-    wire::Wire,
-};
+use crate::{protocol::read, wire::Wire};
 use realtime_core::{Error, Procedure};
+use realtime_protocol::client::{Incoming, Outgoing};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{borrow::Cow, fmt, marker::PhantomData, time::Duration};
 
@@ -24,11 +22,12 @@ impl<O: Serialize + Send + 'static> TestAnswer<O> {
         I: DeserializeOwned + 'static,
     {
         let name = procedure.name();
-        let called = wire.wait(|head| head.is_call(&name)).await;
-        let (_, frame) = called.unwrap_or_else(|ended| panic!("instead of a call of {name:?}: {ended}"));
-        let ServerCall { id, input, timeout_ms } = wire.parse(&frame);
-        let timeout = Duration::from_millis(timeout_ms);
-        (input, Self { wire: wire.clone(), id, timeout, output: PhantomData })
+        let called = wire.wait(|frame| matches!(frame, Incoming::Call { path, .. } if *path == name)).await;
+        let called = called.unwrap_or_else(|ended| panic!("instead of a call of {name:?}: {ended}"));
+        let Incoming::Call { id, input, timeout: Some(timeout), .. } = called else {
+            panic!("a call of {name:?} does not say how long the server will wait");
+        };
+        (read(&input), Self { wire: wire.clone(), id, timeout, output: PhantomData })
     }
 
     /// The id that the call has on the wire.
@@ -43,18 +42,19 @@ impl<O: Serialize + Send + 'static> TestAnswer<O> {
 
     /// Answers.
     pub async fn answer(self, output: O) {
-        self.wire.send(Packet::Result { id: self.id, data: output }).await;
+        let data = self.wire.write(output);
+        self.wire.send(Outgoing::Result { id: &self.id, data: &data }).await;
     }
 
     /// Says that the call failed.
     pub async fn fail(self, code: impl Into<String>, message: impl Into<Cow<'static, str>>) {
         let error = Error::new(code.into(), message);
-        self.wire.send(Packet::Error { id: self.id, error }).await;
+        self.wire.send(Outgoing::Error { id: &self.id, error: &error }).await;
     }
 
     /// Whether the server has given the call up, after it has done all that it can.
     pub async fn is_cancelled(&self) -> bool {
-        self.wire.has(|head| head.is_of(&self.id) && head.is("cancel")).await
+        self.wire.has(|frame| matches!(frame, Incoming::Cancel { id } if *id == self.id)).await
     }
 }
 

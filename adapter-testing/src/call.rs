@@ -1,9 +1,6 @@
-use crate::{
-    Ended,
-    packet::{Data, Failure, Head, Packet},
-    wire::Wire,
-};
+use crate::{Ended, protocol::read, wire::Wire};
 use realtime_core::Procedure;
+use realtime_protocol::client::{Incoming, Outgoing};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, marker::PhantomData, time::Duration};
 
@@ -27,12 +24,14 @@ impl<O: DeserializeOwned + 'static> TestCall<O> {
         I: Serialize + Send + 'static,
     {
         let id = wire.next_id();
-        let call = Packet::Call {
-            id: id.clone(),
-            path: procedure.name(),
-            input,
-            timeout_ms: options.timeout.map(|timeout| timeout.as_millis() as u64),
-            idempotency_key: options.idempotency_key,
+        let (path, input) = (procedure.name(), wire.write(input));
+        let TestCallOptions { timeout, idempotency_key } = options;
+        let call = Outgoing::Call {
+            id: &id,
+            path: &path,
+            input: &input,
+            timeout,
+            idempotency_key: idempotency_key.as_deref(),
         };
         wire.send(call).await;
         Self { wire: wire.clone(), id, output: PhantomData }
@@ -49,19 +48,21 @@ impl<O: DeserializeOwned + 'static> TestCall<O> {
     ///
     /// If the report is not of the type.
     pub async fn progress<T: DeserializeOwned + 'static>(&mut self) -> Option<T> {
-        let report = |head: &Head| head.is_of(&self.id) && head.is("progress");
-        let (_, frame) = self.wire.wait_before(report, |head| self.is_end(head)).await?;
-        Some(self.wire.parse::<Data<T>>(&frame).data)
+        let is_report = |frame: &Incoming| matches!(frame, Incoming::Progress { id, .. } if *id == self.id);
+        match self.wire.wait_before(is_report, |frame| self.is_end(frame)).await? {
+            Incoming::Progress { data, .. } => Some(read(&data)),
+            other => panic!("instead of a report: {other:?}"),
+        }
     }
 
     /// Whether its end has come, after the server has done all that it can.
     pub async fn is_over(&mut self) -> bool {
-        self.wire.has(|head| self.is_end(head)).await
+        self.wire.has(|frame| self.is_end(frame)).await
     }
 
     /// Gives it up. The server still says how it ended: with `CANCELLED`, if the answer was not faster.
     pub async fn cancel(&mut self) {
-        self.wire.send(Packet::<()>::Cancel { id: self.id.clone() }).await;
+        self.wire.send(Outgoing::Cancel { id: &self.id }).await;
     }
 
     /// Waits for its end.
@@ -74,15 +75,17 @@ impl<O: DeserializeOwned + 'static> TestCall<O> {
     ///
     /// If what it gave is not of the type.
     pub async fn result(self) -> Result<O, Ended> {
-        let (head, frame) = self.wire.wait(|head| self.is_end(head)).await?;
-        if head.is("error") {
-            return Err(Ended::Error(self.wire.parse::<Failure>(&frame).error));
+        let end = self.wire.wait(|frame| self.is_end(frame)).await?;
+        match end {
+            Incoming::Result { data, .. } => Ok(read(&data)),
+            Incoming::Error { error, .. } => Err(Ended::Error(error.into())),
+            other => panic!("instead of the end of a call: {other:?}"),
         }
-        Ok(self.wire.parse::<Data<O>>(&frame).data)
     }
 
-    fn is_end(&self, head: &Head) -> bool {
-        head.is_of(&self.id) && (head.is("result") || head.is("error"))
+    fn is_end(&self, frame: &Incoming) -> bool {
+        let is_end = matches!(frame, Incoming::Result { .. } | Incoming::Error { .. });
+        is_end && frame.id() == Some(&self.id)
     }
 }
 

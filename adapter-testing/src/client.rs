@@ -1,10 +1,10 @@
 use crate::{
     Ended, ErrorFrame, TestAnswer, TestCall, TestCallOptions, TestFrame, TestSubscribeOptions, TestSubscription,
-    packet::{Data, Failure, Head, Message, Packet, TopicGap},
-    wire::Wire,
+    protocol::read, wire::Wire,
 };
 use http::Response;
 use realtime_core::{Event, Gap, Handler, Procedure, Subscription};
+use realtime_protocol::client::{Incoming, Outgoing};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, marker::PhantomData};
 
@@ -31,8 +31,8 @@ impl<H: Handler> TestClient<H> {
     where
         H::ClientMessage: Serialize,
     {
-        let frame = self.wire.form().message(message);
-        self.send_frame(&frame).await;
+        let value = self.wire.write(message);
+        self.wire.send(Outgoing::Message { value: &value }).await;
     }
 
     /// The next message. A welcome that comes first is passed over.
@@ -49,8 +49,7 @@ impl<H: Handler> TestClient<H> {
     where
         H::ServerMessage: DeserializeOwned,
     {
-        let (head, frame) = self.wire.wait(is_message).await?;
-        self.read(&head, &frame)
+        read_message(self.wire.wait(is_message).await?)
     }
 
     /// The next message if there is one, after the server has done all that it can.
@@ -66,23 +65,20 @@ impl<H: Handler> TestClient<H> {
     where
         H::ServerMessage: DeserializeOwned,
     {
-        let Some((head, frame)) = self.wire.look(is_message).await? else { return Ok(None) };
-        self.read(&head, &frame).map(Some)
-    }
-
-    fn read(&self, head: &Head, frame: &TestFrame) -> Result<H::ServerMessage, Ended>
-    where
-        H::ServerMessage: DeserializeOwned,
-    {
-        if head.is("error") {
-            return Err(Ended::Error(self.wire.parse::<Failure>(frame).error));
-        }
-        Ok(self.wire.parse::<Message<H::ServerMessage>>(frame).value)
+        self.wire.look(is_message).await?.map(read_message).transpose()
     }
 }
 
-fn is_message(head: &Head) -> bool {
-    head.is("message") || head.is_error()
+fn is_message(frame: &Incoming) -> bool {
+    matches!(frame, Incoming::Message { .. } | Incoming::Error { id: None, .. })
+}
+
+fn read_message<T: DeserializeOwned + 'static>(frame: Incoming) -> Result<T, Ended> {
+    match frame {
+        Incoming::Message { value } => Ok(read(&value)),
+        Incoming::Error { error, .. } => Err(Ended::Error(error.into())),
+        other => panic!("instead of a message: {other:?}"),
+    }
 }
 
 /// Calls, subscriptions and events, of an [`Endpoint`](realtime_core::Endpoint).
@@ -172,7 +168,8 @@ impl<H> TestClient<H> {
     ///
     /// If the data does not serialise.
     pub async fn emit<T: Serialize + Send + 'static>(&mut self, event: Event<T>, data: T) {
-        self.wire.send(Packet::Event { name: event.name(), data }).await;
+        let data = self.wire.write(data);
+        self.wire.send(Outgoing::Event { name: event.name(), data: &data }).await;
     }
 
     /// Waits for an event; gives its data.
@@ -181,9 +178,8 @@ impl<H> TestClient<H> {
     ///
     /// If the connection ends instead, or the data is not of the type.
     pub async fn expect_event<T: DeserializeOwned + 'static>(&mut self, event: Event<T>) -> T {
-        let came = self.wire.wait(|head| head.is_event(event.name())).await;
-        let (_, frame) = came.unwrap_or_else(|ended| panic!("instead of the event {:?}: {ended}", event.name()));
-        self.wire.parse::<Data<T>>(&frame).data
+        let came = self.wire.wait(|frame| is_event(frame, event.name())).await;
+        read_event(came.unwrap_or_else(|ended| panic!("instead of the event {:?}: {ended}", event.name())))
     }
 
     /// The data of the next such event if there is one, after the server has done all that it can.
@@ -192,8 +188,7 @@ impl<H> TestClient<H> {
     ///
     /// If the data is not of the type.
     pub async fn try_event<T: DeserializeOwned + 'static>(&mut self, event: Event<T>) -> Option<T> {
-        let (_, frame) = self.wire.look(|head| head.is_event(event.name())).await.ok()??;
-        Some(self.wire.parse::<Data<T>>(&frame).data)
+        self.wire.look(|frame| is_event(frame, event.name())).await.ok()?.map(read_event)
     }
 
     /// Waits until the server calls a procedure of the client's; gives the input, and what answers it.
@@ -215,9 +210,10 @@ impl<H> TestClient<H> {
     ///
     /// If the connection ends instead.
     pub async fn expect_error(&mut self) -> ErrorFrame {
-        let came = self.wire.wait(Head::is_error).await;
-        let (_, frame) = came.unwrap_or_else(|ended| panic!("instead of an error: {ended}"));
-        self.wire.parse::<Failure>(&frame).error
+        match self.wire.wait(|frame| matches!(frame, Incoming::Error { id: None, .. })).await {
+            Ok(Incoming::Error { error, .. }) => error.into(),
+            other => panic!("instead of an error: {other:?}"),
+        }
     }
 
     /// Waits to be told that publications of a topic are missing; gives the topic's name, and what is missing.
@@ -226,10 +222,21 @@ impl<H> TestClient<H> {
     ///
     /// If the connection ends instead.
     pub async fn expect_gap(&mut self) -> (String, Gap) {
-        let came = self.wire.wait(Head::is_gap).await;
-        let (_, frame) = came.unwrap_or_else(|ended| panic!("instead of a gap: {ended}"));
-        let TopicGap { topic, gap } = self.wire.parse(&frame);
-        (topic, gap)
+        match self.wire.wait(|frame| matches!(frame, Incoming::Gap { id: None, .. })).await {
+            Ok(Incoming::Gap { topic: Some(topic), gap, .. }) => (topic, gap),
+            other => panic!("instead of a gap: {other:?}"),
+        }
+    }
+}
+
+fn is_event(frame: &Incoming, event: &str) -> bool {
+    matches!(frame, Incoming::Event { name, .. } if name == event)
+}
+
+fn read_event<T: DeserializeOwned + 'static>(frame: Incoming) -> T {
+    match frame {
+        Incoming::Event { data, .. } => read(&data),
+        other => panic!("instead of an event: {other:?}"),
     }
 }
 

@@ -1,3 +1,4 @@
+use realtime_core::Error;
 use serde::{Deserialize, Deserializer};
 use std::{fmt, time::Duration};
 
@@ -68,6 +69,18 @@ pub struct ErrorFrame {
 impl fmt::Display for ErrorFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl From<Error> for ErrorFrame {
+    fn from(error: Error) -> Self {
+        Self {
+            code: error.code().as_str().to_owned(),
+            message: error.message().to_owned(),
+            details: error.details().cloned().unwrap_or_default(),
+            retryable: error.is_retryable(),
+            retry_after: error.retry_after(),
+        }
     }
 }
 

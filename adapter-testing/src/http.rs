@@ -1,10 +1,14 @@
-use crate::{TestServer, events::TestEvents, events::TestItems, request::Refused};
+use crate::{
+    TestServer,
+    events::{TestEvents, TestItems},
+    request::{Refused, TestRequest},
+};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use realtime_core::{Context, Procedure, Subscription, raw::Answer};
+use realtime_core::{Procedure, Subscription, raw::Answer};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{borrow::Borrow, convert::Infallible, fmt, future::poll_fn, net::SocketAddr, pin::pin};
+use std::{borrow::Borrow, convert::Infallible, fmt, future::poll_fn, pin::pin};
 
 /// A client in memory that calls an endpoint by HTTP.
 ///
@@ -100,77 +104,30 @@ impl TestHttp {
 
     /// Begins a request of any method.
     pub fn request(&self, method: Method) -> TestHttpRequest {
-        TestHttpRequest::new(self.server.clone(), &self.id, method)
+        TestHttpRequest::of_method(self.server.clone(), &self.id, method)
     }
 }
 
-/// A request, before it is made.
-#[derive(Clone, Debug)]
-#[must_use = "nothing is asked for before `send` or `open`"]
-pub struct TestHttpRequest {
-    server: TestServer,
-    request: Request<()>,
-    peer: Option<SocketAddr>,
-    body: Vec<Bytes>,
+/// A request whose answer is a response or a stream of events, before it is made.
+pub type TestHttpRequest = TestRequest<RequestBody>;
+
+/// The body of a [`TestHttpRequest`].
+#[derive(Clone, Debug, Default)]
+pub struct RequestBody {
+    chunks: Vec<Bytes>,
     unfinished: bool,
 }
 
 impl TestHttpRequest {
-    pub(crate) fn new(server: TestServer, id: &str, method: Method) -> Self {
+    pub(crate) fn of_method(server: TestServer, id: &str, method: Method) -> Self {
         let request = Request::builder().method(method).uri(format!("{}/{id}", server.realtime().prefix()));
         let request = request.header(header::HOST, "localhost").body(()).expect("the id can stand in a path");
-        Self { server, request, peer: None, body: Vec::new(), unfinished: false }
+        Self::new(server, request, RequestBody::default())
     }
 
     /// Asks for a procedure or subscription by name, in the query.
     pub fn path(self, name: &str) -> Self {
         self.pair("path", name)
-    }
-
-    /// Gives the typed input, in the query.
-    ///
-    /// # Panics
-    ///
-    /// If it does not serialise to JSON.
-    #[track_caller]
-    pub fn input(self, input: &impl Serialize) -> Self {
-        match to_value(input) {
-            serde_json::Value::Null => self,
-            input => self.pair("input", &input.to_string()),
-        }
-    }
-
-    /// Adds a pair to the query.
-    pub fn pair(self, name: &str, value: &str) -> Self {
-        let pair = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
-        match self.request.uri().query().map(|query| format!("{query}&{pair}")) {
-            Some(query) => self.query(&query),
-            None => self.query(&pair),
-        }
-    }
-
-    /// Sets the query, as it stands in a URL.
-    ///
-    /// # Panics
-    ///
-    /// If it cannot stand in one.
-    #[track_caller]
-    pub fn query(mut self, query: &str) -> Self {
-        let uri = format!("{}?{query}", self.request.uri().path());
-        *self.request.uri_mut() = uri.parse().expect("the query can stand in a URL");
-        self
-    }
-
-    /// Sets a header.
-    ///
-    /// # Panics
-    ///
-    /// If name or value cannot stand in a header.
-    #[track_caller]
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        let name: http::HeaderName = name.parse().expect("a header's name");
-        self.request.headers_mut().insert(name, value.parse().expect("a header's value"));
-        self
     }
 
     /// Says which event was the last that was seen.
@@ -180,25 +137,13 @@ impl TestHttpRequest {
     /// If it cannot stand in a header.
     #[track_caller]
     pub fn last_event_id(self, id: &str) -> Self {
-        self.header("last-event-id", id)
-    }
-
-    /// Sets a variable, as a layer of the framework would.
-    pub fn var<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.request.extensions_mut().insert(value);
-        self
-    }
-
-    /// Sets the client's address.
-    pub fn peer(mut self, peer: SocketAddr) -> Self {
-        self.peer = Some(peer);
-        self
+        self.set_header("last-event-id", id)
     }
 
     /// Sets the body, and its length.
     pub fn body(self, body: impl Into<Bytes>) -> Self {
         let body = body.into();
-        self.header("content-length", &body.len().to_string()).chunks([body])
+        self.set_header("content-length", &body.len().to_string()).chunks([body])
     }
 
     /// Sets the body to JSON, and its type and length.
@@ -208,18 +153,18 @@ impl TestHttpRequest {
     /// If it does not serialise.
     #[track_caller]
     pub fn json(self, body: &impl Serialize) -> Self {
-        self.header("content-type", "application/json").body(to_value(body).to_string())
+        self.set_header("content-type", "application/json").body(to_value(body).to_string())
     }
 
     /// Sets the body, in pieces, without a length.
     pub fn chunks<C: Into<Bytes>>(mut self, chunks: impl IntoIterator<Item = C>) -> Self {
-        self.body = chunks.into_iter().map(Into::into).collect();
+        self.body.chunks = chunks.into_iter().map(Into::into).collect();
         self
     }
 
     /// Has the rest of the body never come.
     pub fn unfinished(mut self) -> Self {
-        self.unfinished = true;
+        self.body.unfinished = true;
         self
     }
 
@@ -259,9 +204,8 @@ impl TestHttpRequest {
     }
 
     async fn answer(self) -> Answer {
-        let server = self.server;
-        let mut body = body(self.body, self.unfinished);
-        let context = Context::from_parts(self.request.into_parts().0, self.peer, false);
+        let (server, context, RequestBody { chunks, unfinished }) = self.into_parts();
+        let mut body = body(chunks, unfinished);
         let mut answer = pin!(server.realtime().answer(context, &mut body, server.0.executor.clone()));
         poll_fn(|cx| {
             server.run(cx);
@@ -271,10 +215,6 @@ impl TestHttpRequest {
             answered
         })
         .await
-    }
-
-    pub(crate) fn server(&self) -> &TestServer {
-        &self.server
     }
 }
 
@@ -288,7 +228,7 @@ pub(crate) fn body(
 }
 
 #[track_caller]
-fn to_value(value: &impl Serialize) -> serde_json::Value {
+pub(crate) fn to_value(value: &impl Serialize) -> serde_json::Value {
     serde_json::to_value(value).expect("the value serialises")
 }
 

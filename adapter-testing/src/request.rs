@@ -1,8 +1,8 @@
 use crate::{
     TestServer,
     client::TestClient,
-    form::Form,
     pipe::{MemoryTransport, Pipe},
+    protocol,
     wire::Wire,
 };
 use bytes::Bytes;
@@ -11,34 +11,46 @@ use realtime_core::{Context, Handler};
 use serde::Serialize;
 use std::{fmt, future::poll_fn, net::SocketAddr, pin::pin, sync::Arc};
 
-/// A request to connect, before it is made.
-#[derive(Debug)]
-#[must_use = "nothing is asked for before `connect`"]
-pub struct TestRequest {
+/// A request, before it is made: to connect a WebSocket, or with a [body](crate::TestHttpRequest).
+#[derive(Clone, Debug)]
+#[must_use = "nothing is asked for before `connect`, `open` or `send`"]
+pub struct TestRequest<B = NoBody> {
     server: TestServer,
     request: Request<()>,
     peer: Option<SocketAddr>,
+    pub(crate) body: B,
 }
 
-impl TestRequest {
-    pub(crate) fn new(server: TestServer, id: &str) -> Self {
-        let request = upgrade_request(&format!("{}/{id}", server.realtime().prefix()));
-        Self { server, request, peer: None }
+/// The body of a request to connect a WebSocket, which has none.
+#[derive(Clone, Copy, Debug)]
+pub struct NoBody;
+
+/// The head.
+impl<B> TestRequest<B> {
+    pub(crate) fn new(server: TestServer, request: Request<()>, body: B) -> Self {
+        Self { server, request, peer: None, body }
     }
 
-    /// Gives the typed input.
+    /// Gives the typed input, in the query.
     ///
     /// # Panics
     ///
     /// If it does not serialise to JSON.
     #[track_caller]
     pub fn input(self, input: &impl Serialize) -> Self {
-        let json = serde_json::to_string(input).expect("the input serialises");
-        if json == "null" {
-            return self;
+        match &*serde_json::to_string(input).expect("the input serialises") {
+            "null" => self,
+            json => self.pair("input", json),
         }
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("input", &json).finish();
-        self.query(&query)
+    }
+
+    /// Adds a pair to the query.
+    pub fn pair(self, name: &str, value: &str) -> Self {
+        let pair = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
+        match self.request.uri().query().map(|query| format!("{query}&{pair}")) {
+            Some(query) => self.query(&query),
+            None => self.query(&pair),
+        }
     }
 
     /// Sets the query, as it stands in a URL.
@@ -65,15 +77,11 @@ impl TestRequest {
         self
     }
 
-    /// Offers a subprotocol. What the server chooses the client speaks: `realtime.v1.msgpack`, or
-    /// else JSON.
-    ///
-    /// # Panics
-    ///
-    /// If it cannot stand in a header.
+    /// Adds a header in the place of those of the same name.
     #[track_caller]
-    pub fn subprotocol(self, name: &str) -> Self {
-        self.header("sec-websocket-protocol", name)
+    pub(crate) fn set_header(mut self, name: &str, value: &str) -> Self {
+        self.request.headers_mut().remove(name);
+        self.header(name, value)
     }
 
     /// Sets a variable, as a layer of the framework would.
@@ -86,6 +94,34 @@ impl TestRequest {
     pub fn peer(mut self, peer: SocketAddr) -> Self {
         self.peer = Some(peer);
         self
+    }
+
+    pub(crate) fn server(&self) -> &TestServer {
+        &self.server
+    }
+
+    pub(crate) fn into_parts(self) -> (TestServer, Context, B) {
+        let context = Context::from_parts(self.request.into_parts().0, self.peer, false);
+        (self.server, context, self.body)
+    }
+}
+
+/// To connect a WebSocket.
+impl TestRequest {
+    pub(crate) fn upgrade_of(server: TestServer, id: &str) -> Self {
+        let request = upgrade_request(&format!("{}/{id}", server.realtime().prefix()));
+        Self::new(server, request, NoBody)
+    }
+
+    /// Offers a subprotocol. What the server chooses the client speaks: `realtime.v1.msgpack`, or
+    /// else JSON.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot stand in a header.
+    #[track_caller]
+    pub fn subprotocol(self, name: &str) -> Self {
+        self.header("sec-websocket-protocol", name)
     }
 
     /// Connects to a handler.
@@ -109,8 +145,8 @@ impl TestRequest {
     }
 
     async fn upgrade(self) -> Result<(Wire, Response<()>), Refused> {
-        let (server, pipe) = (self.server, Pipe::new());
-        let context = Context::from_parts(self.request.into_parts().0, self.peer, false);
+        let pipe = Pipe::new();
+        let (server, context, NoBody) = self.into_parts();
         let upgrade = {
             let mut accept = pin!(server.realtime().upgrade(context, server.0.executor.clone()));
             poll_fn(|cx| {
@@ -124,7 +160,7 @@ impl TestRequest {
         let runtime = server.0.executor.clone();
         let session = upgrade.serve(MemoryTransport(Arc::clone(&pipe)), Bytes::new());
         realtime_core::raw::Runtime::spawn(&runtime, Box::pin(session));
-        let wire = Wire::new(server.clone(), pipe, Form::of(&response));
+        let wire = Wire::new(server.clone(), pipe, protocol::chosen(&response));
         server.settle().await;
         Ok((wire, response))
     }
@@ -187,3 +223,31 @@ impl fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use realtime_core::Realtime;
+
+    #[test]
+    fn requests_of_all_kinds_are_built_alike() {
+        fn check<B>(request: TestRequest<B>) {
+            let request =
+                request.query("a=1").input(&"b c").input(&()).header("x-y", "1").header("x-y", "2").request;
+            assert_eq!(request.uri().query(), Some("a=1&input=%22b+c%22"));
+            assert_eq!(request.headers().get_all("x-y").iter().collect::<Vec<_>>(), ["1", "2"]);
+            assert_eq!(request.headers().get_all("host").iter().count(), 1);
+        }
+        let server = TestServer::new(Realtime::builder().build());
+        check(server.request("any"));
+        check(server.http("any").get());
+    }
+
+    #[test]
+    fn another_body_replaces_the_first_and_its_headers() {
+        let server = TestServer::new(Realtime::builder().build());
+        let request = server.http("any").post().json(&1).json(&22).request;
+        assert_eq!(request.headers().get_all("content-length").iter().collect::<Vec<_>>(), ["2"]);
+        assert_eq!(request.headers().get_all("content-type").iter().count(), 1);
+    }
+}

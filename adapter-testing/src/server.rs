@@ -63,7 +63,7 @@ impl TestServer {
 
     /// Begins a request whose headers, variables or address matter.
     pub fn request(&self, id: &str) -> TestRequest {
-        TestRequest::new(self.clone(), id)
+        TestRequest::upgrade_of(self.clone(), id)
     }
 
     /// Calls an endpoint by HTTP.

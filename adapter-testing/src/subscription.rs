@@ -1,9 +1,6 @@
-use crate::{
-    Ended, TestFrame,
-    packet::{Data, Failure, Head, Packet},
-    wire::Wire,
-};
+use crate::{Ended, protocol::read, wire::Wire};
 use realtime_core::{Gap, Position, Subscription};
+use realtime_protocol::client::{Incoming, Outgoing};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, marker::PhantomData};
 
@@ -30,7 +27,8 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
     {
         let id = wire.next_id();
         let TestSubscribeOptions { after, credit } = options;
-        let subscribe = Packet::Subscribe { id: id.clone(), path: subscription.name(), input, after, credit };
+        let (path, input, after) = (subscription.name(), wire.write(input), after.as_ref());
+        let subscribe = Outgoing::Subscribe { id: &id, path: &path, input: &input, after, credit };
         wire.send(subscribe).await;
         Self { wire: wire.clone(), id, position: None, gap: None, item: PhantomData }
     }
@@ -53,8 +51,8 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
     pub async fn next(&mut self) -> Result<T, Ended> {
         self.gap = None;
         loop {
-            let (head, frame) = self.wire.wait(|head| head.is_of(&self.id)).await?;
-            if let Some(item) = self.read(&head, &frame)? {
+            let frame = self.wire.wait(|frame| frame.id() == Some(&self.id)).await?;
+            if let Some(item) = self.read(frame)? {
                 return Ok(item);
             }
         }
@@ -71,8 +69,8 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
     /// As [`next`](Self::next).
     pub async fn try_next(&mut self) -> Result<Option<T>, Ended> {
         self.gap = None;
-        while let Some((head, frame)) = self.wire.look(|head| head.is_of(&self.id)).await? {
-            if let Some(item) = self.read(&head, &frame)? {
+        while let Some(frame) = self.wire.look(|frame| frame.id() == Some(&self.id)).await? {
+            if let Some(item) = self.read(frame)? {
                 return Ok(Some(item));
             }
         }
@@ -91,7 +89,7 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
 
     /// Lets the server send more items, where the subscription began with [credit](TestSubscribeOptions::credit).
     pub async fn grant(&mut self, more: u32) {
-        self.wire.send(Packet::<()>::Credit { id: self.id.clone(), more }).await;
+        self.wire.send(Outgoing::Credit { id: &self.id, more }).await;
     }
 
     /// Ends it, and waits until the server says so; items that come before are dropped.
@@ -100,7 +98,7 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
     ///
     /// As [`next`](Self::next), but for [`Ended::Complete`].
     pub async fn unsubscribe(mut self) -> Result<(), Ended> {
-        self.wire.send(Packet::<()>::Unsubscribe { id: self.id.clone() }).await;
+        self.wire.send(Outgoing::Unsubscribe { id: &self.id }).await;
         loop {
             match self.next().await {
                 Ok(_) => {}
@@ -111,20 +109,19 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
     }
 
     /// `None` for a gap.
-    fn read(&mut self, head: &Head, frame: &TestFrame) -> Result<Option<T>, Ended> {
-        match &*head.kind {
-            "data" => {
-                let data = self.wire.parse::<Data<T>>(frame);
-                self.position = data.position().or(self.position.take());
-                Ok(Some(data.data))
+    fn read(&mut self, frame: Incoming) -> Result<Option<T>, Ended> {
+        match frame {
+            Incoming::Data { data, position, .. } => {
+                self.position = position.or(self.position.take());
+                Ok(Some(read(&data)))
             }
-            "gap" => {
-                self.gap = Some(self.wire.parse(frame));
+            Incoming::Gap { gap, .. } => {
+                self.gap = Some(gap);
                 Ok(None)
             }
-            "complete" => Err(Ended::Complete),
-            "error" => Err(Ended::Error(self.wire.parse::<Failure>(frame).error)),
-            other => panic!("a frame of the type {other:?} for the subscription {}", self.id),
+            Incoming::Complete { .. } => Err(Ended::Complete),
+            Incoming::Error { error, .. } => Err(Ended::Error(error.into())),
+            other => panic!("a frame for the subscription {}: {other:?}", self.id),
         }
     }
 }

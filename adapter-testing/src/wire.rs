@@ -1,11 +1,7 @@
-use crate::{
-    Ended, TestFrame, TestServer,
-    form::Form,
-    packet::{Head, Packet},
-    pipe::Pipe,
-};
+use crate::{Ended, TestFrame, TestServer, pipe::Pipe, protocol::write};
 use realtime_core::websocket::Opcode;
-use serde::{Serialize, de::DeserializeOwned};
+use realtime_protocol::client::{Format, Incoming, Outgoing, Payload};
+use serde::Serialize;
 use std::{
     collections::VecDeque,
     fmt,
@@ -19,18 +15,14 @@ use std::{
 pub(crate) struct Wire {
     server: TestServer,
     peer: Arc<Mutex<Peer>>,
-    form: Form,
+    format: Format,
 }
 
 impl Wire {
-    pub(crate) fn new(server: TestServer, pipe: Arc<Pipe>, form: Form) -> Self {
-        let peer = Arc::new(Mutex::new(Peer::new(pipe, form)));
+    pub(crate) fn new(server: TestServer, pipe: Arc<Pipe>, format: Format) -> Self {
+        let peer = Arc::new(Mutex::new(Peer::new(pipe, format)));
         server.add(&peer);
-        Self { server, peer, form }
-    }
-
-    pub(crate) fn form(&self) -> Form {
-        self.form
+        Self { server, peer, format }
     }
 
     /// An id that no call or subscription of this client has had.
@@ -40,9 +32,20 @@ impl Wire {
         peer.last_id.to_string()
     }
 
-    pub(crate) async fn send<T: Serialize + Send + 'static>(&self, packet: Packet<T>) {
-        let frame = self.form.packet(packet);
-        self.send_bytes(&frame.to_bytes()).await;
+    /// A value in the format of this connection.
+    ///
+    /// # Panics
+    ///
+    /// If it does not serialise.
+    #[track_caller]
+    pub(crate) fn write(&self, value: impl Serialize) -> Payload {
+        write(self.format, &value)
+    }
+
+    /// Sends a frame of the protocol, and lets the server handle it.
+    pub(crate) async fn send(&self, frame: Outgoing<'_>) {
+        let bytes = TestFrame::outgoing(self.format, &frame).to_bytes();
+        self.send_bytes(&bytes).await;
     }
 
     /// Sends bytes as they are, and lets the server handle them.
@@ -52,12 +55,12 @@ impl Wire {
     }
 
     /// Waits for the first frame that is wanted; those before it stay for others.
-    pub(crate) async fn wait(&self, wanted: impl Fn(&Head) -> bool) -> Result<(Head, TestFrame), Ended> {
+    pub(crate) async fn wait(&self, wanted: impl Fn(&Incoming) -> bool) -> Result<Incoming, Ended> {
         self.poll(|peer| peer.take(&wanted).transpose()).await
     }
 
     /// The first frame that is wanted if there is one, after the server has done all that it can.
-    pub(crate) async fn look(&self, wanted: impl Fn(&Head) -> bool) -> Result<Option<(Head, TestFrame)>, Ended> {
+    pub(crate) async fn look(&self, wanted: impl Fn(&Incoming) -> bool) -> Result<Option<Incoming>, Ended> {
         self.server.settle().await;
         self.lock().take(&wanted)
     }
@@ -65,9 +68,9 @@ impl Wire {
     /// Waits for the first frame that is wanted; `None` if `last` comes before it, which stays.
     pub(crate) async fn wait_before(
         &self,
-        wanted: impl Fn(&Head) -> bool,
-        last: impl Fn(&Head) -> bool,
-    ) -> Option<(Head, TestFrame)> {
+        wanted: impl Fn(&Incoming) -> bool,
+        last: impl Fn(&Incoming) -> bool,
+    ) -> Option<Incoming> {
         self.poll(|peer| match peer.take(&wanted) {
             Ok(None) => peer.has(&last).then_some(None),
             found => Some(found.ok().flatten()),
@@ -76,7 +79,7 @@ impl Wire {
     }
 
     /// Whether such a frame waits, after the server has done all that it can.
-    pub(crate) async fn has(&self, wanted: impl Fn(&Head) -> bool) -> bool {
+    pub(crate) async fn has(&self, wanted: impl Fn(&Incoming) -> bool) -> bool {
         self.server.settle().await;
         self.lock().has(wanted)
     }
@@ -90,15 +93,6 @@ impl Wire {
     pub(crate) async fn look_any(&self) -> Result<Option<TestFrame>, Ended> {
         self.server.settle().await;
         self.lock().take_any()
-    }
-
-    /// Reads what a frame carries.
-    ///
-    /// # Panics
-    ///
-    /// If it is not of the type.
-    pub(crate) fn parse<T: DeserializeOwned + 'static>(&self, frame: &TestFrame) -> T {
-        self.form.read(frame).unwrap_or_else(|error| panic!("{error}: {}", frame.payload.escape_ascii()))
     }
 
     pub(crate) fn stall(&self) {
@@ -132,7 +126,7 @@ impl Wire {
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("form", &self.form).finish_non_exhaustive()
+        f.debug_struct("Wire").field("format", &self.format).finish_non_exhaustive()
     }
 }
 
@@ -140,7 +134,7 @@ impl fmt::Debug for Wire {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pipe: Arc<Pipe>,
-    form: Form,
+    format: Format,
     bytes: Vec<u8>,
     frames: VecDeque<Arrived>,
     last_id: u64,
@@ -152,16 +146,16 @@ pub(crate) struct Peer {
 /// A frame that nobody has taken yet.
 #[derive(Debug)]
 struct Arrived {
-    /// What it says of itself, where it is one of the protocol.
-    head: Option<Head>,
+    /// The same as a frame of the protocol, or why it is none.
+    incoming: Result<Incoming, String>,
     frame: TestFrame,
 }
 
 impl Peer {
-    fn new(pipe: Arc<Pipe>, form: Form) -> Self {
+    fn new(pipe: Arc<Pipe>, format: Format) -> Self {
         Self {
             pipe,
-            form,
+            format,
             bytes: Vec::new(),
             frames: VecDeque::new(),
             last_id: 0,
@@ -184,14 +178,14 @@ impl Peer {
             if frame.opcode == Opcode::Ping && !self.silent {
                 self.pipe.send(&TestFrame::new(Opcode::Pong, frame.payload).to_bytes());
             } else {
-                self.frames.push_back(Arrived { head: self.form.head(&frame), frame });
+                self.frames.push_back(Arrived { incoming: frame.incoming(self.format), frame });
             }
         }
         progress
     }
 
-    fn has(&self, wanted: impl Fn(&Head) -> bool) -> bool {
-        self.frames.iter().any(|arrived| arrived.head.as_ref().is_some_and(&wanted))
+    fn has(&self, wanted: impl Fn(&Incoming) -> bool) -> bool {
+        self.frames.iter().any(|arrived| arrived.incoming.as_ref().is_ok_and(&wanted))
     }
 
     /// Takes the first frame.
@@ -204,24 +198,26 @@ impl Peer {
 
     /// Takes the first frame that is wanted. A welcome before it is passed over; a close stays: it is the answer to
     /// all who wait.
-    fn take(&mut self, wanted: impl Fn(&Head) -> bool) -> Result<Option<(Head, TestFrame)>, Ended> {
-        let is_welcome = |arrived: &mut Arrived| arrived.head.as_ref().is_some_and(|head| head.is("welcome"));
-        if self.frames.front_mut().is_some_and(is_welcome) {
+    fn take(&mut self, wanted: impl Fn(&Incoming) -> bool) -> Result<Option<Incoming>, Ended> {
+        let is_welcome = |arrived: &Arrived| matches!(arrived.incoming, Ok(Incoming::Welcome { .. }));
+        if self.frames.front().is_some_and(is_welcome) {
             self.frames.pop_front();
         }
         for at in 0..self.frames.len() {
-            let Arrived { head, frame } = &self.frames[at];
+            let Arrived { incoming, frame } = &self.frames[at];
             if let Some((code, reason)) = frame.as_close() {
                 return Err(Ended::Closed { code, reason });
             }
             let is_data = matches!(frame.opcode, Opcode::Text | Opcode::Binary | Opcode::Continuation);
-            if head.is_none() && is_data {
-                panic!("a frame that is not of the protocol: {}", frame.payload.escape_ascii());
-            }
-            if head.as_ref().is_some_and(&wanted)
-                && let Some(Arrived { head: Some(head), frame }) = self.frames.remove(at)
+            if let Err(wrong) = incoming
+                && is_data
             {
-                return Ok(Some((head, frame)));
+                panic!("a frame that is not of the protocol, {wrong}: {}", frame.payload.escape_ascii());
+            }
+            if incoming.as_ref().is_ok_and(&wanted)
+                && let Some(Arrived { incoming: Ok(incoming), .. }) = self.frames.remove(at)
+            {
+                return Ok(Some(incoming));
             }
         }
         if self.ended { Err(Ended::Lost) } else { Ok(None) }

@@ -10,9 +10,8 @@ use crate::{
     state::Cause,
     task::Task,
     url::Url,
-    wire::Format,
 };
-use realtime_protocol::{Event, Procedure};
+use realtime_protocol::{Event, Procedure, client::Format};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, io, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};

@@ -3,9 +3,8 @@ use crate::{
     mailbox::Mailbox,
     session::{Answer, Request},
     shared::Shared,
-    wire::Payload,
 };
-use realtime_protocol::{Error, Procedure};
+use realtime_protocol::{Error, Procedure, client::Payload};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt,

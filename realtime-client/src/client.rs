@@ -6,9 +6,8 @@ use crate::{
     shared::Shared,
     state::{State, States},
     updates::Updates,
-    wire::Outgoing,
 };
-use realtime_protocol::{Event, Position, Procedure, Subscription};
+use realtime_protocol::{Event, Position, Procedure, Subscription, client::Outgoing};
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 

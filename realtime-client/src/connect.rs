@@ -1,14 +1,9 @@
 use crate::{
-    activity::Activity,
-    builder::Config,
-    dial::dial,
-    handlers::BoxFuture,
-    handshake::upgrade,
-    state::Cause,
-    url::Url,
-    wire::{Format, Incoming},
+    activity::Activity, builder::Config, dial::dial, handlers::BoxFuture, handshake::upgrade, state::Cause,
+    url::Url, wire::payload,
 };
 use futures_util::StreamExt;
+use realtime_protocol::client::{Format, Incoming};
 use std::{io, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{
@@ -77,13 +72,13 @@ async fn encrypt(_: &Config, _: &Url, io: BoxIo) -> Result<BoxIo, Cause> {
 async fn welcome(format: Format, mut socket: Socket, activity: Activity) -> Result<Connected, Failure> {
     loop {
         let message = match socket.next().await {
-            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => message,
             Some(Ok(Message::Close(frame))) => return Err(closed(frame).into()),
-            Some(Ok(_)) => continue,
+            Some(Ok(message)) => message,
             Some(Err(error)) => return Err(Cause::Lost(error.to_string()).into()),
             None => return Err(Cause::Lost("it ended before the welcome".to_owned()).into()),
         };
-        return match Incoming::decode(format, &message) {
+        let Some(payload) = payload(&message) else { continue };
+        return match Incoming::decode(format, &payload) {
             Ok(Incoming::Unknown) => continue,
             Ok(Incoming::Welcome { connection, heartbeat }) => {
                 Ok(Connected { socket, activity, connection, heartbeat })

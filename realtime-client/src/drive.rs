@@ -6,6 +6,7 @@ use crate::{
     session::Input,
     shared::Shared,
     state::Cause,
+    wire::{payload, to_websocket},
     within::within,
 };
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
@@ -107,13 +108,13 @@ impl Driver<'_> {
 
     fn handle_message(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Result<(), Cause> {
         let message = match message {
-            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => message,
             Some(Ok(Message::Close(frame))) => return Err(closed(frame)),
-            Some(Ok(_)) => return Ok(()),
+            Some(Ok(message)) => message,
             Some(Err(error)) => return Err(Cause::Lost(error.to_string())),
             None => return Err(Cause::Lost("it ended without a close frame".to_owned())),
         };
-        let input = self.shared.with(|session| session.handle_frame(&message));
+        let Some(payload) = payload(&message) else { return Ok(()) };
+        let input = self.shared.with(|session| session.handle_frame(&payload));
         if let Some(input) = input.map_err(Cause::Lost)? {
             self.handle_input(input);
         }
@@ -143,7 +144,7 @@ impl Driver<'_> {
 pub(crate) async fn say_goodbye(shared: &Shared, socket: &mut Socket, limit: Duration) {
     let goodbye = async {
         while let Some(message) = shared.with(|session| session.take_frame(Instant::now())) {
-            socket.feed(message).await?;
+            socket.feed(to_websocket(message)).await?;
         }
         socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })).await?;
         while let Some(message) = socket.next().await {
@@ -188,7 +189,7 @@ impl Link<'_> {
         let mut socket = Pin::new(&mut *self.socket);
         while socket.as_mut().poll_ready(cx)?.is_ready() {
             let Some(message) = shared.with(|session| session.take_frame(Instant::now())) else { break };
-            socket.as_mut().start_send(message)?;
+            socket.as_mut().start_send(to_websocket(message))?;
             self.unflushed = true;
         }
         if self.unflushed && socket.as_mut().poll_flush(cx)?.is_ready() {

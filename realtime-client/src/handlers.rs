@@ -1,6 +1,6 @@
-use crate::{mailbox::Mailbox, wire::Payload};
+use crate::mailbox::Mailbox;
 use futures_util::FutureExt;
-use realtime_protocol::{Error, Event, Procedure};
+use realtime_protocol::{Error, Event, Procedure, client::Payload};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 

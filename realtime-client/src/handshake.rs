@@ -4,12 +4,11 @@ use crate::{
     connect::{BoxIo, Failure, Socket},
     state::Cause,
     url::Url,
-    wire::error_in,
     within::within,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use realtime_protocol::{Error, accept_key};
+use realtime_protocol::{Error, accept_key, client::error_in};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::{

@@ -35,9 +35,9 @@ pub use error::{ClientError, Result};
 pub use messages::Messages;
 pub use realtime_protocol::{
     Code, Error, Event, Gap, PRESENCE, Position, Presence, PresenceNotice, Present, Procedure, Subscription,
+    client::Format,
 };
 pub use refusal::Refusal;
 pub use session::OfflineQueue;
 pub use state::{Cause, State, States};
 pub use updates::{Update, Updates};
-pub use wire::Format;

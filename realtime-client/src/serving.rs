@@ -1,8 +1,5 @@
-use crate::{
-    handlers::{CallHandler, Handlers},
-    wire::Payload,
-};
-use realtime_protocol::{Code, Error};
+use crate::handlers::{CallHandler, Handlers};
+use realtime_protocol::{Code, Error, client::Payload};
 use std::{collections::HashMap, time::Duration};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 

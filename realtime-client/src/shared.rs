@@ -2,9 +2,11 @@ use crate::{
     mailbox::Feed,
     session::{OfflineQueue, Session},
     state::{Cause, State, StateCell},
-    wire::{Format, Payload},
 };
-use realtime_protocol::Error;
+use realtime_protocol::{
+    Error,
+    client::{Format, Payload},
+};
 use serde::Serialize;
 use std::{
     convert::Infallible,

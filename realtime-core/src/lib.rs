@@ -72,7 +72,7 @@ pub mod raw {
         hub::ConnectionPermit,
         request::{Answer, EventStream, Upgrade},
         seams::{BoxFuture, Runtime, SendQueue, Transport},
-        util::{Chunks, TICK},
+        util::{Chunks, TICK, register_waker},
     };
     pub use realtime_protocol::Offset;
 }

@@ -55,6 +55,16 @@ pub enum Message {
     Binary(Bytes),
 }
 
+impl Message {
+    /// The payload's bytes, text or not.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
 impl From<String> for Message {
     fn from(text: String) -> Self {
         Self::Text(text)

@@ -1,7 +1,12 @@
 use super::server::Host;
-use crate::{TestFrame, form::Form, request::upgrade_request};
+use crate::{
+    TestFrame,
+    protocol::{chosen, write},
+    request::upgrade_request,
+};
 use http::Response;
 use realtime_core::websocket::{Opcode, accept_key};
+use realtime_protocol::client::{Format, Outgoing};
 use std::{fmt, time::Duration};
 
 /// How long a case waits for what must come.
@@ -55,7 +60,7 @@ impl<'a> Request<'a> {
         self.change(|request| _ = request.headers_mut().append(name, value))
     }
 
-    /// Offers subprotocols. The client speaks the form of the one that is chosen.
+    /// Offers subprotocols. The client speaks the format of the one that is chosen.
     pub fn subprotocol(self, names: &str) -> Self {
         self.header("sec-websocket-protocol", names)
     }
@@ -127,16 +132,16 @@ pub struct RawClient {
     wire: Box<dyn Wire>,
     bytes: Vec<u8>,
     response: Response<()>,
-    form: Form,
+    format: Format,
 }
 
 impl RawClient {
     fn new(wire: Box<dyn Wire>, response: Response<()>) -> Self {
-        Self { form: Form::of(&response), wire, bytes: Vec::new(), response }
+        Self { format: chosen(&response), wire, bytes: Vec::new(), response }
     }
 
-    pub(crate) fn form(&self) -> Form {
-        self.form
+    pub(crate) fn format(&self) -> Format {
+        self.format
     }
 
     /// A header of the response.
@@ -189,11 +194,12 @@ impl RawClient {
         self.frame(&TestFrame::new(Opcode::Binary, bytes));
     }
 
-    /// Sends a value in the form of the protocol that was chosen, JSON by default.
+    /// Sends a value in the format of the protocol that was chosen, JSON by default.
     #[track_caller]
     pub fn value(&mut self, value: &impl serde::Serialize) {
         let value = serde_json::to_value(value).expect("the value serialises");
-        self.frame(&self.form.message(value));
+        let value = write(self.format, &value);
+        self.frame(&TestFrame::outgoing(self.format, &Outgoing::Message { value: &value }));
     }
 
     /// The next frame.
@@ -224,7 +230,7 @@ impl RawClient {
     #[track_caller]
     pub fn recv_packet(&mut self) -> serde_json::Value {
         let frame = self.recv();
-        self.form.read(&frame).unwrap_or_else(|error| panic!("{error}: {frame:?}"))
+        frame.value(self.format).unwrap_or_else(|error| panic!("{error}: {frame:?}"))
     }
 
     /// The next frame is a message with this value.

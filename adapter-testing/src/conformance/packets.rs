@@ -1,4 +1,5 @@
 use super::RawClient;
+use crate::TestFrame;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 impl RawClient {
     /// Sends a frame of the protocol.
     pub fn packet(&mut self, packet: Value) {
-        self.frame(&self.form().packet(packet));
+        self.frame(&TestFrame::packet(self.format(), &packet));
     }
 
     /// Calls a procedure.

@@ -1,6 +1,7 @@
 use super::lab::Command;
-use crate::{TestFrame, form::Form};
+use crate::TestFrame;
 use realtime_core::websocket::Opcode;
+use realtime_protocol::client::Format;
 use std::fmt::Write as _;
 
 /// What a client sends.
@@ -167,7 +168,8 @@ pub(crate) fn scripts() -> Vec<Script> {
 }
 
 fn as_messagepack(json: &str) -> TestFrame {
-    Form::MessagePack.packet(serde_json::from_str::<serde_json::Value>(json).expect("the scripts are JSON"))
+    let packet: serde_json::Value = serde_json::from_str(json).expect("the scripts are JSON");
+    TestFrame::packet(Format::MessagePack, &packet)
 }
 
 const CALLS: &[&str] = &[

@@ -1,15 +1,13 @@
-use crate::{
-    error::ClientError,
-    mailbox::Mailbox,
-    wire::{Format, Outgoing, Payload},
-};
+use crate::{error::ClientError, mailbox::Mailbox};
+use realtime_protocol::Message;
+use realtime_protocol::client::{Format, Outgoing, Payload};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
     task::Waker,
+    time::Duration,
 };
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::Message;
 
 /// What a caller is told: any number of times that it goes on, and once how it ended.
 #[derive(Debug)]
@@ -59,9 +57,10 @@ impl Calls {
         }
         call.sent = true;
         let Request { path, input, key, .. } = &call.request;
-        let timeout_ms = left.as_millis().clamp(1, u128::from(u64::MAX)) as u64;
-        let idempotency_key = key.as_deref();
-        Some(Outgoing::Call { id, path, input, timeout_ms, idempotency_key }.encode(format))
+        // On the wire it is in whole milliseconds.
+        let timeout = Some(left.max(Duration::from_millis(1)));
+        let (id, idempotency_key) = (&*id.to_string(), key.as_deref());
+        Some(Outgoing::Call { id, path, input, timeout, idempotency_key }.encode(format))
     }
 
     pub(super) fn progress(&self, id: u64, data: Payload) -> Option<Waker> {

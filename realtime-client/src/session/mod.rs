@@ -13,16 +13,17 @@ pub(crate) use subscriptions::{Delivery, WINDOW};
 use crate::{
     error::{ClientError, Result},
     state::Cause,
-    wire::{Format, Incoming, Outgoing, Payload},
 };
 use calls::Calls;
 use heartbeat::{Heartbeat, Silence};
 use queue::{Frame, Queue};
-use realtime_protocol::{Error, Position};
+use realtime_protocol::{
+    Data, Error, Message, Position,
+    client::{Format, Incoming, Outgoing, Payload},
+};
 use std::{task::Waker, time::Duration};
 use subscriptions::Subscriptions;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::Message;
 
 /// Calls, subscriptions and what is to be sent, over all connections of a client.
 ///
@@ -141,7 +142,7 @@ impl Session {
     /// # Errors
     ///
     /// Says why it cannot be read.
-    pub(crate) fn handle_frame(&mut self, message: &Message) -> Result<Option<Input>, String> {
+    pub(crate) fn handle_frame(&mut self, message: &Data<'_>) -> Result<Option<Input>, String> {
         match Incoming::decode(self.format, message)? {
             Incoming::Message { value } => return Ok(Some(Input::Message(value))),
             Incoming::Event { name, data } => return Ok(Some(Input::Event { name, data })),
@@ -157,7 +158,7 @@ impl Session {
                 self.wakers.extend(waker);
             }
             Incoming::Data { id, data, position } => self.deliver(&id, data, position),
-            Incoming::Gap { id, gap } => {
+            Incoming::Gap { id: Some(id), gap, .. } => {
                 let waker = own(&id).and_then(|id| self.subscriptions.gap(id, gap));
                 self.wakers.extend(waker);
             }
@@ -165,7 +166,9 @@ impl Session {
                 let waker = own(&id).and_then(|id| self.subscriptions.end(id, None));
                 self.wakers.extend(waker);
             }
-            Incoming::Welcome { .. } | Incoming::Unknown => {}
+            // A topic's gap belongs to no subscription of ours.
+            Incoming::Gap { id: None, .. } | Incoming::Welcome { .. } => {}
+            _ => {}
         }
         Ok(None)
     }
@@ -179,7 +182,7 @@ impl Session {
         while let Some((id, sent)) = self.calls.next_expired(now) {
             self.wakers.extend(self.calls.settle(id, Err(ClientError::timeout())));
             match sent {
-                true => self.control(&Outgoing::Cancel { id }),
+                true => self.control(&Outgoing::Cancel { id: &id.to_string() }),
                 false => self.queue.remove(id),
             }
         }
@@ -241,7 +244,7 @@ impl Session {
     fn deliver(&mut self, id: &str, data: Payload, position: Option<Position>) {
         let Some(id) = own(id) else { return };
         if !self.subscriptions.item(id, data, position, &mut self.wakers) {
-            self.control(&Outgoing::Unsubscribe { id });
+            self.control(&Outgoing::Unsubscribe { id: &id.to_string() });
         }
     }
 

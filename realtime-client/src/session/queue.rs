@@ -1,5 +1,5 @@
+use realtime_protocol::Message;
 use std::collections::BTreeMap;
-use tokio_tungstenite::tungstenite::Message;
 
 /// What may wait while there is no connection: calls, events and messages. Subscriptions do not count.
 ///
@@ -209,7 +209,7 @@ mod tests {
             assert_eq!(queue.admit(10, true), Ok(vec![]));
             queue.insert(key, Frame::Call, 10);
         }
-        queue.insert(5, Frame::Control(Message::text("")), 0);
+        queue.insert(5, Frame::Control(Message::from("")), 0);
         assert_eq!(queue.go_offline(), [4, 3]);
         assert_eq!(queue.pop(), Some((1, Frame::Call)));
         assert_eq!(queue.pop(), Some((2, Frame::Call)));

@@ -7,9 +7,11 @@ use super::{
 use crate::{
     error::{ClientError, Result},
     mailbox::Mailbox,
-    wire::{Outgoing, Payload},
 };
-use realtime_protocol::{Error, Position};
+use realtime_protocol::{
+    Error, Position,
+    client::{Outgoing, Payload},
+};
 use std::sync::Arc;
 
 impl Session {
@@ -29,7 +31,7 @@ impl Session {
     /// Nobody waits for the answer any more.
     pub(crate) fn drop_call(&mut self, id: u64) {
         match self.calls.drop_call(id) {
-            Some(true) => self.control(&Outgoing::Cancel { id }),
+            Some(true) => self.control(&Outgoing::Cancel { id: &id.to_string() }),
             Some(false) => self.queue.remove(id),
             None => {}
         }
@@ -55,7 +57,7 @@ impl Session {
     /// Nobody reads it any more.
     pub(crate) fn drop_subscription(&mut self, id: u64) {
         match self.subscriptions.drop_subscription(id) {
-            Some(true) => self.control(&Outgoing::Unsubscribe { id }),
+            Some(true) => self.control(&Outgoing::Unsubscribe { id: &id.to_string() }),
             Some(false) => self.queue.remove(id),
             None => {}
         }
@@ -64,7 +66,7 @@ impl Session {
     /// Its reader has taken items: lets the server send more.
     pub(crate) fn grant(&mut self, id: u64) {
         if let Some(more) = self.subscriptions.grant(id) {
-            self.control(&Outgoing::Credit { id, more });
+            self.control(&Outgoing::Credit { id: &id.to_string(), more });
         }
     }
 
@@ -75,7 +77,7 @@ impl Session {
     /// The client is closed, or nothing more may wait.
     pub(crate) fn send(&mut self, frame: &Outgoing<'_>) -> Result {
         let message = frame.encode(self.format);
-        let cost = message.len() + OVERHEAD;
+        let cost = message.as_bytes().len() + OVERHEAD;
         self.admit(cost)?;
         let key = self.next();
         self.queue.insert(key, Frame::Data(message), cost);
@@ -89,7 +91,7 @@ impl Session {
             Err(error) => Outgoing::Error { id, error }.encode(self.format),
         };
         let key = self.next();
-        let cost = message.len() + OVERHEAD;
+        let cost = message.as_bytes().len() + OVERHEAD;
         self.queue.insert(key, Frame::Control(message), cost);
     }
 

@@ -1,11 +1,10 @@
-use crate::{
-    error::ClientError,
-    mailbox::Mailbox,
-    wire::{Format, Outgoing, Payload},
+use crate::{error::ClientError, mailbox::Mailbox};
+use realtime_protocol::Message;
+use realtime_protocol::{
+    Error, Gap, Position,
+    client::{Format, Outgoing, Payload},
 };
-use realtime_protocol::{Error, Gap, Position};
 use std::{collections::HashMap, sync::Arc, task::Waker};
-use tokio_tungstenite::tungstenite::Message;
 
 /// What a subscription brings, in its order.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ struct Running {
     position: Option<Position>,
     deliveries: Arc<Mailbox<Delivery>>,
     /// On the present connection, how many items the server may still send.
-    credit: Option<usize>,
+    credit: Option<u32>,
     /// It was sent on some connection.
     begun: bool,
 }
@@ -54,10 +53,11 @@ impl Subscriptions {
             wakers.extend(running.add_gap(Gap::new(0, "reconnect")));
         }
         running.begun = true;
-        let credit = WINDOW.saturating_sub(running.held());
+        let credit = WINDOW.saturating_sub(running.held()) as u32;
         running.credit = Some(credit);
         let Running { path, input, position, .. } = running;
-        Some(Outgoing::Subscribe { id, path, input, after: position.as_ref(), credit }.encode(format))
+        let (id, after, credit) = (&*id.to_string(), position.as_ref(), Some(credit));
+        Some(Outgoing::Subscribe { id, path, input, after, credit }.encode(format))
     }
 
     /// Adds an item. One that was not granted ends the subscription: gives `false`.
@@ -101,11 +101,11 @@ impl Subscriptions {
     }
 
     /// How many items more the server may send, if any.
-    pub(super) fn grant(&mut self, id: u64) -> Option<usize> {
+    pub(super) fn grant(&mut self, id: u64) -> Option<u32> {
         let running = self.0.get_mut(&id)?;
         let held = running.held();
         let credit = running.credit.as_mut()?;
-        let more = WINDOW.saturating_sub(*credit + held);
+        let more = WINDOW.saturating_sub(*credit as usize + held) as u32;
         *credit += more;
         (more > 0).then_some(more)
     }

@@ -196,9 +196,9 @@ impl Lab {
             return;
         }
         let id = self.running.swap_remove(self.random.usize(0..self.running.len()));
-        self.session.handle_frame(&Message::text(format!(r#"{{"type":"progress","id":"{id}"}}"#))).unwrap();
+        self.session.handle_frame(&Data::Text(format!(r#"{{"type":"progress","id":"{id}"}}"#).into())).unwrap();
         for _ in 0..self.random.u32(1..3) {
-            self.session.handle_frame(&Message::text(format!(r#"{{"type":"result","id":"{id}"}}"#))).unwrap();
+            self.session.handle_frame(&Data::Text(format!(r#"{{"type":"result","id":"{id}"}}"#).into())).unwrap();
         }
     }
 
@@ -207,7 +207,7 @@ impl Lab {
         for _ in 0..count {
             self.credit -= 1;
             let id = self.subscription.0;
-            self.session.handle_frame(&Message::text(format!(r#"{{"type":"data","id":"{id}"}}"#))).unwrap();
+            self.session.handle_frame(&Data::Text(format!(r#"{{"type":"data","id":"{id}"}}"#).into())).unwrap();
         }
     }
 
@@ -284,7 +284,7 @@ fn call(session: &mut Session, deadline: Instant, key: Option<&str>) -> (u64, Ar
 
 fn frames(session: &mut Session, now: Instant) -> Vec<Value> {
     let texts = std::iter::from_fn(|| session.take_frame(now));
-    texts.map(|message| serde_json::from_str(message.to_text().unwrap()).unwrap()).collect()
+    texts.map(|message| serde_json::from_slice(message.as_bytes()).unwrap()).collect()
 }
 
 fn taken<T>(mailbox: &Mailbox<T>) -> Vec<T> {

@@ -1,14 +1,14 @@
 use super::Hub;
 use crate::seams::{BoxFuture, Broker, Publication, Runtime};
 use crate::util::panics::catch;
-use crate::util::sync::Mutex;
+use crate::util::{Wakers, sync::Mutex};
 use realtime_protocol::{Error, Result};
 use std::{
     collections::VecDeque,
     future::poll_fn,
     pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -28,7 +28,7 @@ struct State {
     bytes: usize,
     /// The hub is gone.
     ended: bool,
-    wakers: Vec<Waker>,
+    wakers: Wakers,
 }
 
 /// What may wait while the broker is slow or down; more is refused where it is published.
@@ -61,7 +61,7 @@ impl Link {
         state.waiting.push_back(publication);
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.wake();
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl Drop for Link {
             state.ended = true;
             std::mem::take(&mut state.wakers)
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.wake();
     }
 }
 
@@ -142,7 +142,7 @@ fn next(state: &Mutex<State>, cx: &Context<'_>) -> Poll<Option<Publication>> {
     if state.ended {
         return Poll::Ready(None);
     }
-    state.register(cx);
+    state.wakers.add(cx.waker());
     Poll::Pending
 }
 
@@ -151,16 +151,8 @@ fn poll_ended(state: &Mutex<State>, cx: &Context<'_>) -> Poll<()> {
     if state.ended {
         return Poll::Ready(());
     }
-    state.register(cx);
+    state.wakers.add(cx.waker());
     Poll::Pending
-}
-
-impl State {
-    fn register(&mut self, cx: &Context<'_>) {
-        if !self.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.wakers.push(cx.waker().clone());
-        }
-    }
 }
 
 /// Calls the broker, which may panic wherever it likes: then the call has failed, and the link goes on.

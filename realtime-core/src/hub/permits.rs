@@ -1,7 +1,7 @@
 use crate::{
     config::Config,
     context::{Peer, PrivatePeers},
-    util::sync::Mutex,
+    util::{Wakers, sync::Mutex},
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,7 +19,7 @@ struct Taken {
     all: usize,
     /// No larger than `all`: an address without connections has no entry.
     peers: HashMap<Peer, usize>,
-    idle: Vec<std::task::Waker>,
+    idle: Wakers,
 }
 
 /// Which limit was reached.
@@ -67,9 +67,7 @@ impl Permits {
         if taken.all == 0 {
             return std::task::Poll::Ready(());
         }
-        if !taken.idle.iter().any(|waker| waker.will_wake(cx.waker())) {
-            taken.idle.push(cx.waker().clone());
-        }
+        taken.idle.add(cx.waker());
         std::task::Poll::Pending
     }
 }
@@ -98,9 +96,7 @@ impl Drop for Permit {
         }
         let idle = std::mem::take(&mut taken.idle);
         drop(taken);
-        for waker in idle {
-            waker.wake();
-        }
+        idle.wake();
     }
 }
 

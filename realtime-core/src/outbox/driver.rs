@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     seams::SendQueue,
-    util::sync::atomic::Ordering::{Acquire, Relaxed, Release},
+    util::{
+        register_waker,
+        sync::atomic::Ordering::{Acquire, Relaxed, Release},
+    },
 };
 use realtime_protocol::{Close, Gap};
 use std::{sync::Arc, task::Context};
@@ -137,10 +140,10 @@ impl Outbox {
             self.news.store(true, Release);
             return false;
         }
-        if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
-            state.driver = Some(cx.waker().clone());
-        }
+        let replaced = register_waker(&mut state.driver, cx);
         state.parked = if blocked { Parked::ForSignals } else { Parked::ForAll };
+        drop(state);
+        drop(replaced);
         true
     }
 }

@@ -6,7 +6,10 @@ use crate::{
     protocol::write_retry,
     seams::{SendQueue, Transport},
     session::Carrier,
-    util::sync::{Mutex, MutexGuard},
+    util::{
+        register_waker,
+        sync::{Mutex, MutexGuard},
+    },
 };
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
@@ -60,7 +63,7 @@ impl EventStream {
             if state.flow != Flow::Open {
                 return Poll::Ready(None);
             }
-            let replaced = register(&mut state.body, cx);
+            let replaced = register_waker(&mut state.body, cx);
             drop(state);
             drop(replaced);
             return Poll::Pending;
@@ -202,7 +205,7 @@ impl Transport for Pulled {
         if state.flow == Flow::Dropped || (state.flow == Flow::Closing && state.bytes.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        let replaced = register(&mut state.session, cx);
+        let replaced = register_waker(&mut state.session, cx);
         drop(state);
         drop(replaced);
         Poll::Pending
@@ -221,7 +224,7 @@ impl Transport for Pulled {
             }
         }
         state.full = !queue.is_empty();
-        let replaced = register(&mut state.session, cx);
+        let replaced = register_waker(&mut state.session, cx);
         let (full, body) = (state.full, state.body.take());
         drop(state);
         drop(replaced);
@@ -313,15 +316,6 @@ const SPREAD: Duration = Duration::from_secs(4);
 const COMES_BACK: [CloseCode; 3] = [CloseCode::GOING_AWAY, CloseCode::RESTART, CloseCode::TRY_AGAIN_LATER];
 
 const COMMENT: &[u8] = b":\n\n";
-
-/// Gives back the waker that was there before: to be dropped without the lock, since a task may go with it.
-#[must_use]
-fn register(slot: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
-    match slot {
-        Some(waker) if waker.will_wake(cx.waker()) => None,
-        _ => slot.replace(cx.waker().clone()),
-    }
-}
 
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {

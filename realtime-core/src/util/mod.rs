@@ -15,4 +15,5 @@ pub use chunks::Chunks;
 pub(crate) use clock::Clock;
 pub use clock::TICK;
 pub(crate) use wakers::Wakers;
+pub use wakers::register_waker;
 pub(crate) use warnings::Warnings;

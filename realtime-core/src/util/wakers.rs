@@ -1,4 +1,4 @@
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 /// The tasks that wait for one thing: nearly always one, the connection's own.
 #[derive(Debug, Default)]
@@ -39,5 +39,15 @@ impl Wakers {
     pub(crate) fn wake(self) {
         self.first.into_iter().for_each(Waker::wake);
         self.others.into_iter().flat_map(|others| *others).for_each(Waker::wake);
+    }
+}
+
+/// Puts the waker of the task that polls into `slot`, and returns the one that was there before, if it is another: to be
+/// dropped when no lock is held and nothing is borrowed, since a task may go with it.
+#[must_use = "the waker is dropped without the lock"]
+pub fn register_waker(slot: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+    match slot {
+        Some(waker) if waker.will_wake(cx.waker()) => None,
+        _ => slot.replace(cx.waker().clone()),
     }
 }

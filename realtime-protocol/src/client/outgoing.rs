@@ -1,44 +1,97 @@
-//! The frames of the native protocol, as a client sees them, in either of its formats.
-
-mod fields;
-mod incoming;
-mod value;
-
-pub(crate) use incoming::{Incoming, error_in};
-pub use value::Format;
-pub(crate) use value::Payload;
-
-use realtime_protocol::{Error, Position, format::MessagePack};
+use super::value::{Format, Payload};
+use crate::{Error, Message, Position, format::MessagePack};
 use serde::Serialize;
-use tokio_tungstenite::tungstenite::Message;
+use std::time::Duration;
 
 /// A frame to the server.
-#[derive(Debug)]
-pub(crate) enum Outgoing<'a> {
-    Message { value: &'a Payload },
-    Event { name: &'a str, data: &'a Payload },
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Outgoing<'a> {
+    /// A message to the endpoint's handler.
+    Message {
+        /// The message.
+        value: &'a Payload,
+    },
+    /// A named one-way event.
+    Event {
+        /// Its name.
+        name: &'a str,
+        /// Its data.
+        data: &'a Payload,
+    },
+    /// Asks for a sign of life.
     Ping,
-    Call { id: u64, path: &'a str, input: &'a Payload, timeout_ms: u64, idempotency_key: Option<&'a str> },
-    Cancel { id: u64 },
-    Subscribe { id: u64, path: &'a str, input: &'a Payload, after: Option<&'a Position>, credit: usize },
-    Credit { id: u64, more: usize },
-    Unsubscribe { id: u64 },
-    Result { id: &'a str, data: &'a Payload },
-    Error { id: &'a str, error: &'a Error },
+    /// Calls a procedure.
+    Call {
+        /// The client's name for the call.
+        id: &'a str,
+        /// The procedure, with dots between its parts.
+        path: &'a str,
+        /// Its input.
+        input: &'a Payload,
+        /// How long the caller will wait, in whole milliseconds.
+        timeout: Option<Duration>,
+        /// Calls with one key run once.
+        idempotency_key: Option<&'a str>,
+    },
+    /// Gives up a call.
+    Cancel {
+        /// The call.
+        id: &'a str,
+    },
+    /// Begins a subscription.
+    Subscribe {
+        /// The client's name for the subscription.
+        id: &'a str,
+        /// The subscription, with dots between its parts.
+        path: &'a str,
+        /// Its input.
+        input: &'a Payload,
+        /// The last position that the client has seen.
+        after: Option<&'a Position>,
+        /// The number of items that the server may send before it is granted more; by default any number.
+        credit: Option<u32>,
+    },
+    /// Lets a subscription send more items.
+    Credit {
+        /// The subscription.
+        id: &'a str,
+        /// The number of further items.
+        more: u32,
+    },
+    /// Ends a subscription.
+    Unsubscribe {
+        /// The subscription.
+        id: &'a str,
+    },
+    /// Answers a call of the server's.
+    Result {
+        /// The call.
+        id: &'a str,
+        /// The output.
+        data: &'a Payload,
+    },
+    /// Answers a call of the server's that failed.
+    Error {
+        /// The call.
+        id: &'a str,
+        /// The error.
+        error: &'a Error,
+    },
 }
 
 impl Outgoing<'_> {
-    /// The WebSocket message. Its values are in this format already.
-    pub(crate) fn encode(&self, format: Format) -> Message {
+    /// Writes the WebSocket message. The values must be in this format already.
+    pub fn encode(&self, format: Format) -> Message {
         let frame = match *self {
             Self::Message { value } => Frame::new(format, "message").payload("value", value),
             Self::Event { name, data } => Frame::new(format, "event").field("name", name).payload("data", data),
             Self::Ping => Frame::new(format, "ping"),
-            Self::Call { id, path, input, timeout_ms, idempotency_key } => Frame::new(format, "call")
+            Self::Call { id, path, input, timeout, idempotency_key } => Frame::new(format, "call")
                 .id(id)
                 .field("path", path)
                 .payload("input", input)
-                .field("timeoutMs", &timeout_ms)
+                .optional("timeoutMs", timeout.map(millis).as_ref())
                 .optional("idempotencyKey", idempotency_key),
             Self::Cancel { id } => Frame::new(format, "cancel").id(id),
             Self::Subscribe { id, path, input, after, credit } => Frame::new(format, "subscribe")
@@ -46,14 +99,18 @@ impl Outgoing<'_> {
                 .field("path", path)
                 .payload("input", input)
                 .optional("after", after)
-                .field("credit", &credit),
+                .optional("credit", credit.as_ref()),
             Self::Credit { id, more } => Frame::new(format, "credit").id(id).field("more", &more),
             Self::Unsubscribe { id } => Frame::new(format, "unsubscribe").id(id),
-            Self::Result { id, data } => Frame::new(format, "result").field("id", id).payload("data", data),
-            Self::Error { id, error } => Frame::new(format, "error").field("id", id).field("error", error),
+            Self::Result { id, data } => Frame::new(format, "result").id(id).payload("data", data),
+            Self::Error { id, error } => Frame::new(format, "error").id(id).field("error", error),
         };
         frame.finish()
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A frame that is being written.
@@ -73,8 +130,8 @@ impl Frame {
         Self { format, fields: 0, out }.field("type", kind)
     }
 
-    fn id(self, id: u64) -> Self {
-        self.field("id", &id.to_string())
+    fn id(self, id: &str) -> Self {
+        self.field("id", id)
     }
 
     /// Adds a text, a number or an error: none of them can fail.
@@ -117,15 +174,12 @@ impl Frame {
             Format::Json => {
                 self.out.push(b'}');
                 // Of nothing but strings and the text that serde_json writes.
-                Message::text(String::from_utf8(self.out).unwrap_or_default())
+                Message::Text(String::from_utf8(self.out).unwrap_or_default())
             }
             Format::MessagePack => {
                 self.out[0] |= self.fields;
-                Message::binary(self.out)
+                Message::Binary(self.out.into())
             }
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

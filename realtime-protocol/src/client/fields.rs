@@ -1,5 +1,5 @@
 use super::value::{Format, Payload, Raw, unquote};
-use realtime_protocol::{Error, format::MessagePack};
+use crate::{Code, Error, format::MessagePack};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt, time::Duration};
@@ -20,7 +20,7 @@ enum Slot<'a> {
 }
 
 /// All fields of the server's frames, and those of an error.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "type",
     "id",
     "value",
@@ -37,6 +37,7 @@ const NAMES: [&str; 22] = [
     "count",
     "from",
     "to",
+    "topic",
     "cause",
     "code",
     "message",
@@ -154,7 +155,7 @@ impl<'a> Fields<'a> {
                 "retryAfterMs": fields.millis("retryAfterMs").map(|after| after.as_millis() as u64),
             })
         });
-        let unreadable = || Error::new(realtime_protocol::Code::PARSE_ERROR, "the server's error cannot be read");
+        let unreadable = || Error::new(Code::PARSE_ERROR, "the server's error cannot be read");
         error.and_then(|error| serde_json::from_value(error).ok()).unwrap_or_else(unreadable)
     }
 }

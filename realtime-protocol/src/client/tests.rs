@@ -1,19 +1,28 @@
 use super::*;
-use realtime_protocol::Gap;
+use crate::{Data, Error, Gap, Message, Position, format::MessagePack};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const FORMATS: [Format; 2] = [Format::Json, Format::MessagePack];
 
 /// The message that says `frame`.
-fn message(format: Format, frame: &Value) -> Message {
+fn message(format: Format, frame: &Value) -> Data<'static> {
     match format {
-        Format::Json => Message::text(frame.to_string()),
+        Format::Json => Data::Text(frame.to_string().into()),
         Format::MessagePack => {
             let mut bytes = Vec::new();
             MessagePack::write(frame, &mut bytes).unwrap();
-            Message::binary(bytes)
+            Data::Binary(bytes.into())
         }
     }
+}
+
+fn decode_text(format: Format, text: &str) -> Result<Incoming, String> {
+    Incoming::decode(format, &Data::Text(text.into()))
+}
+
+fn decode_bytes(format: Format, bytes: &[u8]) -> Result<Incoming, String> {
+    Incoming::decode(format, &Data::Binary(bytes.into()))
 }
 
 fn decode(format: Format, frame: &Value) -> Result<Incoming, String> {
@@ -31,25 +40,29 @@ fn frames_have_the_fields_of_the_protocol() {
         let encoded = |frame: Outgoing<'_>| match frame.encode(format) {
             Message::Text(text) => serde_json::from_str::<Value>(&text).unwrap(),
             Message::Binary(bytes) => Payload::MessagePack(bytes.to_vec().into()).read().unwrap(),
-            other => panic!("{other}"),
         };
-        let call =
-            Outgoing::Call { id: 1, path: "a.b", input: &one, timeout_ms: 5000, idempotency_key: Some("k\"") };
+        let timeout = Some(Duration::from_micros(5_000_999));
+        let call = Outgoing::Call { id: "1", path: "a.b", input: &one, timeout, idempotency_key: Some("k\"") };
         let expected =
             json!({"type":"call","id":"1","path":"a.b","input":1,"timeoutMs":5000,"idempotencyKey":"k\""});
         assert_eq!(encoded(call), expected);
+        let call = Outgoing::Call { id: "1", path: "p", input: &one, timeout: None, idempotency_key: None };
+        assert_eq!(encoded(call), json!({"type":"call","id":"1","path":"p","input":1}));
         let after = Position::new("e", 7);
-        let subscribe = Outgoing::Subscribe { id: 2, path: "p", input: &one, after: Some(&after), credit: 64 };
+        let subscribe =
+            Outgoing::Subscribe { id: "2", path: "p", input: &one, after: Some(&after), credit: Some(64) };
         let expected = json!({
             "type":"subscribe","id":"2","path":"p","input":1,"after":{"epoch":"e","offset":7},"credit":64
         });
         assert_eq!(encoded(subscribe), expected);
-        let subscribe = Outgoing::Subscribe { id: 2, path: "p", input: &one, after: None, credit: 0 };
-        assert_eq!(encoded(subscribe), json!({"type":"subscribe","id":"2","path":"p","input":1,"credit":0}));
+        let subscribe = |credit| Outgoing::Subscribe { id: "2", path: "p", input: &one, after: None, credit };
+        let expected = json!({"type":"subscribe","id":"2","path":"p","input":1,"credit":0});
+        assert_eq!(encoded(subscribe(Some(0))), expected);
+        assert_eq!(encoded(subscribe(None)), json!({"type":"subscribe","id":"2","path":"p","input":1}));
         assert_eq!(encoded(Outgoing::Ping), json!({"type":"ping"}));
-        assert_eq!(encoded(Outgoing::Credit { id: 2, more: 32 }), json!({"type":"credit","id":"2","more":32}));
-        assert_eq!(encoded(Outgoing::Cancel { id: 3 }), json!({"type":"cancel","id":"3"}));
-        assert_eq!(encoded(Outgoing::Unsubscribe { id: 3 }), json!({"type":"unsubscribe","id":"3"}));
+        assert_eq!(encoded(Outgoing::Credit { id: "2", more: 32 }), json!({"type":"credit","id":"2","more":32}));
+        assert_eq!(encoded(Outgoing::Cancel { id: "3" }), json!({"type":"cancel","id":"3"}));
+        assert_eq!(encoded(Outgoing::Unsubscribe { id: "3" }), json!({"type":"unsubscribe","id":"3"}));
         assert_eq!(encoded(Outgoing::Message { value: &one }), json!({"type":"message","value":1}));
         assert_eq!(
             encoded(Outgoing::Event { name: "n", data: &one }),
@@ -64,8 +77,8 @@ fn frames_have_the_fields_of_the_protocol() {
         assert_eq!(encoded(Outgoing::Error { id: "c1", error: &error }), expected);
     }
     // The order of the fields, and the bytes.
-    assert_eq!(Outgoing::Cancel { id: 3 }.encode(Format::Json), Message::text(r#"{"type":"cancel","id":"3"}"#));
-    assert_eq!(Outgoing::Ping.encode(Format::MessagePack), Message::binary(&b"\x81\xa4type\xa4ping"[..]));
+    assert_eq!(Outgoing::Cancel { id: "3" }.encode(Format::Json), r#"{"type":"cancel","id":"3"}"#.into());
+    assert_eq!(Outgoing::Ping.encode(Format::MessagePack), Message::Binary((&b"\x81\xa4type\xa4ping"[..]).into()));
 }
 
 #[test]
@@ -81,9 +94,12 @@ fn an_unknown_type_is_ignored_whatever_its_fields_are() {
             assert!(matches!(decode(format, &frame), Ok(Incoming::Unknown)), "{frame}");
         }
     }
-    for text in [r#"{"type":"later","id":"1","id":"2"}"#, r#"{"\ud800":1,"type":"later"}"#] {
-        assert!(matches!(Incoming::decode(Format::Json, &Message::text(text)), Ok(Incoming::Unknown)), "{text}");
+    let deep = format!("{{\"id\":{}{},\"type\":\"later\"}}", "[".repeat(1000), "]".repeat(1000));
+    for text in [r#"{"type":"later","id":"1","id":"2"}"#, r#"{"\ud800":1,"type":"later"}"#, &deep] {
+        assert!(matches!(decode_text(Format::Json, text), Ok(Incoming::Unknown)), "{text}");
     }
+    let extension = b"\x82\xa4type\xa5later\xa2id\xd4\x05\0";
+    assert!(matches!(decode_bytes(Format::MessagePack, extension), Ok(Incoming::Unknown)));
 }
 
 #[test]
@@ -91,6 +107,7 @@ fn fields_that_a_type_does_not_have_are_not_looked_at() {
     let others = json!({
         "id": 7, "value": 1, "name": 2, "offset": null, "epoch": 3, "error": 4, "path": 5, "input": 6,
         "timeoutMs": "x", "connection": [], "heartbeatMs": {}, "count": -1, "from": [], "to": {}, "cause": 0,
+        "topic": 8,
         "code": 1, "message": 2, "details": 3, "retryable": 4, "retryAfterMs": null, "later": 1.5,
     });
     for format in FORMATS {
@@ -134,7 +151,7 @@ fn numbers_of_other_languages_are_numbers() {
         assert_eq!(error.retry_after().unwrap().as_millis(), 100);
     }
     let text = r#"{"type":"welcome","connection":"c","heartbeatMs":2.5e4}"#;
-    let frame = Incoming::decode(Format::Json, &Message::text(text)).unwrap();
+    let frame = decode_text(Format::Json, text).unwrap();
     assert!(matches!(frame, Incoming::Welcome { heartbeat: Some(after), .. } if after.as_secs() == 25));
 }
 
@@ -213,14 +230,14 @@ fn a_frame_that_says_nothing_is_told_with_its_type() {
         }
         assert!(decode(format, &json!([])).unwrap_err().starts_with("no frame: "));
     }
-    let text = |text: &str| Incoming::decode(Format::Json, &Message::text(text)).unwrap_err();
+    let text = |text: &str| decode_text(Format::Json, text).unwrap_err();
     assert_eq!(
         text(r#"{"type":"result","id":"1","id":"2"}"#),
         "an unreadable frame of type \"result\": it has `id` twice"
     );
     assert!(text("[").starts_with("no frame: "));
-    assert!(Incoming::decode(Format::Json, &Message::binary(&b"{}"[..])).is_err());
-    assert!(Incoming::decode(Format::MessagePack, &Message::text("{}")).is_err());
+    assert!(decode_bytes(Format::Json, b"{}").is_err());
+    assert!(decode_text(Format::MessagePack, "{}").is_err());
 }
 
 #[test]
@@ -239,5 +256,23 @@ fn what_is_left_out_is_null() {
         let frame = decode(format, &json!({"type":"result","id":"1"})).unwrap();
         let Incoming::Result { data, .. } = frame else { panic!("{frame:?}") };
         assert_eq!(data.read::<Option<u8>>().unwrap(), None);
+    }
+}
+
+#[test]
+fn a_gap_is_that_of_a_subscription_or_of_a_topic() {
+    for format in FORMATS {
+        for (fields, expected) in [
+            (json!({"id":"1"}), (Some("1"), None)),
+            (json!({"topic":"t"}), (None, Some("t"))),
+            (json!({"id":"1","topic":"t"}), (Some("1"), Some("t"))),
+        ] {
+            let mut frame = json!({"type":"gap","count":2,"cause":"c"});
+            frame.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            let frame = decode(format, &frame).unwrap();
+            let Incoming::Gap { id, topic, gap } = frame else { panic!("{frame:?}") };
+            assert_eq!(((id.as_deref(), topic.as_deref()), gap), (expected, Gap::new(2, "c")));
+        }
+        assert!(matches!(decode(format, &json!({"type":"gap","count":2})), Ok(Incoming::Unknown)));
     }
 }

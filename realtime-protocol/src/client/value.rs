@@ -1,4 +1,4 @@
-use realtime_protocol::{
+use crate::{
     Error,
     format::{MessagePack, Value},
 };
@@ -18,8 +18,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The name that a client offers, and the server must choose.
-    pub(crate) fn subprotocol(self) -> &'static str {
+    /// The subprotocol that a client offers and the server must choose.
+    pub fn subprotocol(self) -> &'static str {
         match self {
             Self::Json => "realtime.v1.json",
             Self::MessagePack => "realtime.v1.msgpack",
@@ -29,16 +29,20 @@ impl Format {
 
 /// A value in the format of its connection. Its type is the application's.
 #[derive(Clone, Debug)]
-pub(crate) enum Payload {
+pub enum Payload {
+    /// JSON text.
     Json(Box<str>),
+    /// MessagePack.
     MessagePack(Box<[u8]>),
 }
 
 impl Payload {
+    /// Writes a value.
+    ///
     /// # Errors
     ///
     /// Says why the value cannot be written.
-    pub(crate) fn write<T: Serialize + ?Sized>(format: Format, value: &T) -> Result<Self, String> {
+    pub fn write<T: Serialize + ?Sized>(format: Format, value: &T) -> Result<Self, String> {
         match format {
             Format::Json => {
                 let json = serde_json::to_string(value).map_err(|error| error.to_string())?;
@@ -52,24 +56,28 @@ impl Payload {
         }
     }
 
+    /// Reads the value as a `T`.
+    ///
     /// # Errors
     ///
     /// It is no `T`: `INVALID_ARGUMENT` that names the field.
-    pub(crate) fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, Error> {
+    pub fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, Error> {
         match self {
             Self::Json(json) => Raw::Json(json).read(),
             Self::MessagePack(bytes) => Raw::MessagePack(bytes).read(),
         }
     }
 
-    pub(crate) fn format(&self) -> Format {
+    /// The format that it is in.
+    pub fn format(&self) -> Format {
         match self {
             Self::Json(_) => Format::Json,
             Self::MessagePack(_) => Format::MessagePack,
         }
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// The bytes that go into a frame.
+    pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Json(json) => json.as_bytes(),
             Self::MessagePack(bytes) => bytes,

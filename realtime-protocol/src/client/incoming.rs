@@ -1,0 +1,187 @@
+use super::{
+    fields::Fields,
+    value::{Format, Payload, Raw},
+};
+use crate::{Data, Error, Gap, Position};
+use std::time::Duration;
+
+/// A frame of the server's. Of an unknown type it is [`Unknown`](Self::Unknown), whatever its fields are.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Incoming {
+    /// The first frame of a connection.
+    Welcome {
+        /// The id of the connection; empty if there is none.
+        connection: String,
+        /// The interval at which the server looks for signs of life.
+        heartbeat: Option<Duration>,
+    },
+    /// A message of the endpoint's handler.
+    Message {
+        /// The message.
+        value: Payload,
+    },
+    /// A named one-way event.
+    Event {
+        /// Its name.
+        name: String,
+        /// Its data.
+        data: Payload,
+    },
+    /// An item of a subscription.
+    Data {
+        /// The subscription.
+        id: String,
+        /// The item.
+        data: Payload,
+        /// Its place, where it has one.
+        position: Option<Position>,
+    },
+    /// The end of a subscription.
+    Complete {
+        /// The subscription.
+        id: String,
+    },
+    /// The answer to a call.
+    Result {
+        /// The call.
+        id: String,
+        /// The output.
+        data: Payload,
+    },
+    /// A progress report of a call.
+    Progress {
+        /// The call.
+        id: String,
+        /// The report.
+        data: Payload,
+    },
+    /// The error with which a call or subscription ends; without an id it is about the connection.
+    Error {
+        /// The call or subscription.
+        id: Option<String>,
+        /// The error: as much of it as can be read.
+        error: Error,
+    },
+    /// A call of a procedure of the client's.
+    Call {
+        /// The server's name for the call.
+        id: String,
+        /// The procedure, with dots between its parts.
+        path: String,
+        /// Its input.
+        input: Payload,
+        /// How long the server will wait.
+        timeout: Option<Duration>,
+    },
+    /// The server gives up a [`Call`](Self::Call).
+    Cancel {
+        /// The call.
+        id: String,
+    },
+    /// Something is missing here: in a subscription or in a topic.
+    Gap {
+        /// The subscription.
+        id: Option<String>,
+        /// The topic.
+        topic: Option<String>,
+        /// How much is missing, and why.
+        gap: Gap,
+    },
+    /// A frame of a type that is not known here.
+    Unknown,
+}
+
+impl Incoming {
+    /// Reads one message that is text or binary.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong: it is no frame of this format, or lacks a field without which it says nothing.
+    pub fn decode(format: Format, message: &Data<'_>) -> Result<Self, String> {
+        let raw = match (format, message) {
+            (Format::Json, Data::Text(text)) => Raw::Json(text),
+            (Format::MessagePack, Data::Binary(bytes)) => Raw::MessagePack(bytes),
+            (Format::Json, _) => return Err("a binary message is no frame".to_owned()),
+            (Format::MessagePack, _) => return Err("a text message is no frame".to_owned()),
+        };
+        let fields = Fields::read(raw).map_err(|wrong| format!("no frame: {wrong}"))?;
+        let kind = fields.required("type").map_err(|wrong| format!("no frame: {wrong}"))?;
+        let Some(kind) = kind.text() else { return Ok(Self::Unknown) };
+        Self::read(&kind, &fields).map_err(|wrong| format!("an unreadable frame of type {kind:?}: {wrong}"))
+    }
+
+    /// The call or subscription that it is about.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::Data { id, .. }
+            | Self::Complete { id }
+            | Self::Result { id, .. }
+            | Self::Progress { id, .. }
+            | Self::Call { id, .. }
+            | Self::Cancel { id } => Some(id),
+            Self::Error { id, .. } | Self::Gap { id, .. } => id.as_deref(),
+            Self::Welcome { .. } | Self::Message { .. } | Self::Event { .. } | Self::Unknown => None,
+        }
+    }
+
+    fn read(kind: &str, fields: &Fields<'_>) -> Result<Self, String> {
+        let id = || fields.required_text("id");
+        let optional_id = || fields.text("id").map(String::from);
+        Ok(match kind {
+            "welcome" => Self::Welcome {
+                connection: fields.text("connection").unwrap_or_default().into_owned(),
+                heartbeat: fields.millis("heartbeatMs"),
+            },
+            "message" => Self::Message { value: fields.payload("value")? },
+            "event" => Self::Event { name: fields.required_text("name")?, data: fields.payload("data")? },
+            "data" => Self::Data { id: id()?, data: fields.payload("data")?, position: position(fields) },
+            "complete" => Self::Complete { id: id()? },
+            "result" => Self::Result { id: id()?, data: fields.payload("data")? },
+            "progress" => Self::Progress { id: id()?, data: fields.payload("data")? },
+            "error" => Self::Error { id: optional_id(), error: fields.error() },
+            "call" => Self::Call {
+                id: id()?,
+                path: path(fields)?,
+                input: fields.payload("input")?,
+                timeout: fields.millis("timeoutMs"),
+            },
+            "cancel" => Self::Cancel { id: id()? },
+            "gap" => match (optional_id(), fields.text("topic").map(String::from)) {
+                // It is missing nowhere.
+                (None, None) => Self::Unknown,
+                (id, topic) => Self::Gap { id, topic, gap: gap(fields) },
+            },
+            _ => Self::Unknown,
+        })
+    }
+}
+
+/// The error in the body of a refused upgrade, if there is one.
+pub fn error_in(body: &[u8]) -> Option<Error> {
+    let fields = Fields::read(Raw::Json(std::str::from_utf8(body).ok()?)).ok()?;
+    fields.optional("error")?;
+    Some(fields.error())
+}
+
+fn position(fields: &Fields<'_>) -> Option<Position> {
+    Some(Position { epoch: fields.text("epoch")?.into_owned(), offset: fields.offset("offset")? })
+}
+
+fn gap(fields: &Fields<'_>) -> Gap {
+    let gap = Gap::new(fields.number("count").unwrap_or(0), fields.text("cause").unwrap_or_default());
+    match fields.offset("from").zip(fields.offset("to")) {
+        Some((from, to)) => gap.with_range(from, to),
+        None => gap,
+    }
+}
+
+/// A text with dots, or its parts.
+fn path(fields: &Fields<'_>) -> Result<String, String> {
+    let path = fields.required("path")?;
+    let parts = || path.read::<Vec<String>>().ok().map(|parts| parts.join("."));
+    path.text()
+        .map(String::from)
+        .or_else(parts)
+        .ok_or_else(|| "its `path` is neither a string nor its parts".to_owned())
+}
