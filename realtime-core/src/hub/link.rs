@@ -12,11 +12,11 @@ use std::{
     time::Duration,
 };
 
-/// A hub's side of its broker: what waits to be handed over, and the two tasks that talk to it.
+/// A hub's side of its broker: the queue of publications to hand over, and the two tasks that talk to the broker.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) broker: Arc<dyn Broker>,
-    /// Bytes that may wait.
+    /// The most bytes that may wait.
     limit: usize,
     state: Arc<Mutex<State>>,
 }
@@ -24,24 +24,24 @@ pub(crate) struct Link {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Publication>,
-    /// What they take together.
+    /// Bytes of all of them.
     bytes: usize,
-    /// The hub is gone.
+    /// Set when the hub is gone.
     ended: bool,
     wakers: Vec<Waker>,
 }
 
-/// What may wait while the broker is slow or down; more is refused where it is published.
+/// Publications that may wait while the broker is slow or down; over it publishing fails.
 const WAITING: usize = 16_384;
 
-/// Pause before a broker that failed is tried again.
+/// Pause before a retry after the broker has failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Tries of one publication, a pause apart.
 const TRIES: usize = 30;
 
 impl Link {
-    /// A link on which publications of `limit` bytes may wait.
+    /// Creates a link on which publications of `limit` bytes may wait.
     pub(crate) fn new(broker: Arc<dyn Broker>, limit: usize) -> Self {
         Self { broker, limit, state: Arc::default() }
     }
@@ -65,7 +65,7 @@ impl Link {
         Ok(())
     }
 
-    /// Starts the two tasks, unless they run: a runtime that ended has dropped them.
+    /// Starts the two tasks unless they are running: a runtime that has ended has dropped them.
     pub(crate) fn start(&self, hub: Weak<Hub>, runtime: &Arc<dyn Runtime>) {
         if Arc::strong_count(&self.state) > 1 {
             return;
@@ -116,7 +116,7 @@ async fn receive(broker: Arc<dyn Broker>, state: Arc<Mutex<State>>, hub: Weak<Hu
             None => return,
             Some(Ok(publication)) => {
                 let Some(hub) = hub.upgrade() else { return };
-                // Protocols are the application's code as well.
+                // Protocols are application code too.
                 if let Err(panic) = catch(|| hub.deliver(&publication)) {
                     hub.counters.broker_failure();
                     tracing::error!(topic = publication.topic, panic = panic.0, "a publication was not delivered");
@@ -163,7 +163,7 @@ impl State {
     }
 }
 
-/// Calls the broker, which may panic wherever it likes: then the call has failed, and the link goes on.
+/// Calls the broker; a panic in it, at any point, is an error, and the link goes on.
 fn caught<'a, T>(call: impl FnOnce() -> BoxFuture<'a, Result<T>>) -> Caught<'a, T> {
     Caught(catch(call).map_err(|panic| Some(Error::internal(panic.0))))
 }
