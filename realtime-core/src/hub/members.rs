@@ -27,7 +27,7 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Adds the client, or updates its policy; returns its part. `None` if the topic has ended.
+    /// Adds a client; returns its part. `None` if the topic has ended.
     pub(super) fn insert(&self, client: &Arc<Client>, keeping: Keeping) -> Option<usize> {
         // Counted before it is inserted: a publication that finds it has encoded its format.
         if !self.counts.lock().add(client.format) {

@@ -29,9 +29,9 @@ pub enum DecodeError {
     BadUtf8,
     /// A compressed message that is not in the format of RFC 1951, or incomplete.
     BadDeflate,
-    /// A message of more than [`Limits::message_bytes`].
+    /// A message of more than [`Limits::message_bytes`](super::Limits::message_bytes).
     TooBig,
-    /// A message of more than [`Limits::frames`].
+    /// A message of more than [`Limits::frames`](super::Limits::frames).
     TooManyFrames,
 }
 
