@@ -134,8 +134,7 @@ fn scope(call: &CallCore) -> Result<Scope<'_>> {
     if let Some(Principal(name)) = context.var() {
         return Ok(Scope::Principal { endpoint: context.endpoint(), name });
     }
-    let refused =
-        || Error::failed_precondition("an idempotency key is taken by HTTP only where the caller is known");
+    let refused = || Error::failed_precondition("over HTTP, an idempotency key needs a known caller");
     call.client().map(|client| Scope::Connection(client.id)).ok_or_else(refused)
 }
 

@@ -120,7 +120,7 @@ impl Route {
         input: Value<'_>,
         of: fn(&Starts) -> Option<&dyn Start<T>>,
     ) -> Result<BoxFuture<'static, Result<T>>> {
-        let wrong = || Error::internal("a route was started as what it is not");
+        let wrong = || Error::internal("a route was started as another kind");
         of(&self.starts).ok_or_else(wrong)?.start(call, input)
     }
 

@@ -34,7 +34,7 @@ impl Cors {
         for name in &self.headers {
             assert!(
                 http::HeaderName::try_from(name).is_ok(),
-                "Cors::headers has {name:?}, which is no header's name"
+                "Cors::headers has {name:?}, which is not a header name"
             );
         }
     }

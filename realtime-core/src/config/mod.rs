@@ -118,7 +118,7 @@ pub struct Config {
     pub queued_messages: usize,
 
     /// Malformed messages in a row before a client is closed with 1008. Default 32: each is answered with an error, and
-    /// an endless stream of them only costs.
+    /// an endless stream of them is of no use.
     pub malformed_messages: u32,
 
     /// Time for the closing handshake: for the client's close frame after the server's, and for a hook that is still
@@ -264,7 +264,7 @@ impl Config {
         }
         #[cfg(feature = "deflate")]
         if let Some(Deflate { level, .. }) = self.deflate {
-            assert!((1..=9).contains(&level), "Deflate::level is {level}, and not 1 to 9");
+            assert!((1..=9).contains(&level), "Deflate::level is {level}, but must be 1 to 9");
         }
     }
 }
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "deflate")]
-    #[should_panic(expected = "Deflate::level is 10, and not 1 to 9")]
+    #[should_panic(expected = "Deflate::level is 10, but must be 1 to 9")]
     fn a_level_that_there_is_not_is_refused() {
         Config { deflate: Some(Deflate { level: 10, ..Deflate::default() }), ..Config::default() }.check();
     }

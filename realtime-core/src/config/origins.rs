@@ -45,7 +45,7 @@ impl Origins {
             let valid = allowed == "null" || (allowed.is_ascii() && Page::parse(allowed).is_some());
             assert!(
                 valid,
-                "Origins::List has {allowed:?}, which is no origin: browsers send \"https://app.example.com\", with \
+                "Origins::List has {allowed:?}, which is not an origin: browsers send \"https://app.example.com\", with \
                  the port if it is not the default one, without a path, and international domains as \"xn--…\"",
             );
         }

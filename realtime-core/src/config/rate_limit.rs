@@ -503,8 +503,7 @@ mod tests {
         let _ = RateLimit::new(1, Duration::from_secs(50 * 86_400));
     }
 
-    /// What a token bucket promises, without a bucket: from each request that was allowed, no more than the capacity
-    /// and what comes back since.
+    /// A reference model of a token bucket: from each allowed request on, at most the capacity and the refill since.
     #[derive(Default)]
     struct Model {
         now: u32,

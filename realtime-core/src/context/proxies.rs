@@ -325,7 +325,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// What the client sends, the proxy's entry behind it is the one that counts.
+        /// The proxy's entry counts, whatever the client has sent before it.
         #[test]
         fn what_the_client_sends_is_not_believed(sent in "([ -~]{0,20}|for=1\\.2\\.3\\.4|[\",;\\\\=]){0,6}") {
             prop_assert_eq!(x_forwarded_for(&format!("{sent},203.0.113.7")), CLIENT);

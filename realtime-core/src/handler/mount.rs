@@ -59,7 +59,7 @@ impl Mount {
         }
         assert!(
             !self.protocol.is_plain(),
-            "{id:?} has an endpoint, whose frames a plain handler has no envelope for"
+            "{id:?} has an endpoint, which needs an envelope, and a plain handler, which has none"
         );
         self.hooks = self.hooks.take().or(other.hooks);
         self.router = self.router.take().or(other.router);

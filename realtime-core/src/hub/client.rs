@@ -66,9 +66,9 @@ pub(crate) enum Reading {
 pub(crate) enum Stage {
     /// `on_open` is running: no call runs yet.
     Opening,
-    /// It handles a message, or waits for something else than a message.
+    /// The handler is handling a message, or waiting for something else.
     Busy,
-    /// It waits for the next message.
+    /// The handler is waiting for the next message.
     Idle,
 }
 

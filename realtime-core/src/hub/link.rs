@@ -50,7 +50,10 @@ impl Link {
     pub(crate) fn publish(&self, publication: Publication) -> Result {
         let bytes = publication.size();
         if bytes > self.limit {
-            let text = format!("a publication of {bytes} bytes, and {} may wait for the broker", self.limit);
+            let text = format!(
+                "a publication of {bytes} bytes is over the limit of {} that may wait for the broker",
+                self.limit
+            );
             return Err(Error::invalid_argument(text));
         }
         let mut state = self.state.lock();
@@ -96,7 +99,7 @@ async fn hand_over(broker: Arc<dyn Broker>, state: Arc<Mutex<State>>, hub: Weak<
                 runtime.sleep(PAUSE).await;
                 continue;
             }
-            tracing::error!(topic = publication.topic, ?error, "a publication was not taken by the broker");
+            tracing::error!(topic = publication.topic, ?error, "the broker did not accept a publication");
             if let Some(hub) = hub.upgrade() {
                 hub.counters.broker_failure();
             }

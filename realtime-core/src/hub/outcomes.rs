@@ -48,7 +48,7 @@ pub(crate) struct Keyed<'a> {
     pub(crate) input: &'a Value<'a>,
 }
 
-/// The owner of a key: nobody is given the outcome of another's call.
+/// The owner of a key: no caller receives the outcome of another's call.
 #[derive(Clone, Debug, Hash)]
 pub(crate) enum Scope<'a> {
     Principal { endpoint: Cow<'a, str>, name: &'a str },
@@ -58,9 +58,9 @@ pub(crate) enum Scope<'a> {
 /// The way to handle a call.
 #[derive(Debug)]
 pub(crate) enum Begin {
-    /// It is the first with its key: run it, and wait for its outcome.
+    /// The first call with its key: run it, and wait for its outcome.
     Run(Ticket, Waiter),
-    /// It is running elsewhere, or has run: wait for its outcome.
+    /// A call that is running elsewhere, or has run: wait for its outcome.
     Wait(Waiter),
 }
 

@@ -60,7 +60,7 @@ impl Hub {
         Name::Place(name).check()?;
         let (bytes, limit) = (memory_of(&data), self.config.presence_bytes);
         if bytes > limit {
-            let text = format!("{bytes} bytes of presence data, and {limit} may be");
+            let text = format!("presence data of {bytes} bytes is over the limit of {limit}");
             return Err(Error::invalid_argument(text));
         }
         let entry = Entry { data, bytes: ENTRY_BYTES + bytes };
@@ -147,7 +147,7 @@ impl Hub {
         match told {
             None => {}
             Some(Ok(effects)) => self.run(effects),
-            Some(Err(error)) => tracing::error!(name, ?error, "nobody was told who left"),
+            Some(Err(error)) => tracing::error!(name, ?error, "the members were not told who left"),
         }
     }
 

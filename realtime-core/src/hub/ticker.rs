@@ -30,8 +30,8 @@ impl Ticker {
 }
 
 impl Hub {
-    /// Returns the most ticks that a pause counts for, however long it was: after it each client is due for a ping, but the pause alone
-    /// makes none exceed its idle timeout.
+    /// Returns the most ticks that a pause counts for, however long it was: after it each client is due for a ping,
+    /// but the pause alone makes none exceed its idle timeout.
     fn longest_pause(&self) -> u64 {
         let most = self.config.ping_interval.min(self.config.idle_timeout);
         u64::from(self.clock.ticks(most)).max(LATE)

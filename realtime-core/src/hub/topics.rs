@@ -43,7 +43,7 @@ const MAX_NAME_BYTES: usize = 256;
 
 #[derive(Debug)]
 struct TopicState {
-    /// It is the topic of a place.
+    /// True for the topic of a place.
     is_place: bool,
     name: Arc<str>,
     members: Members,

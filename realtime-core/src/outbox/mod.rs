@@ -379,7 +379,10 @@ pub(crate) fn may_hold(limit: usize, bytes: usize) -> Result<(), Error> {
     if bytes <= limit {
         return Ok(());
     }
-    Err(Error::new(Code::RESOURCE_EXHAUSTED, format!("a message of {bytes} bytes, and an outbox holds {limit}")))
+    Err(Error::new(
+        Code::RESOURCE_EXHAUSTED,
+        format!("a message of {bytes} bytes does not fit: an outbox holds {limit}"),
+    ))
 }
 
 fn wake(waker: Option<Waker>) {

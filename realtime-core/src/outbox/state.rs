@@ -22,12 +22,12 @@ pub(super) struct State {
 /// The state of the driver's task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Parked {
-    /// It runs, or was woken.
+    /// Running, or woken.
     #[default]
     Not,
-    /// It waits for anything.
+    /// Waiting for anything.
     ForAll,
-    /// Its transport accepts nothing now: new frames need not wake it.
+    /// Waiting for signals alone: its transport accepts nothing now, so new frames need not wake it.
     ForSignals,
 }
 

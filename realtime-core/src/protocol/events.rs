@@ -19,7 +19,7 @@ impl Protocol for Events {
     }
 
     fn decode<'a>(&self, _: &'a Data<'_>) -> Result<Packet<'a>, Error> {
-        Err(Error::new(Code::UNSUPPORTED_DATA, "nothing is taken over server-sent events"))
+        Err(Error::new(Code::UNSUPPORTED_DATA, "server-sent events cannot carry messages to the server"))
     }
 
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {

@@ -156,7 +156,7 @@ fn check_content_encoding(context: &Context) -> Result<(), Reject> {
     if context.header_tokens("content-encoding").all(|coding| coding.eq_ignore_ascii_case("identity")) {
         return Ok(());
     }
-    let error = Error::new(Code::UNSUPPORTED_DATA, "a body has no Content-Encoding");
+    let error = Error::new(Code::UNSUPPORTED_DATA, "a body with a Content-Encoding is not supported");
     Err(Reject::from(error).with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
@@ -202,7 +202,7 @@ async fn run(hub: &Arc<Hub>, mounted: &Mounted, context: Context, asked: Asked) 
     if asked.expected.is_some_and(|expected| expected != *query) {
         let (is, other) = if *query { ("query", "mutation") } else { ("mutation", "query") };
         let allow = if *query { "GET, POST" } else { "POST" };
-        return Ok(method_mismatch(allow, format!("{path:?} is a {is} and no {other}")).into_response());
+        return Ok(method_mismatch(allow, format!("{path:?} is a {is}, not a {other}")).into_response());
     }
     let timeout = asked.timeout.map_or(*allowed, |timeout| timeout.min(*allowed));
     let origin = Origin::Request { hub: Arc::clone(hub), context: Arc::new(context) };

@@ -28,7 +28,7 @@ pub(crate) fn check(context: &Context) -> Result<(), Reject> {
     }
     // Adapters differ in whether they treat a body as the first frames.
     if has_body(context) {
-        return Err(Reject::bad_request("a request that opens a WebSocket has no body"));
+        return Err(Reject::bad_request("a request that opens a WebSocket must not have a body"));
     }
     check_version(context)?;
     let key = context.header("sec-websocket-key").unwrap_or_default();

@@ -31,7 +31,7 @@ const SINGLE: [&str; 8] = [
 fn check_host(context: &Context) -> Result<(), Reject> {
     match context.header_lines("host").next() {
         None if context.version() == Version::HTTP_11 => Err(unclear(context, "the request has no Host")),
-        Some(host) if !is_host(host) => Err(unclear(context, "the Host of the request is no host")),
+        Some(host) if !is_host(host) => Err(unclear(context, "the request's Host is not a valid host")),
         _ => Ok(()),
     }
 }
@@ -52,7 +52,7 @@ fn check_transfer_encoding(context: &Context) -> Result<(), Reject> {
     if chunked && codings.next().is_none() {
         return Ok(());
     }
-    Err(unclear(context, "the Transfer-Encoding of a request is \"chunked\", once"))
+    Err(unclear(context, "the only accepted Transfer-Encoding is \"chunked\", given once"))
 }
 
 /// Refuses an ambiguous head, and closes the connection: it is unclear where the next request begins.

@@ -22,8 +22,9 @@ impl Realtime {
     /// adapters, which bring the runtime for the sessions of event streams, the clock and the link to the broker.
     ///
     /// The body of a call is read. Before a refusal the rest of the body is discarded, within
-    /// [`Config::discarded_bytes`](crate::Config::discarded_bytes), so that the client sees the answer. A body that the client holds back with
-    /// `Expect: 100-continue` is not polled then; if the framework has already sent the 100, leave the header out.
+    /// [`Config::discarded_bytes`](crate::Config::discarded_bytes), so that the client sees the answer. A body that
+    /// the client holds back with `Expect: 100-continue` is not polled then; if the framework has already sent the
+    /// 100, leave the header out.
     ///
     /// # Cancel safety
     ///

@@ -106,7 +106,7 @@ fn choose_protocol(
         }
     }
     if native {
-        return Err(Reject::bad_request("none of the offered realtime subprotocols is spoken here"));
+        return Err(Reject::bad_request("none of the offered realtime subprotocols is supported"));
     }
     Ok((mounted.protocol.unwrap_or(hub.protocols.default_id()), None))
 }

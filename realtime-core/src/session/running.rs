@@ -16,7 +16,7 @@ use std::{
 pub(super) struct Call {
     pub(super) core: Arc<CallCore>,
     running: Option<BoxFuture<'static, Result<Reply>>>,
-    /// Its result, if the outbox was full.
+    /// The frame of its answer, if the outbox was full.
     unsent: Option<Frame>,
 }
 

@@ -34,20 +34,20 @@ pub(super) struct Stream {
     kept: VecDeque<Kept>,
     dropped: Option<Gap>,
     end: End,
-    /// It waits for room in the outbox.
+    /// True while it waits for room in the outbox.
     blocked: bool,
-    /// It is in the list of streams that wait for room.
+    /// True while it is in the list of streams that wait for room.
     listed: bool,
-    /// It has more, but it is the others' turn.
+    /// True if it has more, but it is the others' turn.
     again: bool,
 }
 
 /// The end of a stream.
 enum End {
     None,
-    /// It ends once the kept items are sent.
+    /// Ends once the kept items are sent.
     Due(Result),
-    /// Its last frame is queued, or waits for room.
+    /// The last frame is queued, or waits for room.
     Told {
         unsent: Option<Frame>,
     },

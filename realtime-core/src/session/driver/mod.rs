@@ -59,9 +59,9 @@ impl<T> Driver<T> {
 
 /// The application's future.
 enum Run {
-    /// It was never polled.
+    /// Never polled.
     New(BoxFuture<'static>),
-    /// It has to be polled.
+    /// To be polled.
     Due(BoxFuture<'static>),
     Waiting(BoxFuture<'static>),
     Done,
