@@ -50,14 +50,14 @@ pub struct Config {
     /// and for the head of a request. Default 10 s.
     pub handshake_timeout: Duration,
 
-    /// Silence after which a client is pinged; up to a quarter shorter, so that not all clients are pinged at once.
-    /// Default 25 s: below the 30 to 60 s after which proxies drop silent connections.
+    /// Time after which a client that has sent nothing is pinged; up to a quarter shorter, so that not all clients
+    /// are pinged at once. Default 25 s: below the 30 to 60 s after which proxies drop silent connections.
     pub ping_interval: Duration,
 
-    /// Silence, pongs included, after which a client is closed with 1001; data it has already sent is read first. A
-    /// stream of server-sent events is closed when its client has read nothing it was sent for this long. With the
-    /// adapters' `serve`, a client that reads nothing of a response for this long is cut. Default 60 s: two pings may
-    /// be lost.
+    /// Time after which a client that has sent nothing, not even a pong, is closed with 1001; data it has already
+    /// sent is read first. A stream of server-sent events is closed when its client has read nothing it was sent for
+    /// this long. With the adapters' `serve`, a client that reads nothing of a response for this long is cut. Default
+    /// 60 s: two pings may be lost.
     pub idle_timeout: Duration,
 
     /// Bytes that may wait for one client, as encoded for the wire. While more than half is in use, nothing is read

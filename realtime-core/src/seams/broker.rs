@@ -24,8 +24,8 @@ pub trait Broker: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// The publication was not accepted. It is retried if the error [is retryable](Error::is_retryable), and otherwise
-    /// logged, counted and dropped.
+    /// The publication was not accepted. If the error [is retryable](Error::is_retryable) it is tried up to 30 times,
+    /// a second apart; otherwise, or after that, it is logged, counted and dropped.
     async fn publish(&self, publication: &Publication) -> Result;
 
     /// Waits for the next publication of another node.
