@@ -77,7 +77,7 @@ impl RealtimeBuilder {
     ///
     /// # Panics
     ///
-    /// Those of [`handler`](Self::handler).
+    /// See [`handler`](Self::handler).
     #[track_caller]
     pub fn endpoint<S: Send + Sync + 'static>(self, id: &str, endpoint: Endpoint<S>) -> Self {
         self.handler(id, endpoint)
@@ -87,7 +87,7 @@ impl RealtimeBuilder {
     ///
     /// # Panics
     ///
-    /// Those of [`handler`](Self::handler).
+    /// See [`handler`](Self::handler).
     #[track_caller]
     pub fn handler_fn<C, S, I, F, R>(self, id: &str, function: F) -> Self
     where

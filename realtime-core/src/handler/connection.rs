@@ -49,7 +49,7 @@ impl<H: Handler> Connection<H> {
     ///
     /// # Errors
     ///
-    /// Those of [`AnyConnection::subscribe`].
+    /// The errors of [`AnyConnection::subscribe`].
     pub fn subscribe(&self, topic: &Topic<H::ServerMessage>) -> Result {
         self.any.subscribe(topic)
     }

@@ -69,7 +69,7 @@ impl<'a, T> Audience<'a, T> {
     ///
     /// # Errors
     ///
-    /// Those of [`send`](Self::send).
+    /// The errors of [`send`](Self::send).
     pub fn emit<D: Serialize + Sync + 'static>(self, event: Event<D>, data: &D) -> Result {
         self.publish(Some(event.name()), data, None)
     }

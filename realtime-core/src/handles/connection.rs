@@ -162,7 +162,7 @@ impl AnyConnection {
     ///
     /// # Errors
     ///
-    /// Those of [`subscribe`](Self::subscribe), since each place counts as one topic; `RESOURCE_EXHAUSTED` if the
+    /// The errors of [`subscribe`](Self::subscribe), since each place counts as one topic; `RESOURCE_EXHAUSTED` if the
     /// list does not fit into the outbox.
     pub fn enter<P: Serialize>(&self, presence: &Presence<P>, data: &P) -> Result {
         let data = serde_json::to_value(data).map_err(Error::internal)?;
@@ -173,7 +173,7 @@ impl AnyConnection {
     ///
     /// # Errors
     ///
-    /// Those of [`enter`](Self::enter).
+    /// The errors of [`enter`](Self::enter).
     pub fn observe<P>(&self, presence: &Presence<P>) -> Result {
         self.0.hub.observe(&self.0, presence.name())
     }

@@ -60,7 +60,7 @@ impl Protocols {
     ///
     /// # Panics
     ///
-    /// Those of [`add`](Self::add).
+    /// See [`add`](Self::add).
     pub(crate) fn offer(&mut self, protocol: Arc<dyn Protocol>) {
         let id = self.add(protocol);
         self.offered.push(id);

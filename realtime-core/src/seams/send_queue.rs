@@ -126,7 +126,7 @@ impl SendQueue {
     ///
     /// # Errors
     ///
-    /// That of `write`; [`io::ErrorKind::WriteZero`] if it accepts nothing.
+    /// The error of `write`; [`io::ErrorKind::WriteZero`] if it accepts nothing.
     #[inline(always)]
     pub fn poll_write(
         &mut self,
