@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 
 impl Realtime {
-    /// A builder with the default [`Config`] and nothing mounted.
+    /// Returns a builder with the default [`Config`] and nothing mounted.
     pub fn builder() -> RealtimeBuilder {
         RealtimeBuilder {
             config: Config::default(),
@@ -55,7 +55,7 @@ impl RealtimeBuilder {
     ///
     /// # Panics
     ///
-    /// If the id has a handler, or is not of 1 to 64 letters, digits, `-`, `_`, `.` and `~`.
+    /// If the id already has a handler, or does not consist of 1 to 64 letters, digits, `-`, `_`, `.` and `~`.
     #[track_caller]
     pub fn handler(mut self, id: &str, handler: impl IntoMount) -> Self {
         let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
@@ -71,13 +71,13 @@ impl RealtimeBuilder {
         self
     }
 
-    /// Mounts an [`Endpoint`] under an id: clients connect to `/__realtime/{id}`, or ask by HTTP. The id may have a
-    /// [handler](Self::handler) as well; then both are served on the same connections, and the middleware of both
-    /// runs, the first mounted first.
+    /// Mounts an [`Endpoint`] under an id: clients connect to `/__realtime/{id}`, or call it by HTTP. The id may also
+    /// have a [handler](Self::handler); then both are served on the same connections, and the middleware of both
+    /// runs, in the order of mounting.
     ///
     /// # Panics
     ///
-    /// As [`handler`](Self::handler).
+    /// See [`handler`](Self::handler).
     #[track_caller]
     pub fn endpoint<S: Send + Sync + 'static>(self, id: &str, endpoint: Endpoint<S>) -> Self {
         self.handler(id, endpoint)
@@ -87,7 +87,7 @@ impl RealtimeBuilder {
     ///
     /// # Panics
     ///
-    /// As [`handler`](Self::handler).
+    /// See [`handler`](Self::handler).
     #[track_caller]
     pub fn handler_fn<C, S, I, F, R>(self, id: &str, function: F) -> Self
     where
@@ -100,8 +100,7 @@ impl RealtimeBuilder {
         self.handler(id, handler_fn(function))
     }
 
-    /// Adds a middleware for all handlers; it runs after those that were added before, and before
-    /// the handlers' own.
+    /// Adds a middleware for all handlers. It runs after the ones added before, and before the handlers' own.
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push(BoxedMiddleware(Arc::new(middleware)));
         self
@@ -113,12 +112,12 @@ impl RealtimeBuilder {
         self
     }
 
-    /// Adds a wire format beside the built-in ones. Clients ask for it by its subprotocol. An endpoint may
-    /// [prescribe](Mount::protocol) one instead.
+    /// Adds a wire format to the built-in ones. Clients select it by its subprotocol; an endpoint may also
+    /// [require](Mount::protocol) one.
     ///
     /// # Panics
     ///
-    /// If it has no subprotocol, or another has the same.
+    /// If it has no subprotocol, or another protocol has the same.
     #[track_caller]
     pub fn protocol(mut self, protocol: impl Protocol) -> Self {
         let name = protocol.subprotocol();
@@ -134,7 +133,7 @@ impl RealtimeBuilder {
     ///
     /// # Panics
     ///
-    /// If it does not begin with a slash, or ends with one.
+    /// If it does not start with a slash, or ends with one.
     #[track_caller]
     pub fn prefix(mut self, prefix: &str) -> Self {
         let valid = prefix.is_empty() || (prefix.starts_with('/') && !prefix.ends_with('/'));
@@ -143,20 +142,20 @@ impl RealtimeBuilder {
         self
     }
 
-    /// Links this node to others: what is published on one reaches the members on all.
+    /// Links this node to others, so that publications reach the members on all nodes.
     pub fn broker(mut self, broker: impl Broker) -> Self {
         self.broker = Some(Arc::new(broker));
         self
     }
 
-    /// Sets the number of this node in connection ids, which is random by default. Two nodes of
-    /// one cluster must not have the same.
+    /// Sets this node's number in connection ids; random by default. Two nodes of a cluster must not have the same
+    /// number.
     pub fn node(mut self, node: u64) -> Self {
         self.node = Some(node);
         self
     }
 
-    /// Time stands still until it is turned by hand: for tests.
+    /// Stops the clock, which then advances only by [`Realtime::tick`]: for tests.
     #[doc(hidden)]
     pub fn manual_time(mut self) -> Self {
         self.manual_time = true;
@@ -167,7 +166,7 @@ impl RealtimeBuilder {
     ///
     /// # Panics
     ///
-    /// If a limit of the [`Config`] is 0 where nothing could work with it.
+    /// If a limit of the [`Config`] is 0 and nothing could work with it.
     #[track_caller]
     pub fn build(self) -> Realtime {
         self.config.check();
@@ -196,7 +195,7 @@ impl RealtimeBuilder {
     }
 }
 
-/// Where the system has no randomness, node 0 must do: ids are names and no secrets.
+/// Falls back to node 0 if the system has no randomness: ids are names, not secrets.
 fn random() -> u64 {
     getrandom::u64().unwrap_or_default()
 }

@@ -1,36 +1,36 @@
 #![doc = include_str!("../README.md")]
 
-// The layers, from the top to the bottom: each may import those beneath it. `cargo xtask test --only boundaries` reads
-// the order from here.
+// The layers, from top to bottom: each may import those beneath it. `cargo xtask test --only boundaries` reads the
+// order from here.
 
 // Builds the registry of a node.
 mod builder;
 
-// Procedures, subscriptions and events, by their types.
+// Procedures, subscriptions and events, with their types.
 mod endpoint;
 
-// Handlers of messages, by their types.
+// Message handlers, with their types.
 mod handler;
 
-// A request and its answer: checks, middleware, upgrade, call, stream of events.
+// A request and its answer: checks, middleware, upgrade, call, event stream.
 mod request;
 
-// What applications hold: `Realtime`, `AnyConnection`, `Topic`.
+// The handles of applications: `Realtime`, `AnyConnection`, `Topic`.
 mod handles;
 
 // One client: the driver, and the calls inside it.
 mod session;
 
-// What can be called, without its types.
+// Procedures, subscriptions and events, without their types.
 mod calls;
 
-// All clients of a node: topics, presence, time.
+// All clients of a node: topics, presence, timers.
 mod hub;
 
-// What waits for one client.
+// The send queue of one client.
 mod outbox;
 
-// What an application sets.
+// The settings of an application.
 mod config;
 
 // A request as plain data.
@@ -65,7 +65,7 @@ pub use realtime_protocol::{
 pub use request::{Accepted, Middleware, Next, Reject};
 pub use seams::{Broker, MemoryBroker, Publication};
 
-/// For the authors of adapters: what they bring, and what they are given.
+/// The API for adapter authors: the traits to implement, and the types to use.
 pub mod raw {
     pub use crate::{
         context::RequestHead,

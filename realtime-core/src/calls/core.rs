@@ -17,18 +17,18 @@ use std::{sync::Arc, task::Waker};
 pub(crate) struct CallCore {
     pub(crate) origin: Origin,
     pub(crate) name: Arc<str>,
-    /// The client's name for it; empty, where it has none.
+    /// The id that the client gave it; empty for none.
     pub(crate) id: Box<str>,
-    /// The tick at which it is given up; 0 for never.
+    /// The tick at which it times out; 0 for never.
     pub(crate) deadline: u32,
     pub(crate) after: Option<Position>,
-    /// The call by which this one was begun, which it goes on without.
+    /// The call that began this one; this one goes on without it.
     caller: Option<Arc<CallCore>>,
     over: AtomicBool,
     pub(crate) waiting: Mutex<Wakers>,
 }
 
-/// Who makes a call.
+/// The caller.
 pub(crate) enum Origin {
     Client(Arc<Client>),
     Request { hub: Arc<Hub>, context: Arc<Context> },
@@ -52,7 +52,7 @@ impl CallCore {
         Self { id: id.into(), ..Self::new(origin, Arc::clone(&route.name)) }
     }
 
-    /// The same call, that goes on without whoever waits for it.
+    /// Creates the same call, detached from its caller: it goes on without it.
     pub(crate) fn detached(caller: &Arc<Self>, deadline: u32) -> Self {
         let origin = match &caller.origin {
             Origin::Client(client) => Origin::Client(Arc::clone(client)),
@@ -78,7 +78,7 @@ impl CallCore {
         }
     }
 
-    /// The client that calls; none, where it calls by HTTP.
+    /// Returns the calling client; `None` for a call by HTTP.
     pub(crate) fn client(&self) -> Option<&Arc<Client>> {
         match &self.origin {
             Origin::Client(client) => Some(client),
@@ -86,9 +86,9 @@ impl CallCore {
         }
     }
 
-    /// Nothing is expected of it any more.
+    /// Ends the call: its result is no longer needed.
     pub(crate) fn end(&self) {
-        // It is told again when it is dropped.
+        // `end` is called again on drop.
         if self.is_over() {
             return;
         }
@@ -104,7 +104,7 @@ impl CallCore {
         self.over.load(Relaxed)
     }
 
-    /// Queues a report for the caller, unless it waits no more: after this has [ended](Self::end), none is queued.
+    /// Queues a progress report, unless the call has [ended](Self::end): after that none is queued.
     pub(crate) fn report(&self, queue: impl FnOnce() -> Result<Option<Waker>>) -> Result {
         let caller = self.caller.as_deref().unwrap_or(self);
         let waiting = caller.waiting.lock();

@@ -23,10 +23,11 @@ use std::{
     },
 };
 
-/// A client by name, wherever it connects from: middleware sets it as a variable of the context.
+/// The identity of a client, such as a user name, wherever it connects from. Middleware sets it as a variable of the
+/// context.
 ///
-/// Idempotency keys belong to it. Without one, a key counts within the connection that uses it, and over HTTP it is
-/// refused with `FAILED_PRECONDITION`: an address may be that of many clients.
+/// Idempotency keys are scoped to it. Without one, a key is scoped to its connection, and refused over HTTP with
+/// `FAILED_PRECONDITION`, since many clients may share an address.
 ///
 /// # Examples
 ///
@@ -42,7 +43,7 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal(pub String);
 
-/// Begins a call; with a key, once for all that have the same.
+/// Begins a call; with an idempotency key, once for all calls that have the same.
 pub(crate) fn begin_call(
     hub: &Arc<Hub>,
     route: &Arc<Route>,
@@ -54,13 +55,13 @@ pub(crate) fn begin_call(
     let (hub, route, call) = (Arc::clone(hub), Arc::clone(route), Arc::clone(call));
     let (input, key) = (input.into_owned(), key.to_owned());
     Ok(Box::pin(async move {
-        // Each caller by itself: to know a key is no permission.
+        // Each caller is checked: knowing a key is no permission.
         route.check(&call).await?;
         call_once(&hub, &route, &call, input, &key).await
     }))
 }
 
-/// Runs a call that no connection runs, until it is over or late.
+/// Runs a call outside any connection, until it ends or times out.
 pub(crate) async fn run_call(
     hub: &Hub,
     call: &CallCore,
@@ -75,8 +76,8 @@ pub(crate) async fn run_call(
     hub.before(left, polled).await.unwrap_or_else(|| Err(late_error()))
 }
 
-/// Joins the call that has this key, or begins it: by itself, so that it ends when its first caller goes before. The
-/// caller waits for its outcome, for as long as it wants to.
+/// Joins the call that has this key, or begins it as a task, so that it ends even if its first caller leaves. The
+/// caller waits for the outcome as long as it likes.
 async fn call_once(
     hub: &Arc<Hub>,
     route: &Arc<Route>,
@@ -98,7 +99,7 @@ async fn call_once(
     }
 }
 
-/// Runs a call as a task of its own. What is wrong with its input is told, and no outcome.
+/// Runs a call as a task of its own. An invalid input is reported to the callers and not stored.
 fn run_once(
     hub: &Arc<Hub>,
     route: &Arc<Route>,
@@ -106,7 +107,7 @@ fn run_once(
     input: Value<'static>,
     ticket: Ticket,
 ) -> Result<Attended> {
-    // As long as the procedure may take: how long its first caller waits is that one's own matter.
+    // The procedure's own time limit applies: the first caller's timeout is for that caller alone.
     let own = Arc::new(CallCore::detached(call, hub.clock.past(route.time_limit())));
     let running = match begin(&own, || route.start_checked(&own, input, Starts::as_call)) {
         Ok(running) => running,
@@ -133,19 +134,18 @@ fn scope(call: &CallCore) -> Result<Scope<'_>> {
     if let Some(Principal(name)) = context.var() {
         return Ok(Scope::Principal { endpoint: context.endpoint(), name });
     }
-    let refused =
-        || Error::failed_precondition("an idempotency key is taken by HTTP only where the caller is known");
+    let refused = || Error::failed_precondition("over HTTP, an idempotency key needs a known caller");
     call.client().map(|client| Scope::Connection(client.id)).ok_or_else(refused)
 }
 
-/// Takes an outcome apart from the application's values, which may panic in it.
+/// Encodes an outcome, since the application's values may panic.
 fn encode(call: &CallCore, outcome: Result<Reply>) -> Outcome {
     let encoded = outcome.and_then(|value| begin(call, move || Encoded::of(&*value)));
     encoded.map(Arc::new).map_err(|error| {
         if error.code() == &Code::INTERNAL {
             tracing::error!(call = &*call.name, ?error, "a call with an idempotency key failed");
         }
-        // The cause is logged, and not kept.
+        // The cause is logged, and not stored.
         Arc::new(error.without_source())
     })
 }
@@ -159,8 +159,8 @@ impl Drop for Running {
     }
 }
 
-/// The two ends of a call that runs by itself. Where the caller leaves first, the call counts for its connection until it is
-/// over, as it did before.
+/// Returns the two ends of a call that runs by itself. If the caller leaves first, the call still counts for its
+/// connection until it ends.
 fn attend(client: Option<&Arc<Client>>) -> (Attended, Runs) {
     let link = Arc::new(Link { client: client.cloned(), state: AtomicU8::new(BOTH) });
     (Attended(Arc::clone(&link)), Runs(link))
@@ -181,7 +181,7 @@ impl Drop for Attended {
     fn drop(&mut self) {
         let Some(client) = &self.0.client else { return };
         let unattended = &client.unattended;
-        // Before anybody can take it off again.
+        // Before the other end can decrement it.
         unattended.fetch_add(1, AcqRel);
         if self.0.state.compare_exchange(BOTH, LEFT, AcqRel, Acquire).is_err() {
             unattended.fetch_sub(1, AcqRel);
@@ -200,7 +200,7 @@ impl Drop for Runs {
     }
 }
 
-/// The outcome of a call that several are given.
+/// The encoded outcome of a call that is sent to several callers.
 struct Shared(Arc<Encoded>);
 
 impl Encode for Shared {

@@ -1,6 +1,7 @@
-//! What can be called, without its types: routes by name, calls that run, and those that run once for each key.
+//! Procedures, subscriptions and events without their types: routes by name, running calls, and calls that run once for
+//! each idempotency key.
 //!
-//! May import `hub` and what is beneath it.
+//! May import `hub` and the layers beneath it.
 
 mod core;
 mod idempotent;

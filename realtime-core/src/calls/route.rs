@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-/// One procedure, subscription or event, and what must let a call of it through.
+/// One procedure, subscription or event, with its guards.
 pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     pub(crate) starts: Arc<Starts>,
@@ -21,22 +21,22 @@ pub(crate) struct Route {
     pub(super) place: &'static Location<'static>,
 }
 
-/// What a route is, without its types.
+/// The kind of a route, without its types.
 pub(crate) enum Starts {
     Call { query: bool, timeout: Duration, start: Box<dyn Start<Reply>> },
     Subscription(Box<dyn Start<Streaming>>),
     Event(Box<dyn Start<()>>),
 }
 
-/// Begins a call: reads its input, and gives the future of its outcome.
+/// Begins a call: parses its input, and returns the future of its outcome.
 pub(crate) trait Start<T>: Send + Sync {
     fn start(&self, call: &Arc<CallCore>, input: Value<'_>) -> Result<BoxFuture<'static, Result<T>>>;
 }
 
-/// What a procedure gave.
+/// The output of a procedure.
 pub(crate) type Reply = Box<dyn Encode + Send + Sync>;
 
-/// The stream of a subscription, and what happens to what the client does not take.
+/// The stream of a subscription, and the policy for a client that does not keep up.
 pub(crate) struct Streaming {
     pub(crate) source: Pin<Box<dyn Source>>,
     pub(crate) keeping: Keeping,
@@ -48,7 +48,7 @@ pub(crate) trait Source: Send {
     fn poll_item(self: Pin<&mut Self>, cx: &mut Context<'_>, take: &mut dyn FnMut(Piece<'_>)) -> Poll<Next>;
 }
 
-/// What a source came to.
+/// The result of polling a source.
 pub(crate) enum Next {
     Item,
     End,
@@ -60,7 +60,7 @@ pub(crate) struct Piece<'a> {
     pub(crate) value: &'a dyn Encode,
     pub(crate) position: Option<&'a Position>,
     pub(crate) event: Option<&'static str>,
-    /// Which items it replaces, where it does.
+    /// The key of the items that it replaces, if it has one.
     pub(crate) key: Option<String>,
     pub(crate) after: Option<&'a Gap>,
 }
@@ -88,7 +88,7 @@ impl Route {
         Self { name: Arc::clone(&self.name), starts: Arc::clone(&self.starts), guards, place: self.place }
     }
 
-    /// Begins a call of this route by way of its guards. `of` finds what starts it.
+    /// Begins a call of this route after its guards have passed it. `of` selects the kind to start.
     pub(crate) fn start<T: 'static>(
         self: &Arc<Self>,
         call: &Arc<CallCore>,
@@ -113,18 +113,18 @@ impl Route {
         Ok(())
     }
 
-    /// Begins a call that the guards have let through.
+    /// Begins a call that the guards have passed.
     pub(crate) fn start_checked<T: 'static>(
         &self,
         call: &Arc<CallCore>,
         input: Value<'_>,
         of: fn(&Starts) -> Option<&dyn Start<T>>,
     ) -> Result<BoxFuture<'static, Result<T>>> {
-        let wrong = || Error::internal("a route was started as what it is not");
+        let wrong = || Error::internal("a route was started as another kind");
         of(&self.starts).ok_or_else(wrong)?.start(call, input)
     }
 
-    /// How long a call may take.
+    /// Returns the time limit of a call.
     pub(crate) fn time_limit(&self) -> Duration {
         if let Starts::Call { timeout, .. } = &*self.starts { *timeout } else { Duration::MAX }
     }
@@ -155,12 +155,12 @@ pub(crate) trait ErasedGuard: Send + Sync {
     fn check(&self, call: &Arc<CallCore>) -> BoxFuture<'_, Result>;
 }
 
-/// What an endpoint does when a client has connected.
+/// An endpoint's hook for a client that has connected.
 pub(crate) trait OnOpen: Send + Sync + 'static {
     fn open(&self, client: &Arc<Client>) -> BoxFuture<'static, Result>;
 }
 
-/// What an endpoint does when a connection has ended.
+/// An endpoint's hook for a connection that has ended.
 pub(crate) trait OnClose: Send + Sync + 'static {
     fn close(&self, client: &Arc<Client>, close: Close) -> BoxFuture<'static>;
 }

@@ -1,11 +1,11 @@
 use super::{ErasedGuard, OnClose, OnOpen, Route};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-/// What an id serves beside messages: its procedures, subscriptions and events by name.
+/// The procedures, subscriptions and events of one id, by name.
 #[derive(Default)]
 pub(crate) struct Router {
-    /// Procedures and subscriptions, which share their names. Sorted: a few comparisons cost less than a hash that
-    /// resists those who choose the keys, and clients choose none of these.
+    /// Procedures and subscriptions, which share a namespace. Sorted: a few comparisons cost less than a hash that
+    /// resists chosen keys, and clients choose none of these.
     routes: BTreeMap<Box<str>, Arc<Route>>,
     events: BTreeMap<Box<str>, Arc<Route>>,
     pub(crate) opens: Vec<Arc<dyn OnOpen>>,
@@ -13,7 +13,7 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Whether nothing can be called or subscribed to.
+    /// Returns true if there is nothing to call or to subscribe to.
     pub(crate) fn is_empty(&self) -> bool {
         self.routes.is_empty()
     }
@@ -39,14 +39,14 @@ impl Router {
         self.closes.push(Arc::new(close));
     }
 
-    /// Says where both of two routes with one name were registered, if there are two.
+    /// Returns where both routes were registered, if another one has the name.
     pub(crate) fn conflict_of(&self, route: &Route) -> Option<String> {
         let names = if route.is_event() { &self.events } else { &self.routes };
         let known = names.get(&*route.name)?;
         Some(format!("{:?} is registered twice: at {} and at {}", route.name, known.place, route.place))
     }
 
-    /// The first conflict with another's routes.
+    /// Returns the first conflict with another router.
     pub(crate) fn conflict(&self, other: &Self) -> Option<String> {
         let mut conflicts: Vec<_> = other.all().filter_map(|route| self.conflict_of(route)).collect();
         conflicts.sort_unstable();
@@ -60,7 +60,7 @@ impl Router {
         self.closes.extend(other.closes);
     }
 
-    /// The same with a prefix before the names of procedures and subscriptions.
+    /// Puts a prefix before the names of procedures and subscriptions.
     pub(crate) fn under(self, prefix: &str) -> Self {
         let routes = self.routes.into_values().map(|route| {
             let route = route.renamed(format!("{prefix}.{}", route.name));
@@ -69,7 +69,7 @@ impl Router {
         Self { routes: routes.collect(), ..self }
     }
 
-    /// The same with more guards, before those of each route.
+    /// Puts more guards before those of each route.
     pub(crate) fn guarded(self, guards: &[Arc<dyn ErasedGuard>]) -> Self {
         let guard = |(name, route): (Box<str>, Arc<Route>)| (name, Arc::new(route.guarded(guards)));
         Self {

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Drops the application's future, which may panic.
+/// Drops an application future, which may panic.
 pub(crate) fn drop_running<T>(running: &mut Option<Pin<Box<T>>>)
 where
     T: ?Sized,
@@ -21,12 +21,12 @@ where
     }
 }
 
-/// Begins what the application does for a call; a panic is an error.
+/// Begins the application's part of a call; a panic is an error.
 pub(crate) fn begin<T>(core: &CallCore, start: impl FnOnce() -> Result<T>) -> Result<T> {
     catch(start).unwrap_or_else(|panic| Err(panicked(core, panic)))
 }
 
-/// Polls what the application does for a call; a panic is an error.
+/// Polls the application's part of a call; a panic is an error.
 pub(crate) fn poll_running<T>(
     core: &CallCore,
     running: &mut BoxFuture<'static, Result<T>>,

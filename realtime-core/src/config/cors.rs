@@ -1,20 +1,20 @@
 use super::Origins;
 use std::time::Duration;
 
-/// Lets pages of other origins use what is answered by HTTP: calls and server-sent events
-/// (<https://fetch.spec.whatwg.org/#http-cors-protocol>). Which origins is what [`Config::origins`](crate::Config::origins) says.
+/// Lets pages of other origins use calls and server-sent events (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
+/// [`Config::origins`](crate::Config::origins) lists the origins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cors {
-    /// Whether such a page's request may carry cookies. Default no. Not with [`Origins::Any`]: then any page could act
+    /// Allows requests of such a page to carry cookies. Default no. Refused with [`Origins::Any`]: any page could act
     /// as the user.
     pub credentials: bool,
 
-    /// Request headers that such a page may set, beside `Content-Type`, `Authorization`, `Cache-Control`, `Last-Event-ID`
-    /// and `Idempotency-Key`. Default none.
+    /// Request headers that such a page may set, in addition to `Content-Type`, `Authorization`, `Cache-Control`,
+    /// `Last-Event-ID` and `Idempotency-Key`. Default none.
     pub headers: Vec<String>,
 
-    /// How long a browser may remember the answer to its preflight request. Default 10 minutes.
+    /// Time for which a browser may cache the answer to its preflight request. Default 10 minutes.
     pub max_age: Duration,
 }
 
@@ -34,7 +34,7 @@ impl Cors {
         for name in &self.headers {
             assert!(
                 http::HeaderName::try_from(name).is_ok(),
-                "Cors::headers has {name:?}, which is no header's name"
+                "Cors::headers has {name:?}, which is not a header name"
             );
         }
     }

@@ -1,6 +1,6 @@
-//! What an application sets: limits with their defaults, who may connect, how often clients may do things.
+//! The settings of an application: limits with their defaults, allowed origins, rates.
 //!
-//! May import `context` and what is beneath it.
+//! May import `context` and the layers beneath it.
 
 mod cors;
 mod origins;
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// Every limit, with its default, unit and reason.
 ///
-/// Durations are kept to the tick of the hub's clock, [`TICK`](crate::raw::TICK).
+/// Durations are measured in ticks of the hub's clock, [`TICK`](crate::raw::TICK).
 ///
 /// # Examples
 ///
@@ -36,151 +36,153 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// Payload bytes of one message from a client, all fragments together; of a compressed one, as
-    /// it comes and inflated. Over it: close 1009, at the header that says so. Default 256 KiB:
-    /// ample for JSON, small enough to hold for each of many connections.
+    /// Payload bytes of one message from a client, all fragments together; for a compressed message, both before and
+    /// after inflation. Over it: close 1009, as soon as a header announces it. Default 256 KiB: ample for JSON, and
+    /// small enough to hold for each of many connections.
     pub message_bytes: usize,
 
-    /// Frames of one message from a client. Over it: close 1009. Default 1024: browsers fragment
-    /// rarely; without a bound, empty fragments are free for the sender and work for us.
+    /// Frames of one message from a client. Over it: close 1009. Default 1024: browsers rarely fragment, and without a
+    /// bound, empty fragments would cost the sender nothing and the server work.
     pub frames_per_message: u32,
 
-    /// Time for the middleware to decide on a request, and again for the framework to hand over the
-    /// connection. Over it: status 503, or the connection is dropped. Under the adapters' `serve` also time for a TLS
-    /// handshake, and for the head of a request. Default 10 s.
+    /// Time for the middleware to decide on a request, and again for the framework to hand over the connection. Over
+    /// it: status 503, or the connection is dropped. With the adapters' `serve` also the time for a TLS handshake,
+    /// and for the head of a request. Default 10 s.
     pub handshake_timeout: Duration,
 
-    /// A client that sent nothing for this long is pinged; up to a quarter earlier, so that not all are pinged at once.
-    /// Default 25 s: below the 30 to 60 s after which proxies drop silent connections.
+    /// Time after which a client that has sent nothing is pinged; up to a quarter shorter, so that not all clients
+    /// are pinged at once. Default 25 s: below the 30 to 60 s after which proxies drop silent connections.
     pub ping_interval: Duration,
 
-    /// A client that sent nothing for this long, no pong either, is closed with 1001, once it is certain that nothing waits
-    /// to be read; a stream of server-sent events, when its client took nothing of what it was sent. Under the adapters'
-    /// `serve`, one that reads nothing of a response for this long is cut. Default 60 s: two pings may be lost.
+    /// Time after which a client that has sent nothing, not even a pong, is closed with 1001; data it has already
+    /// sent is read first. A stream of server-sent events is closed when its client has read nothing it was sent for
+    /// this long. With the adapters' `serve`, a client that reads nothing of a response for this long is cut. Default
+    /// 60 s: two pings may be lost.
     pub idle_timeout: Duration,
 
-    /// Bytes that may wait for one client, as they are sent. While more than half of it is in use, nothing is read from
-    /// the client and its handler is given no further message; a client that takes nothing for
-    /// [`idle_timeout`](Self::idle_timeout) is then closed with 1013. At the limit `send` gives the message back as `Full`,
-    /// and a broadcast closes that client with 1013. Frames that end a call may pass it by 4 KiB together. Default 1 MiB:
-    /// a quarter of a megabyte of messages several times over.
+    /// Bytes that may wait for one client, as encoded for the wire. While more than half is in use, nothing is read
+    /// from the client and its handler receives no further message (backpressure); a client that reads nothing for
+    /// [`idle_timeout`](Self::idle_timeout) is then closed with 1013. At the limit `send` returns the message as
+    /// `Full`, and a broadcast closes that client with 1013. Frames that end a call may exceed it by 4 KiB in total.
+    /// Default 1 MiB: several messages of a quarter of a megabyte.
     pub outbox_bytes: usize,
 
-    /// Topics that one connection may be subscribed to, and places in which it may be. Default 256: their names, of up to
-    /// 256 bytes each, then take 64 KiB at most.
+    /// Topics that one connection may be subscribed to, including the places it is in. Default 256: their names, of
+    /// up to 256 bytes each, take at most 64 KiB.
     pub topics_per_connection: usize,
 
-    /// Bytes of the data with which a connection is [present](crate::Presence), as they are kept: 32 for each JSON value and
-    /// each field, and those of texts. Over it: `INVALID_ARGUMENT`. Default 4 KiB: a name, a colour, a cursor many times
-    /// over; a connection that is in 256 places keeps a megabyte.
+    /// Bytes of the data with which a connection is [present](crate::Presence), as stored: 32 for each JSON value and
+    /// each field, plus the bytes of strings. Over it: `INVALID_ARGUMENT`. Default 4 KiB: many times a name, a colour
+    /// and a cursor; a connection that is in 256 places then stores a megabyte.
     pub presence_bytes: usize,
 
-    /// The same for all who are in one place, with 64 for each of them. Over it: `RESOURCE_EXHAUSTED`. Default 1 MiB: ten
-    /// thousand with a short name, whose list still fits into an [outbox](Self::outbox_bytes).
+    /// The same for all clients in one place together, plus 64 for each. Over it: `RESOURCE_EXHAUSTED`. Default 1
+    /// MiB: ten thousand clients with a short name, whose list still fits into an [outbox](Self::outbox_bytes).
     pub presence_bytes_per_place: usize,
 
-    /// Calls of one client that run at a time, and calls of its procedures that wait for an answer. Over it:
-    /// `RESOURCE_EXHAUSTED`, to be tried again after 100 ms. Default 64: what one page or program has under way, many
-    /// times over.
+    /// Calls of one client that run at a time, and, counted separately, calls of its procedures that wait for an
+    /// answer. Over it: `RESOURCE_EXHAUSTED`, to be retried after 100 ms. Default 64: many times what one page or
+    /// program has in flight.
     pub calls_per_connection: usize,
 
-    /// Subscriptions of one client that run at a time. Over it: `RESOURCE_EXHAUSTED`. Default 1024: each takes about
-    /// a kilobyte.
+    /// Subscriptions of one client that are open at a time. Over it: `RESOURCE_EXHAUSTED`. Default 1024: each takes
+    /// about a kilobyte.
     pub subscriptions_per_connection: usize,
 
-    /// How long the outcome of a call with an idempotency key is kept for those that ask again. Default 60 s: a client that
-    /// loses its connection comes back within it.
+    /// Time for which the outcome of a call with an idempotency key is stored for retries. Default 60 s: a client that
+    /// loses its connection reconnects within it.
     pub idempotency_window: Duration,
 
-    /// Calls with an idempotency key that run, or whose outcome is kept. Over it the oldest outcome goes; where all run,
-    /// `RESOURCE_EXHAUSTED`. Default 10 000: each takes some 500 bytes beside its outcome, so up to 5 MB.
+    /// Calls with an idempotency key that run, or whose outcome is stored. Over it the oldest outcome is dropped; if
+    /// all are still running, `RESOURCE_EXHAUSTED`. Default 10 000: each takes some 500 bytes beside its outcome, so
+    /// up to 5 MB.
     pub idempotent_calls: usize,
 
-    /// Those of one client's address, or of one [`Principal`](crate::Principal) or connection where the address is not known
-    /// or [stands for many](Self::private_peers); of IPv6 of one /64. Over it as above, among its own. Default 1000: 16 a second for the whole window, and ten
-    /// clients have to join to take the place of all.
+    /// The same for one client: its address (for IPv6 its /64), or its [`Principal`](crate::Principal) or connection
+    /// where the address is unknown or [shared by many](Self::private_peers). Over it as above, among the client's
+    /// own calls. Default 1000: 16 a second for the whole window, and it takes ten clients to use up the total.
     pub idempotent_calls_per_peer: usize,
 
-    /// Bytes of all outcomes that are kept, as JSON and as MessagePack together. Over it the oldest are forgotten, but not
-    /// that the calls have run: who asks again is told `FAILED_PRECONDITION`. Default 64 MiB: 6 KiB for each call.
+    /// Bytes of all stored outcomes, JSON and MessagePack together. Over it the oldest outcomes are dropped, but not
+    /// the fact that their calls have run: a retry is answered with `FAILED_PRECONDITION`. Default 64 MiB: 6 KiB for
+    /// each call.
     pub idempotency_bytes: usize,
 
-    /// Those of one client, as with [`idempotent_calls_per_peer`](Self::idempotent_calls_per_peer). Default 8 MiB: an
-    /// outcome that fills the [outbox](Self::outbox_bytes) fits, several times over.
+    /// The same for one client, counted as for [`idempotent_calls_per_peer`](Self::idempotent_calls_per_peer). Default
+    /// 8 MiB: several outcomes, each as large as a whole [outbox](Self::outbox_bytes).
     pub idempotency_bytes_per_peer: usize,
 
-    /// Messages of one client that wait while its handler is busy, `on_open` included; their bytes
-    /// together stay below twice [`message_bytes`](Self::message_bytes). When it is reached,
-    /// reading stops until the handler catches up. Default 64.
+    /// Messages of one client that are queued while its handler is busy, `on_open` included; their bytes together stay
+    /// below twice [`message_bytes`](Self::message_bytes). At the limit, reading stops until the handler catches up.
+    /// Default 64.
     pub queued_messages: usize,
 
-    /// Messages in a row that cannot be read before a client is closed with 1008. Default 32:
-    /// each gets an answer, and an endless stream of them only costs.
+    /// Malformed messages in a row before a client is closed with 1008. Default 32: each is answered with an error, and
+    /// an endless stream of them is of no use.
     pub malformed_messages: u32,
 
-    /// Time for the closing handshake: for the client's close frame after ours, and for a hook
-    /// that still runs when the client has gone. Default 5 s.
+    /// Time for the closing handshake: for the client's close frame after the server's, and for a hook that is still
+    /// running when the client is gone. Default 5 s.
     pub close_timeout: Duration,
 
-    /// Connections in all. Over it: status 503. Default 100 000: memory, then file descriptors,
-    /// run out near there.
+    /// Connections in total. Over it: status 503. Default 100 000: near there memory, then file descriptors, run out.
     pub connections: usize,
 
-    /// Connections from one client's address, where it is known; of IPv6 from one /64, which is what one client has.
-    /// Over it: status 429. Default 1024: an office behind one address fits, one machine cannot take all places. Private
-    /// addresses, loopback among them, have no limit of their own by default: see [`private_peers`](Self::private_peers).
+    /// Connections from one client's address, if known; for IPv6 from one /64, the network of one client. Over it:
+    /// status 429. Default 1024: an office behind one address fits, and one machine cannot take all connections.
+    /// Private addresses, loopback included, are exempt by default: see [`private_peers`](Self::private_peers).
     pub connections_per_peer: usize,
 
-    /// Whether a private address is one client for [`connections_per_peer`](Self::connections_per_peer),
+    /// The meaning of a private address for [`connections_per_peer`](Self::connections_per_peer),
     /// [`idempotent_calls_per_peer`](Self::idempotent_calls_per_peer) and
-    /// [`idempotency_bytes_per_peer`](Self::idempotency_bytes_per_peer). Default [`PrivatePeers::Many`]: it is a proxy, as a
-    /// rule, and only the limits of the whole node apply. [`rates`](Self::rates) and [`RateLimit::by_peer`] count for all
-    /// addresses: the application has asked for them.
+    /// [`idempotency_bytes_per_peer`](Self::idempotency_bytes_per_peer): one client or many. Default
+    /// [`PrivatePeers::Many`]: it is usually a proxy, so only the limits of the whole node apply. [`rates`](Self::rates)
+    /// and [`RateLimit::by_peer`] count every address, since the application has asked for them.
     pub private_peers: PrivatePeers,
 
-    /// Bytes of publications that may wait for the [`Broker`](crate::Broker), and 16 384 publications. Over it publishing fails
-    /// with `UNAVAILABLE`, after the members on this node have the message. Default 64 MiB: what is published in a
-    /// minute at a megabyte a second; a broker that is away for longer loses some in any case.
+    /// Bytes of publications that may wait for the [`Broker`](crate::Broker); at most 16 384 publications. Over it
+    /// publishing fails with `UNAVAILABLE`, after the members on this node have the message. Default 64 MiB: a minute
+    /// of publications at a megabyte a second; a broker that is away for longer loses some in any case.
     pub broker_queue_bytes: usize,
 
-    /// Time between the comment lines of a stream of server-sent events, which show a broken connection to us and a living
-    /// one to proxies; up to a quarter earlier, so that not all are sent at once. Default 15 s.
+    /// Interval between the comment lines of a stream of server-sent events, which show the server a broken
+    /// connection and proxies a live one; up to a quarter shorter, so that not all are sent at once. Default 15 s.
     pub comment_interval: Duration,
 
-    /// Bytes of a request's body that are read and dropped before an answer that has no use for them, within
-    /// [`close_timeout`](Self::close_timeout): a client that is still sending would see a reset in place of the answer.
-    /// A body that is said to be longer is not read at all. Default 4 MiB: several times what proxies let through unless
-    /// they are told otherwise, and it takes no memory.
+    /// Bytes of an unneeded request body that are read and dropped before the answer, within
+    /// [`close_timeout`](Self::close_timeout): a client that is still sending would see a reset instead of the
+    /// answer. A body announced as longer is not read at all. Default 4 MiB: several times the default limit of
+    /// proxies, and it takes no memory.
     pub discarded_bytes: usize,
 
-    /// Whether pages of other origins may read what is answered by HTTP. Default `None`: no.
+    /// CORS for calls and server-sent events: lets pages of other origins read the answers. Default `None`: they may
+    /// not.
     pub cors: Option<Cors>,
 
-    /// The networks of proxies whose word on the client's address is taken ([`Context::client_ip`]). Each has to
-    /// add to the [`forwarding_header`](Self::forwarding_header) whom it was called by. Default none: anyone can send such
-    /// a header. Behind a proxy that is not listed, all clients together have its address: for the [`rates`](Self::rates) of a
-    /// peer, and where that address is public for [`connections_per_peer`](Self::connections_per_peer) too. The log has a
-    /// warning when it has half of the connections of one client.
+    /// The networks of proxies that are trusted to report the client's address ([`Context::client_ip`]). Each proxy
+    /// has to append the address of its caller to the [`forwarding_header`](Self::forwarding_header). Default none:
+    /// anyone can send such a header. Behind a proxy that is not listed, all clients share its address: for the
+    /// [`rates`](Self::rates) of a peer, and if that address is public also for
+    /// [`connections_per_peer`](Self::connections_per_peer). A warning is logged when it has half of the connections
+    /// that one client may have.
     ///
     /// [`Context::client_ip`]: crate::Context::client_ip
     pub trusted_proxies: Vec<IpNet>,
 
     /// The header that the [trusted proxies](Self::trusted_proxies) write; the other one is not read. Default
-    /// `X-Forwarded-For`: nginx, haproxy, Apache and the load balancers of the clouds write it, and hand on a `Forwarded`
-    /// that the client has forged.
+    /// `X-Forwarded-For`: nginx, haproxy, Apache and the load balancers of the clouds write it, and pass on a
+    /// `Forwarded` header that the client has forged.
     pub forwarding_header: ForwardingHeader,
 
-    /// How often clients may do things. Default: as often as they like, within the other limits. What is right depends on the
-    /// application.
+    /// Rate limits. Default none beyond the other limits: the right ones depend on the application.
     pub rates: Rates,
 
-    /// Who may connect from a browser's page. Default [`Origins::SameHost`].
+    /// The pages that may connect from a browser. Default [`Origins::SameHost`].
     pub origins: Origins,
 
-    /// Compression of messages, permessage-deflate (RFC 7692), for clients that offer it; with the
-    /// feature `deflate`. Default `None`: to compress a message takes longer than to send it, and
-    /// where a message holds a secret beside text that others choose, its length gives the secret
-    /// away.
+    /// Compression of messages, permessage-deflate (RFC 7692), for clients that offer it; with the feature `deflate`.
+    /// Default `None`: compressing a message takes longer than sending it, and the length of a message that holds a
+    /// secret beside text chosen by others gives the secret away.
     #[cfg(feature = "deflate")]
     pub deflate: Option<Deflate>,
 }
@@ -225,7 +227,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How messages are compressed, if they are.
+    /// Returns the settings of compression, if it is enabled.
     pub(crate) fn compression(&self) -> Option<crate::websocket::Deflate> {
         #[cfg(feature = "deflate")]
         return self.deflate.clone();
@@ -233,7 +235,7 @@ impl Config {
         None
     }
 
-    /// How many long messages may be inflated at a time.
+    /// Returns the number of long messages that may be inflated at a time.
     pub(crate) fn inflating_messages(&self) -> usize {
         #[cfg(feature = "deflate")]
         if let Some(deflate) = &self.deflate {
@@ -262,12 +264,12 @@ impl Config {
         }
         #[cfg(feature = "deflate")]
         if let Some(Deflate { level, .. }) = self.deflate {
-            assert!((1..=9).contains(&level), "Deflate::level is {level}, and not 1 to 9");
+            assert!((1..=9).contains(&level), "Deflate::level is {level}, but must be 1 to 9");
         }
     }
 }
 
-/// What zlib-rs takes for a stream that inflates: 46 KiB.
+/// The memory of a zlib-rs stream that inflates, 46 KiB, rounded up.
 #[cfg(feature = "deflate")]
 const STREAM_BYTES: usize = 48 * 1024;
 
@@ -283,7 +285,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "deflate")]
-    #[should_panic(expected = "Deflate::level is 10, and not 1 to 9")]
+    #[should_panic(expected = "Deflate::level is 10, but must be 1 to 9")]
     fn a_level_that_there_is_not_is_refused() {
         Config { deflate: Some(Deflate { level: 10, ..Deflate::default() }), ..Config::default() }.check();
     }

@@ -1,28 +1,28 @@
-//! Which pages may connect: the check of `Origin` against `Host` and against the application's list.
+//! The pages that may connect: checks `Origin` against `Host` and the application's list.
 
 use std::fmt;
 
-/// Which pages may connect: browsers send `Origin` with every WebSocket request and send cookies
-/// to whatever host it names, so a foreign page could act as the user (RFC 6455, section 10.2).
+/// The pages that may connect. Browsers send `Origin` with every WebSocket request, and send cookies to whatever host
+/// the page names, so a foreign page could act as the user (RFC 6455, section 10.2).
 ///
-/// Requests without `Origin` do not come from a browser's page and are not judged by it.
+/// Requests without `Origin` do not come from a browser's page and are allowed.
 ///
-/// Origins are compared as what they name: a default port may be left out or not (`https://app.example.com` is
-/// `https://app.example.com:443`), and neither the case of letters nor a slash at the end matters. An international
-/// domain is compared in the form that browsers send, `https://xn--…`.
+/// Origins are compared by meaning: a default port may be left out (`https://app.example.com` equals
+/// `https://app.example.com:443`), case and a trailing slash do not matter. An international domain is compared in the
+/// form that browsers send, `https://xn--…`.
 ///
-/// Where a proxy or a development server (Vite on port 5173) rewrites `Host`, or serves the page on another port, the
-/// host is not the page's: the page's origin then belongs into a [`List`](Self::List). The refusal, and a warning in
-/// the log, have both.
+/// If a proxy or a development server (Vite on port 5173) rewrites `Host`, or serves the page on another port, the
+/// request's host is not the page's: add the page's origin to a [`List`](Self::List). The refusal, and a warning in the
+/// log, name both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origins {
-    /// The origin's host and port are those of the request's `Host`. A `Host` without a port has the default port of
-    /// the origin's scheme: whether TLS ends at a proxy is not known.
+    /// The origin's host and port equal those of the request's `Host`. A `Host` without a port has the default port
+    /// of the origin's scheme, since a proxy may end TLS.
     SameHost,
-    /// One of these, as browsers write them (`https://app.example.com`), or of the same host.
+    /// One of these origins, as browsers write them (`https://app.example.com`), or the same host.
     List(Vec<String>),
-    /// Any page: only where nothing depends on cookies or on the network that a browser is in.
+    /// Any page. Only safe if nothing depends on cookies or on the network that a browser is in.
     Any,
 }
 
@@ -37,7 +37,7 @@ impl Origins {
         }
     }
 
-    /// Panics over what no browser sends.
+    /// Panics if the list has an origin that no browser sends.
     #[track_caller]
     pub(crate) fn check(&self) {
         let Self::List(list) = self else { return };
@@ -45,14 +45,14 @@ impl Origins {
             let valid = allowed == "null" || (allowed.is_ascii() && Page::parse(allowed).is_some());
             assert!(
                 valid,
-                "Origins::List has {allowed:?}, which is no origin: browsers send \"https://app.example.com\", with \
+                "Origins::List has {allowed:?}, which is not an origin: browsers send \"https://app.example.com\", with \
                  the port if it is not the default one, without a path, and international domains as \"xn--…\"",
             );
         }
     }
 }
 
-/// Of origins that name no host, `null` for example, the text is compared.
+/// Compares origins; those without a host, such as `null`, as text.
 fn is_same(allowed: &str, origin: &str, page: Option<&Page<'_>>) -> bool {
     match (Page::parse(allowed), page) {
         (Some(allowed), Some(page)) => allowed == *page,
@@ -60,7 +60,7 @@ fn is_same(allowed: &str, origin: &str, page: Option<&Page<'_>>) -> bool {
     }
 }
 
-/// An origin that names a host, taken apart.
+/// The parts of an origin that names a host.
 #[derive(Debug)]
 struct Page<'a> {
     scheme: &'a str,
@@ -94,7 +94,7 @@ impl PartialEq for Page<'_> {
     }
 }
 
-/// A host, which is not empty, and the port behind it. The address of IPv6 stands in brackets.
+/// Splits a non-empty host from its port. IPv6 addresses are in brackets.
 fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     let colon = authority[end..].find(':').map(|at| end + at);
@@ -107,7 +107,7 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
         return None;
     }
     match port {
-        // RFC 3986, section 3.2.3: an empty port is none.
+        // RFC 3986, section 3.2.3: an empty port means the default.
         "" => Some((host, None)),
         port => Some((host, Some(port.parse().ok()?))),
     }
@@ -122,7 +122,7 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Says why a page may not connect, and which setting would let it.
+/// The reason why a page may not connect, and the setting that would allow it.
 pub(crate) struct Foreign<'a> {
     pub(crate) origin: &'a str,
     pub(crate) host: Option<&'a str>,
@@ -142,7 +142,7 @@ impl fmt::Display for Foreign<'_> {
     }
 }
 
-/// As long as the name of a host may be.
+/// The longest host name.
 const MAX_SHOWN: usize = 253;
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-/// A rate limit by token buckets: one for each connection, for each client's address, or for all.
+/// A rate limit by token buckets: one for each connection, for each client's address, or for all clients.
 ///
-/// A bucket is full at first. A call takes one token, or as many as [`with_cost`](Self::with_cost) says, and they come back
-/// evenly over time. When there are too few, the answer is `RESOURCE_EXHAUSTED`, retryable, with the
-/// time after which there are enough and the details `{"cost":…,"capacity":…,"remaining":…}`; no token is taken then.
-/// What costs more than the bucket holds is answered with `FAILED_PRECONDITION`.
+/// A bucket starts full. A call takes one token, or the cost set by [`with_cost`](Self::with_cost); tokens refill
+/// evenly over time. If there are too few, no token is taken and the answer is `RESOURCE_EXHAUSTED`, retryable, with
+/// the time until there are enough and the details `{"cost":…,"capacity":…,"remaining":…}`. A call that costs more
+/// than the bucket holds is answered with `FAILED_PRECONDITION`.
 ///
 /// # Examples
 ///
@@ -32,17 +32,17 @@ use std::{
 pub struct RateLimit {
     capacity: u32,
     tokens: u32,
-    /// Milliseconds in which `tokens` come back. Levels are counted in this part of a token, so that a tick gives a
-    /// whole number of them back.
+    /// Milliseconds in which `tokens` are refilled. Levels are counted in this fraction of a token, so that a tick
+    /// refills a whole number of them.
     per: u32,
     scope: Scope,
     by_name: bool,
     cost: fn(&str) -> u32,
-    /// How many buckets a shard may have.
+    /// The most buckets that a shard holds.
     places: usize,
     hashes: RandomState,
     shards: Box<[Mutex<Shard>]>,
-    /// For keys that find no place.
+    /// Shared by the keys for which there is no room.
     overflow: Mutex<Option<Bucket>>,
 }
 
@@ -54,8 +54,8 @@ enum Scope {
 }
 
 impl RateLimit {
-    /// Allows `tokens` in each `per`, which counts in whole milliseconds. The bucket holds `tokens`, and there is one
-    /// for each connection.
+    /// Allows `tokens` in each `per`, rounded to whole milliseconds. The bucket holds `tokens`, and there is one for
+    /// each connection.
     ///
     /// # Panics
     ///
@@ -82,7 +82,7 @@ impl RateLimit {
         limit.with_keys(DEFAULT_KEYS)
     }
 
-    /// Sets how many tokens a bucket holds: what may be done at once after a quiet time.
+    /// Sets the capacity of a bucket: the calls allowed at once after a quiet time.
     ///
     /// # Panics
     ///
@@ -95,45 +95,46 @@ impl RateLimit {
         self
     }
 
-    /// A bucket for each connection, the default. A client that connects again has a new one, so this holds back
-    /// those that are too busy rather than those that mean harm. Requests without a connection count by address.
+    /// Uses a bucket for each connection, the default. A client that reconnects gets a new one, so this slows down busy
+    /// clients rather than hostile ones. Requests without a connection are counted by address.
     #[must_use = "the changed limit is returned"]
     pub fn by_connection(mut self) -> Self {
         self.scope = Scope::Connection;
         self
     }
 
-    /// A bucket for each [client's address](crate::Context::client_ip); of IPv6 for each /64, which is what one
-    /// client has. Those whose address is not known share one.
+    /// Uses a bucket for each [client's address](crate::Context::client_ip); for IPv6 for each /64, the network of one
+    /// client. Clients whose address is unknown share one.
     #[must_use = "the changed limit is returned"]
     pub fn by_peer(mut self) -> Self {
         self.scope = Scope::Peer;
         self
     }
 
-    /// One bucket for all clients.
+    /// Uses one bucket for all clients.
     #[must_use = "the changed limit is returned"]
     pub fn for_all(mut self) -> Self {
         self.scope = Scope::All;
         self
     }
 
-    /// A bucket for each procedure as well: of each connection, of each address, or of all.
+    /// Uses separate buckets for each procedure, in addition to the connection or address.
     #[must_use = "the changed limit is returned"]
     pub fn by_name(mut self) -> Self {
         self.by_name = true;
         self
     }
 
-    /// Sets the cost of each procedure, by its name. A cost of 0 is always allowed.
+    /// Sets the cost of each procedure, by its name. Calls with a cost of 0 are always allowed.
     #[must_use = "the changed limit is returned"]
     pub fn with_cost(mut self, cost: fn(&str) -> u32) -> Self {
         self.cost = cost;
         self
     }
 
-    /// Sets how many buckets may be in use at a time: 100 000 by default, which is up to 6 MB. A bucket takes up to 60 bytes
-    /// of the table, and a full one takes no place. Keys that find none share one bucket, and those that have one keep it.
+    /// Sets how many buckets may be in use at a time: 100 000 by default, which is up to 6 MB. A bucket in use takes
+    /// up to 60 bytes of the table; a full bucket is not stored. Keys for which there is no room share one bucket;
+    /// existing buckets are kept.
     ///
     /// # Panics
     ///
@@ -149,12 +150,12 @@ impl RateLimit {
         self
     }
 
-    /// What a procedure costs.
+    /// Returns the cost of a procedure.
     pub(crate) fn cost_of(&self, procedure: &str) -> u32 {
         (self.cost)(procedure)
     }
 
-    /// Takes `cost` tokens at the tick `now`. A tick before one that was seen counts as that one.
+    /// Takes `cost` tokens at the tick `now`. A tick before the last one seen counts as the last one.
     ///
     /// # Errors
     ///
@@ -194,8 +195,8 @@ impl RateLimit {
         shard.buckets.entry(hash).or_insert(Bucket::full(now)).take(self, now, cost)
     }
 
-    /// Stands for the key: an entry then has a fixed size however long the name is. Nobody outside can find two keys
-    /// with the same hash, and by chance there are none.
+    /// Hashes a key, so that an entry has a fixed size however long the name is. Clients cannot find two keys with the
+    /// same hash, and a collision by chance is too unlikely to matter.
     fn hash(&self, key: Key<'_>) -> u64 {
         let (connection, peer) = match (self.scope, key.connection) {
             (Scope::Connection, Some(connection)) => (Some(connection), None),
@@ -205,7 +206,7 @@ impl RateLimit {
         self.hashes.hash_one((connection, peer, self.by_name.then_some(key.name)))
     }
 
-    /// Parts of a token that come back in so many ticks.
+    /// Returns the fractions of a token that are refilled in `ticks`.
     fn refill(&self, ticks: u32) -> u64 {
         (u64::from(self.tokens) * TICK_MILLIS).saturating_mul(ticks.into())
     }
@@ -227,7 +228,7 @@ impl fmt::Debug for RateLimit {
     }
 }
 
-/// Who does what.
+/// The caller and procedure that a bucket is looked up by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key<'a> {
     pub(crate) connection: Option<ConnectionId>,
@@ -244,7 +245,7 @@ struct Shard {
 }
 
 impl Shard {
-    /// Drops what is full. Buckets fill with the ticks, so a second sweep in the same one would find nothing.
+    /// Drops full buckets. They fill with the ticks, so a second sweep in the same tick would find nothing.
     fn sweep(&mut self, limit: &RateLimit, now: u32) {
         if self.swept.is_some_and(|swept| ticks_between(swept, now) == 0) {
             return;
@@ -259,12 +260,12 @@ impl Shard {
 
 #[derive(Debug)]
 struct Bucket {
-    /// Parts of tokens that have not come back by the tick `at`; at most `capacity * per`, which fits.
+    /// Fractions of tokens not refilled by the tick `at`; at most `capacity * per`, which fits.
     spent: u64,
     at: u32,
 }
 
-/// There are not enough tokens, but there will be after so many ticks.
+/// There are too few tokens, but enough after `ticks`.
 struct Short {
     remaining: u32,
     ticks: u32,
@@ -297,7 +298,7 @@ impl Bucket {
     }
 }
 
-/// How many ticks `to` is after `from`; 0 if it is not. The clock may wrap between them.
+/// Returns how many ticks `to` is after `from`; 0 if it is not. The clock may wrap between them.
 fn ticks_between(from: u32, to: u32) -> u32 {
     let ticks = to.wrapping_sub(from);
     if ticks > u32::MAX / 2 { 0 } else { ticks }
@@ -502,8 +503,7 @@ mod tests {
         let _ = RateLimit::new(1, Duration::from_secs(50 * 86_400));
     }
 
-    /// What a token bucket promises, without a bucket: from each request that was allowed, no more than the capacity
-    /// and what comes back since.
+    /// A reference model of a token bucket: from each allowed request on, at most the capacity and the refill since.
     #[derive(Default)]
     struct Model {
         now: u32,

@@ -1,8 +1,8 @@
 use super::RateLimit;
 use std::time::Duration;
 
-/// How often clients may do things, each `None` for as often as they like. Requests, messages and bytes are counted
-/// separately, and a client at its limit is no hindrance to others.
+/// Rate limits of clients; `None` means no limit. Requests, messages and bytes are counted separately, and a client at
+/// its limit does not affect others.
 ///
 /// For single procedures there is [`RateLimit`](crate::RateLimit).
 ///
@@ -18,21 +18,20 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rates {
-    /// Requests of one address: to connect, for a stream, or to call. Over it: 429 with `Retry-After`.
+    /// Requests of one address: connections, event streams and calls. Over it: 429 with `Retry-After`.
     pub requests_per_peer: Option<Rate>,
-    /// Messages of one connection: also calls, subscriptions and events. Over it: `RESOURCE_EXHAUSTED` with
-    /// `retryAfterMs` is the answer, and nothing is done. What ends something is not counted.
+    /// Messages of one connection, including calls, subscriptions and events. Over it a message is answered with
+    /// `RESOURCE_EXHAUSTED` and `retryAfterMs`, and is not handled. Messages that end something are not counted.
     pub messages_per_connection: Option<Rate>,
     /// The same for all connections of one address together.
     pub messages_per_peer: Option<Rate>,
-    /// Bytes of the messages of one connection; over it as with messages. A message of more bytes than the burst is
-    /// never taken.
+    /// Bytes of the messages of one connection. Over it as above. A message larger than the burst is never accepted.
     pub bytes_per_connection: Option<Rate>,
     /// The same for all connections of one address together.
     pub bytes_per_peer: Option<Rate>,
 }
 
-/// So many in so much time, and as many more at once after a quiet time as the burst says.
+/// A rate: `count` in each `per`, and up to the burst at once after a quiet time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     count: u32,
@@ -41,7 +40,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `count` in each `per`, and `count` at once.
+    /// Creates a rate of `count` in each `per`, with a burst of `count`.
     ///
     /// # Panics
     ///

@@ -18,14 +18,13 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-/// The request that opened a connection: what middleware sees and adds to, and what a handler can
-/// still ask for as long as the connection lives.
+/// The request that opened a connection. Middleware reads and extends it; a handler can read it for as long as the
+/// connection lives.
 ///
-/// Variables are typed: one value of each type. Middleware sets them with [`set`](Self::set);
-/// those of the framework (axum and tower extensions, `adapter_actix::Vars`) are there as well.
+/// Variables are keyed by type: one value of each type. Middleware sets them with [`set`](Self::set); those of the
+/// framework (axum and tower extensions, `adapter_actix::Vars`) are there as well.
 ///
-/// The head is kept in two compact buffers of its own, so that a connection does not hold the
-/// framework's read buffer.
+/// The head is copied into two compact buffers, so that a connection does not hold the framework's read buffer.
 pub struct Context(Box<Head>);
 
 struct Head {
@@ -40,40 +39,40 @@ struct Head {
 }
 
 impl Context {
-    /// The request's method; `GET`, or `CONNECT` over HTTP/2.
+    /// Returns the request's method; `GET`, or `CONNECT` over HTTP/2.
     pub fn method(&self) -> &Method {
         &self.0.method
     }
 
-    /// The request's target as it came: path and query.
+    /// Returns the request's target as sent: path and query.
     pub fn uri(&self) -> &str {
         &self.0.uri
     }
 
-    /// The path, still percent-encoded.
+    /// Returns the path, still percent-encoded.
     pub fn path(&self) -> &str {
         self.uri().split_once('?').map_or(self.uri(), |(path, _)| path)
     }
 
-    /// The query after the `?`, still percent-encoded.
+    /// Returns the query after the `?`, still percent-encoded.
     pub fn query(&self) -> Option<&str> {
         self.uri().split_once('?').map(|(_, query)| query)
     }
 
-    /// The HTTP version of the request.
+    /// Returns the HTTP version of the request.
     pub fn version(&self) -> Version {
         self.0.version
     }
 
-    /// The first header of this name, in any case, if it is text.
+    /// Returns the first header of this name, ignoring case, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers()
             .find(|(header, _)| header.eq_ignore_ascii_case(name))
             .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
-    /// The value of a cookie, as it was sent. Of several with one name it is the first: browsers send the one of the
-    /// longest path before the others.
+    /// Returns the value of a cookie, as sent. Of several with the same name, the first: browsers send the one with the
+    /// longest path first.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         let cookies = self.header_lines("cookie").flat_map(|line| line.split(|&byte| byte == b';'));
         let mut pairs = cookies.filter_map(|cookie| {
@@ -84,8 +83,8 @@ impl Context {
         std::str::from_utf8(value).ok()
     }
 
-    /// All headers in the order in which they came, names in lower case; once the connection is
-    /// open, without those of the handshake itself. Cookies are one header, also where HTTP/2 has split it.
+    /// Returns all headers in the order received, with names in lower case. Once the connection is open, the headers
+    /// of the WebSocket handshake are gone. Cookies are one header, even if HTTP/2 has split it.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         // Neither a name nor a value can hold a line feed.
         self.0.headers.split(|&byte| byte == b'\n').filter_map(|line| {
@@ -94,54 +93,53 @@ impl Context {
         })
     }
 
-    /// The address of the socket's other end, where the adapter knows it: the client's, or that of a proxy.
+    /// Returns the address of the socket's other end, if the adapter knows it: the client's, or that of a proxy.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.0.peer
     }
 
-    /// The client's address: that of [`peer`](Self::peer), or the one that [trusted proxies] vouch for. IPv4 in its
-    /// IPv6 form is IPv4.
+    /// Returns the client's address: that of [`peer`](Self::peer), or the one reported by [trusted proxies]. An
+    /// IPv4-mapped IPv6 address is returned as IPv4.
     ///
     /// [trusted proxies]: crate::Config::trusted_proxies
     pub fn client_ip(&self) -> Option<IpAddr> {
         self.0.client
     }
 
-    /// The client, for what is limited for each.
+    /// Returns the client, as counted by the limits of one peer.
     pub(crate) fn client_peer(&self) -> Option<Peer> {
         self.client_ip().map(Peer::from)
     }
 
-    /// The id of the handler that is asked for: the last segment of the path, decoded.
+    /// Returns the id of the requested handler: the last segment of the path, decoded.
     pub fn endpoint(&self) -> Cow<'_, str> {
         percent_decoded(self.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default())
     }
 
-    /// The variable of type `T`.
+    /// Returns the variable of type `T`.
     pub fn var<T: Clone + Send + Sync + 'static>(&self) -> Option<&T> {
         self.0.variables.get()
     }
 
-    /// Sets the variable of type `T` and gives back the one that was there.
+    /// Sets the variable of type `T`; returns the previous one.
     pub fn set<T: Clone + Send + Sync + 'static>(&mut self, value: T) -> Option<T> {
         self.0.variables.insert(value)
     }
 
-    /// Forgets the headers of the handshake, which are of no more use and are kept by each
-    /// connection.
+    /// Drops the headers of the handshake, which are no longer needed, to save memory.
     pub(crate) fn forget_handshake(&mut self) {
         let kept = self.0.headers.split_inclusive(|&byte| byte == b'\n');
         let kept = kept.filter(|line| !HANDSHAKE.iter().any(|name| line.starts_with(name)));
         self.0.headers = kept.flatten().copied().collect::<Vec<u8>>().into();
     }
 
-    /// Finds out who the client is, if proxies in the `trusted` networks stand before it.
+    /// Resolves the client's address from the headers of proxies in the `trusted` networks.
     pub(crate) fn resolve_client(&mut self, trusted: &[IpNet], header: ForwardingHeader) {
         let peer = self.0.peer.map(|address| address.ip());
         self.0.client = client_ip(peer, self.headers(), trusted, header);
     }
 
-    /// Whether the client is taken for the socket's other end though that says that it calls for another.
+    /// Returns true if the socket's other end counts as the client although it forwards for another.
     pub(crate) fn is_unresolved(&self) -> bool {
         let peer = self.0.peer.map(|address| address.ip().to_canonical());
         self.0.client == peer && is_forwarded(self.headers())
@@ -155,17 +153,17 @@ impl Context {
         self.version() < Version::HTTP_2
     }
 
-    /// The values of all headers of this name, which is in lower case.
+    /// Returns the values of all headers of this name, given in lower case.
     pub(crate) fn header_lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.headers().filter(move |(header, _)| *header == name).map(|(_, value)| value)
     }
 
-    /// Whether a comma-separated header holds `token`.
+    /// Returns true if a comma-separated header contains `token`.
     pub(crate) fn header_has(&self, name: &str, token: &str) -> bool {
         self.header_tokens(name).any(|found| found.eq_ignore_ascii_case(token))
     }
 
-    /// The comma-separated parts of all headers of this name.
+    /// Returns the comma-separated parts of all headers of this name.
     pub(crate) fn header_tokens(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers()
             .filter(move |(header, _)| header.eq_ignore_ascii_case(name))
@@ -179,7 +177,7 @@ impl Context {
 const HANDSHAKE: [&[u8]; 5] =
     [b"connection:", b"upgrade:", b"sec-websocket-key:", b"sec-websocket-version:", b"sec-websocket-extensions:"];
 
-/// Without values: headers and queries hold secrets.
+/// Omits values: headers and queries may hold secrets.
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<_> = self.headers().map(|(name, _)| name).collect();
@@ -192,7 +190,7 @@ impl fmt::Debug for Context {
     }
 }
 
-/// A request's head, in any framework's types: what an adapter makes a [`Context`] from.
+/// The head of a request in any framework's types, from which an adapter creates a [`Context`].
 #[derive(Debug)]
 pub struct RequestHead<'a, H> {
     /// The method.
@@ -201,16 +199,16 @@ pub struct RequestHead<'a, H> {
     pub version: Version,
     /// Path and query.
     pub target: &'a str,
-    /// The authority of the target: HTTP/2 has it there, and HTTP/1 may. It then is the `host`, whatever the header says
+    /// The authority of the target: always present in HTTP/2, sometimes in HTTP/1. It replaces the `host` header
     /// (RFC 9113, section 8.3.1; RFC 9112, section 3.2.2).
     pub authority: Option<&'a str>,
     /// Names and values of the headers.
     pub headers: H,
     /// The client's address, if the framework knows it.
     pub peer: Option<SocketAddr>,
-    /// Whether this is an extended CONNECT with `:protocol` `websocket` (RFC 8441).
+    /// True for an extended CONNECT with `:protocol` `websocket` (RFC 8441).
     pub extended_connect: bool,
-    /// The framework's typed extensions, less those that it only needs itself.
+    /// The framework's typed extensions, without those meant for the framework itself.
     pub extensions: Extensions,
 }
 
@@ -222,7 +220,7 @@ impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for C
             if name.eq_ignore_ascii_case("cookie") {
                 cookies.push(value);
             } else if name.eq_ignore_ascii_case("host") {
-                // The authority takes the place of the first. A second one stays: the check of the head refuses it.
+                // The authority replaces the first. A second one stays, and is refused by the check of the head.
                 push_header(&mut headers, host.take().unwrap_or((name, value)));
             } else {
                 push_header(&mut headers, (name, value));
@@ -248,8 +246,7 @@ impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for C
 }
 
 impl Context {
-    /// Makes a context from a request of the `http` crate, for adapters: all of the `extensions`
-    /// become variables.
+    /// Creates a context from a request of the `http` crate, for adapters. All `extensions` become variables.
     pub fn from_parts(parts: http::request::Parts, peer: Option<SocketAddr>, extended_connect: bool) -> Self {
         RequestHead {
             version: parts.version,
@@ -272,7 +269,7 @@ fn push_header(headers: &mut Vec<u8>, (name, value): (&str, &[u8])) {
     headers.push(b'\n');
 }
 
-/// What is encoded wrongly stays as it is: no id has a `%`.
+/// Decodes a segment; a malformed one is returned as it is, since no id contains a `%`.
 fn percent_decoded(segment: &str) -> Cow<'_, str> {
     if !segment.contains('%') {
         return segment.into();
@@ -292,7 +289,7 @@ fn hex_byte(digits: &[u8; 2]) -> Option<u8> {
     Some((digit(digits[0])? * 16 + digit(digits[1])?) as u8)
 }
 
-/// Without the user that a target may name.
+/// Returns the authority without its user part.
 fn host_of(authority: &str) -> &str {
     authority.rsplit('@').next().unwrap_or_default()
 }

@@ -1,28 +1,28 @@
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The part of a client's address that it cannot change at will: the whole of IPv4, the /64 of IPv6.
+/// The part of a client's address that it cannot change at will: all of IPv4, the /64 of IPv6.
 ///
-/// Whatever is limited for each peer (connections, rates, idempotent calls) is limited for each of these.
+/// Every limit per peer (connections, rates, idempotent calls) counts these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Peer(IpAddr);
 
-/// The clients behind a private address: loopback, RFC 1918, 100.64.0.0/10 (RFC 6598), link-local, and unique local
+/// The meaning of a private address: loopback, RFC 1918, 100.64.0.0/10 (RFC 6598), link-local, and unique local
 /// addresses of IPv6 (RFC 4193).
 ///
-/// The default limits of one address ([`Config::private_peers`](crate::Config::private_peers) says which) cannot tell a
-/// proxy from a client. No client on the internet has such an address, so they pass over them unless told otherwise.
+/// The limits per address (those listed in [`Config::private_peers`](crate::Config::private_peers)) cannot tell a proxy
+/// from a client. No client on the internet has such an address, so they skip private addresses by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PrivatePeers {
-    /// Many clients: it is a proxy, a container's bridge, a NAT, or a test.
+    /// Many clients: a proxy, a container's bridge, a NAT, or a test.
     #[default]
     Many,
-    /// One client, with the limits of any other address: for servers whose clients are in a private network.
+    /// One client, limited like any other address: for servers whose clients are in a private network.
     One,
 }
 
 impl PrivatePeers {
-    /// The peer, if it is limited as one client.
+    /// Returns the peer, if it is limited as one client.
     pub(crate) fn one_client(self, peer: Option<Peer>) -> Option<Peer> {
         peer.filter(|peer| self == Self::One || !peer.is_private())
     }

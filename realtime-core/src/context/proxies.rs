@@ -1,11 +1,11 @@
-//! Who the client is where proxies stand before the server.
+//! The client's address behind proxies.
 
 use ipnet::IpNet;
 use std::{borrow::Cow, net::IpAddr};
 
-/// The header in which the [trusted proxies](crate::Config::trusted_proxies) say whom they were called by.
+/// The header in which the [trusted proxies](crate::Config::trusted_proxies) report their caller's address.
 ///
-/// A proxy writes one of them and hands on the other as the client sent it, so only the one that is named here is read.
+/// A proxy writes one of them and passes on the other as the client sent it, so only the configured one is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ForwardingHeader {
@@ -16,11 +16,11 @@ pub enum ForwardingHeader {
     Forwarded,
 }
 
-/// The address of the client: the socket's own, or the one that trusted proxies vouch for.
+/// Returns the client's address: the socket's own, or the one reported by trusted proxies.
 ///
-/// Each proxy adds to the right whom it was called by, so the walk begins there and ends at the first who is not a
-/// trusted proxy: all further to the left is that one's word. An entry that names no address ends it too, at the
-/// last proxy that was named.
+/// Each proxy appends the address of its caller on the right, so the search starts there and ends at the first address
+/// that is not a trusted proxy: that address may have invented everything to its left. An entry without an address ends
+/// it too, at the last proxy named.
 pub(crate) fn client_ip<'a, H>(
     peer: Option<IpAddr>,
     headers: H,
@@ -43,7 +43,7 @@ where
     Some(walk(peer, &lines, trusted, read))
 }
 
-/// Whether a proxy has added to a header whom it was called by, by any name.
+/// Returns true if a proxy has added its caller to any forwarding header.
 pub(crate) fn is_forwarded<'a>(mut headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> bool {
     headers.any(|(name, _)| ["x-forwarded-for", "forwarded", "x-real-ip"].contains(&name))
 }
@@ -77,8 +77,8 @@ const MAPPED_BITS: u8 = 96;
 
 const BLANK: [char; 2] = [' ', '\t'];
 
-/// The elements of a list between commas, from the right. So the end of the line, which a proxy wrote, is read
-/// right whatever the client left open before it.
+/// The elements of a comma-separated list, from the right. So the end of the line, which a proxy wrote, is parsed
+/// correctly even if the client left a quote open before it.
 struct Elements<'a>(Option<&'a [u8]>);
 
 impl<'a> Iterator for Elements<'a> {
@@ -105,7 +105,7 @@ fn is_escaped(bytes: &[u8], at: usize) -> bool {
     bytes[..at].iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1
 }
 
-/// The address in `for=` of one element of `Forwarded` (RFC 7239, section 4).
+/// Returns the address in `for=` of one element of `Forwarded` (RFC 7239, section 4).
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     let mut rest = element;
     let mut found = None;
@@ -122,7 +122,7 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     }
 }
 
-/// A parameter's value without its quotes, and what stands behind its semicolon.
+/// Splits off a parameter's value, without its quotes; returns the text behind its semicolon too.
 fn split_value(text: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let (value, after) = text.split_once(';').map_or((text, None), |(value, after)| (value, Some(after)));
@@ -144,7 +144,7 @@ fn split_value(text: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
     }
 }
 
-/// An address, with or without brackets and a port. IPv4 in its mapped form is IPv4.
+/// Parses an address, with or without brackets and a port. IPv4-mapped addresses become IPv4.
 fn node(text: &str) -> Option<IpAddr> {
     let address = match text.strip_prefix('[') {
         Some(bracketed) => {
@@ -160,7 +160,7 @@ fn node(text: &str) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// A number, or a word that hides it (RFC 7239, section 6).
+/// Returns true for a port number, or an obfuscated one (RFC 7239, section 6).
 fn is_port(text: &str) -> bool {
     let hidden = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     match text.strip_prefix('_') {
@@ -325,7 +325,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// What the client sends, the proxy's entry behind it is the one that counts.
+        /// The proxy's entry counts, whatever the client has sent before it.
         #[test]
         fn what_the_client_sends_is_not_believed(sent in "([ -~]{0,20}|for=1\\.2\\.3\\.4|[\",;\\\\=]){0,6}") {
             prop_assert_eq!(x_forwarded_for(&format!("{sent},203.0.113.7")), CLIENT);

@@ -7,7 +7,8 @@ use crate::{
 use realtime_protocol::Result;
 use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
 
-/// The handle to one client, by the types of its handler; what does not depend on them is in [`AnyConnection`].
+/// A handle to one client, with the message types of its handler. [`AnyConnection`] has the methods that do not depend
+/// on them.
 ///
 /// A clone is another handle to the same client; it may be kept, sent to other tasks and outlive
 /// the connection, after which nothing can be sent. Dropping it does nothing.
@@ -21,21 +22,20 @@ impl<H: Handler> Connection<H> {
         Self { any: AnyConnection::new(client), handler: PhantomData }
     }
 
-    /// What the client gave when it connected.
+    /// Returns the input that the client connected with.
     pub fn input(&self) -> &H::Input {
         &Typed::<H>::of(self.client()).input
     }
 
     /// Queues a message for this client.
     ///
-    /// `Ok` means queued behind all that was sent before, not that it has arrived.
+    /// `Ok` means that the message is queued behind all earlier ones, not that it has arrived.
     ///
     /// # Errors
     ///
-    /// Gives the message back: [`SendError::Full`] if
-    /// [`Config::outbox_bytes`](crate::Config::outbox_bytes) wait already (see
-    /// [`ready`](AnyConnection::ready)), [`SendError::Closed`] if the connection has ended or is closing,
-    /// [`SendError::Invalid`] if it does not serialise.
+    /// The error returns the message: [`SendError::Full`] if [`Config::outbox_bytes`](crate::Config::outbox_bytes) are
+    /// already queued (see [`ready`](AnyConnection::ready)), [`SendError::Closed`] if the connection has ended or is
+    /// closing, [`SendError::Invalid`] if the message does not serialise.
     pub fn send(&self, message: H::ServerMessage) -> Result<(), SendError<H::ServerMessage>> {
         match self.client().send(&message) {
             Ok(()) => Ok(()),
@@ -45,21 +45,21 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    /// Makes the client a member of a topic of its handler's messages, as [`AnyConnection::subscribe`].
+    /// Makes the client a member of a topic that carries its handler's messages; see [`AnyConnection::subscribe`].
     ///
     /// # Errors
     ///
-    /// Those of [`AnyConnection::subscribe`].
+    /// The errors of [`AnyConnection::subscribe`].
     pub fn subscribe(&self, topic: &Topic<H::ServerMessage>) -> Result {
         self.any.subscribe(topic)
     }
 
-    /// Ends a subscription. What was published before may still arrive.
+    /// Ends a subscription. Messages published earlier may still arrive.
     pub fn unsubscribe(&self, topic: &Topic<H::ServerMessage>) {
         self.any.unsubscribe(topic);
     }
 
-    /// Whether the client is a member of a topic.
+    /// Returns true if the client is a member of the topic.
     pub fn is_subscribed(&self, topic: &Topic<H::ServerMessage>) -> bool {
         self.any.is_subscribed(topic)
     }
@@ -86,7 +86,7 @@ impl<H: Handler> fmt::Debug for Connection<H> {
 }
 
 impl AnyConnection {
-    /// The typed handle, if `H` is the type of its handler.
+    /// Returns the typed handle, if `H` is the type of the client's handler.
     pub fn downcast<H: Handler>(&self) -> Option<Connection<H>> {
         self.client().typed.is::<Typed<H>>().then(|| Connection::new(Arc::clone(self.client())))
     }

@@ -4,17 +4,17 @@ use realtime_protocol::{CloseCode, Error, Result};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-/// A connection in the function style: it is asked for messages instead of being told.
+/// The connection that a function passed to [`handler_fn`] receives: the function pulls messages with
+/// [`recv`](Connection::recv).
 ///
-/// `C` is what the client sends and `S` what the server sends; the input is `I`.
+/// `C` is the type of the client's messages, `S` that of the server's, `I` that of the input.
 pub type FnConnection<C, S, I = ()> = Connection<Function<C, S, I>>;
 
-/// Makes a handler of an async function: one call for each connection, from its opening to its
-/// end.
+/// Turns an async function into a handler. The function runs once for each connection, from open to close.
 ///
-/// When the function returns, the connection is closed: with 1000, or after an error with the
-/// error's code. When the client goes, [`recv`](Connection::recv) gives `None`, and the function
-/// has [`Config::close_timeout`](crate::Config::close_timeout) to return before it is dropped.
+/// When the function returns, the connection is closed: with code 1000, or with the error's close code. When the
+/// client is gone, [`recv`](Connection::recv) returns `None`, and the function has
+/// [`Config::close_timeout`](crate::Config::close_timeout) to return before it is dropped.
 ///
 /// # Examples
 ///
@@ -45,7 +45,7 @@ type Running = std::pin::Pin<Box<dyn Future<Output = Result> + Send>>;
 
 type Types<C, S, I> = fn() -> (C, S, I);
 
-/// The handler that [`handler_fn`] makes.
+/// The handler type behind [`handler_fn`].
 pub struct Function<C, S, I> {
     run: Box<dyn Fn(Arc<Client>) -> Running + Send + Sync>,
     types: PhantomData<Types<C, S, I>>,
@@ -80,9 +80,9 @@ impl<C, S, I> Connection<Function<C, S, I>>
 where
     Function<C, S, I>: Handler<ClientMessage = C>,
 {
-    /// The next message; `None` when the connection has ended and all that came before is taken.
+    /// Waits for the next message. Returns `None` when the connection has ended and all earlier messages are taken.
     ///
-    /// A message that cannot be read as a `C` is answered with its error and left out.
+    /// A message that does not parse as `C` is answered with its error and skipped.
     ///
     /// # Cancel safety
     ///

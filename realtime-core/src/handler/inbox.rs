@@ -8,28 +8,27 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The messages of one client that wait for its handler, in order, what could not be read among
-/// them.
+/// The queue of one client's messages for its handler, in order; messages that could not be parsed are errors in it.
 #[derive(Debug)]
 pub(crate) struct Inbox<M>(Mutex<State<M>>);
 
 #[derive(Debug)]
 struct State<M> {
     first: Option<Item<M>>,
-    /// Those behind the first. Most clients never have any here.
+    /// The messages behind the first. Most clients never have any.
     rest: VecDeque<Item<M>>,
-    /// Bytes of all that is here.
+    /// Bytes of all queued messages.
     bytes: usize,
-    /// What its handler took at once and may not have handled yet: it counts as waiting.
+    /// The messages of the last batch. They may not be handled yet, so they still count as queued.
     taken: Backlog,
     ended: bool,
     waiting: Wakers,
 }
 
-/// Messages that a handler has taken at once.
+/// Messages that a handler took together.
 pub(crate) type Batch<M> = VecDeque<Item<M>>;
 
-/// A message, and how many bytes it took on the wire.
+/// A message, or its parse error, and its size on the wire in bytes.
 pub(crate) type Item<M> = (Result<M, Error>, usize);
 
 impl<M> Inbox<M> {
@@ -44,8 +43,8 @@ impl<M> Inbox<M> {
         }))
     }
 
-    /// Adds a message that took `bytes` on the wire; gives what waits now. Wakes who waits for it,
-    /// unless that is the driver's own task, which runs the handler next anyway.
+    /// Adds a message that took `bytes` on the wire; returns the new backlog. Wakes the waiting task, unless that is
+    /// the driver's own, which runs the handler next anyway.
     pub(crate) fn push(&self, cx: &Context<'_>, item: Result<M, Error>, bytes: usize) -> Backlog {
         let mut state = self.0.lock();
         if !state.ended {
@@ -59,13 +58,13 @@ impl<M> Inbox<M> {
         backlog
     }
 
-    /// The next message; `None` when the inbox has ended and is empty.
+    /// Polls for the next message; `None` when the inbox has ended and is empty.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<M, Error>>> {
         self.poll_batch(cx, None)
     }
 
-    /// The next message, and those behind it into `batch`, which is empty: so that a handler that
-    /// is alone takes the lock once for all of them. They count as waiting until the next call.
+    /// Polls for the next message and moves those behind it into `batch`, which must be empty. So a handler that is the
+    /// only reader takes the lock once for all of them. They count as queued until the next call.
     pub(crate) fn poll_batch(
         &self,
         cx: &Context<'_>,
@@ -90,11 +89,11 @@ impl<M> Inbox<M> {
         Poll::Pending
     }
 
-    /// No more messages come. Those that wait are dropped if `clear` says so.
+    /// Ends the inbox: no more messages come. If `clear` is set, queued messages are dropped.
     pub(crate) fn end(&self, clear: bool) {
         let mut state = self.0.lock();
         state.ended = true;
-        // Dropped after the lock is gone: a message's `Drop` is the application's code.
+        // Dropped after the lock is released: a message's `Drop` is application code.
         let dropped = clear.then(|| (state.first.take(), std::mem::take(&mut state.rest)));
         if clear {
             state.bytes = 0;
@@ -109,7 +108,7 @@ impl<M> Inbox<M> {
         self.0.lock().backlog()
     }
 
-    /// Frees what a burst has grown, if it is over.
+    /// Frees the memory of a burst once it is over.
     pub(crate) fn shrink(&self) {
         let mut state = self.0.lock();
         if state.rest.is_empty() {

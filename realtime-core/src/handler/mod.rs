@@ -1,6 +1,6 @@
-//! Handlers of messages, by their types: the trait, functions as handlers, and what the engine calls.
+//! Message handlers with their types: the trait, functions as handlers, and the hooks that the engine calls.
 //!
-//! May import `request`, `session` and what is beneath them.
+//! May import `request`, `session` and the layers beneath them.
 
 mod connection;
 mod function;
@@ -18,11 +18,11 @@ use realtime_protocol::{Close, Error, Result};
 use serde::{Serialize, de::DeserializeOwned};
 use typed::run_handler;
 
-/// A typed realtime session: what happens when a client connects, says something and goes.
+/// A typed realtime session: the callbacks for a client that connects, sends messages and disconnects.
 ///
-/// One value serves all connections of its endpoint; what belongs to one client is in its
-/// [`Connection`]. The messages of one connection are handled one after the other, in order;
-/// those that arrive while `on_open` or `on_message` is awaiting wait their turn.
+/// One value serves all connections of its endpoint; the state of one client is in its [`Connection`]. The messages of
+/// one connection are handled one at a time, in order; messages that arrive while `on_open` or `on_message` is pending
+/// are queued.
 ///
 /// # Examples
 ///
@@ -65,69 +65,70 @@ use typed::run_handler;
     note = "implement `realtime_core::Handler` with `Input`, `ClientMessage`, `ServerMessage` and `on_message`, or use `handler_fn`"
 )]
 pub trait Handler: Send + Sync + Sized + 'static {
-    /// What a client gives when it connects: `?input=<JSON>`, or the pairs of the query. `()` for
-    /// none. Input that does not fit is refused with 400 before the upgrade.
+    /// The input that a client connects with: `?input=<JSON>`, or the pairs of the query. Use `()` for none. Input that
+    /// does not parse is refused with 400 before the upgrade.
     type Input: DeserializeOwned + Send + Sync + 'static;
 
-    /// What a client sends.
+    /// The type of the client's messages.
     type ClientMessage: DeserializeOwned + Send + 'static;
 
-    /// What the server sends.
+    /// The type of the server's messages.
     type ServerMessage: Serialize + Send + Sync + 'static;
 
-    /// A client has connected. By default does nothing.
+    /// Called when a client has connected. Does nothing by default.
     ///
     /// # Errors
     ///
-    /// The client is told the error, and the connection is closed.
+    /// The error is sent to the client, and the connection is closed.
     fn on_open(&self, connection: &Connection<Self>) -> impl Future<Output = Result> + Send {
         let _ = connection;
         async { Ok(()) }
     }
 
-    /// A client has sent a message.
+    /// Called for each message of the client.
     ///
     /// # Errors
     ///
-    /// The client is told the error, and the session goes on; a [`plain`](Self::plain) one, which
-    /// has no way of telling, is closed.
+    /// The error is sent to the client, and the session goes on. A [`plain`](Self::plain) connection, which has no
+    /// frame for errors, is closed.
     ///
     /// # Cancel safety
     ///
-    /// When the connection is lost, a call that is still awaiting has
-    /// [`Config::close_timeout`](crate::Config::close_timeout) to finish, and is then dropped.
+    /// When the connection is lost, a pending call has [`Config::close_timeout`](crate::Config::close_timeout) to
+    /// finish, and is then dropped.
     fn on_message(
         &self,
         connection: &Connection<Self>,
         message: Self::ClientMessage,
     ) -> impl Future<Output = Result> + Send;
 
-    /// The connection has ended, in whatever way: called once for each connection, after the last
-    /// other method has returned, been dropped or panicked. By default does nothing.
+    /// Called once when the connection has ended, however it ended, after the last other method has returned, been
+    /// dropped or panicked. Does nothing by default.
     fn on_close(&self, connection: &Connection<Self>, close: Close) -> impl Future<Output = ()> + Send {
         let _ = (connection, close);
         async {}
     }
 
-    /// Something failed: a method gave an error, or a message could not be read. Gives what the
-    /// client is told; by default the error itself.
+    /// Called when a method returns an error or a message cannot be parsed. Returns the error to send to the client; by
+    /// default `error` itself.
     fn on_error(&self, connection: &Connection<Self>, error: Error) -> impl Future<Output = Error> + Send {
         let _ = connection;
         async { error }
     }
 
-    /// The same handler without an envelope: one WebSocket message is one value, for clients with
-    /// a format of their own. See [`protocol::Plain`](crate::protocol::Plain).
+    /// Mounts this handler without an envelope: one WebSocket message is one value. For clients with their own message
+    /// format. See [`protocol::Plain`](crate::protocol::Plain).
     fn plain(self) -> Mount {
         self.into_mount().plain()
     }
 
-    /// The same handler behind a middleware of its own, which runs after those of all.
+    /// Mounts this handler with its own middleware, which runs after the middleware of the
+    /// [`Realtime`](crate::Realtime).
     fn middleware(self, middleware: impl Middleware) -> Mount {
         self.into_mount().middleware(middleware)
     }
 
-    /// Runs one session. Not for implementing.
+    /// Runs one session. Not for implementors.
     #[doc(hidden)]
     fn run(&self, connection: Connection<Self>) -> impl Future<Output = ()> + Send {
         run_handler(self, connection)

@@ -7,9 +7,9 @@ use crate::{
 };
 use std::{fmt, sync::Arc};
 
-/// A handler or an endpoint and how it is mounted: its middleware, and its protocol.
+/// A handler or an endpoint with its mount options: middleware and protocol.
 ///
-/// Every [`Handler`] becomes one by itself; [`handler_fn`](crate::handler_fn) makes one.
+/// Every [`Handler`] converts to one; [`handler_fn`](crate::handler_fn) returns one.
 pub struct Mount {
     hooks: Option<Arc<dyn Hooks>>,
     router: Option<Router>,
@@ -17,38 +17,38 @@ pub struct Mount {
     protocol: Prescribed,
 }
 
-/// The protocol of those who connect.
+/// The protocol of the clients that connect.
 enum Prescribed {
-    /// The one that each asks for.
+    /// The one that each client asks for.
     None,
     Plain,
     Other(Arc<dyn Protocol>),
 }
 
 impl Mount {
-    /// Without an envelope: one WebSocket message is one value.
+    /// Mounts without an envelope: one WebSocket message is one value.
     #[must_use = "the mount without an envelope is returned"]
     pub fn plain(mut self) -> Self {
         self.protocol = Prescribed::Plain;
         self
     }
 
-    /// Prescribes the protocol of all who connect, whatever subprotocol they ask for: for clients that bring a format of
-    /// their own. Where the protocol has a subprotocol, it is confirmed to those who ask for it.
+    /// Sets the protocol of all connections, whatever subprotocol the client asks for. For clients with their own
+    /// message format. A subprotocol of the protocol is confirmed to clients that ask for it.
     #[must_use = "the mount with the protocol is returned"]
     pub fn protocol(mut self, protocol: impl Protocol) -> Self {
         self.protocol = Prescribed::Other(Arc::new(protocol));
         self
     }
 
-    /// Adds a middleware, which runs after those that were added before.
+    /// Adds a middleware, which runs after the ones added before.
     #[must_use = "the mount with the middleware is returned"]
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push(Arc::new(middleware));
         self
     }
 
-    /// Adds what is mounted under the same id.
+    /// Merges another mount under the same id.
     #[track_caller]
     pub(crate) fn join(&mut self, id: &str, other: Self) {
         assert!(self.hooks.is_none() || other.hooks.is_none(), "two handlers have the id {id:?}");
@@ -59,7 +59,7 @@ impl Mount {
         }
         assert!(
             !self.protocol.is_plain(),
-            "{id:?} has an endpoint, whose frames a plain handler has no envelope for"
+            "{id:?} has an endpoint, which needs an envelope, and a plain handler, which has none"
         );
         self.hooks = self.hooks.take().or(other.hooks);
         self.router = self.router.take().or(other.router);
@@ -70,7 +70,7 @@ impl Mount {
         Self { hooks: None, router: Some(router), middleware, protocol: Prescribed::None }
     }
 
-    /// What it is in the registry.
+    /// Converts the mount into its entry in the registry.
     pub(crate) fn into_mounted(self, id: &str, protocols: &mut Protocols) -> Mounted {
         let protocol = match self.protocol {
             Prescribed::None => None,
@@ -98,14 +98,14 @@ impl Prescribed {
     }
 }
 
-/// What can be mounted: a [`Handler`], an [`Endpoint`](crate::Endpoint), or a [`Mount`] of one.
+/// A type that can be mounted: a [`Handler`], an [`Endpoint`](crate::Endpoint), or a [`Mount`] of one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a realtime handler",
     label = "this needs `impl Handler for {Self}`",
     note = "implement `realtime_core::Handler` with `Input`, `ClientMessage`, `ServerMessage` and `on_message`, or use `handler_fn`"
 )]
 pub trait IntoMount {
-    /// The handler, and how it is mounted.
+    /// Converts the value into a mount.
     fn into_mount(self) -> Mount;
 }
 

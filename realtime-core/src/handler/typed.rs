@@ -33,7 +33,7 @@ impl<H: Handler> Typed<H> {
         client.typed.downcast_ref().expect("a client holds the typed part of its own handler")
     }
 
-    /// The next message, for whoever runs this handler.
+    /// Waits for the next message; for the task that runs this handler.
     pub(crate) async fn next(client: &Client) -> Option<Result<H::ClientMessage, Error>> {
         let inbox = &Self::of(client).inbox;
         if client.outbox.is_closing() {
@@ -48,7 +48,7 @@ impl<H: Handler> Typed<H> {
         next
     }
 
-    /// The next message, by way of those that were taken with an earlier one.
+    /// Waits for the next message; takes it from `batch` first.
     async fn next_of(
         client: &Client,
         batch: &mut Batch<H::ClientMessage>,
@@ -60,13 +60,14 @@ impl<H: Handler> Typed<H> {
         }
         let next = poll_fn(|cx| {
             if is_turn_over() {
-                // Compressing what it sent has taken the turn: it is polled again in the next one.
+                // Compressing what the client was sent has used up the turn; the handler is polled again in the next
+                // one.
                 client.set_stage(Stage::Busy);
                 client.outbox.signal_look();
                 return Poll::Pending;
             }
             if client.outbox.poll_room(cx).is_pending() {
-                // It waits for something else than a message: it is to be polled when there is room.
+                // It waits for something other than a message, so it has to be polled when there is room.
                 client.set_stage(Stage::Busy);
                 return Poll::Pending;
             }
@@ -76,7 +77,7 @@ impl<H: Handler> Typed<H> {
             let next = inbox.poll_batch(cx, Some(batch));
             client.set_stage(if next.is_pending() { Stage::Idle } else { Stage::Busy });
             if next.is_pending() {
-                // The last of a batch is handled only now: reading may have waited for it.
+                // The last message of a batch is handled only now; reading may have paused for it.
                 client.look_again();
             }
             next
@@ -138,8 +139,8 @@ impl<H: Handler> Hooks for HandlerHooks<H> {
 
 /// Runs a handler's session: `on_open`, then one message at a time until no more come.
 ///
-/// This future is a large part of what a connection takes. So it borrows what it captures, and
-/// awaits nothing inside a match, which would keep room for a message beside its future.
+/// This future is a large part of a connection's memory. So it borrows what it captures, and awaits nothing inside a
+/// match, which would reserve space for a message beside its future.
 #[expect(clippy::manual_async_fn, reason = "it would keep its arguments beside its locals")]
 pub(crate) fn run_handler<H: Handler>(
     handler: &H,
@@ -166,7 +167,7 @@ pub(crate) fn run_handler<H: Handler>(
 }
 
 pin_project! {
-    /// The handling of one message, or why there is none.
+    /// The handling of one message, or the reason why there is none.
     #[project = Handled]
     enum Handling<F> {
         Runs { #[pin] handling: F },

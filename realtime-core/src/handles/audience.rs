@@ -4,11 +4,11 @@ use realtime_protocol::{ConnectionId, Event, Result};
 use serde::Serialize;
 use std::{fmt, slice};
 
-/// The members of a topic that a publication goes to: all of them, the publisher among them, unless it says otherwise.
+/// The members of a topic that a message is published to: by default all of them, the publisher included.
 ///
-/// Made by `to` of a [`Connection`](crate::Connection), an [`AnyConnection`](super::AnyConnection), a
-/// [`Call`](crate::Call) or the [`Realtime`](super::Realtime). A member whose outbox is full is closed with 1013, or misses
-/// the message, as the [`Overflow`](crate::Overflow) of its topic says.
+/// Returned by `to` of a [`Connection`](crate::Connection), an [`AnyConnection`](super::AnyConnection), a
+/// [`Call`](crate::Call) or the [`Realtime`](super::Realtime). A member whose outbox is full is closed with 1013 or
+/// misses the message, depending on the topic's [`Overflow`](crate::Overflow).
 ///
 /// # Examples
 ///
@@ -38,14 +38,14 @@ impl<'a, T> Audience<'a, T> {
         Self { hub, topic, publisher, left_out: None, except: &[] }
     }
 
-    /// Leaves out the publisher's own connection; nobody where there is none, as on a [`Realtime`](super::Realtime) or in a
-    /// call by HTTP.
+    /// Leaves out the publisher's own connection. Has no effect where there is none: on a
+    /// [`Realtime`](super::Realtime), or in a call by HTTP.
     pub fn others(mut self) -> Self {
         self.left_out = self.publisher;
         self
     }
 
-    /// Leaves out these connections, in addition to [`others`](Self::others). Of two calls the second counts.
+    /// Leaves out these connections, in addition to [`others`](Self::others). A second call replaces the first.
     pub fn except(mut self, connections: &'a [ConnectionId]) -> Self {
         self.except = connections;
         self
@@ -55,9 +55,9 @@ impl<'a, T> Audience<'a, T> {
     ///
     /// # Errors
     ///
-    /// `INTERNAL` if the message does not serialise, `INVALID_ARGUMENT` for a topic whose name is empty or over 256 bytes,
-    /// `RESOURCE_EXHAUSTED` for a message that is larger than an outbox; nobody is sent anything then. `UNAVAILABLE` if the
-    /// broker is so far behind that other nodes miss it.
+    /// `INTERNAL` if the message does not serialise, `INVALID_ARGUMENT` for a topic whose name is empty or over 256
+    /// bytes, `RESOURCE_EXHAUSTED` for a message larger than an outbox; in these cases nothing is sent. `UNAVAILABLE`
+    /// if the broker is so far behind that other nodes miss the message.
     pub fn send(self, message: &T) -> Result
     where
         T: Serialize + Sync + 'static,
@@ -65,11 +65,11 @@ impl<'a, T> Audience<'a, T> {
         self.publish(None, message, self.topic.key_of(message))
     }
 
-    /// Publishes an event, whatever the messages of the topic are.
+    /// Publishes an event, whatever the message type of the topic.
     ///
     /// # Errors
     ///
-    /// Those of [`send`](Self::send).
+    /// The errors of [`send`](Self::send).
     pub fn emit<D: Serialize + Sync + 'static>(self, event: Event<D>, data: &D) -> Result {
         self.publish(Some(event.name()), data, None)
     }

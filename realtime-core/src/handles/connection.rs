@@ -8,10 +8,10 @@ use realtime_protocol::{CloseCode, ConnectionId, Error, Event, Presence, Procedu
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, future::poll_fn, sync::Arc};
 
-/// The handle to one client, whatever its handler's types are.
+/// A handle to one client, independent of its handler's types.
 ///
-/// A clone is another handle to the same client; it may be kept, sent to other tasks and outlive
-/// the connection. Dropping it does nothing.
+/// A clone is another handle to the same client. Handles may be stored, sent to other tasks and outlive the
+/// connection; dropping one has no effect.
 #[derive(Clone)]
 pub struct AnyConnection(Arc<Client>);
 
@@ -24,22 +24,22 @@ impl AnyConnection {
         &self.0
     }
 
-    /// The connection's name, unique in the cluster.
+    /// Returns the connection's id, unique in the cluster.
     pub fn id(&self) -> ConnectionId {
         self.0.id
     }
 
-    /// The id under which the client has connected.
+    /// Returns the id of the endpoint that the client connected to.
     pub fn endpoint(&self) -> &str {
         &self.0.endpoint
     }
 
-    /// The request that opened the connection, with the variables that middleware has set.
+    /// Returns the request that opened the connection, with the variables set by middleware.
     pub fn context(&self) -> &Context {
         &self.0.context
     }
 
-    /// The registry of this node.
+    /// Returns the registry of this node.
     pub fn realtime(&self) -> Realtime {
         Realtime::of(&self.0.hub)
     }
@@ -54,19 +54,19 @@ impl AnyConnection {
         self.0.send_packet(&Outgoing::Event { name: event.name(), data })
     }
 
-    /// Calls a procedure of the client's and waits for its answer.
+    /// Calls a procedure of the client and waits for the answer.
     ///
     /// # Errors
     ///
-    /// The client's own error; `NOT_FOUND` if it does not have the procedure; `DEADLINE_EXCEEDED` after the procedure's
-    /// [timeout](Procedure::timeout); `UNAVAILABLE` if the connection ends first; `RESOURCE_EXHAUSTED` if
-    /// [`Config::calls_per_connection`](crate::Config::calls_per_connection) wait for an answer already, or the outbox
-    /// is full; `INVALID_ARGUMENT` if the answer does not fit the type; `UNIMPLEMENTED` on a
+    /// The error that the client returns; `NOT_FOUND` if it does not have the procedure; `DEADLINE_EXCEEDED` after the
+    /// procedure's [timeout](Procedure::timeout); `UNAVAILABLE` if the connection ends first; `RESOURCE_EXHAUSTED` if
+    /// [`Config::calls_per_connection`](crate::Config::calls_per_connection) are already waiting for an answer, or the
+    /// outbox is full; `INVALID_ARGUMENT` if the answer does not fit the type; `UNIMPLEMENTED` on a
     /// [plain](crate::Handler::plain) connection.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, the client is told that the answer is of no more interest.
+    /// Dropping the future cancels the call: the client is told that the answer is no longer needed.
     pub async fn call<I, O>(&self, procedure: Procedure<I, O>, input: I) -> Result<O>
     where
         I: Serialize + Sync + 'static,
@@ -78,8 +78,8 @@ impl AnyConnection {
         calling?.await
     }
 
-    /// Waits until at most half of the outbox is in use, so that a fast sender keeps the pace of
-    /// a slow client; also ends when the connection does.
+    /// Waits until at most half of the outbox is in use, so that a fast sender slows down to the client's pace
+    /// (backpressure). Also returns when the connection ends.
     ///
     /// # Cancel safety
     ///
@@ -88,16 +88,16 @@ impl AnyConnection {
         poll_fn(|cx| self.0.outbox.poll_room(cx)).await;
     }
 
-    /// Begins to close: what was sent before still goes out, nothing after it. Messages of the
-    /// client that are not yet handled are dropped. Does nothing if the connection is closing.
+    /// Starts to close the connection: queued messages still go out, later ones do not. Messages of the client that are
+    /// not handled yet are dropped. Does nothing if the connection is already closing.
     ///
-    /// [`CloseCode::NO_STATUS`] sends a close frame without a code; [`CloseCode::ABNORMAL`] cuts
-    /// the connection. Of the reason at most 123 bytes are sent.
+    /// [`CloseCode::NO_STATUS`] sends a close frame without a code; [`CloseCode::ABNORMAL`] cuts the connection. At
+    /// most 123 bytes of the reason are sent.
     pub fn close(&self, code: CloseCode, reason: &str) {
         self.0.close(code, reason);
     }
 
-    /// Waits until either side has begun to close or the connection is lost.
+    /// Waits until either side starts to close, or the connection is lost.
     ///
     /// # Cancel safety
     ///
@@ -106,18 +106,17 @@ impl AnyConnection {
         poll_fn(|cx| self.0.outbox.poll_ended(cx)).await;
     }
 
-    /// Whether either side has begun to close or the connection is lost.
+    /// Returns true if either side has started to close, or the connection is lost.
     pub fn is_closed(&self) -> bool {
         self.0.outbox.has_ended()
     }
 
-    /// Bytes that wait to be sent to this client.
+    /// Returns the number of bytes queued for this client.
     pub fn queued_bytes(&self) -> usize {
         self.0.outbox.bytes()
     }
 
-    /// Makes the client a member of a topic, for as long as it is connected. Does nothing if it
-    /// is one.
+    /// Makes the client a member of a topic until it disconnects. Does nothing if it already is one.
     ///
     /// # Errors
     ///
@@ -128,17 +127,17 @@ impl AnyConnection {
         self.0.hub.topics.join(&self.0, Name::Topic(topic.name()), topic.keeping())
     }
 
-    /// Ends a subscription. What was published before may still arrive.
+    /// Ends a subscription. Messages published earlier may still arrive.
     pub fn unsubscribe<T>(&self, topic: &Topic<T>) {
         self.0.hub.topics.leave(&self.0, Name::Topic(topic.name()));
     }
 
-    /// Whether the client is a member of a topic.
+    /// Returns true if the client is a member of the topic.
     pub fn is_subscribed<T>(&self, topic: &Topic<T>) -> bool {
         self.0.hub.topics.is_member(&self.0, Name::Topic(topic.name()))
     }
 
-    /// Publishes to a topic: the builder that it returns says which members, and `send` or `emit` does it. The client need
+    /// Publishes to a topic: select the members on the returned builder, then call `send` or `emit`. The client need
     /// not be a member.
     ///
     /// # Examples
@@ -156,29 +155,30 @@ impl AnyConnection {
         Audience::new(&self.0.hub, Some(self.id()), topic)
     }
 
-    /// Enters a place: the client is sent a [`PRESENCE`](crate::PRESENCE) event with those who are here, and all of
-    /// them, this client as well, one that it came. If it is here already, its data becomes `data`, and that is told.
-    /// It leaves when its connection ends, in whatever way, or by [`leave`](Self::leave).
+    /// Enters a place. The client is sent a [`PRESENCE`](crate::PRESENCE) event with the list of clients present, and
+    /// every client present, this one included, is sent an event that it joined. If the client is already present,
+    /// its data is replaced and the change is sent. It leaves when its connection ends, however it ends, or by
+    /// [`leave`](Self::leave).
     ///
     /// # Errors
     ///
-    /// As [`subscribe`](Self::subscribe), of whose topics each place is one; `RESOURCE_EXHAUSTED` if the list does not fit
-    /// into the outbox.
+    /// The errors of [`subscribe`](Self::subscribe), since each place counts as one topic; `RESOURCE_EXHAUSTED` if the
+    /// list does not fit into the outbox.
     pub fn enter<P: Serialize>(&self, presence: &Presence<P>, data: &P) -> Result {
         let data = serde_json::to_value(data).map_err(Error::internal)?;
         self.0.hub.enter(&self.0, presence.name(), data)
     }
 
-    /// Tells the client who is in a place, and who comes and goes, without its being there.
+    /// Sends the client the presence of a place, the list and each change, without making it present.
     ///
     /// # Errors
     ///
-    /// As [`enter`](Self::enter).
+    /// The errors of [`enter`](Self::enter).
     pub fn observe<P>(&self, presence: &Presence<P>) -> Result {
         self.0.hub.observe(&self.0, presence.name())
     }
 
-    /// Leaves a place: the others are told, and the client is told nothing more of it.
+    /// Leaves a place: the others are told, and the client gets no further events of it.
     pub fn leave<P>(&self, presence: &Presence<P>) {
         self.0.hub.leave(&self.0, presence.name());
     }

@@ -1,6 +1,6 @@
-//! What applications hold: the registry of their node, a client, a topic.
+//! The handles that applications hold: the registry of their node, a client, a topic.
 //!
-//! May import `hub` and what is beneath it.
+//! May import `hub` and the layers beneath it.
 
 mod audience;
 mod connection;

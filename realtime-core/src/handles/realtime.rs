@@ -14,8 +14,7 @@ use std::{
 
 /// The registry that an application builds at start-up and mounts with an adapter.
 ///
-/// A clone is another handle to the same registry. When the last one and all connections are
-/// gone, so is its clock.
+/// A clone is another handle to the same registry. Its clock stops when the last handle and all connections are gone.
 ///
 /// # Examples
 ///
@@ -39,7 +38,7 @@ impl Realtime {
         Self(Arc::clone(hub))
     }
 
-    /// Publishes to a topic: the builder that it returns says which members, and `send` or `emit` does it.
+    /// Publishes to a topic: select the members on the returned builder, then call `send` or `emit`.
     ///
     /// # Examples
     ///
@@ -58,7 +57,7 @@ impl Realtime {
         Audience::new(&self.0, None, topic)
     }
 
-    /// The clients that are present in a place, without those whose data does not parse as `P`.
+    /// Returns the clients present in a place; those whose data does not parse as `P` are skipped.
     pub fn present<P: DeserializeOwned>(&self, presence: &Presence<P>) -> Vec<Present<P>> {
         let present = self.0.present(presence.name()).into_iter();
         let read = |present: Present<_>| {
@@ -67,23 +66,23 @@ impl Realtime {
         present.filter_map(read).collect()
     }
 
-    /// The connection with this id, if it is open on this node.
+    /// Returns the connection with this id, if it is open on this node.
     pub fn find(&self, id: ConnectionId) -> Option<AnyConnection> {
         self.0.connections.find(id).map(AnyConnection::new)
     }
 
-    /// The open connections of this node for which `filter` returns true.
+    /// Returns the open connections of this node for which `filter` returns true.
     pub fn filter(&self, mut filter: impl FnMut(&AnyConnection) -> bool) -> Vec<AnyConnection> {
         let all = self.0.connections.all().into_iter().map(AnyConnection::new);
         all.filter(|connection| filter(connection)).collect()
     }
 
-    /// The number of open connections on this node.
+    /// Returns the number of open connections on this node.
     pub fn connections(&self) -> usize {
         self.0.connections.len()
     }
 
-    /// Counters of this node.
+    /// Returns the counters of this node.
     pub fn stats(&self) -> Stats {
         let hub = &self.0;
         let counters = &hub.counters;
@@ -99,29 +98,28 @@ impl Realtime {
         }
     }
 
-    /// Ends all connections before a shutdown: refuses new ones with 503, closes those that are
-    /// open with 1001, in batches over half of the time, and waits until all have ended or the
-    /// deadline is over; then cuts the rest.
+    /// Ends all connections before a shutdown: refuses new ones with 503, closes the open ones with 1001 in batches
+    /// over the first half of `deadline`, waits for them to end, and cuts the rest at the deadline.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, new connections stay refused and those not yet closed stay open.
+    /// If the future is dropped, new connections are still refused, and those not yet closed stay open.
     pub async fn drain(&self, deadline: Duration) -> Drained {
         drain(Arc::clone(&self.0), deadline).await
     }
 
-    /// Starts what runs beside the connections, the clock and the link to the broker, on a node
-    /// that has no connections yet and publishes all the same. The first connection does it too.
+    /// Starts the clock and the link to the broker. The first connection does this too; call it on a node that
+    /// publishes before it has connections.
     pub fn start(&self, runtime: impl Runtime) {
         self.0.start(|| Arc::new(runtime));
     }
 
-    /// The limits, as they were set when it was built.
+    /// Returns the limits this registry was built with.
     pub fn config(&self) -> &Config {
         &self.0.config
     }
 
-    /// Turns the clock by hand; only if it was built with [`RealtimeBuilder::manual_time`].
+    /// Advances the clock by one tick. Only with [`RealtimeBuilder::manual_time`].
     ///
     /// # Panics
     ///
@@ -144,20 +142,20 @@ impl fmt::Debug for Realtime {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Connections that are open.
+    /// Open connections.
     pub connections: usize,
     /// Topics that have members.
     pub topics: usize,
     /// Requests that became connections.
     pub accepted: u64,
-    /// Requests that were refused.
+    /// Refused requests.
     pub refused: u64,
     /// Publications.
     pub published: u64,
-    /// Messages of publications that were queued for a member.
+    /// Publications queued for a member, counted for each member.
     pub delivered: u64,
-    /// Connections that were closed because they did not keep up.
+    /// Connections closed because the client did not read fast enough.
     pub slow_consumers: u64,
-    /// Publications that the broker did not take, after all tries, and failures to receive one.
+    /// Publications that the broker did not accept after all retries, and failures to receive one.
     pub broker_failures: u64,
 }

@@ -1,11 +1,11 @@
 use realtime_protocol::{Code, Error};
 use std::fmt;
 
-/// Why a message was not queued; it is given back.
+/// The reason why a message was not queued, with the message.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError<M> {
-    /// As much waits for this client as may; [`AnyConnection::ready`](crate::AnyConnection::ready) waits for room.
+    /// The client's outbox is full; [`AnyConnection::ready`](crate::AnyConnection::ready) waits for room.
     Full(M),
     /// The connection has ended or is closing.
     Closed(M),
@@ -14,19 +14,19 @@ pub enum SendError<M> {
 }
 
 impl<M> SendError<M> {
-    /// The message that was not sent.
+    /// Returns the message that was not sent.
     pub fn into_message(self) -> M {
         match self {
             Self::Full(message) | Self::Closed(message) | Self::Invalid(message, _) => message,
         }
     }
 
-    /// Whether waiting for room would help.
+    /// Returns true if the outbox was full: waiting for room would help.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
 
-    /// Whether the connection has ended.
+    /// Returns true if the connection has ended or is closing.
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
     }
@@ -42,7 +42,7 @@ impl<M> fmt::Display for SendError<M> {
     }
 }
 
-/// So that a handler may say `connection.send(message)?`.
+/// Allows `connection.send(message)?` in a handler.
 impl<M> From<SendError<M>> for Error {
     fn from(error: SendError<M>) -> Self {
         match error {

@@ -2,7 +2,7 @@ use crate::outbox::Keeping;
 use realtime_protocol::{Overflow, internal::Policy};
 use std::{borrow::Cow, fmt};
 
-/// A name to which messages of type `T` are published.
+/// A named topic that messages of type `T` are published to.
 ///
 /// # Examples
 ///
@@ -14,47 +14,47 @@ use std::{borrow::Cow, fmt};
 /// assert_eq!((NEWS.name(), room.name()), ("news", "room:7"));
 /// ```
 ///
-/// A name has 1 to 256 bytes and no control characters of ASCII, since it goes to logs and brokers. Others are refused where
-/// they are used, with `INVALID_ARGUMENT`, so that a name may be made from what a client sent.
+/// A name has 1 to 256 bytes and no ASCII control characters, since it goes to logs and brokers. Names are checked
+/// where they are used, and invalid ones are refused with `INVALID_ARGUMENT`, so a name may contain client input.
 pub struct Topic<T> {
     name: Cow<'static, str>,
     overflow: Overflow<T>,
 }
 
 impl<T> Topic<T> {
-    /// A topic named at compile time.
+    /// Creates a topic named at compile time.
     pub const fn fixed(name: &'static str) -> Self {
         Self { name: Cow::Borrowed(name), overflow: Overflow::close() }
     }
 
-    /// A topic named at run time.
+    /// Creates a topic named at run time.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Self { name: name.into(), overflow: Overflow::close() }
     }
 
-    /// Sets what happens to messages for a member that does not keep up; by default it is
-    /// [closed](Overflow::close). The policy of the `Topic` passed to `subscribe` applies; the key of [`Overflow::conflate`] is
-    /// that of the `Topic` published to.
+    /// Sets the policy for a member that does not keep up; by default it is [closed](Overflow::close). The policy of
+    /// the `Topic` passed to `subscribe` applies; the key of [`Overflow::conflate`] is that of the `Topic` published
+    /// to.
     #[must_use = "the changed topic is returned"]
     pub const fn with_overflow(mut self, overflow: Overflow<T>) -> Self {
         self.overflow = overflow;
         self
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
     pub(crate) fn keeping(&self) -> Keeping {
         match self.overflow.0.into() {
-            // Nobody who publishes waits.
+            // A publisher never waits.
             Keeping::Block => Keeping::Nothing,
             keeping => keeping,
         }
     }
 
-    /// The key of those messages that this one replaces.
+    /// Returns the key of the messages that this one replaces.
     pub(crate) fn key_of(&self, message: &T) -> Option<String> {
         if let Policy::Conflate(key) = self.overflow.0 { Some(key(message)) } else { None }
     }

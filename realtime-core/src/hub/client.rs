@@ -15,64 +15,64 @@ use crate::{
 use realtime_protocol::{Close, CloseCode, Code, ConnectionId, Error};
 use std::{any::Any, fmt, sync::Arc, task::Waker};
 
-/// One client, as the hub, its handles and its driver know it: a mailbox and what it is a member of.
+/// One client, as the hub, its handles and its driver know it: an outbox and its memberships.
 pub(crate) struct Client {
     pub(crate) id: ConnectionId,
     pub(crate) hub: Arc<Hub>,
-    /// The id under which it has connected.
+    /// The id of the endpoint that it connected to.
     pub(crate) endpoint: Arc<str>,
     pub(crate) context: Context,
-    /// What its handler keeps with it. The hub does not look into it.
+    /// The typed part of its session, opaque to the hub.
     pub(crate) typed: Box<dyn Any + Send + Sync>,
     pub(crate) format: Format,
     pub(crate) outbox: Outbox,
     pub(super) topics: Mutex<Memberships>,
     /// Calls of its procedures that wait for an answer.
     pub(crate) calls: ClientCalls,
-    /// Calls that run on, though their caller does not wait for them any more.
+    /// Number of calls that go on after their caller has left.
     pub(crate) unattended: AtomicUsize,
     pub(super) life: super::Life,
     reading: AtomicU8,
     stage: AtomicU8,
-    /// Whether it is served, where its response waits for that.
+    /// The decision whether it is served, if its response waits for one.
     opening: Option<Arc<Opening>>,
-    /// Given back at the end, also where handles to the connection are kept.
+    /// Released at the end, even if handles to the connection remain.
     permit: Mutex<Option<ConnectionPermit>>,
 }
 
 /// The topics of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Memberships {
-    /// None can be added.
+    /// No membership can be added.
     pub(super) closed: bool,
     pub(super) list: Vec<Membership>,
 }
 
-/// Whether the driver reads what the client sends.
+/// The state of reading from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Reading {
-    /// It does.
+    /// The driver reads.
     On,
-    /// Not until the handler catches up: the client's silence is our own doing.
+    /// Paused until the handler catches up: the client's silence is not its fault.
     Paused,
-    /// Not until the client takes what waits for it: its silence is its own doing.
+    /// Paused until the client reads what is queued for it: its silence is its fault.
     Held,
 }
 
-/// How far the handler is.
+/// The state of the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Stage {
-    /// In `on_open`: no call runs yet.
+    /// `on_open` is running: no call runs yet.
     Opening,
-    /// It handles a message, or waits for something.
+    /// The handler is handling a message, or waiting for something else.
     Busy,
-    /// It waits for the next message and for nothing else.
+    /// The handler is waiting for the next message.
     Idle,
 }
 
-/// What a client is made from.
+/// The parts that a client is made from.
 pub(crate) struct NewClient {
     pub(crate) hub: Arc<Hub>,
     pub(crate) endpoint: Arc<str>,
@@ -84,7 +84,7 @@ pub(crate) struct NewClient {
 }
 
 impl Client {
-    /// Makes a client and puts it on the hub's lists.
+    /// Creates a client and registers it with the hub.
     pub(crate) fn connect(new: NewClient) -> Arc<Self> {
         let hub = new.hub;
         let client = Arc::new(Self {
@@ -116,8 +116,8 @@ impl Client {
         client
     }
 
-    /// Writes a packet in this client's protocol and hands its frame to `with`; `None` where the protocol has no such
-    /// packet, or where the packet is an error that becomes the status of the client's response.
+    /// Encodes a packet in this client's protocol and passes its frame to `with`. Returns `None` if the protocol has
+    /// no such packet, or if the packet is an error that becomes the status of the client's response.
     pub(crate) fn encode<T>(
         &self,
         packet: &Outgoing<'_>,
@@ -132,7 +132,7 @@ impl Client {
         self.hub.protocols.encode(self.format, packet, with)
     }
 
-    /// Queues a message of the handler's.
+    /// Queues a message of the handler.
     pub(crate) fn send(&self, message: &dyn Encode) -> Result<(), SendFailure> {
         let queued = self.encode(&Outgoing::Message(message), |frame| {
             let bytes = frame.len();
@@ -153,7 +153,7 @@ impl Client {
         queued?.unwrap_or_else(|| Err(unknown_packet()))
     }
 
-    /// Queues a packet, and leaves it to the caller to wake the driver: once its locks are gone.
+    /// Queues a packet. The caller wakes the returned waker once its locks are released.
     pub(crate) fn queue_packet(&self, packet: &Outgoing<'_>) -> Result<Option<Waker>, Error> {
         self.queue_frame(&self.frame(packet)?)
     }
@@ -163,12 +163,12 @@ impl Client {
         self.hub.protocols.frame(self.format, packet)?.ok_or_else(unknown_packet)
     }
 
-    /// As [`queue_packet`](Self::queue_packet), with the frame.
+    /// Like [`queue_packet`](Self::queue_packet), for a frame.
     pub(crate) fn queue_frame(&self, frame: &Frame) -> Result<Option<Waker>, Error> {
         self.outbox.push_shared(frame).map_err(|error| self.unsent(error, frame.len()))
     }
 
-    /// Queues a packet of the protocol itself. A client that asks and asks, and does not read the answers, is closed.
+    /// Queues a packet of the protocol itself. A client that keeps asking without reading the answers is closed.
     pub(crate) fn reply(&self, packet: &Outgoing<'_>) {
         let pushed = self.encode(packet, |frame| self.outbox.push_reply(frame));
         if let Ok(Some(Err(PushError::Full))) = pushed {
@@ -176,7 +176,7 @@ impl Client {
         }
     }
 
-    /// Says why a frame of so many bytes was not queued.
+    /// Returns the error for a frame of `bytes` that was not queued.
     fn unsent(&self, error: PushError, bytes: usize) -> Error {
         match error {
             PushError::Full => match may_hold(self.hub.config.outbox_bytes, bytes) {
@@ -187,8 +187,8 @@ impl Client {
         }
     }
 
-    /// Tells the client of an error; closes with the error's code where the protocol has no
-    /// packet for it, or no room is left to say it.
+    /// Sends an error to the client. Closes with the error's code if the protocol has no packet for it, or the outbox
+    /// has no room.
     pub(crate) fn report(&self, error: &Error) {
         self.log(error);
         match self.encode(&Outgoing::Error { id: None, error }, |frame| self.outbox.push(frame)) {
@@ -198,33 +198,33 @@ impl Client {
         }
     }
 
-    /// Tells the client of an error that ends the session, and closes.
+    /// Sends the client an error that ends the session, and closes.
     pub(crate) fn refuse(&self, error: &Error) {
         self.log(error);
-        // Without room for it, the close frame's reason says it.
+        // Without room for the packet, the close frame's reason carries the message.
         let _ = self.encode(&Outgoing::Error { id: None, error }, |frame| self.outbox.push(frame));
         let code = match error.code().close_code() {
-            // No message was wrong, but what the session was asked for.
+            // This code is for malformed messages, and here the session was refused.
             CloseCode::INVALID_PAYLOAD => CloseCode::POLICY,
             code => code,
         };
         self.close(code, error.message());
     }
 
-    /// Causes are for the log alone.
+    /// Logs an error with its causes, which the client is not told.
     pub(crate) fn log(&self, error: &Error) {
         if error.code() == &Code::INTERNAL {
             tracing::error!(connection = %self.id, endpoint = %self.endpoint, ?error, "handler failed");
         }
     }
 
-    /// Begins to close, behind what is queued.
+    /// Starts to close, after the queued frames.
     pub(crate) fn close(&self, code: CloseCode, reason: &str) {
         self.decide_opening(code);
         self.outbox.close(Close::by_server(code, reason));
     }
 
-    /// Closes a client that does not read as fast as others write.
+    /// Closes a client that does not read fast enough.
     pub(crate) fn close_slow(&self) {
         let reason = "slow consumer: the outbox is full";
         self.decide_opening(CloseCode::TRY_AGAIN_LATER);
@@ -234,19 +234,19 @@ impl Client {
         }
     }
 
-    /// A client that is closed before it is known whether it is served was served, unless that failed.
+    /// Decides the opening of a client that is closed before: it was served, unless the close is an error.
     fn decide_opening(&self, code: CloseCode) {
         let Some(opening) = &self.opening else { return };
         if code == CloseCode::INTERNAL && self.outbox.bytes() == 0 {
-            // It is logged where it happened.
+            // The error itself is logged where it happened.
             opening.refuse(&Error::internal("the stream failed before it opened"));
         } else {
             opening.open();
         }
     }
 
-    /// The client is gone or going: releases what others hold of it, and starts the clock for the
-    /// rest. May be called again.
+    /// Starts the end of a client that is gone or leaving: releases what others hold for it, and starts the timeout
+    /// for the rest. May be called again.
     pub(crate) fn begin_end(self: &Arc<Self>) {
         if self.is_ending() {
             return;
@@ -257,7 +257,7 @@ impl Client {
         self.hub.forget(self);
     }
 
-    /// Gives back its places on the hub's lists.
+    /// Takes the client off the hub's lists and releases its permit.
     pub(crate) fn release(&self) {
         self.hub.connections.remove(self.id);
         let permit = self.permit.lock().take();
@@ -275,13 +275,13 @@ impl Client {
     /// For the driver.
     pub(crate) fn set_reading(&self, reading: Reading) {
         let before = self.reading.swap(reading as u8, Relaxed);
-        // Its silence until now was our own doing.
+        // The silence until now was not the client's fault.
         if before == Reading::Paused as u8 && reading != Reading::Paused {
             self.saw_life();
         }
     }
 
-    /// Something was taken from the backlog: reading may go on.
+    /// Tells the driver that the backlog has shrunk: it may read again.
     pub(crate) fn look_again(&self) {
         if self.reading() == Reading::Paused {
             self.outbox.signal_look();
@@ -292,7 +292,7 @@ impl Client {
         self.stage.load(Relaxed) == Stage::Idle as u8
     }
 
-    /// Whether `on_open` is done: calls may run.
+    /// Returns true once `on_open` has finished: calls may run.
     pub(crate) fn is_opened(&self) -> bool {
         self.stage.load(Acquire) != Stage::Opening as u8
     }
@@ -301,12 +301,12 @@ impl Client {
         self.stage.store(stage as u8, Release);
     }
 
-    /// `on_open` is done.
+    /// Marks `on_open` as finished.
     pub(crate) fn set_opened(&self) {
         let _ = self.stage.compare_exchange(Stage::Opening as u8, Stage::Busy as u8, AcqRel, Relaxed);
     }
 
-    /// Says that the client is served, where that is said.
+    /// Marks the client as served, if its response waits for that.
     pub(crate) fn tell_opened(&self) {
         if let Some(opening) = &self.opening {
             opening.open();
@@ -325,7 +325,7 @@ fn unknown_packet() -> Error {
     Error::new(Code::UNIMPLEMENTED, "this client's protocol has no such thing")
 }
 
-/// Why a value was not queued.
+/// The reason why a value was not queued.
 pub(crate) enum SendFailure {
     Encode(Error),
     Push(PushError),

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-/// A call of one of the client's procedures, until its answer is there. When it is dropped before, the client is told.
+/// A call of one of the client's procedures that waits for its answer. Dropping it earlier cancels the call.
 pub(crate) struct Calling<O> {
     client: Arc<Client>,
     number: u64,
@@ -29,7 +29,7 @@ impl<O: DeserializeOwned + Send + 'static> Calling<O> {
         let calling = Self { client: Arc::clone(client), number, slot };
         let id = id(number);
         if let Err(error) = client.send_packet(&Outgoing::Call { id: &id, path, input, timeout }) {
-            // Nobody was called.
+            // The call was not sent.
             client.calls.take(number);
             return Err(if client.outbox.has_ended() { ended() } else { error });
         }
@@ -67,7 +67,7 @@ impl<O> fmt::Debug for Calling<O> {
     }
 }
 
-/// Where the answer to a call is put.
+/// Receives the answer to a call.
 struct Slot<O>(Mutex<State<O>>);
 
 struct State<O> {
@@ -97,7 +97,7 @@ impl<O: DeserializeOwned + Send + 'static> Settle for Slot<O> {
     }
 }
 
-/// The calls of one client's procedures that wait for their answers.
+/// The calls of one client's procedures that wait for an answer.
 #[derive(Default)]
 pub(crate) struct ClientCalls(Mutex<Option<Box<Waiting>>>);
 
@@ -115,7 +115,7 @@ struct Outcall {
 impl ClientCalls {
     fn add(&self, slot: Arc<dyn Settle>, deadline: u32, client: &Client) -> Result<u64> {
         let mut waiting = self.0.lock();
-        // Told before `end` takes the lock: nobody waits for an answer that nobody gives.
+        // Set before `end` takes the lock: no call is left waiting forever.
         if client.is_ending() {
             return Err(ended());
         }
@@ -133,7 +133,7 @@ impl ClientCalls {
         Some(self.0.lock().as_mut()?.calls.remove(&number)?.slot)
     }
 
-    /// Hands an answer to who waits for it; one that nobody waits for any more is dropped.
+    /// Passes an answer to the call that waits for it; an answer without one is dropped.
     pub(crate) fn settle(&self, id: &str, answer: Result<Value<'_>>) {
         let number = id.strip_prefix('c').and_then(|number| number.parse().ok());
         if let Some(slot) = number.and_then(|number| self.take(number)) {
@@ -141,7 +141,7 @@ impl ClientCalls {
         }
     }
 
-    /// The client is gone or going: nobody answers any more.
+    /// Fails all calls: the client is gone or leaving.
     pub(super) fn end(&self) {
         let Some(waiting) = self.0.lock().take() else { return };
         for call in waiting.calls.into_values() {
@@ -149,7 +149,7 @@ impl ClientCalls {
         }
     }
 
-    /// Gives up what is due, and gives the tick at which the next one is.
+    /// Removes the calls that are late; returns them, and the tick at which the next one is due.
     fn expire(&self, now: u32) -> (Vec<Late>, Option<u32>) {
         let mut waiting = self.0.lock();
         let Some(waiting) = waiting.as_mut() else { return (Vec::new(), None) };
@@ -163,7 +163,7 @@ impl ClientCalls {
 type Late = (u64, Arc<dyn Settle>);
 
 impl Client {
-    /// Gives up the calls of the client that it has not answered in time.
+    /// Fails the client's calls that were not answered in time.
     pub(super) fn expire_calls(&self, now: u32) {
         let (late, next) = self.calls.expire(now);
         for (number, slot) in late {
@@ -179,7 +179,7 @@ impl Client {
 
     fn tell_cancelled(&self, number: u64) {
         let id = id(number);
-        // Where even that finds no room, the client answers in vain.
+        // Without room for the packet, the client's answer is dropped later.
         let _ = self.encode(&Outgoing::Cancel { id: &id }, |frame| self.outbox.push_control(frame));
     }
 }

@@ -3,7 +3,7 @@ use crate::util::sync::{RwLock, RwLockWriteGuard};
 use realtime_protocol::ConnectionId;
 use std::{collections::HashMap, sync::Arc};
 
-/// Who is connected, by number, in shards so that connects on many cores do not queue.
+/// The open connections by number, in shards so that connects on many cores do not contend.
 #[derive(Debug)]
 pub(crate) struct Connections([RwLock<HashMap<u64, Arc<Client>>>; SHARDS]);
 
@@ -27,7 +27,7 @@ impl Connections {
             shard.shrink_to(0);
         }
         drop(shard);
-        // The last handle may drop the application's values: not under the lock.
+        // The last handle may drop application values: not under the lock.
         drop(removed);
     }
 
@@ -40,7 +40,7 @@ impl Connections {
         self.0.iter().map(|shard| shard.read().len()).sum()
     }
 
-    /// All sessions at this moment.
+    /// Returns all connections open now.
     pub(crate) fn all(&self) -> Vec<Arc<Client>> {
         self.0.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
     }

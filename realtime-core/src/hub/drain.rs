@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-/// What a drain did.
+/// The result of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// Connections that were open when it began.
+    /// Connections that were open at its start.
     pub open: usize,
-    /// Those that had not ended at the deadline and were cut.
+    /// Connections that had not ended at the deadline and were cut.
     pub cut: usize,
 }
 
@@ -26,7 +26,7 @@ pub(crate) async fn drain(hub: Arc<Hub>, deadline: Duration) -> Drained {
     let mut clients = hub.connections.all();
     let open = clients.len();
     tracing::info!(open, ?deadline, "draining");
-    // In an order that has nothing to do with who came first.
+    // In random order, so that the oldest connections are not always closed first.
     let order = RandomState::new();
     clients.sort_by_cached_key(|client| order.hash_one(client.id));
     let batch = batch(open, deadline);
@@ -54,8 +54,8 @@ pub(crate) async fn drain(hub: Arc<Hub>, deadline: Duration) -> Drained {
     Drained { open, cut: rest.len() }
 }
 
-/// Connections to close in one tick: spread over half of the time, so that their clients do not
-/// come back all at once, and at least 64.
+/// Returns the connections to close in one tick: at least 64, spread over half of the time, so that their clients do
+/// not reconnect all at once.
 fn batch(open: usize, deadline: Duration) -> usize {
     let ticks = (deadline.as_millis() / 2 / TICK.as_millis()).max(1) as usize;
     open.div_ceil(ticks).max(64)

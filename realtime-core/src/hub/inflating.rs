@@ -5,8 +5,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// The messages that are being inflated over several turns of their connections: only so many at a time, each of which
-/// may be as long as a message may be. The others wait, in order, and keep them compressed.
+/// The limit of messages that are inflated over several turns of their connections, each up to the length limit.
+/// Further messages wait in order, still compressed.
 #[derive(Debug)]
 pub(crate) struct Inflating {
     places: usize,
@@ -33,7 +33,7 @@ impl Inflating {
     }
 }
 
-/// One message's place, which may have to be waited for. It is free again when this is dropped.
+/// A message's place under the limit, or in the queue for one. Released on drop.
 #[derive(Debug)]
 pub(crate) struct Place {
     inflating: Arc<Inflating>,
@@ -43,7 +43,7 @@ pub(crate) struct Place {
 #[derive(Clone, Copy, Debug)]
 enum State {
     New,
-    /// Until the ticket is in the queue no more: then the place was handed over.
+    /// Queued with this ticket; once the queue no longer has it, the place is taken.
     Waiting(u64),
     Taken,
 }
@@ -53,7 +53,7 @@ impl Place {
         Self { inflating: Arc::clone(inflating), state: State::New }
     }
 
-    /// Ready once the place is taken; else the task is woken when it is.
+    /// Ready once the place is taken; the task is woken then.
     pub(crate) fn poll_taken(&mut self, cx: &Context<'_>) -> Poll<()> {
         let mut queue = self.inflating.queue.lock();
         self.state = match self.state {
@@ -105,7 +105,7 @@ impl Queue {
         self.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket).ok()
     }
 
-    /// Gives a place that is free to who has waited longest, whom the caller is to wake.
+    /// Passes a free place to the longest waiting message; returns the waker to wake.
     #[must_use]
     fn hand_over(&mut self) -> Option<Waker> {
         match self.waiting.pop_front() {
@@ -166,7 +166,7 @@ mod tests {
             assert_eq!(clients[2].woken(), 0);
             clients.pop_front();
             assert_eq!(clients[1].woken(), 1);
-            // One who comes now does not overtake those who wait.
+            // A newcomer does not overtake those that wait.
             assert!(!Client::new(&inflating).has_place() || clients.len() == 2);
             assert!(clients[1].has_place());
         }
@@ -179,7 +179,7 @@ mod tests {
         let inflating = Inflating::new(1);
         let mut clients: Vec<Client> = (0..4).map(|_| Client::new(&inflating)).collect();
         clients.iter_mut().for_each(|client| _ = client.has_place());
-        // One of those who wait; and then one who was handed the place and has not noticed.
+        // One that waits; then one that was given the place and has not noticed.
         clients.remove(2);
         clients.remove(0);
         clients.remove(0);

@@ -12,13 +12,13 @@ use std::{sync::Arc, time::Duration};
 /// A client's signs of life, in ticks of the hub's clock.
 #[derive(Debug)]
 pub(crate) struct Life {
-    /// When the client last gave one.
+    /// The tick of the last sign of life.
     seen: AtomicU32,
-    /// When a close that has begun is over; 0 before.
+    /// The tick at which a close that has begun is cut short; 0 before.
     deadline: AtomicU32,
-    /// When the wheel looks whether a call is late; 0 if it does not.
+    /// The tick at which the wheel checks for late calls; 0 for none.
     watched: AtomicU32,
-    /// Whether the client has been silent for too long, and its driver was asked to read once more.
+    /// Set once the client has been silent for too long and its driver was asked to read once more.
     asked: AtomicU8,
 }
 
@@ -32,7 +32,7 @@ impl Life {
         }
     }
 
-    /// Begins the end of a client, which is over at this tick at the latest.
+    /// Starts the end of a client, and sets its last tick.
     pub(super) fn end_at(&self, deadline: u32, client: &Client) {
         self.deadline.store(deadline, Relaxed);
         client.hub.wheel.watch(client.id, deadline);
@@ -40,7 +40,7 @@ impl Life {
 }
 
 impl Client {
-    /// Whether the end has begun.
+    /// Returns true if the end has begun.
     pub(crate) fn is_ending(&self) -> bool {
         self.life.deadline.load(Relaxed) != 0
     }
@@ -49,7 +49,7 @@ impl Client {
         self.life.seen.store(self.hub.clock.now(), Relaxed);
     }
 
-    /// Looks after the client at its turn on the wheel; returns the tick of its next turn.
+    /// Checks the client at its turn on the wheel; returns the tick of its next turn.
     pub(super) fn handle_turn(self: &Arc<Self>, now: u32) -> Option<u32> {
         let deadline = self.life.deadline.load(Relaxed);
         if deadline != 0 {
@@ -78,9 +78,9 @@ impl Client {
         Some(seen + ping.min(idle))
     }
 
-    /// Closes a client that was silent for too long, or took nothing of what waits for it for as long. Its driver has had a
-    /// turn to read and write before: where the process was stopped, or is busy, what the client has sent may still wait
-    /// to be read.
+    /// Closes a client that was silent for too long, or has read nothing of its queue for as long. Its driver first
+    /// gets a turn to read and write: if the process was stopped or is busy, data from the client may still wait to
+    /// be read.
     fn handle_silence(&self, now: u32) -> u32 {
         if self.life.asked.swap(1, AcqRel) == 0 {
             self.outbox.signal_look();
@@ -95,37 +95,37 @@ impl Client {
         now + 1
     }
 
-    /// The tick of its first turn on the wheel.
+    /// Returns the tick of its first turn on the wheel.
     pub(super) fn first_turn(&self) -> u32 {
         let seen = self.life.seen.load(Relaxed);
         let (ping, idle) = self.patience(seen);
         seen + ping.min(idle)
     }
 
-    /// After how many ticks of silence a client that was heard of at `seen` is pinged, and closed.
+    /// Returns the ticks of silence after which a client last heard of at `seen` is pinged, and closed.
     fn patience(&self, seen: u32) -> (u32, u32) {
         (self.spread(self.heartbeat(), seen), self.hub.clock.ticks(self.hub.config.idle_timeout))
     }
 
-    /// After how much silence the client is asked for a sign of life.
+    /// Returns the silence after which the client is asked for a sign of life.
     fn heartbeat(&self) -> Duration {
         let config = &self.hub.config;
         match self.format.carrier() {
             Carrier::Messages | Carrier::WholeMessages => config.ping_interval,
-            // An idle stream is asked at least once before it is taken for dead.
+            // An idle stream is asked at least once before it counts as dead.
             Carrier::Events => config.comment_interval.min(config.idle_timeout / 2),
         }
     }
 
-    /// An interval in ticks, up to a quarter shorter: connections that were opened, or heard of, in the same tick are not
-    /// all due in the same one.
+    /// Returns an interval in ticks, up to a quarter shorter, so that connections opened, or heard of, in the same
+    /// tick are not all due in the same one.
     fn spread(&self, interval: Duration, since: u32) -> u32 {
         let ticks = self.hub.clock.ticks(interval);
         let mixed = (self.id.number ^ u64::from(since) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         ticks - mixed as u32 % (ticks / 4 + 1)
     }
 
-    /// Has the wheel look at tick `due` whether a call is late, unless it does so before.
+    /// Makes the wheel check at tick `due` for late calls, unless it does so before.
     pub(crate) fn watch(&self, due: u32) {
         let earlier = |watched: u32| (watched == 0 || due < watched).then_some(due);
         if self.life.watched.fetch_update(Relaxed, Relaxed, earlier).is_ok() {
@@ -133,7 +133,7 @@ impl Client {
         }
     }
 
-    /// The wheel has come to a tick at which a call may be late.
+    /// Handles the tick at which a call may be late.
     pub(super) fn handle_late_calls(&self, now: u32) {
         self.life.watched.store(0, Relaxed);
         self.expire_calls(now);

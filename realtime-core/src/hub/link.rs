@@ -12,11 +12,11 @@ use std::{
     time::Duration,
 };
 
-/// A hub's side of its broker: what waits to be handed over, and the two tasks that talk to it.
+/// A hub's side of its broker: the queue of publications to hand over, and the two tasks that talk to the broker.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) broker: Arc<dyn Broker>,
-    /// Bytes that may wait.
+    /// The most bytes that may wait.
     limit: usize,
     state: Arc<Mutex<State>>,
 }
@@ -24,24 +24,24 @@ pub(crate) struct Link {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Publication>,
-    /// What they take together.
+    /// Bytes of all of them.
     bytes: usize,
-    /// The hub is gone.
+    /// Set when the hub is gone.
     ended: bool,
     wakers: Wakers,
 }
 
-/// What may wait while the broker is slow or down; more is refused where it is published.
+/// Publications that may wait while the broker is slow or down; over it publishing fails.
 const WAITING: usize = 16_384;
 
-/// Pause before a broker that failed is tried again.
+/// Pause before a retry after the broker has failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Tries of one publication, a pause apart.
 const TRIES: usize = 30;
 
 impl Link {
-    /// A link on which publications of `limit` bytes may wait.
+    /// Creates a link on which publications of `limit` bytes may wait.
     pub(crate) fn new(broker: Arc<dyn Broker>, limit: usize) -> Self {
         Self { broker, limit, state: Arc::default() }
     }
@@ -50,7 +50,10 @@ impl Link {
     pub(crate) fn publish(&self, publication: Publication) -> Result {
         let bytes = publication.size();
         if bytes > self.limit {
-            let text = format!("a publication of {bytes} bytes, and {} may wait for the broker", self.limit);
+            let text = format!(
+                "a publication of {bytes} bytes is over the limit of {} that may wait for the broker",
+                self.limit
+            );
             return Err(Error::invalid_argument(text));
         }
         let mut state = self.state.lock();
@@ -65,7 +68,7 @@ impl Link {
         Ok(())
     }
 
-    /// Starts the two tasks, unless they run: a runtime that ended has dropped them.
+    /// Starts the two tasks unless they are running: a runtime that has ended has dropped them.
     pub(crate) fn start(&self, hub: Weak<Hub>, runtime: &Arc<dyn Runtime>) {
         if Arc::strong_count(&self.state) > 1 {
             return;
@@ -96,7 +99,7 @@ async fn hand_over(broker: Arc<dyn Broker>, state: Arc<Mutex<State>>, hub: Weak<
                 runtime.sleep(PAUSE).await;
                 continue;
             }
-            tracing::error!(topic = publication.topic, ?error, "a publication was not taken by the broker");
+            tracing::error!(topic = publication.topic, ?error, "the broker did not accept a publication");
             if let Some(hub) = hub.upgrade() {
                 hub.counters.broker_failure();
             }
@@ -116,7 +119,7 @@ async fn receive(broker: Arc<dyn Broker>, state: Arc<Mutex<State>>, hub: Weak<Hu
             None => return,
             Some(Ok(publication)) => {
                 let Some(hub) = hub.upgrade() else { return };
-                // Protocols are the application's code as well.
+                // Protocols are application code too.
                 if let Err(panic) = catch(|| hub.deliver(&publication)) {
                     hub.counters.broker_failure();
                     tracing::error!(topic = publication.topic, panic = panic.0, "a publication was not delivered");
@@ -155,7 +158,7 @@ fn poll_ended(state: &Mutex<State>, cx: &Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-/// Calls the broker, which may panic wherever it likes: then the call has failed, and the link goes on.
+/// Calls the broker; a panic in it, at any point, is an error, and the link goes on.
 fn caught<'a, T>(call: impl FnOnce() -> BoxFuture<'a, Result<T>>) -> Caught<'a, T> {
     Caught(catch(call).map_err(|panic| Some(Error::internal(panic.0))))
 }

@@ -14,22 +14,22 @@ use std::{
     task::Waker,
 };
 
-/// One topic, in parts: who joins or leaves a large one waits for a publication no longer than it
-/// takes to walk one of them.
+/// The members of one topic, in parts: joining or leaving a large topic waits for a publication no longer than it takes
+/// to walk one part.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     counts: Mutex<Counts>,
-    /// Held while a publication is handed to the members: all get all of them in one order.
+    /// Held while a publication is queued for the members, so that all receive publications in one order.
     order: Mutex<()>,
     first: Mutex<Part>,
-    /// Once the first part is full.
+    /// Set once the first part is full.
     parts: OnceLock<Box<[Mutex<Part>]>>,
 }
 
 impl Members {
-    /// Gives the part that the session is in now; `None` if the topic has ended.
+    /// Adds a client; returns its part. `None` if the topic has ended.
     pub(super) fn insert(&self, client: &Arc<Client>, keeping: Keeping) -> Option<usize> {
-        // First counted, then there: a publication that finds it has its format.
+        // Counted before it is inserted: a publication that finds it has encoded its format.
         if !self.counts.lock().add(client.format) {
             return None;
         }
@@ -45,19 +45,19 @@ impl Members {
         Some(part + 1)
     }
 
-    /// Gives whether that was the last one.
+    /// Removes the client; returns true if it was the last member.
     pub(super) fn remove(&self, client: &Client, part: usize) -> bool {
         let Some(members) = self.parts().nth(part) else { return false };
         members.lock().remove(client);
         self.counts.lock().remove(client.format)
     }
 
-    /// The formats that are spoken here.
+    /// Returns the formats of the members.
     pub(super) fn formats(&self) -> Vec<Format> {
         self.counts.lock().formats()
     }
 
-    /// Queues the frame of its format for each member but `except`.
+    /// Queues for each member, except those in `except`, the frame of its format.
     pub(super) fn publish(&self, frames: &[(Format, Frame)], post: &Post<'_>, except: &[ConnectionId]) -> Effects {
         let mut effects = Effects::take();
         let order = self.order.lock();
@@ -74,16 +74,16 @@ impl Members {
     }
 }
 
-/// Until here a topic is in one part.
+/// Members of a topic in one part.
 const PART: usize = 512;
 
-/// In so many is a larger one.
+/// Parts of a larger topic.
 const PARTS: usize = 32;
 
-/// How many members a topic has of each format.
+/// The number of members of each format.
 #[derive(Debug, Default)]
 struct Counts {
-    /// The last one has left; nobody may join this one any more.
+    /// The last member has left; nobody may join this one any more.
     ended: bool,
     /// A handful at most.
     of: Vec<(Format, usize)>,
@@ -102,7 +102,7 @@ impl Counts {
         true
     }
 
-    /// Returns whether that was the last one.
+    /// Returns true if that was the last member.
     fn remove(&mut self, format: Format) -> bool {
         if let Some(at) = self.of.iter().position(|(known, _)| *known == format) {
             self.of[at].1 -= 1;
@@ -119,7 +119,7 @@ impl Counts {
     }
 }
 
-/// What a publication leaves to do when the locks are gone under which it was queued.
+/// The work that a publication leaves for after its locks are released.
 #[derive(Default)]
 #[must_use = "members are woken by `run`"]
 pub(super) struct Effects {
@@ -129,12 +129,12 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    /// With the thread's own list of wakers.
+    /// Takes the thread's own list of wakers.
     fn take() -> Self {
         Self { wake: spare::take(&WAKERS), ..Self::default() }
     }
 
-    /// Adds what another publication leaves to do.
+    /// Adds the effects of another publication.
     pub(super) fn extend(&mut self, mut other: Self) {
         self.delivered += other.delivered;
         self.wake.append(&mut other.wake);
@@ -146,7 +146,7 @@ impl Effects {
         self.wake.extend(waker);
     }
 
-    /// Returns how many members got it.
+    /// Wakes the tasks; returns the number of members that received the publication.
     pub(super) fn run(mut self) -> usize {
         self.wake.drain(..).for_each(Waker::wake);
         self.slow.iter().for_each(|client| client.close_slow());
@@ -164,14 +164,14 @@ thread_local! {
 /// A longer list is freed instead of being kept by the thread.
 const KEPT_WAKERS: usize = 16 * 1024;
 
-/// The members of one part of a topic: a list to walk, and where each stands in it once it is long.
+/// One part of a topic's members: a list to walk, and an index into it once it is long.
 #[derive(Debug, Default)]
 struct Part {
     list: Vec<Member>,
     places: HashMap<ConnectionId, usize>,
 }
 
-/// What a walk must know before it looks at the session itself.
+/// The facts about a member that are needed before its client is read.
 #[derive(Debug)]
 struct Member {
     format: Format,
@@ -179,7 +179,7 @@ struct Member {
     client: Arc<Client>,
 }
 
-/// From here on looking for a member in the list takes longer than in a map.
+/// From this length on, searching the list takes longer than a map.
 const SEARCHED: usize = 16;
 
 impl Part {
@@ -213,7 +213,7 @@ impl Part {
         self.list.iter().position(|member| member.client.id == id)
     }
 
-    /// Queues the frame of its format for each member but `except`.
+    /// Queues for each member, except those in `except`, the frame of its format.
     fn push(&self, frames: &[(Format, Frame)], post: &Post<'_>, except: &[ConnectionId], effects: &mut Effects) {
         let mut left_out: Vec<usize> = except.iter().filter_map(|id| self.place(*id)).collect();
         left_out.sort_unstable();
@@ -230,7 +230,7 @@ impl Part {
 
 fn push_all(members: &[Member], frames: &[(Format, Frame)], post: &Post<'_>, effects: &mut Effects) {
     for Member { format, keeping, client } in members {
-        // One who joined with another format since the message was encoded is not told of it.
+        // A member that joined with a new format since the message was encoded misses it.
         let Some((_, frame)) = frames.iter().find(|(known, _)| known == format) else { continue };
         let pushed = match keeping {
             Keeping::Nothing | Keeping::Block => client.outbox.push_shared(frame),

@@ -1,10 +1,9 @@
-//! All clients of one node: who is connected, who is subscribed to what, who is present where, and the one clock that
-//! looks after them.
+//! All clients of one node: connections, subscriptions, presence, and the clock that drives their timeouts.
 //!
-//! A client is a [`Client`] here: an outbox, a format and its memberships. What runs for it, and how its handler is
-//! typed, is not known here; nor is what is mounted.
+//! A client is a [`Client`] here: an outbox, a format and its memberships. The hub knows neither its tasks nor the
+//! types of its handler, nor the mounts.
 //!
-//! May import `outbox`, `config` and what is beneath them.
+//! May import `outbox`, `config` and the layers beneath them.
 
 mod client;
 mod client_calls;
@@ -67,10 +66,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What all connections of a node share.
+/// The state shared by all connections of a node.
 pub(crate) struct Hub {
     pub(crate) config: Config,
-    /// What is mounted. The hub does not look into it.
+    /// The mounts, opaque to the hub.
     pub(crate) registry: Box<dyn Any + Send + Sync>,
     pub(crate) node: u64,
     pub(crate) protocols: Protocols,
@@ -84,7 +83,7 @@ pub(crate) struct Hub {
     pub(crate) warnings: Warnings,
     places: Places,
     limits: Limits,
-    /// Of calls with an idempotency key.
+    /// Outcomes of calls with an idempotency key.
     pub(crate) outcomes: Arc<Outcomes>,
     link: Option<Link>,
     pub(crate) draining: AtomicBool,
@@ -92,11 +91,11 @@ pub(crate) struct Hub {
     runtime: Mutex<Option<Arc<dyn Runtime>>>,
     /// The task that turns the wheel is running.
     ticking: AtomicBool,
-    /// Time is turned by hand.
+    /// Time is advanced by hand.
     pub(crate) manual_time: bool,
 }
 
-/// What a hub is made from.
+/// The parts that a hub is made from.
 pub(crate) struct Plan {
     pub(crate) config: Config,
     pub(crate) registry: Box<dyn Any + Send + Sync>,
@@ -139,8 +138,8 @@ impl Hub {
         ConnectionId { node: self.node, number: self.next.fetch_add(1, Relaxed) }
     }
 
-    /// Takes the adapter's runtime, and starts what runs beside the connections: the clock and the
-    /// link to the broker. Quick when that has been done.
+    /// Stores the adapter's runtime, and starts the tasks beside the connections: the clock and the link to the broker.
+    /// Cheap if that is done already.
     pub(crate) fn start(self: &Arc<Self>, runtime: impl FnOnce() -> Arc<dyn Runtime>) {
         if self.ticking.load(Relaxed) {
             return;
@@ -159,19 +158,19 @@ impl Hub {
         }
     }
 
-    /// The time now, on the clock of the runtime.
+    /// Returns the current time, on the clock of the runtime.
     pub(crate) fn instant(&self) -> Instant {
         let runtime = self.runtime.lock().clone();
         runtime.map_or_else(Instant::now, |runtime| runtime.now())
     }
 
-    /// Ends what a client is a member of.
+    /// Ends all memberships of a client.
     pub(crate) fn forget(&self, client: &Arc<Client>) {
         let places = self.topics.leave_all(client);
         self.left_all(client.id, &places);
     }
 
-    /// Runs a task on the adapter's runtime, if there was one.
+    /// Runs a task on the adapter's runtime, if there is one.
     pub(crate) fn spawn(&self, task: BoxFuture<'static>) {
         let runtime = self.runtime.lock().clone();
         if let Some(runtime) = runtime {
@@ -179,7 +178,7 @@ impl Hub {
         }
     }
 
-    /// Runs a future until it is ready or `timeout` of the hub's time is over.
+    /// Runs a future with a timeout in the hub's time; `None` if it is over first.
     pub(crate) async fn before<T>(&self, timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         let mut late = None;
@@ -187,14 +186,14 @@ impl Hub {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }
-            // Most are ready at once and need no timer.
+            // Most futures are ready at once and need no timer.
             let late = late.get_or_insert_with(|| Box::pin(self.wheel.sleep_until(self.clock.after(timeout))));
             late.as_mut().poll(cx).map(|()| None)
         })
         .await
     }
 
-    /// Has the task of a connection polled again, after others have had their turn.
+    /// Schedules the task of a connection to be polled again, after other tasks have run.
     #[cold]
     pub(crate) fn yield_now(&self, cx: &Context<'_>) {
         let runtime = self.runtime.lock().clone();
@@ -204,7 +203,7 @@ impl Hub {
         }
     }
 
-    /// Sends a message to the members of a topic, here and on the other nodes.
+    /// Publishes a message to the members of a topic, here and on the other nodes.
     pub(crate) fn publish(
         &self,
         topic: &str,
@@ -222,7 +221,7 @@ impl Hub {
         publication.map_or(Ok(()), |(link, publication)| link.publish(publication))
     }
 
-    /// Delivers what another node has published.
+    /// Delivers a publication of another node.
     fn deliver(&self, publication: &Publication) {
         if publication.node == self.node {
             return;
@@ -247,12 +246,12 @@ impl Hub {
         Ok(())
     }
 
-    /// Does what publications have left to do.
+    /// Runs the effects of publications.
     fn run(&self, effects: Effects) {
         self.counters.delivered.fetch_add(effects.run() as u64, Relaxed);
     }
 
-    /// Frames a message once for each format that is spoken, and queues it for the members.
+    /// Encodes a message once for each format of the members, and queues it for them.
     fn queue(
         &self,
         name: Name<'_>,
@@ -265,7 +264,7 @@ impl Hub {
             Some(name) => Outgoing::Event { name, data: message },
             None => Outgoing::Message(message),
         };
-        // Written once for each protocol, and compressed once for each window that was agreed on.
+        // Encoded once for each protocol, and compressed once for each negotiated window.
         let mut written: Vec<(Format, Option<Frame>)> = Vec::new();
         let frame = |format: Format| {
             let plain = format.uncompressed();
@@ -281,21 +280,21 @@ impl Hub {
                 }
             };
             let frame = frame.map(|frame| self.protocols.compress(format, frame));
-            // Else it would close them all, for what is none of their fault.
+            // Otherwise one message would close all members, none of which is at fault.
             frame.as_ref().map_or(Ok(()), |frame| may_hold(self.config.outbox_bytes, frame.len()))?;
             Ok(frame)
         };
         self.topics.publish(name, key, except, frame)
     }
 
-    /// One tick of the clock: whoever's turn it is.
+    /// Advances the clock by one tick and runs what is due.
     pub(crate) fn tick(&self) {
         self.clock.advance(1);
         self.turn_wheel();
     }
 
-    /// Has the wheel catch up with the clock. After a pause that takes several calls: what was due in it is no burst, and
-    /// connections have turns of their own between.
+    /// Advances the wheel to the clock. After a pause it catches up over several calls, so that the work due in it is
+    /// no burst, and connections have turns in between.
     pub(super) fn turn_wheel(&self) {
         let turn = |id, now| self.connections.find(id)?.handle_turn(now);
         let late = |id, now| {
@@ -313,7 +312,7 @@ impl Hub {
     }
 }
 
-/// Ticks that the wheel turns at a time: it catches up with the longest pause in seconds.
+/// Ticks that the wheel advances at a time: enough to catch up with the longest pause in seconds.
 const CATCH_UP: usize = 8;
 
 impl fmt::Debug for Hub {

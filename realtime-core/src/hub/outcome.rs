@@ -9,10 +9,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// How a call ended, for all who made it: without values of the application, so that its size is known.
+/// The result of a call, shared by all its callers; encoded, so that its size is known.
 pub(crate) type Outcome = Result<Arc<Encoded>, Arc<Error>>;
 
-/// The outcome of one call, once it is there, and those who wait for it.
+/// The outcome of one call once it is known, and the callers that wait for it.
 #[derive(Default)]
 pub(super) struct Pending(Mutex<State>);
 
@@ -27,7 +27,7 @@ impl Default for State {
     }
 }
 
-/// Each who waits has a number, so that it can be forgotten when it gives up.
+/// Each waiting caller has a number, to be removed when it gives up.
 #[derive(Default)]
 struct Waiting {
     next: u64,
@@ -51,10 +51,10 @@ impl Pending {
     }
 }
 
-/// Ready with the outcome of a call. It may be dropped at any time.
+/// A future of the outcome of a call. It may be dropped at any time.
 pub(crate) struct Waiter {
     pending: Arc<Pending>,
-    /// Where its waker is.
+    /// The number of its waker.
     place: Option<u64>,
 }
 

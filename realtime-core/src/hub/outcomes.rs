@@ -12,11 +12,11 @@ use std::{
     sync::Arc,
 };
 
-/// The outcomes of calls with an idempotency key: a call that is made again is not run again, but has the outcome of
-/// the first, also while that still runs.
+/// The outcomes of calls with an idempotency key: a repeated call is not run again, but gets the outcome of the first,
+/// even while that is still running.
 ///
-/// Outcomes are kept for a window of time. There may be so many calls and so many bytes, in all and of each owner: the oldest
-/// outcome makes room for the next, first among the owner's own, and what runs stays. An error that is retryable is not kept.
+/// Outcomes are stored for a window of time, with limits of calls and bytes, in total and for each owner. The oldest
+/// outcome makes room for a new one, the owner's own first; running calls stay. Retryable errors are not stored.
 pub(crate) struct Outcomes {
     limits: Limits,
     /// Two, for an id of 128 bits.
@@ -39,7 +39,7 @@ struct Limits {
 #[derive(Debug)]
 pub(crate) struct Keyed<'a> {
     pub(crate) scope: Scope<'a>,
-    /// Where the caller is, if that is known.
+    /// The caller's address, if known.
     pub(crate) peer: Option<Peer>,
     /// The procedure.
     pub(crate) name: &'a str,
@@ -48,19 +48,19 @@ pub(crate) struct Keyed<'a> {
     pub(crate) input: &'a Value<'a>,
 }
 
-/// Whose key it is: nobody has the outcome of another's call.
+/// The owner of a key: no caller receives the outcome of another's call.
 #[derive(Clone, Debug, Hash)]
 pub(crate) enum Scope<'a> {
     Principal { endpoint: Cow<'a, str>, name: &'a str },
     Connection(ConnectionId),
 }
 
-/// What to do with a call.
+/// The way to handle a call.
 #[derive(Debug)]
 pub(crate) enum Begin {
-    /// It is the first: run it, and wait for its outcome.
+    /// The first call with its key: run it, and wait for its outcome.
     Run(Ticket, Waiter),
-    /// It runs elsewhere, or has: wait for its outcome.
+    /// A call that is running elsewhere, or has run: wait for its outcome.
     Wait(Waiter),
 }
 
@@ -78,12 +78,12 @@ impl Outcomes {
         Arc::new(Self { limits, hashes, entries: Mutex::default() })
     }
 
-    /// Begins a call, or joins the one that has begun.
+    /// Begins a call, or joins the one that has the same key.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` if the key was used with another input, `RESOURCE_EXHAUSTED` if as many calls as may be are
-    /// running.
+    /// `INVALID_ARGUMENT` if the key was used with another input, `RESOURCE_EXHAUSTED` if the limit of running calls is
+    /// reached.
     pub(crate) fn begin(self: &Arc<Self>, call: &Keyed<'_>) -> Result<Begin> {
         let id = self.id(call);
         let input = self.digest(call.input);
@@ -107,21 +107,21 @@ impl Outcomes {
         Ok(Begin::Run(Ticket { outcomes: Arc::clone(self), id, pending: Some(pending) }, waiter))
     }
 
-    /// Drops what need not be kept any longer at the tick `now`.
+    /// Drops the outcomes whose window is over at the tick `now`.
     pub(crate) fn expire(&self, now: u32) {
         let expired = self.entries.lock().expire(now);
         drop(expired);
     }
 
-    /// Stands for the key, its procedure and whose it is: an entry then has a fixed size, however long they are. Nobody
-    /// outside can find two with one id, and by chance there are none.
+    /// Hashes the key with its procedure and owner, so that an entry has a fixed size however long they are. Clients
+    /// cannot find two with the same id, and a collision by chance is too unlikely to matter.
     fn id(&self, call: &Keyed<'_>) -> Id {
         let parts = (&call.scope, call.name, call.key);
         let key = [self.hashes[0].hash_one(parts), self.hashes[1].hash_one(parts)];
         Id { scope: self.hashes[0].hash_one(&call.scope), key }
     }
 
-    /// Stands for the input, in whatever form it came and whatever the order of its fields.
+    /// Hashes the input, independently of its format and the order of its fields.
     fn digest(&self, input: &Value<'_>) -> u64 {
         let hashes = &self.hashes[0];
         match input.reborrow().parse::<serde_json::Value>() {
@@ -133,7 +133,7 @@ impl Outcomes {
     fn settle(&self, id: Id, pending: &Pending, outcome: Outcome, until: Option<u32>) {
         let again = outcome.as_ref().is_err_and(|error| error.is_retryable());
         let mut entries = self.entries.lock();
-        // Before those who wait know it: who of them tries again is to run.
+        // Removed before the waiting callers know it: one of them that retries is to run the call.
         let dropped = match until.filter(|_| !again) {
             Some(until) => entries.keep(id, &outcome, until, &self.limits),
             None => entries.remove(id).into_iter().map(|entry| entry.pending).collect(),
@@ -162,8 +162,8 @@ fn digest(hashes: &RandomState, value: &serde_json::Value) -> u64 {
     }
 }
 
-/// The right to run a call. Dropped without [`finish`](Self::finish), by a panic or a shutdown, it tells those who wait
-/// to try again.
+/// The right to run a call. If it is dropped without [`finish`](Self::finish), by a panic or a shutdown, the waiting
+/// callers are told to retry.
 #[must_use = "those who wait for the call are told to try again when it is dropped"]
 pub(crate) struct Ticket {
     outcomes: Arc<Outcomes>,
@@ -173,13 +173,13 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// Gives the outcome to all who wait, and keeps it for others unless it is a retryable error.
+    /// Sends the outcome to all waiting callers, and stores it unless it is a retryable error.
     pub(crate) fn finish(mut self, outcome: Outcome, now: u32) {
         let until = now.wrapping_add(self.outcomes.limits.window);
         self.settle(outcome, Some(until));
     }
 
-    /// Tells all who wait that the call was not run. Nothing is kept.
+    /// Tells all waiting callers that the call was not run. Nothing is stored.
     pub(crate) fn refuse(mut self, error: Error) {
         self.settle(Err(Arc::new(error)), None);
     }
@@ -211,8 +211,8 @@ struct Id {
     key: [u64; 2],
 }
 
-/// Whose share a call is counted for: that of the client's network, or of its principal or connection where the address is
-/// not known or stands for many.
+/// The owner whose limits a call counts against: the client's network, or its principal or connection if the address is
+/// unknown or shared by many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Owner {
     Peer(Peer),
@@ -222,18 +222,18 @@ enum Owner {
 #[derive(Default)]
 struct Entries {
     calls: HashMap<Id, Entry>,
-    /// What is settled, by number: the oldest first.
+    /// Settled calls by number, the oldest first.
     settled: BTreeMap<u64, Id>,
     next: u64,
     all: Share,
-    /// No larger than `calls`: an owner without calls has no share.
+    /// No larger than `calls`: an owner without calls has no entry.
     owners: HashMap<Owner, Share>,
 }
 
 struct Entry {
     pending: Arc<Pending>,
     owner: Owner,
-    /// The digest of the input.
+    /// The hash of the input.
     input: u64,
     /// None while it runs.
     settled: Option<Settled>,
@@ -242,25 +242,25 @@ struct Entry {
 #[derive(Clone, Copy)]
 struct Settled {
     number: u64,
-    /// The tick until which it is kept.
+    /// The tick until which it is stored.
     until: u32,
-    /// What its outcome takes; 0 once that is forgotten.
+    /// Bytes of its outcome; 0 once that is dropped.
     bytes: usize,
 }
 
-/// What there is, in all or of one owner.
+/// The totals, of all owners or of one.
 #[derive(Default)]
 struct Share {
     calls: usize,
     bytes: usize,
     /// Numbers of settled calls.
     settled: BTreeSet<u64>,
-    /// Those whose outcome is still there.
+    /// Numbers of those whose outcome is still stored.
     held: BTreeSet<u64>,
 }
 
 impl Entries {
-    /// Makes room for one more call; returns what had to go.
+    /// Makes room for one more call; returns the removed entries.
     fn make_room(&mut self, owner: Owner, limits: &Limits) -> Result<Vec<Entry>> {
         let mut evicted = Vec::new();
         let own = self.owners.get(&owner);
@@ -282,7 +282,7 @@ impl Entries {
         self.calls.insert(id, entry);
     }
 
-    /// Keeps an outcome; returns what had to be forgotten for it.
+    /// Stores an outcome; returns the outcomes dropped for it.
     fn keep(&mut self, id: Id, outcome: &Outcome, until: u32, limits: &Limits) -> Vec<Arc<Pending>> {
         let Some(entry) = self.calls.get_mut(&id) else { return Vec::new() };
         let (owner, number, bytes) = (entry.owner, self.next, bytes_of(outcome));
@@ -304,7 +304,7 @@ impl Entries {
         forgotten
     }
 
-    /// Forgets an outcome, but not that the call has run.
+    /// Drops an outcome, but not the fact that the call has run.
     fn forget(&mut self, number: u64) -> Option<Arc<Pending>> {
         let entry = self.calls.get_mut(self.settled.get(&number)?)?;
         let settled = entry.settled.as_mut()?;
@@ -356,7 +356,7 @@ impl Entries {
 }
 
 impl Share {
-    /// The oldest outcome, where there are too many bytes.
+    /// Returns the oldest outcome, if the bytes exceed the limit.
     fn over(&self, limit: usize) -> Option<u64> {
         if self.bytes > limit { self.held.first().copied() } else { None }
     }
@@ -369,7 +369,7 @@ fn bytes_of(outcome: &Outcome) -> usize {
     }
 }
 
-/// The clock may wrap between the two.
+/// Compares ticks; the clock may wrap between the two.
 fn is_past(until: u32, now: u32) -> bool {
     now.wrapping_sub(until) <= u32::MAX / 2
 }

@@ -5,7 +5,7 @@ use crate::{
 };
 use std::{collections::HashMap, sync::Arc};
 
-/// How many connections there may be, in all and from one peer.
+/// The limits on connections, in total and from one peer.
 #[derive(Debug)]
 pub(crate) struct Permits {
     limit: usize,
@@ -22,7 +22,7 @@ struct Taken {
     idle: Wakers,
 }
 
-/// Which limit was reached.
+/// The limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     All,
@@ -55,13 +55,13 @@ impl Permits {
         Ok(Permit { permits: Arc::clone(self), peer })
     }
 
-    /// Whether a peer has half of the places that one client may have.
+    /// Returns true if a peer has half of the connections that one client may have.
     pub(crate) fn is_half_taken(&self, peer: Peer) -> bool {
         let count = self.taken.lock().peers.get(&peer).copied().unwrap_or_default();
         count >= self.limit_per_peer.div_ceil(2)
     }
 
-    /// Ready when no permit is out.
+    /// Ready when no permit is in use.
     pub(crate) fn poll_idle(&self, cx: &std::task::Context<'_>) -> std::task::Poll<()> {
         let mut taken = self.taken.lock();
         if taken.all == 0 {
@@ -72,7 +72,7 @@ impl Permits {
     }
 }
 
-/// One place, from the request to the end of the connection; given back when dropped.
+/// The permit of one connection, from its request to its end; released on drop.
 #[derive(Debug)]
 pub(crate) struct Permit {
     permits: Arc<Permits>,
@@ -100,8 +100,8 @@ impl Drop for Permit {
     }
 }
 
-/// One place among the connections that there may be, in all and from one address
-/// ([`Config::connections`](crate::Config::connections)). It is free again when the last clone is dropped.
+/// One connection counted against the limits, in total and of its address
+/// ([`Config::connections`](crate::Config::connections)). Released when the last clone is dropped.
 #[derive(Clone, Debug)]
 #[must_use = "dropping it gives the place to another"]
 pub struct ConnectionPermit {

@@ -13,18 +13,18 @@ use std::{
     sync::Arc,
 };
 
-/// Who is present where.
+/// The clients present in each place.
 ///
-/// The members of a place's topic are those who are told. The place's own lock is held while someone comes or goes and that is
-/// queued for them, so that each client sees what happens in one order, and the list that it begins with fits what follows.
-/// Whoever is to be woken for it is woken when the lock is gone.
+/// The members of a place's topic receive its events. The place's own lock is held while a client enters or leaves
+/// and the event is queued, so that every client sees the events in one order, and the list it starts with matches
+/// the events after it. Tasks are woken after the lock is released.
 #[derive(Debug)]
 pub(crate) struct Places {
     hasher: RandomState,
     shards: [Mutex<HashMap<Box<str>, Arc<Place>>>; SHARDS],
 }
 
-/// One place. It exists while somebody is here.
+/// One place. It exists while a client is present.
 #[derive(Debug)]
 struct Place {
     name: Box<str>,
@@ -33,10 +33,10 @@ struct Place {
 
 #[derive(Debug, Default)]
 struct Here {
-    /// The last one has left; nobody may enter this one any more.
+    /// The last client has left; nobody may enter this one any more.
     ended: bool,
     list: BTreeMap<ConnectionId, Entry>,
-    /// What all entries take.
+    /// Bytes of all entries.
     bytes: usize,
 }
 
@@ -55,12 +55,12 @@ impl Default for Places {
 }
 
 impl Hub {
-    /// A client comes, or changes its data.
+    /// Makes a client present, or changes its data.
     pub(crate) fn enter(&self, client: &Arc<Client>, name: &str, data: Value) -> Result {
         Name::Place(name).check()?;
         let (bytes, limit) = (memory_of(&data), self.config.presence_bytes);
         if bytes > limit {
-            let text = format!("{bytes} bytes of presence data, and {limit} may be");
+            let text = format!("presence data of {bytes} bytes is over the limit of {limit}");
             return Err(Error::invalid_argument(text));
         }
         let entry = Entry { data, bytes: ENTRY_BYTES + bytes };
@@ -91,7 +91,7 @@ impl Hub {
         Ok(())
     }
 
-    /// A client is told who comes and goes, and is not itself here.
+    /// Sends the client the events of a place without making it present.
     pub(crate) fn observe(&self, client: &Arc<Client>, name: &str) -> Result {
         Name::Place(name).check()?;
         let mut effects = Effects::default();
@@ -100,13 +100,13 @@ impl Hub {
         begun
     }
 
-    /// Makes the client a member of the topic if it is none, and queues the list for it.
+    /// Makes the client a member of the topic if it is not, and queues the list for it.
     fn begin(&self, client: &Arc<Client>, name: &str, here: &Here, effects: &mut Effects) -> Result {
         let topic = Name::Place(name);
         if self.topics.is_member(client, topic) {
             return Ok(());
         }
-        // Refused once the connection has ended: from then on nobody would make it leave.
+        // Fails once the connection has ended: from then on nothing would remove the client.
         self.topics.join(client, topic, Keeping::Nothing)?;
         let mut notice = PresenceNotice::new(name);
         notice.here = Some(here.present());
@@ -121,13 +121,13 @@ impl Hub {
         Ok(())
     }
 
-    /// A client goes, or is no longer told.
+    /// Removes a client, present or observing.
     pub(crate) fn leave(&self, client: &Arc<Client>, name: &str) {
         self.topics.leave(client, Name::Place(name));
         self.left(client.id, name);
     }
 
-    /// A client is gone, and was a member of the topics of these places.
+    /// Removes a client that is gone from all its places.
     pub(super) fn left_all(&self, id: ConnectionId, places: &[Arc<str>]) {
         for name in places {
             self.left(id, name);
@@ -147,23 +147,23 @@ impl Hub {
         match told {
             None => {}
             Some(Ok(effects)) => self.run(effects),
-            Some(Err(error)) => tracing::error!(name, ?error, "nobody was told who left"),
+            Some(Err(error)) => tracing::error!(name, ?error, "the members were not told who left"),
         }
     }
 
-    /// All who are in a place.
+    /// Returns all clients present in a place.
     pub(crate) fn present(&self, name: &str) -> Vec<Present<Value>> {
         self.places.find(name).map(|place| place.here.lock().present()).unwrap_or_default()
     }
 
-    /// On this node alone: the others do not know who is here.
+    /// Publishes an event on this node alone: other nodes do not know the clients here.
     fn tell(&self, name: &str, notice: PresenceNotice, except: &[ConnectionId]) -> Result<Effects> {
         self.queue(Name::Place(name), Some(PRESENCE.name()), &notice, None, except)
     }
 }
 
 impl Places {
-    /// Calls `change` while nobody else comes or goes here.
+    /// Calls `change` under the place's lock.
     fn at<T>(&self, name: &str, change: impl FnOnce(&mut Here) -> T) -> T {
         loop {
             let place = self.find_or_insert(name);
@@ -198,7 +198,7 @@ impl Places {
         place
     }
 
-    /// Removes a place that ended, unless a new one of its name has come instead.
+    /// Removes a place that has ended, unless a new one of its name has replaced it.
     fn remove(&self, place: &Arc<Place>) {
         let mut shard = self.shard(&place.name).lock();
         if shard.get(&place.name).is_some_and(|found| Arc::ptr_eq(found, place)) {
@@ -212,7 +212,7 @@ impl Places {
 }
 
 impl Here {
-    /// Whether there is room for an entry, or for what it becomes.
+    /// Checks that there is room for a new or changed entry.
     fn check(&self, id: ConnectionId, entry: &Entry, limit: usize) -> Result {
         let known = self.list.get(&id).map_or(0, |known| known.bytes);
         if self.bytes - known + entry.bytes > limit {
@@ -240,10 +240,10 @@ impl Here {
     }
 }
 
-/// What an entry takes beside its data.
+/// Bytes of an entry beside its data.
 const ENTRY_BYTES: usize = 64;
 
-/// What a value takes, nearly.
+/// Returns the approximate memory of a value.
 fn memory_of(value: &Value) -> usize {
     let inside = match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,

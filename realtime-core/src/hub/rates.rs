@@ -26,18 +26,18 @@ impl Limits {
 }
 
 impl Hub {
-    /// Whether a client may make one more request.
+    /// Counts a request against the client's limits.
     pub(crate) fn limit_request(&self, context: &Context) -> Result {
         let Some(limit) = &self.limits.requests else { return Ok(()) };
         limit.take(self.clock.now(), Key { connection: None, peer: context.client_peer(), name: "" }, 1)
     }
 
-    /// Whether what a client sends is limited at all.
+    /// Returns true if messages are limited at all.
     pub(crate) fn limits_messages(&self) -> bool {
         !self.limits.messages.is_empty() || !self.limits.bytes.is_empty()
     }
 
-    /// Whether a client may send one more message of so many bytes.
+    /// Counts a message of `bytes` against the client's limits.
     pub(crate) fn limit_message(&self, client: &Client, bytes: usize) -> Result {
         let now = self.clock.now();
         let key = Key { connection: Some(client.id), peer: client.context.client_peer(), name: "" };

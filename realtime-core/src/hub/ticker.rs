@@ -2,8 +2,7 @@ use super::Hub;
 use crate::{seams::Runtime, util::TICK};
 use std::sync::{Arc, Weak, atomic::Ordering::Relaxed};
 
-/// The one task of a hub. It holds the hub weakly, and when its runtime drops it, the next
-/// connection starts another.
+/// The clock task of a hub. It holds the hub weakly; if its runtime drops it, the next connection starts another.
 pub(super) struct Ticker(pub(super) Weak<Hub>);
 
 impl Ticker {
@@ -18,8 +17,8 @@ impl Ticker {
             let passed = due - counted;
             counted = due;
             hub.clock.advance(passed.min(hub.longest_pause()) as u32);
-            // Nothing ran, so nothing was read: everyone has a tick for that before the wheel judges. One: where ticks are
-            // always late, they are turned as they come.
+            // Nothing ran, so nothing was read: every connection gets one tick to read before the wheel judges it.
+            // Only one: if ticks are always late, they are handled as they come.
             paused = passed > LATE && !paused;
             if paused {
                 tracing::warn!(pause = ?TICK * passed as u32, "this process did not run for a while");
@@ -31,15 +30,15 @@ impl Ticker {
 }
 
 impl Hub {
-    /// Ticks that count of a pause, however long it was: afterwards each client is due for a ping, and none has been
-    /// silent for longer than it may by that alone.
+    /// Returns the most ticks that a pause counts for, however long it was: after it each client is due for a ping,
+    /// but the pause alone makes none exceed its idle timeout.
     fn longest_pause(&self) -> u64 {
         let most = self.config.ping_interval.min(self.config.idle_timeout);
         u64::from(self.clock.ticks(most)).max(LATE)
     }
 }
 
-/// Ticks that may pass unnoticed on a busy machine; more, and the process has been stopped, or the machine asleep.
+/// Ticks that may be missed on a busy machine; after more, the process was stopped, or the machine asleep.
 const LATE: u64 = 4;
 
 impl Drop for Ticker {

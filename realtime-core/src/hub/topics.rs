@@ -15,11 +15,11 @@ use std::{
     sync::Arc,
 };
 
-/// Who is subscribed to what.
+/// The subscriptions to topics.
 ///
-/// A topic exists while it has members. One lock for each topic makes all members see its
-/// publications in one order; shards keep topics out of each other's way. Who joins or leaves a
-/// large topic waits for a publication no longer than it takes to walk one part of it.
+/// A topic exists while it has members. One lock for each topic makes all members see its publications in one order;
+/// shards keep topics from contending. Joining or leaving a large topic waits for a publication no longer than it takes
+/// to walk one part of it.
 #[derive(Debug)]
 pub(crate) struct Topics {
     hasher: RandomState,
@@ -29,7 +29,7 @@ pub(crate) struct Topics {
 
 type Map = HashMap<Arc<str>, Arc<TopicState>>;
 
-/// The name of a topic, or of the topic that a place has: no name of the one kind is one of the other.
+/// The name of a topic, or of a place's topic: the two kinds are separate namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name<'a> {
     Topic(&'a str),
@@ -38,22 +38,22 @@ pub(crate) enum Name<'a> {
 
 const SHARDS: usize = 64;
 
-/// Names are keys of the hub's map: a peer must not choose their size.
+/// Names are keys of the hub's map: a client must not choose their size.
 const MAX_NAME_BYTES: usize = 256;
 
 #[derive(Debug)]
 struct TopicState {
-    /// It is that of a place.
+    /// True for the topic of a place.
     is_place: bool,
     name: Arc<str>,
     members: Members,
 }
 
-/// A session's side of a subscription.
+/// A client's side of a subscription.
 #[derive(Debug)]
 pub(crate) struct Membership {
     topic: Arc<TopicState>,
-    /// Which part it is in; 0 is the first.
+    /// The part it is in; 0 is the first.
     part: usize,
 }
 
@@ -65,11 +65,11 @@ impl Default for Topics {
 }
 
 impl Topics {
-    /// Subscribes a session; does nothing if it is already.
+    /// Subscribes a client; does nothing if it is subscribed already.
     pub(crate) fn join(&self, client: &Arc<Client>, name: Name<'_>, keeping: Keeping) -> Result<(), Error> {
         name.check()?;
         let mut topics = client.topics.lock();
-        // Under the lock that `leave_all` takes: no member can be left behind.
+        // Checked under the lock that `leave_all` takes: no member can be left behind.
         if topics.closed {
             return Err(Error::failed_precondition("the connection is closed"));
         }
@@ -86,7 +86,7 @@ impl Topics {
                 topics.list.push(Membership { topic, part });
                 return Ok(());
             }
-            // Its last member has left and it is being removed: wait for that, by its lock.
+            // Its last member has left and it is being removed: wait for that by taking its lock.
             self.remove(&topic);
         }
     }
@@ -99,7 +99,7 @@ impl Topics {
         self.end(client, membership);
     }
 
-    /// Ends all subscriptions of a session, and that there can be any. Returns the places among them.
+    /// Ends all subscriptions of a client and prevents new ones. Returns the places among them.
     pub(super) fn leave_all(&self, client: &Arc<Client>) -> Vec<Arc<str>> {
         let list = {
             let mut topics = client.topics.lock();
@@ -124,8 +124,8 @@ impl Topics {
         self.topics.iter().chain(&self.places).map(|shard| shard.read().len()).sum()
     }
 
-    /// Queues one message for all members but `except`; returns whom to wake. `encode` frames it for
-    /// a format, once each, and is called without a lock.
+    /// Queues one message for all members except those in `except`; returns the tasks to wake. `encode` frames it
+    /// once for each format, and is called without a lock.
     pub(super) fn publish(
         &self,
         name: Name<'_>,
@@ -168,7 +168,7 @@ impl Topics {
         topic
     }
 
-    /// Removes a topic that ended, unless a new one of its name has taken the place.
+    /// Removes a topic that has ended, unless a new one of its name has replaced it.
     fn remove(&self, topic: &Arc<TopicState>) {
         let mut shard = self.shard(topic.name()).write();
         if shard.get(&topic.name).is_some_and(|found| Arc::ptr_eq(found, topic)) {
@@ -194,7 +194,7 @@ impl<'a> Name<'a> {
         text
     }
 
-    /// Names may come from clients, and go to logs and to brokers.
+    /// Checks the name: names may come from clients, and go to logs and to brokers.
     pub(super) fn check(self) -> Result<(), Error> {
         let what = match self {
             Self::Topic(_) => "a topic name",

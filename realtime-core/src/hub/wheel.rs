@@ -8,8 +8,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// A timer wheel, one for all connections of a hub: an entry waits in the slot of its tick, so a
-/// tick costs what is due in it and not what exists.
+/// A timer wheel for all connections of a hub: an entry waits in the slot of its tick, so the cost of a tick depends on
+/// the entries due in it, not on all entries.
 ///
 /// (Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987: scheme 6.)
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Wheel(Arc<Mutex<Slots>>);
 
 #[derive(Debug)]
 struct Slots {
-    /// The last tick that was turned to.
+    /// The last tick handled.
     now: u32,
     slots: Box<[Slot]>,
 }
@@ -52,27 +52,27 @@ impl Default for Wheel {
 }
 
 impl Wheel {
-    /// Gives a connection its turn at tick `due`.
+    /// Schedules a connection's turn at tick `due`.
     pub(crate) fn watch(&self, id: ConnectionId, due: u32) {
         self.0.lock().insert(due, Who::Connection(id));
     }
 
-    /// Tells a connection at tick `due` to look whether its calls are late.
+    /// Schedules a connection's check for late calls at tick `due`.
     pub(crate) fn watch_calls(&self, id: ConnectionId, due: u32) {
         self.0.lock().insert(due, Who::Calls(id));
     }
 
-    /// A future that is ready at tick `due`.
+    /// Returns a future that is ready at tick `due`.
     pub(crate) fn sleep_until(&self, due: u32) -> Sleep {
         let sleeper = Arc::<Sleeper>::default();
         let due = self.0.lock().insert(due, Who::Sleeper(Arc::clone(&sleeper)));
         Sleep { slots: Arc::clone(&self.0), due, sleeper }
     }
 
-    /// Turns to the next tick, unless that is after `now`. Returns false if it is.
+    /// Advances to the next tick, unless that is after `now`. Returns false if it is.
     ///
-    /// Calls `turn` for each connection that is due, which returns the tick of the next turn; and `late` for each
-    /// whose calls may be late.
+    /// Calls `turn` for each connection that is due, which returns the tick of its next turn; and `late` for each
+    /// connection whose calls may be late.
     pub(crate) fn turn(
         &self,
         now: u32,
@@ -81,7 +81,7 @@ impl Wheel {
     ) -> bool {
         let Some((tick, due)) = self.0.lock().take_due(now) else { return false };
         for entry in due {
-            // The last handle to a connection may be dropped here, and with it values of the application.
+            // The last handle to a connection may be dropped here, and with it application values.
             let turned = catch(|| match entry.who {
                 Who::Sleeper(sleeper) => sleeper.wake(),
                 Who::Calls(id) => late(id, tick),
@@ -99,19 +99,19 @@ impl Wheel {
     }
 }
 
-/// 64 s of ticks; what is due later stays in its slot for another round.
+/// 64 s of ticks; later entries stay in their slot for another round.
 const SLOTS: usize = 256;
 
 impl Slots {
-    /// Inserts an entry, and returns the tick at which it is due.
+    /// Inserts an entry; returns the tick at which it is due.
     fn insert(&mut self, due: u32, who: Who) -> u32 {
-        // What is past already has its turn at the next tick, not a round later.
+        // A past tick is due at the next one, not a round later.
         let due = due.max(self.now + 1);
         self.slot(due).entries.push(Entry { due, who });
         due
     }
 
-    /// Goes to the next tick, and takes out what is due in it.
+    /// Advances to the next tick, and takes out the entries due in it.
     fn take_due(&mut self, until: u32) -> Option<(u32, Vec<Entry>)> {
         if self.now >= until {
             return None;
@@ -182,7 +182,7 @@ impl Sleeper {
     }
 }
 
-/// Ready at a tick of the hub's clock. Dropped before, it lets go of its waker at once, and of its entry soon.
+/// A future that is ready at a tick of the hub's clock. Dropping it releases its waker at once, and its entry soon.
 #[derive(Debug)]
 pub(crate) struct Sleep {
     slots: Arc<Mutex<Slots>>,

@@ -3,8 +3,8 @@ use crate::websocket::Frame;
 use realtime_protocol::Gap;
 use std::{collections::VecDeque, sync::Arc};
 
-/// Publications that wait for a client that is behind, topic by topic, where the topic says that some of them may be
-/// dropped instead of the client.
+/// Publications held back for a client that is behind, topic by topic, if the topic's policy is to drop some of them
+/// rather than close the client.
 #[derive(Debug, Default)]
 pub(super) struct Behind(VecDeque<OfTopic>);
 
@@ -16,7 +16,7 @@ struct OfTopic {
 }
 
 impl Behind {
-    /// Whether publications of this topic wait: then later ones do too.
+    /// Returns true if publications of this topic are held back: then later ones are too.
     pub(super) fn has(&self, topic: &str) -> bool {
         self.0.iter().any(|waiting| &*waiting.topic == topic)
     }
@@ -25,7 +25,7 @@ impl Behind {
         self.0.is_empty()
     }
 
-    /// Adds a publication, and drops those that it replaces or for which there is no place.
+    /// Adds a publication, and drops those that it replaces or that exceed the limit.
     pub(super) fn add(&mut self, frame: &Frame, post: &Post<'_>, keeping: Keeping) {
         let at = self.0.iter().position(|waiting| waiting.topic == *post.topic).unwrap_or_else(|| {
             self.0.push_back(OfTopic { topic: Arc::clone(post.topic), frames: VecDeque::new(), dropped: None });
@@ -44,13 +44,13 @@ impl Behind {
         }
     }
 
-    /// What is to be told next of what was dropped, before what waits behind it.
+    /// Takes the gap to report before the next publication, if some were dropped.
     pub(super) fn take_gap(&mut self) -> Option<(Arc<str>, Gap)> {
         let waiting = self.0.front_mut()?;
         Some((Arc::clone(&waiting.topic), waiting.dropped.take()?))
     }
 
-    /// The next publication, if nothing is to be told before it.
+    /// Takes the next publication, unless a gap has to be reported first.
     pub(super) fn pop(&mut self) -> Option<Frame> {
         let waiting = self.0.front_mut()?;
         if waiting.dropped.is_some() {
@@ -71,10 +71,10 @@ impl OfTopic {
     }
 }
 
-/// What members who do not keep up must know of a publication.
+/// The facts about a publication that matter for members who do not keep up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Post<'a> {
     pub(crate) topic: &'a Arc<str>,
-    /// Of those with one key only the newest is kept.
+    /// The key of which only the newest publication is kept.
     pub(crate) key: Option<&'a str>,
 }

@@ -14,16 +14,16 @@ use crate::{
 use realtime_protocol::{Close, Gap};
 use std::{sync::Arc, task::Context};
 
-/// What the driver takes and is told.
+/// The driver's side.
 impl Outbox {
-    /// Whether publications wait, because the client was behind.
+    /// Returns true if publications are held back because the client was behind.
     #[inline]
     pub(crate) fn is_behind(&self) -> bool {
         self.is_behind.load(Acquire)
     }
 
-    /// Queues publications that waited for a client that was behind, as far as there is room. Returns the gap to be told
-    /// before the rest, if something was dropped; then it is to be called again. For the driver.
+    /// Queues held back publications while there is room. If some were dropped, returns the gap to report before the
+    /// rest; call it again after that. For the driver.
     pub(crate) fn catch_up(&self) -> Option<(Arc<str>, Gap)> {
         let mut state = self.lock();
         while self.has_room(&state) {
@@ -43,12 +43,12 @@ impl Outbox {
         None
     }
 
-    /// Whether a close was begun on this side.
+    /// Returns true if this side has started to close.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Acquire)
     }
 
-    /// Nothing will be sent any more. Gives the close that was begun on this side.
+    /// Ends sending. Returns the close that was started on this side.
     pub(crate) fn shut(&self) -> Option<Close> {
         let mut state = self.lock();
         state.queued.clear();
@@ -57,7 +57,7 @@ impl Outbox {
         state.in_flight = 0;
         self.bytes.store(0, Relaxed);
         let phase = std::mem::replace(&mut state.phase, Phase::Closed);
-        // Its task would keep this alive, and this the task.
+        // The task would keep this alive, and this the task.
         let driver = state.driver.take();
         let waiting = state.take_waiting();
         drop(state);
@@ -77,7 +77,7 @@ impl Outbox {
         self.signal(Signals::LOOK);
     }
 
-    /// Whether the driver has not yet had the turn that [`signal_look`](Self::signal_look) asked for.
+    /// Returns true until the driver has had the turn requested by [`signal_look`](Self::signal_look).
     pub(crate) fn is_to_look(&self) -> bool {
         self.lock().signals.has(Signals::LOOK)
     }
@@ -95,13 +95,13 @@ impl Outbox {
         wake(driver);
     }
 
-    /// Whether it is worth looking what there is.
+    /// Returns true if there may be something new for the driver.
     pub(crate) fn has_news(&self) -> bool {
         self.news.load(Acquire)
     }
 
-    /// Moves everything to `queue`, and returns the close behind it, if one has begun since the last time. The driver
-    /// runs: nobody need wake it.
+    /// Moves all frames to `queue`, and returns the close behind them, if one was started since the last call. The
+    /// driver runs, so no wake-up is needed.
     pub(crate) fn take(&self, queue: &mut SendQueue) -> (Signals, Option<Close>) {
         let mut state = self.lock();
         self.news.store(false, Relaxed);
@@ -120,7 +120,7 @@ impl Outbox {
         (signals, close)
     }
 
-    /// Tells how much of what was taken is still to be written.
+    /// Reports how many of the taken bytes are still to be written.
     #[inline]
     pub(crate) fn set_in_flight(&self, bytes: usize) {
         let mut state = self.lock();
@@ -129,8 +129,8 @@ impl Outbox {
         self.wake_for_room(state);
     }
 
-    /// Arms the driver's waker and returns `true`, unless there is something to do: frames or signals that came in the
-    /// meantime, or room for publications that wait. A transport that is `blocked` wakes the driver for frames.
+    /// Arms the driver's waker and returns `true`, unless there is something to do: new frames or signals, or room for
+    /// publications held back. A transport that is `blocked` wakes the driver for frames.
     pub(crate) fn park(&self, cx: &Context<'_>, blocked: bool) -> bool {
         let mut state = self.lock();
         if !state.signals.is_empty() || (!blocked && !state.queued.is_empty()) {

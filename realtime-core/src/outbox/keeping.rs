@@ -1,7 +1,6 @@
 use realtime_protocol::internal::Policy;
 
-/// What happens to messages for a client that does not keep up: an [`Overflow`](realtime_protocol::Overflow) without its
-/// type.
+/// The policy for a client that does not keep up: an [`Overflow`](realtime_protocol::Overflow) without its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keeping {
     Block,
@@ -11,7 +10,7 @@ pub(crate) enum Keeping {
 }
 
 impl Keeping {
-    /// How many items may wait for a client that is behind.
+    /// Returns how many items may be kept for a client that is behind.
     pub(crate) fn limit(self) -> usize {
         match self {
             Self::Newest(count) => count,

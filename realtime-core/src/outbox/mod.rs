@@ -1,12 +1,12 @@
-//! What waits for one client, bounded in bytes, and what others want of the future that sends it.
+//! The send queue of one client, bounded in bytes, and the signals to the driver that sends it.
 //!
-//! Ways in, by who uses them:
+//! Ways in, by user:
 //!
-//! | who | way | at the limit |
+//! | user | method | at the limit |
 //! |---|---|---|
 //! | `send`, `emit`, a call of the client's procedure | [`push`](Outbox::push) | [`PushError::Full`] |
-//! | a publication | [`push_shared`](Outbox::push_shared), [`push_or_keep`](Outbox::push_or_keep) | `Full`, or as its topic's overflow says |
-//! | an item or an answer, in the driver's own task | [`offer`](Outbox::offer), [`offer_frame`](Outbox::offer_frame) | the frame is given back, to be tried again by [`push_late`](Outbox::push_late) |
+//! | a publication | [`push_shared`](Outbox::push_shared), [`push_or_keep`](Outbox::push_or_keep) | `Full`, or the topic's overflow policy |
+//! | an item or an answer, in the driver's own task | [`offer`](Outbox::offer), [`offer_frame`](Outbox::offer_frame) | returns the frame, to be retried by [`push_late`](Outbox::push_late) |
 //! | the protocol itself: pongs, errors, gaps | [`push_reply`](Outbox::push_reply) | one frame above it |
 //! | the end of a call of the client's procedure | [`push_control`](Outbox::push_control) | 4 KiB above it |
 //! | the end of the connection | [`close`](Outbox::close), [`close_discarding`](Outbox::close_discarding) | does not count |
@@ -42,27 +42,27 @@ use crate::{
 use realtime_protocol::{Close, CloseCode, Code, Error};
 use std::task::{Context, Poll, Waker};
 
-/// What waits to be sent to one client, bounded in bytes, and what others want of its driver.
+/// The send queue of one client, bounded in bytes, and the signals to its driver.
 ///
-/// Anyone may push; the driver takes everything at once. Its waker is armed last, under the same
-/// lock that tells it nothing is there, and only when it parks: while it runs, nobody wakes it.
+/// Anyone may push; the driver takes everything at once. Its waker is armed last, under the same lock that tells it
+/// that nothing is there, and only when it parks: while it runs, no one wakes it.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     limit: usize,
-    /// From here on what waits is worth a write.
+    /// The number of queued bytes that is worth a write.
     write: usize,
-    /// All bytes that wait, for those to whom a hint is enough. Set under the lock.
+    /// All queued bytes, as a hint without the lock. Set under the lock.
     bytes: AtomicUsize,
-    /// Something is there for the driver. Only to spare it a look: the lock decides.
+    /// A hint that there is something for the driver, to save it the lock, which decides.
     news: AtomicBool,
-    /// A close was begun on this side.
+    /// This side has started to close.
     closing: AtomicBool,
-    /// Publications wait until less is queued.
+    /// Publications are held back until less is queued.
     is_behind: AtomicBool,
     state: Mutex<State>,
 }
 
-/// Why a frame was not taken.
+/// The reason why a frame was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PushError {
     Full,
@@ -92,8 +92,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues a frame that ends something, and wakes the driver if it is parked: such frames may pass the limit by
-    /// [`CONTROL_BYTES`] together, so that a client that is behind is told all the same.
+    /// Queues a frame that ends something, and wakes the driver if it is parked. Such frames may exceed the limit by
+    /// [`CONTROL_BYTES`] in total, so that a client that is behind is told all the same.
     pub(crate) fn push_control(&self, frame: Draft<'_>) -> Result<(), PushError> {
         let mut state = self.lock();
         if !state.phase.takes_frames() {
@@ -109,8 +109,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues a frame that others get as well; the caller wakes, after it has let go of its own
-    /// locks.
+    /// Queues a frame shared with other clients. The caller wakes the driver after it has released its own locks.
     #[inline(always)]
     pub(crate) fn push_shared(&self, frame: &Frame) -> Result<Option<Waker>, PushError> {
         let mut state = self.admit(frame.len())?;
@@ -118,7 +117,7 @@ impl Outbox {
         Ok(state.unpark_for_frames())
     }
 
-    /// Queues a frame that others get as well; for a client that is behind it waits, or is dropped, as `keeping` says.
+    /// Queues a shared frame; for a client that is behind, holds it back or drops it, as `keeping` says.
     #[inline(never)]
     pub(crate) fn push_or_keep(
         &self,
@@ -145,7 +144,7 @@ impl Outbox {
         Ok(state.unpark_for_frames())
     }
 
-    /// Queues a frame of this client's own, or gives it back if there is no room. For the driver's own task.
+    /// Queues a frame of this client's own; returns it if there is no room. For the driver's own task.
     pub(crate) fn offer(&self, frame: Draft<'_>) -> Option<Frame> {
         let admitted = self.admit(frame.len());
         let Ok(mut state) = admitted else {
@@ -156,7 +155,7 @@ impl Outbox {
         None
     }
 
-    /// As [`offer`](Self::offer), for a frame that exists.
+    /// Like [`offer`](Self::offer), for an encoded frame.
     pub(crate) fn offer_frame(&self, frame: Frame) -> Option<Frame> {
         match self.admit(frame.len()) {
             Ok(mut state) => {
@@ -181,8 +180,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Whether a stream may add so many bytes to what waits: together streams take no more than a part of the outbox,
-    /// so that a call is not answered behind all that they can make.
+    /// Returns true if a stream may queue `bytes`: all streams together get only a part of the outbox, so that the
+    /// answer to a call does not wait behind all their items.
     pub(crate) fn takes_stream(&self, bytes: usize) -> bool {
         let state = self.lock();
         let waiting = state.bytes();
@@ -190,8 +189,8 @@ impl Outbox {
         !state.phase.takes_frames() || fits
     }
 
-    /// Queues a frame of the protocol itself behind the data: over the limit by one such frame at
-    /// most. For the driver only, which sends it without being woken.
+    /// Queues a frame of the protocol itself behind the data: over the limit by one such frame at most. For the
+    /// driver only, which sends it without being woken.
     pub(crate) fn push_reply(&self, frame: Draft<'_>) -> Result<(), PushError> {
         let mut state = self.lock();
         if !state.phase.takes_frames() {
@@ -230,15 +229,15 @@ impl Outbox {
         self.note(state);
     }
 
-    /// Something was queued.
+    /// Notes that something was queued.
     #[inline]
     fn note(&self, state: &State) {
         self.bytes.store(state.bytes(), Relaxed);
         self.news.store(true, Release);
     }
 
-    /// Begins to close: the close goes behind what is queued, and nothing after it. Returns whether this call was the one
-    /// that began.
+    /// Starts to close: the close is sent behind the queued frames, and nothing after it. Returns true if this call
+    /// started it.
     pub(crate) fn close(&self, close: Close) -> bool {
         self.begin_close(close, Closing::Own)
     }
@@ -248,7 +247,7 @@ impl Outbox {
         self.begin_close(close, Closing::Reply);
     }
 
-    /// Like `close`, and what is queued is dropped: its reader does not keep up.
+    /// Like `close`, but drops the queued frames, since the client does not read fast enough.
     pub(crate) fn close_discarding(&self, close: Close) -> bool {
         self.begin_close(close, Closing::Discarding)
     }
@@ -277,7 +276,7 @@ impl Outbox {
         true
     }
 
-    /// Wakes those who wait for room if there is some.
+    /// Wakes those that wait for room if there is some.
     #[inline]
     fn wake_for_room(&self, mut state: MutexGuard<'_, State>) {
         if state.waiting.is_none() || !self.has_room(&state) {
@@ -288,7 +287,7 @@ impl Outbox {
         waiting.wake();
     }
 
-    /// Frees what nothing waits in.
+    /// Frees unused memory.
     pub(crate) fn shrink(&self) {
         let mut state = self.lock();
         if state.queued.is_empty() {
@@ -296,7 +295,7 @@ impl Outbox {
         }
     }
 
-    /// The client closed or is lost: tells those who wait for it.
+    /// Notes that the client has closed or is lost; wakes those that wait for that.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         if state.phase == Phase::Open {
@@ -307,7 +306,7 @@ impl Outbox {
         waiting.wake();
     }
 
-    /// Ready when either side has begun to close.
+    /// Ready when either side has started to close.
     pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.phase != Phase::Open {
@@ -321,7 +320,7 @@ impl Outbox {
         self.lock().phase != Phase::Open
     }
 
-    /// Ready when at most half of the limit waits, or sending has ended.
+    /// Ready when at most half of the limit is queued, or sending has ended.
     #[inline]
     pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         if self.is_roomy() { Poll::Ready(()) } else { self.wait_for_room(cx) }
@@ -337,14 +336,15 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// Whether at most half of the limit seems to wait. Others may add to it at any time; only the driver takes away.
+    /// Returns true if at most half of the limit seems to be queued. Others may add to it at any time; only the
+    /// driver takes away.
     #[inline]
     pub(crate) fn is_roomy(&self) -> bool {
         self.bytes() <= self.limit / 2
     }
 
-    /// Whether so much waits that it is to be written before more is handled: as much as one write takes, or half of the
-    /// limit if that is less.
+    /// Returns true if so much is queued that it should be written before more is handled: as much as one write
+    /// takes, or half of the limit if that is less.
     #[inline]
     pub(crate) fn is_worth_a_write(&self) -> bool {
         self.bytes() > self.write
@@ -354,7 +354,7 @@ impl Outbox {
         state.bytes() <= self.limit / 2
     }
 
-    /// Bytes that wait to be written.
+    /// Returns the number of bytes to be written.
     #[inline]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
@@ -365,21 +365,24 @@ impl Outbox {
     }
 }
 
-/// As much as one write takes.
+/// Bytes of one write.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// What all streams of a connection together may have waiting.
+/// Bytes that all streams of a connection together may have queued.
 const STREAM_BYTES: usize = WRITE_BYTES;
 
-/// What frames that end something may take beside the limit: a hundred of them.
+/// Bytes beyond the limit for frames that end something: a hundred of them.
 const CONTROL_BYTES: usize = 4 * 1024;
 
-/// Whether a frame fits at all, into an outbox that is empty.
+/// Fails if a frame does not even fit into an empty outbox.
 pub(crate) fn may_hold(limit: usize, bytes: usize) -> Result<(), Error> {
     if bytes <= limit {
         return Ok(());
     }
-    Err(Error::new(Code::RESOURCE_EXHAUSTED, format!("a message of {bytes} bytes, and an outbox holds {limit}")))
+    Err(Error::new(
+        Code::RESOURCE_EXHAUSTED,
+        format!("a message of {bytes} bytes does not fit: an outbox holds {limit}"),
+    ))
 }
 
 fn wake(waker: Option<Waker>) {

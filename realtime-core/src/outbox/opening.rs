@@ -2,8 +2,7 @@ use crate::util::{Wakers, sync::Mutex};
 use realtime_protocol::Error;
 use std::task::{Context, Poll};
 
-/// Whether a client that is answered by a stream of server-sent events is served: until that is known, its response has
-/// no status.
+/// The decision whether a client of an event stream is served. Until it is made, the response has no status.
 #[derive(Debug, Default)]
 pub(crate) struct Opening(Mutex<State>);
 
@@ -21,18 +20,18 @@ impl Default for State {
 }
 
 impl Opening {
-    /// One that is known.
+    /// Creates one that is decided: opened.
     pub(crate) fn opened() -> Self {
         Self(Mutex::new(State::Opened))
     }
 
-    /// Says that the client is served, unless it is refused already. Returns whether it is served.
+    /// Marks the client as served, unless it is refused already. Returns true if it is served.
     pub(crate) fn open(&self) -> bool {
         self.decide(|| State::Opened);
         matches!(*self.0.lock(), State::Opened)
     }
 
-    /// Says that the client is not served, unless it is already. Returns whether that is so.
+    /// Marks the client as refused, unless it is served already. Returns true if it is refused now.
     pub(crate) fn refuse(&self, error: &Error) -> bool {
         self.decide(|| State::Refused(error.without_source()))
     }
@@ -47,7 +46,7 @@ impl Opening {
         true
     }
 
-    /// Ready when it is known; the error if the client is not served.
+    /// Ready once it is decided, with the error if the client is refused.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
         match &mut *self.0.lock() {
             State::Opened => Poll::Ready(Ok(())),

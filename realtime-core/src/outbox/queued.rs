@@ -4,12 +4,12 @@ use crate::websocket::{Draft, Frame};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// The frames that wait in an outbox, in their order.
+/// The frames queued in an outbox, in order.
 #[derive(Debug, Default)]
 pub(super) struct Queued {
-    /// Frames that are shared with others, or large.
+    /// Shared or large frames.
     frames: VecDeque<Bytes>,
-    /// The client's own small frames, joined: behind the others.
+    /// The client's own small frames, joined, behind the others.
     tail: Vec<u8>,
     /// Bytes in both.
     bytes: usize,
@@ -35,7 +35,7 @@ impl Queued {
         frame.append_to(self.tail_for(frame.len()));
     }
 
-    /// Where so many more bytes are to be copied.
+    /// Returns the buffer to copy so many more bytes to.
     fn tail_for(&mut self, bytes: usize) -> &mut Vec<u8> {
         self.bytes += bytes;
         if self.tail.len() + bytes > JOINED_BYTES {
@@ -47,8 +47,8 @@ impl Queued {
         &mut self.tail
     }
 
-    /// Adds a frame without copying it, except where that keeps the order without another buffer.
-    /// For one who is `blocked` it stays shared: it may wait for long.
+    /// Adds a frame without copying it, unless copying keeps the order without another buffer. If the client is
+    /// `blocked` the frame stays shared, since it may wait for long.
     #[inline]
     pub(super) fn add_shared(&mut self, frame: &Frame, blocked: bool) {
         if !self.tail.is_empty() {
@@ -68,7 +68,7 @@ impl Queued {
         }
     }
 
-    /// Moves all frames to `queue`, small ones joined if they are several.
+    /// Moves all frames to `queue`; joins small ones if there are several.
     #[inline]
     pub(super) fn give(&mut self, queue: &mut SendQueue) {
         self.bytes = 0;
@@ -81,7 +81,7 @@ impl Queued {
     }
 
     fn give_frames(&mut self, queue: &mut SendQueue) {
-        // What waits behind a slow reader stays shared.
+        // Frames behind a slow reader stay shared.
         let several = queue.is_empty() && self.frames.len() + usize::from(!self.tail.is_empty()) > 1;
         let mut room = if several { JOINED_BYTES } else { 0 };
         while let Some(frame) = self.frames.pop_front() {
@@ -102,14 +102,13 @@ impl Queued {
     }
 }
 
-/// A larger frame of a client's own is held by itself: to copy it costs more than to write two
-/// buffers.
+/// A client's own frame larger than this has its own buffer: copying it costs more than writing two buffers.
 pub(super) const COPIED_BYTES: usize = 16 * 1024;
 
-/// A larger frame that is shared stays so, for the same reason.
+/// A shared frame larger than this is not copied, for the same reason.
 pub(super) const SMALL_BYTES: usize = 1024;
 
-/// As much as is copied behind each other: what one write takes.
+/// Bytes joined into one buffer: what one write takes.
 pub(super) const JOINED_BYTES: usize = 64 * 1024;
 
 /// A queue that a burst has grown beyond this is freed when it is empty.

@@ -1,24 +1,24 @@
-/// What the driver is asked to do beside sending: a set.
+/// A set of requests to the driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signals(u8);
 
-/// How this side closes.
+/// The way this side closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closing {
-    /// By itself, behind what is queued.
+    /// By itself, behind the queued frames.
     Own,
     /// In answer to the client's close.
     Reply,
-    /// By itself, and what was taken and not yet begun to be written is dropped.
+    /// By itself; frames that are not begun to be written are dropped.
     Discarding,
 }
 
 impl Signals {
     /// Send a ping.
     pub(crate) const PING: Self = Self(1);
-    /// Look at the handler's backlog again: another task has taken something from it.
+    /// Check the handler's backlog again: another task has taken something from it.
     pub(crate) const LOOK: Self = Self(2);
-    /// The time for closing is over: end at once.
+    /// The close timeout is over: end at once.
     pub(crate) const EXPIRED: Self = Self(4);
 
     pub(super) fn add(&mut self, other: Self) {
@@ -41,7 +41,7 @@ impl Signals {
         self.0 == 0
     }
 
-    /// Whether a close was begun on this side, and how.
+    /// Returns the way this side closes, if it has started to.
     pub(crate) fn closing(self) -> Option<Closing> {
         [(OWN, Closing::Own), (REPLY, Closing::Reply), (DISCARDING, Closing::Discarding)]
             .into_iter()

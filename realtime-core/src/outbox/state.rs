@@ -6,8 +6,8 @@ use std::task::Waker;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) queued: Queued,
-    /// Bytes that the driver took and has not yet written. It alone sets them, under the lock under which others decide
-    /// by them: whoever finds no room is seen by the driver at the next write, or where it parks.
+    /// Bytes that the driver has taken and not yet written. Only the driver sets them, under the lock under which
+    /// others check for room: a task that finds none is seen by the driver at the next write, or when it parks.
     pub(super) in_flight: usize,
     pub(super) behind: Option<Box<Behind>>,
     pub(super) phase: Phase,
@@ -15,19 +15,19 @@ pub(super) struct State {
     /// The driver's task, once it has parked.
     pub(super) driver: Option<Waker>,
     pub(super) parked: Parked,
-    /// Those who wait, if anyone does.
+    /// The tasks that wait, if any.
     pub(super) waiting: Option<Box<Waiting>>,
 }
 
-/// Whether the driver is to be woken.
+/// The state of the driver's task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Parked {
-    /// It runs, or was woken.
+    /// Running, or woken.
     #[default]
     Not,
-    /// It waits for anything.
+    /// Waiting for anything.
     ForAll,
-    /// Its transport takes nothing now: new frames are no reason to wake it.
+    /// Waiting for signals alone: its transport accepts nothing now, so new frames need not wake it.
     ForSignals,
 }
 
@@ -41,9 +41,9 @@ pub(super) struct Waiting {
 pub(super) enum Phase {
     #[default]
     Open,
-    /// The client is gone or going; what is queued still leaves.
+    /// The client is gone or leaving; queued frames are still sent.
     Leaving,
-    /// A close was begun on this side: nothing goes behind it.
+    /// This side has started to close: nothing is queued behind the close.
     Closing(Box<Close>),
     /// The driver sends nothing any more.
     Closed,
@@ -68,7 +68,7 @@ impl State {
         }
     }
 
-    /// Where the transport takes nothing, new frames are no reason to wake the driver.
+    /// Wakes the driver for new frames, unless its transport accepts nothing now.
     #[inline]
     pub(super) fn unpark_for_frames(&mut self) -> Option<Waker> {
         if self.is_blocked() { None } else { self.unpark() }

@@ -10,7 +10,7 @@ fn payload(len: usize, byte: u8) -> Vec<u8> {
     vec![byte; len]
 }
 
-/// What is queued goes out in its order, whoever queued it and however it is held.
+/// Frames leave in the order in which they were queued, own or shared, joined or not.
 #[test]
 fn own_and_shared_frames_keep_their_order() {
     let lens = [10, SMALL_BYTES + 1, COPIED_BYTES + 1, 10, 10, JOINED_BYTES, 10];

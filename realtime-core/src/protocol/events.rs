@@ -3,8 +3,8 @@ use realtime_protocol::{Code, Data, Error, Kind};
 use serde::Serialize;
 use std::time::Duration;
 
-/// Server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>): one packet is one event. There
-/// is no way back.
+/// Server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>): one packet is one event. For
+/// sending only.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Events {
     /// Values are JSON.
@@ -19,7 +19,7 @@ impl Protocol for Events {
     }
 
     fn decode<'a>(&self, _: &'a Data<'_>) -> Result<Packet<'a>, Error> {
-        Err(Error::new(Code::UNSUPPORTED_DATA, "nothing is taken over server-sent events"))
+        Err(Error::new(Code::UNSUPPORTED_DATA, "server-sent events cannot carry messages to the server"))
     }
 
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
@@ -55,7 +55,7 @@ impl Protocol for Events {
     }
 }
 
-/// Appends the event of an error.
+/// Appends an error event.
 pub(crate) fn write_error(error: &Error, out: &mut Vec<u8>) -> Result<(), Error> {
     out.extend_from_slice(ERROR);
     json(error, out)?;
@@ -63,7 +63,7 @@ pub(crate) fn write_error(error: &Error, out: &mut Vec<u8>) -> Result<(), Error>
     Ok(())
 }
 
-/// Appends the field that says when the client is to come back, whichever event it stands in.
+/// Appends the field with the reconnection time, which may be in any event.
 pub(crate) fn write_retry(after: Duration, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("retry: {}\n", after.as_millis()).as_bytes());
 }
@@ -102,7 +102,7 @@ fn json(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A field for each line: one that is not told ends with the line. A carriage return ends a line as well.
+/// Writes a `data` field for each line; a carriage return ends a line too.
 fn lines(data: &[u8], out: &mut Vec<u8>) {
     let mut rest = data;
     loop {

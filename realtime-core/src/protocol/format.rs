@@ -6,33 +6,33 @@ use realtime_protocol::{
 };
 use std::{fmt, sync::Arc};
 
-/// The protocols of a node, and how it compresses.
+/// The protocols of a node, and its compression.
 pub(crate) struct Protocols {
     list: Vec<Arc<dyn Protocol>>,
-    /// Those that a client may ask for, wherever it connects.
+    /// Protocols that a client may ask for at every id.
     offered: Vec<ProtocolId>,
     deflate: Option<Deflate>,
 }
 
-/// A protocol in its node's [`Protocols`].
+/// The number of a protocol in its node's [`Protocols`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProtocolId(u8);
 
-/// Those whose format is the same are sent the same bytes.
+/// The encoding for a client: clients with the same format are sent the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Format {
     protocol: ProtocolId,
-    /// The compression that was agreed on.
+    /// The compression that was negotiated.
     deflate: Option<PerMessageDeflate>,
     carrier: Carrier,
 }
 
-/// What carries packets to the client.
+/// The carrier of packets to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carrier {
-    /// The messages of a WebSocket, each of which is a packet.
+    /// A WebSocket, one packet in each message.
     Messages,
-    /// The messages of a WebSocket, each of which is a message of the handler's.
+    /// A WebSocket without an envelope, one handler message in each message.
     WholeMessages,
     /// A response of server-sent events.
     Events,
@@ -44,7 +44,7 @@ impl Protocols {
     const EVENTS: ProtocolId = ProtocolId(2);
     const WHOLE_EVENTS: ProtocolId = ProtocolId(3);
 
-    /// The built-in ones.
+    /// Creates the registry with the built-in protocols.
     pub(crate) fn new(deflate: Option<Deflate>) -> Self {
         let mut protocols = Self { list: Vec::new(), offered: Vec::new(), deflate };
         let ids = [protocols.add(Arc::new(Plain)), protocols.add(Arc::new(Json))];
@@ -60,35 +60,35 @@ impl Protocols {
     ///
     /// # Panics
     ///
-    /// As [`add`](Self::add).
+    /// See [`add`](Self::add).
     pub(crate) fn offer(&mut self, protocol: Arc<dyn Protocol>) {
         let id = self.add(protocol);
         self.offered.push(id);
     }
 
-    /// Adds a protocol for endpoints that prescribe it.
+    /// Adds a protocol for endpoints that require it.
     ///
     /// # Panics
     ///
-    /// If there are 256 already.
+    /// If there are 256 protocols already.
     pub(crate) fn add(&mut self, protocol: Arc<dyn Protocol>) -> ProtocolId {
         let id = u8::try_from(self.list.len()).expect("a node has at most 256 protocols");
         self.list.push(protocol);
         ProtocolId(id)
     }
 
-    /// The protocol that a client asks for by this name; where one is prescribed, that is the only one.
+    /// Finds the protocol that a client asks for by name; a required protocol is the only choice.
     pub(crate) fn find(&self, subprotocol: &str, prescribed: Option<ProtocolId>) -> Option<ProtocolId> {
         let candidates = prescribed.as_ref().map_or(&self.offered[..], std::slice::from_ref);
         candidates.iter().copied().find(|id| self.get(*id).subprotocol() == Some(subprotocol))
     }
 
-    /// The protocol of who asks for none.
+    /// Returns the protocol of a client that asks for none.
     pub(crate) fn default_id(&self) -> ProtocolId {
         Self::JSON
     }
 
-    /// The protocol without an envelope.
+    /// Returns the protocol without an envelope.
     pub(crate) fn plain(&self) -> ProtocolId {
         Self::PLAIN
     }
@@ -97,20 +97,20 @@ impl Protocols {
         &*self.list[usize::from(id.0)]
     }
 
-    /// The format of a WebSocket with this protocol.
+    /// Returns the format of a WebSocket with this protocol.
     pub(crate) fn messages(&self, protocol: ProtocolId, deflate: Option<PerMessageDeflate>) -> Format {
         let carrier = if self.get(protocol).is_plain() { Carrier::WholeMessages } else { Carrier::Messages };
         Format { protocol, deflate, carrier }
     }
 
-    /// The format of server-sent events, of an endpoint whose WebSockets have this protocol.
+    /// Returns the format of server-sent events, at an endpoint whose WebSockets have this protocol.
     pub(crate) fn events(&self, protocol: Option<ProtocolId>) -> Format {
         let plain = protocol.is_some_and(|protocol| self.get(protocol).is_plain());
         let protocol = if plain { Self::WHOLE_EVENTS } else { Self::EVENTS };
         Format { protocol, deflate: None, carrier: Carrier::Events }
     }
 
-    /// Agrees on compression with a client that makes these offers, one for each header line. `None` for none.
+    /// Negotiates compression with a client that makes these offers, one for each header line.
     pub(crate) fn negotiate<'a>(
         &self,
         offers: impl Iterator<Item = &'a [u8]>,
@@ -118,16 +118,16 @@ impl Protocols {
         self.deflate.as_ref().and_then(|_| PerMessageDeflate::negotiate(offers))
     }
 
-    /// Whether messages are compressed for those who agree.
+    /// Returns true if messages are compressed for clients that offer it.
     pub(crate) fn compresses(&self) -> bool {
         self.deflate.is_some()
     }
 
-    /// Writes a packet and hands it to `with`, ready for the wire; `None` where the protocol has no such packet.
+    /// Encodes a packet and passes it to `with`, ready for the wire. Returns `None` if the protocol has no such packet.
     ///
     /// # Errors
     ///
-    /// A value does not serialise.
+    /// If a value does not serialise.
     pub(crate) fn encode<T>(
         &self,
         format: Format,
@@ -148,11 +148,11 @@ impl Protocols {
         compose(|out| Ok(protocol.encode(packet, out)?.map(Into::into)), with)
     }
 
-    /// Frames a packet; `None` where the protocol has no such packet.
+    /// Encodes a packet as a frame; `None` if the protocol has no such packet.
     ///
     /// # Errors
     ///
-    /// A value does not serialise.
+    /// If a value does not serialise.
     pub(crate) fn frame(&self, format: Format, packet: &Outgoing<'_>) -> Result<Option<Frame>, Error> {
         let protocol = self.get(format.protocol);
         if format.carrier == Carrier::Events {
@@ -165,7 +165,7 @@ impl Protocols {
         Ok(frame.map(|frame| self.compress(format, frame)))
     }
 
-    /// Compresses a frame of the same protocol, where that was agreed on.
+    /// Compresses a frame of the same protocol, if that was negotiated.
     pub(crate) fn compress(&self, format: Format, frame: Frame) -> Frame {
         match (format.deflate, &self.deflate) {
             (Some(agreed), Some(settings)) => agreed.compress(&frame, settings),
@@ -187,7 +187,7 @@ impl Format {
         self.deflate
     }
 
-    /// The same without compression.
+    /// Returns the same format without compression.
     pub(crate) fn uncompressed(self) -> Self {
         Self { deflate: None, ..self }
     }

@@ -1,5 +1,5 @@
-//! The wire formats that a node speaks: those of both ends (`realtime-protocol`), [`Plain`], server-sent events, and the
-//! registry in which each has its number.
+//! The wire formats of a node: the shared ones (`realtime-protocol`), [`Plain`], server-sent events, and the registry
+//! that numbers them.
 //!
 //! May import `websocket` and `util`.
 

@@ -1,11 +1,11 @@
 use realtime_protocol::format::{Outgoing, Packet, Protocol};
 use realtime_protocol::{Data, Error, Kind};
 
-/// No envelope: one WebSocket message is one value, for clients that bring their own format.
+/// A protocol without an envelope: one WebSocket message is one value. For clients with their own message format.
 ///
-/// Values are JSON text, or the message as it is where the handler's type is `String`, `Bytes` or
-/// [`Message`](crate::Message). There is no frame for an error: what cannot be served closes the
-/// connection with the error's close code and message.
+/// Values are JSON text, or the message itself if the handler's type is `String`, `Bytes` or
+/// [`Message`](crate::Message). There is no frame for errors: an error closes the connection with its close code and
+/// message.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain;
 

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-/// What a request wants to be let in for.
+/// The kind of a request that asks for admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     WebSocket,
@@ -26,23 +26,24 @@ pub(super) enum Kind {
     Call,
 }
 
-/// A request that has passed the checks, and is next shown to the middleware.
+/// A request that has passed the checks and goes to the middleware next.
 ///
-/// All kinds of requests are checked in this order: the head, the id, the handshake of a WebSocket, whether the server
-/// takes requests, the origin, the client's rate and its place. Then its own kind may look at it, and the middleware runs.
+/// All kinds of requests are checked in this order: the head, the id, the WebSocket handshake, whether the server
+/// accepts requests, the origin, the client's rate, and its limit of connections. Then come the checks of its own
+/// kind, and the middleware.
 pub(super) struct Admission<'a> {
     hub: &'a Arc<Hub>,
     pub(super) mounted: &'a Arc<Mounted>,
-    /// What reads the input of the session.
+    /// Parses the input of the session.
     service: Arc<Service>,
     permit: ConnectionPermit,
 }
 
-/// A request that the middleware has let through.
+/// A request that the middleware has accepted.
 pub(super) struct Admitted {
     pub(super) context: Context,
     pub(super) typed: Box<dyn Any + Send + Sync>,
-    /// What the response is to say beside its own headers.
+    /// Headers to add to the response.
     pub(super) headers: HeaderMap,
     pub(super) permit: ConnectionPermit,
 }
@@ -59,12 +60,12 @@ impl<'a> Admission<'a> {
         Ok(Self { hub, mounted, service: Arc::clone(&mounted.service), permit: permit(hub, context)? })
     }
 
-    /// Has another service than that of the id serve the session.
+    /// Uses another service than the id's for the session.
     pub(super) fn serve_by(&mut self, service: Arc<Service>) {
         self.service = service;
     }
 
-    /// Has the middleware decide; `opens` says whether a session follows, whose input is read.
+    /// Runs the middleware. `opens` is true if a session follows, whose input is then parsed.
     pub(super) async fn let_through(self, context: Context, opens: bool) -> Result<Admitted, Reject> {
         let Self { hub, mounted, service, permit } = self;
         let middleware: Vec<_> = Registry::of(hub).middleware.iter().chain(&mounted.middleware).cloned().collect();
@@ -76,7 +77,7 @@ impl<'a> Admission<'a> {
     }
 }
 
-/// Counts a refusal, and tells it to the log.
+/// Counts and logs a refusal.
 pub(super) fn refused(hub: &Hub, reject: Reject) -> Reject {
     hub.counters.refused.fetch_add(1, Relaxed);
     let (status, error) = (reject.status().as_u16(), reject.error());
@@ -87,7 +88,7 @@ pub(super) fn refused(hub: &Hub, reject: Reject) -> Reject {
     reject
 }
 
-/// Whether requests are still taken.
+/// Fails once the server is draining.
 fn check_open(hub: &Hub) -> Result<(), Error> {
     if hub.draining.load(Relaxed) {
         return Err(Error::unavailable("the server is going away").with_retry_after(Duration::from_secs(1)));
@@ -109,7 +110,7 @@ pub(super) fn check_origin(hub: &Hub, context: &Context) -> Result<(), Reject> {
     Err(Reject::forbidden(refusal))
 }
 
-/// How often the same origin and host are warned of.
+/// The interval at which a warning about the same origin and host is repeated.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 fn permit(hub: &Hub, context: &Context) -> Result<ConnectionPermit, Reject> {
@@ -127,8 +128,8 @@ fn permit(hub: &Hub, context: &Context) -> Result<ConnectionPermit, Reject> {
     })
 }
 
-/// Behind a proxy that is not trusted, its address has the places of all its clients. Where it is public, that is found out
-/// when they run out, and where it is private, when a limit counts for all of them, unless it is told before.
+/// Warns once if an address that forwards for others has half of the connections of one client: it may be a proxy that
+/// is not trusted, and then all its clients share the limits of its address.
 fn warn_of_proxy(hub: &Hub, context: &Context) {
     let Some(peer) = context.client_peer() else { return };
     if hub.warnings.has_proxy() || !context.is_unresolved() || !hub.permits.is_half_taken(peer) {

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{sync::Arc, time::Duration};
 
-/// A call by GET or POST.
+/// Answers a call by GET or POST.
 pub(super) async fn call<B, E>(
     hub: &Arc<Hub>,
     context: Context,
@@ -51,16 +51,16 @@ where
     Ok(response)
 }
 
-/// Some libraries write it before any text.
+/// Some libraries write a byte order mark before any text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// What is called.
+/// A call as the request describes it.
 struct Asked {
     path: String,
     input: Value<'static>,
-    /// Only what changes nothing may be called so.
+    /// True for a GET: it may only call a query.
     query: bool,
-    /// The caller says what it expects it to be.
+    /// The kind that the caller expects: true for a query.
     expected: Option<bool>,
     timeout: Option<Duration>,
     key: Option<String>,
@@ -141,7 +141,7 @@ enum Path {
     Parts(Vec<String>),
 }
 
-/// A page of another origin can send anything but JSON without being asked.
+/// Requires JSON: a page of another origin can send other types without a preflight request.
 fn check_content_type(context: &Context) -> Result<(), Error> {
     let Some(content_type) = context.header("content-type") else { return Ok(()) };
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
@@ -151,12 +151,12 @@ fn check_content_type(context: &Context) -> Result<(), Error> {
     Err(Error::new(Code::UNSUPPORTED_DATA, "the content type must be application/json"))
 }
 
-/// A body that is compressed has another size than it says.
+/// Refuses a compressed body: its declared length is not the length of the content.
 fn check_content_encoding(context: &Context) -> Result<(), Reject> {
     if context.header_tokens("content-encoding").all(|coding| coding.eq_ignore_ascii_case("identity")) {
         return Ok(());
     }
-    let error = Error::new(Code::UNSUPPORTED_DATA, "a body has no Content-Encoding");
+    let error = Error::new(Code::UNSUPPORTED_DATA, "a body with a Content-Encoding is not supported");
     Err(Reject::from(error).with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
@@ -182,7 +182,7 @@ where
     Ok(read.freeze())
 }
 
-/// Runs a call to its end; when the request is dropped, so is the call.
+/// Runs a call to its end; dropping the future cancels it.
 async fn run(hub: &Arc<Hub>, mounted: &Mounted, context: Context, asked: Asked) -> Result<Response<Bytes>, Error> {
     let path = &asked.path;
     let route = mounted
@@ -202,7 +202,7 @@ async fn run(hub: &Arc<Hub>, mounted: &Mounted, context: Context, asked: Asked) 
     if asked.expected.is_some_and(|expected| expected != *query) {
         let (is, other) = if *query { ("query", "mutation") } else { ("mutation", "query") };
         let allow = if *query { "GET, POST" } else { "POST" };
-        return Ok(method_mismatch(allow, format!("{path:?} is a {is} and no {other}")).into_response());
+        return Ok(method_mismatch(allow, format!("{path:?} is a {is}, not a {other}")).into_response());
     }
     let timeout = asked.timeout.map_or(*allowed, |timeout| timeout.min(*allowed));
     let origin = Origin::Request { hub: Arc::clone(hub), context: Arc::new(context) };
@@ -220,7 +220,7 @@ async fn run(hub: &Arc<Hub>, mounted: &Mounted, context: Context, asked: Asked) 
     Ok(response)
 }
 
-/// Says that a call is over when it is, or when nobody waits for it any more.
+/// Marks a call as ended when it returns or is dropped.
 struct Running {
     call: Arc<CallCore>,
 }

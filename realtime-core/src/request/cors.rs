@@ -3,7 +3,7 @@ use crate::context::Context;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-/// What each response to a page of another origin says; nothing, if the origin is not let in.
+/// Returns the CORS headers of a response; none if the page's origin is not allowed.
 pub(crate) fn headers(config: &Config, context: &Context) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let Some(cors) = &config.cors else { return headers };
@@ -21,7 +21,7 @@ pub(crate) fn headers(config: &Config, context: &Context) -> HeaderMap {
     headers
 }
 
-/// The answer to a preflight request, to which the [`headers`] are added.
+/// Answers a preflight request; the [`headers`] are added to it.
 pub(crate) fn preflight(config: &Config, headers: &HeaderMap) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let allowed = headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
@@ -41,5 +41,5 @@ pub(crate) fn preflight(config: &Config, headers: &HeaderMap) -> Response<Bytes>
     response
 }
 
-/// Sources of events beside the browser's own set `Cache-Control`.
+/// Request headers allowed by default. Event source libraries set `Cache-Control`.
 const KNOWN: [&str; 5] = ["content-type", "authorization", "cache-control", "last-event-id", "idempotency-key"];

@@ -1,4 +1,4 @@
-//! The two halves of an event stream: the carrier of its session, and the body that the framework pulls.
+//! The two halves of an event stream: the transport of its session, and the body that the framework pulls.
 
 use crate::{
     hub::ConnectionPermit,
@@ -26,12 +26,13 @@ use std::{
     time::Duration,
 };
 
-/// The body of a response of server-sent events, which the framework pulls. Its session runs in a task of its own;
-/// dropping the body tells it at once that the client is gone. Where the session is over before all was pulled, because
-/// the client does not read, the body ends in an error: then the framework closes the socket, and does not wait for the
-/// client to take what it still has.
+/// The body of a server-sent events response, pulled by the framework. Its session runs in a task of its own.
 ///
-/// It holds the connection's permit for as long as the framework holds the body.
+/// Dropping the body tells the session at once that the client is gone. If the session ends before everything is
+/// pulled, because the client does not read, the body ends in an error, so that the framework closes the socket instead
+/// of waiting for the client to read the rest.
+///
+/// The body holds the connection's permit until the framework drops it.
 #[must_use = "a body is sent by the framework"]
 pub struct EventStream {
     shared: Arc<Shared>,
@@ -39,14 +40,14 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// A body and the carrier of the session that fills it. `preface` is sent before all else, once it is known
-    /// that the client is served.
+    /// Creates a body and the transport of the session that fills it. `preface` is sent first, once it is known that
+    /// the client is served.
     pub(super) fn new(preface: Vec<u8>, opening: Arc<Opening>, permit: ConnectionPermit) -> (Self, Pulled) {
         let shared = Arc::new(Shared { opening, state: Mutex::new(State::new(preface)) });
         (Self { shared: Arc::clone(&shared), _permit: Some(permit) }, Pulled(shared))
     }
 
-    /// A body without a session: these bytes and the end.
+    /// Creates a body without a session: these bytes, then the end.
     pub(super) fn whole(bytes: BytesMut) -> Self {
         let state = State { bytes, flow: Flow::Ended, ..State::new(Vec::new()) };
         let shared = Shared { opening: Arc::new(Opening::opened()), state: Mutex::new(state) };
@@ -126,16 +127,16 @@ impl Shared {
     }
 }
 
-/// What the two halves share.
+/// The state shared by the two halves.
 #[derive(Debug)]
 struct State {
-    /// Waits to be pulled.
+    /// Bytes to be pulled.
     bytes: BytesMut,
-    /// Goes before the first of them.
+    /// Sent before the first of them.
     preface: Vec<u8>,
     flow: Flow,
     life: Life,
-    /// The session has more than may wait.
+    /// The session has more bytes than the limit allows.
     full: bool,
     body: Option<Waker>,
     session: Option<Waker>,
@@ -144,17 +145,17 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     Open,
-    /// The session adds nothing to what waits.
+    /// The session adds nothing more.
     Closing,
-    /// The session is over, and all that it sent was pulled.
+    /// The session is over, and all its bytes were pulled.
     Ended,
-    /// The session ended before that: what waited is gone.
+    /// The session ended before all was pulled; the rest is dropped.
     Cut,
     /// The framework has dropped the body.
     Dropped,
 }
 
-/// Whether the client reads: it took a comment that it was sent.
+/// The client's sign of life: a comment that was pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     Unasked,
@@ -180,7 +181,7 @@ impl State {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// What waited was pulled; returns the session's waker if that matters to it.
+    /// Notes that all bytes were pulled; returns the session's waker if it has to know.
     fn handle_pull(&mut self) -> Option<Waker> {
         let shown = self.life == Life::Asked;
         if shown {
@@ -191,17 +192,17 @@ impl State {
     }
 }
 
-/// The session's half: it has what the session sends pulled.
+/// The session's half: the transport whose bytes the framework pulls.
 #[derive(Debug)]
 pub(super) struct Pulled(Arc<Shared>);
 
-/// What may wait to be pulled: as much as one write takes.
+/// Bytes that may wait to be pulled: as much as one write takes.
 const PULLED_AHEAD: usize = 64 * 1024;
 
 impl Transport for Pulled {
     fn poll_read(&mut self, cx: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut state = self.0.lock();
-        // Nobody answers our close: it is the end once it is pulled.
+        // The client does not answer a close: the stream ends once everything is pulled.
         if state.flow == Flow::Dropped || (state.flow == Flow::Closing && state.bytes.is_empty()) {
             return Poll::Ready(Ok(0));
         }
@@ -218,7 +219,7 @@ impl Transport for Pulled {
         }
         while state.bytes.len() < PULLED_AHEAD {
             let Some(events) = queue.pop() else { break };
-            // One who is refused is sent nothing.
+            // A client that was refused is sent nothing.
             if self.0.opening.open() {
                 state.add(&events);
             }
@@ -244,7 +245,7 @@ impl Transport for Pulled {
         let body = state.body.take();
         drop(state);
         wake(body);
-        // Reading tells when all is pulled, which it may be already.
+        // `poll_read` reports the end once everything is pulled, which may be the case already.
         cx.waker().wake_by_ref();
         Poll::Ready(Ok(()))
     }
@@ -253,7 +254,7 @@ impl Transport for Pulled {
 impl Carrier for Pulled {
     const IS_CLOSE_ANSWERED: bool = false;
 
-    /// A comment is a sign of life, and asks for one.
+    /// Sends a comment. It shows life on our side, and on the client's once it is pulled.
     fn push_ping(&mut self, queue: &mut SendQueue) {
         queue.push_ping(Bytes::from_static(COMMENT));
         self.0.lock().life = Life::Asked;
@@ -278,8 +279,7 @@ impl Carrier for Pulled {
     }
 }
 
-/// What is not pulled by now never is, as far as the session knows: it is freed, however long the framework keeps
-/// the body.
+/// The session is over: frees the bytes that were not pulled, however long the framework keeps the body.
 impl Drop for Pulled {
     fn drop(&mut self) {
         self.0.opening.refuse(&Error::unavailable("the server is going away"));
@@ -296,23 +296,23 @@ impl Drop for Pulled {
     }
 }
 
-/// When a client that is sent away is to come back: not before it may, and then somewhere in a span of time, so that
-/// those who were sent away together do not come back together.
+/// Returns the time after which a client that is sent away should reconnect: `earliest`, plus a random part, so that
+/// clients closed together do not reconnect together.
 pub(super) fn come_back_after(earliest: Option<Duration>) -> Duration {
     let earliest = earliest.unwrap_or(EARLIEST);
     let spread = u64::try_from(earliest.max(SPREAD).as_millis()).unwrap_or(u64::MAX);
-    // Its keys are random.
+    // `RandomState` has random keys.
     let random = RandomState::new().hash_one(spread);
     earliest.saturating_add(Duration::from_millis(random % spread))
 }
 
-/// As long as a restart takes at least, and as the refusals of a server that stops say.
+/// The least time a restart takes; refusals of a draining server carry the same value.
 const EARLIEST: Duration = Duration::from_secs(1);
 
-/// With it, 10 000 clients come back at 2 500 a second, which a server that has just started can take.
+/// With this spread, 10 000 clients reconnect at 2 500 a second, which a server that has just started can take.
 const SPREAD: Duration = Duration::from_secs(4);
 
-/// Closes after which a client shall come back.
+/// Close codes after which a client should reconnect.
 const COMES_BACK: [CloseCode; 3] = [CloseCode::GOING_AWAY, CloseCode::RESTART, CloseCode::TRY_AGAIN_LATER];
 
 const COMMENT: &[u8] = b":\n\n";

@@ -22,8 +22,7 @@ use realtime_protocol::{
 };
 use std::{borrow::Cow, future::poll_fn, sync::Arc};
 
-/// A stream of server-sent events: of a subscription, or of the handler's messages. Its session is a task, which
-/// `spawn` runs.
+/// Opens an event stream: of one subscription, or of the handler's messages. `spawn` runs its session as a task.
 pub(super) async fn events(
     hub: &Arc<Hub>,
     context: Context,
@@ -65,13 +64,13 @@ pub(super) async fn events(
     }
 }
 
-/// What a refusal becomes that may pass: a stream which says why, when to come back, and ends. To a page, a status other
-/// than 200 is the end of its `EventSource`.
+/// Turns a temporary refusal into a stream that says why and when to reconnect, and ends: any status other than 200
+/// ends a page's `EventSource` for good.
 pub(super) fn come_back(reject: Reject) -> Response<EventStream> {
     let (headers, error) = reject.into_parts();
     let mut notice = Vec::new();
     write_retry(come_back_after(error.retry_after()), &mut notice);
-    // An error that does not serialise leaves the time alone.
+    // If the error does not serialise, the retry time is sent alone.
     let _ = write_error(&error, &mut notice);
     let mut response = response(EventStream::whole(BytesMut::from(&*notice)));
     merge(response.headers_mut(), headers);
@@ -83,19 +82,19 @@ fn response(stream: EventStream) -> Response<EventStream> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
-    // Proxies of nginx's kind would hold events back.
+    // nginx and similar proxies would buffer events.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
 
-/// What the session of a subscription begins with, and what its client is sent first.
+/// Returns the first packet of a subscription's session, and the bytes sent to its client first.
 fn subscribe(context: &Context, path: String) -> Result<(Box<Packet<'static>>, Vec<u8>), Error> {
     check_path(&path)?;
     let mut preface = Vec::new();
     let after = match last_event_id(context).map(|id| id.parse::<Position>()) {
         None => None,
         Some(Ok(position)) => Some(position),
-        // A page would send it again and again: it begins anew, and is told that it does.
+        // A page would send the same id forever: the stream starts anew, and says so.
         Some(Err(error)) => {
             tracing::debug!(path, %error, "a stream begins anew: its Last-Event-ID cannot be read");
             let gap = Gap::new(0, UNREADABLE);
@@ -108,7 +107,7 @@ fn subscribe(context: &Context, path: String) -> Result<(Box<Packet<'static>>, V
     Ok((Box::new(first), preface))
 }
 
-/// The last event that the client has seen, where it has seen one.
+/// Returns the id of the last event the client has seen, if it sent one.
 fn last_event_id(context: &Context) -> Option<Cow<'_, str>> {
     let header = context.headers().find(|(name, _)| *name == "last-event-id");
     let id = match header {
@@ -118,11 +117,11 @@ fn last_event_id(context: &Context) -> Option<Cow<'_, str>> {
     (!id.is_empty()).then_some(id)
 }
 
-/// Where sources say it that cannot set headers, as libraries for older browsers do.
+/// The query parameter for sources that cannot set headers, such as libraries for older browsers.
 const LAST_EVENT_ID: &str = "lastEventId";
 
-/// The cause of a gap that begins where nobody knows.
+/// The cause of a gap whose start is unknown.
 const UNREADABLE: &str = "unreadable_position";
 
-/// The id of the only subscription on a stream of events; it is not told.
+/// The id of the only subscription on an event stream; never sent.
 const STREAM: &str = "events";

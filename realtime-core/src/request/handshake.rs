@@ -7,8 +7,8 @@ use base64::{
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use realtime_protocol::{Code, Error, accept_key};
 
-/// Whether a request may become a WebSocket: over HTTP/1.1 by upgrade (RFC 6455, section 4.2.1),
-/// over HTTP/2 by extended CONNECT (RFC 8441, section 5).
+/// Checks that a request may become a WebSocket: over HTTP/1.1 by upgrade (RFC 6455, section 4.2.1), over HTTP/2 by
+/// extended CONNECT (RFC 8441, section 5).
 pub(crate) fn check(context: &Context) -> Result<(), Reject> {
     if context.is_extended_connect() {
         return check_version(context);
@@ -26,9 +26,9 @@ pub(crate) fn check(context: &Context) -> Result<(), Reject> {
     if !context.header_has("upgrade", "websocket") || !context.header_has("connection", "upgrade") {
         return Err(upgrade_required("this is a WebSocket endpoint, and the request has no Upgrade to websocket"));
     }
-    // Adapters differ in whether they take a body for the first frames.
+    // Adapters differ in whether they treat a body as the first frames.
     if has_body(context) {
-        return Err(Reject::bad_request("a request that opens a WebSocket has no body"));
+        return Err(Reject::bad_request("a request that opens a WebSocket must not have a body"));
     }
     check_version(context)?;
     let key = context.header("sec-websocket-key").unwrap_or_default();
@@ -38,7 +38,7 @@ pub(crate) fn check(context: &Context) -> Result<(), Reject> {
     Err(Reject::bad_request("Sec-WebSocket-Key must be 16 bytes in base64"))
 }
 
-/// The response that makes the request a WebSocket: 101, or 200 over HTTP/2.
+/// Returns the response that accepts the WebSocket: 101, or 200 over HTTP/2.
 pub(crate) fn response(
     context: &Context,
     subprotocol: Option<&'static str>,
@@ -53,7 +53,7 @@ pub(crate) fn response(
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    // Over HTTP/2 it is there where a proxy translates for a client of HTTP/1.1, which waits for the answer to it.
+    // Over HTTP/2 a proxy may send the key for a client of HTTP/1.1, which expects the answer to it.
     let key = context.header("sec-websocket-key");
     if let Some(accept) = key.and_then(|key| HeaderValue::try_from(accept_key(key)).ok()) {
         response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
@@ -67,12 +67,12 @@ pub(crate) fn response(
     response
 }
 
-/// Whether this is a client's key: 16 bytes in base64.
+/// Returns true if this is a client's key: 16 bytes in base64.
 fn is_key(key: &str) -> bool {
     KEY.decode(key).is_ok_and(|nonce| nonce.len() == 16)
 }
 
-/// The bits behind the last byte are not looked at: in the example of RFC 6455, section 4.1, they are not 0.
+/// Ignores the bits behind the last byte: in the example of RFC 6455, section 4.1, they are not 0.
 const KEY: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
@@ -95,7 +95,7 @@ fn check_version(context: &Context) -> Result<(), Reject> {
     }
 }
 
-/// 426 with the header that RFC 9110, section 15.5.22, demands.
+/// A 426 with the header that RFC 9110, section 15.5.22, demands.
 fn upgrade_required(message: &'static str) -> Reject {
     Reject::new(StatusCode::UPGRADE_REQUIRED, Error::failed_precondition(message))
         .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))

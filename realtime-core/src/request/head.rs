@@ -1,5 +1,5 @@
-//! The checks of a request's head that are the same for all kinds of requests: what could be read in two ways is
-//! refused (RFC 9112, sections 3.2 and 6.1).
+//! The checks of a request's head, the same for all kinds of requests: an ambiguous head is refused (RFC 9112,
+//! sections 3.2 and 6.1).
 
 use super::Reject;
 use crate::context::Context;
@@ -16,7 +16,7 @@ pub(crate) fn check(context: &Context) -> Result<(), Reject> {
     check_transfer_encoding(context)
 }
 
-/// Of two of these, a proxy and this server may take different ones, and one that checks another than one that acts.
+/// If one of these occurs twice, a proxy and this server may use different values.
 const SINGLE: [&str; 8] = [
     "host",
     "origin",
@@ -31,17 +31,18 @@ const SINGLE: [&str; 8] = [
 fn check_host(context: &Context) -> Result<(), Reject> {
     match context.header_lines("host").next() {
         None if context.version() == Version::HTTP_11 => Err(unclear(context, "the request has no Host")),
-        Some(host) if !is_host(host) => Err(unclear(context, "the Host of the request is no host")),
+        Some(host) if !is_host(host) => Err(unclear(context, "the request's Host is not a valid host")),
         _ => Ok(()),
     }
 }
 
-/// An empty one is allowed: it says that there is no authority.
+/// An empty host is valid: it stands for no authority.
 fn is_host(host: &[u8]) -> bool {
     host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
 }
 
-/// A list that ends otherwise, or in which it comes twice, has no end that all agree on.
+/// Accepts a single "chunked" only: with another coding last, or with it twice, parties may disagree on where the body
+/// ends.
 fn check_transfer_encoding(context: &Context) -> Result<(), Reject> {
     if context.header_lines("transfer-encoding").next().is_none() {
         return Ok(());
@@ -51,10 +52,10 @@ fn check_transfer_encoding(context: &Context) -> Result<(), Reject> {
     if chunked && codings.next().is_none() {
         return Ok(());
     }
-    Err(unclear(context, "the Transfer-Encoding of a request is \"chunked\", once"))
+    Err(unclear(context, "the only accepted Transfer-Encoding is \"chunked\", given once"))
 }
 
-/// Where the next request begins is in doubt as well.
+/// Refuses an ambiguous head, and closes the connection: it is unclear where the next request begins.
 fn unclear(context: &Context, message: impl Into<Cow<'static, str>>) -> Reject {
     let reject = Reject::bad_request(message);
     if context.is_http1() { reject.closing() } else { reject }

@@ -1,10 +1,10 @@
 use http::{HeaderMap, HeaderName, header};
 
-/// Adds headers to a response. They replace those of the same name, except where all of them count.
+/// Adds headers to a response. They replace those of the same name, except for the headers in [`JOINED`].
 pub(crate) fn merge(headers: &mut HeaderMap, more: HeaderMap) {
     let mut name = None;
     for (next, value) in more {
-        // Only the first value of a name comes with it.
+        // The iterator yields a name only with its first value.
         let first = next.is_some();
         name = next.or(name);
         let Some(name) = name.clone() else { continue };
@@ -16,7 +16,7 @@ pub(crate) fn merge(headers: &mut HeaderMap, more: HeaderMap) {
     }
 }
 
-/// Headers of which a response has as many as there are reasons for.
+/// Headers that a response may have several times, each for its own reason.
 const JOINED: [HeaderName; 4] =
     [header::VARY, header::SET_COOKIE, header::ACCESS_CONTROL_EXPOSE_HEADERS, header::CONNECTION];
 

@@ -4,10 +4,10 @@ use http::HeaderMap;
 use realtime_protocol::Error;
 use std::{any::Any, fmt, future::poll_fn, sync::Arc, task::Poll};
 
-/// Looks at a request before it becomes a connection: sets variables, refuses, or lets it through.
+/// Inspects a request before it becomes a connection: sets variables, refuses it, or passes it on.
 ///
-/// Runs before the 101, so a refusal is a real HTTP response. Any `async fn(Context, Next) ->
-/// Result<Accepted, Reject>` is one.
+/// Middleware runs before the 101, so a refusal is a normal HTTP response. Any `async fn(Context, Next) ->
+/// Result<Accepted, Reject>` is a middleware.
 ///
 /// # Examples
 ///
@@ -31,7 +31,7 @@ use std::{any::Any, fmt, future::poll_fn, sync::Arc, task::Poll};
     note = "its future must be `Send`: nothing like `Rc` may be held across an `.await`"
 )]
 pub trait Middleware: Send + Sync + 'static {
-    /// Handles one request; [`Next::run`] goes on with it.
+    /// Handles one request; [`Next::run`] passes it on.
     fn handle(&self, context: Context, next: Next) -> impl Future<Output = Result<Accepted, Reject>> + Send;
 }
 
@@ -45,17 +45,17 @@ where
     }
 }
 
-/// The rest of the way of a request: the middleware after this one, and the handler's input.
+/// The rest of a request's path: the later middleware and the handler's input.
 #[must_use = "a request that is neither let through nor refused cannot be answered"]
 pub struct Next {
     pub(crate) rest: std::vec::IntoIter<Arc<dyn ErasedMiddleware>>,
     pub(crate) service: Arc<Service>,
-    /// A session follows.
+    /// True if a session follows.
     pub(crate) opens: bool,
 }
 
 impl Next {
-    /// Goes on with the request.
+    /// Passes the request on.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl Next {
     }
 }
 
-/// Runs the whole chain; a panic in it is a refusal, and harms no other request of the connection.
+/// Runs the whole chain. A panic in it refuses the request, and does not affect others on the same connection.
 pub(crate) async fn run_caught(next: Next, context: Context) -> Result<Accepted, Reject> {
     let mut run = Box::pin(next.run(context));
     let panicked = |text| Error::internal(format!("middleware panicked: {text}"));
@@ -90,7 +90,7 @@ impl fmt::Debug for Next {
     }
 }
 
-/// A request that all have let through. It becomes a connection when the middleware returns it.
+/// A request that all middleware has accepted. It becomes a connection when the middleware chain returns it.
 pub struct Accepted {
     pub(crate) context: Context,
     pub(crate) typed: Box<dyn Any + Send + Sync>,
@@ -98,17 +98,17 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// The request, with its variables.
+    /// Returns the request, with its variables.
     pub fn context(&self) -> &Context {
         &self.context
     }
 
-    /// The request, to set variables after the others have run.
+    /// Returns the request, to set variables after the later middleware has run.
     pub fn context_mut(&mut self) -> &mut Context {
         &mut self.context
     }
 
-    /// Headers to add to the response that accepts the upgrade, a cookie for example.
+    /// Returns the headers to add to the response that accepts the upgrade, for example a cookie.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.headers
     }

@@ -1,6 +1,6 @@
-//! What a request is, and its way to an answer: the checks, the middleware, an upgrade, a call or a stream of events.
+//! Requests and their answers: the checks, the middleware, an upgrade, a call or an event stream.
 //!
-//! May import `session` and what is beneath it; no typed handler.
+//! May import `session` and the layers beneath it; no typed handler.
 
 mod admission;
 mod body;
@@ -36,20 +36,20 @@ use http::{HeaderMap, HeaderValue, Method, Response, header};
 use realtime_protocol::{Code, Error, format::Value};
 use std::{borrow::Cow, sync::Arc};
 
-/// What a request is answered with.
+/// The answer to a request.
 #[derive(Debug)]
 #[must_use = "a request is answered"]
 pub enum Answer {
-    /// A response that is whole.
+    /// A complete response.
     Response(Response<Bytes>),
-    /// A WebSocket, once the framework hands over the connection.
+    /// A WebSocket, to serve once the framework hands over the connection.
     Upgrade(Upgrade),
-    /// A response whose body lasts.
+    /// A response whose body is a stream.
     Events(Response<EventStream>),
 }
 
-/// Answers a request of any kind. Of `body` only as much is read as the kind has use for, and the rest is discarded
-/// before the answer. The session of an event stream is run by `spawn`.
+/// Answers a request of any kind. Reads only as much of `body` as that kind needs, and discards the rest before the
+/// answer. `spawn` runs the session of an event stream.
 pub(crate) async fn answer<B, E>(
     hub: &Arc<Hub>,
     context: Context,
@@ -65,7 +65,7 @@ where
     match &mut answer {
         Answer::Response(response) => {
             merge(response.headers_mut(), cors);
-            // By rule, caches may keep some answers to GET of which nothing is said, a 404 among them.
+            // Caches may store some answers to GET that set no caching policy, a 404 among them.
             let no_store = HeaderValue::from_static("no-store");
             response.headers_mut().entry(header::CACHE_CONTROL).or_insert(no_store);
             body.discard(hub).await;
@@ -92,7 +92,7 @@ where
             if let Err(reject) = head::check(&context) {
                 return Answer::refusal(refused(hub, reject));
             }
-            // For the log alone: no page can read the body.
+            // Only for the log: without CORS headers no page can read the response.
             let _ = check_origin(hub, &context);
             Answer::Response(cors::preflight(&hub.config, cors))
         }
@@ -113,7 +113,7 @@ where
     }
 }
 
-/// Decides on a request for a WebSocket.
+/// Decides on a WebSocket request.
 pub(crate) async fn upgrade(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, Reject> {
     let may_send_early = context.is_http1() && context.header_has("upgrade", "websocket");
     let decided = upgrade::accept(hub, context).await;
@@ -126,10 +126,10 @@ impl Answer {
     }
 }
 
-/// What is asked for.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// A WebSocket, or nothing that is known; its own checks say what is wrong.
+    /// A WebSocket, or nothing known; the checks of the handshake say what is wrong.
     WebSocket,
     Events,
     Call,
@@ -165,7 +165,7 @@ fn of_query(context: &Context, name: &str) -> Option<String> {
     form_urlencoded::parse(query).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// The input of a call in the query: `input` with JSON, or else the pairs of other names than these.
+/// Returns the input of a call from the query: the JSON in `input`, or else all pairs except `other`.
 fn input_of_query(context: &Context, other: &[&str]) -> Value<'static> {
     if let Some(json) = of_query(context, "input") {
         return Value::Json(json.into());

@@ -4,31 +4,31 @@ use bytes::Bytes;
 use futures_core::Stream;
 use std::sync::Arc;
 
-/// For adapters.
+/// Methods for adapters.
 impl Realtime {
-    /// Decides on a request: runs the checks and the middleware. For adapters, which bring the
-    /// runtime that the clock and the link to the broker run on.
+    /// Runs the checks and the middleware of a WebSocket request. For adapters, which bring the runtime for the clock
+    /// and the link to the broker.
     ///
     /// # Errors
     ///
-    /// The response that refuses it.
+    /// The response that refuses the request.
     pub async fn upgrade(&self, mut context: Context, runtime: impl Runtime) -> Result<Upgrade, Reject> {
         self.start(runtime);
         self.resolve_client(&mut context);
         upgrade(&self.0, context).await
     }
 
-    /// Answers a request of any kind: upgrades it to a WebSocket, begins a stream of server-sent events, or makes a call
-    /// by HTTP. For adapters, which bring the runtime that the sessions of event streams run on, and the clock and the link
-    /// to the broker.
+    /// Answers a request of any kind: upgrades it to a WebSocket, opens an event stream, or makes a call by HTTP. For
+    /// adapters, which bring the runtime for the sessions of event streams, the clock and the link to the broker.
     ///
-    /// The body is read where it is a call's. What is left of it before a refusal is discarded, within
-    /// [`Config::discarded_bytes`](crate::Config::discarded_bytes), so that the client sees the answer. A body that the client holds back with
-    /// `Expect: 100-continue` is not polled then: where the framework has said 100 already, leave the header out.
+    /// The body of a call is read. Before a refusal the rest of the body is discarded, within
+    /// [`Config::discarded_bytes`](crate::Config::discarded_bytes), so that the client sees the answer. A body that
+    /// the client holds back with `Expect: 100-continue` is not polled then; if the framework has already sent the
+    /// 100, leave the header out.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, so is the call that it makes.
+    /// Dropping the future cancels the call it makes.
     pub async fn answer<B, E>(&self, mut context: Context, body: &mut B, runtime: impl Runtime) -> Answer
     where
         B: Stream<Item = std::result::Result<Bytes, E>> + Unpin,
@@ -36,7 +36,7 @@ impl Realtime {
         let mut runtime = Some(runtime);
         self.0.start(|| Arc::new(runtime.take().expect("a hub takes one runtime")));
         self.resolve_client(&mut context);
-        // Its own, where the hub has that of another thread.
+        // The given runtime, even if the hub keeps one of another thread.
         super::answer(&self.0, context, body, |task| match &runtime {
             Some(runtime) => runtime.spawn(task),
             None => self.0.spawn(task),
@@ -49,7 +49,7 @@ impl Realtime {
         context.resolve_client(&config.trusted_proxies, config.forwarding_header);
     }
 
-    /// The path under which adapters mount the handlers, without a slash at its end.
+    /// Returns the path under which adapters mount the handlers, without a trailing slash.
     pub fn prefix(&self) -> &str {
         &Registry::of(&self.0).prefix
     }

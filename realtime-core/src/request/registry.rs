@@ -8,30 +8,30 @@ use crate::{
 use realtime_protocol::Error;
 use std::{collections::HashMap, sync::Arc};
 
-/// What is mounted, and where.
+/// The handlers and endpoints of a node by id, and the path they are mounted under.
 pub(crate) struct Registry {
     pub(crate) mounted: HashMap<Box<str>, Arc<Mounted>>,
-    /// Runs for all of them, before their own.
+    /// Runs for every request, before the mounts' own middleware.
     pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
     pub(crate) prefix: Box<str>,
 }
 
-/// One id under which clients connect.
+/// The mount under one id.
 pub(crate) struct Mounted {
     pub(crate) id: Arc<str>,
-    /// The protocol of all who connect; `None` for the one that each asks for.
+    /// The protocol of all connections; `None` if each client chooses.
     pub(crate) protocol: Option<ProtocolId>,
     pub(crate) service: Arc<Service>,
     pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
 }
 
 impl Registry {
-    /// That of a hub, which keeps it.
+    /// Returns the registry of a hub.
     pub(crate) fn of(hub: &Hub) -> &Self {
         hub.registry.downcast_ref().expect("a hub keeps the registry that it was built with")
     }
 
-    /// What a request asks for.
+    /// Finds the mount that a request asks for.
     ///
     /// # Errors
     ///
@@ -42,12 +42,12 @@ impl Registry {
 }
 
 impl Mounted {
-    /// Whether there is anything to call or to subscribe to.
+    /// Returns true if there are procedures, subscriptions or events.
     pub(super) fn has_names(&self) -> bool {
         !self.service.router.is_empty()
     }
 
-    /// The service of a client that is sent one subscription and nothing else.
+    /// Returns the service of a client that is sent one subscription and nothing else.
     pub(super) fn without_handler(&self) -> Arc<Service> {
         Arc::new(Service { hooks: Arc::new(NoHandler::OneSubscription), router: Arc::clone(&self.service.router) })
     }

@@ -24,22 +24,22 @@ pub struct Reject {
 }
 
 impl Reject {
-    /// A refusal with a status of the application's choice.
+    /// Creates a refusal with the given status.
     pub fn new(status: StatusCode, error: Error) -> Self {
         Self { status, headers: HeaderMap::new(), error }
     }
 
-    /// 401.
+    /// Creates a refusal with status 401.
     pub fn unauthorized() -> Self {
         Error::unauthenticated().into()
     }
 
-    /// 403.
+    /// Creates a refusal with status 403.
     pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
         Error::permission_denied(message).into()
     }
 
-    /// 400.
+    /// Creates a refusal with status 400.
     pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Error::invalid_argument(message).into()
     }
@@ -51,18 +51,18 @@ impl Reject {
         self
     }
 
-    /// The response's status.
+    /// Returns the response's status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// What the body says.
+    /// Returns the error in the response's body.
     pub fn error(&self) -> &Error {
         &self.error
     }
 
-    /// Ends the connection of HTTP/1 after the response: what follows the request may be no request, but frames of a client
-    /// or proxy that did not wait for the answer.
+    /// Closes an HTTP/1 connection after the response: the bytes behind the request may be frames of a client or proxy
+    /// that did not wait for the answer, and not a request.
     pub(crate) fn closing(mut self) -> Self {
         let mut close = HeaderMap::new();
         close.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -70,7 +70,7 @@ impl Reject {
         self
     }
 
-    /// Adds headers of the response that there would have been; those of the refusal itself count before them.
+    /// Adds the headers of the response that was refused; the refusal's own take precedence.
     pub(crate) fn behind(mut self, mut headers: HeaderMap) -> Self {
         merge(&mut headers, self.headers);
         self.headers = headers;
@@ -81,7 +81,7 @@ impl Reject {
         (self.headers, self.error)
     }
 
-    /// The response: `{"ok":false,"error":…}` with the headers, `Retry-After` where it is known, and not to be cached.
+    /// Returns the response: `{"ok":false,"error":…}` with the headers, `Retry-After` if known, and `no-store`.
     pub fn into_response(self) -> Response<Bytes> {
         let body = Body { ok: false, error: &self.error };
         let mut response = Response::new(Bytes::from(serde_json::to_vec(&body).unwrap_or_default()));
@@ -103,7 +103,7 @@ struct Body<'a> {
     error: &'a Error,
 }
 
-/// The status of the error's code, from the one table.
+/// Uses the HTTP status of the error's code.
 impl From<Error> for Reject {
     fn from(error: Error) -> Self {
         Self::new(error.code().http_status(), error)

@@ -16,10 +16,10 @@ use bytes::Bytes;
 use http::Response;
 use std::{fmt, sync::Arc};
 
-/// A request that may become a connection: the response to answer it with, and the session to run
-/// once the framework has handed over the connection.
+/// A request that may become a connection: the response to send, and the session to run once the framework has handed
+/// over the connection.
 ///
-/// Dropping it gives its place back; no method of the handler has been called.
+/// Dropping it releases the connection's permit; no method of the handler has been called.
 #[must_use = "a connection is run by `serve`"]
 pub struct Upgrade {
     session: NewSession,
@@ -27,20 +27,20 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// The response that makes the request a WebSocket: 101, or 200 over HTTP/2. To be taken once.
+    /// Returns the response that accepts the WebSocket: 101, or 200 over HTTP/2. Call it once.
     pub fn response(&mut self) -> Response<()> {
         self.response.take().unwrap_or_default()
     }
 
-    /// The place that the connection takes among those that there may be. The session gives it back at its end; an
-    /// adapter whose socket may outlive the session, because the framework still holds what it was given to send, keeps
-    /// a clone with that.
+    /// Returns the permit that counts the connection against its limits. The session releases its permit at its end. An
+    /// adapter whose socket may outlive the session, because the framework still holds bytes to send, keeps a clone as
+    /// long as the socket.
     pub fn permit(&self) -> ConnectionPermit {
         self.session.client.permit.clone()
     }
 
-    /// Waits for the framework to hand over the connection, but not for ever; gives `None` when
-    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) is over first.
+    /// Waits for the framework to hand over the connection. Returns `None` after
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
     pub async fn timeout<T>(&self, upgrade: impl Future<Output = T>) -> Option<T> {
         let timeout = self.session.client.hub.config.handshake_timeout;
         let upgraded = self.session.client.hub.before(timeout, upgrade).await;
@@ -50,12 +50,11 @@ impl Upgrade {
         upgraded
     }
 
-    /// The session on its transport, from `on_open` to `on_close`: a future to spawn. `early` is what the client
-    /// sent right behind its request.
+    /// Runs the session on its transport, from `on_open` to `on_close`; spawn the future. `early` holds the bytes
+    /// that the client sent right behind its request.
     ///
-    /// The future is `Send` exactly when the transport is. If it is dropped, the connection is
-    /// cut, and `on_close` runs on the runtime that [`Realtime::upgrade`](crate::Realtime::upgrade)
-    /// was given.
+    /// The future is `Send` exactly when the transport is. If it is dropped, the connection is cut, and `on_close`
+    /// runs on the runtime passed to [`Realtime::upgrade`](crate::Realtime::upgrade).
     pub fn serve<T: Transport>(self, transport: T, early: Bytes) -> impl Future<Output = ()> + use<T> {
         Serving::new(self.session, WebSocket(transport), early)
     }
@@ -67,7 +66,7 @@ impl fmt::Debug for Upgrade {
     }
 }
 
-/// Decides on a request for a WebSocket.
+/// Decides on a WebSocket request.
 pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, Reject> {
     let admission = Admission::check(hub, &context, Kind::WebSocket)?;
     let mounted = Arc::clone(admission.mounted);
@@ -93,7 +92,7 @@ pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, 
     Ok(Upgrade { session, response: Some(response) })
 }
 
-/// The protocol of a connection, and its name if it was asked for.
+/// Chooses the protocol of a connection; returns its name too if the client asked for it.
 fn choose_protocol(
     hub: &Hub,
     mounted: &Mounted,
@@ -107,7 +106,7 @@ fn choose_protocol(
         }
     }
     if native {
-        return Err(Reject::bad_request("none of the offered realtime subprotocols is spoken here"));
+        return Err(Reject::bad_request("none of the offered realtime subprotocols is supported"));
     }
     Ok((mounted.protocol.unwrap_or(hub.protocols.default_id()), None))
 }

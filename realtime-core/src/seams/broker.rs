@@ -12,27 +12,27 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// The link between the nodes of a cluster: what is published on one reaches the members on all.
+/// The link between the nodes of a cluster: carries publications to the members on other nodes.
 ///
-/// A node delivers to its own members itself, at once; the broker carries a publication to the
-/// others. Without one, a node is alone.
+/// A node delivers to its own members directly; the broker carries the publication to the other nodes. Without a
+/// broker, a node is alone.
 ///
-/// Both methods are called by one task each, which waits for one call before it makes the next.
+/// Each method is called by one task, which waits for one call to finish before it makes the next.
 #[async_trait]
 pub trait Broker: Send + Sync + fmt::Debug + 'static {
-    /// Hands a publication to the other nodes; ready when it is in the broker's care.
+    /// Hands a publication to the other nodes; returns once the broker has accepted it.
     ///
     /// # Errors
     ///
-    /// It was not taken. It is tried again if the error [is retryable](Error::is_retryable), and
-    /// otherwise logged, counted and dropped.
+    /// The publication was not accepted. If the error [is retryable](Error::is_retryable) it is tried up to 30 times,
+    /// a second apart; otherwise, or after that, it is logged, counted and dropped.
     async fn publish(&self, publication: &Publication) -> Result;
 
     /// Waits for the next publication of another node.
     ///
     /// # Errors
     ///
-    /// The link is down; the call is made again after a second.
+    /// The link is down; the call is retried after a second.
     ///
     /// # Cancel safety
     ///
@@ -40,31 +40,31 @@ pub trait Broker: Send + Sync + fmt::Debug + 'static {
     async fn receive(&self) -> Result<Publication>;
 }
 
-/// A message on its way to the members of a topic on another node.
+/// A message on its way to the members of a topic on other nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Publication {
-    /// The node that it comes from.
+    /// The number of the node that published it.
     pub node: u64,
     /// The topic's name.
     pub topic: String,
     /// The message as JSON.
     pub json: Bytes,
-    /// The message as MessagePack. A node that is not brought it makes it of the JSON, where byte
-    /// strings are arrays and numbers that are none are null.
+    /// The message as MessagePack. Without it, the receiving node converts the JSON, in which byte strings are arrays
+    /// and numbers such as NaN are null.
     pub msgpack: Option<Bytes>,
-    /// The message as a whole WebSocket message, where that is not its JSON.
+    /// The message as a whole WebSocket message, if that differs from its JSON.
     pub whole: Option<(Kind, Bytes)>,
     /// The event's name, if it is an event.
     pub event: Option<String>,
     /// The key of the messages that it replaces for members who do not keep up, if it has one.
     pub key: Option<String>,
-    /// Connections that are left out.
+    /// Connections to leave out.
     pub except: Vec<ConnectionId>,
 }
 
 impl Publication {
-    /// A publication from its parts, without its MessagePack: see [`with_msgpack`](Self::with_msgpack).
+    /// Creates a publication without MessagePack: see [`with_msgpack`](Self::with_msgpack).
     pub fn new(
         node: u64,
         topic: String,
@@ -82,21 +82,21 @@ impl Publication {
         self
     }
 
-    /// Says that it is an event of this name.
+    /// Makes it an event of this name.
     #[must_use = "the changed publication is returned"]
     pub fn with_event(mut self, name: String) -> Self {
         self.event = Some(name);
         self
     }
 
-    /// Adds the key of the messages that it replaces.
+    /// Sets the key of the messages that it replaces.
     #[must_use = "the changed publication is returned"]
     pub fn with_key(mut self, key: String) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Bytes that it takes where it waits.
+    /// Returns the bytes that it takes in a queue.
     pub(crate) fn size(&self) -> usize {
         let whole = self.whole.as_ref().map_or(0, |(_, bytes)| bytes.len());
         let names = self.topic.len()
@@ -143,9 +143,9 @@ impl Encode for Publication {
     }
 }
 
-/// A cluster within one process: for tests, and for several registries that share their topics.
+/// A cluster within one process: for tests, and for several registries that share topics.
 ///
-/// For each node 65 536 publications and 64 MiB may wait; more are refused with `UNAVAILABLE` until it has caught up.
+/// 65 536 publications and 64 MiB may wait for each node; more are refused with `UNAVAILABLE` until it has caught up.
 ///
 /// ```
 /// use realtime_core::{MemoryBroker, Realtime};
@@ -167,25 +167,25 @@ struct Inbox(Mutex<Received>);
 #[derive(Debug, Default)]
 struct Received {
     publications: VecDeque<Publication>,
-    /// What they take together.
+    /// Bytes of all of them.
     bytes: usize,
     waker: Option<Waker>,
 }
 
-/// Publications that may wait for one node. More, and it is not keeping up.
+/// Publications that may wait for one node; over it the node is not keeping up.
 const WAITING: usize = 65_536;
 
-/// Their bytes.
+/// Bytes that may wait for one node.
 const WAITING_BYTES: usize = 64 * 1024 * 1024;
 
 impl MemoryBroker {
-    /// The first node of a new cluster.
+    /// Creates a cluster and returns its first node.
     #[expect(clippy::new_without_default, reason = "a default value is not expected to be a member of something")]
     pub fn new() -> Self {
         Self::join_to(Arc::default())
     }
 
-    /// Another node of the same cluster.
+    /// Adds a node to the same cluster.
     pub fn join(&self) -> Self {
         Self::join_to(Arc::clone(&self.all))
     }
@@ -205,7 +205,7 @@ impl Broker for MemoryBroker {
             all.retain(|inbox| inbox.strong_count() > 0);
             all.iter().filter_map(Weak::upgrade).filter(|inbox| !Arc::ptr_eq(inbox, &self.own)).collect()
         };
-        // All or none: a publication that is tried again must not arrive twice.
+        // All nodes or none: a retried publication must not arrive twice.
         let bytes = publication.size();
         if others.iter().any(|inbox| inbox.0.lock().is_full(bytes)) {
             return Err(Error::unavailable("a node does not keep up"));

@@ -1,4 +1,4 @@
-//! The traits that others implement: a client's bytes, the link to other nodes, the async runtime.
+//! The traits that others implement: a client's transport, the link to other nodes, the async runtime.
 //!
 //! May import `util` and `websocket`, whose frames a [`SendQueue`] holds.
 

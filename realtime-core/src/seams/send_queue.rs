@@ -8,38 +8,38 @@ use std::{
     task::{Poll, ready},
 };
 
-/// The frames on their way to one client, in the order of the wire.
+/// The queue of frames to send to one client, in wire order.
 ///
-/// Transports that write call [`poll_write`](Self::poll_write); those from which the framework
-/// pulls take [`pop`](Self::pop).
+/// Transports that write call [`poll_write`](Self::poll_write); transports whose framework pulls a body call
+/// [`pop`](Self::pop).
 ///
-/// Control frames have a lane of their own: while data waits for a slow reader, a pong or ping
-/// goes out after the frame that is half written, and before the rest.
+/// Control frames have a lane of their own: while data waits for a slow reader, a ping or pong is sent right after the
+/// frame that is half written, before the rest.
 #[derive(Debug, Default)]
 pub struct SendQueue {
-    /// The frame of which some bytes are written already.
+    /// The rest of a frame that is half written.
     partial: Option<Bytes>,
     pong: Option<Bytes>,
     ping: Option<Bytes>,
     /// Whole frames, one or several in each buffer.
     frames: VecDeque<Bytes>,
-    /// Small frames behind those, joined, in the thread's spare buffer.
+    /// Small frames behind those, joined in the thread's spare buffer.
     tail: Vec<u8>,
     bytes: usize,
 }
 
 impl SendQueue {
-    /// Bytes that wait to be written.
+    /// Returns the number of bytes to write.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether nothing waits.
+    /// Returns true if the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
 
-    /// Fills `slices` with the front of the queue and gives how many were filled.
+    /// Fills `slices` with the front of the queue; returns how many were filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
         for (slice, bytes) in slices.iter_mut().zip(self.iter()) {
@@ -49,22 +49,22 @@ impl SendQueue {
         filled
     }
 
-    /// The first buffer of the queue; empty if the queue is.
+    /// Returns the first buffer of the queue; empty if the queue is.
     pub fn front(&self) -> &[u8] {
         let shared = self.partial.as_ref().or(self.pong.as_ref()).or(self.ping.as_ref());
         shared.or(self.frames.front()).map_or(&self.tail, |bytes| bytes)
     }
 
-    /// How many buffers wait.
+    /// Returns the number of buffers.
     pub fn count(&self) -> usize {
         self.iter().count()
     }
 
-    /// Removes `count` bytes from the front: what a write has taken.
+    /// Removes `count` bytes from the front: the bytes that a write accepted.
     ///
     /// # Panics
     ///
-    /// If fewer bytes wait.
+    /// If the queue holds fewer bytes.
     #[track_caller]
     pub fn advance(&mut self, mut count: usize) {
         assert!(count <= self.bytes, "advanced by {count} of {} bytes", self.bytes);
@@ -89,15 +89,15 @@ impl SendQueue {
         }
     }
 
-    /// Takes the first buffer.
+    /// Removes and returns the first buffer.
     pub fn pop(&mut self) -> Option<Bytes> {
         let front = self.take_front()?;
         self.bytes -= front.len();
         Some(front)
     }
 
-    /// Joins the small buffers at the front into one of at most `limit` bytes, for streams that
-    /// cannot write several at once (HTTP/2, TLS).
+    /// Joins the small buffers at the front into one of at most `limit` bytes, for streams that cannot write several at
+    /// once (HTTP/2, TLS).
     pub fn coalesce(&mut self, limit: usize) {
         if self.partial.is_some() || self.pong.is_some() || self.ping.is_some() {
             return;
@@ -120,13 +120,13 @@ impl SendQueue {
         self.frames.push_front(joined.freeze());
     }
 
-    /// Calls `write` with the front of the queue, and removes what it took, until the queue is
-    /// empty: with many buffers at once if the stream is `vectored`, else with small ones joined,
-    /// up to the 16 KiB of a record of TLS or a frame of HTTP/2.
+    /// Calls `write` with the front of the queue, and removes the bytes it accepted, until the queue is empty. Passes
+    /// many buffers at once if the stream is `vectored`; otherwise joins small ones, up to the 16 KiB of a TLS record
+    /// or HTTP/2 frame.
     ///
     /// # Errors
     ///
-    /// That of `write`; [`io::ErrorKind::WriteZero`] if it takes nothing.
+    /// The error of `write`; [`io::ErrorKind::WriteZero`] if it accepts nothing.
     #[inline(always)]
     pub fn poll_write(
         &mut self,
@@ -160,8 +160,7 @@ impl SendQueue {
         self.frames.push_back(frame);
     }
 
-    /// Adds whole frames by copying them behind each other, so that many small ones are one
-    /// buffer to write.
+    /// Appends copies of whole frames, so that many small ones are one buffer to write.
     pub(crate) fn append(&mut self, frames: &[u8]) {
         if self.tail.capacity() == 0 {
             self.tail = spare::take_buffer();
@@ -170,7 +169,7 @@ impl SendQueue {
         self.tail.extend_from_slice(frames);
     }
 
-    /// Adds a buffer of whole frames, which is the spare one of some thread.
+    /// Appends a buffer of whole frames, which is some thread's spare buffer.
     pub(crate) fn append_buffer(&mut self, frames: Vec<u8>) {
         if self.tail.is_empty() {
             self.bytes += frames.len();
@@ -181,7 +180,7 @@ impl SendQueue {
         }
     }
 
-    /// Holds what waits in as many bytes as it has: what cannot be sent now may wait for long.
+    /// Shrinks the buffers to their contents: what cannot be sent now may wait for long.
     pub(crate) fn seal(&mut self) {
         if self.tail.capacity() == 0 {
             return;
@@ -193,8 +192,8 @@ impl SendQueue {
         spare::put_buffer(tail);
     }
 
-    /// Puts a pong in front of the data. Replaces one that still waits: only the latest ping needs
-    /// an answer (RFC 6455, section 5.5.3).
+    /// Puts a pong in front of the data. Replaces a pong that still waits: only the latest ping needs an answer (RFC
+    /// 6455, section 5.5.3).
     pub(crate) fn push_pong(&mut self, frame: Bytes) {
         self.bytes += frame.len();
         if let Some(earlier) = self.pong.replace(frame) {
@@ -202,7 +201,7 @@ impl SendQueue {
         }
     }
 
-    /// Puts a ping in front of the data, unless one waits already.
+    /// Puts a ping in front of the data, unless one is waiting already.
     pub(crate) fn push_ping(&mut self, frame: Bytes) {
         if self.ping.is_none() {
             self.bytes += frame.len();
@@ -210,21 +209,21 @@ impl SendQueue {
         }
     }
 
-    /// Drops all data but the frame that is half written, which the peer must get whole.
+    /// Drops all data except a frame that is half written, which the peer must receive whole.
     pub(crate) fn discard(&mut self) {
         self.bytes -= self.frames.iter().map(Bytes::len).sum::<usize>() + self.tail.len();
         self.frames = VecDeque::new();
         spare::put_buffer(std::mem::take(&mut self.tail));
     }
 
-    /// How many frames there is room for.
+    /// Returns the number of frames the queue has allocated room for.
     pub(crate) fn capacity(&self) -> usize {
         self.frames.capacity()
     }
 
     fn clear(&mut self) {
         (self.partial, self.pong, self.ping) = (None, None, None);
-        // Quicker than to clear it, where there is one.
+        // Popping is faster than clearing when there is one frame.
         while self.frames.pop_front().is_some() {}
         spare::put_buffer(std::mem::take(&mut self.tail));
     }
@@ -247,12 +246,12 @@ impl SendQueue {
     }
 }
 
-/// An empty queue: the thread's, unless it is lent already.
+/// Takes an empty queue: the thread's, unless it is lent already.
 pub(crate) fn take_queue() -> Box<SendQueue> {
     spare::take(&QUEUE).unwrap_or_default()
 }
 
-/// Gives a queue back that is empty.
+/// Returns an empty queue to the thread.
 pub(crate) fn put_queue(queue: Box<SendQueue>) {
     debug_assert!(queue.is_empty());
     if queue.capacity() <= KEPT_FRAMES {
@@ -267,7 +266,7 @@ thread_local! {
 /// A longer queue is freed instead of being kept by the thread.
 const KEPT_FRAMES: usize = 1024;
 
-/// A kibibyte of stack; the gain of more is lost in the cost of a longer call.
+/// 64 slices are a KiB of stack; more gain less than the longer call costs.
 const MAX_BUFFERS: usize = 64;
 
 #[cfg(test)]

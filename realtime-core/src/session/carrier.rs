@@ -10,18 +10,18 @@ use std::{
     task::{Context, Poll},
 };
 
-/// A transport, and how it carries what is no payload: signs of life and the end.
+/// A transport with its own way to send pings and closes.
 pub(crate) trait Carrier: Transport {
-    /// Whether the peer answers our close, which is waited for.
+    /// True if the peer answers a close, and the answer is waited for.
     const IS_CLOSE_ANSWERED: bool;
 
-    /// Asks the client for a sign of life.
+    /// Queues a request for a sign of life.
     fn push_ping(&mut self, queue: &mut SendQueue);
 
-    /// Tells the client of the close, behind all that is queued.
+    /// Queues the close, behind everything else.
     fn push_close(&mut self, close: &Close, closing: Closing, queue: &mut SendQueue);
 
-    /// Whether the client has given a sign of life, other than by what is read of it, since the last time.
+    /// Returns true if the client has shown life, other than by sending, since the last call.
     fn takes_life(&mut self) -> bool;
 }
 

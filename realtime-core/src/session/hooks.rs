@@ -3,15 +3,15 @@ use crate::{context::Context, hub::Client, seams::BoxFuture, util::panics::Panic
 use realtime_protocol::{Close, Error, format::Value};
 use std::{any::Any, sync::Arc, task};
 
-/// A handler as the driver sees it: without its types. One for all connections of an endpoint.
+/// The hooks of a handler, without its types. One value serves all connections of an endpoint.
 pub(crate) trait Hooks: Send + Sync {
-    /// Reads the input of a connection-to-be and gives the typed part of its session.
+    /// Parses the input of a new connection and returns the typed part of its session.
     fn open(&self, context: &Context) -> Result<Box<dyn Any + Send + Sync>, Error>;
 
     /// Runs the session from `on_open` to the last message.
     fn run(&self, client: &Arc<Client>) -> BoxFuture<'static>;
 
-    /// Queues what was received, or why it could not be read.
+    /// Queues a received message, or its parse error.
     fn deliver(
         &self,
         client: &Client,
@@ -19,20 +19,20 @@ pub(crate) trait Hooks: Send + Sync {
         value: Result<Value<'_>, Error>,
     ) -> Result<Delivered, Panicked>;
 
-    /// What waits for the handler.
+    /// Returns the backlog of the handler.
     fn backlog(&self, client: &Client) -> Backlog;
 
-    /// No more messages come; those that wait are dropped if `clear` says so.
+    /// Ends the inbox: no more messages come. If `clear` is set, queued messages are dropped.
     fn end(&self, client: &Client, clear: bool);
 
-    /// Frees what nothing waits in.
+    /// Frees unused memory of the inbox.
     fn shrink(&self, client: &Client);
 
     /// Runs `on_close`.
     fn close(&self, client: &Arc<Client>, close: Close) -> BoxFuture<'static>;
 }
 
-/// Runs a session: what its endpoint does when a client connects, then its handler.
+/// Runs a session: the endpoint's `on_open` hooks, then the handler.
 pub(super) fn run(session: &Session) -> BoxFuture<'static> {
     if session.service.router.opens.is_empty() {
         return session.service.hooks.run(&session.client);
@@ -48,26 +48,26 @@ pub(super) fn run(session: &Session) -> BoxFuture<'static> {
     })
 }
 
-/// What became of a message.
+/// The result of delivering a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Delivered {
     pub(crate) readable: bool,
-    /// What waits for the handler now.
+    /// The messages now queued for the handler.
     pub(crate) backlog: Backlog,
 }
 
-/// The messages that wait for a handler.
+/// The messages queued for a handler.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Backlog {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
 }
 
-/// The hooks of an endpoint that takes no messages.
+/// The hooks of an endpoint without a message handler.
 pub(crate) enum NoHandler {
-    /// Its clients call and subscribe.
+    /// The clients call and subscribe.
     Calls,
-    /// Its client is sent one subscription, which says itself when it is served.
+    /// The client is sent one subscription, which marks itself as opened.
     OneSubscription,
 }
 

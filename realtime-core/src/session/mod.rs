@@ -1,6 +1,6 @@
-//! What runs for one client: the driver that reads, calls the application and writes, and the calls inside it.
+//! The session of one client: the driver that reads, calls the application and writes, and the calls inside it.
 //!
-//! A handler is a [`Hooks`] here, without its types. May import `calls`, `hub` and what is beneath them.
+//! A handler is a [`Hooks`] here, without its types. May import `calls`, `hub` and the layers beneath them.
 
 mod carrier;
 mod driver;
@@ -25,7 +25,7 @@ use crate::{
 use realtime_protocol::format::Packet;
 use std::{fmt, sync::Arc};
 
-/// One client, and what serves it.
+/// One client, with the service of its endpoint.
 #[derive(Clone)]
 struct Session {
     client: Arc<Client>,
@@ -33,29 +33,29 @@ struct Session {
     purpose: Purpose,
 }
 
-/// What serves the clients of one id.
+/// The handler and routes that serve the clients of one id.
 pub(crate) struct Service {
     pub(crate) hooks: Arc<dyn Hooks>,
-    /// The procedures, subscriptions and events; none, where only messages are taken.
+    /// The procedures, subscriptions and events; empty for an endpoint of messages alone.
     pub(crate) router: Arc<Router>,
 }
 
-/// What a session is for.
+/// The purpose of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
-    /// Whatever the client asks for.
+    /// All that the client asks for.
     Everything,
-    /// One subscription, with which it begins and ends.
+    /// One subscription, with which the session starts and ends.
     OneSubscription,
 }
 
-/// What a session is made from.
+/// The parts that a session is made from.
 pub(crate) struct NewSession {
     pub(crate) client: NewClient,
     pub(crate) service: Arc<Service>,
-    /// Whether the client is sent a `welcome` first.
+    /// Sends the client a `welcome` first.
     pub(crate) welcome: bool,
-    /// What the session begins with, where it is for one subscription alone.
+    /// The first packet of a session for one subscription.
     pub(crate) only: Option<Box<Packet<'static>>>,
 }
 

@@ -12,11 +12,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// A call that runs.
+/// A running call.
 pub(super) struct Call {
     pub(super) core: Arc<CallCore>,
     running: Option<BoxFuture<'static, Result<Reply>>>,
-    /// Its result, where the outbox was full.
+    /// The frame of its answer, if the outbox was full.
     unsent: Option<Frame>,
 }
 
@@ -50,7 +50,7 @@ impl fmt::Debug for Call {
     }
 }
 
-/// An event that is handled.
+/// An event that is being handled.
 pub(super) struct Event {
     core: Arc<CallCore>,
     running: Option<BoxFuture<'static, Result>>,
@@ -85,7 +85,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Queues the answer to a call; gives its frame if there is no room.
+/// Queues the answer to a call; returns its frame if there is no room.
 fn answer(client: &Client, id: &str, outcome: Result<Reply>) -> Option<Frame> {
     let failed = match outcome {
         Ok(data) => match offer(client, &Outgoing::Reply { id, data: &*data }) {
@@ -98,7 +98,7 @@ fn answer(client: &Client, id: &str, outcome: Result<Reply>) -> Option<Frame> {
     offer(client, &Outgoing::Error { id: Some(id), error: &failed }).unwrap_or_default()
 }
 
-/// Queues a packet, or gives its frame back if there is no room now.
+/// Queues a packet; returns its frame if there is no room now.
 pub(super) fn offer(client: &Client, packet: &Outgoing<'_>) -> Result<Option<Frame>> {
     let limit = client.hub.config.outbox_bytes;
     let offered = client.encode(packet, |frame| {
@@ -108,12 +108,12 @@ pub(super) fn offer(client: &Client, packet: &Outgoing<'_>) -> Result<Option<Fra
     offered.unwrap_or(Ok(None))
 }
 
-/// Queues a frame that had no room, when there is.
+/// Queues a frame that had no room, once there is some.
 pub(super) fn poll_send(client: &Client, unsent: &mut Option<Frame>, cx: &mut Context<'_>) -> Poll<()> {
     if let Some(frame) = unsent {
         ready!(client.outbox.poll_room(cx));
         if client.outbox.push_late(frame) == Err(PushError::Full) {
-            // Others were faster.
+            // Others have taken the room.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-/// The calls, subscriptions and events of one client: they run concurrently inside its connection's future, and are
+/// The calls, subscriptions and events of one client. They run concurrently inside its connection's future, and are
 /// dropped with it.
 #[derive(Debug)]
 pub(super) struct Calls {
@@ -28,19 +28,19 @@ pub(super) struct Calls {
     service: Arc<Service>,
     purpose: Purpose,
     tasks: Tasks<Task>,
-    /// The seats of what the client has given an id.
+    /// Seats by the ids that the client has given.
     ids: HashMap<Box<str>, usize>,
     calls: usize,
     streams: usize,
-    /// Events that wait for the one before them.
+    /// Events queued behind the one that is being handled.
     events: VecDeque<(Arc<Route>, Value<'static>)>,
-    /// Where the event that is being handled is.
+    /// The seat of the event that is being handled.
     event: Option<usize>,
-    /// What came before `on_open` was done.
+    /// Packets that came before `on_open` had finished.
     held: VecDeque<Packet<'static>>,
-    /// The bytes of both, as they came.
+    /// Bytes of `events` and `held`, as received.
     waiting_bytes: usize,
-    /// Streams that wait until less is queued for the client, in their order.
+    /// Seats of the streams that wait for room in the outbox, in order.
     blocked: VecDeque<usize>,
     /// The first tick at which a call may be late.
     deadline: Option<u32>,
@@ -72,19 +72,19 @@ impl Calls {
         }
     }
 
-    /// Whether there is nothing to keep.
+    /// Returns true if there is nothing to keep.
     pub(super) fn is_idle(&self) -> bool {
         self.tasks.len() == 0 && self.events.is_empty() && self.held.is_empty()
     }
 
-    /// Whether as much waits for its turn as may.
+    /// Returns true if the queues are full.
     pub(super) fn is_behind(&self) -> bool {
         let config = &self.client.hub.config;
         let messages = self.events.len().max(self.held.len());
         messages >= config.queued_messages || self.waiting_bytes >= config.message_bytes
     }
 
-    /// Takes one packet of the client's.
+    /// Handles one packet of the client.
     pub(super) fn handle(&mut self, packet: Packet<'_>, turn: &mut Turn) {
         if !self.client.is_opened() {
             self.waiting_bytes += bytes_of(&packet);
@@ -106,10 +106,10 @@ impl Calls {
         }
     }
 
-    /// Takes what was held until now.
+    /// Handles the packets held until now.
     #[cold]
     fn open(&mut self, turn: &mut Turn) {
-        // Reading may go on, if this was what it waited for.
+        // Reading may go on, if it was paused for this.
         self.client.look_again();
         for packet in std::mem::take(&mut self.held) {
             self.waiting_bytes -= bytes_of(&packet);
@@ -141,7 +141,7 @@ impl Calls {
         }
         self.calls += 1;
         let deadline = call.core.deadline;
-        // In a box only here: most calls are ready at once.
+        // Boxed only here: most calls are ready at once.
         self.keep(id, seat, Task::Call(Box::new(call)));
         if self.deadline.is_none_or(|known| deadline < known) {
             self.deadline = Some(deadline);
@@ -203,7 +203,7 @@ impl Calls {
         self.poll_task(seat, turn);
     }
 
-    /// The route of a call whose id is free; else it is answered.
+    /// Finds the route of a call whose id is free; otherwise answers it with an error.
     fn admit(&self, id: &str, path: &str) -> Option<Arc<Route>> {
         if !self.is_free(id) {
             return None;
@@ -215,12 +215,12 @@ impl Calls {
         route
     }
 
-    /// Whether nothing that runs has this id; else the client is told.
+    /// Returns true if no running task has this id; otherwise the client is sent an error.
     fn is_free(&self, id: &str) -> bool {
         if self.ids.is_empty() || !self.ids.contains_key(id) {
             return true;
         }
-        // Not with that id: it would look like the answer to the one that has it.
+        // Sent without the id: it would look like the answer to the call that has it.
         let error = Error::new(Code::DUPLICATE_ID, format!("the id {id:?} is in use"));
         self.answer(None, &error.with_details(serde_json::json!({ "id": id })));
         false
@@ -258,7 +258,7 @@ impl Calls {
         }
     }
 
-    /// Drops what has this id, without an answer; gives whether there was anything.
+    /// Drops the task with this id, without an answer; returns true if there was one.
     fn end(&mut self, id: &str) -> bool {
         let Some(&seat) = self.ids.get(id) else { return false };
         if let Some(task) = self.tasks.take(seat) {
@@ -267,7 +267,7 @@ impl Calls {
         true
     }
 
-    /// Frees the seat of a task that is over.
+    /// Frees the seat of a finished task.
     fn forget(&mut self, seat: usize, task: Task) {
         match &task {
             Task::Call(call) => {
@@ -287,7 +287,7 @@ impl Calls {
         drop(task);
     }
 
-    /// Polls what was woken.
+    /// Polls the tasks that were woken.
     #[inline(never)]
     pub(super) fn poll(&mut self, turn: &mut Turn) {
         if !self.held.is_empty() && self.client.is_opened() {
@@ -300,7 +300,7 @@ impl Calls {
             let Some(seat) = self.tasks.next_ready() else { break };
             self.poll_task(seat, turn);
         }
-        // Last: after a pause of the process, what is ready is answered before it is late.
+        // Last: after a pause of the process, calls that are ready are answered before they count as late.
         self.expire();
         for _ in 0..self.blocked.len().min(POLLS) {
             if turn.is_over() || !self.takes_blocked() {
@@ -324,13 +324,13 @@ impl Calls {
         }
     }
 
-    /// Whether another poll would do something.
+    /// Returns true if another poll would make progress.
     pub(super) fn has_work(&self) -> bool {
         self.tasks.has_ready() || self.takes_blocked() || (self.event.is_none() && !self.events.is_empty())
     }
 
-    /// Whether the first of the streams that wait for room has it. Were its item not looked at, one that is larger
-    /// than what is left would be tried again and again.
+    /// Returns true if the first of the streams that wait for room has it. Checks the size of its item, since one
+    /// that is too large would otherwise be tried again and again.
     fn takes_blocked(&self) -> bool {
         let Some(&seat) = self.blocked.front() else { return false };
         let bytes = match self.tasks.get(seat) {
@@ -367,12 +367,12 @@ impl Calls {
         self.forget(seat, task);
     }
 
-    /// Gives up the calls whose time is over.
+    /// Fails the calls that have timed out.
     fn expire(&mut self) {
         let Some(deadline) = self.deadline else { return };
         let now = self.client.hub.clock.now();
         if now < deadline {
-            // The wheel may have come to the tick of an earlier one: a call of the client's procedures.
+            // The wheel may have come to an earlier tick: that of a call of the client's procedures.
             return self.client.watch(deadline);
         }
         let late = |task: &Task| matches!(task, Task::Call(call) if call.core.deadline <= now);
@@ -393,14 +393,14 @@ impl Calls {
         }
     }
 
-    /// Answers what could not be read but for its id.
+    /// Answers a packet of which only the id could be parsed.
     fn refuse_unread(&self, id: &str, error: &Error) {
         if self.is_free(id) {
             self.refuse(id, error);
         }
     }
 
-    /// Answers what does not run.
+    /// Answers a request that is not run.
     fn refuse(&self, id: &str, error: &Error) {
         self.client.log(error);
         self.answer(Some(id), error);
@@ -414,7 +414,7 @@ impl Calls {
     }
 }
 
-/// What the application's part of a packet takes.
+/// Returns the bytes of a packet's application data.
 fn bytes_of(packet: &Packet<'_>) -> usize {
     match packet {
         Packet::Call { input: value, .. }
@@ -424,10 +424,10 @@ fn bytes_of(packet: &Packet<'_>) -> usize {
     }
 }
 
-/// Tasks that are polled before the client is read and written again.
+/// Tasks polled before the client is read and written again.
 const POLLS: usize = 64;
 
-/// Nothing of a connection runs after its end.
+/// No task of a connection outlives it.
 impl Drop for Calls {
     fn drop(&mut self) {
         for task in self.tasks.drain() {
@@ -440,5 +440,5 @@ fn exhausted(limit: usize, what: &str) -> Error {
     Error::resource_exhausted(format!("{limit} {what} run on this connection already")).with_retry_after(SOON)
 }
 
-/// When a client that has too much under way may try again.
+/// Time after which a client with too many requests in flight may retry.
 const SOON: Duration = Duration::from_millis(100);

@@ -15,9 +15,9 @@ use std::{
 
 /// A session on its carrier, from `on_open` to `on_close`: the one future of a connection.
 ///
-/// `Send` exactly when the transport is. Where it is dropped before its end, `on_close` runs on the
-/// hub's runtime. By hand instead of an `async fn`, which would keep its arguments beside its
-/// locals: this is most of what an idle connection takes.
+/// `Send` exactly when the transport is. If it is dropped before its end, `on_close` runs on the hub's runtime. Written
+/// by hand: an `async fn` would store its arguments beside its locals, and this future is most of the memory of an idle
+/// connection.
 pub(crate) struct Serving<T>(Stage<T>);
 
 enum Stage<T> {
@@ -71,7 +71,7 @@ impl<T> Drop for Serving<T> {
     }
 }
 
-/// Takes a session off the hub's lists when it is dropped, whatever became of `on_close`.
+/// Takes a session off the hub's lists on drop, even if `on_close` did not finish.
 struct Leave(Session);
 
 impl Drop for Leave {
@@ -92,7 +92,7 @@ async fn run_on_close(leave: Leave, close: Close) {
     run_hook(client, || service.hooks.close(client, close)).await;
 }
 
-/// Runs one hook of the application's; a panic in it harms nothing else.
+/// Runs one hook of the application; a panic in it affects nothing else.
 async fn run_hook(client: &Client, hook: impl FnOnce() -> BoxFuture<'static>) {
     let (id, endpoint) = (client.id, &client.endpoint);
     let Ok(mut hook) = catch(hook).inspect_err(|panic| {

@@ -19,36 +19,35 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// A subscription that runs.
+/// A running subscription.
 ///
-/// It sends while its client takes what it is sent: while less waits than all streams of the connection together may
-/// have waiting, and while the client has granted it credit, where it grants any. What it does otherwise is its
-/// [`Keeping`].
+/// It sends while the outbox has less queued than all streams of the connection together may have, and while it has
+/// credit, if the client uses credit. Otherwise its [`Keeping`] applies.
 pub(super) struct Stream {
     core: Arc<CallCore>,
     starting: Option<BoxFuture<'static, Result<Streaming>>>,
     source: Option<Pin<Box<dyn Source>>>,
     keeping: Keeping,
-    /// Items that the client will still take; `None` if it takes any number.
+    /// Items that the client accepts; `None` for any number.
     credit: Option<u32>,
-    /// Items that were not sent, encoded, with what they replace.
+    /// Encoded items that are not sent yet.
     kept: VecDeque<Kept>,
     dropped: Option<Gap>,
     end: End,
-    /// It waits until less is queued for the client.
+    /// True while it waits for room in the outbox.
     blocked: bool,
-    /// It is in the list of those that do.
+    /// True while it is in the list of streams that wait for room.
     listed: bool,
-    /// It has more, and it is the turn of others.
+    /// True if it has more, but it is the others' turn.
     again: bool,
 }
 
-/// How a stream ends.
+/// The end of a stream.
 enum End {
     None,
-    /// Once what is kept is sent.
+    /// Ends once the kept items are sent.
     Due(Result),
-    /// Its last frame is queued, or waits for room.
+    /// The last frame is queued, or waits for room.
     Told {
         unsent: Option<Frame>,
     },
@@ -57,7 +56,7 @@ enum End {
 struct Kept {
     key: Option<String>,
     offset: Option<u64>,
-    /// What the application said to be missing before it.
+    /// The gap that the application reported before it.
     after: Option<Gap>,
     frame: Frame,
 }
@@ -93,19 +92,19 @@ impl Stream {
         }
     }
 
-    /// Whether it is to be put into the list of those that wait for room.
+    /// Returns true if it has to be added to the list of streams that wait for room.
     pub(super) fn list(&mut self) -> bool {
         let list = self.blocked && !self.listed;
         self.listed |= list;
         list
     }
 
-    /// Bytes of the next item that it has kept.
+    /// Returns the bytes of the first kept item.
     pub(super) fn kept_bytes(&self) -> usize {
         self.kept.front().map_or(0, |kept| kept.frame.len())
     }
 
-    /// It is no longer in that list.
+    /// Notes that it was removed from that list.
     pub(super) fn unlist(&mut self) {
         self.listed = false;
     }
@@ -210,7 +209,7 @@ impl Stream {
         }
     }
 
-    /// Keeps an item, and drops those for which there is no place.
+    /// Keeps an item, and drops those over the limit.
     fn keep(&mut self, item: Kept) {
         if self.keeping == Keeping::NewestOfEach
             && let Some(at) = self.kept.iter().position(|kept| kept.key == item.key)
@@ -234,7 +233,7 @@ impl Stream {
         }
     }
 
-    /// Sends what is kept, as far as it is taken; before it, what was dropped.
+    /// Sends kept items while there is room, and first the gap of the dropped ones.
     fn send_kept(&mut self, client: &Client) {
         while !self.kept.is_empty() && self.may_send(client) {
             if let Some(gap) = self.dropped.take() {
@@ -292,7 +291,7 @@ impl Stream {
     }
 }
 
-/// Items of one stream before it is the turn of others.
+/// Items of one stream before it is the others' turn.
 const BATCH: usize = 16;
 
 impl Drop for Stream {

@@ -1,8 +1,8 @@
-/// Bytes of the client that were read and are not yet decoded.
+/// Bytes from the client that are read and not yet decoded.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     bytes: Vec<u8>,
-    /// How many of them are decoded: moving the rest to the front each time would cost more than the room.
+    /// Number of bytes decoded: moving the rest to the front each time would cost more than the space.
     used: usize,
 }
 
@@ -19,7 +19,7 @@ impl Tail {
         &mut self.bytes[self.used..]
     }
 
-    /// The tail when `count` more bytes are decoded; without a buffer if those were all.
+    /// Returns the tail after `count` more bytes are decoded; without a buffer if those were all.
     pub(super) fn after(mut self, count: usize) -> Self {
         self.used += count;
         if self.used == self.bytes.len() { Self::default() } else { self }

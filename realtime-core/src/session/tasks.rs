@@ -12,8 +12,8 @@ use std::{
     task::{Wake, Waker},
 };
 
-/// What runs concurrently inside one connection's future, in numbered seats. Each seat has a waker of its own, so that
-/// only what was woken is polled; the waker stays with the seat, so that a call needs none.
+/// The tasks that run concurrently inside one connection's future, in numbered seats. Each seat has its own waker, so
+/// that only woken tasks are polled; the waker stays with the seat, so a new task allocates none.
 pub(super) struct Tasks<T> {
     seats: Vec<Seat<T>>,
     free: Vec<usize>,
@@ -27,7 +27,7 @@ struct Seat<T> {
     waker: Waker,
 }
 
-/// The seats that were woken, in their order.
+/// The seats that were woken, in order.
 struct Ready {
     client: Arc<Client>,
     seats: Mutex<VecDeque<usize>>,
@@ -35,7 +35,7 @@ struct Ready {
 
 struct Wakes {
     seat: usize,
-    /// It is among the ready ones.
+    /// The seat is in the ready list.
     queued: AtomicBool,
     ready: Arc<Ready>,
 }
@@ -46,13 +46,13 @@ impl<T> Tasks<T> {
         Self { seats: Vec::new(), free: Vec::new(), ready, running: 0 }
     }
 
-    /// How many there are.
+    /// Returns the number of tasks.
     pub(super) fn len(&self) -> usize {
         self.running
     }
 
-    /// A seat for a task, and the waker with which it is polled. It is taken by [`put`](Self::put), or given back by
-    /// [`release`](Self::release).
+    /// Reserves a seat for a task, and returns it with the waker to poll the task with. Fill it by
+    /// [`put`](Self::put), or free it by [`release`](Self::release).
     pub(super) fn reserve(&mut self) -> (usize, Waker) {
         let seat = self.free.pop().unwrap_or_else(|| {
             let seat = self.seats.len();
@@ -67,13 +67,13 @@ impl<T> Tasks<T> {
         self.free.push(seat);
     }
 
-    /// Puts a task into its seat, for the first time or after it was polled.
+    /// Puts a task into its seat, for the first time or after a poll.
     pub(super) fn put(&mut self, seat: usize, task: T) {
         self.running += 1;
         self.seats[seat].task = Some(task);
     }
 
-    /// Takes a task out, to poll it or to end it.
+    /// Takes a task out, to poll or to end it.
     pub(super) fn take(&mut self, seat: usize) -> Option<T> {
         let task = self.seats.get_mut(seat)?.task.take()?;
         self.running -= 1;
@@ -92,10 +92,10 @@ impl<T> Tasks<T> {
         self.seats[seat].waker.clone()
     }
 
-    /// The next seat that was woken. It may be empty by now, or have another task.
+    /// Returns the next seat that was woken. It may be empty by now, or have another task.
     pub(super) fn next_ready(&self) -> Option<usize> {
         let seat = self.ready.seats.lock().pop_front()?;
-        // From here on it is to be polled again if it is woken.
+        // From here on a wake-up queues it again.
         self.seats[seat].wakes.queued.swap(false, AcqRel);
         Some(seat)
     }
@@ -104,7 +104,7 @@ impl<T> Tasks<T> {
         !self.ready.seats.lock().is_empty()
     }
 
-    /// Puts a seat among the ready ones, behind those that are.
+    /// Adds a seat to the end of the ready list.
     pub(super) fn wake(&self, seat: usize) {
         self.seats[seat].wakes.queue();
     }
@@ -121,7 +121,7 @@ impl<T> Tasks<T> {
 }
 
 impl Wakes {
-    /// Gives whether it was not queued already.
+    /// Returns true if it was not queued yet.
     fn queue(&self) -> bool {
         let queued = self.queued.swap(true, AcqRel);
         if !queued {

@@ -1,9 +1,9 @@
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// What waits for a framework that pulls its chunks.
+/// A queue of chunks for a framework that pulls them.
 ///
-/// Nearly always there is one at most, so that a connection at rest has no queue.
+/// Nearly always it has one chunk at most, so a connection at rest allocates no queue.
 #[derive(Debug, Default)]
 pub struct Chunks {
     first: Option<Bytes>,
@@ -24,7 +24,7 @@ impl Chunks {
     /// Takes the first chunk.
     pub fn pop(&mut self) -> Option<Bytes> {
         let Some(chunk) = self.first.take() else {
-            // Only now: a queue in use would be made anew for each burst.
+            // Only now: while in use, the queue would be reallocated for each burst.
             self.rest = VecDeque::new();
             return None;
         };
@@ -33,7 +33,7 @@ impl Chunks {
         Some(chunk)
     }
 
-    /// How many bytes wait.
+    /// Returns the number of queued bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

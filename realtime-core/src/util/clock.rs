@@ -3,18 +3,18 @@ use std::{
     time::Duration,
 };
 
-/// The hub's clock counts ticks of this length, and no timeout is finer.
+/// The length of a tick of the hub's clock, and the resolution of all timeouts.
 ///
-/// 250 ms: heartbeats and timeouts are seconds, and four wake-ups a second cost nothing.
+/// 250 ms: heartbeats and timeouts take seconds, and four wake-ups a second cost nothing.
 pub const TICK: Duration = Duration::from_millis(250);
 
-/// Time in ticks since the hub began; it wraps after 34 years.
+/// The time in ticks since the hub was created; it wraps after 34 years.
 #[derive(Debug)]
 pub(crate) struct Clock(AtomicU32);
 
 impl Default for Clock {
     fn default() -> Self {
-        // From 1: 0 stands for "no deadline".
+        // Starts at 1: 0 stands for "no deadline".
         Self(AtomicU32::new(1))
     }
 }
@@ -28,18 +28,18 @@ impl Clock {
         self.0.fetch_add(ticks, Relaxed);
     }
 
-    /// A duration in ticks, at least one.
+    /// Converts a duration to ticks, at least one.
     pub(crate) fn ticks(&self, duration: Duration) -> u32 {
         let ticks = duration.as_millis().div_ceil(TICK.as_millis());
         u32::try_from(ticks).unwrap_or(u32::MAX / 4).clamp(1, u32::MAX / 4)
     }
 
-    /// The tick at which `duration` has passed for certain: part of the present one is over.
+    /// Returns the tick at which `duration` has surely passed, since part of the present tick is over.
     pub(crate) fn past(&self, duration: Duration) -> u32 {
         self.after(duration) + 1
     }
 
-    /// The tick at which `duration` has passed.
+    /// Returns the tick at which `duration` has passed.
     pub(crate) fn after(&self, duration: Duration) -> u32 {
         self.now() + self.ticks(duration)
     }

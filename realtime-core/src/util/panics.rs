@@ -5,7 +5,7 @@ use std::{
     task::{self, Poll},
 };
 
-/// Polls the application's code; a panic in it is an `Err` and harms nothing else.
+/// Polls application code; a panic in it is an `Err` and affects nothing else.
 pub(crate) fn poll_caught(
     future: &mut Pin<Box<dyn Future<Output = ()> + Send>>,
     cx: &mut task::Context<'_>,
@@ -16,19 +16,19 @@ pub(crate) fn poll_caught(
     }
 }
 
-/// Calls the application's code; a panic in it is an `Err`.
+/// Calls application code; a panic in it is an `Err`.
 pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| Panicked::new(&*panic))
 }
 
-/// Drops the application's future, which may panic as well.
+/// Drops an application future, which may panic too.
 pub(crate) fn drop_caught(future: Pin<Box<dyn Future<Output = ()> + Send>>) {
     if let Err(panic) = catch(|| drop(future)) {
         tracing::error!(panic = panic.0, "a handler panicked while it was dropped");
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 #[derive(Debug)]
 pub(crate) struct Panicked(pub(crate) String);
 

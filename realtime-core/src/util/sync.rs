@@ -1,7 +1,7 @@
-//! Locks that a panic in user code does not poison: no lock is ever held while it runs.
+//! Locks that a panic in user code does not poison, since no lock is ever held while it runs.
 //!
-//! With `--cfg interleavings` they, and the atomic numbers, are those of shuttle, whose scheduler decides at each use of
-//! them who runs next (`tests/interleavings.rs`).
+//! With `--cfg interleavings` they and the atomics are those of shuttle, whose scheduler decides at each use which
+//! thread runs next (`tests/interleavings.rs`).
 
 #[cfg(interleavings)]
 use shuttle::sync as imp;

@@ -1,6 +1,6 @@
 use std::task::{Context, Waker};
 
-/// The tasks that wait for one thing: nearly always one, the connection's own.
+/// The tasks that wait for one event: nearly always one, the connection's own.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
     first: Option<Waker>,
@@ -28,14 +28,14 @@ impl Wakers {
         self.first.is_none()
     }
 
-    /// Takes those to wake; none, if `own` is the only one: it is running, and goes on waiting.
+    /// Takes the tasks to wake; none if `own` is the only one, since it is running and will wait again.
     pub(crate) fn take_others(&mut self, own: &Waker) -> Option<Self> {
         let first = self.first.as_ref()?;
         let only_own = self.others.is_none() && first.will_wake(own);
         (!only_own).then(|| std::mem::take(self))
     }
 
-    /// Wakes them all.
+    /// Wakes all of them.
     pub(crate) fn wake(self) {
         self.first.into_iter().for_each(Waker::wake);
         self.others.into_iter().flat_map(|others| *others).for_each(Waker::wake);

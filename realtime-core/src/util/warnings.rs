@@ -3,7 +3,7 @@ use crate::util::sync::atomic::AtomicBool;
 use crate::util::sync::atomic::Ordering::Relaxed;
 use std::collections::HashMap;
 
-/// The warnings that were logged: what many requests run into is not logged for each.
+/// The warnings logged recently, so that one caused by many requests is not logged for each.
 #[derive(Debug, Default)]
 pub(crate) struct Warnings {
     /// Texts, with the tick at which each was logged.
@@ -12,7 +12,7 @@ pub(crate) struct Warnings {
 }
 
 impl Warnings {
-    /// Whether a text is to be logged: not twice within `interval` ticks, and no more than [`MAX_TEXTS`] in that time.
+    /// Returns true if a text should be logged: once in `interval` ticks, and at most [`MAX_TEXTS`] texts in that time.
     pub(crate) fn is_due(&self, text: &str, now: u32, interval: u32) -> bool {
         let mut logged = self.logged.lock();
         let is_recent = |at: u32| now.wrapping_sub(at) < interval;
@@ -29,18 +29,18 @@ impl Warnings {
         room
     }
 
-    /// Whether it is known that a proxy is taken for the client.
+    /// Returns true if a warning about an untrusted proxy was logged.
     pub(crate) fn has_proxy(&self) -> bool {
         self.proxy.load(Relaxed)
     }
 
-    /// Whether it is the first time that a proxy is taken for the client.
+    /// Returns true at the first warning about an untrusted proxy.
     pub(crate) fn is_first_of_proxy(&self) -> bool {
         !self.proxy.swap(true, Relaxed)
     }
 }
 
-/// So many, of up to a kilobyte: clients choose what stands in them.
+/// Texts stored, of up to a kilobyte each: clients choose parts of them.
 const MAX_TEXTS: usize = 64;
 
 #[cfg(test)]

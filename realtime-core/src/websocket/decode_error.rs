@@ -1,11 +1,11 @@
 use realtime_protocol::CloseCode;
 use std::fmt;
 
-/// How the peer broke the protocol or a limit.
+/// A violation of the protocol or of a limit by the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// A reserved bit is set that no negotiated extension gives a meaning there.
+    /// A reserved bit is set for which no extension was negotiated.
     ReservedBits,
     /// An opcode that RFC 6455 does not define.
     ReservedOpcode,
@@ -13,9 +13,9 @@ pub enum DecodeError {
     FragmentedControl,
     /// A control frame of more than 125 bytes.
     LongControl,
-    /// A length in more bytes than it fits into.
+    /// A length not encoded in its shortest form.
     LongLength,
-    /// A client's frame that is not masked.
+    /// A client frame that is not masked.
     Unmasked,
     /// A continuation without a message to continue.
     UnexpectedContinuation,
@@ -36,7 +36,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// The code to close the connection with.
+    /// Returns the code to close the connection with.
     pub fn close_code(self) -> CloseCode {
         match self {
             Self::BadUtf8 | Self::BadDeflate => CloseCode::INVALID_PAYLOAD,
@@ -45,7 +45,7 @@ impl DecodeError {
         }
     }
 
-    /// What was wrong, for the close frame's reason.
+    /// Returns a description for the close frame's reason.
     pub fn reason(self) -> &'static str {
         match self {
             Self::ReservedBits => "reserved bit set",

@@ -6,24 +6,24 @@ use super::{
 use realtime_protocol::{CloseCode, Data, Kind};
 use std::borrow::Cow;
 
-/// What a peer may make us hold for one message.
+/// The limits of one message from the peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Payload bytes of one message, all its fragments together; both as it comes and inflated.
+    /// Payload bytes of one message, all fragments together, both before and after inflation.
     pub message_bytes: usize,
     /// Frames of one message, empty ones included.
     pub frames: u32,
 }
 
-/// A message or control frame that the peer sent.
+/// A message or control frame from the peer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
     /// A message.
     Message(Data<'a>),
-    /// Nothing yet: a part of a long compressed message was inflated, which was so much work, in bytes. The next part, or
-    /// the message, comes when [`Decoder::decode`] is called again, with or without more input.
+    /// No message yet: one slice of a long compressed message was inflated, at this cost in bytes. The next slice, or
+    /// the message, comes with the next call of [`Decoder::decode`], with or without more input.
     Inflating(usize),
-    /// A ping with its payload, which the pong must carry.
+    /// A ping with its payload, which the pong must echo.
     Ping(Cow<'a, [u8]>),
     /// A pong.
     Pong,
@@ -31,44 +31,44 @@ pub enum Incoming<'a> {
     Close(CloseCode, String),
 }
 
-/// Turns the bytes of a client into [`Incoming`]s, however they are split.
+/// Decodes the bytes of a client into [`Incoming`] items, however they are split.
 ///
-/// A message that arrives whole is borrowed from the caller's buffer; only what is incomplete is
-/// kept, and never more than [`Limits`] allow: a length is checked when its header is read, before
-/// a byte of payload is held. Text is checked as it arrives, so bad UTF-8 fails at its first byte
-/// also in the middle of a frame. A compressed message is inflated when its last byte is there: the
-/// first 16 KiB at once, and what is longer in slices, one for each call of [`decode`](Self::decode);
-/// its text is checked with them. At rest the decoder holds no buffer.
+/// A message that arrives whole is borrowed from the caller's buffer. Only incomplete data is kept, and never more than
+/// the [`Limits`] allow: a length is checked when its header is read, before any payload is stored. Text is checked as
+/// it arrives, so bad UTF-8 fails at its first byte, even in the middle of a frame. A compressed message is inflated
+/// once its last byte has arrived: the first 16 KiB at once, the rest in slices, one for each call of
+/// [`decode`](Self::decode), and its text is checked slice by slice. At rest the decoder holds no buffer.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
     /// Compression was negotiated.
     inflates: bool,
-    /// What is incomplete, while something is.
+    /// Incomplete data, if there is any.
     assembly: Option<Box<Assembly>>,
 }
 
 impl Decoder {
-    /// A decoder at the start of a connection.
+    /// Creates a decoder for a new connection.
     pub fn new(limits: Limits) -> Self {
         Self { limits, inflates: false, assembly: None }
     }
 
-    /// Takes compressed messages too, if compression was agreed on.
+    /// Accepts compressed messages, if compression was negotiated.
     #[must_use]
     pub fn inflating(mut self, agreed: Option<PerMessageDeflate>) -> Self {
         self.inflates = agreed.is_some();
         self
     }
 
-    /// The next event in `input`, which is advanced past the bytes that were used.
+    /// Decodes the next item of `input`, and advances `input` past the bytes used.
     ///
-    /// `Ok(None)` means that all of `input` was used and more is needed. While a message is inflated, nothing of it is used.
+    /// `Ok(None)` means that all of `input` was used and more is needed. While a message is being inflated, no input is
+    /// used.
     ///
     /// # Errors
     ///
-    /// The peer broke the protocol or a limit; the connection must be failed with
-    /// [`DecodeError::close_code`] and the decoder not be used again.
+    /// The peer violated the protocol or a limit. Fail the connection with [`DecodeError::close_code`], and do not
+    /// use the decoder again.
     pub fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Incoming<'a>>, DecodeError> {
         let mut assembly = match self.assembly.take() {
             Some(assembly) => assembly,
@@ -92,17 +92,17 @@ impl Decoder {
         Ok(event)
     }
 
-    /// Whether the decoder stands between two messages, with nothing kept.
+    /// Returns true if the decoder is between two messages, with nothing stored.
     pub fn is_at_rest(&self) -> bool {
         self.assembly.is_none()
     }
 
-    /// Whether a message is being inflated and has more to come.
+    /// Returns true if a message is being inflated and has more to come.
     pub(crate) fn is_inflating(&self) -> bool {
         self.inflation().is_some_and(|inflation| !inflation.is_whole())
     }
 
-    /// Whether a message is inflated, which the next call of `decode` gives.
+    /// Returns true if an inflated message is ready for the next call of `decode`.
     pub(crate) fn has_message(&self) -> bool {
         self.inflation().is_some_and(Inflation::is_whole)
     }
@@ -111,7 +111,7 @@ impl Decoder {
         self.assembly.as_ref()?.inflation.as_deref()
     }
 
-    /// Has the message that is being inflated begin again, and hold no more than it did before.
+    /// Restarts the inflation of the current message, to free the memory it has taken.
     #[cold]
     pub(crate) fn rewind_inflation(&mut self) {
         if let Some(inflation) = self.assembly.as_mut().and_then(|assembly| assembly.inflation.as_mut()) {
@@ -119,7 +119,7 @@ impl Decoder {
         }
     }
 
-    /// Drops the message that is being inflated, or waits to be taken.
+    /// Drops the message that is being inflated, or is ready.
     #[cold]
     pub(crate) fn drop_inflation(&mut self) {
         if self.inflation().is_some() {
@@ -127,8 +127,8 @@ impl Decoder {
         }
     }
 
-    /// The quick way for nearly all messages: unfragmented, whole in the input, with nothing kept
-    /// from before. Leaves everything else, what is wrong included, to the long way.
+    /// The fast path for nearly all messages: unfragmented, whole in the input, with nothing stored. Leaves everything
+    /// else, errors included, to the slow path.
     #[inline]
     fn decode_message<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Incoming<'a>>, DecodeError> {
         let [first, second, a, b, ..] = **input else { return Ok(None) };
@@ -184,7 +184,7 @@ fn decode_heartbeat<'a>(input: &mut &'a mut [u8]) -> Option<Incoming<'a>> {
     Some(if first == 0x89 { Incoming::Ping(Cow::Borrowed(payload)) } else { Incoming::Pong })
 }
 
-/// The payload of the frame at the front of the input, where it lies whole.
+/// Returns the unmasked payload of the frame at the front of the input, which must be whole.
 #[inline]
 fn take_masked<'a>(input: &mut &'a mut [u8], header: usize, length: usize) -> &'a mut [u8] {
     let (header, payload) = take(input, header + length).split_at_mut(header);
@@ -194,7 +194,7 @@ fn take_masked<'a>(input: &mut &'a mut [u8], header: usize, length: usize) -> &'
     payload
 }
 
-/// What arrives in pieces: a frame, a message in fragments.
+/// Data that arrives in pieces: a frame, or a message in fragments.
 #[derive(Debug)]
 struct Assembly {
     limits: Limits,
@@ -203,15 +203,15 @@ struct Assembly {
     frame: Option<OpenFrame>,
     /// The kind of the message whose fragments are being collected.
     message: Option<Kind>,
-    /// It is compressed.
+    /// The message is compressed.
     compressed: bool,
-    /// Its unmasked payload so far; also that of an incomplete control frame, in `control`.
+    /// The message's unmasked payload so far.
     payload: Vec<u8>,
     control: Vec<u8>,
-    /// How much of `payload` is known to be whole UTF-8 characters.
+    /// Length of the prefix of `payload` that is checked UTF-8.
     valid: usize,
     frames: u32,
-    /// The last message, while it is inflated.
+    /// The last message, while it is being inflated.
     inflation: Option<Box<Inflation>>,
 }
 
@@ -257,7 +257,7 @@ impl Assembly {
             if whole && let Some(event) = self.handle_whole(frame, chunk)? {
                 return Ok(Some(event));
             }
-            // A header alone starts nothing: its frame may still arrive whole with the next bytes.
+            // A header alone stores nothing: its frame may still arrive whole with the next bytes.
             if !whole && here > 0 {
                 self.collect(frame, chunk)?;
             }
@@ -294,8 +294,8 @@ impl Assembly {
         }))
     }
 
-    /// The fast way: a frame that lies whole in the input. Control frames and unfragmented
-    /// messages give their event from there; fragments are collected.
+    /// The fast path: a frame that is whole in the input. Returns control frames and unfragmented messages; collects
+    /// fragments.
     fn handle_whole<'a>(
         &mut self,
         frame: OpenFrame,
@@ -322,7 +322,7 @@ impl Assembly {
         })))
     }
 
-    /// Keeps a piece of a frame that is not whole, or of a message that is fragmented.
+    /// Stores a piece of an incomplete frame, or of a fragmented message.
     fn collect(&mut self, frame: OpenFrame, chunk: &[u8]) -> Result<(), DecodeError> {
         if frame.opcode.is_control() {
             self.control.extend_from_slice(chunk);
@@ -343,14 +343,14 @@ impl Assembly {
     fn check_utf8(&mut self) -> Result<(), DecodeError> {
         match std::str::from_utf8(&self.payload[self.valid..]) {
             Ok(_) => self.valid = self.payload.len(),
-            // A character that is cut off may go on in the next piece.
+            // The rest of a split character may come in the next piece.
             Err(error) if error.error_len().is_none() => self.valid += error.valid_up_to(),
             Err(_) => return Err(DecodeError::BadUtf8),
         }
         Ok(())
     }
 
-    /// The last byte of a frame was read. `whole` frames of control have been handled already.
+    /// Handles the last byte of a frame. Control frames that are `whole` have been handled already.
     fn finish_frame<'a>(&mut self, frame: OpenFrame, whole: bool) -> Result<Option<Incoming<'a>>, DecodeError> {
         if frame.opcode.is_control() {
             debug_assert!(!whole);

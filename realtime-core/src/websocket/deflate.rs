@@ -5,23 +5,23 @@ use flate2::{Compress, Compression, FlushCompress};
 use http::HeaderValue;
 use std::{borrow::Cow, cell::Cell};
 
-/// The compression that was agreed on with one client: permessage-deflate (RFC 7692).
+/// The compression negotiated with one client: permessage-deflate (RFC 7692).
 ///
-/// Both sides begin each message anew (`no_context_takeover`). So a connection keeps nothing
-/// between messages, and one compressed frame is right for all who agreed on the same window.
+/// Both sides start each message afresh (`no_context_takeover`). So a connection stores nothing between messages, and
+/// one compressed frame fits all clients with the same window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PerMessageDeflate {
-    /// The server's window: 2 to the power of this many bytes, 9 to 15.
+    /// The base-2 logarithm of the server's window in bytes, 9 to 15.
     window_bits: u8,
 }
 
 impl PerMessageDeflate {
-    /// Takes the first offer that can be kept from the values of `Sec-WebSocket-Extensions`, one for
-    /// each header line; gives the header of the response too.
+    /// Accepts the first acceptable offer in the values of `Sec-WebSocket-Extensions`, one for each header line;
+    /// returns the response header with it.
     ///
-    /// An offer with a parameter that is unknown, stands twice, or has a value that it may not have,
-    /// is passed over (RFC 7692, section 7.1), and so is a window of 8 bits, which zlib does not have.
-    /// A line that is not of the form of RFC 6455, section 9.1, leaves no extension at all.
+    /// An offer with a parameter that is unknown, repeated or has an invalid value is skipped (RFC 7692, section
+    /// 7.1), and so is a window of 8 bits, which zlib does not have. A line that does not match the grammar of RFC
+    /// 6455, section 9.1, disables all extensions.
     ///
     /// ```
     /// use realtime_core::websocket::PerMessageDeflate;
@@ -45,8 +45,8 @@ impl PerMessageDeflate {
         Some((agreed, HeaderValue::try_from(response).ok()?))
     }
 
-    /// Compresses a message. Gives the frame itself where that does not pay: for control frames,
-    /// payloads below the threshold, and those that would not get smaller.
+    /// Compresses a message. Returns the frame itself if compression does not pay: for control frames, payloads below
+    /// the threshold, and payloads that would not get smaller.
     pub fn compress(self, frame: &Frame, settings: &Deflate) -> Frame {
         let bytes = frame.clone().into_bytes();
         let (opcode, payload) = match &bytes[..] {
@@ -67,24 +67,23 @@ impl PerMessageDeflate {
         compressed.map_or_else(|| frame.clone(), Frame::with_rsv1)
     }
 
-    /// What was compressed on this thread since the last `take_work`, as work in bytes.
+    /// Returns the work of compression on this thread since the last `take_work`, in bytes.
     #[inline]
     pub(crate) fn work() -> usize {
         WORK.get()
     }
 
-    /// The same, which is then counted by the caller.
+    /// Returns the same and resets it; the caller counts it.
     #[inline]
     pub(crate) fn take_work() -> usize {
         WORK.take()
     }
 }
 
-/// How messages to clients are compressed that offered it (`Config::deflate`).
+/// The settings for compressing messages to clients that offer compression (`Config::deflate`).
 ///
-/// Each message is compressed by itself, so a connection keeps no memory for it; a publication is
-/// compressed once, and not for each member. What clients send is limited as it comes and inflated,
-/// by `Config::message_bytes`.
+/// Each message is compressed by itself, so a connection stores no state for it; a publication is compressed once, not
+/// for each member. Messages from clients are limited by `Config::message_bytes` both before and after inflation.
 ///
 /// # Examples
 ///
@@ -97,18 +96,19 @@ impl PerMessageDeflate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deflate {
-    /// Payloads of fewer bytes are sent as they are, and so are those that would not get smaller.
-    /// Default 512: from there on, half of a typical JSON message is saved.
+    /// Payloads of fewer bytes are sent uncompressed, and so are payloads that would not get smaller. Default 512: from
+    /// there on, half of a typical JSON message is saved.
     pub threshold: usize,
 
-    /// 1 to 9, as in zlib: from fast to small. Default 2: for messages up to some kilobytes, those
-    /// above save next to nothing more, and take up to twice the time.
+    /// The level, 1 to 9 as in zlib, from fast to small. Default 2: for messages up to some kilobytes, higher levels
+    /// save next to nothing more, and take up to twice the time.
     pub level: u8,
 
-    /// Bytes of the messages from clients that are being inflated at the same time, each counted as
-    /// `Config::message_bytes` and the 48 KiB of its stream; it is for those longer than 16 KiB, and one is always inflated.
-    /// Over it, clients wait for their turn; they are not closed meanwhile. Default 64 MiB: 200 messages of the default
-    /// length, and 4 of 16 MiB. Without a bound, clients that send little could have the server hold a thousand times as much.
+    /// Bytes of the messages from clients that are inflated at the same time, each counted as `Config::message_bytes`
+    /// plus the 48 KiB of its stream. It applies to messages longer than 16 KiB, and one may always be inflated. Over
+    /// it, clients wait for their turn, and are not closed meanwhile. Default 64 MiB: 200 messages of the default
+    /// length, or 4 of 16 MiB. Without a bound, clients that send little could make the server hold a thousand times
+    /// as much.
     pub inflating_bytes: usize,
 }
 
@@ -118,19 +118,19 @@ impl Default for Deflate {
     }
 }
 
-/// What a byte that is compressed counts, where one that is copied counts 1.
+/// The cost of compressing a byte, where copying one costs 1.
 const DEFLATE_WEIGHT: usize = 4;
 
-/// zlib makes no raw stream with a smaller one.
+/// zlib makes no raw stream with a smaller window.
 const MIN_WINDOW_BITS: u8 = 9;
 const MAX_WINDOW_BITS: u8 = 15;
 
-/// What is left of a header line.
+/// The rest of a header line.
 struct Offers<'a>(&'a [u8]);
 
 impl<'a> Offers<'a> {
-    /// The first offer of the line that can be kept, if there is one. `None` if the line is not
-    /// well-formed; all of it is read.
+    /// Returns the first acceptable offer of the line, if there is one; `None` if the line is malformed. Reads all of
+    /// it.
     fn first(mut self) -> Option<Option<Offer>> {
         let mut first = None;
         loop {
@@ -156,7 +156,7 @@ impl<'a> Offers<'a> {
         self.0 = self.0.trim_ascii_start();
     }
 
-    /// Takes this byte, and the space around it, if it comes next.
+    /// Consumes this byte, and the space around it, if it comes next.
     fn eat(&mut self, byte: u8) -> bool {
         self.skip_space();
         let Some(rest) = self.0.strip_prefix(&[byte]) else { return false };
@@ -172,7 +172,7 @@ impl<'a> Offers<'a> {
         std::str::from_utf8(token).ok().filter(|token| !token.is_empty())
     }
 
-    /// A token, or one in quotes.
+    /// Reads a token, plain or quoted.
     fn value(&mut self) -> Option<Cow<'a, str>> {
         let Some(rest) = self.0.strip_prefix(b"\"") else { return self.token().map(Cow::Borrowed) };
         let mut value = String::new();
@@ -183,7 +183,7 @@ impl<'a> Offers<'a> {
                 b'\\' => bytes.next()?,
                 byte => byte,
             };
-            // Also what is quoted must be a token.
+            // A quoted value must be a token too.
             value.push(Some(*byte).filter(|&byte| is_token(byte))?.into());
         }
         self.0 = bytes.as_slice();
@@ -205,14 +205,14 @@ struct Offer {
 }
 
 impl Offer {
-    /// With one more parameter; `None` if it may not stand here.
+    /// Adds a parameter; returns `None` if it is not valid here.
     fn with(mut self, name: &str, value: Option<&str>) -> Option<Self> {
         let twice = match (name, value) {
             ("server_no_context_takeover", None) => std::mem::replace(&mut self.server_no_context_takeover, true),
             ("client_no_context_takeover", None) => std::mem::replace(&mut self.client_no_context_takeover, true),
             ("server_max_window_bits", Some(bits)) => self.server_window.replace(window_bits(bits)?).is_some(),
             ("client_max_window_bits", bits) => {
-                // Whatever it says: what the client sends is read with the largest window.
+                // The value does not matter: clients are always read with the largest window.
                 bits.map_or(Some(0), window_bits)?;
                 std::mem::replace(&mut self.client_window, true)
             }
@@ -226,12 +226,12 @@ impl Offer {
     }
 }
 
-/// 8 to 15, without leading zeros (RFC 7692, section 7.1.2).
+/// Parses 8 to 15, without leading zeros (RFC 7692, section 7.1.2).
 fn window_bits(text: &str) -> Option<u8> {
     (8..=MAX_WINDOW_BITS).find(|bits| bits.to_string() == text)
 }
 
-/// A stream that is kept by the thread, not by a connection.
+/// A stream kept by the thread, not by a connection.
 struct Deflater {
     window_bits: u8,
     level: u8,
@@ -251,14 +251,14 @@ impl Deflater {
         })
     }
 
-    /// Appends the compressed payload to `out`; gives `false` if it does not get smaller.
+    /// Appends the compressed payload to `out`; returns `false` if it does not get smaller.
     fn deflate(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
         let start = out.len();
         out.reserve(payload.len() + TAIL.len());
         self.stream.reset();
         let deflated = self.stream.compress_vec(payload, out, FlushCompress::Sync);
         let whole = deflated.is_ok() && self.stream.total_in() == payload.len() as u64 && out.ends_with(&TAIL);
-        // Without room left there may be more to come.
+        // A full buffer may mean that there is more output to come.
         if !whole || out.len() == out.capacity() || out.len() - start >= payload.len() + TAIL.len() {
             return false;
         }
@@ -274,10 +274,10 @@ impl Deflater {
     }
 }
 
-/// How each message ends, and what is not sent of it (RFC 7692, section 7.2.1).
+/// The end of each message, which is not sent (RFC 7692, section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// They have up to 371 KiB each. Nearly all clients take the largest window.
+/// Each takes up to 371 KiB. Nearly all clients accept the largest window.
 const KEPT_DEFLATERS: usize = 2;
 
 thread_local! {
@@ -306,7 +306,7 @@ mod tests {
         Deflate { threshold, level, ..Deflate::default() }
     }
 
-    /// The payload of a compressed frame, which must be one.
+    /// Returns the payload of a frame, which must be compressed.
     fn payload(frame: &Frame) -> Vec<u8> {
         let bytes = frame.clone().into_bytes();
         assert_eq!(bytes[0] & 0xf0, 0xc0, "RSV1 is not set");
@@ -327,7 +327,7 @@ mod tests {
         inflate_all(Kind::Binary, payload, limit).map(|data| data.as_bytes().to_vec())
     }
 
-    /// Bytes that look like nothing, and are the same each time.
+    /// Returns incompressible bytes, the same each time.
     fn noise(len: usize) -> Vec<u8> {
         let mut state = 1_u32;
         let mut next = || {

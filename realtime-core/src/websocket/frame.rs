@@ -39,29 +39,28 @@ impl Opcode {
     }
 }
 
-/// One whole server frame, header included, ready for the wire; or, for a transport that has no frames, the bytes that
-/// stand in its place.
+/// One whole server frame, header included, ready for the wire. For a transport without frames, the bytes sent instead.
 ///
-/// Made once and shared: a clone is a reference count, so a broadcast costs one encoding however
-/// many connections it goes to. Server frames are final and never masked.
+/// A frame is encoded once and shared: a clone is a reference count, so a broadcast costs one encoding whatever the
+/// number of connections. Server frames are final and never masked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame(Bytes);
 
 impl Frame {
-    /// Frames a payload.
+    /// Encodes a frame with this payload.
     pub fn new(opcode: Opcode, payload: &[u8]) -> Self {
         Draft::new(opcode, payload).into_frame()
     }
 
-    /// Lets `write` append the payload to a buffer that has room for the header in front, and
-    /// frames it there: the payload is written once, into one allocation of its exact size.
+    /// Builds a frame in place: `write` appends the payload to a buffer that has room for the header in front, so the
+    /// payload is written once, into one allocation of its exact size.
     ///
-    /// Gives `Ok(None)`, and no frame, where `write` does.
+    /// Returns `Ok(None)` if `write` does.
     pub fn build<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<Option<Opcode>, E>) -> Result<Option<Self>, E> {
         compose(write, |draft| draft.into_frame())
     }
 
-    /// The end of the frame, among whole ones behind each other, that has the byte before `at`.
+    /// Returns the end of the frame that contains the byte before `at`, among joined whole frames.
     pub(crate) fn end_around(frames: &[u8], at: usize) -> usize {
         let mut end = 0;
         while end < at {
@@ -79,12 +78,12 @@ impl Frame {
         Self(bytes.freeze())
     }
 
-    /// The close frame that says `close`.
+    /// Encodes a close frame.
     pub(crate) fn close(close: &Close) -> Self {
         Self::new(Opcode::Close, &close.code.payload(&close.reason))
     }
 
-    /// The answer to a peer's close frame: its own code.
+    /// Encodes the answer to a peer's close frame, which echoes its code.
     pub(crate) fn close_reply(code: CloseCode) -> Self {
         Self::new(Opcode::Close, &code.payload(""))
     }
@@ -93,19 +92,19 @@ impl Frame {
         &self.0
     }
 
-    /// The frame's bytes.
+    /// Returns the frame's bytes.
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
 
-    /// Bytes of the whole frame, header included; never 0.
+    /// Returns the length of the whole frame in bytes, header included; never 0.
     #[expect(clippy::len_without_is_empty, reason = "a frame has a header of two bytes at least")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 }
 
-/// A frame before anything is allocated for it.
+/// A frame that is not allocated yet.
 pub(crate) struct Draft<'a> {
     header: [u8; HEADER_BYTES],
     header_len: usize,
@@ -114,7 +113,7 @@ pub(crate) struct Draft<'a> {
 
 enum Payload<'a> {
     Borrowed(&'a [u8]),
-    /// Behind room for a header.
+    /// A buffer with room for the header in front.
     Buffer(&'a mut Vec<u8>),
 }
 
@@ -123,7 +122,7 @@ impl<'a> Draft<'a> {
         Self::with(opcode, Payload::Borrowed(payload))
     }
 
-    /// A frame that exists already.
+    /// Wraps an encoded frame.
     pub(crate) fn of(frame: &'a Frame) -> Self {
         Self { header: [0; HEADER_BYTES], header_len: 0, payload: Payload::Borrowed(&frame.0) }
     }
@@ -133,16 +132,16 @@ impl<'a> Draft<'a> {
         Self { header, header_len, payload }
     }
 
-    /// Bytes of the whole frame.
+    /// Returns the length of the whole frame in bytes.
     pub(crate) fn len(&self) -> usize {
         self.header_len + self.payload.bytes().len()
     }
 
-    /// Appends the frame to others.
+    /// Appends the frame to `frames`.
     pub(crate) fn append_to(&self, frames: &mut Vec<u8>) {
         let payload = self.payload.bytes();
         frames.reserve(HEADER_BYTES + payload.len());
-        // All ten bytes, of which some go again: a copy of a fixed size is a move or two.
+        // Copies all ten bytes and truncates: a copy of a fixed size is a move or two.
         let end = frames.len() + self.header_len;
         frames.extend_from_slice(&self.header);
         frames.truncate(end);
@@ -155,7 +154,7 @@ impl<'a> Draft<'a> {
             Payload::Buffer(buffer) if len > SCRATCH_BYTES => {
                 let start = HEADER_BYTES - self.header_len;
                 buffer[start..HEADER_BYTES].copy_from_slice(&self.header[..self.header_len]);
-                // What it has beyond its length would count in no outbox.
+                // Spare capacity would not be counted by any outbox.
                 buffer.shrink_to_fit();
                 Frame(Bytes::from(std::mem::take(buffer)).slice(start..))
             }
@@ -178,7 +177,7 @@ impl Payload<'_> {
     }
 }
 
-/// Lets `write` append a payload to the thread's own buffer, and hands the frame to `with`.
+/// Calls `write` to append a payload to the thread's own buffer, and passes the frame to `with`.
 pub(crate) fn compose<T, E>(
     write: impl FnOnce(&mut Vec<u8>) -> Result<Option<Opcode>, E>,
     with: impl FnOnce(Draft<'_>) -> T,
@@ -186,7 +185,7 @@ pub(crate) fn compose<T, E>(
     lend(write, |opcode, buffer| with(Draft::with(opcode, Payload::Buffer(buffer))))
 }
 
-/// As [`compose`], for a transport that has no frames: `write` says whether there is anything.
+/// Like [`compose`], for a transport without frames; `write` returns false if there is nothing to send.
 pub(crate) fn compose_unframed<T, E>(
     write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
     with: impl FnOnce(Draft<'_>) -> T,
@@ -214,7 +213,7 @@ fn lend<W, T, E>(
     result
 }
 
-/// Bytes of the server frame at the front.
+/// Returns the length of the server frame at the front.
 fn len(frames: &[u8]) -> Option<usize> {
     Some(match *frames {
         [_, len @ 0..126, ..] => 2 + usize::from(len),
@@ -227,7 +226,7 @@ fn len(frames: &[u8]) -> Option<usize> {
 /// The longest header of a server frame.
 const HEADER_BYTES: usize = 10;
 
-/// A larger buffer is given away or freed instead of being kept by the thread.
+/// A larger buffer is moved into the frame or freed instead of being kept by the thread.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
 thread_local! {

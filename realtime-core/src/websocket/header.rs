@@ -19,7 +19,7 @@ pub(super) struct Header {
     pub(super) mask: [u8; 4],
 }
 
-/// The bytes of a header, which may arrive one by one; each is judged as soon as it is there.
+/// The bytes of a header, which may arrive one at a time; each is checked as soon as it arrives.
 #[derive(Debug, Default)]
 pub(super) struct PartialHeader {
     bytes: [u8; 14],
@@ -94,7 +94,7 @@ fn extended_bytes(second: u8) -> usize {
     }
 }
 
-/// On the first frame of a message: it is compressed (RFC 7692, section 6).
+/// Marks the first frame of a compressed message (RFC 7692, section 6).
 pub(super) const RSV1: u8 = 0x40;
 
 fn check_first(first: u8, in_message: bool, inflates: bool) -> Result<(), DecodeError> {
@@ -123,7 +123,7 @@ fn check_second(first: u8, second: u8) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// RFC 6455, section 5.2: a length is written in as few bytes as it fits into.
+/// Checks that a length is written in as few bytes as possible (RFC 6455, section 5.2).
 fn check_length(second: u8, length: u64) -> Result<(), DecodeError> {
     let least = match extended_bytes(second) {
         0 => 0,

@@ -3,12 +3,11 @@ use crate::util::spare;
 use flate2::{Decompress, FlushDecompress, Status};
 use std::{borrow::Cow, cell::Cell};
 
-/// A compressed message that is longer than one slice, while it is inflated: slice by slice, so that others have their
-/// turn in between.
+/// A compressed message longer than one slice, inflated slice by slice so that other connections get their turn.
 #[derive(Debug)]
 pub(super) struct Inflation {
     payload: Vec<u8>,
-    /// Bytes of the payload, and of [`TAIL_AND_END`] behind it, that are inflated.
+    /// Bytes of the payload and [`TAIL_AND_END`] that are inflated so far.
     at: usize,
     limit: usize,
     message: Message,
@@ -19,7 +18,7 @@ pub(super) struct Inflation {
 enum State {
     /// Nothing is inflated yet.
     New,
-    /// A stream of its own: the thread's is for those who are done in one slice.
+    /// A stream of its own: the thread's is for messages of one slice.
     Going(Decompress),
     Whole,
 }
@@ -27,12 +26,12 @@ enum State {
 /// The result of the first slice.
 pub(super) enum Begun {
     Whole(Data<'static>),
-    /// There is more; and the work that was done, in bytes.
+    /// There is more; with the work done, in bytes.
     Long(Box<Inflation>, usize),
 }
 
 impl Inflation {
-    /// Inflates the first slice of a message of at most `limit` bytes, which is all of most messages. They use the stream
+    /// Inflates the first slice of a message of at most `limit` bytes. Most messages are done then: they use the stream
     /// and the buffer of the thread, and allocate nothing but the message.
     pub(super) fn begin(kind: Kind, payload: Cow<'_, [u8]>, limit: usize) -> Result<Begun, DecodeError> {
         let (mut stream, mut buffer, mut at) = (take_stream(), take_buffer(), 0);
@@ -50,7 +49,7 @@ impl Inflation {
         Ok(begun)
     }
 
-    /// Inflates the next slice; returns the work that it was, in bytes.
+    /// Inflates the next slice; returns the work done, in bytes.
     pub(super) fn go_on(&mut self) -> Result<usize, DecodeError> {
         let mut stream = match std::mem::replace(&mut self.state, State::Whole) {
             State::New => take_stream(),
@@ -77,7 +76,7 @@ impl Inflation {
         matches!(self.state, State::Whole)
     }
 
-    /// Forgets what was inflated, to begin again with less memory until then: only the compressed message is kept.
+    /// Starts over with only the compressed message, to free memory meanwhile.
     pub(super) fn rewind(&mut self) {
         if let State::Going(stream) = std::mem::replace(&mut self.state, State::New) {
             spare::put(&STREAM, Some(stream));
@@ -94,12 +93,12 @@ impl Inflation {
     }
 }
 
-/// What is inflated of a message.
+/// The inflated part of a message.
 #[derive(Debug)]
 enum Message {
     Text {
         text: String,
-        /// The first bytes of a character that goes on in the next slice.
+        /// The first bytes of a character that continues in the next slice.
         cut: Vec<u8>,
     },
     Binary(Vec<u8>),
@@ -133,7 +132,7 @@ impl Message {
         }
     }
 
-    /// Adds a slice; text is checked here, so that it need not be as a whole.
+    /// Appends a slice. Text is checked here, so the whole need not be checked again.
     fn append(&mut self, slice: &[u8], limit: usize) -> Result<(), DecodeError> {
         match self {
             Self::Text { text, cut } => {
@@ -167,7 +166,7 @@ fn message_of(kind: Kind, bytes: &[u8]) -> Result<Data<'static>, DecodeError> {
     })
 }
 
-/// The whole characters of a slice, and the bytes of one that is cut off.
+/// Splits a slice into its whole characters and the bytes of one that is cut off.
 fn split_text(slice: &[u8]) -> Result<(&str, &[u8]), DecodeError> {
     let valid = match simdutf8::compat::from_utf8(slice) {
         Ok(text) => return Ok((text, &[])),
@@ -178,7 +177,7 @@ fn split_text(slice: &[u8]) -> Result<(&str, &[u8]), DecodeError> {
     Ok((std::str::from_utf8(text).map_err(|_| DecodeError::BadUtf8)?, cut))
 }
 
-/// The room to reserve for `more` bytes: twice as much as before where there is not enough, within the limit.
+/// Returns the room to reserve for `more` bytes: twice the capacity if it is too small, within the limit.
 fn room_for(more: usize, len: usize, capacity: usize, limit: usize) -> usize {
     if len + more <= capacity { 0 } else { capacity.saturating_mul(2).min(limit).max(len + more) - len }
 }
@@ -189,7 +188,7 @@ struct Slice {
     is_last: bool,
 }
 
-/// Appends to `out`, up to its capacity, what comes next of a payload; fails where `out` would have more than `room` bytes.
+/// Appends the next part of a payload to `out`, up to its capacity; fails if `out` would exceed `room` bytes.
 fn inflate_slice(
     stream: &mut Decompress,
     payload: &[u8],
@@ -214,7 +213,7 @@ fn inflate_slice(
             Status::StreamEnd if *at == payload.len() || *at == payload.len() + TAIL_AND_END.len() => {
                 is_last = true;
             }
-            // What follows a last block is a stream of its own.
+            // Data behind a last block is a new stream.
             Status::StreamEnd => stream.reset(false),
             _ if read == 0 && out.len() == written => return Err(DecodeError::BadDeflate),
             _ => {}
@@ -223,19 +222,19 @@ fn inflate_slice(
     Ok(Slice { work: out.len() - before + INPUT_WEIGHT * (*at - first), is_last })
 }
 
-/// What is to be inflated from there on, or the first part of it.
+/// Returns the rest of the payload from `at`, or its first part.
 fn rest(payload: &[u8], at: usize) -> &[u8] {
     if at < payload.len() { &payload[at..] } else { &TAIL_AND_END[at - payload.len()..] }
 }
 
-/// A stream at its beginning: the thread's, unless it is in use.
+/// Takes a fresh stream: the thread's, unless it is in use.
 fn take_stream() -> Decompress {
     let Some(mut stream) = spare::take(&STREAM) else { return Decompress::new(false) };
     stream.reset(false);
     stream
 }
 
-/// An empty buffer with room for a slice.
+/// Takes an empty buffer with room for a slice.
 fn take_buffer() -> Vec<u8> {
     let mut buffer = spare::take(&BUFFER);
     buffer.clear();
@@ -243,17 +242,17 @@ fn take_buffer() -> Vec<u8> {
     buffer
 }
 
-/// How each message ends and what is not sent of it (RFC 7692, section 7.2.1), and a last block, which is empty: zlib
-/// finds it only if the message was complete.
+/// The end of each message, which is not sent (RFC 7692, section 7.2.1), and an empty last block, which zlib finds only
+/// if the message was complete.
 const TAIL_AND_END: [u8; 6] = [0, 0, 0xff, 0xff, 3, 0];
 
-/// As much as is inflated at once: a quarter of a connection's turn.
+/// Bytes inflated at once: a quarter of a connection's turn.
 const SLICE: usize = 16 * 1024;
 
-/// What is read for it at most: blocks that inflate to nothing take their time too.
+/// Input read for one slice at most: blocks that inflate to nothing take time too.
 const SLICE_INPUT: usize = 4 * 1024;
 
-/// What a byte of input counts, where one of output counts 1: as much as the slowest of it takes.
+/// The cost of a byte of input where a byte of output costs 1: that of the slowest input.
 const INPUT_WEIGHT: usize = 4;
 
 thread_local! {
@@ -298,7 +297,7 @@ mod tests {
         }
     }
 
-    /// The same, by one call with room for all of it.
+    /// The same in one call, with room for all of it.
     fn inflate_at_once(kind: Kind, payload: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
         let mut out = Vec::with_capacity(1 << 21);
         let mut rest = &[payload, &TAIL_AND_END].concat()[..];

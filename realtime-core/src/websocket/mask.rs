@@ -1,14 +1,14 @@
 /// Applies a client's masking key to `data` in place (RFC 6455, section 5.3).
 ///
-/// `offset` is the position of `data` in the frame's payload, so that a payload can be unmasked in
-/// pieces. Applying the same key twice gives the data back.
+/// `offset` is the position of `data` in the frame's payload, so that a payload can be unmasked in pieces. Applying the
+/// same key twice restores the data.
 #[inline]
 pub fn apply_mask(data: &mut [u8], key: [u8; 4], offset: usize) {
     let word = u32::from_le_bytes(key).rotate_right(offset as u32 % 4 * 8);
     let key = word.to_le_bytes();
     let word = u32::from_ne_bytes(key);
     let double = u64::from(word) << 32 | u64::from(word);
-    // Four words at a time, which the compiler turns into vector instructions.
+    // Four words at a time, which the compiler vectorizes.
     let (blocks, rest) = data.as_chunks_mut::<32>();
     for block in blocks {
         let (words, _) = block.as_chunks_mut::<8>();

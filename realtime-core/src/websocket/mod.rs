@@ -1,9 +1,9 @@
 //! RFC 6455 for the server role, without IO: bytes in, events out, and the other way round.
 //!
-//! [`Decoder`] turns any split of a peer's bytes into the same [`Incoming`]s; [`Frame`] is one encoded frame, made once and
-//! shared by all who are sent it; [`PerMessageDeflate`] is RFC 7692, behind the feature `deflate`.
+//! [`Decoder`] turns a peer's bytes, however split, into [`Incoming`] items; [`Frame`] is one encoded frame, made once
+//! and shared by all recipients; [`PerMessageDeflate`] is RFC 7692, behind the feature `deflate`.
 //!
-//! May import `util` alone: nothing here knows of a session, a configuration, an HTTP request or a refusal.
+//! May import `util` alone: nothing here knows of sessions, configuration or HTTP requests.
 
 mod decode_error;
 mod decoder;

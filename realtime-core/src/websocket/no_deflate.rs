@@ -1,15 +1,14 @@
-//! What stands in for `deflate.rs` where its feature is off: nothing is ever agreed on.
+//! Replaces `deflate.rs` without its feature: compression is never negotiated.
 
 use super::{Data, DecodeError, Frame, Kind};
 use http::HeaderValue;
 use std::borrow::Cow;
 
-/// The compression that was agreed on with one client. There is none without the feature
-/// `deflate`.
+/// The compression negotiated with one client; uninhabited without the feature `deflate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerMessageDeflate {}
 
-/// How messages are compressed: not at all.
+/// The settings of compression; uninhabited.
 #[derive(Clone, Debug)]
 pub(crate) enum Deflate {}
 
@@ -31,7 +30,7 @@ impl PerMessageDeflate {
     }
 }
 
-/// There is none: a frame that says that it is compressed is refused at its first byte.
+/// Uninhabited: a frame marked as compressed is refused at its first byte.
 #[derive(Debug)]
 pub(super) enum Inflation {}
 

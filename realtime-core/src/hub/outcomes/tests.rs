@@ -78,7 +78,7 @@ fn number(number: u32) -> Outcome {
     Encoded::of(&number).map(Arc::new).map_err(Arc::new)
 }
 
-/// What a client would be told, if anything.
+/// Returns the outcome as a client is told it, if there is one.
 fn told(mut waiter: Waiter) -> Option<String> {
     match Pin::new(&mut waiter).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Pending => None,
@@ -116,7 +116,7 @@ fn calls_with_other_keys_are_others() {
     for other in [Of { principal: "bob", ..ANN }, Of { name: "refund", ..ANN }, key(2)] {
         other.run(&outcomes).finish(number(1), 1);
     }
-    // Where she is does not matter.
+    // Her address does not matter.
     assert_eq!(Of { address: "192.0.2.9", ..ANN }.told(&outcomes), None);
 }
 
@@ -137,7 +137,7 @@ fn a_key_has_one_input() {
 fn an_outcome_is_kept_for_its_window() {
     let outcomes = outcomes(|_| {});
     let ticket = ANN.run(&outcomes);
-    // What runs stays, and the window begins when it has ended.
+    // A running call stays, and its window starts when it has ended.
     outcomes.expire(u32::MAX - 100);
     ticket.finish(number(7), u32::MAX - 5);
     for now in [u32::MAX - 3, 3] {
@@ -250,7 +250,7 @@ fn outcomes_are_bounded_in_bytes() {
     // Of all, the oldest.
     Of { address: "192.0.2.3", key: 9, ..ANN }.run(&outcomes).finish(text(&hundred), 1);
     assert_eq!((calls(&outcomes), bob.told(&outcomes)), ((5, 597, 3), forgotten.clone()));
-    // One that is too large is told to those who wait.
+    // One that is too large still reaches the waiting callers.
     let ticket = key(4).run(&outcomes);
     let waiter = key(4).wait(&outcomes);
     ticket.finish(text(&"x".repeat(300)), 1);

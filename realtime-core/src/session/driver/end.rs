@@ -3,15 +3,15 @@ use crate::session::{tail::Tail, turn::Turn};
 use realtime_protocol::Close;
 use std::task::{Context, Poll};
 
-/// How far the end of a connection is. It goes one way.
+/// The stages of a connection's end; they only advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     Open,
-    /// Our close frame is queued or gone.
+    /// Our close frame is queued or sent.
     Closing,
     /// The carrier can carry nothing more.
     Lost,
-    /// The time for the rest is over.
+    /// The close timeout is over.
     Expired,
 }
 
@@ -26,7 +26,7 @@ impl<T: Carrier> Driver<T> {
         if self.input == Input::Open {
             self.input = Input::AwaitingClose;
         }
-        // Where it waits for its place, nobody else has the rest read.
+        // A message that waits for its place is inflated by nobody else.
         self.look |= self.decoder.is_inflating();
         self.calls = None;
         self.session.service.hooks.end(&self.session.client, true);
@@ -34,7 +34,7 @@ impl<T: Carrier> Driver<T> {
         self.session.client.begin_end();
     }
 
-    /// The client says nothing more; what it said before is still handled.
+    /// Ends the input: the client sends nothing more. Messages received before are still handled.
     #[cold]
     pub(super) fn end_input(&mut self) {
         self.input = Input::Ended;
@@ -59,7 +59,7 @@ impl<T: Carrier> Driver<T> {
         self.ours = self.session.client.outbox.shut().map(Box::new);
     }
 
-    /// The close, once nothing is left to do.
+    /// Ready with the close, once nothing is left to do.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Option<Close> {
         if self.stage == Stage::Open && self.peer.is_none() { None } else { self.end(cx, turn) }
     }
@@ -80,7 +80,7 @@ impl<T: Carrier> Driver<T> {
             if !self.run.is_done() {
                 return None;
             }
-            // All that the client had said is answered: now its close is.
+            // All earlier messages of the client are answered; now its close is.
             self.session.client.outbox.close_reply(Close::clone(peer));
             self.poll_output(cx, turn);
         }

@@ -7,8 +7,8 @@ use std::task::Context;
 
 /// Messages that take more than a turn to inflate.
 impl<T: Carrier> Driver<T> {
-    /// Inflates a slice of a message that is longer than one, when there is a place for it. Whether the client is held
-    /// matters only when the message is whole: one that is begun is not to take up its place for longer than it needs.
+    /// Inflates a slice of a long message, once it has a place. Backpressure matters only when the message is whole,
+    /// so that it does not occupy its place for longer than needed.
     #[cold]
     pub(super) fn poll_inflating(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Option<bool> {
         if self.decoder.has_message() {
@@ -29,7 +29,7 @@ impl<T: Carrier> Driver<T> {
 
     fn poll_slice(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
         if self.input != Input::Open {
-            // Nobody would get the message.
+            // No one would receive the message.
             self.drop_inflating();
             return true;
         }
@@ -41,7 +41,7 @@ impl<T: Carrier> Driver<T> {
             return false;
         }
         client.set_reading(Reading::On);
-        // Nothing is read meanwhile, which is not the client's silence.
+        // Nothing is read meanwhile, so the silence is not the client's.
         client.saw_life();
         if !turn.is_over_for_input() {
             self.handle_bytes(cx, &mut [], turn);

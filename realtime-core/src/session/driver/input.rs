@@ -16,22 +16,22 @@ use std::{
     task::{Context, Poll},
 };
 
-/// What becomes of the client's bytes.
+/// The treatment of the client's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Input {
     /// They are decoded and handled.
     Open,
     /// We have closed: they are decoded to find the client's close frame.
     AwaitingClose,
-    /// The client broke the protocol: they are read only to see the end, so that the close frame
-    /// is not lost to a reset.
+    /// The client broke the protocol: they are read only to reach the end, so that a reset does not discard the close
+    /// frame.
     Discarding,
     /// Nothing is read any more.
     Ended,
 }
 
 impl<T: Carrier> Driver<T> {
-    /// Takes what the client sent, and returns whether there may be more.
+    /// Reads and handles input; returns true if there may be more.
     pub(super) fn poll_input(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
         turn.spend(0);
         if !self.decoder.is_at_rest()
@@ -43,7 +43,7 @@ impl<T: Carrier> Driver<T> {
             return false;
         }
         if turn.is_over_for_input() {
-            // Nothing says that there is no more.
+            // There may be more input.
             return true;
         }
         if !self.tail.is_empty() {
@@ -80,9 +80,8 @@ impl<T: Carrier> Driver<T> {
         true
     }
 
-    /// Whether so much waits for the client that nothing of it is read. A client that reads what it is sent is not
-    /// closed for what it asks, however much it asks at once: it is made to wait, as by any server that writes before
-    /// it reads on.
+    /// Returns true if so much is queued for the client that nothing is read from it. A client that reads is not
+    /// closed for asking too much at once: it has to wait, as with any server that writes before it reads on.
     pub(super) fn is_held(&mut self) -> bool {
         let client = &self.session.client;
         let held = self.input == Input::Open && !client.outbox.is_roomy();
@@ -95,23 +94,23 @@ impl<T: Carrier> Driver<T> {
         held
     }
 
-    /// Whether reading was held up by what waited for the client, and may go on.
+    /// Returns true if reading was paused for output, and may resume.
     pub(super) fn is_held_no_longer(&self) -> bool {
         let client = &self.session.client;
         client.reading() == Reading::Held && self.input == Input::Open && client.outbox.is_roomy()
     }
 
-    /// Whether the handler has as many messages waiting as it may. Then nothing is read, so that
-    /// the client feels it, until the handler has caught up.
+    /// Returns true if the handler's backlog is full. Then nothing is read, so that the client is slowed down, until
+    /// the handler has caught up (backpressure).
     pub(super) fn is_behind(&mut self) -> bool {
-        // Nobody else fills the backlog.
+        // Only the driver fills the backlog.
         if !self.behind || self.input != Input::Open {
             return false;
         }
         self.behind = self.has_backlog();
         if self.behind {
-            // Looked at again once it is told: another task may just have taken something, and
-            // from now on says so.
+            // Checked again after the state is set: another task may just have taken a message, and from now on it
+            // reports that.
             self.session.client.set_reading(Reading::Paused);
             self.behind = self.has_backlog();
         }
@@ -131,8 +130,8 @@ impl<T: Carrier> Driver<T> {
         calls || backlog.messages >= config.queued_messages || backlog.bytes >= config.message_bytes
     }
 
-    /// Decodes and handles `bytes`, until the turn is over, or the handler or the output has to come first. Returns how
-    /// many were used.
+    /// Decodes and handles `bytes`, until the turn is over, or the handler or the output has to run first. Returns
+    /// how many were used.
     pub(super) fn handle_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut [u8], turn: &mut Turn) -> usize {
         let count = bytes.len();
         if self.input == Input::Discarding {
@@ -155,7 +154,7 @@ impl<T: Carrier> Driver<T> {
             };
             turn.spend(bytes_of(&event));
             if matches!(event, Incoming::Inflating(_)) {
-                // Whether there is a place for the rest is looked at first.
+                // The rest needs a place first.
                 return count - rest.len();
             }
             self.handle_event(cx, event, turn);
@@ -168,7 +167,7 @@ impl<T: Carrier> Driver<T> {
         }
     }
 
-    /// Whether what waits for the client is to be written before more is handled.
+    /// Returns true if queued output should be written before more is handled.
     #[inline]
     fn is_output_due(&self) -> bool {
         let outbox = &self.session.client.outbox;
@@ -204,7 +203,7 @@ impl<T: Carrier> Driver<T> {
     fn handle_message(&mut self, cx: &mut Context<'_>, data: Data<'_>, turn: &mut Turn) {
         let client = &self.session.client;
         let packet = match client.format.carrier() {
-            // Asking the protocol would be five of a hundred instructions of an echo.
+            // Asking the protocol would be five of the hundred instructions of an echo.
             Carries::WholeMessages => Ok(Packet::Whole),
             _ => client.hub.protocols.get(client.format.protocol()).decode(&data),
         };
@@ -222,7 +221,7 @@ impl<T: Carrier> Driver<T> {
         }
     }
 
-    /// What is not for the handler. Apart, so that the way of a message stays short.
+    /// Handles a packet that is not a message. Kept apart, so that the path of a message stays short.
     #[inline(never)]
     fn handle_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>, turn: &mut Turn) {
         match packet {
@@ -234,7 +233,7 @@ impl<T: Carrier> Driver<T> {
                 self.session.client.reply(&Outgoing::Pong);
             }
             packet => {
-                // What came before it has its turn first.
+                // Earlier messages are handled first.
                 self.settle(cx);
                 let is_readable = !matches!(packet, Packet::Invalid { .. });
                 let session = &self.session;
@@ -246,7 +245,7 @@ impl<T: Carrier> Driver<T> {
         }
     }
 
-    /// Answers a message that is one too many; returns whether it is.
+    /// Answers a message that is over the rate limit; returns true if it is.
     #[cold]
     fn is_limited(&mut self, cx: &mut Context<'_>, packet: &Result<Packet<'_>, Error>, bytes: usize) -> bool {
         let id = match packet {
@@ -275,7 +274,7 @@ impl<T: Carrier> Driver<T> {
         self.count_malformed(cx, delivered.readable);
     }
 
-    /// Closes a client that sends only what cannot be read.
+    /// Closes a client that sends too many malformed messages in a row.
     #[inline]
     fn count_malformed(&mut self, cx: &mut Context<'_>, is_readable: bool) {
         if is_readable {
@@ -301,7 +300,7 @@ impl<T: Carrier> Driver<T> {
         self.sending.get_or_insert_with(crate::seams::take_queue).push_pong(pong.into_bytes());
     }
 
-    /// The client broke the protocol: RFC 6455, section 7.1.7.
+    /// Fails the connection after a protocol error (RFC 6455, section 7.1.7).
     fn fail(&mut self, cx: &mut Context<'_>, error: DecodeError) {
         self.settle(cx);
         tracing::debug!(connection = %self.session.client.id, %error, "protocol error");
@@ -320,10 +319,10 @@ fn bytes_of(event: &Incoming<'_>) -> usize {
     }
 }
 
-/// Pongs and the like that one read may make us queue before they are sent.
+/// Pongs and other replies that one read may queue before they are sent.
 const REPLIES_PER_FLUSH: usize = 64;
 
-/// As much as one read takes. 64 KiB: larger reads save little, and it is one for each thread.
+/// Bytes of one read. Larger reads save little, and there is one buffer for each thread.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
 thread_local! {

@@ -1,4 +1,4 @@
-//! The driver: what moves a connection.
+//! The driver, which runs a connection.
 
 mod end;
 mod inflating;
@@ -23,52 +23,52 @@ pub(super) struct Driver<T> {
     pub(super) session: Session,
     carrier: T,
     run: Run,
-    /// Calls, subscriptions and events, once there was one.
+    /// Calls, subscriptions and events, once there has been one.
     calls: Option<Box<Calls>>,
     decoder: Decoder,
-    /// The place of a long message among those that are inflated.
+    /// The place of a long message in the limit of inflating messages.
     inflating: Option<Box<Place>>,
-    /// Bytes that were read and not decoded: the turn was over, the handler was behind, or the client was.
+    /// Bytes that are read and not decoded: the turn was over, or the handler or the client was behind.
     tail: Tail,
     input: Input,
-    /// As much waits for the handler as may; known only to have been so.
+    /// The handler's backlog was full when last checked.
     behind: bool,
     /// Another task has made room in the handler's backlog.
     look: bool,
-    /// Unreadable messages in a row.
+    /// Malformed messages in a row.
     malformed: u32,
-    /// What the carrier did not yet take.
+    /// Frames that the carrier has not accepted yet.
     sending: Option<Box<SendQueue>>,
-    /// The carrier took no more at the last try.
+    /// The carrier accepted no more at the last try.
     blocked: bool,
     /// Replies of the protocol since the last flush.
     replies: usize,
     stage: Stage,
-    /// The client's own close.
+    /// The client's close.
     peer: Option<Box<Close>>,
-    /// Ours, once nothing can be sent any more.
+    /// Our close, once nothing can be sent any more.
     ours: Option<Box<Close>>,
 }
 
 impl<T> Driver<T> {
-    /// Whether `on_open` has begun.
+    /// Returns true if `on_open` has begun.
     pub(super) fn has_begun(&self) -> bool {
         !matches!(self.run, Run::New(_))
     }
 }
 
-/// The application's part.
+/// The application's future.
 enum Run {
-    /// It was never polled.
+    /// Never polled.
     New(BoxFuture<'static>),
-    /// There is news for it.
+    /// To be polled.
     Due(BoxFuture<'static>),
     Waiting(BoxFuture<'static>),
     Done,
 }
 
 impl Run {
-    /// There is news for the application, if it runs.
+    /// Marks the application to be polled, if it runs.
     #[inline]
     fn set_due(&mut self) {
         if let Self::Waiting(_) = self
@@ -118,10 +118,10 @@ impl<T: Carrier> Driver<T> {
         }
     }
 
-    /// One turn: it ends when there is nothing left to do, or when it has done as much work as one [`Turn`] allows.
+    /// Runs one turn, until there is nothing to do or the work of one [`Turn`] is done.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
         let mut turn = Turn::new();
-        // What others have compressed is their work.
+        // Compression by others is not this turn's work.
         PerMessageDeflate::take_work();
         loop {
             let received = self.poll_input(cx, &mut turn);
@@ -142,7 +142,7 @@ impl<T: Carrier> Driver<T> {
         }
     }
 
-    /// The application's turn.
+    /// Polls the application.
     fn poll_run(&mut self, cx: &mut Context<'_>) {
         let due = self.run.is_due();
         let (Run::New(run) | Run::Due(run) | Run::Waiting(run)) = &mut self.run else { return };
@@ -184,8 +184,8 @@ impl<T: Carrier> Driver<T> {
         self.session.service.hooks.end(&self.session.client, true);
     }
 
-    /// Lets the application handle what came before, so that replies keep the order of what they
-    /// answer, however the client's bytes were split.
+    /// Lets the application handle earlier messages, so that replies keep their order however the client's bytes were
+    /// split.
     fn settle(&mut self, cx: &mut Context<'_>) {
         if self.run.is_due() {
             self.poll_run(cx);
@@ -196,10 +196,10 @@ impl<T: Carrier> Driver<T> {
         self.calls.as_ref().is_some_and(|calls| calls.has_work())
     }
 
-    /// Arms the wakers, and returns whether there is nothing to do until one of them is called.
+    /// Arms the wakers; returns true if there is nothing to do until one of them is called.
     ///
-    /// What others add is looked at under the lock under which they look whether the driver is parked. What only the
-    /// driver itself changes is looked at here: whether reading may go on that was held up by what waited for the client.
+    /// Work added by others is checked under the lock under which they check if the driver is parked. State that only
+    /// the driver changes is checked here: if reading was paused for output, it may resume now.
     fn park(&mut self, cx: &mut Context<'_>) -> bool {
         if std::mem::take(&mut self.look) || self.run.is_due() {
             return false;

@@ -8,7 +8,7 @@ use realtime_protocol::format::Outgoing;
 use std::task::{Context, Poll};
 
 impl<T: Carrier> Driver<T> {
-    /// Sends all that is queued, for as long as the carrier takes it.
+    /// Sends everything queued, as long as the carrier accepts it.
     pub(super) fn poll_output(&mut self, cx: &mut Context<'_>, turn: &mut Turn) {
         self.replies = 0;
         if self.sending.is_none() && !self.blocked && !self.session.client.outbox.has_news() {
@@ -75,7 +75,7 @@ impl<T: Carrier> Driver<T> {
         }
     }
 
-    /// Queues publications that waited for the client, which was behind.
+    /// Queues the publications that were held back while the client was behind.
     #[cold]
     fn catch_up(&self) {
         while let Some((topic, gap)) = self.session.client.outbox.catch_up() {
