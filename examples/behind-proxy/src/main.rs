@@ -1,4 +1,4 @@
-//! Serves it at `127.0.0.1:PORT` with the adapter that the argument names.
+//! Serves on `127.0.0.1:PORT` with the adapter named by the argument.
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use axum::{
