@@ -13,8 +13,8 @@ pub fn routes(realtime: &Realtime) -> impl FnOnce(&mut ServiceConfig) {
     }
 }
 
-/// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a request
-/// select one of the three. The last segment of the path is the id of the handler or endpoint.
+/// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a
+/// request select one of the three. The last segment of the path is the id of the handler or endpoint.
 pub fn upgrade_websocket(realtime: &Realtime) -> Route {
     let realtime = realtime.clone();
     web::to(move |request: HttpRequest, payload: Payload| {

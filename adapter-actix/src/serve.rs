@@ -47,8 +47,8 @@ where
         .on_connect(cut_stalled(realtime))
 }
 
-/// Disconnects clients that read nothing for [`Config::idle_timeout`](realtime_core::Config::idle_timeout): for an application
-/// that has an `HttpServer::on_connect` callback of its own, to be called from there.
+/// Disconnects clients that read nothing for [`Config::idle_timeout`](realtime_core::Config::idle_timeout): for an
+/// application that has an `HttpServer::on_connect` callback of its own, to be called from there.
 ///
 /// It sets TCP_USER_TIMEOUT, on Linux and on sockets without TLS only; elsewhere it has no effect.
 pub fn cut_stalled(realtime: &Realtime) -> impl Fn(&dyn Any, &mut Extensions) + Send + Sync + use<> {
@@ -72,8 +72,8 @@ fn set_user_timeout(_: &rt::net::TcpStream, _: Duration) {}
 
 /// Runs a bound server until SIGINT or SIGTERM, then shuts down gracefully.
 ///
-/// The shutdown closes the realtime connections by [`Realtime::drain`] while other requests are still answered, stops the
-/// workers gracefully, and returns. [`Serve::deadline`] bounds all of it; a second signal ends it at once.
+/// The shutdown closes the realtime connections by [`Realtime::drain`] while other requests are still answered, stops
+/// the workers gracefully, and returns. [`Serve::deadline`] bounds all of it; a second signal ends it at once.
 ///
 /// # Errors
 ///
@@ -128,8 +128,8 @@ impl Serve {
 
     /// Sets the time limit of the whole shutdown; 8 s by default, because Docker kills a container after 10 s.
     ///
-    /// Realtime connections have three quarters of it to close, their `on_close` the rest. Requests have all of it. Whatever is
-    /// left at the end is cut.
+    /// Realtime connections have three quarters of it to close, their `on_close` the rest. Requests have all of it.
+    /// Whatever is left at the end is cut.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         // A year: in effect forever, and still within the range of an `Instant`.
         self.deadline = deadline.min(Duration::from_secs(365 * 24 * 3600));

@@ -14,8 +14,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// Creates the two halves of a connection: a transport for the session, and a response body that actix pulls from. Both stay on
-/// the thread of one worker. The permit is held for as long as actix has the socket.
+/// Creates the two halves of a connection: a transport for the session, and a response body that actix pulls from.
+/// Both stay on the thread of one worker. The permit is held for as long as actix has the socket.
 pub(crate) fn pipe(payload: Payload, permit: ConnectionPermit) -> (PayloadAndBody, PulledBody) {
     let shared = Rc::<RefCell<Shared>>::default();
     let transport = PayloadAndBody { payload, rest: Bytes::new(), shared: Rc::clone(&shared) };

@@ -12,8 +12,8 @@ use realtime_core::{
     raw::{Answer, RequestHead},
 };
 
-/// Values that actix middleware passes to a handler: insert a `Vars` into the request's extensions, and the handler reads its values
-/// with [`Context::var`].
+/// Values that actix middleware passes to a handler: insert a `Vars` into the request's extensions, and the handler
+/// reads its values with [`Context::var`].
 ///
 /// Values directly in actix's extensions need not be `Send`, so they are not passed on.
 pub type Vars = http::Extensions;
@@ -48,8 +48,8 @@ fn builder(request: &HttpRequest, head: &http::response::Parts) -> HttpResponseB
     for (name, value) in &head.headers {
         builder.append_header((name.as_str(), value.as_bytes()));
     }
-    // actix-http closes the connection after any request with `Connection: upgrade`. The response has to say so: a proxy
-    // would reuse it.
+    // actix-http closes the connection after any request with `Connection: upgrade`. The response has to say so: a
+    // proxy would reuse it.
     let closes = head.headers.get_all(http::header::CONNECTION).iter().any(|value| value == "close");
     if closes || (request.head().upgrade() && status != StatusCode::SWITCHING_PROTOCOLS) {
         builder.force_close();
@@ -57,8 +57,8 @@ fn builder(request: &HttpRequest, head: &http::response::Parts) -> HttpResponseB
     builder
 }
 
-/// Builds a response without chunked encoding, for HTTP/1.0. actix-http turns chunking off only for a body with a length, so it is
-/// set and its header removed.
+/// Builds a response without chunked encoding, for HTTP/1.0. actix-http turns chunking off only for a body with a
+/// length, so it is set and its header removed.
 fn unchunked(mut builder: HttpResponseBuilder, body: impl MessageBody + 'static) -> HttpResponse {
     let mut response = builder.no_chunking(0).force_close().body(body);
     response.headers_mut().remove(header::CONTENT_LENGTH);

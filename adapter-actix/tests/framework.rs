@@ -147,7 +147,8 @@ fn a_publication_crosses_workers() {
     }
 }
 
-/// actix-http closes each connection on which an upgrade was offered. The response has to say so: a proxy would reuse it.
+/// actix-http closes each connection on which an upgrade was offered. The response has to say so: a proxy would reuse
+/// it.
 #[test]
 fn an_upgrade_that_is_offered_ends_the_connection_and_it_is_said() {
     let server = Subject::tcp(Capabilities::default(), serve).start(realtime());

@@ -6,13 +6,14 @@ use axum::{
 };
 use realtime_core::Realtime;
 
-/// Returns a router that serves all handlers and endpoints under `{prefix}/{id}`, to be merged into the application's router.
+/// Returns a router that serves all handlers and endpoints under `{prefix}/{id}`, to be merged into the application's
+/// router.
 pub fn routes<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> Router<S> {
     Router::new().route(&format!("{}/{{id}}", realtime.prefix()), upgrade_websocket(realtime))
 }
 
-/// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a request
-/// select one of the three. The last segment of the path is the id of the handler or endpoint.
+/// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a
+/// request select one of the three. The last segment of the path is the id of the handler or endpoint.
 ///
 /// The route takes all methods, because HTTP/2 opens WebSockets with CONNECT.
 pub fn upgrade_websocket<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> MethodRouter<S> {

@@ -13,8 +13,8 @@ use tower_service::Service;
 /// Serves a router, or any other service for axum's requests, until SIGINT or SIGTERM, then shuts down gracefully: see
 /// [`Serve`].
 ///
-/// Unlike `axum::serve`, it disconnects clients that send no request or read no response, and its shutdown has a deadline.
-/// [`ConnectInfo<SocketAddr>`](ConnectInfo) needs no setup.
+/// Unlike `axum::serve`, it disconnects clients that send no request or read no response, and its shutdown has a
+/// deadline. [`ConnectInfo<SocketAddr>`](ConnectInfo) needs no setup.
 ///
 /// # Errors
 ///
@@ -61,8 +61,8 @@ where
     }
 }
 
-/// Disconnects clients that read nothing for [`Config::idle_timeout`](realtime_core::Config::idle_timeout), under `axum::serve`:
-/// the argument for [`ListenerExt::tap_io`](axum::serve::ListenerExt::tap_io).
+/// Disconnects clients that read nothing for [`Config::idle_timeout`](realtime_core::Config::idle_timeout), under
+/// `axum::serve`: the argument for [`ListenerExt::tap_io`](axum::serve::ListenerExt::tap_io).
 ///
 /// It sets TCP_USER_TIMEOUT, on Linux only; elsewhere it has no effect.
 ///

@@ -16,8 +16,8 @@ pub(crate) async fn upgrade(realtime: &Realtime, mut request: Request) -> Respon
     adapter_hyper::raw::upgrade(realtime, request).await.map(Body::new)
 }
 
-/// Drops axum's path parameters, which would cost each connection 250 bytes for nothing. Their type is private, so all extensions
-/// are cleared, and only if the application has put none there.
+/// Drops axum's path parameters, which would cost each connection 250 bytes for nothing. Their type is private, so
+/// all extensions are cleared, and only if the application has put none there.
 async fn forget_path_params(request: &mut Request) {
     let own = usize::from(request.extract_parts::<RawPathParams>().await.is_ok());
     let address = request.extensions().get::<SocketAddr>().copied();

@@ -102,7 +102,8 @@ fn signals() -> io::Result<Signals> {
     Ok(Signals::new(move |cx| Pin::new(&mut signals).poll_next(cx).map(drop)))
 }
 
-/// A socket of smol or async-std. It does not go through hyper's traits, by which each read would zero the buffer first.
+/// A socket of smol or async-std. It does not go through hyper's traits, by which each read would zero the buffer
+/// first.
 #[derive(Debug)]
 pub struct Socket<S> {
     socket: S,

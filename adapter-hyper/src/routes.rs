@@ -4,13 +4,14 @@ use hyper::service::Service;
 use realtime_core::{Realtime, raw::BoxFuture};
 use std::convert::Infallible;
 
-/// Returns a service that serves all handlers and endpoints under `{prefix}/{id}`, and answers everything else with 404.
+/// Returns a service that serves all handlers and endpoints under `{prefix}/{id}`, and answers everything else with
+/// 404.
 pub fn routes(realtime: &Realtime) -> Routes {
     Routes { realtime: realtime.clone(), everywhere: false }
 }
 
-/// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a request
-/// select one of the three. The last segment of the path is the id of the handler or endpoint.
+/// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a
+/// request select one of the three. The last segment of the path is the id of the handler or endpoint.
 pub fn upgrade_websocket(realtime: &Realtime) -> Routes {
     Routes { realtime: realtime.clone(), everywhere: true }
 }

@@ -5,7 +5,8 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A listening socket, whose type selects the runtime.
 pub trait Listen: Send + Sync + 'static {
-    /// True if requests find the runtime by themselves, as on tokio. Otherwise `serve` adds it to the request's extensions.
+    /// True if requests find the runtime by themselves, as on tokio. Otherwise `serve` adds it to the request's
+    /// extensions.
     const AMBIENT: bool;
 
     /// A client's socket for hyper.

@@ -26,8 +26,8 @@ fn whole(bytes: Bytes) -> Body {
     Either::Left(Full::new(bytes))
 }
 
-/// Answers a hyper request. If it becomes a connection, that runs in the background, on the runtime of [`serve`](crate::serve()) or
-/// else the current tokio runtime.
+/// Answers a hyper request. If it becomes a connection, that runs in the background, on the runtime of
+/// [`serve`](crate::serve()) or else the current tokio runtime.
 pub async fn upgrade(realtime: &Realtime, request: Request<impl Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     accept(realtime, parts, body).await.unwrap_or_else(|reject| reject.into_response().map(whole))
@@ -69,8 +69,8 @@ fn misuse(what: &'static str) -> Reject {
     Error::internal(what).into()
 }
 
-/// Runs a connection on the bare socket if there is one, else on hyper's stream (HTTP/2, TLS). It gets a task of its own, which is
-/// smaller than the task that waited for the upgrade.
+/// Runs a connection on the bare socket if there is one, else on hyper's stream (HTTP/2, TLS). It gets a task of its
+/// own, which is smaller than the task that waited for the upgrade.
 fn run(upgrade: raw::Upgrade, runtime: &dyn Runtime, upgraded: Upgraded) {
     let run = Some((upgrade, upgraded));
     #[cfg(feature = "tokio")]

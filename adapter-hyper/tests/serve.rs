@@ -395,7 +395,8 @@ async fn ended_after(client: &mut Client) -> u64 {
     seconds_until(client.rest()).await.0
 }
 
-/// Keeps tokio from advancing the paused clock when all tasks are idle: data may still be on its way through the sockets.
+/// Keeps tokio from advancing the paused clock when all tasks are idle: data may still be on its way through the
+/// sockets.
 fn hold_clock() {
     tokio::spawn(async {
         loop {

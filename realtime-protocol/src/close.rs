@@ -5,8 +5,8 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Close {
-    /// The code of the close frame; [`CloseCode::NO_STATUS`] if the frame had none, [`CloseCode::ABNORMAL`] if there was no close
-    /// frame.
+    /// The code of the close frame; [`CloseCode::NO_STATUS`] if the frame had none, [`CloseCode::ABNORMAL`] if there
+    /// was no close frame.
     pub code: CloseCode,
     /// The reason in the close frame; at most 123 bytes.
     pub reason: String,
@@ -79,7 +79,8 @@ impl CloseCode {
     /// 1013: a slow consumer or an overloaded server; reconnect and resume.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
 
-    /// Creates a code that may be sent in a close frame: 1000–1003, 1007–1014 or 3000–4999. Returns `None` for all others.
+    /// Creates a code that may be sent in a close frame: 1000–1003, 1007–1014 or 3000–4999. Returns `None` for all
+    /// others.
     ///
     /// Applications use 4000–4999.
     pub const fn new(code: u16) -> Option<Self> {

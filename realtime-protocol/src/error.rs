@@ -7,8 +7,8 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 /// An error that is sent to the peer: a [`Code`], a message and optional details.
 ///
-/// `?` converts any other error to [`Code::INTERNAL`], whose cause is logged by the server and never sent. That conversion is
-/// why this type does not implement [`std::error::Error`].
+/// `?` converts any other error to [`Code::INTERNAL`], whose cause is logged by the server and never sent. That
+/// conversion is why this type does not implement [`std::error::Error`].
 ///
 /// # Examples
 ///
@@ -205,8 +205,8 @@ impl Serialize for Error {
     }
 }
 
-/// Reads the wire form. A code that is longer than 64 bytes, or has other characters than capitals, digits and underscores,
-/// becomes `INTERNAL`.
+/// Reads the wire form. A code that is longer than 64 bytes, or has other characters than capitals, digits and
+/// underscores, becomes `INTERNAL`.
 impl<'de> Deserialize<'de> for Error {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;

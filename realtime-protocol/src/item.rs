@@ -52,8 +52,8 @@ impl FromStr for Position {
 
 pub(crate) const MAX_EPOCH_BYTES: usize = 64;
 
-/// An offset in its wire form: a number, or from 2⁵³ on a string of digits, because JavaScript's numbers lose precision there.
-/// Both forms are accepted. Binary formats always have the number.
+/// An offset in its wire form: a number, or from 2⁵³ on a string of digits, because JavaScript's numbers lose
+/// precision there. Both forms are accepted. Binary formats always have the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offset(pub u64);
 
@@ -185,8 +185,8 @@ impl<T> Item<T> {
     }
 }
 
-/// Types that a subscription's stream may yield: `T`, [`Item<T>`](Item), or a [`Result`](crate::Result) of either. An error
-/// ends the subscription.
+/// Types that a subscription's stream may yield: `T`, [`Item<T>`](Item), or a [`Result`](crate::Result) of either. An
+/// error ends the subscription.
 #[diagnostic::on_unimplemented(
     message = "a stream of `{Self}` is not one of `{T}`",
     label = "the subscription's stream must yield `{T}`, `Item<{T}>`, or a `Result` of either"

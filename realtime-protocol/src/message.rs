@@ -44,8 +44,8 @@ pub enum Kind {
 
 /// A whole WebSocket message, for handlers with a format of their own.
 ///
-/// As `ClientMessage` or `ServerMessage` of a plain handler it keeps its kind, text or binary. `String` accepts text only,
-/// [`Bytes`] binary only.
+/// As `ClientMessage` or `ServerMessage` of a plain handler it keeps its kind, text or binary. `String` accepts text
+/// only, [`Bytes`] binary only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// A text message.

@@ -4,8 +4,8 @@ use std::{fmt, marker::PhantomData, time::Duration};
 
 /// The name of a procedure that takes an `I` and returns an `O`: a constant that both ends share.
 ///
-/// A server registers it with `Endpoint::procedure`, a client with `on_call`; the other end calls it. Dots in a name group
-/// procedures: `users.me`.
+/// A server registers it with `Endpoint::procedure`, a client with `on_call`; the other end calls it. Dots in a name
+/// group procedures: `users.me`.
 ///
 /// # Examples
 ///

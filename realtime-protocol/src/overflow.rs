@@ -4,8 +4,8 @@ use std::fmt;
 
 /// The policy for messages of type `T` to a client that falls behind.
 ///
-/// A client is behind when the subscription's share of its outbox is full, or when it grants credit and none is left. Dropped
-/// messages are reported in a [`Gap`].
+/// A client is behind when the subscription's share of its outbox is full, or when it grants credit and none is left.
+/// Dropped messages are reported in a [`Gap`].
 pub struct Overflow<T>(#[doc(hidden)] pub Policy<T>);
 
 /// The kinds of [`Overflow`].
@@ -22,8 +22,8 @@ pub enum Policy<T> {
 }
 
 impl<T> Overflow<T> {
-    /// Stops polling the stream until the client has caught up. For subscriptions: on a topic, whose publisher never waits, it
-    /// is the same as [`close`](Self::close).
+    /// Stops polling the stream until the client has caught up. For subscriptions: on a topic, whose publisher never
+    /// waits, it is the same as [`close`](Self::close).
     pub const fn block() -> Self {
         Self(Policy::Block)
     }

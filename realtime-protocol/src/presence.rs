@@ -4,8 +4,9 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 
 /// A place where clients are present, each with data of type `P`: a chat room, a document that is open.
 ///
-/// A client that enters receives the list of clients that are present, then a [`PRESENCE`] event whenever one enters, changes its
-/// data or leaves, a lost connection included. Presence is per connection: a user with two pages open is present twice.
+/// A client that enters receives the list of clients that are present, then a [`PRESENCE`] event whenever one enters,
+/// changes its data or leaves, a lost connection included. Presence is per connection: a user with two pages open is
+/// present twice.
 ///
 /// Only clients of this node are included.
 ///
@@ -31,8 +32,8 @@ impl<P> Presence<P> {
         Self { name: Cow::Borrowed(name), data: PhantomData }
     }
 
-    /// Creates a place with a name chosen at run time: 1 to 256 bytes without control characters, as for a `Topic`. A place and a
-    /// topic of the same name are unrelated.
+    /// Creates a place with a name chosen at run time: 1 to 256 bytes without control characters, as for a `Topic`. A
+    /// place and a topic of the same name are unrelated.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Self { name: name.into(), data: PhantomData }
     }

@@ -1,7 +1,7 @@
 //! Validation of inputs, with an error that lists each invalid field.
 //!
-//! With the features `garde` and `validator`, the functions of the same names run the rules that a type derives with these crates.
-//! Pass them to `with_check` of a [`Procedure`](crate::Procedure::with_check),
+//! With the features `garde` and `validator`, the functions of the same names run the rules that a type derives with
+//! these crates. Pass them to `with_check` of a [`Procedure`](crate::Procedure::with_check),
 //! [`Subscription`](crate::Subscription::with_check) or [`Event`](crate::Event::with_check).
 
 use crate::{
@@ -47,7 +47,8 @@ impl Invalid {
         Self::default()
     }
 
-    /// Adds a field: its path (`user.name`, `lines[2].price`; empty for the whole input), and a message that says what is wrong.
+    /// Adds a field: its path (`user.name`, `lines[2].price`; empty for the whole input), and a message that says
+    /// what is wrong.
     ///
     /// Only the first 64 fields, and the first 256 bytes of each path and message, are kept.
     pub fn field(mut self, path: impl AsRef<str>, message: impl AsRef<str>) -> Self {
@@ -129,7 +130,8 @@ pub fn garde<T: ::garde::Validate<Context = ()>>(input: &T) -> Result {
 ///
 /// # Errors
 ///
-/// Returns the error of [`Invalid::into_result`], with the fields sorted by path. A rule without a message is named by its code.
+/// Returns the error of [`Invalid::into_result`], with the fields sorted by path. A rule without a message is named
+/// by its code.
 ///
 /// # Examples
 ///

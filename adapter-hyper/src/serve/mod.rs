@@ -30,10 +30,12 @@ use std::{
     time::Duration,
 };
 
-/// Serves a listener of tokio, smol or async-std over HTTP/1.1 and HTTP/2 until SIGINT or SIGTERM, then shuts down gracefully.
+/// Serves a listener of tokio, smol or async-std over HTTP/1.1 and HTTP/2 until SIGINT or SIGTERM, then shuts down
+/// gracefully.
 ///
-/// The shutdown stops accepting, closes the realtime connections by [`Realtime::drain`], lets requests in progress finish, and
-/// returns. [`Serve::deadline`] bounds all of it; a second signal ends it at once. Idle sockets are closed: see [`Serve`].
+/// The shutdown stops accepting, closes the realtime connections by [`Realtime::drain`], lets requests in progress
+/// finish, and returns. [`Serve::deadline`] bounds all of it; a second signal ends it at once. Idle sockets are
+/// closed: see [`Serve`].
 ///
 /// # Errors
 ///
@@ -85,22 +87,22 @@ impl<L: Listen, S, T> Serve<L, S, T> {
 
     /// Sets the time limit of the whole shutdown; 8 s by default, because Docker kills a container after 10 s.
     ///
-    /// Realtime connections have three quarters of it to close, their `on_close` the rest. Requests have all of it. Whatever is
-    /// left at the end is cut.
+    /// Realtime connections have three quarters of it to close, their `on_close` the rest. Requests have all of it.
+    /// Whatever is left at the end is cut.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline.min(FAR);
         self
     }
 
-    /// Sets how long a connection may wait for its next request; 75 s by default. Load balancers keep connections for 60 s and
-    /// should close first: a request that is sent as the server closes is lost.
+    /// Sets how long a connection may wait for its next request; 75 s by default. Load balancers keep connections for
+    /// 60 s and should close first: a request that is sent as the server closes is lost.
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
-    /// Sets a function that turns an accepted socket into the stream for HTTP, such as a TLS acceptor. It runs in the task of the
-    /// connection, within [`Config::handshake_timeout`](realtime_core::Config::handshake_timeout).
+    /// Sets a function that turns an accepted socket into the stream for HTTP, such as a TLS acceptor. It runs in the
+    /// task of the connection, within [`Config::handshake_timeout`](realtime_core::Config::handshake_timeout).
     pub fn tls<F: Accept<L::Io>>(self, accept: F) -> Serve<L, S, F> {
         let Self { listener, service, realtime, shutdown, deadline, keep_alive, .. } = self;
         Serve { listener, service, realtime, shutdown, deadline, keep_alive, tls: accept }
@@ -213,7 +215,8 @@ async fn waiting<L: Listen>(listener: &L, stalled: Duration) -> Vec<(L::Io, Sock
     waiting
 }
 
-/// The backlog of the listeners of all three runtimes is no longer. The bound ends the loop while new clients keep coming.
+/// The backlog of the listeners of all three runtimes is no longer. The bound ends the loop while new clients keep
+/// coming.
 const BACKLOG: usize = 1024;
 
 async fn finish(realtime: &Realtime, open: &Open, deadline: Duration, runtime: &dyn Runtime) {

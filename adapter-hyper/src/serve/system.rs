@@ -30,8 +30,8 @@ impl fmt::Debug for Signals {
     }
 }
 
-/// Sets TCP_USER_TIMEOUT: the system closes the connection if sent data is not acknowledged, or the client's window is shut, for
-/// this long. By default it would retry for a quarter of an hour.
+/// Sets TCP_USER_TIMEOUT: the system closes the connection if sent data is not acknowledged, or the client's window
+/// is shut, for this long. By default it would retry for a quarter of an hour.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn set_user_timeout(socket: impl std::os::fd::AsFd, timeout: Duration) {
     let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);

@@ -89,8 +89,8 @@ impl Watch {
         self.lock().stalled = stalled.then(|| self.now());
     }
 
-    /// Restarts the time for the next request when data was written: hyper drops a body before its last bytes are sent. Not for
-    /// HTTP/2, which also writes pings, and buffers little.
+    /// Restarts the time for the next request when data was written: hyper drops a body before its last bytes are
+    /// sent. Not for HTTP/2, which also writes pings, and buffers little.
     fn wrote(&self) {
         let mut seen = self.lock();
         if matches!(seen.activity, Activity::Idle(_)) && !seen.http2 {

@@ -108,8 +108,8 @@ async fn roll(call: Call<Chat>, sides: u32) -> Result<Rolled> {
     })
 }
 
-/// Runs `act` on the room of the caller, with the caller's index in `people`. The rooms are locked meanwhile, so that all clients
-/// receive changes in the same order.
+/// Runs `act` on the room of the caller, with the caller's index in `people`. The rooms are locked meanwhile, so that
+/// all clients receive changes in the same order.
 fn in_room<T>(call: &Call<Chat>, act: impl FnOnce(&mut Room, usize, &Connection<Chat>) -> Result<T>) -> Result<T> {
     let connection = call.connection()?.downcast::<Chat>().ok_or_else(not_here)?;
     let mut rooms = call.state().rooms();

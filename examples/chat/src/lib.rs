@@ -1,7 +1,7 @@
 //! A chat with rooms, presence and typing.
 //!
-//! [`Chat`] is the whole logic, independent of a framework; each main in `src/bin` mounts it on one. Messages go through its
-//! handler, and commands are procedures under the same id. `tests` runs it in memory.
+//! [`Chat`] is the whole logic, independent of a framework; each main in `src/bin` mounts it on one. Messages go
+//! through its handler, and commands are procedures under the same id. `tests` runs it in memory.
 
 mod chat;
 mod commands;

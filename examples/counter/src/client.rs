@@ -6,8 +6,8 @@ use realtime_client::{CallOptions, Client, PendingCall, State};
 use realtime_core::Error;
 use tokio::sync::{mpsc, oneshot};
 
-/// Connects to the counter at `url`, runs the commands in `lines`, and passes output to `say`, until a line is `quit` or `lines`
-/// ends. Then it closes the client.
+/// Connects to the counter at `url`, runs the commands in `lines`, and passes output to `say`, until a line is `quit`
+/// or `lines` ends. Then it closes the client.
 ///
 /// A line is received only when the one before is answered.
 pub async fn run(url: &str, mut lines: mpsc::Receiver<String>, mut say: impl FnMut(String)) {

@@ -19,8 +19,8 @@ pub fn realtime() -> Realtime {
     Realtime::builder().middleware(name).endpoint(ENDPOINT, counter).build()
 }
 
-/// Sets the client's token as its [`Principal`], without checking it. That is enough to recognize the client, and its idempotency
-/// keys, after a lost connection; an application with permissions needs a login.
+/// Sets the client's token as its [`Principal`], without checking it. That is enough to recognize the client, and its
+/// idempotency keys, after a lost connection; an application with permissions needs a login.
 async fn name(mut context: Context, next: Next) -> Result<Accepted, Reject> {
     if let Some(token) = context.header("authorization").map(str::to_owned) {
         context.set(Principal(token));

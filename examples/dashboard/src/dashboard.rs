@@ -14,8 +14,8 @@ use tokio::sync::watch;
 /// Returns the current state, with the position after which [`LIVE`] continues.
 pub const CURRENT: Procedure<(), Current> = Procedure::query("stats.current");
 
-/// Yields the updates after a position; without one, the updates from now on. The position of a client that resumes takes
-/// precedence. A client that falls behind receives only the newest sample, but every alert.
+/// Yields the updates after a position; without one, the updates from now on. The position of a client that resumes
+/// takes precedence. A client that falls behind receives only the newest sample, but every alert.
 pub const LIVE: Subscription<Option<Position>, Update> =
     Subscription::new("stats.live").with_overflow(Overflow::conflate(Update::key));
 

@@ -1,7 +1,7 @@
 //! A dashboard: the live figures of a server on a web page.
 //!
-//! [`Dashboard`] has the figures and alerts, and is independent of a framework. The figures are those of a [`Shop`], which [`visit`]
-//! sends visitors. `tests/dashboard.rs` tests it without a socket.
+//! [`Dashboard`] has the figures and alerts, and is independent of a framework. The figures are those of a [`Shop`],
+//! which [`visit`] sends visitors. `tests/dashboard.rs` tests it without a socket.
 
 mod dashboard;
 mod feed;
@@ -21,8 +21,8 @@ pub fn realtime(dashboard: &Dashboard, shop: &Shop) -> Realtime {
     builder.endpoint("shop", shop.endpoint()).build()
 }
 
-/// Sets the header `x-page` as the [`Principal`], without checking it. That is enough for idempotency keys; an application with
-/// permissions needs a login.
+/// Sets the header `x-page` as the [`Principal`], without checking it. That is enough for idempotency keys; an
+/// application with permissions needs a login.
 async fn name(mut context: Context, next: Next) -> Result<Accepted, Reject> {
     if let Some(page) = context.header("x-page").map(str::to_owned) {
         context.set(Principal(page));

@@ -18,7 +18,8 @@ async fn main() -> std::io::Result<()> {
     adapter_axum::serve(listener, app, &realtime).await
 }
 
-/// Returns the address to listen on: 127.0.0.1, with the port from `PORT` (3000 by default). Prints it, and sets up logging.
+/// Returns the address to listen on: 127.0.0.1, with the port from `PORT` (3000 by default). Prints it, and sets up
+/// logging.
 fn address() -> String {
     tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
     let address = format!("127.0.0.1:{}", std::env::var("PORT").as_deref().unwrap_or("3000"));

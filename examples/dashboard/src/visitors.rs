@@ -3,8 +3,8 @@ use realtime_client::Client;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Spawns simulated visitors of the shop at `url`, which connect, view products and disconnect again, forever. Must be called within
-/// a tokio runtime.
+/// Spawns simulated visitors of the shop at `url`, which connect, view products and disconnect again, forever. Must
+/// be called within a tokio runtime.
 pub fn visit(url: &str) {
     for visitor in 0..VISITORS {
         tokio::spawn(come_and_go(url.to_owned(), visitor));

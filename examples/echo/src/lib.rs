@@ -19,8 +19,8 @@ impl Handler for Echo {
     }
 }
 
-/// Builds the registry that all mains serve: one handler without an envelope, for messages up to 16 MiB, with compression if the
-/// client offers it.
+/// Builds the registry that all mains serve: one handler without an envelope, for messages up to 16 MiB, with
+/// compression if the client offers it.
 pub fn realtime() -> Realtime {
     let mut config = Config::default();
     config.message_bytes = 16 * 1024 * 1024;

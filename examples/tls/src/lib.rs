@@ -1,7 +1,7 @@
 //! TLS without a proxy in front: calls, server-sent events and WebSockets over HTTP/1.1 and HTTP/2.
 //!
-//! [`config`] reads the certificate; each main in `src/bin` serves with it on one framework. `tests` connects to each main in every
-//! way.
+//! [`config`] reads the certificate; each main in `src/bin` serves with it on one framework. `tests` connects to each
+//! main in every way.
 
 mod config;
 
@@ -19,7 +19,8 @@ pub fn realtime() -> Realtime {
     Realtime::builder().endpoint("api", api).build()
 }
 
-/// Returns the address on which the mains listen: 127.0.0.1, with the port from `PORT` (3000 by default, 0 for a free one).
+/// Returns the address on which the mains listen: 127.0.0.1, with the port from `PORT` (3000 by default, 0 for a free
+/// one).
 pub fn address() -> String {
     format!("127.0.0.1:{}", env::var("PORT").as_deref().unwrap_or("3000"))
 }
