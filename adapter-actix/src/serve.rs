@@ -64,7 +64,7 @@ pub fn cut_stalled(realtime: &Realtime) -> impl Fn(&dyn Any, &mut Extensions) + 
 fn set_user_timeout(socket: &rt::net::TcpStream, timeout: Duration) {
     let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     let set = rustix::net::sockopt::set_tcp_user_timeout(socket, milliseconds);
-    let _ = set.inspect_err(|error| tracing::debug!(%error, "TCP_USER_TIMEOUT is not set"));
+    let _ = set.inspect_err(|error| tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT"));
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -50,7 +50,9 @@ async fn accept(realtime: &Realtime, mut parts: Parts, body: impl Incoming) -> R
         Answer::Response(response) => return Ok(response.map(whole)),
         Answer::Events(response) => return Ok(response.map(Either::Right)),
     };
-    let on_upgrade = on_upgrade.ok_or_else(|| misuse("connections must be served with upgrades"))?;
+    let on_upgrade = on_upgrade.ok_or_else(|| {
+        misuse("connections must be served with upgrades, as by `serve_connection_with_upgrades`")
+    })?;
     let response = upgrade.response();
     let spawner = Arc::clone(&runtime);
     runtime.spawn(Box::pin(async move {

@@ -46,7 +46,7 @@ impl FromStr for Position {
             let digits = offset.bytes().all(|byte| byte.is_ascii_digit());
             (valid && digits).then_some(Self { epoch: epoch.to_owned(), offset: offset.parse().ok()? })
         };
-        parse().ok_or_else(|| Error::invalid_argument("not a position: epoch, colon, number"))
+        parse().ok_or_else(|| Error::invalid_argument("not a position: expected `epoch:offset`"))
     }
 }
 

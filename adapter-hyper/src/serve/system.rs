@@ -36,7 +36,7 @@ impl fmt::Debug for Signals {
 pub fn set_user_timeout(socket: impl std::os::fd::AsFd, timeout: Duration) {
     let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     let set = rustix::net::sockopt::set_tcp_user_timeout(socket, milliseconds);
-    let _ = set.inspect_err(|error| tracing::debug!(%error, "TCP_USER_TIMEOUT is not set"));
+    let _ = set.inspect_err(|error| tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT"));
 }
 
 /// Does nothing: only Linux has TCP_USER_TIMEOUT.

@@ -86,7 +86,7 @@ impl Handler for Probe {
         match message {
             Ask::Echo(text) => connection.send(text)?,
             Ask::Close(code) => {
-                let no_code = || Error::invalid_argument(format!("{code} is no close code"));
+                let no_code = || Error::invalid_argument(format!("{code} is not a valid close code"));
                 connection.close(CloseCode::new(code).ok_or_else(no_code)?, "as you asked");
             }
         }

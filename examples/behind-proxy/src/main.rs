@@ -15,9 +15,10 @@ fn main() -> io::Result<()> {
         None | Some("axum") => axum(&address),
         Some("actix") => actix(&address),
         Some("hyper") => hyper(&address),
-        Some(other) => {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{other} is none of axum, actix and hyper")))
-        }
+        Some(other) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("unknown adapter {other:?}: expected axum, actix or hyper"),
+        )),
     }
 }
 

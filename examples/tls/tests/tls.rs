@@ -82,7 +82,7 @@ async fn missing_certificate(main: &str) {
     let main = main.env("PORT", "0").env_remove("CERTIFICATE").env("KEY", "none.pem");
     let output = main.kill_on_drop(true).output().await.expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("CERTIFICATE is to be the path"), "{said}");
+    assert!(!output.status.success() && said.contains("CERTIFICATE must be the path"), "{said}");
 }
 
 async fn call_by_http2(main: &str) {
