@@ -5,7 +5,7 @@ use actix_web::{
 };
 use realtime_core::Realtime;
 
-/// Serves the handlers under `{prefix}/{id}`: for `App::configure`.
+/// Serves all handlers and endpoints under `{prefix}/{id}`: the argument for `App::configure`.
 pub fn routes(realtime: &Realtime) -> impl FnOnce(&mut ServiceConfig) {
     let (path, route) = (format!("{}/{{id}}", realtime.prefix()), upgrade_websocket(realtime));
     move |config| {
@@ -13,8 +13,8 @@ pub fn routes(realtime: &Realtime) -> impl FnOnce(&mut ServiceConfig) {
     }
 }
 
-/// Serves WebSockets, calls by HTTP and server-sent events on a route of the application's own: the id is the last segment of
-/// the path. The name is that of the first; what a request is follows from its method and headers.
+/// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a
+/// request select one of the three. The last segment of the path is the id of the handler or endpoint.
 pub fn upgrade_websocket(realtime: &Realtime) -> Route {
     let realtime = realtime.clone();
     web::to(move |request: HttpRequest, payload: Payload| {

@@ -2,7 +2,7 @@ use actix_web::rt;
 use realtime_core::raw::{BoxFuture, Runtime};
 use std::{pin::pin, task::Context, time::Duration};
 
-/// The actix runtime of the worker that took the connection.
+/// The actix runtime of the worker that accepted the connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Actix;
 
@@ -12,13 +12,14 @@ impl Runtime for Actix {
     }
 
     fn spawn(&self, task: BoxFuture<'static>) {
-        // Dropped where a worker is already shutting down: there is no system any more.
+        // Without a system the worker is shutting down, and the task is dropped.
         if actix_web::rt::System::try_current().is_some() {
             rt::spawn(task);
         }
     }
 
-    /// tokio looks at its sockets every 61 polls while tasks are ready; those that yield by its own means wait for that.
+    /// Yields by tokio's own `yield_now`, which defers the task until the sockets have been polled. A task that wakes
+    /// itself runs again first: tokio polls its sockets only every 61 polls of ready tasks.
     fn yield_now(&self, cx: &Context<'_>) {
         let mut cx = Context::from_waker(cx.waker());
         let _ = pin!(rt::task::yield_now()).poll(&mut cx);

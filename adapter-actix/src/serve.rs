@@ -17,16 +17,16 @@ use std::{
     time::Duration,
 };
 
-/// Sets what realtime connections need of a server: before `bind`, since `on_connect` is among it.
+/// Configures a server for realtime connections. Call it before `bind`: it sets `on_connect`.
 ///
 /// | setting | value | without it |
 /// |---|---|---|
-/// | `tcp_nodelay` | true | small messages wait up to 40 ms |
-/// | `client_disconnect_timeout` | 0 | each connection is kept for a second after its closing handshake |
-/// | `h1_allow_half_closed` | false | it is noticed late that a client has left |
+/// | `tcp_nodelay` | true | small messages are delayed by up to 40 ms |
+/// | `client_disconnect_timeout` | 0 | each connection stays open for a second after its closing handshake |
+/// | `h1_allow_half_closed` | false | a client that has left is noticed late |
 /// | `client_request_timeout` | [`Config::handshake_timeout`](realtime_core::Config::handshake_timeout) | 5 s |
-/// | `keep_alive` | 75 s: load balancers keep connections for 60, and should be first to close | 5 s: a request that crosses with the closing is lost |
-/// | `on_connect` | [`cut_stalled`] | a client that reads nothing keeps its socket for ever |
+/// | `keep_alive` | 75 s: load balancers keep connections for 60 s, and should close first | 5 s: a request that is sent as the server closes is lost |
+/// | `on_connect` | [`cut_stalled`] | a client that reads nothing keeps its socket forever |
 pub fn configure<F, I, S, B>(server: HttpServer<F, I, S, B>, realtime: &Realtime) -> HttpServer<F, I, S, B>
 where
     F: Fn() -> I + Send + Clone + 'static,
@@ -47,8 +47,10 @@ where
         .on_connect(cut_stalled(realtime))
 }
 
-/// Lets the system give up connections whose clients read nothing: for `HttpServer::on_connect`, as a part of an
-/// application's own. On Linux, by TCP_USER_TIMEOUT, on sockets without TLS.
+/// Disconnects clients that read nothing for [`Config::idle_timeout`](realtime_core::Config::idle_timeout): for an
+/// application that has an `HttpServer::on_connect` callback of its own, to be called from there.
+///
+/// It sets TCP_USER_TIMEOUT, on Linux and on sockets without TLS only; elsewhere it has no effect.
 pub fn cut_stalled(realtime: &Realtime) -> impl Fn(&dyn Any, &mut Extensions) + Send + Sync + use<> {
     let timeout = realtime.config().idle_timeout;
     move |socket, _| {
@@ -62,19 +64,20 @@ pub fn cut_stalled(realtime: &Realtime) -> impl Fn(&dyn Any, &mut Extensions) + 
 fn set_user_timeout(socket: &rt::net::TcpStream, timeout: Duration) {
     let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     let set = rustix::net::sockopt::set_tcp_user_timeout(socket, milliseconds);
-    let _ = set.inspect_err(|error| tracing::debug!(%error, "TCP_USER_TIMEOUT is not set"));
+    let _ = set.inspect_err(|error| tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT"));
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn set_user_timeout(_: &rt::net::TcpStream, _: Duration) {}
 
-/// Runs a server that is bound until SIGINT or SIGTERM. Then it closes the realtime connections by [`Realtime::drain`],
-/// while other requests are still answered, stops the workers gracefully, and returns. [`Serve::deadline`] bounds all of it
-/// together, and a second signal ends it at once.
+/// Runs a bound server until SIGINT or SIGTERM, then shuts down gracefully.
+///
+/// The shutdown closes the realtime connections by [`Realtime::drain`] while other requests are still answered, stops
+/// the workers gracefully, and returns. [`Serve::deadline`] bounds all of it; a second signal ends it at once.
 ///
 /// # Errors
 ///
-/// Those of the server; the signals cannot be listened for.
+/// Returns the server's error, or an error if the signal handlers cannot be installed.
 ///
 /// # Examples
 ///
@@ -98,7 +101,7 @@ where
     B: MessageBody + 'static,
 {
     let start = |timeout: Duration| {
-        // In whole seconds; the deadline itself is kept here.
+        // actix takes whole seconds: rounded up, since `run` applies the exact deadline.
         server.disable_signals().shutdown_timeout(timeout.as_secs() + 1).run()
     };
     Serve { start: Box::new(start), realtime: realtime.clone(), shutdown: None, deadline: DEADLINE }
@@ -107,7 +110,7 @@ where
 const DEADLINE: Duration = Duration::from_secs(8);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// A server, which runs when it is awaited: see [`serve`].
+/// A server that runs when it is awaited, returned by [`serve`].
 #[must_use = "a server does nothing until it is awaited"]
 pub struct Serve {
     start: Box<dyn FnOnce(Duration) -> Server>,
@@ -117,16 +120,18 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Shuts down when `shutdown` is ready. Signals are left to the application.
+    /// Shuts down when `shutdown` completes, instead of on signals.
     pub fn shutdown(mut self, shutdown: impl Future<Output = ()> + 'static) -> Self {
         self.shutdown = Some(Box::pin(shutdown));
         self
     }
 
-    /// Time for the whole shutdown: three quarters for the realtime connections to close, the rest for their
-    /// `on_close`; requests have all of it. What is left is cut. Default 8 s: Docker kills a container after 10.
+    /// Sets the time limit of the whole shutdown; 8 s by default, because Docker kills a container after 10 s.
+    ///
+    /// Realtime connections have three quarters of it to close, their `on_close` the rest. Requests have all of it.
+    /// Whatever is left at the end is cut.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        // As good as for ever, and an `Instant` can still be that much later.
+        // A year: in effect forever, and still within the range of an `Instant`.
         self.deadline = deadline.min(Duration::from_secs(365 * 24 * 3600));
         self
     }
@@ -144,7 +149,7 @@ impl Serve {
             race(finish, race(rt::time::sleep(self.deadline), stop.again())).await;
             Ok(())
         };
-        // Dropped, the server cuts what is left.
+        // Dropping the server cuts the remaining connections.
         race(server, end).await
     }
 }
@@ -165,7 +170,7 @@ impl fmt::Debug for Serve {
     }
 }
 
-/// Before the workers stop, which run `on_close`.
+/// Closes the realtime connections. The workers must still run then, for `on_close`.
 async fn finish(realtime: &Realtime, deadline: Duration) {
     realtime.drain(deadline * 3 / 4).await;
     while realtime.connections() > 0 {
@@ -173,7 +178,7 @@ async fn finish(realtime: &Realtime, deadline: Duration) {
     }
 }
 
-/// The first of both that is ready.
+/// Returns the output of whichever future is ready first.
 async fn race<T>(first: impl Future<Output = T>, second: impl Future<Output = T>) -> T {
     let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(|cx| match first.as_mut().poll(cx) {
@@ -183,7 +188,7 @@ async fn race<T>(first: impl Future<Output = T>, second: impl Future<Output = T>
     .await
 }
 
-/// Says when to shut down.
+/// The trigger of a shutdown: a future of the application, or signals.
 enum Stop {
     Application(Pin<Box<dyn Future<Output = ()>>>),
     Signals(Signals),
@@ -196,7 +201,7 @@ impl Stop {
         application.map_or_else(|| signals().map(Self::Signals), |shutdown| Ok(Self::Application(shutdown)))
     }
 
-    /// Begins the shutdown.
+    /// Waits for the trigger.
     async fn first(&mut self) {
         match self {
             Self::Application(shutdown) => shutdown.await,
@@ -204,7 +209,7 @@ impl Stop {
         }
     }
 
-    /// Ends it at once: somebody is in a hurry.
+    /// Waits for a second signal, which cuts the shutdown short. Never ready with a future of the application.
     async fn again(&mut self) {
         match self {
             Self::Application(_) => pending().await,

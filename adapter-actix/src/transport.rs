@@ -14,8 +14,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// The two halves of a connection: for the session, and for actix as the body of its response,
-/// which it pulls. Both live on one worker's thread. The permit is kept for as long as actix has the socket.
+/// Creates the two halves of a connection: a transport for the session, and a response body that actix pulls from.
+/// Both stay on the thread of one worker. The permit is held for as long as actix has the socket.
 pub(crate) fn pipe(payload: Payload, permit: ConnectionPermit) -> (PayloadAndBody, PulledBody) {
     let shared = Rc::<RefCell<Shared>>::default();
     let transport = PayloadAndBody { payload, rest: Bytes::new(), shared: Rc::clone(&shared) };
@@ -33,10 +33,10 @@ struct Shared {
     session: Option<Waker>,
 }
 
-/// What may wait for actix to pull it: as much as its own write buffer holds.
+/// The number of bytes that may wait for actix to pull them: as many as its own write buffer holds.
 const PULLED_AHEAD: usize = 64 * 1024;
 
-/// The session's half.
+/// The half of the session: reads the request's payload, and writes to the response's body.
 pub(crate) struct PayloadAndBody {
     payload: Payload,
     rest: Bytes,
@@ -46,7 +46,7 @@ pub(crate) struct PayloadAndBody {
 impl Transport for PayloadAndBody {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.rest.is_empty() {
-            // A client that is gone while nothing is read is noticed only by the body's drop.
+            // If the client leaves while actix has nothing to read, only the drop of the body shows it.
             let mut shared = self.shared.borrow_mut();
             if shared.dropped {
                 return Poll::Ready(Ok(0));
@@ -104,7 +104,7 @@ impl Drop for PayloadAndBody {
     }
 }
 
-/// actix's half.
+/// The half of actix: the body of the response.
 pub(crate) struct PulledBody {
     shared: Rc<RefCell<Shared>>,
     /// The session may end before a client that does not read is gone.

@@ -12,13 +12,13 @@ use realtime_core::{
     raw::{Answer, RequestHead},
 };
 
-/// What actix middleware wants a handler to know: put one into the request's extensions, and the
-/// handler finds its values by [`Context::var`].
+/// Values that actix middleware passes to a handler: insert a `Vars` into the request's extensions, and the handler
+/// reads its values with [`Context::var`].
 ///
-/// actix's own extensions may hold values that cannot cross threads, so only these are taken over.
+/// Values directly in actix's extensions need not be `Send`, so they are not passed on.
 pub type Vars = http::Extensions;
 
-/// Answers one request of actix-web's, and runs its connection on this worker if it becomes one.
+/// Answers a request of actix-web. If it becomes a connection, that runs on this worker.
 pub(crate) async fn upgrade(realtime: &Realtime, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
     let mut upgrade = match realtime.answer(context(request), &mut payload, Actix).await {
         Answer::Upgrade(upgrade) => upgrade,
@@ -41,14 +41,15 @@ pub(crate) async fn upgrade(realtime: &Realtime, request: &HttpRequest, mut payl
     builder(request, &head).upgrade("websocket").body(body)
 }
 
-/// actix-web speaks in the types of another version of the `http` crate.
+/// Converts a response head: actix-web uses another version of the `http` crate.
 fn builder(request: &HttpRequest, head: &http::response::Parts) -> HttpResponseBuilder {
     let status = StatusCode::from_u16(head.status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut builder = HttpResponse::build(status);
     for (name, value) in &head.headers {
         builder.append_header((name.as_str(), value.as_bytes()));
     }
-    // actix-http ends the connection of any request with `Connection: upgrade`: a proxy that keeps connections is told.
+    // actix-http closes the connection after any request with `Connection: upgrade`. The response has to say so: a
+    // proxy would reuse it.
     let closes = head.headers.get_all(http::header::CONNECTION).iter().any(|value| value == "close");
     if closes || (request.head().upgrade() && status != StatusCode::SWITCHING_PROTOCOLS) {
         builder.force_close();
@@ -56,7 +57,8 @@ fn builder(request: &HttpRequest, head: &http::response::Parts) -> HttpResponseB
     builder
 }
 
-/// actix-http would send chunks, of which HTTP/1.0 knows nothing, unless it is given a length.
+/// Builds a response without chunked encoding, for HTTP/1.0. actix-http turns chunking off only for a body with a
+/// length, so it is set and its header removed.
 fn unchunked(mut builder: HttpResponseBuilder, body: impl MessageBody + 'static) -> HttpResponse {
     let mut response = builder.no_chunking(0).force_close().body(body);
     response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -76,9 +78,9 @@ fn context(request: &HttpRequest) -> Context {
         target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
         authority: request.uri().authority().map(|authority| authority.as_str()),
         headers: headers.filter(|(name, value)| match *name {
-            // actix-web has answered an `Expect: 100-continue` already.
+            // actix-web has already answered `Expect: 100-continue`.
             "expect" => false,
-            // Of a list with others it makes no tunnel, so it is none that could be answered by 101.
+            // actix-web opens no tunnel for a list such as `websocket, h2c`, so it cannot be answered with 101.
             "upgrade" => value.trim_ascii().eq_ignore_ascii_case(b"websocket"),
             _ => true,
         }),

@@ -1,4 +1,4 @@
-//! What is actix-web's own: middleware, routes, workers.
+//! Tests of features that only actix-web has: middleware, routes, workers.
 
 use actix_web::{
     App, HttpMessage, HttpServer,
@@ -87,7 +87,7 @@ fn a_handler_is_mounted_on_a_route_of_the_applications_own() {
     client.expect_value(&described(None, "/live/acme/lab"));
 }
 
-/// actix-web holds the socket of a client that does not read longer than its session lasts.
+/// actix-web keeps the socket of a client that does not read after its session has ended.
 #[test]
 fn places_of_clients_that_do_not_read_stay_taken() {
     const CLIENTS: usize = 4;
@@ -124,7 +124,7 @@ fn places_of_clients_that_do_not_read_stay_taken() {
     drop(stalled);
 }
 
-/// Members on several workers, each with a thread of its own.
+/// Members of a topic on several workers, each on its own thread.
 #[test]
 fn a_publication_crosses_workers() {
     #[actix_web::main]
@@ -147,8 +147,8 @@ fn a_publication_crosses_workers() {
     }
 }
 
-/// actix-http keeps no connection on which an upgrade was offered, whatever it was: a proxy that would send another request
-/// on it is told.
+/// actix-http closes each connection on which an upgrade was offered. The response has to say so: a proxy would reuse
+/// it.
 #[test]
 fn an_upgrade_that_is_offered_ends_the_connection_and_it_is_said() {
     let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
@@ -162,7 +162,7 @@ fn an_upgrade_that_is_offered_ends_the_connection_and_it_is_said() {
     assert_eq!(kept.header("connection"), None);
 }
 
-/// actix-http makes a tunnel for `websocket` alone, and would send chunks behind a 101.
+/// actix-http opens a tunnel only for `Upgrade: websocket`; for a list it would send chunks after a 101.
 #[test]
 fn a_websocket_beside_another_upgrade_is_refused() {
     let server = Subject::tcp(Capabilities::default(), serve).start(realtime());

@@ -1,4 +1,4 @@
-//! What the adapter's server does with clients that do nothing, and at its end.
+//! The deadlines of `serve` for idle clients, and its shutdown.
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use adapter_testing::TestFrame;
@@ -21,7 +21,7 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// By the system: actix-web does not ask for the body of a response whose socket is full.
+/// The system cuts the client: actix-web does not poll the body of a response whose socket is full.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_client_that_reads_nothing_is_cut() {
@@ -158,7 +158,7 @@ impl Drop for Endless {
     }
 }
 
-/// Ready once it is open.
+/// A future that is ready once the gate is open.
 #[derive(Clone, Default)]
 struct Gate(Arc<Mutex<(bool, Vec<Waker>)>>);
 

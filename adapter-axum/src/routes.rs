@@ -6,15 +6,16 @@ use axum::{
 };
 use realtime_core::Realtime;
 
-/// Serves the handlers under `{prefix}/{id}`: a router to merge into the application's own.
+/// Returns a router that serves all handlers and endpoints under `{prefix}/{id}`, to be merged into the application's
+/// router.
 pub fn routes<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> Router<S> {
     Router::new().route(&format!("{}/{{id}}", realtime.prefix()), upgrade_websocket(realtime))
 }
 
-/// Serves WebSockets, calls by HTTP and server-sent events on a route of the application's own: the id is the last segment of
-/// the path. The name is that of the first; what a request is follows from its method and headers.
+/// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a
+/// request select one of the three. The last segment of the path is the id of the handler or endpoint.
 ///
-/// All methods come here: HTTP/2 opens a WebSocket by CONNECT.
+/// The route takes all methods, because HTTP/2 opens WebSockets with CONNECT.
 pub fn upgrade_websocket<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> MethodRouter<S> {
     let realtime = realtime.clone();
     any(move |request: Request| async move { upgrade(&realtime, request).await })

@@ -10,15 +10,15 @@ use std::{convert::Infallible, future::poll_fn, net::SocketAddr, time::Duration}
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
-/// Serves a router, or any other service of axum's requests, until SIGINT or SIGTERM; then it shuts down: see
+/// Serves a router, or any other service for axum's requests, until SIGINT or SIGTERM, then shuts down gracefully: see
 /// [`Serve`].
 ///
-/// Unlike `axum::serve`, it disconnects clients that send no request or read no response, and its shutdown ends.
-/// [`ConnectInfo<SocketAddr>`](ConnectInfo) is there without more ado.
+/// Unlike `axum::serve`, it disconnects clients that send no request or read no response, and its shutdown has a
+/// deadline. [`ConnectInfo<SocketAddr>`](ConnectInfo) needs no setup.
 ///
 /// # Errors
 ///
-/// The signals cannot be listened for.
+/// Returns an error if the signal handlers cannot be installed.
 ///
 /// # Examples
 ///
@@ -36,7 +36,7 @@ where
     adapter_hyper::serve(listener, App(app), realtime)
 }
 
-/// A service of axum's as one of hyper's.
+/// Wraps an axum service as a hyper service.
 #[derive(Clone, Debug)]
 pub struct App<S>(S);
 
@@ -61,8 +61,10 @@ where
     }
 }
 
-/// Lets the system give up connections whose clients read nothing, under `axum::serve`: for
-/// [`ListenerExt::tap_io`](axum::serve::ListenerExt::tap_io). On Linux, by TCP_USER_TIMEOUT.
+/// Disconnects clients that read nothing for [`Config::idle_timeout`](realtime_core::Config::idle_timeout), under
+/// `axum::serve`: the argument for [`ListenerExt::tap_io`](axum::serve::ListenerExt::tap_io).
+///
+/// It sets TCP_USER_TIMEOUT, on Linux only; elsewhere it has no effect.
 ///
 /// # Examples
 ///

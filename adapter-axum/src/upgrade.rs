@@ -7,7 +7,7 @@ use axum::{
 use realtime_core::Realtime;
 use std::net::SocketAddr;
 
-/// Answers one request of axum's, which is one of hyper's on tokio.
+/// Answers an axum request, as a hyper request on tokio.
 pub(crate) async fn upgrade(realtime: &Realtime, mut request: Request) -> Response {
     if let Some(ConnectInfo(peer)) = request.extensions_mut().remove::<ConnectInfo<SocketAddr>>() {
         request.extensions_mut().insert(peer);
@@ -16,8 +16,8 @@ pub(crate) async fn upgrade(realtime: &Realtime, mut request: Request) -> Respon
     adapter_hyper::raw::upgrade(realtime, request).await.map(Body::new)
 }
 
-/// axum keeps what it matched of the path in a type of its own, which a connection would hold on to
-/// for nothing: 250 bytes. It goes where nothing else but the address is among the extensions.
+/// Drops axum's path parameters, which would cost each connection 250 bytes for nothing. Their type is private, so
+/// all extensions are cleared, and only if the application has put none there.
 async fn forget_path_params(request: &mut Request) {
     let own = usize::from(request.extract_parts::<RawPathParams>().await.is_ok());
     let address = request.extensions().get::<SocketAddr>().copied();

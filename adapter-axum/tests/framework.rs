@@ -1,4 +1,4 @@
-//! What is axum's own: layers, routes, state, listeners.
+//! Tests of features that only axum has: layers, routes, state, listeners.
 
 use adapter_testing::conformance::{Capabilities, Command, Lab, Reply, Stop, Subject};
 use axum::{
@@ -104,7 +104,7 @@ fn the_adapters_own_server_knows_who_connects() {
     client.expect_value(&Reply::Described { method, uri, endpoint, header: None, variable: None, peer: true });
 }
 
-/// Streams that are no sockets: as TLS would be.
+/// A listener whose streams are not sockets, as with TLS.
 struct Streams(UnboundedReceiver<DuplexStream>);
 
 impl Listener for Streams {
@@ -141,7 +141,7 @@ async fn any_other_stream_works() {
     assert!(answer.ends_with(b"\r\n\r\n\x88\x02\x03\xe8"), "{}", answer.escape_ascii());
 }
 
-/// Under `axum::serve`, by the system.
+/// Under `axum::serve` the system cuts the client.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_cut() {

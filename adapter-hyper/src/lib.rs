@@ -11,7 +11,7 @@ pub use routes::{Routes, routes, upgrade_websocket};
 pub use serve::{NoTls, Serve, serve};
 pub use upgrade::Body;
 
-/// For adapters of frameworks that are themselves built on hyper.
+/// Building blocks for adapters of frameworks that are built on hyper.
 pub mod raw {
     #[cfg(feature = "tokio")]
     pub use crate::runtimes::Tokio;

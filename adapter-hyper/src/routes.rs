@@ -4,18 +4,19 @@ use hyper::service::Service;
 use realtime_core::{Realtime, raw::BoxFuture};
 use std::convert::Infallible;
 
-/// Serves the handlers under `{prefix}/{id}`, and answers 404 to all else.
+/// Returns a service that serves all handlers and endpoints under `{prefix}/{id}`, and answers everything else with
+/// 404.
 pub fn routes(realtime: &Realtime) -> Routes {
     Routes { realtime: realtime.clone(), everywhere: false }
 }
 
-/// Serves WebSockets, calls by HTTP and server-sent events on a route of the application's own: the id is the last segment of
-/// the path. The name is that of the first; what a request is follows from its method and headers.
+/// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a
+/// request select one of the three. The last segment of the path is the id of the handler or endpoint.
 pub fn upgrade_websocket(realtime: &Realtime) -> Routes {
     Routes { realtime: realtime.clone(), everywhere: true }
 }
 
-/// A hyper service: see [`routes`] and [`upgrade_websocket`].
+/// A hyper service, returned by [`routes`] and [`upgrade_websocket`].
 #[derive(Clone, Debug)]
 pub struct Routes {
     realtime: Realtime,
@@ -23,7 +24,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Whether a request is for a realtime handler, for services that have other routes too.
+    /// Returns true if the path of a request is one that this service serves, for services with other routes.
     pub fn matches<B>(&self, request: &Request<B>) -> bool {
         let rest = request.uri().path().strip_prefix(self.realtime.prefix());
         let id = rest.and_then(|rest| rest.strip_prefix('/'));
@@ -38,7 +39,7 @@ impl<B: Incoming> Service<Request<B>> for Routes {
 
     fn call(&self, mut request: Request<B>) -> Self::Future {
         if !self.matches(&request) {
-            // No handler is there: refused as an id that there is not.
+            // An empty path has no id, so it is refused as an unknown id is.
             *request.uri_mut() = Uri::default();
         }
         let realtime = self.realtime.clone();

@@ -3,37 +3,38 @@ use hyper::rt::{Executor, Read, Timer, Write};
 use realtime_core::raw::{Runtime, Transport};
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-/// A listening socket, and by it the runtime that it belongs to.
+/// A listening socket, whose type selects the runtime.
 pub trait Listen: Send + Sync + 'static {
-    /// Whether requests find the runtime without being told.
+    /// True if requests find the runtime by themselves, as on tokio. Otherwise `serve` adds it to the request's
+    /// extensions.
     const AMBIENT: bool;
 
-    /// A client's socket, as hyper takes it.
+    /// A client's socket for hyper.
     type Io: Read + Write + Unpin + Send + 'static;
-    /// A client's socket, as a session takes it.
+    /// A client's socket for a session.
     type Transport: Transport + Send + 'static;
 
-    /// The runtime, within which this is called.
+    /// Returns the runtime. Called within it.
     fn runtime() -> Arc<dyn Runtime>;
 
-    /// Its timer, for hyper.
+    /// Returns a timer of the runtime, for hyper.
     fn timer() -> impl Timer + Send + Sync + 'static;
 
-    /// SIGINT and SIGTERM, from now on.
+    /// Starts listening for SIGINT and SIGTERM.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns an error if the signal handlers cannot be installed.
     fn signals() -> io::Result<Signals>;
 
-    /// The next client, with TCP_NODELAY set, and TCP_USER_TIMEOUT where there is such a thing.
+    /// Accepts the next client, and sets TCP_NODELAY and, on Linux, TCP_USER_TIMEOUT.
     fn accept(&self, user_timeout: Duration) -> impl Future<Output = io::Result<(Self::Io, SocketAddr)>> + Send;
 
-    /// The socket that hyper hands over, for a session.
+    /// Converts a socket of hyper's to one for a session, after an upgrade.
     fn transport(io: Self::Io) -> Self::Transport;
 }
 
-/// The runtime of a request: `serve` puts it into the extensions.
+/// The runtime of a request. `serve` adds it to the extensions, except on tokio.
 #[derive(Clone)]
 pub(crate) struct Spawner(pub(crate) Arc<dyn Runtime>);
 

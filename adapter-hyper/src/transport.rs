@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// Any of hyper's streams as a transport: a socket, TLS, a stream of HTTP/2.
+/// A transport over any hyper stream: a socket, TLS, a stream of HTTP/2.
 #[derive(Debug)]
 pub struct Io<S>(pub S);
 

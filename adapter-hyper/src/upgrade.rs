@@ -14,7 +14,7 @@ use realtime_core::{
 };
 use std::{net::SocketAddr, sync::Arc};
 
-/// The body of a response: whole, or server-sent events, which end when it is dropped.
+/// The body of a response: bytes, or a stream of server-sent events. Dropping it ends the stream.
 pub type Body = Either<Full<Bytes>, EventStream>;
 
 /// The body of a request.
@@ -26,8 +26,8 @@ fn whole(bytes: Bytes) -> Body {
     Either::Left(Full::new(bytes))
 }
 
-/// Answers one request of hyper's, and runs its connection in the background if it becomes one:
-/// on the runtime of [`serve`](crate::serve()), else on the current one of tokio.
+/// Answers a hyper request. If it becomes a connection, that runs in the background, on the runtime of
+/// [`serve`](crate::serve()) or else the current tokio runtime.
 pub async fn upgrade(realtime: &Realtime, request: Request<impl Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     accept(realtime, parts, body).await.unwrap_or_else(|reject| reject.into_response().map(whole))
@@ -50,7 +50,9 @@ async fn accept(realtime: &Realtime, mut parts: Parts, body: impl Incoming) -> R
         Answer::Response(response) => return Ok(response.map(whole)),
         Answer::Events(response) => return Ok(response.map(Either::Right)),
     };
-    let on_upgrade = on_upgrade.ok_or_else(|| misuse("connections must be served with upgrades"))?;
+    let on_upgrade = on_upgrade.ok_or_else(|| {
+        misuse("connections must be served with upgrades, as by `serve_connection_with_upgrades`")
+    })?;
     let response = upgrade.response();
     let spawner = Arc::clone(&runtime);
     runtime.spawn(Box::pin(async move {
@@ -63,14 +65,14 @@ async fn accept(realtime: &Realtime, mut parts: Parts, body: impl Incoming) -> R
     Ok(response.map(|()| whole(Bytes::new())))
 }
 
-/// The application has served its connections in a way that cannot work: it is told in its log.
+/// Logs an error of the application in how it serves its connections, and refuses the request with 500.
 fn misuse(what: &'static str) -> Reject {
     tracing::error!("{what}");
     Error::internal(what).into()
 }
 
-/// On the bare socket where there is one, else on whatever hyper has: HTTP/2, TLS. In a task of
-/// its own, which is smaller than the one that has waited for the upgrade.
+/// Runs a connection on the bare socket if there is one, else on hyper's stream (HTTP/2, TLS). It gets a task of its
+/// own, which is smaller than the task that waited for the upgrade.
 fn run(upgrade: raw::Upgrade, runtime: &dyn Runtime, upgraded: Upgraded) {
     let run = Some((upgrade, upgraded));
     #[cfg(feature = "tokio")]
@@ -86,7 +88,7 @@ fn run(upgrade: raw::Upgrade, runtime: &dyn Runtime, upgraded: Upgraded) {
 
 type Run = (raw::Upgrade, Upgraded);
 
-/// Gives both back if the stream is no socket of `L`'s.
+/// Runs the connection if its stream is a socket of `L`; otherwise returns it.
 fn on_socket_of<L: Listen>((upgrade, upgraded): Run, runtime: &dyn Runtime) -> Option<Run> {
     let (io, early) = match downcast::<Watched<L::Io>>(upgraded) {
         Ok(parts) => (parts.io.into_inner(), parts.read_buf),

@@ -1,4 +1,4 @@
-//! What is hyper's own: services around the routes, other servers' connections.
+//! Tests of features that only hyper has: services around the routes, connections of other servers.
 #![cfg(feature = "tokio")]
 
 use adapter_testing::conformance::{Capabilities, Command, Lab, Reply, Stop, Subject};
@@ -49,7 +49,7 @@ fn a_service_around_the_routes_may_refuse_and_set_variables() {
     client.expect_value(&described(Some(7), true));
 }
 
-/// hyper's plain HTTP/1 connections, which some other server accepts: the bare socket all the same.
+/// Plain HTTP/1 connections of hyper's, accepted by another server, run on the bare socket too.
 #[test]
 fn connections_of_another_server_work() {
     #[tokio::main(flavor = "current_thread")]
@@ -85,7 +85,7 @@ fn all_else_is_404() {
         let mut refused = request.refused(404);
         assert_eq!(refused.body()["error"]["code"], "NOT_FOUND", "{target}");
     }
-    // Its body is of no use, and the answer arrives all the same.
+    // The body is discarded, and the response still arrives.
     let mut exchange = server.http("lab/more").body(vec![b' '; 1024 * 1024]).answered(404);
     exchange.body();
     exchange.expect_no_reset();

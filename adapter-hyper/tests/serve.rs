@@ -1,4 +1,4 @@
-//! How long `serve` waits: for clients that do nothing, and for its own end. On tokio's clock, turned by hand.
+//! The deadlines of `serve` for idle clients and for its shutdown, on tokio's paused clock.
 #![cfg(feature = "tokio")]
 
 use adapter_testing::TestFrame;
@@ -58,7 +58,7 @@ async fn a_next_request_is_waited_for_longer_and_its_head_is_not() {
     assert_eq!(ended_after(&mut client).await, 10);
 }
 
-/// It answers pings, which is no request.
+/// An HTTP/2 client that answers pings but sends no request.
 #[tokio::test(start_paused = true)]
 async fn an_http2_connection_without_requests_is_closed() {
     let server = Server::start().await;
@@ -73,7 +73,7 @@ async fn an_http2_connection_without_requests_is_closed() {
     assert_eq!(seconds, 75);
 }
 
-/// The stream of the response would keep it open.
+/// The open response stream would otherwise keep the connection.
 #[tokio::test(start_paused = true)]
 async fn an_http2_client_that_answers_no_ping_is_gone() {
     let mut server = Server::start().await;
@@ -89,7 +89,7 @@ async fn an_http2_client_that_answers_no_ping_is_gone() {
     assert_eq!(server.body_dropped().await, 60);
 }
 
-/// It carries a WebSocket, and no requests.
+/// An HTTP/2 connection that carries a WebSocket and no requests.
 #[tokio::test(start_paused = true)]
 async fn an_http2_connection_lives_as_long_as_its_websocket() {
     let server = Server::start().await;
@@ -131,7 +131,7 @@ async fn next(received: &mut h2::RecvStream) -> Bytes {
     data
 }
 
-/// Something that is no TLS, and takes a byte.
+/// Not TLS: a handshake that waits for one byte.
 #[tokio::test(start_paused = true)]
 async fn a_handshake_comes_first_and_has_ten_seconds() {
     hold_clock();
@@ -202,7 +202,7 @@ async fn a_shutdown_closes_sessions_and_answers_what_came_before() {
     assert_eq!(server.ended().await, 0);
 }
 
-/// Accepted by the system, and not yet by the server.
+/// Clients in the listener's backlog.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waits_to_be_accepted_is_answered() {
     const SEVEN: Procedure<(), u32> = Procedure::query("seven");
@@ -240,7 +240,7 @@ async fn a_shutdown_ends_though_clients_do_nothing() {
     }
 }
 
-/// It does not answer the close frame.
+/// A client that does not answer the close frame.
 #[tokio::test(start_paused = true)]
 async fn on_close_of_a_session_that_is_cut_still_runs() {
     struct Closing(Arc<Mutex<Vec<u16>>>);
@@ -287,7 +287,7 @@ impl Handler for Quiet {
     }
 }
 
-/// Serves `/`, and what the others do not end by themselves.
+/// Serves `/`, and paths whose responses do not end by themselves.
 struct Server {
     address: SocketAddr,
     gate: Arc<Gate>,
@@ -350,7 +350,7 @@ impl Server {
         Client(TcpStream::connect(self.address).await.expect("the server listens"))
     }
 
-    /// The seconds until the body of `/endless` or `/quiet` is dropped.
+    /// Returns the seconds until the body of `/endless` or `/quiet` is dropped.
     async fn body_dropped(&mut self) -> u64 {
         let dropped = self.dropped.take().expect("it is asked for once");
         seconds_until(dropped).await.0
@@ -360,7 +360,7 @@ impl Server {
         drop(self.stop.take());
     }
 
-    /// The seconds until it returns.
+    /// Returns the seconds until `serve` returns.
     async fn ended(&mut self) -> u64 {
         let (seconds, ended) = seconds_until(&mut self.running).await;
         ended.expect("no panic").expect("no error");
@@ -390,12 +390,13 @@ impl Drop for Endless {
     }
 }
 
-/// The seconds until the server ends the connection.
+/// Returns the seconds until the server closes the connection.
 async fn ended_after(client: &mut Client) -> u64 {
     seconds_until(client.rest()).await.0
 }
 
-/// Where nothing else can be done the clock would go on by itself, past what is on its way as well.
+/// Keeps tokio from advancing the paused clock when all tasks are idle: data may still be on its way through the
+/// sockets.
 fn hold_clock() {
     tokio::spawn(async {
         loop {
@@ -405,7 +406,7 @@ fn hold_clock() {
     });
 }
 
-/// The seconds until `future` is ready. Between two of them there is time for what is on its way to arrive.
+/// Returns the seconds until `future` is ready. Before each second, data that is on its way has time to arrive.
 async fn seconds_until<T>(future: impl Future<Output = T>) -> (u64, T) {
     let mut future = pin!(future);
     for seconds in 0..3600 {
@@ -429,7 +430,7 @@ async fn go_by(seconds: u64) {
     }
 }
 
-/// tokio looks at its sockets in each 61st.
+/// The number of yields between two seconds. tokio polls its sockets on every 61st.
 const ROUNDS: usize = 1000;
 
 struct Client(TcpStream);
@@ -442,7 +443,7 @@ impl Client {
         String::from_utf8_lossy(&response[..count]).into_owned()
     }
 
-    /// All that comes until the end.
+    /// Reads until the end.
     async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         match self.read_to_end(&mut rest).await {

@@ -1,20 +1,20 @@
 use crate::text::clip;
 use std::fmt;
 
-/// Why and how a connection ended; given to `on_close`.
+/// The end of a connection: code, reason and initiator. It is passed to `on_close`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Close {
-    /// The code of the close frame that ended the session, or [`CloseCode::NO_STATUS`] or
-    /// [`CloseCode::ABNORMAL`] where there was none.
+    /// The code of the close frame; [`CloseCode::NO_STATUS`] if the frame had none, [`CloseCode::ABNORMAL`] if there
+    /// was no close frame.
     pub code: CloseCode,
-    /// The reason beside the code; at most 123 bytes.
+    /// The reason in the close frame; at most 123 bytes.
     pub reason: String,
-    /// Which side began.
+    /// The side that closed first.
     pub initiator: Initiator,
 }
 
-/// The side that began to close.
+/// The side that closed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Initiator {
     /// The client closed, or its connection was lost.
@@ -34,13 +34,13 @@ impl Close {
         Self { code, reason: reason.to_owned(), initiator: Initiator::Peer }
     }
 
-    /// The connection was lost: no close frame arrived.
+    /// Creates the close of a lost connection, from which no close frame arrived.
     #[doc(hidden)]
     pub fn lost() -> Self {
         Self::by_peer(CloseCode::ABNORMAL, "connection lost")
     }
 
-    /// Whether the peer said goodbye with a normal code (1000, 1001 or none).
+    /// Returns true for a normal end: 1000, 1001, or a close frame without a code.
     pub fn is_normal(&self) -> bool {
         matches!(self.code, CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS)
     }
@@ -48,40 +48,41 @@ impl Close {
 
 /// A close code that may stand in a close frame (RFC 6455, section 7.4, and the IANA registry).
 ///
-/// Two values never travel: [`NO_STATUS`](Self::NO_STATUS) stands for a close frame without a
-/// code, [`ABNORMAL`](Self::ABNORMAL) for a connection that ended without a close frame.
+/// Two values are never sent: [`NO_STATUS`](Self::NO_STATUS) stands for a close frame without a code,
+/// [`ABNORMAL`](Self::ABNORMAL) for a connection that ended without a close frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CloseCode(u16);
 
 impl CloseCode {
-    /// 1000: done.
+    /// 1000: a normal end.
     pub const NORMAL: Self = Self(1000);
     /// 1001: the server is going away, or the peer was silent too long; reconnect with jitter.
     pub const GOING_AWAY: Self = Self(1001);
-    /// 1002: the peer broke RFC 6455.
+    /// 1002: the peer violated RFC 6455.
     pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// 1003: a kind of data that the handler does not take.
+    /// 1003: a kind of message, text or binary, that the handler does not accept.
     pub const UNSUPPORTED_DATA: Self = Self(1003);
-    /// 1005: a close frame without a code. Never sent as a code.
+    /// 1005: a close frame without a code. Never sent.
     pub const NO_STATUS: Self = Self(1005);
-    /// 1006: no close frame at all. Never sent as a code.
+    /// 1006: a connection that ended without a close frame. Never sent.
     pub const ABNORMAL: Self = Self(1006);
-    /// 1007: text that is not UTF-8, or a payload that is not what its kind says.
+    /// 1007: text that is not UTF-8, or a payload that cannot be read.
     pub const INVALID_PAYLOAD: Self = Self(1007);
-    /// 1008: against the rules: expired credentials, a flood, a refused request.
+    /// 1008: a policy violation: expired credentials, a flood, a refused request.
     pub const POLICY: Self = Self(1008);
-    /// 1009: a message over the limit.
+    /// 1009: a message over the size limit.
     pub const TOO_BIG: Self = Self(1009);
     /// 1011: the handler failed.
     pub const INTERNAL: Self = Self(1011);
-    /// 1012: the service restarts.
+    /// 1012: the service is restarting.
     pub const RESTART: Self = Self(1012);
     /// 1013: a slow consumer or an overloaded server; reconnect and resume.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
 
-    /// A code that may stand in a close frame: 1000–1003, 1007–1014, 3000–4999.
+    /// Creates a code that may be sent in a close frame: 1000–1003, 1007–1014 or 3000–4999. Returns `None` for all
+    /// others.
     ///
-    /// Applications use 4000–4999. Gives `None` for all others, the reserved ones included.
+    /// Applications use 4000–4999.
     pub const fn new(code: u16) -> Option<Self> {
         match code {
             1000..=1003 | 1007..=1014 | 3000..=4999 => Some(Self(code)),
@@ -89,12 +90,12 @@ impl CloseCode {
         }
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn get(self) -> u16 {
         self.0
     }
 
-    /// The payload of the close frame that says this code and reason.
+    /// Returns the payload of a close frame with this code and reason.
     #[doc(hidden)]
     pub fn payload(self, reason: &str) -> Vec<u8> {
         if self == Self::NO_STATUS {
@@ -118,7 +119,7 @@ impl fmt::Display for CloseCode {
     }
 }
 
-/// Room for a reason in a control frame: 125 bytes less the code.
+/// The room for a reason in a control frame: 125 bytes minus 2 for the code.
 const REASON_BYTES: usize = 123;
 
 #[cfg(test)]

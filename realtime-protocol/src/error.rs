@@ -5,10 +5,10 @@ use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 /// The result of a handler's method.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
-/// An error as the client is sent it: a [`Code`], a message and details.
+/// An error that is sent to the peer: a [`Code`], a message and optional details.
 ///
-/// Any other error becomes [`Code::INTERNAL`] by `?`: its text is logged by the server and never
-/// sent. For that reason this type does not itself implement [`std::error::Error`].
+/// `?` converts any other error to [`Code::INTERNAL`], whose cause is logged by the server and never sent. That
+/// conversion is why this type does not implement [`std::error::Error`].
 ///
 /// # Examples
 ///
@@ -36,7 +36,7 @@ struct Inner {
 }
 
 impl Error {
-    /// An error with a code of the application's own, or one of [`Code`]'s.
+    /// Creates an error with one of the constants of [`Code`] or an application-defined code.
     pub fn new(code: impl Into<Code>, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
             code: code.into(),
@@ -48,42 +48,42 @@ impl Error {
         }))
     }
 
-    /// The caller is not known: 401.
+    /// Creates an `UNAUTHENTICATED` error (HTTP 401): the caller has not proved who it is.
     pub fn unauthenticated() -> Self {
         Self::new(Code::UNAUTHENTICATED, "authentication required")
     }
 
-    /// The caller is known and may not: 403.
+    /// Creates a `PERMISSION_DENIED` error (HTTP 403): the caller is known, but not allowed to do this.
     pub fn permission_denied(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::PERMISSION_DENIED, message)
     }
 
-    /// The request itself is wrong: 400.
+    /// Creates an `INVALID_ARGUMENT` error (HTTP 400): the request itself is wrong.
     pub fn invalid_argument(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::INVALID_ARGUMENT, message)
     }
 
-    /// The request is right, and not possible in the present state: 412.
+    /// Creates a `FAILED_PRECONDITION` error (HTTP 412): the request is valid, but not in the current state.
     pub fn failed_precondition(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::FAILED_PRECONDITION, message)
     }
 
-    /// There is no such thing: 404.
+    /// Creates a `NOT_FOUND` error (HTTP 404).
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::NOT_FOUND, message)
     }
 
-    /// A limit is reached: 429. Retryable.
+    /// Creates a retryable `RESOURCE_EXHAUSTED` error (HTTP 429): a limit is reached.
     pub fn resource_exhausted(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::RESOURCE_EXHAUSTED, message).with_retry()
     }
 
-    /// The service cannot be reached now: 503. Retryable.
+    /// Creates a retryable `UNAVAILABLE` error (HTTP 503): the service cannot be reached at the moment.
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::UNAVAILABLE, message).with_retry()
     }
 
-    /// Our own fault: 500. The cause is logged, and the client is told "internal error".
+    /// Creates an `INTERNAL` error (HTTP 500). The cause is logged; the client receives the message "internal error".
     pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let mut error = Self::new(Code::INTERNAL, "internal error");
         error.0.source = Some(cause.into());
@@ -97,28 +97,28 @@ impl Error {
         self
     }
 
-    /// Marks the error as one that may pass: the same request may succeed later.
+    /// Marks the error as retryable: the same request may succeed later.
     #[must_use = "the changed error is returned"]
     pub fn with_retry(mut self) -> Self {
         self.0.retryable = true;
         self
     }
 
-    /// Adds the time after which to try again, and [marks](Self::with_retry) the error.
+    /// Marks the error as [retryable](Self::with_retry), and sets how long to wait before the next attempt.
     #[must_use = "the changed error is returned"]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.0.retry_after = Some(after);
         self.with_retry()
     }
 
-    /// Adds the cause, which goes to the log and not to the client.
+    /// Adds the cause, which is logged and never sent.
     #[must_use = "the error with its cause is returned"]
     pub fn with_source(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(cause.into());
         self
     }
 
-    /// Returns the same error without its [source](Self::source), which cannot be copied.
+    /// Returns a copy without the [source](Self::source), which cannot be cloned.
     #[must_use = "the copy is returned"]
     pub fn without_source(&self) -> Self {
         Self(Box::new(Inner {
@@ -131,17 +131,17 @@ impl Error {
         }))
     }
 
-    /// The kind of error.
+    /// Returns the code.
     pub fn code(&self) -> &Code {
         &self.0.code
     }
 
-    /// The text that the client is sent.
+    /// Returns the message, which is sent to the peer.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The machine-readable details, if there are any.
+    /// Returns the machine-readable details, if there are any.
     pub fn details(&self) -> Option<&serde_json::Value> {
         self.0.details.as_ref()
     }
@@ -151,12 +151,12 @@ impl Error {
         self.0.retryable
     }
 
-    /// The time after which to try again.
+    /// Returns how long to wait before the next attempt, if the error says so.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// The cause, which only the log sees.
+    /// Returns the cause, which is logged and never sent.
     pub fn source(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         self.0.source.as_deref()
     }
@@ -205,8 +205,8 @@ impl Serialize for Error {
     }
 }
 
-/// From the wire form; a code that is no word of capitals, digits and underscores, or is longer than 64 bytes, becomes
-/// `INTERNAL`.
+/// Reads the wire form. A code that is longer than 64 bytes, or has other characters than capitals, digits and
+/// underscores, becomes `INTERNAL`.
 impl<'de> Deserialize<'de> for Error {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
@@ -231,62 +231,62 @@ struct Wire {
     retry_after_ms: Option<Whole>,
 }
 
-/// An error's kind: one of the constants, or the application's own word in capitals.
+/// The kind of an [`Error`]: one of the constants, or an application-defined word in capitals.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Code(Cow<'static, str>);
 
 impl Code {
-    /// The caller is not known.
+    /// The caller has not proved who it is.
     pub const UNAUTHENTICATED: Self = Self::new("UNAUTHENTICATED");
-    /// The caller may not.
+    /// The caller is not allowed to do this.
     pub const PERMISSION_DENIED: Self = Self::new("PERMISSION_DENIED");
-    /// The request is wrong.
+    /// The request itself is wrong.
     pub const INVALID_ARGUMENT: Self = Self::new("INVALID_ARGUMENT");
-    /// Not possible in the present state.
+    /// The request is valid, but not in the current state.
     pub const FAILED_PRECONDITION: Self = Self::new("FAILED_PRECONDITION");
-    /// There is no such thing.
+    /// Nothing is found under this name or id.
     pub const NOT_FOUND: Self = Self::new("NOT_FOUND");
-    /// It exists already.
+    /// The thing to be created exists already.
     pub const ALREADY_EXISTS: Self = Self::new("ALREADY_EXISTS");
-    /// A conflict stopped it.
+    /// The operation was aborted, for example by a conflict.
     pub const ABORTED: Self = Self::new("ABORTED");
-    /// The caller gave up.
+    /// The caller cancelled.
     pub const CANCELLED: Self = Self::new("CANCELLED");
-    /// Too late.
+    /// The deadline has passed.
     pub const DEADLINE_EXCEEDED: Self = Self::new("DEADLINE_EXCEEDED");
     /// A limit is reached.
     pub const RESOURCE_EXHAUSTED: Self = Self::new("RESOURCE_EXHAUSTED");
-    /// Cannot be reached now.
+    /// The service cannot be reached at the moment.
     pub const UNAVAILABLE: Self = Self::new("UNAVAILABLE");
-    /// Not built.
+    /// The operation is not implemented.
     pub const UNIMPLEMENTED: Self = Self::new("UNIMPLEMENTED");
-    /// Our own fault.
+    /// The server failed; the cause is in its log.
     pub const INTERNAL: Self = Self::new("INTERNAL");
-    /// Not a frame of the protocol.
+    /// The message is not a valid frame of the protocol.
     pub const PARSE_ERROR: Self = Self::new("PARSE_ERROR");
-    /// A kind of data, text or binary, that is not taken here.
+    /// The kind of message, text or binary, is not accepted here.
     pub const UNSUPPORTED_DATA: Self = Self::new("UNSUPPORTED_DATA");
-    /// The id is in use.
+    /// The id belongs to a call or subscription that has not ended.
     pub const DUPLICATE_ID: Self = Self::new("DUPLICATE_ID");
-    /// The procedure cannot be called by this method.
+    /// The procedure cannot be called with this HTTP method.
     pub const METHOD_MISMATCH: Self = Self::new("METHOD_MISMATCH");
 
-    /// A code of the application's own.
+    /// Creates an application-defined code.
     pub const fn new(code: &'static str) -> Self {
         Self(Cow::Borrowed(code))
     }
 
-    /// The word that goes over the wire.
+    /// Returns the code as it is sent.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The HTTP status of a refusal with this code; 500 for the application's own.
+    /// Returns the HTTP status for this code; 500 for application-defined codes.
     pub fn http_status(&self) -> http::StatusCode {
         self.row().1
     }
 
-    /// The code to close a connection with that cannot go on after this error.
+    /// Returns the close code for a connection that this error ends; 1011 for application-defined codes.
     pub fn close_code(&self) -> CloseCode {
         self.row().2
     }
@@ -316,7 +316,7 @@ impl fmt::Display for Code {
 
 type Row = (&'static str, http::StatusCode, CloseCode);
 
-/// The one table from codes to HTTP statuses and close codes.
+/// Maps codes to HTTP statuses and close codes. The first row is for application-defined codes.
 static TABLE: &[Row] = {
     use http::StatusCode as S;
     &[

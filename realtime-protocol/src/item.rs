@@ -10,27 +10,26 @@ use serde::{
 };
 use std::{fmt, str::FromStr};
 
-/// A place in a sequence of messages, from which a client that lost its connection goes on.
+/// A position in a sequence of messages, from which a client resumes after a lost connection.
 ///
-/// Offsets are compared within one epoch only: a source that was restarted, or lost some of its messages, begins
-/// another.
+/// Offsets are comparable only within one epoch. A source that restarts or loses messages starts a new epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
-    /// The name of the sequence, of 1 to 64 bytes.
+    /// The name of the sequence, 1 to 64 bytes.
     pub epoch: String,
-    /// The place in it.
+    /// The offset within the epoch.
     #[serde(with = "offset")]
     pub offset: u64,
 }
 
 impl Position {
-    /// The place `offset` in the sequence `epoch`.
+    /// Creates the position `offset` in the sequence `epoch`.
     pub fn new(epoch: impl Into<String>, offset: u64) -> Self {
         Self { epoch: epoch.into(), offset }
     }
 }
 
-/// `epoch:offset`, as in the `id` of a server-sent event.
+/// Formats as `epoch:offset`, the `id` of a server-sent event.
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.epoch, self.offset)
@@ -47,19 +46,19 @@ impl FromStr for Position {
             let digits = offset.bytes().all(|byte| byte.is_ascii_digit());
             (valid && digits).then_some(Self { epoch: epoch.to_owned(), offset: offset.parse().ok()? })
         };
-        parse().ok_or_else(|| Error::invalid_argument("not a position: epoch, colon, number"))
+        parse().ok_or_else(|| Error::invalid_argument("not a position: expected `epoch:offset`"))
     }
 }
 
 pub(crate) const MAX_EPOCH_BYTES: usize = 64;
 
-/// An offset as it travels: a number, or text of digits from 2⁵³ on, where JavaScript's numbers have holes. It is read
-/// from either. Forms that are not made for people to read have the number.
+/// An offset in its wire form: a number, or from 2⁵³ on a string of digits, because JavaScript's numbers lose
+/// precision there. Both forms are accepted. Binary formats always have the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offset(pub u64);
 
 impl Offset {
-    /// Whether it travels as text.
+    /// Returns true if it is sent as a string in a human-readable format.
     pub(crate) fn is_text(self) -> bool {
         self.0 > MAX_SAFE_INTEGER
     }
@@ -111,7 +110,7 @@ impl Visitor<'_> for ReadOffset {
     }
 }
 
-/// A field with an [`Offset`]: `#[serde(with = …)]`.
+/// Serializes a `u64` field as an [`Offset`], for `#[serde(with = …)]`.
 pub(crate) mod offset {
     use super::{Deserialize, Deserializer, Offset, Serialize, Serializer};
 
@@ -123,7 +122,7 @@ pub(crate) mod offset {
         Offset::deserialize(deserializer).map(|offset| offset.0)
     }
 
-    /// One that may be absent.
+    /// Serializes an `Option<u64>` field the same way.
     pub(crate) mod option {
         use super::{Deserialize, Deserializer, Offset, Serialize, Serializer};
 
@@ -137,7 +136,7 @@ pub(crate) mod offset {
     }
 }
 
-/// An item of a subscription, with its position, its event name, and a gap before it.
+/// An item of a subscription, with an optional position, event name, and gap before it.
 ///
 /// # Examples
 ///
@@ -159,26 +158,26 @@ pub struct Item<T> {
 }
 
 impl<T> Item<T> {
-    /// A message.
+    /// Creates an item with a value only.
     pub fn new(value: T) -> Self {
         Self { value, position: None, event: None, after: None }
     }
 
-    /// Sets the position: a client that resumes sends the last one that it has seen.
+    /// Sets the position. A client that resumes sends the last position it received.
     #[must_use = "the changed item is returned"]
     pub fn with_position(mut self, position: Position) -> Self {
         self.position = Some(position);
         self
     }
 
-    /// Sets the name of its server-sent event; other transports leave it out.
+    /// Sets the name of the server-sent event; it is not sent over other transports.
     #[must_use = "the changed item is returned"]
     pub fn with_event(mut self, name: &'static str) -> Self {
         self.event = Some(name);
         self
     }
 
-    /// Adds a gap before it: messages that a client asked for when it resumed, and that are gone.
+    /// Adds a gap before the item: messages after the client's position that are no longer available.
     #[must_use = "the changed item is returned"]
     pub fn with_gap(mut self, gap: Gap) -> Self {
         self.after = Some(gap);
@@ -186,18 +185,18 @@ impl<T> Item<T> {
     }
 }
 
-/// What a subscription's stream may yield: a `T`, an [`Item`] of it, or a [`Result`](crate::Result) of either.
-/// After an error the subscription ends.
+/// Types that a subscription's stream may yield: `T`, [`Item<T>`](Item), or a [`Result`](crate::Result) of either. An
+/// error ends the subscription.
 #[diagnostic::on_unimplemented(
     message = "a stream of `{Self}` is not one of `{T}`",
     label = "the subscription's stream must yield `{T}`, `Item<{T}>`, or a `Result` of either"
 )]
 pub trait IntoItem<T> {
-    /// The item.
+    /// Converts into an item.
     ///
     /// # Errors
     ///
-    /// That with which the subscription ends.
+    /// Returns the error that ends the subscription.
     fn into_item(self) -> Result<Item<T>>;
 }
 

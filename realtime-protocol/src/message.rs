@@ -6,17 +6,17 @@ use std::{
     fmt,
 };
 
-/// The payload of one WebSocket message, borrowed from the read buffer where it arrived whole.
+/// The payload of one WebSocket message, borrowed from the read buffer if it arrived in one piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data<'a> {
-    /// A text message: UTF-8, checked.
+    /// A text message: valid UTF-8.
     Text(Cow<'a, str>),
     /// A binary message.
     Binary(Cow<'a, [u8]>),
 }
 
 impl Data<'_> {
-    /// The payload's bytes, text or not.
+    /// Returns the bytes of the payload, for text too.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
@@ -24,7 +24,7 @@ impl Data<'_> {
         }
     }
 
-    /// What kind of message this is.
+    /// Returns the kind of message.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Text(_) => Kind::Text,
@@ -44,9 +44,8 @@ pub enum Kind {
 
 /// A whole WebSocket message, for handlers with a format of their own.
 ///
-/// As `ClientMessage` or `ServerMessage` of a plain handler it passes
-/// through as it came: text as text, binary as binary. `String` takes text only, [`Bytes`] binary
-/// only.
+/// As `ClientMessage` or `ServerMessage` of a plain handler it keeps its kind, text or binary. `String` accepts text
+/// only, [`Bytes`] binary only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// A text message.
@@ -92,7 +91,7 @@ impl From<Data<'_>> for Message {
     }
 }
 
-/// In an enveloped protocol text is a string and binary what the format has for bytes.
+/// In an envelope, text is a string, and binary is the format's representation of bytes.
 impl Serialize for Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -130,7 +129,7 @@ impl<'de> de::Visitor<'de> for TextOrBytes {
     }
 
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Message, A::Error> {
-        // No size hint is trusted: it is the peer's.
+        // The size hint comes from the peer: it is not trusted.
         let mut bytes = Vec::new();
         while let Some(byte) = seq.next_element()? {
             bytes.push(byte);
@@ -139,12 +138,12 @@ impl<'de> de::Visitor<'de> for TextOrBytes {
     }
 }
 
-/// Whether `T` and `U` are one type: decided when the code is compiled for them.
+/// Returns true if `T` and `U` are the same type; resolved at compile time.
 pub fn is<T: 'static, U: 'static>() -> bool {
     TypeId::of::<T>() == TypeId::of::<U>()
 }
 
-/// Gives `value` as a `U` where that is its very type.
+/// Returns `value` as a `U` if `T` and `U` are the same type.
 pub fn same<T: 'static, U: 'static>(value: T) -> Option<U> {
     let mut slot = Some(value);
     (&mut slot as &mut dyn Any).downcast_mut::<Option<U>>()?.take()

@@ -4,7 +4,8 @@ use std::{fmt, marker::PhantomData, time::Duration};
 
 /// The name of a procedure that takes an `I` and returns an `O`: a constant that both ends share.
 ///
-/// Registered with `Endpoint::procedure`, or on a client with its `on_call`, and called by its name. Dots in a name group procedures: `users.me`.
+/// A server registers it with `Endpoint::procedure`, a client with `on_call`; the other end calls it. Dots in a name
+/// group procedures: `users.me`.
 ///
 /// # Examples
 ///
@@ -28,61 +29,61 @@ pub struct Procedure<I, O> {
     types: PhantomData<fn(I) -> O>,
 }
 
-/// Looks at a value that was received, before the application's code does.
+/// Validates a received value before the application's code runs.
 pub(crate) type Check<T> = fn(&T) -> Result;
 
 impl<I, O> Procedure<I, O> {
-    /// A procedure that changes something: over HTTP it is called by POST.
+    /// Creates a mutation: a procedure that changes something. Over HTTP it is called by POST.
     pub const fn new(name: &'static str) -> Self {
         Self { name: Name::new(name), query: false, timeout: DEFAULT_TIMEOUT, check: None, types: PhantomData }
     }
 
-    /// A procedure that changes nothing and may be repeated: over HTTP it is called by GET too.
+    /// Creates a query: a procedure that changes nothing and may be repeated. Over HTTP it is called by GET or POST.
     pub const fn query(name: &'static str) -> Self {
         Self { query: true, ..Self::new(name) }
     }
 
-    /// Sets the time that a call may take; 30 s by default. A caller may allow less, and no more.
+    /// Sets the time limit of a call; 30 s by default. A caller may set a shorter one, but not a longer one.
     #[must_use = "the changed name is returned"]
     pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Checks each input before the procedure is called; the error is the answer.
+    /// Adds a check that runs on each input before the procedure; its error is sent to the caller.
     #[must_use = "the changed name is returned"]
     pub const fn with_check(mut self, check: fn(&I) -> Result) -> Self {
         self.check = Some(check);
         self
     }
 
-    /// The same procedure in an endpoint that is nested under `prefix`.
+    /// Returns the name of this procedure in an endpoint that is nested under `prefix`.
     #[must_use = "the changed name is returned"]
     pub const fn within(mut self, prefix: &'static str) -> Self {
         self.name.prefix = Some(prefix);
         self
     }
 
-    /// Whether it changes nothing.
+    /// Returns true for a query, which changes nothing.
     pub const fn is_query(&self) -> bool {
         self.query
     }
 
-    /// The time that a call may take.
+    /// Returns the time limit of a call.
     pub const fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// The name that goes over the wire.
+    /// Returns the name as it is sent.
     pub fn name(&self) -> String {
         self.name.to_string()
     }
 
-    /// Checks an input.
+    /// Runs the check on an input.
     ///
     /// # Errors
     ///
-    /// Those of its [check](Self::with_check).
+    /// Returns the error of the [check](Self::with_check).
     pub fn validate(&self, input: &I) -> Result {
         self.check.map_or(Ok(()), |check| check(input))
     }
@@ -96,7 +97,7 @@ impl<I, O> Procedure<I, O> {
 /// use realtime_core::{Overflow, Subscription};
 ///
 /// pub const EVENTS: Subscription<String, u64> = Subscription::new("events");
-/// /// Of each symbol only the newest price waits for a client that does not keep up.
+/// /// A client that falls behind receives only the newest price of each symbol.
 /// pub const PRICES: Subscription<(), (String, f64)> =
 ///     Subscription::new("prices").with_overflow(Overflow::conflate(|price| price.0.clone()));
 /// ```
@@ -108,42 +109,42 @@ pub struct Subscription<I, T> {
 }
 
 impl<I, T> Subscription<I, T> {
-    /// A subscription that [blocks](Overflow::block) its stream while the client does not keep up.
+    /// Creates a subscription that [blocks](Overflow::block): its stream is not polled while the client is behind.
     pub const fn new(name: &'static str) -> Self {
         Self { name: Name::new(name), overflow: Overflow::block(), check: None, types: PhantomData }
     }
 
-    /// Sets what happens when the client does not keep up.
+    /// Sets the policy for a client that falls behind.
     #[must_use = "the changed name is returned"]
     pub const fn with_overflow(mut self, overflow: Overflow<T>) -> Self {
         self.overflow = overflow;
         self
     }
 
-    /// Checks each input before the subscription begins; the error is the answer.
+    /// Adds a check that runs on each input before the subscription begins; its error is sent to the subscriber.
     #[must_use = "the changed name is returned"]
     pub const fn with_check(mut self, check: fn(&I) -> Result) -> Self {
         self.check = Some(check);
         self
     }
 
-    /// The same subscription in an endpoint that is nested under `prefix`.
+    /// Returns the name of this subscription in an endpoint that is nested under `prefix`.
     #[must_use = "the changed name is returned"]
     pub const fn within(mut self, prefix: &'static str) -> Self {
         self.name.prefix = Some(prefix);
         self
     }
 
-    /// The name that goes over the wire.
+    /// Returns the name as it is sent.
     pub fn name(&self) -> String {
         self.name.to_string()
     }
 
-    /// Checks an input.
+    /// Runs the check on an input.
     ///
     /// # Errors
     ///
-    /// Those of its [check](Self::with_check).
+    /// Returns the error of the [check](Self::with_check).
     pub fn validate(&self, input: &I) -> Result {
         self.check.map_or(Ok(()), |check| check(input))
     }
@@ -170,38 +171,37 @@ pub struct Event<T> {
 }
 
 impl<T> Event<T> {
-    /// An event. Unlike the names of procedures, an event's is the same wherever it is handled: nesting does not
-    /// change it.
+    /// Creates an event. Nesting an endpoint does not prefix the names of its events, unlike those of procedures.
     pub const fn new(name: &'static str) -> Self {
         Self { name, check: None, types: PhantomData }
     }
 
-    /// Checks the data before the event is handled; the error is the answer.
+    /// Adds a check that runs on the data before the event is handled; its error is sent to the sender.
     #[must_use = "the changed name is returned"]
     pub const fn with_check(mut self, check: fn(&T) -> Result) -> Self {
         self.check = Some(check);
         self
     }
 
-    /// The name that goes over the wire.
+    /// Returns the name as it is sent.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Checks the data of one.
+    /// Runs the check on the data of an event.
     ///
     /// # Errors
     ///
-    /// Those of its [check](Self::with_check).
+    /// Returns the error of the [check](Self::with_check).
     pub fn validate(&self, data: &T) -> Result {
         self.check.map_or(Ok(()), |check| check(data))
     }
 }
 
-/// A call that takes longer is given up: 30 s, after which nobody who waits for an answer still expects one.
+/// The default time limit of a call. Few callers still wait for an answer after 30 s.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A dotted name, in two parts because constants cannot be joined.
+/// A dotted name. It has two parts because a `const fn` cannot concatenate strings.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Name {
     prefix: Option<&'static str>,
@@ -223,7 +223,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Names of procedures and subscriptions have 1 to 256 bytes, and no part between dots is empty.
+/// Checks the name of a procedure or subscription: 1 to 256 bytes, with no empty part between dots.
 pub fn check_path(path: &str) -> Result {
     let valid = (1..=MAX_PATH_BYTES).contains(&path.len()) && path.split('.').all(|part| !part.is_empty());
     if valid {
@@ -235,7 +235,7 @@ pub fn check_path(path: &str) -> Result {
     )))
 }
 
-/// Paths are looked up in maps, and told back in errors.
+/// A bound for names that clients send: they are looked up in maps and repeated in errors.
 const MAX_PATH_BYTES: usize = 256;
 
 macro_rules! copy_and_debug {
@@ -256,7 +256,7 @@ macro_rules! copy_and_debug {
     };
 }
 
-// Derived, these would ask the same of the types.
+// A derive would require `Clone`, `Copy` and `Debug` of the type parameters.
 copy_and_debug!(Procedure<I, O>);
 copy_and_debug!(Subscription<I, T>);
 copy_and_debug!(Event<T>);

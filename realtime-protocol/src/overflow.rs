@@ -2,44 +2,43 @@ use crate::item::offset;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The policy for messages of type `T` to a client that does not keep up.
+/// The policy for messages of type `T` to a client that falls behind.
 ///
-/// A client keeps up while what it is sent leaves at once: there is room for a subscription's own share of the
-/// outbox, and the client has granted it credit where it grants any. What is dropped is told in a [`Gap`].
+/// A client is behind when the subscription's share of its outbox is full, or when it grants credit and none is left.
+/// Dropped messages are reported in a [`Gap`].
 pub struct Overflow<T>(#[doc(hidden)] pub Policy<T>);
 
-/// What an [`Overflow`] says.
+/// The kinds of [`Overflow`].
 #[derive(Debug)]
 pub enum Policy<T> {
-    /// The stream waits.
+    /// Stop polling the stream.
     Block,
-    /// So many of the newest wait.
+    /// Queue this many of the newest messages.
     DropOldest(usize),
-    /// The newest of each key waits.
+    /// Queue the newest message of each key.
     Conflate(fn(&T) -> String),
-    /// The subscription or the connection ends.
+    /// End the subscription, or close the member of a topic.
     Close,
 }
 
 impl<T> Overflow<T> {
-    /// The stream is not asked for more until the client has caught up. For subscriptions; a topic, whose publisher
-    /// waits for nobody, closes instead.
+    /// Stops polling the stream until the client has caught up. For subscriptions: on a topic, whose publisher never
+    /// waits, it is the same as [`close`](Self::close).
     pub const fn block() -> Self {
         Self(Policy::Block)
     }
 
-    /// The newest `count` messages wait, at least one, and older ones are dropped.
+    /// Queues the newest `count` messages (at least one) and drops older ones.
     pub const fn drop_oldest(count: usize) -> Self {
         Self(Policy::DropOldest(if count == 0 { 1 } else { count }))
     }
 
-    /// Of the messages with one key only the newest waits. There may be 1024 keys; beyond that the oldest message is
-    /// dropped.
+    /// Queues only the newest message of each key. With more than 1024 keys the oldest message is dropped.
     pub const fn conflate(key: fn(&T) -> String) -> Self {
         Self(Policy::Conflate(key))
     }
 
-    /// Ends the subscription with `RESOURCE_EXHAUSTED`; a member of a topic is closed with 1013.
+    /// Ends the subscription with `RESOURCE_EXHAUSTED`, or closes a member of a topic with 1013.
     pub const fn close() -> Self {
         Self(Policy::Close)
     }
@@ -72,31 +71,31 @@ impl<T> fmt::Debug for Overflow<T> {
     }
 }
 
-/// Messages that a client was not sent, in their place among those that it was.
+/// A run of messages that were not sent to a client, reported at their place in the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Gap {
-    /// How many; 0 if it is not known.
+    /// The number of missing messages; 0 if it is not known.
     #[serde(default)]
     pub count: u64,
-    /// The offset of the first, where messages have one.
+    /// The offset of the first missing message, if messages have offsets.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "offset::option")]
     pub from: Option<u64>,
-    /// The offset of the last.
+    /// The offset of the last missing message, if messages have offsets.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "offset::option")]
     pub to: Option<u64>,
-    /// Why: `overflow` if the client did not keep up, or a word of the application's.
+    /// The cause: `overflow` if the client fell behind, or an application-defined word.
     #[serde(default)]
     pub cause: String,
 }
 
 impl Gap {
-    /// So many messages are missing.
+    /// Creates a gap of `count` messages.
     pub fn new(count: u64, cause: impl Into<String>) -> Self {
         Self { count, cause: cause.into(), ..Self::default() }
     }
 
-    /// Adds the offsets of the first and the last that are missing.
+    /// Adds the offsets of the first and last missing message.
     #[must_use = "the gap with its offsets is returned"]
     pub fn with_range(mut self, from: u64, to: u64) -> Self {
         (self.from, self.to) = (Some(from), Some(to));

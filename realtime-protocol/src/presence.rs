@@ -2,13 +2,13 @@ use crate::{connection_id::ConnectionId, names::Event};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
-/// A place where clients are present, each with data of type `P`: who is in a room, who looks at a document.
+/// A place where clients are present, each with data of type `P`: a chat room, a document that is open.
 ///
-/// Who enters is sent the list of those who are here, and from then on a [`PRESENCE`]
-/// event whenever someone comes, changes or goes, in whatever way it goes. Connections are told apart, so a user with two
-/// pages is here twice.
+/// A client that enters receives the list of clients that are present, then a [`PRESENCE`] event whenever one enters,
+/// changes its data or leaves, a lost connection included. Presence is per connection: a user with two pages open is
+/// present twice.
 ///
-/// What is known is what happens on this node.
+/// Only clients of this node are included.
 ///
 /// # Examples
 ///
@@ -27,18 +27,18 @@ pub struct Presence<P> {
 }
 
 impl<P> Presence<P> {
-    /// A place whose name is known when the code is compiled.
+    /// Creates a place with a name known at compile time.
     pub const fn fixed(name: &'static str) -> Self {
         Self { name: Cow::Borrowed(name), data: PhantomData }
     }
 
-    /// A place whose name is made as it goes. A name has 1 to 256 bytes and no control characters, as that of a
-    /// `Topic`; places and topics of one name have nothing to do with each other.
+    /// Creates a place with a name chosen at run time: 1 to 256 bytes without control characters, as for a `Topic`. A
+    /// place and a topic of the same name are unrelated.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Self { name: name.into(), data: PhantomData }
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -56,48 +56,48 @@ impl<P> fmt::Debug for Presence<P> {
     }
 }
 
-/// Someone who is present.
+/// A connection that is present in a place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Present<P> {
     /// The connection.
     pub connection: ConnectionId,
-    /// What it said of itself.
+    /// The data with which it entered, or its last change.
     pub data: P,
 }
 
 impl<P> Present<P> {
-    /// A connection, and what it said of itself.
+    /// Creates an entry for a connection with its data.
     pub fn new(connection: ConnectionId, data: P) -> Self {
         Self { connection, data }
     }
 }
 
-/// The event that tells who comes and goes.
+/// The event that reports clients entering, changing and leaving.
 pub const PRESENCE: Event<PresenceNotice> = Event::new("presence");
 
-/// What happened in a place.
+/// A change of presence in one place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PresenceNotice {
     /// The place's name.
     pub name: String,
-    /// All who are here; only in the first notice that a client is sent.
+    /// All clients that are present; only in the first notice to a client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub here: Option<Vec<Present<serde_json::Value>>>,
-    /// Those who came.
+    /// Clients that entered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joined: Vec<Present<serde_json::Value>>,
-    /// Those whose data is another now.
+    /// Clients whose data changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<Present<serde_json::Value>>,
-    /// Those who went.
+    /// Clients that left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<ConnectionId>,
 }
 
 impl PresenceNotice {
-    /// A notice about a place, in which nothing has happened yet.
+    /// Creates a notice without changes.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
     }

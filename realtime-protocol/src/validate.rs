@@ -1,8 +1,8 @@
-//! What is wrong with an input, field by field.
+//! Validation of inputs, with an error that lists each invalid field.
 //!
-//! With the features `garde` and `validator`, the functions of these names run the rules that a type has by one of
-//! the two crates. They are made for the `with_check` of [`Procedure`](crate::Procedure::with_check),
-//! [`Subscription`](crate::Subscription::with_check) and [`Event`](crate::Event::with_check).
+//! With the features `garde` and `validator`, the functions of the same names run the rules that a type derives with
+//! these crates. Pass them to `with_check` of a [`Procedure`](crate::Procedure::with_check),
+//! [`Subscription`](crate::Subscription::with_check) or [`Event`](crate::Event::with_check).
 
 use crate::{
     error::{Error, Result},
@@ -10,7 +10,7 @@ use crate::{
 };
 use serde_json::json;
 
-/// The fields of an input that are not valid: collects them all, for one error that names each.
+/// The invalid fields of an input, collected into one error that lists each.
 ///
 /// # Examples
 ///
@@ -42,21 +42,21 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// No field yet.
+    /// Creates an empty collection.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a field, by its path (`user.name`, `lines[2].price`; empty for the whole input), and what is wrong with
-    /// it.
+    /// Adds a field: its path (`user.name`, `lines[2].price`; empty for the whole input), and a message that says
+    /// what is wrong.
     ///
-    /// The first 64 fields are kept, and of each text the first 256 bytes.
+    /// Only the first 64 fields, and the first 256 bytes of each path and message, are kept.
     pub fn field(mut self, path: impl AsRef<str>, message: impl AsRef<str>) -> Self {
         self.push(path, message);
         self
     }
 
-    /// The same as [`field`](Self::field), in place.
+    /// Adds a field in place, as [`field`](Self::field) does.
     pub fn push(&mut self, path: impl AsRef<str>, message: impl AsRef<str>) {
         self.count += 1;
         if self.fields.len() < MAX_FIELDS {
@@ -65,16 +65,16 @@ impl Invalid {
         }
     }
 
-    /// Whether no field was added.
+    /// Returns true if no field was added.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Ok if no field was added.
+    /// Returns `Ok` if no field was added.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` with the first field in its message, and in its details a list of all:
+    /// Returns `INVALID_ARGUMENT` with the first field in the message and all of them in the details:
     /// `[{"path":…,"message":…}]`.
     pub fn into_result(self) -> Result {
         let Some((path, message)) = self.fields.first() else { return Ok(()) };
@@ -89,17 +89,17 @@ impl Invalid {
     }
 }
 
-/// An error is for people to read and correct: nobody corrects more at once.
+/// The number of fields in one error. People read and correct them: more do not help.
 const MAX_FIELDS: usize = 64;
 
-/// Of a path or a message: rules may quote the input.
+/// The length of a path or message. Rules may quote the input, which can be long.
 const MAX_BYTES: usize = 256;
 
-/// Runs the rules that `T` has by the crate garde.
+/// Runs the rules that `T` has in the crate garde.
 ///
 /// # Errors
 ///
-/// Those of [`Invalid::into_result`], with garde's paths and messages.
+/// Returns the error of [`Invalid::into_result`], with garde's paths and messages.
 ///
 /// # Examples
 ///
@@ -126,12 +126,12 @@ pub fn garde<T: ::garde::Validate<Context = ()>>(input: &T) -> Result {
     invalid.into_result()
 }
 
-/// Runs the rules that `T` has by the crate validator.
+/// Runs the rules that `T` has in the crate validator.
 ///
 /// # Errors
 ///
-/// Those of [`Invalid::into_result`], the fields in the order of their paths. A rule without a message of its own is
-/// named by its code.
+/// Returns the error of [`Invalid::into_result`], with the fields sorted by path. A rule without a message is named
+/// by its code.
 ///
 /// # Examples
 ///
@@ -153,7 +153,7 @@ pub fn validator<T: ::validator::Validate>(input: &T) -> Result {
     let Err(errors) = input.validate() else { return Ok(()) };
     let mut fields = Vec::new();
     flatten(&errors, "", &mut fields);
-    // They come out of a map.
+    // validator keeps them in a map, without an order.
     fields.sort();
     let mut invalid = Invalid::new();
     for (path, message) in fields {
@@ -167,7 +167,7 @@ fn flatten(errors: &::validator::ValidationErrors, parent: &str, fields: &mut Ve
     use ::validator::ValidationErrorsKind::{Field, List, Struct};
     for (name, kind) in errors.errors() {
         let path = match (&**name, parent) {
-            // Where validator puts what is wrong with a whole, and with a list of structs.
+            // validator's names for errors of a whole struct, and of a list of structs.
             ("__all__" | "_tmp_validator", _) => parent.to_owned(),
             (name, "") => name.to_owned(),
             (name, parent) => format!("{parent}.{name}"),
@@ -180,7 +180,7 @@ fn flatten(errors: &::validator::ValidationErrors, parent: &str, fields: &mut Ve
     }
 }
 
-/// The rule's own message, or its code with its bounds. Other parameters hold the input.
+/// Returns the rule's message, or else its code with its bounds. Other parameters may hold the input.
 #[cfg(feature = "validator")]
 fn words(error: &::validator::ValidationError) -> String {
     if let Some(message) = &error.message {
@@ -235,7 +235,7 @@ mod tests {
         assert!(error.message().len() < 600);
     }
 
-    /// The paths and messages in an error's details.
+    /// Returns the paths and messages in an error's details.
     #[cfg(any(feature = "garde", feature = "validator"))]
     fn fields(result: Result) -> Vec<[String; 2]> {
         let error = result.unwrap_err();

@@ -48,7 +48,7 @@ impl Runtime for AsyncStd {
     }
 }
 
-/// Their sockets have the same methods, and no trait in common.
+/// Implements `Listen` for both runtimes. Their sockets have the same methods, but no common trait.
 macro_rules! listen {
     ($runtime:ident, $net:path) => {
         const _: () = {
@@ -92,7 +92,7 @@ listen!(Smol, smol::net);
 #[cfg(feature = "async-std")]
 listen!(AsyncStd, async_std::net);
 
-/// async-signal stands on the reactor of both.
+/// Listens for signals with async-signal, which uses the reactor that both runtimes share.
 fn signals() -> io::Result<Signals> {
     #[cfg(unix)]
     let which = [Signal::Int, Signal::Term];
@@ -102,11 +102,12 @@ fn signals() -> io::Result<Signals> {
     Ok(Signals::new(move |cx| Pin::new(&mut signals).poll_next(cx).map(drop)))
 }
 
-/// A socket of either. By hyper's traits, each read would zero the buffer first.
+/// A socket of smol or async-std. It does not go through hyper's traits, by which each read would zero the buffer
+/// first.
 #[derive(Debug)]
 pub struct Socket<S> {
     socket: S,
-    /// async-std's `poll_close` sends no FIN.
+    /// Sends FIN, which async-std's `poll_close` does not.
     shutdown: fn(&S, Shutdown) -> io::Result<()>,
 }
 impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Socket<S> {

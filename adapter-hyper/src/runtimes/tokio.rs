@@ -20,12 +20,12 @@ use tokio::{
     time,
 };
 
-/// A runtime of tokio's.
+/// A handle to a tokio runtime.
 #[derive(Clone, Debug)]
 pub struct Tokio(Handle);
 
 impl Tokio {
-    /// The current one, if there is one.
+    /// Returns the current runtime, or `None` outside of tokio.
     pub fn current() -> Option<Self> {
         Handle::try_current().ok().map(Self)
     }
@@ -45,7 +45,8 @@ impl Runtime for Tokio {
         self.0.spawn(task);
     }
 
-    /// tokio looks at its sockets every 61 polls while tasks are ready; those that yield by its own means wait for that.
+    /// Yields by tokio's own `yield_now`, which defers the task until the sockets have been polled. A task that wakes
+    /// itself runs again first: tokio polls its sockets only every 61 polls of ready tasks.
     fn yield_now(&self, cx: &Context<'_>) {
         let mut cx = Context::from_waker(cx.waker());
         let _ = pin!(tokio::task::yield_now()).poll(&mut cx);
@@ -72,14 +73,14 @@ impl Listen for TcpListener {
 
     async fn accept(&self, user_timeout: Duration) -> io::Result<(Self::Io, SocketAddr)> {
         let (socket, peer) = TcpListener::accept(self).await?;
-        // Fails where the client has left already, which is no fault of the listener's.
+        // Fails if the client has already left: no error of the listener.
         let _ = socket.set_nodelay(true);
         set_user_timeout(&socket, user_timeout);
         Ok((TokioIo::new(socket), peer))
     }
 
     fn transport(io: Self::Io) -> Self::Transport {
-        // For those that another server has accepted.
+        // Another server may have accepted the socket and not set it.
         let _ = io.inner().set_nodelay(true);
         transport::Io(io)
     }

@@ -23,13 +23,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a connection may do nothing.
+/// The time limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     head: Duration,
     keep_alive: Duration,
     stalled: Duration,
-    /// For the rest, once it is to end.
+    /// Time for the client to close, once the connection is to end.
     close: Duration,
     ping: Duration,
 }
@@ -46,14 +46,14 @@ impl Limits {
     }
 }
 
-/// As good as for ever, and an `Instant` can still be that much later.
+/// The longest time limit, a year: in effect forever, and still within the range of an `Instant`.
 pub(super) const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What all connections of a server share.
+/// State shared by all connections of a server.
 pub(super) struct Server<S, T> {
     builder: auto::Builder<Spawner>,
     spawner: Spawner,
-    /// Nothing for tokio's, which is found without.
+    /// `None` on tokio, where requests find the runtime by themselves.
     extension: Option<Spawner>,
     service: S,
     tls: Arc<T>,
@@ -65,7 +65,7 @@ impl<S, T> Server<S, T> {
     pub(super) fn new<L: Listen>(service: S, tls: T, limits: Limits, open: Arc<Open>) -> Self {
         let spawner = Spawner(L::runtime());
         let mut builder = auto::Builder::new(spawner.clone());
-        // The deadlines of HTTP/1 are kept here: hyper's would count the time between two requests.
+        // `Deadlines` has the limits of HTTP/1: hyper's timeout would count the time between two requests.
         builder.http1().header_read_timeout(None);
         let pong = limits.stalled.saturating_sub(limits.ping).max(Duration::from_secs(1));
         builder.http2().timer(L::timer()).enable_connect_protocol();
@@ -109,7 +109,7 @@ impl<S, T> Server<S, T> {
     }
 }
 
-/// Makes a request, which ends with the body of its response.
+/// Calls the service, and counts the request as busy until the body of its response ends.
 fn track<S, B>(
     watch: &Arc<Watch>,
     request: Request<Incoming>,
@@ -130,15 +130,15 @@ where
     }
 }
 
-/// Ends a connection that does nothing for too long, or when the server ends.
+/// Enforces the time limits of a connection, and ends it when the server shuts down.
 struct Deadlines<'a> {
     watch: &'a Watch,
     limits: Limits,
     member: Member,
     alarm: Alarm,
-    /// Since when it is to end.
+    /// The time at which it began to close.
     closing: Option<Instant>,
-    /// It takes no new requests, and has said so.
+    /// The graceful shutdown has begun: no new requests are accepted.
     finishing: bool,
 }
 
@@ -172,7 +172,7 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// What to do with the connection, which has nothing to do.
+    /// Decides what to do with a connection that is pending.
     fn step(&mut self, cx: &mut Context<'_>) -> Step {
         let phase = self.member.phase(cx);
         if phase == Phase::Cut {
@@ -183,7 +183,7 @@ impl<'a> Deadlines<'a> {
             if phase == Phase::Closing && self.closing.is_none() {
                 self.closing = Some(now);
             }
-            // One whose head is not whole yet would be closed at once.
+            // A graceful shutdown closes a connection with half a head at once: let the request arrive.
             let begins = matches!(seen.activity, Activity::New(_) | Activity::Head(_));
             if self.closing.is_some() && !self.finishing && !begins {
                 self.finishing = true;
@@ -202,7 +202,7 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// When the connection ends unless it gets on, or when to look again.
+    /// Returns the time at which the connection ends without progress, or has to be checked again.
     fn due(&self, now: Instant, seen: Seen) -> Instant {
         let Limits { head, keep_alive, stalled, close, .. } = self.limits;
         let due = match (seen.activity, self.closing) {
@@ -212,24 +212,24 @@ impl<'a> Deadlines<'a> {
             }
             (Activity::Idle(since), None) => since + keep_alive,
             (Activity::Idle(since), Some(closing)) if !seen.tunnels => since.max(closing) + close,
-            // HTTP/2 wakes nobody when a request ends.
+            // The end of an HTTP/2 request does not wake this task: check again later.
             (Activity::Idle(_) | Activity::Busy(_), _) => now + keep_alive.max(LOOK),
         };
         seen.stalled.map_or(due, |since| due.min(since + stalled))
     }
 }
 
-/// A connection at work is looked at no more often, however short the time between two requests may be.
+/// The shortest interval at which a busy connection is checked, however short its keep-alive is.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// For a request whose head is on its way when the server ends.
+/// Time for the rest of a request's head that is arriving when the server shuts down.
 const UNDER_WAY: Duration = Duration::from_secs(1);
 
-/// A timer that is set anew only where it would ring too late.
+/// A timer that is replaced only if it would fire too late.
 struct Alarm(Option<(Instant, BoxFuture<'static>)>);
 
 impl Alarm {
-    /// Ready at `due`, or before.
+    /// Ready at `due` or earlier.
     fn poll(
         &mut self,
         due: Instant,

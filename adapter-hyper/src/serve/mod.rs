@@ -1,4 +1,4 @@
-//! A whole server: it accepts, serves, and shuts down.
+//! A complete server: accepting, serving, shutting down.
 
 mod connection;
 mod shutdown;
@@ -30,15 +30,16 @@ use std::{
     time::Duration,
 };
 
-/// Serves a listener of tokio's, smol's or async-std's, over HTTP/1.1 and HTTP/2, until SIGINT or SIGTERM.
+/// Serves a listener of tokio, smol or async-std over HTTP/1.1 and HTTP/2 until SIGINT or SIGTERM, then shuts down
+/// gracefully.
 ///
-/// Then it stops accepting, closes the realtime connections by [`Realtime::drain`], lets the requests that are under way
-/// finish, and returns. [`Serve::deadline`] bounds all of it together, and a second signal ends it at once. Sockets on
-/// which nothing happens are closed: see [`Serve`].
+/// The shutdown stops accepting, closes the realtime connections by [`Realtime::drain`], lets requests in progress
+/// finish, and returns. [`Serve::deadline`] bounds all of it; a second signal ends it at once. Idle sockets are
+/// closed: see [`Serve`].
 ///
 /// # Errors
 ///
-/// The signals cannot be listened for.
+/// Returns an error if the signal handlers cannot be installed.
 ///
 /// # Examples
 ///
@@ -57,15 +58,15 @@ pub fn serve<L: Listen, S>(listener: L, service: S, realtime: &Realtime) -> Serv
 const DEADLINE: Duration = Duration::from_secs(8);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// A server, which runs when it is awaited: see [`serve`].
+/// A server that runs when it is awaited, returned by [`serve`].
 ///
-/// It disconnects clients that do not get on:
+/// It disconnects clients that exceed a time limit:
 ///
 /// | limit | time for |
 /// |---|---|
 /// | [`Config::handshake_timeout`](realtime_core::Config::handshake_timeout) | the TLS handshake; the first request, from the opening of the connection to the end of its head; the head of each later one |
 /// | [`Serve::keep_alive`] | the next request on a connection |
-/// | [`Config::idle_timeout`](realtime_core::Config::idle_timeout) | reading some of what is sent; answering a ping of HTTP/2 |
+/// | [`Config::idle_timeout`](realtime_core::Config::idle_timeout) | reading some of the data sent; answering an HTTP/2 ping |
 #[must_use = "a server does nothing until it is awaited"]
 pub struct Serve<L, S, T = NoTls> {
     listener: L,
@@ -78,44 +79,46 @@ pub struct Serve<L, S, T = NoTls> {
 }
 
 impl<L: Listen, S, T> Serve<L, S, T> {
-    /// Shuts down when `shutdown` is ready. Signals are left to the application.
+    /// Shuts down when `shutdown` completes, instead of on signals.
     pub fn shutdown(mut self, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
         self.shutdown = Some(Box::pin(shutdown));
         self
     }
 
-    /// Time for the whole shutdown: three quarters for the realtime connections to close, the rest for their
-    /// `on_close`; requests have all of it. What is left is cut. Default 8 s: Docker kills a container after 10.
+    /// Sets the time limit of the whole shutdown; 8 s by default, because Docker kills a container after 10 s.
+    ///
+    /// Realtime connections have three quarters of it to close, their `on_close` the rest. Requests have all of it.
+    /// Whatever is left at the end is cut.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline.min(FAR);
         self
     }
 
-    /// Time that a connection may wait for its next request. Default 75 s: load balancers keep theirs for 60, and should
-    /// be first to close, since a request that crosses with the server's closing is lost.
+    /// Sets how long a connection may wait for its next request; 75 s by default. Load balancers keep connections for
+    /// 60 s and should close first: a request that is sent as the server closes is lost.
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
-    /// Opens connections by `accept`, such as a TLS acceptor's: from a socket to the stream that speaks HTTP. It runs in
-    /// each connection's own task.
+    /// Sets a function that turns an accepted socket into the stream for HTTP, such as a TLS acceptor. It runs in the
+    /// task of the connection, within [`Config::handshake_timeout`](realtime_core::Config::handshake_timeout).
     pub fn tls<F: Accept<L::Io>>(self, accept: F) -> Serve<L, S, F> {
         let Self { listener, service, realtime, shutdown, deadline, keep_alive, .. } = self;
         Serve { listener, service, realtime, shutdown, deadline, keep_alive, tls: accept }
     }
 }
 
-/// From a socket to the stream that speaks HTTP.
+/// Turns an accepted socket into the stream for HTTP, as a TLS acceptor does.
 pub trait Accept<I>: Send + Sync + 'static {
-    /// The stream.
+    /// The stream for HTTP.
     type Io: Read + Write + Unpin + Send + 'static;
 
-    /// Opens it.
+    /// Opens the stream. An error closes the socket.
     fn accept(&self, socket: I) -> impl Future<Output = io::Result<Self::Io>> + Send;
 }
 
-/// HTTP on the socket itself.
+/// Uses the socket itself as the stream for HTTP.
 #[derive(Clone, Copy, Debug)]
 pub struct NoTls;
 
@@ -180,10 +183,10 @@ where
             match race(told, async { Some(self.listener.accept(stalled).await) }).await {
                 None => break,
                 Some(Ok((socket, peer))) => server.spawn(socket, peer),
-                // The client left before it was accepted.
+                // The client left before its connection was accepted.
                 Some(Err(error)) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Some(Err(error)) => {
-                    // Out of file descriptors, as a rule: wait for some.
+                    // Usually file descriptors have run out: wait until some are closed.
                     tracing::error!(%error, "accept failed");
                     runtime.sleep(Duration::from_secs(1)).await;
                 }
@@ -201,7 +204,7 @@ where
     }
 }
 
-/// The clients that the system has accepted already: they came before the end, and are answered.
+/// Accepts the connections in the listener's backlog: they came before the shutdown, and are answered.
 async fn waiting<L: Listen>(listener: &L, stalled: Duration) -> Vec<(L::Io, SocketAddr)> {
     let mut waiting = Vec::new();
     while waiting.len() < BACKLOG {
@@ -212,15 +215,16 @@ async fn waiting<L: Listen>(listener: &L, stalled: Duration) -> Vec<(L::Io, Sock
     waiting
 }
 
-/// The backlog of the listeners of all three runtimes is no longer, so that this ends while others still come.
+/// The backlog of the listeners of all three runtimes is no longer. The bound ends the loop while new clients keep
+/// coming.
 const BACKLOG: usize = 1024;
 
 async fn finish(realtime: &Realtime, open: &Open, deadline: Duration, runtime: &dyn Runtime) {
-    // What has come by now begins before the drain refuses it.
+    // Requests that have arrived can begin before the drain refuses new ones.
     runtime.sleep(Duration::from_millis(10)).await;
     realtime.drain(deadline * 3 / 4).await;
     open.ended().await;
-    // Those that were cut still run their `on_close`.
+    // Connections that were cut still run `on_close`.
     while realtime.connections() > 0 {
         runtime.sleep(Duration::from_millis(20)).await;
     }

@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// The first of both that is ready.
+/// Returns the output of whichever future is ready first.
 pub(super) async fn race<T>(first: impl Future<Output = T>, second: impl Future<Output = T>) -> T {
     let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(|cx| match first.as_mut().poll(cx) {
@@ -23,7 +23,7 @@ pub(super) async fn race<T>(first: impl Future<Output = T>, second: impl Future<
     .await
 }
 
-/// Says when to shut down.
+/// The trigger of a shutdown: a future of the application, or signals.
 pub(super) enum Stop {
     Application(BoxFuture<'static>),
     Signals(Signals),
@@ -37,7 +37,7 @@ impl Stop {
         }
     }
 
-    /// Begins the shutdown.
+    /// Waits for the trigger.
     pub(super) async fn first(&mut self) {
         match self {
             Self::Application(shutdown) => shutdown.await,
@@ -45,7 +45,7 @@ impl Stop {
         }
     }
 
-    /// Ends it at once: somebody is in a hurry.
+    /// Waits for a second signal, which cuts the shutdown short. Never ready with a future of the application.
     pub(super) async fn again(&mut self) {
         match self {
             Self::Application(_) => pending().await,
@@ -54,7 +54,7 @@ impl Stop {
     }
 }
 
-/// The connections that HTTP is spoken on, and what they are told of the server's end.
+/// The open HTTP connections, with the phase of the shutdown that they follow.
 #[derive(Default)]
 pub(super) struct Open {
     phase: AtomicU8,
@@ -65,14 +65,14 @@ pub(super) struct Open {
 struct Members {
     next: u64,
     wakers: HashMap<u64, Option<Waker>>,
-    /// The server's, which waits for all to end.
+    /// The waker of the server, which waits for all connections to end.
     server: Option<Waker>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
-    /// Finish what is under way, and take nothing new.
+    /// Finish requests in progress, accept no new ones.
     Closing,
     Cut,
 }
@@ -97,7 +97,7 @@ impl Open {
         }
     }
 
-    /// Ready when all have ended.
+    /// Waits until all connections have ended.
     pub(super) async fn ended(&self) {
         poll_fn(|cx| {
             let mut members = self.lock();
@@ -110,7 +110,7 @@ impl Open {
         .await;
     }
 
-    /// How many there are.
+    /// Sets the phase, wakes all connections, and returns their number.
     fn tell(&self, phase: Phase) -> usize {
         let wakers: Vec<_> = {
             let members = self.lock();
@@ -127,16 +127,16 @@ impl Open {
     }
 }
 
-/// One connection among them.
+/// One of the open connections. Dropping it removes it.
 pub(super) struct Member {
     id: u64,
     open: Arc<Open>,
-    /// The one that was left, so that it is left once.
+    /// The registered waker: registering the same one again would only take the lock.
     waker: Option<Waker>,
 }
 
 impl Member {
-    /// The phase now; the task is woken when it changes.
+    /// Returns the current phase, and wakes the task when it changes.
     pub(super) fn phase(&mut self, cx: &Context<'_>) -> Phase {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());

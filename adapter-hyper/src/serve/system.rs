@@ -1,4 +1,4 @@
-//! What only the system can do.
+//! Signals and socket options.
 
 use std::{
     fmt,
@@ -7,18 +7,18 @@ use std::{
     time::Duration,
 };
 
-/// The signals by which a process is told to end.
+/// A stream of the signals that ask a process to end.
 pub struct Signals(Box<PollSignals>);
 
 type PollSignals = dyn FnMut(&mut Context<'_>) -> Poll<()> + Send;
 
 impl Signals {
-    /// Those that `poll` finds.
+    /// Creates it from a function that polls for the next signal.
     pub fn new(poll: impl FnMut(&mut Context<'_>) -> Poll<()> + Send + 'static) -> Self {
         Self(Box::new(poll))
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         poll_fn(|cx| (self.0)(cx)).await;
     }
@@ -30,13 +30,13 @@ impl fmt::Debug for Signals {
     }
 }
 
-/// Lets the system give up a connection whose client takes nothing for this long, or is gone without a word: what is
-/// sent to it would be tried again for a quarter of an hour.
+/// Sets TCP_USER_TIMEOUT: the system closes the connection if sent data is not acknowledged, or the client's window
+/// is shut, for this long. By default it would retry for a quarter of an hour.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn set_user_timeout(socket: impl std::os::fd::AsFd, timeout: Duration) {
     let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     let set = rustix::net::sockopt::set_tcp_user_timeout(socket, milliseconds);
-    let _ = set.inspect_err(|error| tracing::debug!(%error, "TCP_USER_TIMEOUT is not set"));
+    let _ = set.inspect_err(|error| tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT"));
 }
 
 /// Does nothing: only Linux has TCP_USER_TIMEOUT.

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a connection does, as far as its deadlines go by it.
+/// Tracks the activity of a connection, for its time limits.
 pub(super) struct Watch {
     seen: Mutex<Seen>,
     runtime: Arc<dyn Runtime>,
@@ -21,22 +21,22 @@ pub(super) struct Watch {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) activity: Activity,
-    /// Since when the client has taken nothing of what is written.
+    /// The time since which the client has read nothing, while data waits for it.
     pub(super) stalled: Option<Instant>,
     pub(super) http2: bool,
-    /// A stream of HTTP/2 has become a connection of its own, whose end is not seen here.
+    /// An HTTP/2 stream became a WebSocket, whose end is not visible here.
     pub(super) tunnels: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
-    /// Accepted; there was no request yet.
+    /// Accepted, without a request so far.
     New(Instant),
-    /// Waits for the next request.
+    /// Waiting for the next request.
     Idle(Instant),
-    /// The next request has begun to come. On HTTP/2, whose other frames look the same, it is idle.
+    /// Receiving the head of the next request. HTTP/1 only: on HTTP/2 other frames look the same.
     Head(Instant),
-    /// Requests, up to the end of their responses.
+    /// The number of requests whose responses have not ended.
     Busy(usize),
 }
 
@@ -50,7 +50,7 @@ impl Watch {
         self.runtime.now()
     }
 
-    /// Wakes after a while.
+    /// Returns a timer of the runtime.
     pub(super) fn sleep(&self, duration: Duration) -> BoxFuture<'static> {
         self.runtime.sleep(duration)
     }
@@ -59,7 +59,7 @@ impl Watch {
         *self.lock()
     }
 
-    /// A request, until what is returned is dropped.
+    /// Counts a request as busy until the returned value is dropped.
     pub(super) fn begin(self: &Arc<Self>, http2: bool) -> Busy {
         let mut seen = self.lock();
         seen.http2 = http2;
@@ -89,8 +89,8 @@ impl Watch {
         self.lock().stalled = stalled.then(|| self.now());
     }
 
-    /// Something was written. hyper drops a body when it has taken the last of it: the time for the next request begins
-    /// when that is sent. HTTP/2 writes pings besides, and takes little ahead.
+    /// Restarts the time for the next request when data was written: hyper drops a body before its last bytes are
+    /// sent. Not for HTTP/2, which also writes pings, and buffers little.
     fn wrote(&self) {
         let mut seen = self.lock();
         if matches!(seen.activity, Activity::Idle(_)) && !seen.http2 {
@@ -103,7 +103,7 @@ impl Watch {
     }
 }
 
-/// One request under way.
+/// A request in progress. Dropping it ends the request.
 pub(super) struct Busy(Arc<Watch>);
 
 impl Busy {
@@ -118,7 +118,7 @@ impl Drop for Busy {
     }
 }
 
-/// A connection's stream, watched.
+/// The stream of a connection, which reports reads and writes to its [`Watch`].
 pub(crate) struct Watched<I> {
     io: I,
     watch: Arc<Watch>,
@@ -196,7 +196,7 @@ impl<I: Write + Unpin> Write for Watched<I> {
 }
 
 pin_project! {
-    /// The body of a response, whose request ends with it.
+    /// The body of a response. Dropping it ends the request.
     pub(super) struct Tracked<B> {
         #[pin]
         pub(super) body: B,

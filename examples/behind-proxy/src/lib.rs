@@ -1,5 +1,5 @@
-//! A server that is meant to be reached through a proxy, and tells what it sees of its clients: their address, how many
-//! are connected, how they closed. `cargo xtask proxies` asks it. Its page is that of the chat.
+//! A server for tests behind a proxy. It reports its view of clients: their addresses, their number, their close codes.
+//! `cargo xtask proxies` calls it. Its page is the chat's.
 
 use chat::Chat;
 use realtime_core::{
@@ -13,10 +13,9 @@ use std::{
     time::Duration,
 };
 
-/// The registry: a handler and an endpoint with the id `probe`, and the chat.
+/// Builds the registry: a handler and an endpoint with the id `probe`, and the chat.
 ///
-/// The proxy is on this machine and connects from 127.0.0.1: its word on the client's address is taken, and nobody
-/// else's.
+/// Only 127.0.0.1 is a trusted proxy: the proxy runs on this machine.
 pub fn realtime() -> Realtime {
     let mut config = Config::default();
     config.trusted_proxies = vec!["127.0.0.1/32".parse().expect("it is a network")];
@@ -30,29 +29,29 @@ pub fn realtime() -> Realtime {
         .build()
 }
 
-/// The connected clients and the calls that wait.
+/// Returns the connected clients and the waiting calls.
 pub const SEEN: Procedure<(), Seen> = Procedure::query("seen");
 
-/// The client's address.
+/// Returns the client's address.
 pub const ADDRESS: Procedure<(), String> = Procedure::query("address");
 
-/// The bytes of a text.
+/// Returns the length of a text in bytes.
 pub const LENGTH: Procedure<String, usize> = Procedure::new("length");
 
 /// Sends a text to all connections.
 pub const TELL: Procedure<String, ()> = Procedure::new("tell");
 
-/// Never returns: it ends when its caller leaves.
+/// Never returns; it is dropped when its caller leaves, or after 10 minutes.
 pub const WAIT: Procedure<(), ()> = Procedure::new("wait").with_timeout(Duration::from_secs(600));
 
-/// What the server sees.
+/// The server's view of its clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    /// The connections that are open.
+    /// The number of open connections.
     pub open: usize,
-    /// The calls of [`WAIT`] that run.
+    /// The number of running [`WAIT`] calls.
     pub waiting: usize,
-    /// How many connections have ended with each code.
+    /// The number of ended connections by close code.
     pub closed: BTreeMap<u16, usize>,
 }
 
@@ -60,13 +59,13 @@ pub struct Seen {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
-    /// Is sent back.
+    /// Sends the text back.
     Echo(String),
     /// Closes the connection with this code.
     Close(u16),
 }
 
-/// The handler, which greets, echoes and closes.
+/// A handler that greets, echoes and closes.
 #[derive(Clone, Debug, Default)]
 pub struct Probe(Arc<Mutex<Seen>>);
 
@@ -87,7 +86,7 @@ impl Handler for Probe {
         match message {
             Ask::Echo(text) => connection.send(text)?,
             Ask::Close(code) => {
-                let no_code = || Error::invalid_argument(format!("{code} is no close code"));
+                let no_code = || Error::invalid_argument(format!("{code} is not a valid close code"));
                 connection.close(CloseCode::new(code).ok_or_else(no_code)?, "as you asked");
             }
         }

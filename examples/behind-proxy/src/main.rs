@@ -1,4 +1,4 @@
-//! Serves it at `127.0.0.1:PORT` with the adapter that the argument names.
+//! Serves on `127.0.0.1:PORT` with the adapter named by the argument.
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use axum::{
@@ -15,9 +15,10 @@ fn main() -> io::Result<()> {
         None | Some("axum") => axum(&address),
         Some("actix") => actix(&address),
         Some("hyper") => hyper(&address),
-        Some(other) => {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{other} is none of axum, actix and hyper")))
-        }
+        Some(other) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("unknown adapter {other:?}: expected axum, actix or hyper"),
+        )),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// What a person gives to join.
+/// The input of a connection: the room to join, and a name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Join {
     /// The room.
@@ -15,87 +15,87 @@ pub struct Join {
     pub name: String,
 }
 
-/// What a person does.
+/// A message from a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Say {
-    /// Says something.
+    /// Posts a message.
     Say {
-        /// The words.
+        /// The text, 1 to 2000 characters.
         text: String,
     },
-    /// Begins to type, or stops.
+    /// Starts or stops typing.
     Typing {
-        /// Which of the two.
+        /// True when typing starts.
         active: bool,
     },
 }
 
-/// What a person is told.
+/// A message to a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
-    /// What was said before: first of all.
+    /// The history of the room; the first message to a client.
     History {
         /// The last messages, oldest first.
         messages: Vec<Posted>,
     },
-    /// Who is here: second.
+    /// The people in the room; the second message to a client.
     Present {
-        /// The person who is told.
+        /// The person who receives this.
         you: Person,
-        /// All of them, in the order in which they came.
+        /// All people, in order of arrival.
         people: Vec<Person>,
-        /// What the room is about; empty, if nobody has said it.
+        /// The topic of the room; empty if none is set.
         topic: String,
     },
-    /// Somebody came.
+    /// Somebody joined.
     Joined {
-        /// Who.
+        /// The person.
         person: Person,
     },
-    /// Somebody went.
+    /// Somebody left.
     Left {
-        /// Who.
+        /// The person.
         person: Person,
     },
-    /// Somebody said something; its author is told as well.
+    /// Somebody posted a message; sent to its author too.
     Said {
-        /// What.
+        /// The message.
         message: Posted,
     },
-    /// Somebody else begins to type, or stops.
+    /// Somebody else started or stopped typing.
     Typing {
-        /// Who.
+        /// The person.
         person: Person,
-        /// Which of the two.
+        /// True when typing started.
         active: bool,
     },
 }
 
-/// Somebody who is here.
+/// A person in a room.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Person {
-    /// The id of the connection: two people may have the same name.
+    /// The id of the connection, because two people may have the same name.
     pub id: String,
     /// The name.
     pub name: String,
 }
 
-/// A message that was said.
+/// A posted message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Posted {
-    /// Its number in the room.
+    /// The number of the message in its room.
     pub id: String,
-    /// Who said it.
+    /// The author.
     pub person: Person,
-    /// The words.
+    /// The text.
     pub text: String,
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     pub at: u64,
 }
 
-/// The chat: all rooms. A clone is another handle to the same.
+/// The chat with all its rooms. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Chat {
     rooms: Arc<Mutex<HashMap<String, Room>>>,
@@ -109,10 +109,10 @@ pub(crate) struct Room {
     posted: u64,
 }
 
-/// Messages that a newcomer is shown.
+/// The number of messages in the history of a room.
 const HISTORY: usize = 50;
 
-/// Rooms that are remembered: clients choose their names, so there must be an end.
+/// The maximum number of rooms. Clients choose their names, so there has to be a bound.
 const ROOMS: usize = 1000;
 
 pub(crate) const MAX_NAME: usize = 32;
@@ -130,7 +130,7 @@ impl Handler for Chat {
         check("room", room, MAX_ROOM)?;
         let person = Person { id: connection.id().to_string(), name: name.trim().to_owned() };
 
-        // One lock from the list to the subscription: nothing is said in between.
+        // One lock for the history and the subscription: no message is lost or sent twice in between.
         let mut rooms = self.rooms();
         if rooms.len() >= ROOMS && !rooms.contains_key(room) {
             rooms.retain(|_, room| !room.people.is_empty());
@@ -178,7 +178,7 @@ impl Handler for Chat {
         let Some(here) = rooms.get_mut(room) else { return };
         let Some(at) = here.people.iter().position(|(id, _)| *id == connection.id()) else { return };
         let (_, person) = here.people.remove(at);
-        // Everybody else may be gone as well: then there is nobody to tell.
+        // A failure is of no consequence: the person has left anyway.
         let _ = connection.to(&topic(room)).others().send(&Event::Left { person });
     }
 }
@@ -195,7 +195,7 @@ impl Room {
     }
 }
 
-/// What everybody in a room is subscribed to.
+/// Returns the topic to which everybody in a room is subscribed.
 pub(crate) fn topic(room: &str) -> Topic<Event> {
     Topic::new(format!("chat:{room}"))
 }
@@ -204,7 +204,7 @@ pub(crate) fn not_here() -> Error {
     Error::failed_precondition("you are not in the room")
 }
 
-/// Counts characters as people do, near enough, and not bytes.
+/// Checks that a text is not empty and has at most `max` characters (not bytes).
 pub(crate) fn check(what: &str, text: &str, max: usize) -> Result {
     match text.trim().chars().count() {
         0 => Err(Error::invalid_argument(format!("the {what} is empty"))),

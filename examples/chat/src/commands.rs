@@ -3,68 +3,68 @@ use realtime_core::{Call, Connection, Endpoint, Error, Event, Procedure, RateLim
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// `/who`: who is here.
+/// `/who`: lists the people in the room.
 pub const MEMBERS: Procedure<(), Vec<Person>> = Procedure::query("members");
 
-/// `/nick`: takes another name.
+/// `/nick`: changes the caller's name.
 pub const RENAME: Procedure<String, Person> =
     Procedure::new("rename").with_check(|name| check("name", name, MAX_NAME));
 
-/// `/topic`: says what the room is about; with an empty text, nothing in particular.
+/// `/topic`: sets the topic of the room; an empty text removes it.
 pub const SET_TOPIC: Procedure<String, String> =
     Procedure::new("set_topic").with_check(|text| match text.trim() {
         "" => Ok(()),
         text => check("topic", text, MAX_TOPIC),
     });
 
-/// `/roll`: throws a die with 2 to 1000 sides.
+/// `/roll`: rolls a die with 2 to 1000 sides.
 pub const ROLL: Procedure<u32, Rolled> = Procedure::new("roll").with_check(|sides| match sides {
     2..=1000 => Ok(()),
     _ => Err(Error::invalid_argument(format!("a die has 2 to 1000 sides, and not {sides}"))),
 });
 
-/// Somebody has another name.
+/// Somebody changed their name.
 pub const RENAMED: Event<Renamed> = Event::new("renamed");
 
-/// The room has another topic.
+/// The topic of the room changed.
 pub const TOPIC_CHANGED: Event<TopicChanged> = Event::new("topic_changed");
 
-/// Somebody has thrown a die.
+/// Somebody rolled a die.
 pub const ROLLED: Event<Rolled> = Event::new("rolled");
 
-/// Who has another name.
+/// The data of [`RENAMED`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Renamed {
     /// The person, with the new name.
     pub person: Person,
-    /// The name until now.
+    /// The old name.
     pub before: String,
 }
 
-/// What a room is about.
+/// The data of [`TOPIC_CHANGED`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopicChanged {
-    /// Who said so.
+    /// The person who set it.
     pub person: Person,
-    /// The text; empty for nothing in particular.
+    /// The topic; empty if it was removed.
     pub topic: String,
 }
 
-/// What a die shows.
+/// The result of [`ROLL`], and the data of [`ROLLED`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rolled {
-    /// Who has thrown it.
+    /// The person who rolled.
     pub person: Person,
-    /// The sides that it has.
+    /// The number of sides.
     pub sides: u32,
-    /// The side that it shows.
+    /// The side that came up, 1 to `sides`.
     pub result: u32,
 }
 
 const MAX_TOPIC: usize = 120;
 
 impl Chat {
-    /// The commands, as procedures. They need the connection of a person in a room.
+    /// Returns the commands as procedures. They need the connection of a person in a room.
     pub fn endpoint(&self) -> Endpoint<Self> {
         Endpoint::new(self.clone())
             .guard(RateLimit::new(2, Duration::from_secs(1)).with_burst(10))
@@ -108,8 +108,8 @@ async fn roll(call: Call<Chat>, sides: u32) -> Result<Rolled> {
     })
 }
 
-/// Does something in the room of the one who calls, whose place among the people it is given. Until it is done, nothing
-/// else happens there, so that all are told of it in one order.
+/// Runs `act` on the room of the caller, with the caller's index in `people`. The rooms are locked meanwhile, so that
+/// all clients receive changes in the same order.
 fn in_room<T>(call: &Call<Chat>, act: impl FnOnce(&mut Room, usize, &Connection<Chat>) -> Result<T>) -> Result<T> {
     let connection = call.connection()?.downcast::<Chat>().ok_or_else(not_here)?;
     let mut rooms = call.state().rooms();
@@ -118,7 +118,7 @@ fn in_room<T>(call: &Call<Chat>, act: impl FnOnce(&mut Room, usize, &Connection<
     act(here, at, &connection)
 }
 
-/// Tells everybody in the room, the one who calls as well.
+/// Emits an event to everybody in the room, the caller included.
 fn tell<D: Serialize + Sync + 'static>(connection: &Connection<Chat>, event: Event<D>, data: &D) -> Result {
     connection.to(&topic(&connection.input().room)).emit(event, data)
 }

@@ -1,8 +1,7 @@
 //! A chat with rooms, presence and typing.
 //!
-//! [`Chat`] is the whole logic, and knows no framework; the mains in `src/bin` mount it on one
-//! each. What is said goes through its handler, and commands are procedures under the same id. `tests` has
-//! tests of it in memory.
+//! [`Chat`] is the whole logic, independent of a framework; each main in `src/bin` mounts it on one. Messages go
+//! through its handler, and commands are procedures under the same id. `tests` runs it in memory.
 
 mod chat;
 mod commands;
@@ -16,13 +15,14 @@ pub use page::{Site, asset};
 
 use realtime_core::Realtime;
 
-/// The registry of all mains.
+/// Builds the registry that all mains serve.
 pub fn realtime() -> Realtime {
     let chat = Chat::default();
     Realtime::builder().handler("chat", chat.clone()).endpoint("chat", chat.endpoint()).build()
 }
 
-/// Where the mains listen: on this machine, at `PORT` (3000 when it is not set). Says so.
+/// Returns the address on which the mains listen: 127.0.0.1, with the port from `PORT` (3000 by default). Prints it,
+/// and sets up logging.
 pub fn address() -> String {
     tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
     let address = format!("127.0.0.1:{}", std::env::var("PORT").as_deref().unwrap_or("3000"));

@@ -6,7 +6,7 @@ use hyper::service::Service;
 use realtime_core::{Realtime, raw::BoxFuture};
 use std::{convert::Infallible, future::ready};
 
-/// The files of the page: content type and content of a path.
+/// Returns the content type and content of a file of the page, by its path.
 pub fn asset(path: &str) -> Option<(&'static str, &'static str)> {
     match path {
         "/" => Some(("text/html; charset=utf-8", include_str!("../web/index.html"))),
@@ -16,12 +16,12 @@ pub fn asset(path: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// The page and the chat as one service of hyper's, whose connections all three runtimes serve.
+/// The page and the chat as one hyper service, for all three runtimes.
 #[derive(Clone, Debug)]
 pub struct Site(Routes);
 
 impl Site {
-    /// The site with this registry.
+    /// Creates the site for a registry.
     pub fn new(realtime: &Realtime) -> Self {
         Self(adapter_hyper::routes(realtime))
     }

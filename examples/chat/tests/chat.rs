@@ -8,7 +8,7 @@ async fn join(server: &TestServer, room: &str, name: &str) -> TestClient<Chat> {
     server.connect("chat", Join { room: room.into(), name: name.into() }).await.expect("the chat is open to all")
 }
 
-/// Takes the two events that each newcomer is told; gives what was said before, and who is here.
+/// Receives the two messages that a client is sent first; returns the history and the people.
 async fn welcome(client: &mut TestClient<Chat>) -> (Vec<String>, Vec<String>) {
     let Ok(Event::History { messages }) = client.recv().await else { panic!("first comes the history") };
     let Ok(Event::Present { people, .. }) = client.recv().await else { panic!("second comes who is here") };
@@ -92,7 +92,7 @@ fn who_leaves_is_no_longer_here() {
     });
 }
 
-/// A laptop that was shut says no goodbye.
+/// A laptop that is shut sends no close frame.
 #[test]
 fn who_is_silent_for_a_minute_leaves() {
     block_on(async {

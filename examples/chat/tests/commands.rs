@@ -4,7 +4,7 @@ use adapter_testing::{TestClient, TestServer, block_on};
 use chat::{Chat, Join};
 use serde_json::{Value, json};
 
-/// Somebody in the room, after what a newcomer is told.
+/// Connects a client, and receives the messages that it is sent first.
 async fn join(server: &TestServer, name: &str) -> TestClient<Chat> {
     let join = Join { room: "general".into(), name: name.into() };
     let mut client = server.connect("chat", join).await.expect("the chat is open to all");
@@ -12,7 +12,7 @@ async fn join(server: &TestServer, name: &str) -> TestClient<Chat> {
     client
 }
 
-/// All frames that are there, as JSON.
+/// Returns all frames that have arrived, as JSON.
 async fn frames(client: &mut TestClient<Chat>) -> Vec<Value> {
     let mut frames = Vec::new();
     while let Ok(Some(frame)) = client.try_frame().await {
@@ -21,7 +21,7 @@ async fn frames(client: &mut TestClient<Chat>) -> Vec<Value> {
     frames
 }
 
-/// Calls; gives the answer, after which everybody has been told.
+/// Calls a procedure; returns its answer when everybody has received the events.
 async fn call(client: &mut TestClient<Chat>, path: &str, input: Value) -> Value {
     let frame = json!({ "type": "call", "id": "1", "path": path, "input": input });
     client.send_text(&frame.to_string()).await;
@@ -29,7 +29,7 @@ async fn call(client: &mut TestClient<Chat>, path: &str, input: Value) -> Value 
     answer.expect("each call has an answer")
 }
 
-/// The events that a client was told, by name and data.
+/// Returns the events that a client received, by name and data.
 async fn events(client: &mut TestClient<Chat>) -> Vec<(Value, Value)> {
     let frames = frames(client).await.into_iter().filter(|frame| frame["type"] == "event");
     frames.map(|frame| (frame["name"].clone(), frame["data"].clone())).collect()

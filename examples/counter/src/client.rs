@@ -1,4 +1,4 @@
-//! The client in a terminal: a line is a command, or the answer to a question.
+//! The client in a terminal. A line is a command, or the answer to a question.
 
 use crate::api::{CONFIRM, COUNT_CHANGED, Changed, GET_COUNT, RESET, UPDATE_COUNT};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -6,16 +6,17 @@ use realtime_client::{CallOptions, Client, PendingCall, State};
 use realtime_core::Error;
 use tokio::sync::{mpsc, oneshot};
 
-/// Counts at `url` as the lines say, and says what happens, until a line is `quit` or there are no more.
+/// Connects to the counter at `url`, runs the commands in `lines`, and passes output to `say`, until a line is `quit`
+/// or `lines` ends. Then it closes the client.
 ///
-/// A line is taken when the one before is answered. The client is closed at the end.
+/// A line is received only when the one before is answered.
 pub async fn run(url: &str, mut lines: mpsc::Receiver<String>, mut say: impl FnMut(String)) {
     let (tell, mut told) = mpsc::unbounded_channel();
     let client = connect(url, tell);
     let mut states = client.states();
     let mut calls = FuturesUnordered::new();
     let mut question: Option<oneshot::Sender<bool>> = None;
-    // What the count is comes first: it is asked for when there is a connection, or nothing is if there is none.
+    // The first output is the count, so no line is received before the connection is open or has failed.
     let mut begun = false;
     let mut lost = false;
     loop {
@@ -47,7 +48,7 @@ pub async fn run(url: &str, mut lines: mpsc::Receiver<String>, mut say: impl FnM
                 }
             },
             Some(answered) = calls.next() => {
-                // A question is asked in the course of a call, and ends with it.
+                // The server asks during a call: the question ends with it.
                 question = None;
                 say(answered);
             }
@@ -55,13 +56,13 @@ pub async fn run(url: &str, mut lines: mpsc::Receiver<String>, mut say: impl FnM
                 let Some(line) = line else { break };
                 if let Some(question) = question.take() {
                     let yes = matches!(line.trim(), "y" | "yes");
-                    // Nobody may wait for it any more; then its call says why.
+                    // Fails if the server no longer waits for the answer; the call reports why.
                     let _ = question.send(yes);
                     continue;
                 }
                 match Command::parse(&line) {
                     Some(Command::Add(by)) => {
-                        // With a key it is sent again when the connection is lost, and still counted once.
+                        // With a key the call is sent again after a lost connection, and still counts once.
                         let once = CallOptions::new().idempotency_key(format!("{:032x}", fastrand::u128(..)));
                         calls.push(answer(client.call_with(UPDATE_COUNT, by, once)));
                     }
@@ -75,7 +76,7 @@ pub async fn run(url: &str, mut lines: mpsc::Receiver<String>, mut say: impl FnM
     client.close().await;
 }
 
-/// What the server tells without being asked.
+/// A message that the server sends unasked.
 enum Told {
     Changed(Changed),
     Asked(String, oneshot::Sender<bool>),
@@ -83,12 +84,12 @@ enum Told {
 
 fn connect(url: &str, tell: mpsc::UnboundedSender<Told>) -> Client {
     let ask = tell.clone();
-    // The server knows it again by this: what is sent with a key is counted once, also over another connection.
+    // The token identifies this client over several connections, so that its idempotency keys stay valid.
     let token = format!("{:032x}", fastrand::u128(..));
     Client::builder(url)
         .token(move || std::future::ready(Ok(token.clone())))
         .on(COUNT_CHANGED, move |changed| {
-            // Nobody listens once the client closes.
+            // Fails once `run` has ended.
             let _ = tell.send(Told::Changed(changed));
             std::future::ready(())
         })

@@ -1,7 +1,7 @@
 //! A counter that several terminals share.
 //!
-//! [`api`] is what both ends agree on, [`server`] and [`client`] are the ends. `tests/counter.rs` has one server and
-//! its clients in one process.
+//! [`api`] has the names and types that both ends share, [`server`] and [`client`] are the ends. `tests/counter.rs`
+//! runs a server and its clients in one process.
 
 pub mod api;
 pub mod client;

@@ -1,4 +1,4 @@
-//! `counter serve` is the server, `counter` a client; `counter URL` is a client of a server elsewhere.
+//! `counter serve` runs the server, `counter` a client, `counter URL` a client of another server.
 
 use counter::{api::ENDPOINT, client, server};
 use std::{
@@ -22,12 +22,12 @@ async fn main() -> io::Result<()> {
         return server::serve(listener, &server::realtime()).await;
     }
     let url = argument.unwrap_or_else(|| format!("ws://{address}/__realtime/{ENDPOINT}"));
-    // Whoever reads this may be gone, as `head` is after some lines.
+    // Writing fails when the reader of a pipe has exited, as `head` does.
     client::run(&url, lines(), |text| drop(writeln!(io::stdout(), "{text}"))).await;
     Ok(())
 }
 
-/// The lines of the terminal. A thread of their own reads them, which nobody waits for at the end.
+/// Returns the lines of standard input. A detached thread reads them, because a blocking read cannot be cancelled.
 fn lines() -> mpsc::Receiver<String> {
     let (send, lines) = mpsc::channel(1);
     thread::spawn(move || {

@@ -9,7 +9,7 @@ use realtime_core::{
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
 
-/// The registry.
+/// Builds the registry.
 pub fn realtime() -> Realtime {
     let counter = Endpoint::new(Counter::default())
         .on_open(|connected| async move { connected.subscribe(&COUNTING) })
@@ -19,8 +19,8 @@ pub fn realtime() -> Realtime {
     Realtime::builder().middleware(name).endpoint(ENDPOINT, counter).build()
 }
 
-/// Takes a client's word for who it is: enough to know it again after its connection was lost, and its idempotency keys with
-/// it. Where something depends on who it is, a login says so.
+/// Sets the client's token as its [`Principal`], without checking it. That is enough to recognize the client, and its
+/// idempotency keys, after a lost connection; an application with permissions needs a login.
 async fn name(mut context: Context, next: Next) -> Result<Accepted, Reject> {
     if let Some(token) = context.header("authorization").map(str::to_owned) {
         context.set(Principal(token));
@@ -28,7 +28,7 @@ async fn name(mut context: Context, next: Next) -> Result<Accepted, Reject> {
     next.run(context).await
 }
 
-/// Serves it until the process is told to end, or the server to by [`Serve::shutdown`].
+/// Serves the counter until SIGINT or SIGTERM, or until the future of [`Serve::shutdown`] completes.
 pub fn serve(listener: TcpListener, realtime: &Realtime) -> Serve<TcpListener, App<Router>> {
     adapter_axum::serve(listener, adapter_axum::routes(realtime), realtime)
 }
@@ -38,7 +38,7 @@ struct Counter {
     count: Mutex<i64>,
 }
 
-/// All who are told of changes.
+/// The topic of all clients.
 const COUNTING: Topic<()> = Topic::fixed("counting");
 
 async fn reset(call: Call<Counter>, (): ()) -> Result<i64> {
@@ -49,7 +49,7 @@ async fn reset(call: Call<Counter>, (): ()) -> Result<i64> {
     change(&call, |_| Some(0))
 }
 
-/// Changes the count and tells all others, under one lock: they are told of changes in their order.
+/// Changes the count and tells all other clients, under one lock, so that they receive changes in order.
 fn change(call: &Call<Counter>, change: impl FnOnce(i64) -> Option<i64>) -> Result<i64> {
     let mut count = call.state().count();
     let too_far = || Error::failed_precondition(format!("the count is {count}, and cannot go so far"));

@@ -5,7 +5,7 @@ use realtime_core::{CloseCode, Realtime};
 use std::future::pending;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
-/// A terminal: lines go in, and what is said comes out.
+/// A terminal: lines in, output out.
 struct Terminal {
     lines: Option<mpsc::Sender<String>>,
     said: mpsc::UnboundedReceiver<String>,
@@ -35,7 +35,7 @@ impl Terminal {
         self.said.recv().await.expect("it goes on")
     }
 
-    /// Ends the lines; gives what was said and not heard.
+    /// Ends the input; returns the remaining output.
     async fn close(mut self) -> Vec<String> {
         self.lines = None;
         self.running.await.expect("it ends well");

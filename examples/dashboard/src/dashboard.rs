@@ -11,35 +11,35 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// What a page shows first, and after which position it goes on.
+/// Returns the current state, with the position after which [`LIVE`] continues.
 pub const CURRENT: Procedure<(), Current> = Procedure::query("stats.current");
 
-/// What happens after a position, or from now on without one. A position with which a client resumes goes first. Of
-/// samples only the newest waits for a client that does not keep up; alerts all do.
+/// Yields the updates after a position; without one, the updates from now on. The position of a client that resumes
+/// takes precedence. A client that falls behind receives only the newest sample, but every alert.
 pub const LIVE: Subscription<Option<Position>, Update> =
     Subscription::new("stats.live").with_overflow(Overflow::conflate(Update::key));
 
 /// Raises an alert on all pages.
 pub const RAISE: Procedure<Raise, Alert> = Procedure::new("alerts.raise").with_check(Raise::check);
 
-/// The present state.
+/// The current state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Current {
-    /// The last two minutes, oldest first.
+    /// The samples of the last two minutes, oldest first.
     pub samples: Vec<Sample>,
-    /// The last alerts, oldest first.
+    /// The last 20 alerts, oldest first.
     pub alerts: Vec<Alert>,
-    /// The position of the newest of all these.
+    /// The position of the newest update.
     pub position: Position,
 }
 
-/// What happened.
+/// An item of [`LIVE`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Update {
-    /// A second has passed.
+    /// The figures of the last second.
     Sample(Sample),
-    /// Somebody has raised an alert.
+    /// An alert was raised.
     Alert(Alert),
 }
 
@@ -47,34 +47,34 @@ pub enum Update {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     pub at: u64,
-    /// Connections that are open.
+    /// The number of open connections.
     pub connections: usize,
-    /// Calls for each second since the sample before.
+    /// Calls per second since the last sample.
     pub calls_per_second: f64,
-    /// Messages of publications for each second since the sample before.
+    /// Published messages delivered per second since the last sample.
     pub messages_per_second: f64,
 }
 
 /// An alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
-    /// Its number.
+    /// The number of the alert, from 1.
     pub id: u64,
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     pub at: u64,
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
-    /// What is the matter.
+    /// The text.
     pub text: String,
 }
 
-/// How bad it is.
+/// The severity of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Good to know.
+    /// For information.
     Info,
     /// Somebody should look.
     Warning,
@@ -82,23 +82,23 @@ pub enum Level {
     Critical,
 }
 
-/// An alert before it is raised.
+/// The input of [`RAISE`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Raise {
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
-    /// What is the matter, in 1 to 200 characters.
+    /// The text, 1 to 200 characters.
     pub text: String,
 }
 
-/// The figures and alerts of a server. A clone is another handle to the same.
+/// The figures and alerts of a server. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Dashboard(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     board: Mutex<Board>,
-    /// How many updates there were: subscriptions wait for it to change.
+    /// The number of updates so far. Subscriptions wait for it to change.
     updates: watch::Sender<u64>,
 }
 
@@ -111,7 +111,7 @@ struct Board {
     before: Option<Counts>,
 }
 
-/// The counts from which a rate is taken.
+/// Counts at the time of a sample, from which rates are computed.
 #[derive(Clone, Copy, Debug)]
 struct Counts {
     at: u64,
@@ -119,19 +119,19 @@ struct Counts {
     messages: u64,
 }
 
-/// Seconds that a page shows.
+/// The number of samples on a page, one per second.
 const SAMPLES: usize = 120;
 
-/// Alerts that a page shows.
+/// The number of alerts on a page.
 const ALERTS: usize = 20;
 
-/// Updates that a client may have missed: five minutes.
+/// The number of updates kept for clients that resume: about five minutes.
 const UPDATES: usize = 300;
 
 const MAX_TEXT: usize = 200;
 
 impl Dashboard {
-    /// An empty dashboard. Its updates are counted within `epoch`, which must be another after each restart.
+    /// Creates an empty dashboard. The `epoch` of its positions must be different after each restart.
     pub fn new(epoch: impl Into<String>) -> Self {
         let board = Board {
             feed: Feed::new(epoch.into(), UPDATES),
@@ -143,9 +143,9 @@ impl Dashboard {
         Self(Arc::new(Shared { board: Mutex::new(board), updates: watch::Sender::new(0) }))
     }
 
-    /// What pages ask for.
+    /// Returns the endpoint for pages.
     pub fn endpoint(&self) -> Endpoint<Self> {
-        // A guard of its own: whoever raises too many alerts still sees the figures.
+        // The guard covers alerts only: a page over its limit still gets the figures.
         let alerts = Endpoint::new(self.clone())
             .guard(RateLimit::new(10, Duration::from_secs(10)).by_peer())
             .procedure(RAISE, |call, raise| async move { Ok(call.state().raise(raise, crate::now())) });
@@ -158,8 +158,7 @@ impl Dashboard {
             .merge(alerts)
     }
 
-    /// Takes the figures of a server, `at` milliseconds since 1970, and tells them to all. `calls` is how many calls
-    /// there were in all.
+    /// Adds a sample of a server's figures, taken `at` milliseconds since 1970. `calls` is the total number of calls.
     pub fn sample(&self, stats: &Stats, calls: u64, at: u64) {
         self.update(|board| {
             let counts = Counts { at, calls, messages: stats.delivered };
@@ -188,7 +187,7 @@ impl Dashboard {
         })
     }
 
-    /// The present state.
+    /// Returns the current state.
     pub fn current(&self) -> Current {
         let board = self.board();
         Current {
@@ -198,7 +197,7 @@ impl Dashboard {
         }
     }
 
-    /// The updates after a position, or those from now on.
+    /// Streams the updates after a position, or from now on.
     fn live(self, after: Option<Position>) -> impl Stream<Item = Item<Update>> + Send + 'static {
         let updates = self.0.updates.subscribe();
         let after = after.unwrap_or_else(|| self.board().feed.position());
@@ -212,7 +211,7 @@ impl Dashboard {
                     let item = if let Some(gap) = gap { item.with_gap(gap) } else { item };
                     return Some((item, (dashboard, updates, position)));
                 }
-                // The sender is the dashboard's, which is held here.
+                // Never fails: the sender belongs to the dashboard, which this stream holds.
                 updates.changed().await.ok()?;
             }
         })
@@ -230,7 +229,7 @@ impl Dashboard {
 }
 
 impl Update {
-    /// The name of its server-sent event.
+    /// Returns the name of the server-sent event.
     fn event(&self) -> &'static str {
         match self {
             Self::Sample(_) => "sample",
@@ -238,7 +237,7 @@ impl Update {
         }
     }
 
-    /// Updates with one key replace each other while they wait.
+    /// Returns the key for `Overflow::conflate`: one for all samples, one for each alert.
     fn key(&self) -> String {
         match self {
             Self::Sample(_) => "sample".to_owned(),

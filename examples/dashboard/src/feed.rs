@@ -1,7 +1,7 @@
 use realtime_core::{Gap, Position};
 use std::collections::VecDeque;
 
-/// The last values of a sequence, each with its offset: from 1, and one more each time.
+/// The last values of a sequence, with consecutive offsets from 1.
 #[derive(Debug)]
 pub(crate) struct Feed<T> {
     epoch: String,
@@ -11,7 +11,7 @@ pub(crate) struct Feed<T> {
 }
 
 impl<T: Clone> Feed<T> {
-    /// An empty sequence of which `limit` values are kept. The epoch is another for each life of the sequence.
+    /// Creates an empty sequence that keeps the last `limit` values. The epoch must be different after each restart.
     pub(crate) fn new(epoch: String, limit: usize) -> Self {
         Self { epoch, kept: VecDeque::new(), limit, last: 0 }
     }
@@ -24,12 +24,12 @@ impl<T: Clone> Feed<T> {
         self.last += 1;
     }
 
-    /// The position of the newest value.
+    /// Returns the position of the newest value.
     pub(crate) fn position(&self) -> Position {
         Position::new(self.epoch.clone(), self.last)
     }
 
-    /// The first value after a position, with its own position and what is missing in between.
+    /// Returns the first value after a position, with its own position and the gap in between, if any.
     pub(crate) fn after(&self, position: &Position) -> Option<(T, Position, Option<Gap>)> {
         let first = self.last + 1 - self.kept.len() as u64;
         let (next, gap) = if position.epoch != self.epoch || position.offset > self.last {

@@ -1,7 +1,7 @@
-//! A dashboard: what a server does, on a web page, while it does it.
+//! A dashboard: the live figures of a server on a web page.
 //!
-//! [`Dashboard`] has the figures and the alerts, and knows no framework; [`Shop`] is what they are about, and
-//! [`visit`] sends it visitors. `tests/dashboard.rs` tests it without a socket.
+//! [`Dashboard`] has the figures and alerts, and is independent of a framework. The figures are those of a [`Shop`],
+//! which [`visit`] sends visitors. `tests/dashboard.rs` tests it without a socket.
 
 mod dashboard;
 mod feed;
@@ -15,13 +15,14 @@ pub use visitors::visit;
 use realtime_core::{Accepted, Context, Next, Principal, Realtime, Reject};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The registry: the dashboard, and the shop that it is about.
+/// Builds the registry of the dashboard and the shop.
 pub fn realtime(dashboard: &Dashboard, shop: &Shop) -> Realtime {
     let builder = Realtime::builder().middleware(name).endpoint("dashboard", dashboard.endpoint());
     builder.endpoint("shop", shop.endpoint()).build()
 }
 
-/// Takes a page's word for who it is: its idempotency keys belong to that. Where more depends on it, a login says so.
+/// Sets the header `x-page` as the [`Principal`], without checking it. That is enough for idempotency keys; an
+/// application with permissions needs a login.
 async fn name(mut context: Context, next: Next) -> Result<Accepted, Reject> {
     if let Some(page) = context.header("x-page").map(str::to_owned) {
         context.set(Principal(page));
@@ -29,10 +30,10 @@ async fn name(mut context: Context, next: Next) -> Result<Accepted, Reject> {
     next.run(context).await
 }
 
-/// The page.
+/// The HTML page.
 pub const PAGE: &str = include_str!("../web/index.html");
 
-/// The time, in milliseconds since 1970.
+/// Returns the current time, in milliseconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

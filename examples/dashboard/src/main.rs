@@ -18,7 +18,8 @@ async fn main() -> std::io::Result<()> {
     adapter_axum::serve(listener, app, &realtime).await
 }
 
-/// Where it listens: on this machine, at `PORT` (3000 when it is not set). Says so.
+/// Returns the address to listen on: 127.0.0.1, with the port from `PORT` (3000 by default). Prints it, and sets up
+/// logging.
 fn address() -> String {
     tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
     let address = format!("127.0.0.1:{}", std::env::var("PORT").as_deref().unwrap_or("3000"));
@@ -29,7 +30,7 @@ fn address() -> String {
     address
 }
 
-/// Takes the figures once a second.
+/// Adds a sample once a second.
 async fn sample(dashboard: Dashboard, shop: Shop, realtime: Realtime) {
     let mut second = interval(Duration::from_secs(1));
     loop {

@@ -5,35 +5,35 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// Looks at a product; gives how often it was looked at.
+/// Views a product; returns its number of views.
 pub const VIEW: Procedure<View, u64> = Procedure::new("products.view");
 
-/// Somebody else looks at a product.
+/// Another visitor viewed a product.
 pub const VIEWED: Event<Viewed> = Event::new("viewed");
 
-/// All who are in the shop.
+/// The topic of all visitors.
 pub const SHOPPING: Topic<()> = Topic::fixed("shopping");
 
-/// What there is.
+/// The products of the shop.
 pub const PRODUCTS: [&str; 5] = ["apples", "bread", "cheese", "honey", "tea"];
 
-/// What a visitor wants to see.
+/// The input of [`VIEW`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct View {
     /// One of [`PRODUCTS`].
     pub product: String,
 }
 
-/// What a visitor saw.
+/// The data of [`VIEWED`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Viewed {
     /// The product.
     pub product: String,
-    /// How often it was looked at.
+    /// The number of views of the product.
     pub views: u64,
 }
 
-/// A shop whose visitors see what the others look at. A clone is another handle to the same.
+/// A shop whose visitors are told what others view. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Shop(Arc<Counts>);
 
@@ -44,7 +44,7 @@ struct Counts {
 }
 
 impl Shop {
-    /// What visitors ask for.
+    /// Returns the endpoint for visitors.
     pub fn endpoint(&self) -> Endpoint<Self> {
         Endpoint::new(self.clone())
             .guard(count)
@@ -52,13 +52,13 @@ impl Shop {
             .procedure(VIEW, view)
     }
 
-    /// How many calls there were.
+    /// Returns the number of calls so far.
     pub fn calls(&self) -> u64 {
         self.0.calls.load(Relaxed)
     }
 }
 
-/// A guard that lets all through.
+/// A guard that counts calls and admits all.
 async fn count(call: Call<Shop>) -> Result {
     call.state().0.calls.fetch_add(1, Relaxed);
     Ok(())

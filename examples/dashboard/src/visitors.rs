@@ -3,15 +3,15 @@ use realtime_client::Client;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Sends visitors to the shop at `url` for ever: each comes, looks around and goes again at a pace of its own. Must be
-/// called on tokio.
+/// Spawns simulated visitors of the shop at `url`, which connect, view products and disconnect again, forever. Must
+/// be called within a tokio runtime.
 pub fn visit(url: &str) {
     for visitor in 0..VISITORS {
         tokio::spawn(come_and_go(url.to_owned(), visitor));
     }
 }
 
-/// Visitors who are there or away.
+/// The number of visitors, connected or not.
 const VISITORS: u64 = 24;
 
 async fn come_and_go(url: String, visitor: u64) {
@@ -27,7 +27,7 @@ async fn come_and_go(url: String, visitor: u64) {
                 break;
             }
             let product = PRODUCTS[look as usize % PRODUCTS.len()].to_owned();
-            // While the server is away the client waits for it; a view that came to nothing is missed by nobody.
+            // The client reconnects by itself; a view that fails does not matter.
             let _ = client.call(VIEW, View { product }).await;
             sleep(pause).await;
         }

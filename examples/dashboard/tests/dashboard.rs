@@ -8,7 +8,7 @@ use realtime_core::{Connection, Handler, Realtime, Result, Stats};
 use serde_json::{Value, json};
 use tower_service::Service;
 
-/// Clients of an endpoint are typed by a handler; this one stands for those that call only.
+/// A handler for clients that only call.
 struct Caller;
 
 impl Handler for Caller {
@@ -25,7 +25,7 @@ fn registry(dashboard: &Dashboard) -> Realtime {
     dashboard::realtime(dashboard, &Shop::default())
 }
 
-/// One sample for each number: so many calls in the second before it.
+/// Adds one sample for each number of calls in the second before it.
 fn sample(dashboard: &Dashboard, calls: impl IntoIterator<Item = u64>) {
     let mut sum = 0;
     for (second, calls) in calls.into_iter().enumerate() {
@@ -46,7 +46,7 @@ async fn send(client: &mut TestClient<Caller>, frame: Value) {
     client.send_text(&frame.to_string()).await;
 }
 
-/// All frames that are there, as JSON.
+/// Returns all frames that have arrived, as JSON.
 async fn frames(client: &mut TestClient<Caller>) -> Vec<Value> {
     let mut frames = Vec::new();
     while let Ok(Some(frame)) = client.try_frame().await {
@@ -55,7 +55,7 @@ async fn frames(client: &mut TestClient<Caller>) -> Vec<Value> {
     frames
 }
 
-/// The offsets of the items, and the causes of the gaps, in their order.
+/// Returns the offsets of items and the causes of gaps, in order.
 fn outline(frames: &[Value]) -> Vec<String> {
     let outline = |frame: &Value| match frame["type"].as_str() {
         Some("data") => frame["offset"].to_string(),

@@ -1,8 +1,8 @@
-//! The smallest thing that works: every message comes back as it came, text or binary.
+//! The smallest example: every message, text or binary, is sent back unchanged.
 
 use realtime_core::{Config, Connection, Deflate, Handler, Message, Realtime, Result};
 
-/// Sends back what it is sent.
+/// A handler that sends each message back.
 #[derive(Debug)]
 pub struct Echo;
 
@@ -12,15 +12,15 @@ impl Handler for Echo {
     type ServerMessage = Message;
 
     async fn on_message(&self, connection: &Connection<Self>, message: Message) -> Result {
-        // A client that sends faster than it reads is waited for.
+        // Backpressure: a client that sends faster than it reads has to wait.
         connection.ready().await;
         connection.send(message)?;
         Ok(())
     }
 }
 
-/// The registry of all mains: one handler without an envelope, for messages up to 16 MiB, compressed
-/// where the client offers it.
+/// Builds the registry that all mains serve: one handler without an envelope, for messages up to 16 MiB, with
+/// compression if the client offers it.
 pub fn realtime() -> Realtime {
     let mut config = Config::default();
     config.message_bytes = 16 * 1024 * 1024;
@@ -30,7 +30,7 @@ pub fn realtime() -> Realtime {
     Realtime::builder().config(config).handler("echo", Echo.plain()).build()
 }
 
-/// Where the mains listen: on this machine, at `PORT` (3000 when it is not set).
+/// Returns the address on which the mains listen: 127.0.0.1, with the port from `PORT` (3000 by default).
 pub fn address() -> String {
     format!("127.0.0.1:{}", std::env::var("PORT").as_deref().unwrap_or("3000"))
 }

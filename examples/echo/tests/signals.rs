@@ -1,4 +1,4 @@
-//! The mains, as processes that are told to end.
+//! The mains as processes that receive SIGINT and SIGTERM.
 #![cfg(unix)]
 
 use adapter_testing::TestFrame;
@@ -13,7 +13,7 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// As containers do. Half a request does not hold it.
+/// Containers send SIGTERM. Half a request does not delay the shutdown.
 fn ends_by_sigterm(main: &str) {
     let mut server = Server::start(main);
     let (mut first, mut second) = (server.websocket(), server.websocket());
@@ -76,7 +76,7 @@ struct Server {
 impl Server {
     fn start(main: &str) -> Self {
         loop {
-            // Free now; where another process takes it first, the main ends.
+            // The port is free now. If another process takes it first, the main exits.
             let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
             let port = port.expect("a free port").port();
             let mut process = Command::new(main);
@@ -120,12 +120,12 @@ impl Server {
         self.signalled = Some(Instant::now());
     }
 
-    /// How it ended, and after how long.
+    /// Returns the exit status, and the time that the exit took.
     fn ended(&mut self) -> (ExitStatus, Duration) {
         let signalled = self.signalled.expect("it was told to end");
         let mut output = self.process.stdout.take().expect("a pipe");
         let (ends, ended) = channel();
-        // Its output ends with it.
+        // The output ends when the process does.
         thread::spawn(move || ends.send(output.read_to_end(&mut Vec::new())));
         let output = ended.recv_timeout(PATIENCE).expect("it still runs");
         output.expect("it is read");

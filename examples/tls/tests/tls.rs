@@ -1,4 +1,4 @@
-//! The mains, as processes, with a certificate that is made for the test: all ways to reach a handler by TLS.
+//! The mains as processes, with a certificate made for the test: each way to reach a handler over TLS.
 
 use adapter_testing::TestFrame;
 use bytes::Bytes;
@@ -58,21 +58,21 @@ mains! {
     actix: "tls-actix", WebSocket::NotOffered;
 }
 
-/// Whether there is one over HTTP/2.
+/// Support of a main for WebSockets over HTTP/2.
 #[derive(Clone, Copy, PartialEq)]
 enum WebSocket {
     Offered,
     NotOffered,
 }
 
-/// By the Rust client, which asks for no protocol by ALPN.
+/// The Rust client offers no protocol by ALPN.
 async fn websocket_by_http1(main: &str) {
     let server = Server::start(main).await;
     let client = Client::builder(format!("wss://127.0.0.1:{}/__realtime/api", server.port));
     let client = client.root_certificates(&server.certificate).connect();
     assert_eq!(client.call(GREET, "Ann".into()).await.expect("an answer"), "Hello, Ann!");
     client.close().await;
-    // What offers both is given HTTP/2, and what offers only the older one is given that.
+    // A client that offers both protocols gets HTTP/2, one that offers only HTTP/1.1 gets that.
     assert_eq!(server.connect(&[b"h2", b"http/1.1"]).await.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     assert_eq!(server.connect(&[b"http/1.1"]).await.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
 }
@@ -82,7 +82,7 @@ async fn missing_certificate(main: &str) {
     let main = main.env("PORT", "0").env_remove("CERTIFICATE").env("KEY", "none.pem");
     let output = main.kill_on_drop(true).output().await.expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("CERTIFICATE is to be the path"), "{said}");
+    assert!(!output.status.success() && said.contains("CERTIFICATE must be the path"), "{said}");
 }
 
 async fn call_by_http2(main: &str) {
@@ -158,11 +158,11 @@ async fn next(stream: &mut RecvStream) -> Bytes {
     data
 }
 
-/// A main that runs until this is dropped.
+/// A running main. Dropping this ends it.
 struct Server {
     _process: Child,
     port: u16,
-    /// As PEM.
+    /// The certificate, as PEM.
     certificate: String,
     _files: Files,
 }
@@ -201,7 +201,7 @@ impl Server {
     }
 }
 
-/// The certificate and its key, in a folder that is removed in the end.
+/// The files of a certificate and its key. Dropping this removes them.
 struct Files(PathBuf);
 
 impl Files {
