@@ -237,7 +237,9 @@ impl Client {
     /// Decides the opening of a client that is closed before: it was served, unless the close is an error.
     fn decide_opening(&self, code: CloseCode) {
         let Some(opening) = &self.opening else { return };
-        if code == CloseCode::INTERNAL && self.outbox.bytes() == 0 {
+        if code == CloseCode::ABNORMAL {
+            // The connection is cut, and the carrier refuses the client when it is dropped.
+        } else if code == CloseCode::INTERNAL && self.outbox.bytes() == 0 {
             // The error itself is logged where it happened.
             opening.refuse(&Error::internal("the stream failed before it opened"));
         } else {
@@ -308,7 +310,9 @@ impl Client {
 
     /// Marks the client as served, if its response waits for that.
     pub(crate) fn tell_opened(&self) {
-        if let Some(opening) = &self.opening {
+        if let Some(opening) = &self.opening
+            && !self.outbox.is_closing()
+        {
             opening.open();
             self.reply(&Outgoing::Opened);
         }

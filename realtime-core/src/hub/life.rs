@@ -60,6 +60,7 @@ impl Client {
             return Some(deadline);
         }
         self.outbox.shrink();
+        self.outbox.signal_shrink();
         if self.reading() == Reading::Paused {
             self.outbox.signal_ping();
             return Some(now + self.hub.clock.ticks(self.hub.config.ping_interval));

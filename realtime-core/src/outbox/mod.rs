@@ -287,6 +287,12 @@ impl Outbox {
         waiting.wake();
     }
 
+    /// Has the driver free unused memory when it runs next.
+    pub(crate) fn signal_shrink(&self) {
+        self.lock().signals.add(Signals::SHRINK);
+        self.news.store(true, Release);
+    }
+
     /// Frees unused memory.
     pub(crate) fn shrink(&self) {
         let mut state = self.lock();

@@ -36,6 +36,11 @@ impl Opening {
         self.decide(|| State::Refused(error.without_source()))
     }
 
+    /// Returns whether the client is known to be served.
+    pub(crate) fn is_opened(&self) -> bool {
+        matches!(*self.0.lock(), State::Opened)
+    }
+
     fn decide(&self, decision: impl FnOnce() -> State) -> bool {
         let mut state = self.0.lock();
         let State::Unknown(waiting) = &mut *state else { return false };

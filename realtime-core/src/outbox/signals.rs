@@ -21,6 +21,9 @@ impl Signals {
     /// The close timeout is over: end at once.
     pub(crate) const EXPIRED: Self = Self(4);
 
+    /// Free what the inbox does not need. It wakes nobody.
+    pub(crate) const SHRINK: Self = Self(64);
+
     pub(super) fn add(&mut self, other: Self) {
         self.0 |= other.0;
     }

@@ -29,14 +29,20 @@ pub(super) enum Kind {
 /// A request that has passed the checks and goes to the middleware next.
 ///
 /// All kinds of requests are checked in this order: the head, the id, the WebSocket handshake, whether the server
-/// accepts requests, the origin, the client's rate, and its limit of connections. Then come the checks of its own
-/// kind, and the middleware.
+/// accepts requests, the origin ([`Checked`]); a WebSocket's subprotocol; the client's rate, and its limit of
+/// connections. Then come the checks of its own kind, and the middleware.
 pub(super) struct Admission<'a> {
     hub: &'a Arc<Hub>,
     pub(super) mounted: &'a Arc<Mounted>,
     /// Parses the input of the session.
     service: Arc<Service>,
     permit: ConnectionPermit,
+}
+
+/// A request that has passed the checks that cost the client nothing.
+pub(super) struct Checked<'a> {
+    hub: &'a Arc<Hub>,
+    pub(super) mounted: &'a Arc<Mounted>,
 }
 
 /// A request that the middleware has accepted.
@@ -48,8 +54,8 @@ pub(super) struct Admitted {
     pub(super) permit: ConnectionPermit,
 }
 
-impl<'a> Admission<'a> {
-    pub(super) fn check(hub: &'a Arc<Hub>, context: &Context, kind: Kind) -> Result<Self, Reject> {
+impl<'a> Checked<'a> {
+    pub(super) fn of(hub: &'a Arc<Hub>, context: &Context, kind: Kind) -> Result<Self, Reject> {
         head::check(context)?;
         let mounted = Registry::of(hub).find(context)?;
         if kind == Kind::WebSocket {
@@ -57,9 +63,17 @@ impl<'a> Admission<'a> {
         }
         check_open(hub)?;
         check_origin(hub, context)?;
-        Ok(Self { hub, mounted, service: Arc::clone(&mounted.service), permit: permit(hub, context)? })
+        Ok(Self { hub, mounted })
     }
 
+    /// Counts the request for the client's rate and its limit of connections.
+    pub(super) fn take_place(self, context: &Context) -> Result<Admission<'a>, Reject> {
+        let Self { hub, mounted } = self;
+        Ok(Admission { hub, mounted, service: Arc::clone(&mounted.service), permit: permit(hub, context)? })
+    }
+}
+
+impl Admission<'_> {
     /// Uses another service than the id's for the session.
     pub(super) fn serve_by(&mut self, service: Arc<Service>) {
         self.service = service;

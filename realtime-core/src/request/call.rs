@@ -1,6 +1,6 @@
 use super::{
     Mounted, Reject,
-    admission::{Admission, Admitted, Kind},
+    admission::{Admitted, Checked, Kind},
     body::RequestBody,
     headers::merge,
     input_of_query, method_mismatch, of_query,
@@ -32,7 +32,7 @@ pub(super) async fn call<B, E>(
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    let admission = Admission::check(hub, &context, Kind::Call)?;
+    let admission = Checked::of(hub, &context, Kind::Call)?.take_place(&context)?;
     let mounted = admission.mounted;
     let Admitted { context, headers, permit: _permit, .. } = admission.let_through(context, false).await?;
     let asked = match *context.method() {

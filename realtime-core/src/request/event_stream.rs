@@ -213,6 +213,8 @@ impl Transport for Pulled {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
+        // Without the lock: it wakes the request's future, which may be dropped by that, with the body.
+        let is_opened = !queue.is_empty() && self.0.opening.open();
         let mut state = self.0.lock();
         if state.flow == Flow::Dropped {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
@@ -220,7 +222,7 @@ impl Transport for Pulled {
         while state.bytes.len() < PULLED_AHEAD {
             let Some(events) = queue.pop() else { break };
             // A client that was refused is sent nothing.
-            if self.0.opening.open() {
+            if is_opened {
                 state.add(&events);
             }
         }
@@ -234,11 +236,12 @@ impl Transport for Pulled {
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_opened = self.0.opening.open();
         let mut state = self.0.lock();
         if state.flow != Flow::Open {
             return Poll::Ready(Ok(()));
         }
-        if self.0.opening.open() {
+        if is_opened {
             state.add(b"");
         }
         state.flow = Flow::Closing;
@@ -256,8 +259,11 @@ impl Carrier for Pulled {
 
     /// Sends a comment. It shows life on our side, and on the client's once it is pulled.
     fn push_ping(&mut self, queue: &mut SendQueue) {
-        queue.push_ping(Bytes::from_static(COMMENT));
-        self.0.lock().life = Life::Asked;
+        // Before it is known whether the client is served, a comment would answer that.
+        if self.0.opening.is_opened() {
+            queue.push_ping(Bytes::from_static(COMMENT));
+            self.0.lock().life = Life::Asked;
+        }
     }
 
     fn push_close(&mut self, close: &Close, _: Closing, queue: &mut SendQueue) {

@@ -1,6 +1,6 @@
 use super::{
     Reject,
-    admission::{Admission, Admitted, Kind},
+    admission::{Admitted, Checked, Kind},
     event_stream::{EventStream, come_back_after},
     headers::merge,
     input_of_query, of_query,
@@ -28,7 +28,7 @@ pub(super) async fn events(
     context: Context,
     spawn: impl FnOnce(BoxFuture<'static>),
 ) -> Result<Response<EventStream>, Reject> {
-    let mut admission = Admission::check(hub, &context, Kind::Events)?;
+    let mut admission = Checked::of(hub, &context, Kind::Events)?.take_place(&context)?;
     let mounted = Arc::clone(admission.mounted);
     let (format, service, only, preface) = match of_query(&context, "path") {
         None => (hub.protocols.events(mounted.protocol), Arc::clone(&mounted.service), None, Vec::new()),

@@ -1,5 +1,5 @@
 use super::{
-    admission::{Admission, Admitted, Kind},
+    admission::{Admitted, Checked, Kind},
     handshake,
     headers::merge,
     registry::Mounted,
@@ -68,9 +68,10 @@ impl fmt::Debug for Upgrade {
 
 /// Decides on a WebSocket request.
 pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, Reject> {
-    let admission = Admission::check(hub, &context, Kind::WebSocket)?;
-    let mounted = Arc::clone(admission.mounted);
+    let checked = Checked::of(hub, &context, Kind::WebSocket)?;
+    let mounted = Arc::clone(checked.mounted);
     let (protocol, subprotocol) = choose_protocol(hub, &mounted, &context)?;
+    let admission = checked.take_place(&context)?;
     let offers = context.headers().filter(|(name, _)| *name == "sec-websocket-extensions").map(|(_, value)| value);
     let (deflate, extension) = hub.protocols.negotiate(offers).unzip();
     let mut response = handshake::response(&context, subprotocol, extension);

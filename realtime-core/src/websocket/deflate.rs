@@ -78,6 +78,12 @@ impl PerMessageDeflate {
     pub(crate) fn take_work() -> usize {
         WORK.take()
     }
+
+    /// Puts work back that was taken and is not counted yet.
+    #[inline]
+    pub(crate) fn add_work(work: usize) {
+        WORK.set(WORK.get().saturating_add(work));
+    }
 }
 
 /// The settings for compressing messages to clients that offer compression (`Config::deflate`).

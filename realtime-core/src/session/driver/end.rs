@@ -25,9 +25,9 @@ impl<T: Carrier> Driver<T> {
         self.stage = self.stage.max(Stage::Closing);
         if self.input == Input::Open {
             self.input = Input::AwaitingClose;
+            // Reading may have been held up, and goes on, to find the client's close.
+            self.look = true;
         }
-        // A message that waits for its place is inflated by nobody else.
-        self.look |= self.decoder.is_inflating();
         self.calls = None;
         self.session.service.hooks.end(&self.session.client, true);
         self.run.set_due();
@@ -84,7 +84,7 @@ impl<T: Carrier> Driver<T> {
             self.session.client.outbox.close_reply(Close::clone(peer));
             self.poll_output(cx, turn);
         }
-        if !self.is_closing() || self.sending.is_some() || !self.run.is_done() {
+        if !self.is_closing() || self.sending.is_some() || (T::IS_CLOSE_ANSWERED && !self.run.is_done()) {
             return None;
         }
         let answered = self.peer.is_some();

@@ -5,7 +5,12 @@ mod inflating;
 mod input;
 mod output;
 
-use super::{Carrier, Session, hooks, server_calls::Calls, tail::Tail, turn::Turn};
+use super::{
+    Carrier, Session, hooks,
+    server_calls::Calls,
+    tail::Tail,
+    turn::{Turn, is_turn_over},
+};
 use crate::{
     hub::Place,
     seams::{BoxFuture, SendQueue},
@@ -151,8 +156,11 @@ impl<T: Carrier> Driver<T> {
         }
         match poll_caught(run, cx) {
             Poll::Pending => {
-                if due && let Run::New(run) | Run::Due(run) = std::mem::replace(&mut self.run, Run::Done) {
-                    self.run = Run::Waiting(run);
+                if let Run::New(run) | Run::Due(run) | Run::Waiting(run) =
+                    std::mem::replace(&mut self.run, Run::Done)
+                {
+                    // A handler that stopped for the turn has messages left.
+                    self.run = if is_turn_over() { Run::Due(run) } else { Run::Waiting(run) };
                 }
                 return;
             }
@@ -187,9 +195,16 @@ impl<T: Carrier> Driver<T> {
     /// Lets the application handle earlier messages, so that replies keep their order however the client's bytes were
     /// split.
     fn settle(&mut self, cx: &mut Context<'_>) {
-        if self.run.is_due() {
+        let mut compressed = 0;
+        while self.run.is_due() {
             self.poll_run(cx);
+            if !is_turn_over() {
+                break;
+            }
+            // The handler stopped for the turn, but its answers belong before the one that follows.
+            compressed += PerMessageDeflate::take_work();
         }
+        PerMessageDeflate::add_work(compressed);
     }
 
     fn has_calls_to_poll(&self) -> bool {

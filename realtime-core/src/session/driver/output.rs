@@ -63,10 +63,12 @@ impl<T: Carrier> Driver<T> {
         if signals.closing().is_some() {
             self.begin_closing();
         }
+        if signals.has(Signals::SHRINK) {
+            self.session.service.hooks.shrink(&self.session.client);
+        }
         if !signals.has(Signals::PING) {
             return;
         }
-        self.session.service.hooks.shrink(&self.session.client);
         if self.calls.as_ref().is_some_and(|calls| calls.is_idle()) {
             self.calls = None;
         }
