@@ -52,8 +52,7 @@ impl Transport for PayloadAndBody {
                 return Poll::Ready(Ok(0));
             }
             let replaced = register_waker(&mut shared.session, cx);
-            drop(shared);
-            drop(replaced);
+            drop((shared, replaced));
             match Pin::new(&mut self.payload).poll_next(cx) {
                 Poll::Ready(Some(Ok(chunk))) => self.rest = chunk,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error.to_string()))),
@@ -80,8 +79,7 @@ impl Transport for PayloadAndBody {
             shared.chunks.push(chunk);
         }
         shared.body.take().into_iter().for_each(Waker::wake);
-        drop(shared);
-        drop(replaced);
+        drop((shared, replaced));
         if queue.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
@@ -90,8 +88,7 @@ impl Transport for PayloadAndBody {
         shared.ended = true;
         let replaced = register_waker(&mut shared.session, cx);
         shared.body.take().into_iter().for_each(Waker::wake);
-        drop(shared);
-        drop(replaced);
+        drop((shared, replaced));
         Poll::Ready(Ok(()))
     }
 }
@@ -126,8 +123,7 @@ impl MessageBody for PulledBody {
                 return Poll::Ready(None);
             }
             let replaced = register_waker(&mut shared.body, cx);
-            drop(shared);
-            drop(replaced);
+            drop((shared, replaced));
             return Poll::Pending;
         };
         if was_full && shared.chunks.bytes() < PULLED_AHEAD {
