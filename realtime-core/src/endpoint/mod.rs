@@ -1,6 +1,6 @@
 //! Endpoints: procedures, subscriptions and events, by their types.
 //!
-//! May import `handler` and what is beneath it; nothing but the crate's root imports this.
+//! May import `handler` and the layers beneath it.
 
 mod call;
 mod connected;

@@ -1,6 +1,6 @@
-//! Message handlers with their types: the trait, functions as handlers, and the hooks that the engine calls.
+//! Message handlers with their types: the trait, functions as handlers, and the hooks that the driver calls.
 //!
-//! May import `request`, `session` and the layers beneath them.
+//! May import `request` and the layers beneath it.
 
 mod connection;
 mod function;

@@ -1,9 +1,10 @@
-//! All clients of one node: connections, subscriptions, presence, and the clock that drives their timeouts.
+//! All clients of one node: connections and their limits, topics, presence, the outcomes of idempotent calls, the link to
+//! the broker, and the clock that drives all timeouts.
 //!
 //! A client is a [`Client`] here: an outbox, a format and its memberships. The hub knows neither its tasks nor the
 //! types of its handler, nor the mounts.
 //!
-//! May import `outbox`, `config` and the layers beneath them.
+//! May import `outbox` and the layers beneath it.
 
 mod client;
 mod client_calls;

@@ -1,6 +1,6 @@
-//! Requests and their answers: the checks, the middleware, an upgrade, a call or an event stream.
+//! Requests and their answers: what is mounted, the checks, the middleware, CORS, an upgrade, a call or an event stream.
 //!
-//! May import `session` and the layers beneath it; no typed handler.
+//! May import `handles` and the layers beneath it; no typed handler.
 
 mod admission;
 mod body;

@@ -1,4 +1,5 @@
-//! The traits that others implement: a client's transport, the link to other nodes, the async runtime.
+//! The traits for adapters and brokers: a client's transport, the link to other nodes, the async runtime. The wire format
+//! is a seam too, and is in `realtime-protocol`, since both ends need it.
 //!
 //! May import `util` and `websocket`, whose frames a [`SendQueue`] holds.
 

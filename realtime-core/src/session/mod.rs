@@ -1,6 +1,6 @@
 //! The session of one client: the driver that reads, calls the application and writes, and the calls inside it.
 //!
-//! A handler is a [`Hooks`] here, without its types. May import `calls`, `hub` and the layers beneath them.
+//! A handler is a [`Hooks`] here, without its types. May import `calls` and the layers beneath it.
 
 mod carrier;
 mod driver;

@@ -1,4 +1,5 @@
-//! Tools that know nothing of realtime: locks, a clock, wakers, panics, buffers that a thread lends.
+//! Tools for all layers: locks, a clock, wakers, caught panics, buffers lent by the thread, chunks for frameworks that pull,
+//! and a memory of the warnings that were logged.
 //!
 //! May import nothing else of this crate.
 

@@ -3,7 +3,8 @@
 //! [`Decoder`] turns a peer's bytes, however split, into [`Incoming`] items; [`Frame`] is one encoded frame, made once
 //! and shared by all recipients; [`PerMessageDeflate`] is RFC 7692, behind the feature `deflate`.
 //!
-//! May import `util` alone: nothing here knows of sessions, configuration or HTTP requests.
+//! May import `util` alone: nothing here knows of sessions, of `Config` or of requests and refusals. Offers of compression
+//! are read from header lines.
 
 mod decode_error;
 mod decoder;

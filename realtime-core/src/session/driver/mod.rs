@@ -58,37 +58,43 @@ pub(super) struct Driver<T> {
 impl<T> Driver<T> {
     /// Returns true if `on_open` has begun.
     pub(super) fn has_begun(&self) -> bool {
-        !matches!(self.run, Run::New(_))
+        self.run.progress != Progress::New
     }
 }
 
-/// The application's future.
-enum Run {
-    /// Never polled.
-    New(BoxFuture<'static>),
-    /// To be polled.
-    Due(BoxFuture<'static>),
-    Waiting(BoxFuture<'static>),
-    Done,
+/// The application's part.
+struct Run {
+    /// Until it is done.
+    future: Option<BoxFuture<'static>>,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// It was never polled.
+    New,
+    /// There is news for it.
+    Due,
+    Waiting,
 }
 
 impl Run {
-    /// Marks the application to be polled, if it runs.
+    /// Notes that there is news for the application.
     #[inline]
     fn set_due(&mut self) {
-        if let Self::Waiting(_) = self
-            && let Self::Waiting(run) = std::mem::replace(self, Self::Done)
-        {
-            *self = Self::Due(run);
+        if self.progress == Progress::Waiting {
+            self.progress = Progress::Due;
         }
     }
 
+    #[inline]
     fn is_due(&self) -> bool {
-        matches!(self, Self::New(_) | Self::Due(_))
+        self.progress != Progress::Waiting && self.future.is_some()
     }
 
+    #[inline]
     fn is_done(&self) -> bool {
-        matches!(self, Self::Done)
+        self.future.is_none()
     }
 }
 
@@ -102,7 +108,7 @@ impl<T: Carrier> Driver<T> {
             calls
         });
         Self {
-            run: Run::New(hooks::run(&session)),
+            run: Run { future: Some(hooks::run(&session)), progress: Progress::New },
             calls,
             decoder: Decoder::new(limits).inflating(session.client.format.deflate()),
             inflating: None,
@@ -150,17 +156,17 @@ impl<T: Carrier> Driver<T> {
     /// Polls the application.
     fn poll_run(&mut self, cx: &mut Context<'_>) {
         let due = self.run.is_due();
-        let (Run::New(run) | Run::Due(run) | Run::Waiting(run)) = &mut self.run else { return };
+        let Some(run) = &mut self.run.future else { return };
         if !due && self.session.client.is_idle() {
             return;
         }
+        // News that comes while it runs is for its next turn.
+        self.run.progress = Progress::Waiting;
         match poll_caught(run, cx) {
             Poll::Pending => {
-                if let Run::New(run) | Run::Due(run) | Run::Waiting(run) =
-                    std::mem::replace(&mut self.run, Run::Done)
-                {
-                    // A handler that stopped for the turn has messages left.
-                    self.run = if is_turn_over() { Run::Due(run) } else { Run::Waiting(run) };
+                // A handler that stopped for the turn has messages left.
+                if is_turn_over() {
+                    self.run.progress = Progress::Due;
                 }
                 return;
             }
@@ -186,7 +192,7 @@ impl<T: Carrier> Driver<T> {
 
     #[cold]
     fn stop_run(&mut self) {
-        if let Run::New(run) | Run::Due(run) | Run::Waiting(run) = std::mem::replace(&mut self.run, Run::Done) {
+        if let Some(run) = self.run.future.take() {
             drop_caught(run);
         }
         self.session.service.hooks.end(&self.session.client, true);
