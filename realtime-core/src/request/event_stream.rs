@@ -393,7 +393,8 @@ mod tests {
 
     #[test]
     fn a_comment_that_was_pulled_is_a_sign_of_life() {
-        let (body, mut transport, _) = halves();
+        let (body, mut transport, opening) = halves();
+        assert!(opening.open());
         let mut queue = SendQueue::default();
         queue.push(Bytes::from_static(b"a"));
         transport.push_ping(&mut queue);
