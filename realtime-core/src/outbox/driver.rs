@@ -1,7 +1,7 @@
 use super::{
     Outbox,
-    signals::{Closing, Signals},
-    state::{Parked, Phase},
+    signals::Signals,
+    state::{Closing, Parked, Phase},
     wake,
 };
 use crate::{
@@ -64,7 +64,7 @@ impl Outbox {
         drop(driver);
         waiting.wake();
         match phase {
-            Phase::Closing(close) => Some(*close),
+            Phase::Closing(close, _) => Some(*close),
             _ => None,
         }
     }
@@ -100,24 +100,27 @@ impl Outbox {
         self.news.load(Acquire)
     }
 
-    /// Moves all frames to `queue`, and returns the close behind them, if one was started since the last call. The
-    /// driver runs, so no wake-up is needed.
-    pub(crate) fn take(&self, queue: &mut SendQueue) -> (Signals, Option<Close>) {
+    /// Moves all frames to `queue`. The driver runs, so no wake-up is needed.
+    pub(crate) fn take(&self, queue: &mut SendQueue) -> Signals {
         let mut state = self.lock();
         self.news.store(false, Relaxed);
         state.parked = Parked::Not;
         let signals = std::mem::take(&mut state.signals);
-        if signals.closing() == Some(Closing::Discarding) {
+        if signals.has(Signals::CLOSE) && matches!(state.phase, Phase::Closing(_, Closing::Discarding)) {
             queue.discard();
         }
         state.queued.give(queue);
         state.in_flight = queue.bytes();
         self.bytes.store(state.in_flight, Relaxed);
-        let close = match &state.phase {
-            Phase::Closing(close) if signals.closing().is_some() => Some(Close::clone(close)),
+        signals
+    }
+
+    /// Returns the close that this side has started.
+    pub(crate) fn started_close(&self) -> Option<(Close, Closing)> {
+        match &self.lock().phase {
+            Phase::Closing(close, closing) => Some((Close::clone(close), *closing)),
             _ => None,
-        };
-        (signals, close)
+        }
     }
 
     /// Reports how many of the taken bytes are still to be written.

@@ -26,7 +26,8 @@ mod tests;
 pub(crate) use behind::Post;
 pub(crate) use keeping::Keeping;
 pub(crate) use opening::Opening;
-pub(crate) use signals::{Closing, Signals};
+pub(crate) use signals::Signals;
+pub(crate) use state::Closing;
 use state::{Phase, State};
 
 use crate::{
@@ -262,11 +263,11 @@ impl Outbox {
         }
         state.behind = None;
         self.is_behind.store(false, Release);
-        state.signals.close(closing);
+        state.signals.add(Signals::CLOSE);
         if close.code == CloseCode::ABNORMAL {
             state.signals.add(Signals::EXPIRED);
         }
-        state.phase = Phase::Closing(Box::new(close));
+        state.phase = Phase::Closing(Box::new(close), closing);
         self.closing.store(true, Release);
         self.note(&state);
         let (driver, waiting) = (state.unpark(), state.take_waiting());

@@ -44,9 +44,20 @@ pub(super) enum Phase {
     /// The client is gone or leaving; queued frames are still sent.
     Leaving,
     /// This side has started to close: nothing is queued behind the close.
-    Closing(Box<Close>),
+    Closing(Box<Close>, Closing),
     /// The driver sends nothing any more.
     Closed,
+}
+
+/// The way in which this side closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// On its own, behind the queued frames.
+    Own,
+    /// In reply to the client's close.
+    Reply,
+    /// On its own; frames that are queued, or taken and not begun to be written, are dropped.
+    Discarding,
 }
 
 impl Phase {

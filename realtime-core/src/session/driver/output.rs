@@ -29,12 +29,9 @@ impl<T: Carrier> Driver<T> {
             self.catch_up();
         }
         let is_lost = self.stage == Stage::Lost;
-        let (signals, close) = self.session.client.outbox.take(sending);
+        let signals = self.session.client.outbox.take(sending);
         if !signals.is_empty() {
             self.handle_signals(signals, sending);
-        }
-        if let (Some(close), Some(closing)) = (close, signals.closing()) {
-            self.carrier.push_close(&close, closing, sending);
         }
         if is_lost || (sending.is_empty() && !self.blocked) {
             return;
@@ -60,8 +57,11 @@ impl<T: Carrier> Driver<T> {
             self.stage = Stage::Expired;
         }
         self.look |= signals.has(Signals::LOOK);
-        if signals.closing().is_some() {
+        if signals.has(Signals::CLOSE) {
             self.begin_closing();
+            if let Some((close, closing)) = self.session.client.outbox.started_close() {
+                self.carrier.push_close(&close, closing, sending);
+            }
         }
         if signals.has(Signals::SHRINK) {
             self.session.service.hooks.shrink(&self.session.client);
