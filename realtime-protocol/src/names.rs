@@ -1,5 +1,7 @@
-use crate::error::{Error, Result};
-use crate::overflow::Overflow;
+use crate::{
+    error::{Error, Result},
+    overflow::Overflow,
+};
 use std::{fmt, marker::PhantomData, time::Duration};
 
 /// The name of a procedure that takes an `I` and returns an `O`: a constant that both ends share.

@@ -8,6 +8,7 @@ use crate::{
             Mutex,
             atomic::{AtomicBool, Ordering::Relaxed},
         },
+        wake,
     },
 };
 use realtime_protocol::{Position, Result};
@@ -113,9 +114,7 @@ impl CallCore {
         }
         let queued = queue();
         drop(waiting);
-        if let Some(waker) = queued? {
-            waker.wake();
-        }
+        wake(queued?);
         Ok(())
     }
 }

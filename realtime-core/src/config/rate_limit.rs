@@ -1,6 +1,7 @@
-use crate::context::Peer;
-use crate::util::TICK;
-use crate::util::sync::Mutex;
+use crate::{
+    context::Peer,
+    util::{TICK, sync::Mutex},
+};
 use realtime_protocol::{ConnectionId, Error, Result};
 use serde_json::json;
 use std::{

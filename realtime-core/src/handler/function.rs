@@ -68,7 +68,6 @@ where
     async fn run(&self, connection: Connection<Self>) {
         let client = Arc::clone(connection.client());
         client.set_opened();
-        client.tell_opened();
         match (self.run)(Arc::clone(&client)).await {
             Ok(()) => client.close(CloseCode::NORMAL, ""),
             Err(error) => client.refuse(&error),

@@ -63,7 +63,6 @@ impl<H: Handler> Typed<H> {
                 // Compressing what the client was sent has used up the turn; the handler is polled again in the next
                 // one.
                 client.set_stage(Stage::Busy);
-                client.outbox.signal_look();
                 return Poll::Pending;
             }
             if client.outbox.poll_room(cx).is_pending() {
@@ -153,7 +152,6 @@ pub(crate) fn run_handler<H: Handler>(
             return;
         }
         connection.client().set_opened();
-        connection.client().tell_opened();
         let mut batch = Batch::new();
         loop {
             let Some(message) = Typed::<H>::next_of(connection.client(), &mut batch).await else { return };

@@ -7,7 +7,7 @@ use crate::{
         Mutex,
         atomic::{
             AtomicU8, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
+            Ordering::{Acquire, Relaxed, Release},
         },
     },
     websocket::{Draft, Frame},
@@ -303,9 +303,10 @@ impl Client {
         self.stage.store(stage as u8, Release);
     }
 
-    /// Marks `on_open` as finished.
+    /// Marks `on_open` as finished, and the client as served.
     pub(crate) fn set_opened(&self) {
-        let _ = self.stage.compare_exchange(Stage::Opening as u8, Stage::Busy as u8, AcqRel, Relaxed);
+        self.set_stage(Stage::Busy);
+        self.tell_opened();
     }
 
     /// Marks the client as served, if its response waits for that.

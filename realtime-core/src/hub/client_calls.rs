@@ -1,8 +1,9 @@
 use super::Client;
-use crate::util::panics::catch;
-use crate::util::sync::Mutex;
-use realtime_protocol::format::{Encode, Outgoing, Value};
-use realtime_protocol::{Code, Error, Result};
+use crate::util::{panics::catch, sync::Mutex, wake};
+use realtime_protocol::{
+    Code, Error, Result,
+    format::{Encode, Outgoing, Value},
+};
 use serde::de::DeserializeOwned;
 use std::{
     collections::HashMap,
@@ -91,9 +92,7 @@ impl<O: DeserializeOwned + Send + 'static> Settle for Slot<O> {
             state.outcome = Some(outcome);
             state.waker.take()
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
     }
 }
 

@@ -2,7 +2,7 @@ use super::{Client, Reading};
 use crate::{
     protocol::Carrier,
     util::sync::atomic::{
-        AtomicU8, AtomicU32,
+        AtomicBool, AtomicU32,
         Ordering::{AcqRel, Relaxed},
     },
 };
@@ -19,7 +19,7 @@ pub(crate) struct Life {
     /// The tick at which the wheel checks for late calls; 0 for none.
     watched: AtomicU32,
     /// Set once the client has been silent for too long and its driver was asked to read once more.
-    asked: AtomicU8,
+    asked: AtomicBool,
 }
 
 impl Life {
@@ -28,7 +28,7 @@ impl Life {
             seen: AtomicU32::new(now),
             deadline: AtomicU32::new(0),
             watched: AtomicU32::new(0),
-            asked: AtomicU8::new(0),
+            asked: AtomicBool::new(false),
         }
     }
 
@@ -71,7 +71,7 @@ impl Client {
         if silent >= idle {
             return Some(self.handle_silence(now));
         }
-        self.life.asked.store(0, Relaxed);
+        self.life.asked.store(false, Relaxed);
         if silent >= ping {
             self.outbox.signal_ping();
             return Some((now + ping).min((seen + idle).max(now + 1)));
@@ -83,7 +83,7 @@ impl Client {
     /// gets a turn to read and write: if the process was stopped or is busy, data from the client may still wait to
     /// be read.
     fn handle_silence(&self, now: u32) -> u32 {
-        if self.life.asked.swap(1, AcqRel) == 0 {
+        if !self.life.asked.swap(true, AcqRel) {
             self.outbox.signal_look();
         } else if self.outbox.is_to_look() {
             // It has not had that turn yet.

@@ -1,7 +1,8 @@
 use super::Hub;
-use crate::seams::{BoxFuture, Broker, Publication, Runtime};
-use crate::util::panics::catch;
-use crate::util::{Wakers, sync::Mutex};
+use crate::{
+    seams::{BoxFuture, Broker, Publication, Runtime},
+    util::{Wakers, panics::catch, sync::Mutex},
+};
 use realtime_protocol::{Error, Result};
 use std::{
     collections::VecDeque,

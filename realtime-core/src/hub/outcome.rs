@@ -1,6 +1,5 @@
 use crate::util::sync::Mutex;
-use realtime_protocol::internal::Encoded;
-use realtime_protocol::{Error, Result};
+use realtime_protocol::{Error, Result, internal::Encoded};
 use std::{
     collections::BTreeMap,
     fmt, mem,

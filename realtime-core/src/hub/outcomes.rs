@@ -1,9 +1,10 @@
 use super::outcome::{Outcome, Pending, Waiter};
-use crate::config::Config;
-use crate::context::{Peer, PrivatePeers};
-use crate::util::sync::Mutex;
-use realtime_protocol::format::Value;
-use realtime_protocol::{Code, ConnectionId, Error, Result};
+use crate::{
+    config::Config,
+    context::{Peer, PrivatePeers},
+    util::sync::Mutex,
+};
+use realtime_protocol::{Code, ConnectionId, Error, Result, format::Value};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::RandomState},

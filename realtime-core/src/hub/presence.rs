@@ -1,11 +1,6 @@
-use super::Client;
-use super::Hub;
-use super::members::Effects;
-use super::topics::Name;
-use crate::outbox::Keeping;
-use crate::util::sync::Mutex;
-use realtime_protocol::format::Outgoing;
-use realtime_protocol::{ConnectionId, Error, PRESENCE, PresenceNotice, Present, Result};
+use super::{Client, Hub, members::Effects, topics::Name};
+use crate::{outbox::Keeping, util::sync::Mutex};
+use realtime_protocol::{ConnectionId, Error, PRESENCE, PresenceNotice, Present, Result, format::Outgoing};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap},

@@ -1,7 +1,8 @@
-use super::Client;
-use super::Hub;
-use crate::config::{Key, Rate, RateLimit, Rates};
-use crate::context::Context;
+use super::{Client, Hub};
+use crate::{
+    config::{Key, Rate, RateLimit, Rates},
+    context::Context,
+};
 use realtime_protocol::Result;
 
 /// The limits of [`Config::rates`](crate::Config::rates), each with its buckets.

@@ -1,5 +1,4 @@
-use crate::util::panics::catch;
-use crate::util::sync::Mutex;
+use crate::util::{panics::catch, sync::Mutex};
 use realtime_protocol::ConnectionId;
 use std::{
     mem,

@@ -2,13 +2,13 @@ use super::{
     Outbox,
     signals::Signals,
     state::{Closing, Parked, Phase},
-    wake,
 };
 use crate::{
     seams::SendQueue,
     util::{
         register_waker,
         sync::atomic::Ordering::{Acquire, Relaxed, Release},
+        wake,
     },
 };
 use realtime_protocol::{Close, Gap};

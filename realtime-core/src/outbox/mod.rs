@@ -31,12 +31,15 @@ pub(crate) use state::Closing;
 use state::{Phase, State};
 
 use crate::{
-    util::sync::{
-        Mutex, MutexGuard,
-        atomic::{
-            AtomicBool, AtomicUsize,
-            Ordering::{Relaxed, Release},
+    util::{
+        sync::{
+            Mutex, MutexGuard,
+            atomic::{
+                AtomicBool, AtomicUsize,
+                Ordering::{Relaxed, Release},
+            },
         },
+        wake,
     },
     websocket::{Draft, Frame},
 };
@@ -390,10 +393,4 @@ pub(crate) fn may_hold(limit: usize, bytes: usize) -> Result<(), Error> {
         Code::RESOURCE_EXHAUSTED,
         format!("a message of {bytes} bytes does not fit: an outbox holds {limit}"),
     ))
-}
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
-    }
 }

@@ -1,6 +1,8 @@
-use crate::seams::SendQueue;
-use crate::util::spare;
-use crate::websocket::{Draft, Frame};
+use crate::{
+    seams::SendQueue,
+    util::spare,
+    websocket::{Draft, Frame},
+};
 use bytes::Bytes;
 use std::collections::VecDeque;
 

@@ -1,7 +1,9 @@
 use super::*;
-use crate::outbox::queued::{COPIED_BYTES, JOINED_BYTES, SMALL_BYTES};
-use crate::seams::SendQueue;
-use crate::websocket::Opcode;
+use crate::{
+    outbox::queued::{COPIED_BYTES, JOINED_BYTES, SMALL_BYTES},
+    seams::SendQueue,
+    websocket::Opcode,
+};
 use bytes::Bytes;
 
 const LIMIT: usize = 1 << 20;

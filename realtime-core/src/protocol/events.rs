@@ -1,5 +1,7 @@
-use realtime_protocol::format::{Encode, Outgoing, Packet, Protocol};
-use realtime_protocol::{Code, Data, Error, Kind};
+use realtime_protocol::{
+    Code, Data, Error, Kind,
+    format::{Encode, Outgoing, Packet, Protocol},
+};
 use serde::Serialize;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
-use realtime_protocol::format::{Outgoing, Packet, Protocol};
-use realtime_protocol::{Data, Error, Kind};
+use realtime_protocol::{
+    Data, Error, Kind,
+    format::{Outgoing, Packet, Protocol},
+};
 
 /// A protocol without an envelope: one WebSocket message is one value. For clients with their own message format.
 ///

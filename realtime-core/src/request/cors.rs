@@ -1,5 +1,4 @@
-use crate::config::Config;
-use crate::context::Context;
+use crate::{config::Config, context::Context};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 

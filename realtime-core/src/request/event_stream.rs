@@ -9,6 +9,7 @@ use crate::{
     util::{
         register_waker,
         sync::{Mutex, MutexGuard},
+        wake,
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -322,12 +323,6 @@ const SPREAD: Duration = Duration::from_secs(4);
 const COMES_BACK: [CloseCode; 3] = [CloseCode::GOING_AWAY, CloseCode::RESTART, CloseCode::TRY_AGAIN_LATER];
 
 const COMMENT: &[u8] = b":\n\n";
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -72,7 +72,7 @@ pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, 
     let mounted = Arc::clone(checked.mounted);
     let (protocol, subprotocol) = choose_protocol(hub, &mounted, &context)?;
     let admission = checked.take_place(&context)?;
-    let offers = context.headers().filter(|(name, _)| *name == "sec-websocket-extensions").map(|(_, value)| value);
+    let offers = context.header_lines("sec-websocket-extensions");
     let (deflate, extension) = hub.protocols.negotiate(offers).unzip();
     let mut response = handshake::response(&context, subprotocol, extension);
 

@@ -1,9 +1,11 @@
-use crate::util::sync::Mutex;
+use crate::util::{sync::Mutex, wake};
 use async_trait::async_trait;
 use bytes::Bytes;
-use realtime_protocol::format::{Encode, WriteWith};
-use realtime_protocol::internal::Encoded;
-use realtime_protocol::{ConnectionId, Error, Kind, Result};
+use realtime_protocol::{
+    ConnectionId, Error, Kind, Result,
+    format::{Encode, WriteWith},
+    internal::Encoded,
+};
 use std::{
     collections::VecDeque,
     fmt,
@@ -217,9 +219,7 @@ impl Broker for MemoryBroker {
                 received.publications.push_back(publication.clone());
                 received.waker.take()
             };
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+            wake(waker);
         }
         Ok(())
     }

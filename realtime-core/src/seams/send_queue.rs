@@ -1,5 +1,4 @@
-use crate::util::spare;
-use crate::websocket::Frame;
+use crate::{util::spare, websocket::Frame};
 use bytes::{Buf, Bytes, BytesMut};
 use std::{
     cell::Cell,

@@ -1,5 +1,10 @@
 use super::Session;
-use crate::{context::Context, hub::Client, seams::BoxFuture, util::panics::Panicked};
+use crate::{
+    context::Context,
+    hub::{Client, Stage},
+    seams::BoxFuture,
+    util::panics::Panicked,
+};
 use realtime_protocol::{Close, Error, format::Value};
 use std::{any::Any, sync::Arc, task};
 
@@ -77,9 +82,9 @@ impl Hooks for NoHandler {
     }
 
     fn run(&self, client: &Arc<Client>) -> BoxFuture<'static> {
-        client.set_opened();
-        if let Self::Calls = self {
-            client.tell_opened();
+        match self {
+            Self::Calls => client.set_opened(),
+            Self::OneSubscription => client.set_stage(Stage::Busy),
         }
         Box::pin(async {})
     }

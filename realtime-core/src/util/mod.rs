@@ -15,6 +15,6 @@ mod warnings;
 pub use chunks::Chunks;
 pub(crate) use clock::Clock;
 pub use clock::TICK;
-pub(crate) use wakers::Wakers;
 pub use wakers::register_waker;
+pub(crate) use wakers::{Wakers, wake};
 pub(crate) use warnings::Warnings;

@@ -51,3 +51,10 @@ pub fn register_waker(slot: &mut Option<Waker>, cx: &Context<'_>) -> Option<Wake
         _ => slot.replace(cx.waker().clone()),
     }
 }
+
+/// Wakes a task, if there is one. Never under a lock: a waker may run the task, or drop it.
+pub(crate) fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

@@ -1,6 +1,7 @@
-use crate::util::sync::Mutex;
-use crate::util::sync::atomic::AtomicBool;
-use crate::util::sync::atomic::Ordering::Relaxed;
+use crate::util::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 use std::collections::HashMap;
 
 /// The warnings logged recently, so that one caused by many requests is not logged for each.

@@ -1,6 +1,5 @@
 use super::*;
-use realtime_protocol::format::Encode;
-use realtime_protocol::internal::Encoded;
+use realtime_protocol::{format::Encode, internal::Encoded};
 use std::{
     net::IpAddr,
     pin::Pin,
