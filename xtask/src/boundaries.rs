@@ -1,10 +1,10 @@
 //! The limits that the architecture sets and the compiler doesn't check.
 
-use std::{collections::BTreeMap, fmt, fs, io, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use crate::command::{Outcome, none_of, repository};
 use crate::metadata::{Kind, Metadata, Package};
-use crate::{documents, layers};
+use crate::{documents, layers, sources};
 
 /// Checks every limit, also after one that does not hold.
 pub(crate) fn check() -> Outcome {
@@ -243,23 +243,8 @@ fn name_problems((name, files): &Adapter) -> Vec<String> {
 }
 
 fn line_counts(folder: &Path) -> Outcome<Files> {
-    let mut files = Files::new();
-    count_lines(folder, "", &mut files).map_err(|error| format!("{} can't be read: {error}", folder.display()))?;
-    Ok(files)
-}
-
-fn count_lines(folder: &Path, prefix: &str, files: &mut Files) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.file_type()?.is_dir() {
-            count_lines(&entry.path(), &format!("{name}/"), files)?;
-        } else if name.ends_with(".rs") {
-            let lines = fs::read_to_string(entry.path())?.lines().count();
-            files.insert(name, lines);
-        }
-    }
-    Ok(())
+    let sources = sources::read(folder)?.into_iter();
+    Ok(sources.map(|(file, text)| (file, text.lines().count())).collect())
 }
 
 #[cfg(test)]

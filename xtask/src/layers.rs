@@ -5,6 +5,7 @@
 use std::{fs, path::Path};
 
 use crate::command::{Outcome, none_of};
+use crate::sources;
 
 const SRC: &str = "realtime-core/src";
 
@@ -13,11 +14,13 @@ const DOCUMENT: &str = "ARCHITECTURE.md";
 
 /// Checks that each file names only folders beneath its own.
 pub(crate) fn check(repository: &Path) -> Outcome {
-    let src = repository.join(SRC);
-    let root = read(&src.join("lib.rs"))?;
+    let mut files = sources::read(&repository.join(SRC))?;
+    let root = files.remove("lib.rs").ok_or_else(|| format!("{SRC} has no lib.rs"))?;
     let layers = modules(&root);
-    let mut files = Vec::new();
-    collect(&src, "", &mut files)?;
+    // Tests may import anything.
+    files.retain(|file, _| !file.ends_with("tests.rs"));
+    let document = fs::read_to_string(repository.join(DOCUMENT))
+        .map_err(|error| format!("{DOCUMENT} can't be read: {error}"))?;
     let mut problems = Vec::new();
     for (file, text) in &files {
         let Some(layer) = layer_of(&layers, file) else {
@@ -26,7 +29,7 @@ pub(crate) fn check(repository: &Path) -> Outcome {
         };
         problems.extend(upward(&layers, layer, text).map(|found| problem(file, layer, &layers, &found)));
     }
-    problems.extend(picture_problem(&layers, &read(&repository.join(DOCUMENT))?));
+    problems.extend(picture_problem(&layers, &document));
     println!("{SRC}: {} files in {} layers", files.len(), layers.len());
     none_of(problems)
 }
@@ -127,25 +130,6 @@ fn heads(path: &str) -> Vec<(&str, usize)> {
 fn word(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
     &text[..end]
-}
-
-fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, String)>) -> Outcome {
-    let failed = |error| format!("{} can't be read: {error}", folder.display());
-    let mut entries: Vec<_> = fs::read_dir(folder).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.path().is_dir() {
-            collect(&entry.path(), &format!("{name}/"), files)?;
-        } else if name.ends_with(".rs") && name != "lib.rs" && !name.ends_with("tests.rs") {
-            files.push((name, read(&entry.path())?));
-        }
-    }
-    Ok(())
-}
-
-fn read(path: &Path) -> Outcome<String> {
-    fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()))
 }
 
 #[cfg(test)]

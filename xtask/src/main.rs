@@ -14,6 +14,7 @@ mod interleavings;
 mod layers;
 mod metadata;
 mod proxies;
+mod sources;
 mod steps;
 
 use std::{env, process::ExitCode};
