@@ -35,7 +35,7 @@ impl<O: Serialize + Send + 'static> TestAnswer<O> {
         &self.id
     }
 
-    /// How long the server will wait, from the time at which it called.
+    /// Returns the time that the server will wait, from its call.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -52,7 +52,7 @@ impl<O: Serialize + Send + 'static> TestAnswer<O> {
         self.wire.send(Outgoing::Error { id: &self.id, error: &error }).await;
     }
 
-    /// Whether the server has given the call up, after it has done all that it can.
+    /// Returns true if the server has cancelled the call, once it has nothing left to do.
     pub async fn is_cancelled(&self) -> bool {
         self.wire.has(|frame| matches!(frame, Incoming::Cancel { id } if *id == self.id)).await
     }

@@ -55,7 +55,7 @@ impl<O: DeserializeOwned + 'static> TestCall<O> {
         }
     }
 
-    /// Whether its end has come, after the server has done all that it can.
+    /// Returns true if the call has ended, once the server has nothing left to do.
     pub async fn is_over(&mut self) -> bool {
         self.wire.has(|frame| self.is_end(frame)).await
     }

@@ -51,14 +51,14 @@ impl std::error::Error for Ended {}
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct ErrorFrame {
-    /// What kind of error it is.
+    /// Returns the error's code.
     pub code: String,
     /// The text.
     pub message: String,
     /// Machine-readable details; null if there are none.
     #[serde(default)]
     pub details: serde_json::Value,
-    /// Whether trying again may help.
+    /// Returns true if a retry may succeed.
     #[serde(default)]
     pub retryable: bool,
     /// When to try again, if it was said.

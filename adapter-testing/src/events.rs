@@ -74,7 +74,7 @@ impl TestEvents {
         self.lock().last_event_id.clone()
     }
 
-    /// How many comments have come: what keeps the stream alive is one.
+    /// Returns the number of comments received; the comments that keep the stream alive are included.
     pub fn comments(&self) -> usize {
         self.lock().parser.comments()
     }
@@ -84,7 +84,7 @@ impl TestEvents {
         self.lock().parser.retry()
     }
 
-    /// Whether the server has ended the stream; events that came before may still be there.
+    /// Returns true if the server has ended the stream; earlier events may still be unread.
     pub fn is_ended(&self) -> bool {
         self.lock().ended
     }
@@ -165,7 +165,7 @@ impl<T: DeserializeOwned> TestItems<T> {
         }
     }
 
-    /// What was missing before the items that have been taken.
+    /// Returns the gaps before the items taken so far.
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
     }

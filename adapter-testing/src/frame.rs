@@ -3,13 +3,13 @@ use realtime_core::websocket::{Opcode, apply_mask};
 /// One frame, as a client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestFrame {
-    /// Whether it is the last of its message.
+    /// True for the last frame of a message.
     pub fin: bool,
-    /// Whether RSV1 is set: on the first frame of a compressed message (RFC 7692).
+    /// True if RSV1 is set: on the first frame of a compressed message (RFC 7692).
     pub compressed: bool,
-    /// What it is.
+    /// The opcode.
     pub opcode: Opcode,
-    /// What it carries, unmasked; of a compressed message, compressed.
+    /// The payload, unmasked; compressed in a compressed message.
     pub payload: Vec<u8>,
 }
 

@@ -266,7 +266,7 @@ impl TestHttpResponse {
         serde_json::from_slice(self.body()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// What a call gave.
+    /// Returns the result of a call.
     ///
     /// # Errors
     ///

@@ -77,7 +77,7 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
         Ok(None)
     }
 
-    /// What was told to be missing right before that which came last.
+    /// Returns the gap reported right before the last item.
     pub fn gap(&self) -> Option<&Gap> {
         self.gap.as_ref()
     }

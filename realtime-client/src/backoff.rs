@@ -11,7 +11,7 @@ pub struct Reconnect {
     pub base: Duration,
     /// The highest limit; 10 s by default.
     pub max: Duration,
-    /// How many attempts may fail in a row before the client gives up; any number by default.
+    /// Attempts that may fail in a row before the client gives up; unlimited by default.
     pub attempts: Option<u32>,
 }
 

@@ -188,7 +188,7 @@ impl ClientBuilder {
     }
 }
 
-/// How a client connects.
+/// The settings of a client's connections.
 pub(crate) struct Config {
     /// The address, or the first setting that is wrong.
     pub(crate) url: Result<Url, String>,

@@ -164,7 +164,7 @@ impl<O> fmt::Debug for PendingCall<O> {
     }
 }
 
-/// What the protocol allows a key.
+/// The length limit of an idempotency key.
 const KEY_BYTES: usize = 128;
 
 /// A time that can be added to any other.

@@ -101,12 +101,12 @@ impl Client {
         Messages::new(self.shared().messages.subscribe(), &self.state())
     }
 
-    /// What the client is doing.
+    /// Returns the client's state.
     pub fn state(&self) -> State {
         self.shared().states.present()
     }
 
-    /// What the client is doing, from now on.
+    /// Returns a stream of the client's states, from now on.
     pub fn states(&self) -> States {
         self.shared().states.follow()
     }

@@ -90,7 +90,7 @@ async fn welcome(format: Format, mut socket: Socket, activity: Activity) -> Resu
     }
 }
 
-/// What a close frame says.
+/// Returns the code and reason of a close frame.
 pub(crate) fn closed(frame: Option<CloseFrame>) -> Cause {
     match frame {
         Some(frame) => Cause::Closed { code: frame.code.into(), reason: frame.reason.to_string() },

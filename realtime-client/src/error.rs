@@ -19,7 +19,7 @@ enum Kind {
 }
 
 impl ClientError {
-    /// What kind of error this is.
+    /// Returns the error's code.
     pub fn code(&self) -> &Code {
         self.error.code()
     }
@@ -39,22 +39,22 @@ impl ClientError {
         self.error
     }
 
-    /// Whether the server answered with it.
+    /// Returns true if the server sent the error.
     pub fn is_remote(&self) -> bool {
         self.kind == Kind::Remote
     }
 
-    /// Whether the client is closed: nothing will succeed any more.
+    /// Returns true if the client is closed: nothing will succeed any more.
     pub fn is_closed(&self) -> bool {
         self.kind == Kind::Closed
     }
 
-    /// Whether there was no answer in time, on either side.
+    /// Returns true if a timeout passed, on either side.
     pub fn is_timeout(&self) -> bool {
         *self.code() == Code::DEADLINE_EXCEEDED
     }
 
-    /// Whether the same may succeed later.
+    /// Returns true if a retry may succeed.
     pub fn is_retryable(&self) -> bool {
         self.error.is_retryable()
     }
@@ -88,7 +88,7 @@ impl ClientError {
         Self::local(Error::resource_exhausted("too much waits to be sent"))
     }
 
-    /// What was received is not of the type that its name says.
+    /// An error for a value that does not have the type of its name.
     pub(crate) fn unreadable(what: &str, error: &Error) -> Self {
         let message = error.message();
         Self::local(Error::new(Code::PARSE_ERROR, format!("{what} is not of the expected type: {message}")))

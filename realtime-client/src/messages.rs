@@ -23,7 +23,7 @@ use std::{
 #[must_use = "it does nothing unless it is read"]
 pub struct Messages<V> {
     mailbox: Arc<Mailbox<MessageIn>>,
-    /// What came behind messages that were dropped.
+    /// Messages received after some were dropped.
     next: VecDeque<MessageIn>,
     value: PhantomData<fn() -> V>,
 }

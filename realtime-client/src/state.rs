@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// What a client is doing.
+/// The state of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
@@ -29,9 +29,9 @@ pub enum State {
     Reconnecting {
         /// The number of the attempt that comes next.
         attempt: u32,
-        /// How long it waits.
+        /// The time until the next attempt.
         after: Duration,
-        /// What happened to the last one.
+        /// The cause of the last failure.
         cause: Cause,
     },
     /// It is done for good. No other state follows.
@@ -67,7 +67,7 @@ pub enum Cause {
     Refused {
         /// The status.
         status: u16,
-        /// What the server says about it, where it says something.
+        /// The server's error, if it sent one.
         message: String,
     },
     /// There was no token.

@@ -15,12 +15,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// What a subscription brings.
+/// An update of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update<T> {
     /// An item.
     Item {
-        /// What it says.
+        /// The value.
         value: T,
         /// Its place, where the subscription has places.
         position: Option<Position>,

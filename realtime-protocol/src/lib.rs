@@ -26,7 +26,7 @@ pub use names::{Event, Procedure, Subscription};
 pub use overflow::{Gap, Overflow};
 pub use presence::{PRESENCE, Presence, PresenceNotice, Present};
 
-/// What the core and the clients take from here and applications do not: no part of the public interface.
+/// Items for the core and the clients alone: not part of the public interface.
 #[doc(hidden)]
 pub mod internal {
     pub use crate::{

@@ -62,7 +62,7 @@ const CORE_HAS_NO_RUNTIME: Ban = Ban {
     rule: "the core depends on no runtime and no web framework",
 };
 
-/// What both ends share is in realtime-protocol.
+/// The shared parts are in realtime-protocol.
 const CLIENT_HAS_NO_SERVER: Ban =
     Ban { of: CLIENT, forbidden: &[CORE], rule: "the client does not compile a server" };
 
@@ -208,7 +208,7 @@ fn counted_lines(files: &Files) -> usize {
     files.iter().filter(|(file, _)| !is_apart(file)).map(|(_, lines)| lines).sum()
 }
 
-/// Whether a file is counted apart.
+/// Returns true if a file is counted apart.
 fn is_apart(file: &str) -> bool {
     file.starts_with(RUNTIMES) || is_serve(file)
 }

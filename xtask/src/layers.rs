@@ -79,7 +79,7 @@ struct Import<'a> {
     line: usize,
 }
 
-/// What a file names that is not beneath its layer, without its comments and its tests.
+/// Finds the imports of a file that are not beneath its layer; comments and tests do not count.
 fn upward<'a>(layers: &'a [&'a str], layer: &'a str, text: &'a str) -> impl Iterator<Item = Import<'a>> {
     let height = |module: &str| layers.iter().position(|known| *known == module);
     let own = height(layer);

@@ -46,7 +46,7 @@ pub use server::Server;
 pub use stop::Stop;
 pub use tcp::ServeFn;
 
-/// What the suite is run on.
+/// The subject of the suite.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject {
     capabilities: Capabilities,
@@ -70,13 +70,13 @@ impl Subject {
         Self { capabilities: Capabilities { peer_address: true, http2: false }, kind: Kind::Memory }
     }
 
-    /// What it can do.
+    /// Its capabilities.
     pub fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
 }
 
-/// What an adapter can do beside what all must; cases that need more are left out.
+/// Optional capabilities of an adapter; cases that need others are left out.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Capabilities {

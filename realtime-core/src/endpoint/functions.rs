@@ -18,7 +18,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// Who takes nothing is not asked what it is given.
+/// Reads an input; a `()` input accepts anything.
 fn read<I: DeserializeOwned + 'static>(input: Value<'_>) -> Result<I> {
     same::<(), I>(()).map_or_else(|| input.parse(), Ok)
 }

@@ -55,7 +55,7 @@ use std::{fmt, panic::Location, sync::Arc};
 #[must_use = "an endpoint is mounted with `RealtimeBuilder::endpoint`"]
 pub struct Endpoint<S> {
     state: Arc<S>,
-    /// What was registered here, and what is nested: guarded when the endpoint is mounted.
+    /// Routes registered here, and nested ones: guarded when the endpoint is mounted.
     own: Router,
     /// Those of merged endpoints, with their own guards.
     merged: Router,

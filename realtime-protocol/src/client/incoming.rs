@@ -71,7 +71,7 @@ pub enum Incoming {
         path: String,
         /// Its input.
         input: Payload,
-        /// How long the server will wait.
+        /// The time that the server will wait.
         timeout: Option<Duration>,
     },
     /// The server gives up a [`Call`](Self::Call).
@@ -85,7 +85,7 @@ pub enum Incoming {
         id: Option<String>,
         /// The topic.
         topic: Option<String>,
-        /// How much is missing, and why.
+        /// The number of missing items, and the cause.
         gap: Gap,
     },
     /// A frame of a type that is not known here.

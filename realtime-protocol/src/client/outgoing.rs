@@ -29,7 +29,7 @@ pub enum Outgoing<'a> {
         path: &'a str,
         /// Its input.
         input: &'a Payload,
-        /// How long the caller will wait, in whole milliseconds.
+        /// The time that the caller will wait, in milliseconds.
         timeout: Option<Duration>,
         /// Calls with one key run once.
         idempotency_key: Option<&'a str>,

@@ -50,7 +50,7 @@ impl<'a, R: Raw<'a>> Envelope<'a, R> {
         })
     }
 
-    /// What the frame says; `null` is an optional field that is left out.
+    /// Returns the packet; an optional field that is `null` is absent.
     pub(super) fn into_packet(mut self) -> Result<Packet<'a>, Error> {
         let kind = self.kind.take().ok_or_else(|| parse_error("a frame needs the field \"type\""))?;
         Ok(match &*kind {
@@ -157,7 +157,7 @@ pub(super) trait Raw<'a>: Copy + PartialEq {
     fn value(self) -> Value<'a>;
 }
 
-/// What kind of value stands there.
+/// The kind of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Text,
@@ -173,7 +173,7 @@ fn require<R>(raw: Option<R>, kind: &str, field: &str) -> Result<R, Error> {
     })
 }
 
-/// How long a caller waits.
+/// Reads the time that a caller waits.
 pub(super) fn read_timeout<'a>(raw: impl Raw<'a>) -> Result<Duration, Error> {
     integer(raw, "timeoutMs").map(Duration::from_millis)
 }
@@ -218,7 +218,7 @@ impl Bounded for u64 {
     const MAX: u64 = u64::MAX;
 }
 
-/// What a map says. Derived forms take arrays as well, so they are not asked of anything else.
+/// Reads a map. Derived deserializers accept arrays as well, so anything else is refused first.
 fn object<'a, T: DeserializeOwned + 'static>(raw: impl Raw<'a>, field: &str) -> Result<T, Error> {
     if raw.shape() != Shape::Map {
         return Err(wrong(field, "must be an object"));
@@ -312,7 +312,7 @@ fn wrong(field: &str, what: &str) -> Error {
     parse_error(format_args!("the field {field:?} {what}"))
 }
 
-/// What is wrong inside a field. The error has already been kept short by who made it.
+/// An error inside a field; its text is already cut.
 fn wrong_in(field: &str, error: &Error) -> Error {
     Error::new(Code::PARSE_ERROR, format!("the field {field:?}: {}", error.message()))
 }
@@ -329,7 +329,7 @@ mod tests {
     };
     use serde_json::json;
 
-    /// What is wrong with the same frame, in the words of either form; with the id, where it is told.
+    /// The error for the same frame in either form, with the id where it is reported.
     fn refusal(frame: &serde_json::Value) -> (Option<String>, String) {
         let mut bytes = Vec::new();
         msgpack::write(frame, &mut bytes).unwrap();
@@ -496,7 +496,7 @@ mod tests {
         }
     }
 
-    /// What both forms read of a frame.
+    /// The packet that both forms read from a frame.
     fn read(frame: &serde_json::Value) -> String {
         let mut bytes = Vec::new();
         msgpack::write(frame, &mut bytes).unwrap();
@@ -555,7 +555,7 @@ mod tests {
         }
     }
 
-    /// Who adds a field to one frame does not break the others.
+    /// A field added to one frame does not break the others.
     #[test]
     fn a_field_that_the_frame_does_not_have_is_not_looked_at() {
         for frame in [

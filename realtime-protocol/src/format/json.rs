@@ -120,7 +120,7 @@ impl Protocol for Json {
     }
 }
 
-/// How the frame of a message begins, if it is written as most are. Then it is not read twice, once
+/// The beginning of a message's frame in the usual form. Then it is not read twice, once
 /// for its fields and once for the value: the value's type finds the end of it.
 const MESSAGE: &str = r#"{"type":"message","value":"#;
 

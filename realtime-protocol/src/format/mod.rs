@@ -48,7 +48,7 @@ pub trait Protocol: Send + Sync + fmt::Debug + 'static {
     /// The value does not serialise.
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error>;
 
-    /// Whether this format has no envelope: each message is one of the handler's, and [`decode`](Self::decode) would say
+    /// Returns true for a format without an envelope: each message is one of the handler's, and [`decode`](Self::decode) would say
     /// [`Packet::Whole`] of all of them, so that it is not asked. By default `false`.
     fn is_plain(&self) -> bool {
         false
@@ -62,7 +62,7 @@ pub trait Protocol: Send + Sync + fmt::Debug + 'static {
     }
 }
 
-/// What a client sent.
+/// A packet from a client.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Packet<'a> {
@@ -85,7 +85,7 @@ pub enum Packet<'a> {
         path: Cow<'a, str>,
         /// Its input; null if there is none.
         input: Value<'a>,
-        /// How long the caller will wait.
+        /// The time that the caller will wait.
         timeout: Option<Duration>,
         /// Calls with one key are run once.
         key: Option<Cow<'a, str>>,
@@ -105,7 +105,7 @@ pub enum Packet<'a> {
         input: Value<'a>,
         /// The last position that the client has seen.
         after: Option<Position>,
-        /// How many items it takes before it grants more; without it, any number.
+        /// The number of items that the client accepts before it grants more; without it, any number.
         credit: Option<u32>,
     },
     /// Ends a subscription.
@@ -117,14 +117,14 @@ pub enum Packet<'a> {
     Credit {
         /// The subscription.
         id: Cow<'a, str>,
-        /// How many more.
+        /// The number of additional items.
         more: u32,
     },
     /// Answers an [`Outgoing::Call`].
     Reply {
         /// The call.
         id: Cow<'a, str>,
-        /// What it gave; null if nothing.
+        /// Its result; null if there is none.
         data: Value<'a>,
     },
     /// Answers an [`Outgoing::Call`] that failed.
@@ -138,7 +138,7 @@ pub enum Packet<'a> {
     Invalid {
         /// The client's name for it.
         id: Cow<'a, str>,
-        /// What is wrong, and in which field.
+        /// The error, and the field in which it is.
         error: Error,
     },
     /// Asks for a [`Outgoing::Pong`].
@@ -176,7 +176,7 @@ impl Packet<'_> {
     }
 }
 
-/// What the server sends.
+/// A packet from the server.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Outgoing<'a> {
@@ -184,7 +184,7 @@ pub enum Outgoing<'a> {
     Welcome {
         /// The id of the connection.
         connection: ConnectionId,
-        /// How often the server looks for signs of life.
+        /// The interval at which the server checks for signs of life.
         heartbeat: Duration,
     },
     /// The client is served from here on. Only server-sent events say so.
@@ -214,14 +214,14 @@ pub enum Outgoing<'a> {
         /// The subscription.
         id: &'a str,
     },
-    /// What a call gave.
+    /// The result of a call.
     Reply {
         /// The call.
         id: &'a str,
-        /// What it gave.
+        /// The result.
         data: &'a dyn Encode,
     },
-    /// How far a call is.
+    /// A progress report of a call.
     Progress {
         /// The call.
         id: &'a str,
@@ -236,7 +236,7 @@ pub enum Outgoing<'a> {
         path: &'a str,
         /// Its input.
         input: &'a dyn Encode,
-        /// How long the server will wait.
+        /// The time that the server will wait.
         timeout: Duration,
     },
     /// Gives an [`Outgoing::Call`] up.
@@ -250,14 +250,14 @@ pub enum Outgoing<'a> {
         id: Option<&'a str>,
         /// The topic in which they are missing.
         topic: Option<&'a str>,
-        /// How many, and why.
+        /// Their number, and the cause.
         gap: &'a Gap,
     },
     /// Something the client did could not be served.
     Error {
         /// The call or subscription that it ends; without one it is about the connection.
         id: Option<&'a str>,
-        /// What the client is told.
+        /// The error for the client.
         error: &'a Error,
     },
     /// The answer to [`Packet::Ping`].

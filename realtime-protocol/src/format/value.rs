@@ -136,7 +136,7 @@ impl<'a> Value<'a> {
         self.bytes().len()
     }
 
-    /// Whether a whole message becomes a `T` as it is.
+    /// Returns true if a whole message becomes a `T` unchanged.
     #[doc(hidden)]
     pub fn is_whole<T: 'static>() -> bool {
         is::<T, Message>() || is::<T, String>() || is::<T, Bytes>()
@@ -298,7 +298,7 @@ fn code_unit(hex: [u8; 4]) -> u8 {
     unit.and_then(|unit| u8::try_from(unit).ok()).unwrap_or(0)
 }
 
-/// What was wrong and where. Both may quote the peer's own text, so both have an end.
+/// Describes an error and its place. Both may quote the peer's text, so both are cut.
 pub(crate) fn describe(path: &str, what: &str) -> Error {
     let (path, what) = (clip(path, QUOTED_BYTES), clip(what, QUOTED_BYTES));
     if path == "." {

@@ -246,7 +246,7 @@ fn number(number: u64, out: &mut Vec<u8>) -> Result<(), Error> {
     write(&number, out).map_err(Error::internal)
 }
 
-/// What was wrong with a value, in words.
+/// A description of an error in a value.
 #[derive(Debug)]
 pub(super) struct Failure(String);
 
@@ -387,7 +387,7 @@ mod tests {
         assert!(matches!(input, Value::MessagePack(Cow::Borrowed(b"\x07"))));
     }
 
-    /// What JSON cannot say.
+    /// Values that JSON cannot express.
     #[test]
     fn text_is_a_string_of_utf_8_and_no_byte_string() {
         for (field, what) in [

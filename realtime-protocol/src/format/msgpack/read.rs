@@ -44,12 +44,12 @@ fn read_slowly<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
 /// Reads values as serde_json does, so that a type has one shape in both forms.
 struct Deserializer<'de> {
     reader: Reader<'de>,
-    /// How many levels more there may be.
+    /// Levels that may still be nested.
     depth: u8,
     floats: Floats,
 }
 
-/// What floats are read as.
+/// The type that floats are read as.
 #[derive(Clone, Copy)]
 enum Floats {
     Floats,

@@ -69,7 +69,7 @@ impl Form {
 /// have names, and keys are text.
 struct Serializer<'a> {
     out: &'a mut Vec<u8>,
-    /// What comes is a key.
+    /// The next value is a key.
     key: bool,
 }
 
