@@ -19,7 +19,7 @@ pub(crate) struct Protocols {
 pub(crate) struct ProtocolId(u8);
 
 /// The encoding for a client: clients with the same format are sent the same bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Format {
     protocol: ProtocolId,
     /// The compression that was negotiated.
@@ -174,23 +174,7 @@ impl Protocols {
     }
 }
 
-/// Compared for each member of a topic: as one number.
-impl PartialEq for Format {
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Format {}
-
 impl Format {
-    #[inline]
-    fn key(self) -> u32 {
-        let window = self.deflate.map_or(0, PerMessageDeflate::window_bits);
-        u32::from(self.protocol.0) | u32::from(window) << 8 | (self.carrier as u32) << 16
-    }
-
     pub(crate) fn protocol(self) -> ProtocolId {
         self.protocol
     }

@@ -68,12 +68,6 @@ impl PerMessageDeflate {
     }
 
     /// Returns the work of compression on this thread since the last `take_work`, in bytes.
-    /// The server's window, in bits.
-    #[inline]
-    pub(crate) fn window_bits(self) -> u8 {
-        self.window_bits
-    }
-
     #[inline]
     pub(crate) fn work() -> usize {
         WORK.get()

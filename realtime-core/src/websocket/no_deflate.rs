@@ -21,10 +21,6 @@ impl PerMessageDeflate {
         match self {}
     }
 
-    pub(crate) fn window_bits(self) -> u8 {
-        match self {}
-    }
-
     pub(crate) fn work() -> usize {
         0
     }
