@@ -196,7 +196,7 @@ impl<T> fmt::Debug for TestItems<T> {
     }
 }
 
-/// What takes what the server sends, whenever that runs.
+/// A reader that takes all that the server sends, whenever the server runs.
 pub(crate) trait Pump: Send + fmt::Debug {
     /// Gives whether there was anything.
     fn pump(&mut self) -> bool;

@@ -57,12 +57,12 @@ impl EventParser {
         None
     }
 
-    /// What a client that comes back says it has seen.
+    /// Returns the id of the last event, which a client that comes back says it has seen.
     pub(crate) fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
 
-    /// How many comment lines have come.
+    /// Returns the number of comment lines that have come.
     pub(crate) fn comments(&self) -> usize {
         self.comments
     }

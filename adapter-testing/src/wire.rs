@@ -78,7 +78,7 @@ impl Wire {
         .await
     }
 
-    /// Whether such a frame waits, after the server has done all that it can.
+    /// Returns true if such a frame waits, after the server has done all that it can.
     pub(crate) async fn has(&self, wanted: impl Fn(&Incoming) -> bool) -> bool {
         self.server.settle().await;
         self.lock().has(wanted)
@@ -130,7 +130,7 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// What has come for a client, and how it behaves.
+/// The frames that have come for a client, and its behaviour.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pipe: Arc<Pipe>,

@@ -1,4 +1,4 @@
-//! What the servers of the bench share: how they start, and the handlers of those that are ours.
+//! Shared by the servers of the bench: how they start, and the handlers of those that are ours.
 //!
 //! The runner is `main.rs`, the load generator `bin/load`; every other file in `bin` is a server.
 
@@ -11,5 +11,5 @@ mod server;
 pub use handlers::{MESSAGE, OUTBOX, realtime};
 pub use server::{SEND_BUFFER, listen, pool, run};
 
-/// What went wrong, as one line for the terminal.
+/// A result whose error is one line for the terminal.
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

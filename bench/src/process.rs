@@ -1,4 +1,4 @@
-//! What a process of the bench does first, and what `/proc` tells about another one.
+//! The first steps of a process of the bench, and the figures of `/proc` about another one.
 
 use crate::Outcome;
 use rustix::{
@@ -85,7 +85,7 @@ impl CpuTime {
         Self(times.collect())
     }
 
-    /// What has been used since then, of all threads together, in seconds.
+    /// Returns the processor time used since then by all threads together, in seconds.
     pub fn since(&self, earlier: &Self) -> f64 {
         let used = self.0.iter().map(|(thread, now)| {
             let then = earlier.0.get(thread).copied().unwrap_or(0);
@@ -111,7 +111,7 @@ pub fn peak_bytes(pid: u32) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// How much of the processor time was the kernel's, in ticks: user, then kernel.
+/// Returns the processor time in ticks: the user's, then the kernel's.
 pub fn ticks(pid: u32) -> Option<(u64, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything, spaces too.

@@ -1,4 +1,4 @@
-//! How a server starts: on which port, on which runtime.
+//! The start of a server: its port, its runtime.
 
 use crate::{Outcome, process};
 use std::{env, io::Write, net::TcpListener, thread::available_parallelism};

@@ -4,7 +4,7 @@ use realtime_protocol::{Error, Event, Procedure, client::Payload};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
-/// What the application does with events, and with the server's calls.
+/// The application's handlers of events, and of the server's calls.
 #[derive(Default)]
 pub(crate) struct Handlers {
     events: HashMap<&'static str, EventHandler>,

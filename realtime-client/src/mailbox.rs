@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// What waits for one reader.
+/// A queue of values that wait for one reader.
 pub(crate) struct Mailbox<T>(Mutex<Inner<T>>);
 
 struct Inner<T> {
@@ -57,7 +57,7 @@ impl<T> Mailbox<T> {
         self.lock().queue.iter().filter(|value| counts(value)).count()
     }
 
-    /// How many values were dropped before the one that is next, since this was last asked.
+    /// Returns the number of values dropped before the one that is next, since this was last asked.
     pub(crate) fn take_missed(&self) -> u64 {
         std::mem::take(&mut self.lock().missed)
     }
@@ -94,7 +94,7 @@ impl<T> fmt::Debug for Mailbox<T> {
     }
 }
 
-/// What any number of readers get, each from when it began to read.
+/// A queue for any number of readers, each of which gets the values from when it began to read.
 pub(crate) struct Feed<T>(Mutex<Vec<Weak<Mailbox<T>>>>);
 
 impl<T: Clone> Feed<T> {

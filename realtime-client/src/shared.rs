@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// What the handles of a client share with its task.
+/// The state that the handles of a client share with its task.
 pub(crate) struct Shared {
     format: Format,
     session: Mutex<Session>,

@@ -32,7 +32,7 @@ const NOTE: Event<String> = Event::new("note");
 const NUMBERS: Subscription<u64, u64> = Subscription::new("numbers");
 const ALL: Topic<String> = Topic::fixed("all");
 
-/// What outlives a server: how often each number was added, what hangs now, what was noted.
+/// The state that outlives a server: how often each number was added, what hangs now, what was noted.
 #[derive(Default)]
 struct Seen {
     added: Mutex<BTreeMap<u64, u32>>,

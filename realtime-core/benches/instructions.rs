@@ -1,4 +1,4 @@
-//! What the hot paths cost, in instructions: `instructions WORK COUNT` does one work so many times,
+//! The cost of the hot paths in instructions: `instructions WORK COUNT` does one work so many times,
 //! under a tool that counts. `cargo xtask test --only instructions` runs it and compares.
 //!
 //! Without arguments it prints what the processor can do, as the program sees it, and then each work
@@ -76,7 +76,7 @@ fn list() {
     }
 }
 
-/// What libraries look at when they choose between several forms of a function.
+/// Returns the features that libraries look at when they choose between several forms of a function.
 fn processor() -> String {
     #[cfg(target_arch = "x86_64")]
     let features = [

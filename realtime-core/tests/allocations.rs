@@ -1,4 +1,4 @@
-//! How often the hot paths allocate, once they are warm: exactly. A number that got lower is lowered
+//! Exact counts of the allocations of the hot paths, once they are warm. A number that got lower is lowered
 //! here too.
 
 #[path = "support/wire.rs"]

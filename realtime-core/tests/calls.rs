@@ -200,7 +200,7 @@ impl Step {
     }
 }
 
-/// What is not started.
+/// A call or subscription that is not started.
 #[derive(Clone, Copy, Debug)]
 enum Wrong {
     UnknownCall,
@@ -335,11 +335,11 @@ struct World {
     seen: [Option<u64>; CLIENTS],
     /// Unreadable frames in a row are limited.
     unreadable: [u32; CLIENTS],
-    /// What each client sends when the server reads on: so much waits for it that nothing is read of it.
+    /// The steps that each client sends when the server reads on: so much waits for it that nothing is read of it.
     waiting: [VecDeque<Step>; CLIENTS],
     /// The server's calls that are not made for a client's: which, on whose connection, and their tasks.
     asking: Vec<(u32, usize, TaskId)>,
-    /// What clients have answered.
+    /// The answers of clients.
     answers: HashMap<u32, Result<bool, String>>,
 }
 
@@ -376,7 +376,7 @@ impl World {
         Ok(())
     }
 
-    /// Whether nothing is read of a client, because of what waits for it.
+    /// Returns true if nothing is read of a client, because of what waits for it.
     fn is_held(&self, on: usize) -> bool {
         let queued = self.clients[on].as_ref().map_or(0, |client| client.link.any.queued_bytes());
         queued > model::OUTBOX_BYTES / 2
@@ -740,7 +740,7 @@ impl World {
     }
 }
 
-/// How a call or subscription may be answered whose id is held like this, where so many run.
+/// Returns the possible answers to a call or subscription whose id is held like this, where so many run.
 fn may(held: Held, running: (usize, usize), limit: usize) -> May {
     let free = held != Held::Yes;
     let refusals = if free && running.1 >= limit { vec!["RESOURCE_EXHAUSTED"] } else { Vec::new() };

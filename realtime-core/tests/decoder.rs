@@ -257,7 +257,7 @@ fn the_frames_of_one_message_are_budgeted() {
     assert_refused_at_the_end(&mut decoder, &middle, DecodeError::TooManyFrames);
 }
 
-/// What arrives whole is lent from the reader's buffer; what did not is given away with the buffer
+/// A payload that arrives whole is lent from the reader's buffer; one that did not is given away with the buffer
 /// that it was collected in.
 #[test]
 fn the_decoder_keeps_no_buffer_of_a_message() {

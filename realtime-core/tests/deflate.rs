@@ -30,7 +30,7 @@ fn config() -> ProptestConfig {
 proptest! {
     #![proptest_config(config())]
 
-    /// What is sent is what a client reads, and as a client's message what the decoder reads.
+    /// A payload that is sent is what a client reads, and as a client's message what the decoder reads.
     #[test]
     fn any_message_survives(
         message in message(),
@@ -264,7 +264,7 @@ fn flush() -> impl Strategy<Value = FlushCompress> {
     (0..5_usize).prop_map(|index| [None, Partial, Sync, Full, Finish][index])
 }
 
-/// What was once a valid payload.
+/// A payload that was valid before it was spoilt.
 fn spoilt() -> impl Strategy<Value = Vec<u8>> {
     let spoil = (any::<prop::sample::Index>(), any::<u8>());
     (message(), vec(spoil, 1..3)).prop_map(|(message, spoils)| {
@@ -343,7 +343,7 @@ fn compressed_payload(frame: &Frame, opcode: Opcode) -> Option<Vec<u8>> {
     (bytes[0] == FIN | RSV1 | opcode as u8).then(|| bytes[header..].to_vec())
 }
 
-/// What a client makes of a payload, with a stream of its own; `None` if it is not valid.
+/// Inflates a payload as a client does, with a stream of its own; `None` if it is not valid.
 fn inflate(payload: &[u8], window: u8) -> Option<Vec<u8>> {
     let mut found = Vec::with_capacity(1 << 22);
     let mut input = &[payload, &TAIL, &[3, 0]].concat()[..];
@@ -359,7 +359,7 @@ fn inflate(payload: &[u8], window: u8) -> Option<Vec<u8>> {
     }
 }
 
-/// What can be read of a payload until it is not valid.
+/// Inflates a payload up to the place where it is not valid.
 fn inflate_some(payload: &[u8]) -> Vec<u8> {
     let mut found = Vec::with_capacity(1 << 22);
     let mut input = &[payload, &TAIL].concat()[..];

@@ -60,7 +60,7 @@ fn message() -> Message {
     Message::from("x".repeat(30))
 }
 
-/// What waits for a client that was behind is sent when it has caught up, and not with the next ping.
+/// A message that waits for a client that was behind is sent when it has caught up, and not with the next ping.
 #[test]
 fn publications_that_wait_are_sent() {
     check(|| {
@@ -95,7 +95,7 @@ fn publications_that_wait_for_a_slow_reader_are_sent() {
     });
 }
 
-/// Who waits for room on another thread is told when there is some.
+/// A sender that waits for room on another thread is told when there is some.
 #[test]
 fn who_waits_for_room_is_woken() {
     check(|| {
@@ -210,7 +210,7 @@ fn calls_that_are_woken_elsewhere_are_answered() {
     });
 }
 
-/// Who calls a client on another thread gets its answer, or is told that it has gone.
+/// A caller of a client on another thread gets its answer, or is told that it has gone.
 #[test]
 fn who_calls_a_client_is_answered_or_told() {
     check(|| {

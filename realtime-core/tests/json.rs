@@ -158,7 +158,7 @@ proptest! {
         prop_assert_eq!(refused(&written(&twice)), Code::PARSE_ERROR);
     }
 
-    /// What both sides send is read as well.
+    /// Packets of both sides are read as they were sent.
     #[test]
     fn any_packet_about_a_call_is_what_others_read(
         id in string(),
@@ -661,7 +661,7 @@ fn assert_can_be_told(error: &Error) {
     assert_eq!(told["error"]["message"], error.message());
 }
 
-/// What goes over the wire for a packet.
+/// Returns the text of a packet as it goes over the wire.
 fn sent(packet: &Outgoing<'_>) -> String {
     let mut out = Vec::new();
     assert_eq!(Json.encode(packet, &mut out).unwrap(), Some(Kind::Text));

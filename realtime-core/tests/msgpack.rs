@@ -220,7 +220,7 @@ proptest! {
         prop_assert_eq!(refused(&packed(&twice)), Code::PARSE_ERROR);
     }
 
-    /// What both sides send is read as well.
+    /// Packets of both sides are read as they were sent.
     #[test]
     fn any_packet_about_a_call_is_what_others_read(
         id in string(),
@@ -838,7 +838,7 @@ fn what_is_wrong_is_not_echoed_whole() {
     }
 }
 
-/// What `docs/protocol.md` shows is what is spoken.
+/// The examples of `docs/protocol.md` are what is spoken.
 #[test]
 fn the_example_of_the_documentation_is_right() {
     let document = include_str!("../../docs/protocol.md");
@@ -947,7 +947,7 @@ fn assert_ends_as_for_others(bytes: &[u8]) {
     }
 }
 
-/// What is read here as a message is read by rmpv as a map with the same value.
+/// Asserts that what is read here as a message is read by rmpv as a map with the same value.
 fn assert_read_as_by_others(bytes: &[u8]) {
     let data = Data::Binary(bytes.into());
     let Ok(Packet::Message(Value::MessagePack(raw))) = MessagePack.decode(&data) else { return };
@@ -1005,7 +1005,7 @@ fn tree(value: &serde_json::Value) -> rmpv::Value {
     }
 }
 
-/// What goes over the wire for a packet.
+/// Returns the bytes of a packet as they go over the wire.
 fn sent(packet: &Outgoing<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     assert_eq!(MessagePack.encode(packet, &mut out).unwrap(), Some(Kind::Binary));

@@ -76,7 +76,7 @@ fn nobody_gets_a_private_address_by_claiming_it() {
     });
 }
 
-/// What the application asks for counts for each address.
+/// A limit that the application sets counts for each address.
 #[test]
 fn rates_count_for_private_addresses() {
     block_on(async {

@@ -1,4 +1,4 @@
-//! What the session does with several messages, and a topic with many members, at once.
+//! Several messages of a session at once, and a topic with many members.
 
 #[path = "support/wire.rs"]
 mod wire;

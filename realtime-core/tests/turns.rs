@@ -239,7 +239,7 @@ mod compressed {
         assert!(turns >= 1_000_000 / TURN * 4, "it is inflated in {turns} turns");
     }
 
-    /// What is compressed for the client is the work of a turn, however short it gets.
+    /// Compressing for the client is the work of a turn, however short the result.
     #[test]
     fn what_is_compressed_counts() {
         let mut config = Config::default();
@@ -324,7 +324,7 @@ mod compressed {
         assert_eq!(received, 3 * framed(LONG * 3 / 4) + framed(LONG));
     }
 
-    /// What it still had to say is read up to its close, though its message never had a place.
+    /// The rest of its frames is read up to its close, though its message never had a place.
     #[test]
     fn one_that_is_closed_while_it_waits_is_answered() {
         let realtime = realtime(1);

@@ -1,4 +1,4 @@
-//! What an operator reads in the log, and how often.
+//! Warnings that an operator reads in the log, and how often.
 
 use adapter_testing::{TestClient, TestServer, block_on};
 use realtime_core::{Config, Endpoint, Realtime};

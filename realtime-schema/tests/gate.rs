@@ -1,4 +1,4 @@
-//! What a change of a type is for clients that were built before it.
+//! The effect of a change of a type on clients that were built before it.
 
 #[path = "gate/contexts.rs"]
 mod contexts;

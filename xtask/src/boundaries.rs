@@ -166,13 +166,13 @@ fn parse_version(text: &str) -> Option<RustVersion> {
 
 const ADAPTERS: [&str; 3] = ["adapter-axum", "adapter-actix", "adapter-hyper"];
 
-/// What each adapter has, under the same names: whoever knows one finds their way in the others.
+/// The files of each adapter, under the same names: whoever knows one finds their way in the others.
 const FILES_OF_ALL: [&str; 3] = ["lib.rs", "routes.rs", "upgrade.rs"];
 
-/// What those have that do not take it over from another adapter.
+/// The files of those adapters that do not take them over from another one.
 const FILES_OF_SOME: [&str; 2] = ["runtime.rs", "transport.rs"];
 
-/// How a server is run and shut down, one file or a folder: it is about sockets and signals, not about realtime
+/// The running and shutting down of a server, one file or a folder: it is about sockets and signals, not about realtime
 /// connections, and comes on top of an adapter's size.
 const SERVE: &str = "serve";
 

@@ -108,7 +108,7 @@ fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Whether the copy was there already, the same as its source.
+/// Copies a file, and returns true if the copy was there already, the same as its source.
 fn copy(from: &Path, to: &Path) -> Outcome<bool> {
     let content = fs::read(from).map_err(|error| format!("{} can't be read: {error}", from.display()))?;
     if fs::read(to).is_ok_and(|copied| copied == content) {

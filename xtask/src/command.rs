@@ -43,7 +43,7 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     Ok(())
 }
 
-/// What the command prints on its standard output, which is not shown.
+/// Runs the command and returns what it prints on its standard output, which is not shown.
 pub(crate) fn output(command: &mut Command) -> Outcome<Vec<u8>> {
     let line = line(command);
     let output = command.output().map_err(|error| format!("`{line}` could not be started: {error}"))?;
@@ -54,7 +54,7 @@ pub(crate) fn output(command: &mut Command) -> Outcome<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Whether the command can be started and succeeds.
+/// Returns true if the command can be started and succeeds.
 pub(crate) fn works(command: &mut Command) -> Outcome<bool> {
     match command.output() {
         Ok(output) => Ok(output.status.success()),

@@ -1,4 +1,4 @@
-//! What the documents promise by name: a test that they name is there.
+//! The promises of the documents by name: a test that they name is there.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -52,7 +52,7 @@ pub(crate) fn check(repository: &Path) -> Outcome {
     none_of(problems)
 }
 
-/// What stands between backticks, outside of blocks of code.
+/// The texts between backticks, outside of blocks of code.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     let prose = text.split("```").step_by(2);
     prose.flat_map(|prose| prose.lines()).flat_map(|line| line.split('`').skip(1).step_by(2))

@@ -1,4 +1,4 @@
-//! What the hot paths of the core cost, in instructions, beside what was accepted.
+//! The cost of the core's hot paths in instructions, beside what was accepted.
 
 use std::{
     env, fs,
@@ -60,7 +60,7 @@ fn accept() -> Outcome {
 
 const FILE: &str = "realtime-core/benches/instructions.txt";
 
-/// How many per cent more than what was accepted are too many, and how many less are worth a word.
+/// The per cent above the accepted number that are too many, and below it that are worth a word.
 const TOLERANCE: u64 = 5;
 
 /// The instructions of each work, and of what: another compiler makes others, another C library brings others,
@@ -217,7 +217,7 @@ fn measure() -> Outcome<Counts> {
     Ok(Counts { machine: format!("{}, {}, {processor}", rustc()?, libc()), works })
 }
 
-/// What callgrind writes stays there to be read.
+/// Returns the folder in which the output of callgrind stays to be read.
 fn folder() -> Outcome<PathBuf> {
     Ok(Metadata::of_workspace()?.target_directory.join("instructions"))
 }

@@ -1,4 +1,4 @@
-//! What `cargo metadata` says about the packages and how they depend on each other.
+//! The packages and how they depend on each other, as `cargo metadata` tells.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},

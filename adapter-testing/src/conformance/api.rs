@@ -29,9 +29,9 @@ pub(crate) struct Api {
     kept: Mutex<Option<Call<Api>>>,
 }
 
-/// What the server asks of a client.
+/// A question of the server to a client.
 pub(crate) const CONFIRM: Procedure<String, bool> = Procedure::new("confirm").with_timeout(Duration::from_secs(5));
-/// What the topics of the lab are told.
+/// The event that is published to the topics of the lab.
 pub(crate) const SAID: Event<Said> = Event::new("SAID");
 
 const ECHO: Procedure<String, String> = Procedure::new("echo").with_check(|text| short(text));
@@ -123,19 +123,19 @@ struct Flood {
     bytes: usize,
 }
 
-/// What is pushed into the feeds.
+/// An item of the feeds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Tick {
     key: String,
     value: u32,
     #[serde(skip_serializing)]
     offset: Option<u64>,
-    /// How many are missing before it.
+    /// The number of items missing before it.
     #[serde(skip_serializing)]
     missing: Option<u64>,
 }
 
-/// What is said to a topic.
+/// A text that is published to a topic.
 #[derive(Debug, Deserialize)]
 struct Say {
     topic: String,
@@ -489,7 +489,7 @@ async fn feed(call: Call<Api>, (): ()) -> Result<impl Stream<Item = Item<Tick>> 
     }))
 }
 
-/// What is pushed goes to all who listen.
+/// A feed that passes each item on to all who listen.
 #[derive(Debug, Default)]
 struct Feed(Mutex<Vec<Arc<Mutex<Listener>>>>);
 

@@ -42,7 +42,7 @@ const PANICS: Subscription<(), u32> = Subscription::new("panics");
 const QUIET: Subscription<(), u32> = Subscription::new("quiet");
 const FEED: Subscription<(), u32> = Subscription::new("feed");
 
-/// What members of `http` are told.
+/// The topic of the members of `http`.
 pub(crate) const NEWS: Topic<String> = Topic::fixed("news");
 
 const NOTIFICATION: Event<serde_json::Value> = Event::new("notification");
@@ -65,7 +65,7 @@ pub(crate) fn builder(change: impl FnOnce(&mut Config)) -> (RealtimeBuilder, Not
     (builder, Notes(seen), gate)
 }
 
-/// What happened in the application, for the case.
+/// A note to the case about what happened in the application.
 #[derive(Debug)]
 pub(crate) struct Notes(Receiver<String>);
 
@@ -229,7 +229,7 @@ async fn send(call: Call<Lab>, sent: Sent) -> Result<Said> {
     Ok(said.message)
 }
 
-/// What is said in a room from now on.
+/// The events of a room from now on.
 fn room_events(call: &Call<Lab>, room: Room) -> impl Stream<Item = RoomEvent> + use<> {
     let said = Arc::clone(&call.state().said);
     let lock = |said: &Arc<Mutex<History>>| said.lock().unwrap_or_else(PoisonError::into_inner).events.len();
@@ -377,7 +377,7 @@ struct Talks(Sender<String>, Gate);
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct TalksInput {
-    /// What `on_open` does: greets, or `fail`, `panic`; `names` says something before. With `wait`, `on_close` waits.
+    /// The work of `on_open`: greets, or `fail`, `panic`; `names` says something before. With `wait`, `on_close` waits.
     open: String,
     number: u32,
 }

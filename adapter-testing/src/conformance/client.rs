@@ -9,7 +9,7 @@ use realtime_core::websocket::{Opcode, accept_key};
 use realtime_protocol::client::{Format, Outgoing};
 use std::{fmt, time::Duration};
 
-/// How long a case waits for what must come.
+/// The time that a case waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The bytes of one connection, as the client has them.

@@ -22,7 +22,7 @@ pub struct HttpRequest<'a> {
     body: Body,
 }
 
-/// What a request carries.
+/// The body of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     None,
@@ -234,7 +234,7 @@ impl Exchange {
         self.bytes.clone()
     }
 
-    /// Whether something of the response has come.
+    /// Returns true if a part of the response has come.
     pub fn has_come(&mut self) -> bool {
         self.head.is_some() || self.more(Duration::from_millis(1)) != Received::Nothing || !self.bytes.is_empty()
     }
@@ -413,7 +413,7 @@ impl Events {
         false
     }
 
-    /// What was received of the body, without its framing.
+    /// Takes the received part of the body, without its framing.
     fn take_chunk(&mut self) -> Option<Vec<u8>> {
         let chunked = self.exchange.header("transfer-encoding").is_some_and(|encoding| encoding == "chunked");
         let bytes = &mut self.exchange.bytes;

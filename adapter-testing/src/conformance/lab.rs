@@ -19,7 +19,7 @@ pub struct Lab {
     gate: Gate,
 }
 
-/// What a client tells the lab to do.
+/// A command of a client to the lab.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -70,7 +70,7 @@ pub enum Command {
     Describe,
 }
 
-/// What the lab says.
+/// A message of the lab.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -88,13 +88,13 @@ pub enum Reply {
     },
 }
 
-/// What a client gives when it connects.
+/// The input of a client when it connects.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LabInput {
-    /// What `on_open` does: nothing, `wait` for the gate, `fail`, `panic`.
+    /// The work of `on_open`: nothing, `wait` for the gate, `fail`, `panic`.
     #[serde(default)]
     pub open: String,
-    /// What `on_close` does: nothing, `panic`.
+    /// The work of `on_close`: nothing, `panic`.
     #[serde(default)]
     pub close: String,
     /// A number, to be wrong about.
@@ -102,7 +102,7 @@ pub struct LabInput {
     pub number: u32,
 }
 
-/// What was seen in the handler.
+/// A call of the handler, as it was seen there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Sight {
@@ -120,7 +120,7 @@ pub enum Sight {
     Event(String),
 }
 
-/// What was seen, for the case.
+/// The log of the handler's calls, for the case.
 #[derive(Debug)]
 pub struct Seen(Receiver<Sight>);
 

@@ -107,7 +107,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<(Response<()>, usize)> {
 
 struct TcpWire {
     socket: TcpStream,
-    /// What came with the head of the response.
+    /// The bytes that came with the head of the response.
     rest: Vec<u8>,
 }
 

@@ -4,7 +4,7 @@ use realtime_core::websocket::Opcode;
 use realtime_protocol::client::Format;
 use std::fmt::Write as _;
 
-/// What a client sends.
+/// The bytes that a client sends.
 pub(crate) struct Script {
     pub(crate) name: &'static str,
     pub(crate) id: &'static str,
@@ -12,7 +12,7 @@ pub(crate) struct Script {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// What the server sends, from the first byte after the upgrade to the end.
+/// The bytes that the server sends, from the first one after the upgrade to the end.
 pub(crate) struct Transcript {
     pub(crate) name: String,
     pub(crate) answer: Vec<u8>,

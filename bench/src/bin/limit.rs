@@ -1,4 +1,4 @@
-//! What the kernel allows one thread: epoll, and nothing else.
+//! Measures what the kernel allows one thread: epoll, and nothing else.
 //!
 //! No server to use. It has no runtime, looks at no UTF-8, knows no fragments and no limits. `/echo`
 //! answers all that one read brought by one write; `/chat` builds a frame once and writes it to every
@@ -40,7 +40,7 @@ struct Client {
     role: Role,
     /// The beginning of a frame or a request whose end has not come.
     unread: Vec<u8>,
-    /// What the socket would not take.
+    /// The bytes that the socket would not take.
     unsent: Vec<u8>,
 }
 

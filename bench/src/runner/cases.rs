@@ -1,4 +1,4 @@
-//! What is measured.
+//! The cases that are measured.
 
 use bench::{MESSAGE, SEND_BUFFER, process::connections_of};
 use std::time::Duration;
@@ -9,9 +9,9 @@ pub(crate) struct Case {
     pub(crate) kind: Kind,
     /// Bytes of the text in a message.
     pub(crate) size: usize,
-    /// Whether it is among those of `--short`.
+    /// True if it is among those of `--short`.
     pub(crate) headline: bool,
-    /// What it is compared with.
+    /// The group that it is compared in.
     pub(crate) group: Option<Group>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) enum Kind {
     },
 }
 
-/// What one of many subscriptions sends; the others are silent.
+/// The items that one of many subscriptions sends; the others are silent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ticks {
     Nothing,
@@ -259,18 +259,18 @@ impl Case {
         Self { name, headline: false, group: Some(group.clone()), ..self }
     }
 
-    /// Whether both are of one group.
+    /// Returns true if both are of one group.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         self.group.is_some() && self.group == other.group
     }
 
-    /// What tells it from the others of its group.
+    /// Returns the label that tells it from the others of its group.
     pub(crate) fn label(&self) -> &str {
         let group = self.group.as_ref().and_then(|group| self.name.strip_prefix(&group.name));
         group.map_or(&self.name, |label| label.trim_start_matches('-'))
     }
 
-    /// What is asked of the load, for so many seconds if that was said.
+    /// Returns the arguments of the load, with so many seconds if that was said.
     pub(crate) fn words(&self, time: Option<f64>) -> Vec<String> {
         let (mode, connections, outstanding) = match self.kind {
             Kind::Echo { connections, outstanding }

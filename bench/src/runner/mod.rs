@@ -165,7 +165,7 @@ const PROBE: f64 = 4.0;
 const SERVER_SHARE: f64 = 0.6;
 const MOST_OF_LOAD: f64 = 0.75;
 
-/// What is being measured, on the last line of the terminal.
+/// Shows what is being measured on the last line of the terminal.
 fn show(progress: &str) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{progress}");

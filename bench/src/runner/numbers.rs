@@ -1,4 +1,4 @@
-//! What was measured, over the rounds.
+//! The measured values, over the rounds.
 
 use super::{cases::Case, servers::Server};
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Who is measured.
+//! The servers that are measured.
 
 use super::cases::{Case, Kind};
 
@@ -11,7 +11,7 @@ pub(crate) struct Server {
     pub(crate) dialect: Dialect,
 }
 
-/// How a server is talked to.
+/// The protocol that a server is talked to in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// This library's: paths below `/__realtime`, and an envelope where the handler is typed.
@@ -54,7 +54,7 @@ impl Server {
         !self.variables.contains(&("RT", "multi"))
     }
 
-    /// Whether the case says something about it.
+    /// Returns true if the case says something about it.
     pub(crate) fn takes_part(self, case: &Case) -> bool {
         match case.kind {
             // What the caches of the kernel cost is seen beside.
@@ -79,7 +79,7 @@ impl Server {
 }
 
 impl Dialect {
-    /// What the load is told about it.
+    /// Returns the arguments that tell the load about it.
     pub(crate) fn words(self, case: &Case) -> Vec<String> {
         let words = match (self, case.kind) {
             (Self::Ours, Kind::Typed { .. }) => {

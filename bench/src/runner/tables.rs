@@ -236,7 +236,7 @@ fn columns_of_group(case: &Case) -> Vec<Vec<Column>> {
     }
 }
 
-/// What those that read feel, then the memory, then how it ended for whom.
+/// The columns of three tables: what those that read feel, then the memory, then how it ended for whom.
 fn stalled_columns() -> [Vec<Column>; 3] {
     let felt = [
         ("p99_us", "p99", Unit::Microseconds),

@@ -9,7 +9,7 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// What a caller is told: any number of times that it goes on, and once how it ended.
+/// A step of a call, as its caller is told: any number of times that it goes on, and once how it ended.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Progress(Payload),

@@ -10,7 +10,7 @@ pub(super) struct Heartbeat {
     pinged: Option<Instant>,
 }
 
-/// What silence means so far.
+/// The meaning of the silence so far.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Silence {
     Short,

@@ -49,7 +49,7 @@ enum Phase {
     Closed(Cause),
 }
 
-/// What the server wants of the application.
+/// A request of the server to the application.
 #[derive(Debug)]
 pub(crate) enum Input {
     Message(Payload),

@@ -1,7 +1,7 @@
 use realtime_protocol::Message;
 use std::collections::BTreeMap;
 
-/// What may wait while there is no connection: calls, events and messages. Subscriptions do not count.
+/// The bound of what may wait while there is no connection: calls, events and messages. Subscriptions do not count.
 ///
 /// 256 frames and 1 MiB by default, and what does not fit is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What the application asks of a session.
+//! The application's requests to a session.
 
 use super::{
     Answer, Delivery, Phase, Request, Session,
@@ -116,5 +116,5 @@ impl Session {
     }
 }
 
-/// What a frame costs beside its values.
+/// The bytes that a frame costs beside its values.
 const OVERHEAD: usize = 64;

@@ -6,7 +6,7 @@ use realtime_protocol::{
 };
 use std::{collections::HashMap, sync::Arc, task::Waker};
 
-/// What a subscription brings, in its order.
+/// A step of a subscription, in its order.
 #[derive(Debug)]
 pub(crate) enum Delivery {
     Item { data: Payload, position: Option<Position> },
@@ -100,7 +100,7 @@ impl Subscriptions {
         Some(self.0.remove(&id)?.credit.is_some())
     }
 
-    /// How many items more the server may send, if any.
+    /// Returns the number of further items that the server may send, if any.
     pub(super) fn grant(&mut self, id: u64) -> Option<u32> {
         let running = self.0.get_mut(&id)?;
         let held = running.held();
@@ -126,7 +126,7 @@ impl Subscriptions {
 }
 
 impl Running {
-    /// How many items wait for the reader.
+    /// Returns the number of items that wait for the reader.
     fn held(&self) -> usize {
         self.deliveries.count(|delivery| matches!(delivery, Delivery::Item { .. }))
     }
@@ -147,5 +147,5 @@ impl Running {
     }
 }
 
-/// How many items the server may send that were not taken.
+/// The number of items that the server may send ahead of the reader.
 pub(crate) const WINDOW: usize = 64;

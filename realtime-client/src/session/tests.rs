@@ -110,7 +110,7 @@ struct Lab {
     /// Those that the server has on the present connection.
     running: Vec<u64>,
     subscription: (u64, Arc<Mailbox<Delivery>>),
-    /// What the server may send on the present connection.
+    /// The number of items that the server may send on the present connection.
     credit: usize,
     taken: usize,
     settled: usize,

@@ -60,7 +60,7 @@ impl Network {
         self.switch.lock().unwrap().refuses = refuses;
     }
 
-    /// How often the client has dialed.
+    /// Returns the number of times that the client has dialed.
     pub(crate) fn attempts(&self) -> u32 {
         self.switch.lock().unwrap().attempts
     }

@@ -1,4 +1,4 @@
-//! What a client sends has to be read.
+//! A client's message has to be read.
 
 use realtime_core::{Connection, Handler, Result};
 

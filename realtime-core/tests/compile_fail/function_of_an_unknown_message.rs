@@ -1,4 +1,4 @@
-//! What a function's client sends and is sent cannot be guessed.
+//! The messages of a function's client cannot be guessed.
 
 use realtime_core::handler_fn;
 

@@ -1,4 +1,4 @@
-//! What is published to a topic is what its members are sent.
+//! A message published to a topic is the one that its members are sent.
 
 use realtime_core::{Connection, Handler, Result, Topic};
 

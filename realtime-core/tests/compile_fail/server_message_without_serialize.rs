@@ -1,4 +1,4 @@
-//! What the server sends has to be written.
+//! A server's message has to be written.
 
 use realtime_core::{Connection, Handler, Result};
 

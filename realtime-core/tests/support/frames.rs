@@ -18,7 +18,7 @@ pub(crate) struct ClientFrame {
     pub(crate) payload: Bytes,
 }
 
-/// How a frame says its length.
+/// The form in which a frame says its length.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Length {
     Shortest,
@@ -200,7 +200,7 @@ fn close() -> impl Strategy<Value = ClientFrame> {
     .prop_map(|payload| ClientFrame::new(FIN | 8, &payload))
 }
 
-/// What may be wrong with one frame.
+/// A fault of one frame.
 #[derive(Clone, Debug)]
 enum Spoil {
     Reserved(u8),

@@ -16,10 +16,10 @@ use std::{
     time::Duration,
 };
 
-/// What a call does.
+/// The work of a call.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
-    /// How many gates it waits at, one after the other.
+    /// The number of gates that it waits at, one after the other.
     pub(crate) gates: u32,
     /// It tells its progress before each of them.
     pub(crate) progress: bool,
@@ -40,7 +40,7 @@ pub(crate) enum Then {
     Ask,
 }
 
-/// What a subscription yields: the numbers from 0, or from behind the position that the client has seen.
+/// The work of a subscription: it yields the numbers from 0, or from behind the position that the client has seen.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Feed {
     pub(crate) count: u32,
@@ -64,14 +64,14 @@ pub(crate) enum End {
     Never,
 }
 
-/// What handling an event does.
+/// The work of handling an event.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Shout {
     pub(crate) gated: bool,
     pub(crate) fails: bool,
 }
 
-/// What happens to the items that a client does not take.
+/// The fate of the items that a client does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Policy {
     Block,
@@ -84,7 +84,7 @@ pub(crate) const JOB: Procedure<(u32, Job), Output> =
     Procedure::new("job").with_timeout(Duration::from_millis(JOB_MS));
 pub(crate) const BRIEF: Procedure<(u32, Job), Output> =
     Procedure::new("brief").with_timeout(Duration::from_millis(BRIEF_MS));
-/// What the client implements.
+/// The procedure that the client implements.
 pub(crate) const CONFIRM: Procedure<u32, bool> =
     Procedure::new("confirm").with_timeout(Duration::from_millis(CONFIRM_MS));
 const SHOUT: Event<(u32, Shout)> = Event::new("SHOUT");
@@ -107,7 +107,7 @@ pub(crate) fn key(number: u64) -> u32 {
     number.count_ones() % 3
 }
 
-/// What each run was given as its number is noted under it.
+/// The log of all runs: each is noted under the number that it was given.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lab(Arc<Mutex<Notes>>);
 
@@ -127,7 +127,7 @@ pub(crate) struct Run {
     pub(crate) alive: u32,
     /// It came to its own end.
     pub(crate) finished: bool,
-    /// How often a gate was opened for it.
+    /// The number of times that a gate was opened for it.
     pub(crate) opened: u64,
     passed: u64,
     waiting: Option<Waker>,
@@ -137,7 +137,7 @@ pub(crate) struct Run {
     pub(crate) yielded: u64,
     /// When it called the client.
     pub(crate) asked: Option<u64>,
-    /// What came of that, and when.
+    /// The results of those, and when they came.
     pub(crate) settled: Vec<(Result<bool, String>, u64)>,
     pub(crate) call: Option<Call<Lab>>,
 }
@@ -312,7 +312,7 @@ impl Drop for Alive {
     }
 }
 
-/// What a call answers with.
+/// The answer of a call.
 #[derive(Debug)]
 pub(crate) enum Output {
     Number(u32),

@@ -1,5 +1,5 @@
-//! What a client may see of its calls and subscriptions: one state for each id, fed with the frames that come and
-//! compared with what has become of the futures and streams.
+//! A model of what a client may see of its calls and subscriptions: one state for each id, fed with the frames that
+//! come and compared with what has become of the futures and streams.
 
 use crate::{
     lab::{CONFIRM_MS, EPOCH, End, Feed, Job, KEPT, Lab, Policy, Shout, Then, key},
@@ -46,7 +46,7 @@ pub(crate) struct Client {
     pub(crate) pressed: bool,
     /// Either side has begun to close, or the connection is cut: nothing more is owed to the client.
     pub(crate) ended: bool,
-    /// What was asked under each id and is not over for the client, in its order.
+    /// The requests under each id that are not over for the client, in their order.
     entries: HashMap<String, VecDeque<Entry>>,
     /// Errors without an id that are to come, by their codes.
     loose: Vec<&'static str>,
@@ -59,7 +59,7 @@ pub(crate) struct Client {
     pub(crate) seen: Option<u64>,
 }
 
-/// What was asked under an id.
+/// A request under an id.
 struct Entry {
     n: u32,
     what: What,
@@ -67,7 +67,7 @@ struct Entry {
     may: May,
     started: bool,
     fate: Option<Fate>,
-    /// What was asked of it when it may have been over already.
+    /// The fates that were asked for when it may have been over already.
     perhaps: Vec<Fate>,
     progress: usize,
     /// It has run while the client did not read, or while other frames were handled in the same turn.
@@ -76,7 +76,7 @@ struct Entry {
     fresh: bool,
 }
 
-/// How it may be answered at first.
+/// The possible first answers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct May {
     pub(crate) start: bool,
@@ -106,7 +106,7 @@ pub(crate) struct Subscribed {
     next: u64,
     /// Missing since the last item.
     gap: u64,
-    /// What waits begins no earlier than here.
+    /// The time before which nothing that waits begins.
     floor: u64,
 }
 
@@ -136,7 +136,7 @@ struct Asked {
     cancelled: bool,
 }
 
-/// Whether the server still has an id.
+/// The server's knowledge of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Held {
     Yes,
@@ -205,7 +205,7 @@ impl Client {
         }
     }
 
-    /// Whether an id is in use, before anything else is sent.
+    /// Returns how an id is held, before anything else is sent.
     pub(crate) fn held(&self, lab: &Lab, id: &str) -> Held {
         let held = self.entries.get(id).into_iter().flatten().map(|entry| self.holds(lab, entry));
         held.fold(Held::No, |all, one| match (all, one) {
@@ -306,7 +306,7 @@ impl Client {
         self.loose.push(code);
     }
 
-    /// How many events wait or are handled.
+    /// Returns the number of events that wait or are handled.
     pub(crate) fn events(&self) -> usize {
         self.events.len()
     }
@@ -476,7 +476,7 @@ impl Client {
         Ok(())
     }
 
-    /// What is there at a moment at which nothing more happens by itself.
+    /// Checks an entry at a moment at which nothing more happens by itself.
     fn check(&self, lab: &Lab, entry: &mut Entry) -> Checked {
         if !entry.started {
             ensure!(self.stalled || self.ended, "is not answered");
@@ -541,7 +541,7 @@ impl Client {
     }
 }
 
-/// Whether a call of the client's ended without its answer.
+/// Returns true if a call of the client's ended without its answer.
 fn is_given_up(lab: &Lab, n: u32) -> bool {
     lab.with(n, |run| match &run.settled[..] {
         [] => run.alive == 0,

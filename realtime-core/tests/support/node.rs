@@ -181,7 +181,7 @@ impl Link {
 struct Wire {
     input: Vec<u8>,
     output: Vec<u8>,
-    /// What the client still reads; any number of bytes if it is not said.
+    /// The bytes that the client still reads; any number if it is not said.
     window: Option<usize>,
     gone: bool,
     reader: Option<Waker>,

@@ -1,4 +1,4 @@
-//! What a client's bytes mean: to the decoder, and to tungstenite as a judge of its own.
+//! The meaning of a client's bytes: to the decoder, and to tungstenite as a judge of its own.
 
 use realtime_core::websocket::{Data, DecodeError, Decoder, Incoming, Limits};
 use std::{
@@ -65,7 +65,7 @@ pub(crate) fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     starts.zip(ends).map(|(start, end)| &bytes[start..end]).collect()
 }
 
-/// What the decoder makes of bytes that arrive in these pieces.
+/// Decodes bytes that arrive in these pieces.
 pub(crate) fn decode<'a>(limits: Limits, pieces: impl IntoIterator<Item = &'a [u8]>) -> Transcript<DecodeError> {
     let mut decoder = Decoder::new(limits);
     let mut seen = Vec::new();
@@ -158,7 +158,7 @@ pub(crate) fn assert_tungstenite_agrees(message_bytes: usize, bytes: &[u8], cuts
     assert_eq!(theirs.seen, expected);
 }
 
-/// What tungstenite reads from bytes that arrive in these pieces; its error as the code to close
+/// Reads with tungstenite bytes that arrive in these pieces; its error is the code to close
 /// with.
 pub(crate) fn read(role: Role, message_bytes: usize, pieces: Vec<&[u8]>) -> Transcript<u16> {
     let config = WebSocketConfig::default()
@@ -217,7 +217,7 @@ impl Write for Wire<'_> {
     }
 }
 
-/// What tungstenite makes of a close frame whose code it does not let pass.
+/// Returns what tungstenite makes of a close frame whose code it does not let pass.
 fn violation() -> Seen {
     Seen::Close(1002, "Protocol violation".to_owned())
 }
@@ -299,7 +299,7 @@ fn complete(frame: &[u8], message_bytes: usize) -> Vec<u8> {
     frame
 }
 
-/// Whether a frame's length would fit into its second byte.
+/// Returns true if a frame's length would fit into its second byte.
 fn is_short(frame: &[u8]) -> bool {
     measure(frame).is_some_and(|(_, payload)| payload <= 125)
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The fields of a frame, in the order in which they are sent. None stands twice.
 pub(crate) type Fields = Vec<(&'static str, Value)>;
 
-/// What the judge says of a frame: the packet as a tree, with null for what is left out; or the code
+/// The judge's verdict on a frame: the packet as a tree, with null for what is left out; or the code
 /// of the refusal, and the id where it is told with it.
 pub(crate) fn meaning(fields: &[(&'static str, Value)]) -> Value {
     judge(&whole(fields)).unwrap_or_else(|code| json!({ "refused": code }))

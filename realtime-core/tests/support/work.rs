@@ -161,7 +161,7 @@ struct Said {
     text: String,
 }
 
-/// What a call is answered with.
+/// A procedure that answers with its input.
 const ECHO: Procedure<Said, Said> = Procedure::new("echo");
 
 struct Typed;

@@ -155,7 +155,7 @@ fn numbers_of_other_languages_are_numbers() {
     assert!(matches!(frame, Incoming::Welcome { heartbeat: Some(after), .. } if after.as_secs() == 25));
 }
 
-/// What the server writes as text, since JavaScript would round it, is read; and what resumes is written so too.
+/// An offset that the server writes as text, since JavaScript would round it, is read; and is written so to resume.
 #[test]
 fn an_offset_may_be_text() {
     for format in FORMATS {

@@ -4,7 +4,7 @@ use realtime_schema::{Changes, Description, Kind, Schema, Side};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
-/// What a change is for clients that were built before it.
+/// The effect of a change on clients that were built before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum For {
     Fine,

@@ -1,4 +1,4 @@
-//! What serde does with types that have its attributes.
+//! Types with attributes of serde, and what it does with them.
 
 #![allow(dead_code)] // Each test takes what it needs.
 

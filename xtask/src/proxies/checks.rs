@@ -1,4 +1,4 @@
-//! What has to hold through a proxy.
+//! The checks that have to hold through a proxy.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -24,7 +24,7 @@ pub(super) struct Check {
     pub(super) name: &'static str,
     /// Returns what the table says.
     pub(super) run: fn(Ways, &Proxy) -> Outcome<String>,
-    /// Whether it is left out of the short form.
+    /// True if it is left out of the short form.
     pub(super) is_long: bool,
 }
 
@@ -46,7 +46,7 @@ pub(super) const CHECKS: [Check; 15] = [
     Check { name: "2 minutes at rest: WebSocket, events", run: |ways, _| rest(ways), is_long: true },
 ];
 
-/// What is measured with another setting, where nothing is promised.
+/// The measurements with another setting, where nothing is promised.
 pub(super) const MEASURES: [Measure; 3] = [
     (EVENTS, |ways| slowest_event(ways).map(shown)),
     (EVENTS_LEFT, |ways| events_left(ways, Notice::ByTimeout)),
@@ -128,7 +128,7 @@ fn later_events(ways: Ways) -> Outcome<String> {
     at_once(slowest_event(ways)?)
 }
 
-/// How long the slowest of some events takes.
+/// Measures the time of the slowest of some events.
 fn slowest_event(ways: Ways) -> Outcome<Duration> {
     let mut events = Events::open(ways.proxy)?;
     events.expect("hello")?;
@@ -168,7 +168,7 @@ fn length_of(length: usize) -> String {
     format!(r#"{{"path":"length","input":"{}"}}"#, "x".repeat(length))
 }
 
-/// Who says nothing, and who claims to be another, in either header or in both.
+/// Checks the address of a client that says nothing, and of one that claims another in either header or in both.
 fn address(ways: Ways) -> Outcome<String> {
     let (x, forwarded) = (("X-Forwarded-For", "203.0.113.7"), ("Forwarded", "for=203.0.113.7"));
     for headers in [&[] as &[_], &[x], &[forwarded], &[x, forwarded]] {
@@ -198,7 +198,7 @@ fn address_in_second_request(ways: Ways) -> Outcome<String> {
     yes()
 }
 
-/// How long after a client of a stream has gone the server ends it.
+/// Measures the time from the going of a stream's client until the server ends the stream.
 fn events_left(ways: Ways, expected: Notice) -> Outcome<String> {
     noticed(ways, expected, || {
         let mut events = Events::open(ways.proxy)?;
@@ -207,14 +207,14 @@ fn events_left(ways: Ways, expected: Notice) -> Outcome<String> {
     })
 }
 
-/// How long after the one who calls has gone the server ends the call.
+/// Measures the time from the going of a caller until the server ends the call.
 fn call_left(ways: Ways, expected: Notice) -> Outcome<String> {
     let headers = [("Content-Type", "application/json"), ("Origin", ORIGIN)];
     let request = Request { method: "POST", query: "", headers: &headers, body: br#"{"path":"wait"}"# };
     noticed(ways, expected, || request.send(ways.proxy))
 }
 
-/// How long it takes from a client's going until the server has nobody.
+/// Measures the time from a client's going until the server has nobody.
 fn noticed<C>(ways: Ways, expected: Notice, come: impl FnOnce() -> Outcome<C>) -> Outcome<String> {
     // Clients of earlier checks may have gone without notice.
     until(Notice::ByComments.patience(), || has_nobody(ways))?.ok_or("the server has clients from before")?;

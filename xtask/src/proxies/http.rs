@@ -13,7 +13,7 @@ use crate::command::Outcome;
 /// The address that clients come from: not that of the proxies, 127.0.0.1, so that the two can be told apart.
 pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// What a browser sends of a page behind a proxy, port and all.
+/// The `Host` that a browser sends for a page behind a proxy, port and all.
 pub(super) const HOST: &str = "app.example.com:8443";
 pub(super) const ORIGIN: &str = "https://app.example.com:8443";
 
@@ -24,7 +24,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy)]
 pub(super) struct Way {
     pub(super) port: u16,
-    /// What stands before the server's own paths.
+    /// The prefix of the server's own paths.
     pub(super) prefix: &'static str,
 }
 
@@ -149,7 +149,7 @@ pub(super) struct Body {
 
 enum Left {
     Bytes(u64),
-    /// What is left of the chunk.
+    /// The bytes that are left of the chunk.
     Chunk(u64),
     UntilTheEnd,
 }

@@ -121,7 +121,7 @@ impl Pair {
     }
 }
 
-/// What was found of a proxy, in the order of the checks.
+/// The results of a proxy, in the order of the checks.
 struct Column {
     name: &'static str,
     results: Vec<Outcome<String>>,
@@ -172,7 +172,7 @@ fn print_table(columns: &[Column]) {
     println!();
 }
 
-/// What other settings change.
+/// Prints what other settings change.
 fn print_changes(proxies: &[&'static Proxy], place: &Place) {
     let changes: Vec<_> =
         proxies.iter().flat_map(|proxy| proxy.otherwise.iter().map(move |change| (*proxy, change))).collect();

@@ -12,9 +12,9 @@ pub(super) struct Proxy {
     package: &'static str,
     /// In `docs/deployment`.
     config: &'static str,
-    /// What stands before the server's own paths, and is stripped.
+    /// The prefix of the server's own paths, which is stripped.
     pub(super) prefix: &'static str,
-    /// What to write around the configuration where it is only a part of one.
+    /// The text around the configuration where it is only a part of one.
     around: Option<&'static str>,
     /// With `FOLDER` for that of the files, and the proxy's port.
     arguments: &'static [&'static str],

@@ -10,7 +10,7 @@ use crate::command::Outcome;
 
 pub(super) struct WebSocket(BufReader<Body>);
 
-/// What the server sent.
+/// A frame of the server.
 #[derive(Debug, PartialEq)]
 pub(super) enum Frame {
     Text(String),

@@ -433,7 +433,7 @@ pub fn an_id_in_use_is_refused_without_ending_the_first(subject: &Subject) {
     }
 }
 
-/// What is wrong with the second is not told as the end of the first either.
+/// The error of the second is not told as the end of the first either.
 pub fn a_wrong_call_with_an_id_in_use_does_not_end_the_first(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for mut client in each_form(&server) {
@@ -734,7 +734,7 @@ pub fn each_of_many_calls_and_subscriptions_has_one_end(subject: &Subject) {
 }
 
 /// It is told of its calls only as much as may wait for it.
-/// What waits for it stays within its bound: nothing more is read of it, and when it has taken nothing for as long as a
+/// The queue for it stays within its bound: nothing more is read of it, and when it has taken nothing for as long as a
 /// client may be silent, it is closed.
 pub fn a_client_that_calls_and_never_reads_is_closed(subject: &Subject) {
     let (server, ..) = start_with(subject, |config| config.outbox_bytes = 64 * 1024);
@@ -771,7 +771,7 @@ pub fn calls_in_one_write_are_answered_to_one_who_reads(subject: &Subject) {
     client.echoes();
 }
 
-/// What cannot be read is counted whatever it is: also where it has an id, and is answered under it.
+/// A frame that cannot be read is counted whatever it is: also where it has an id, and is answered under it.
 pub fn a_flood_of_calls_that_cannot_be_read_is_closed(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("api");

@@ -1,4 +1,4 @@
-//! What pages of other origins may read.
+//! Responses that pages of other origins may read.
 
 use super::{Server, Subject, start_http};
 use crate::conformance::{Exchange, HttpRequest};

@@ -14,7 +14,7 @@ fn on(config: &mut Config) {
     config.deflate = Some(Deflate::default());
 }
 
-/// What a browser offers.
+/// Connects with the offer of a browser.
 fn connect(server: &Server, id: &str) -> RawClient {
     offer(server, id, "permessage-deflate; client_max_window_bits")
 }

@@ -225,12 +225,12 @@ pub fn a_topic_may_conflate_what_a_member_does_not_take(subject: &Subject) {
     published.gaps_are_where_something_is_missing();
 }
 
-/// What a member got that did not read while much was published.
+/// The messages and gaps of a member that did not read while much was published.
 struct Published {
     count: u64,
     /// The numbers of the messages, in their order.
     received: Vec<u64>,
-    /// How many are said to be missing, and before which of the received ones.
+    /// The numbers said to be missing, each with the received message that it came before.
     gaps: Vec<(usize, u64)>,
     causes: Vec<String>,
 }

@@ -98,7 +98,7 @@ pub fn the_authority_of_the_target_is_the_host(subject: &Subject) {
     request("http://other.test").refused(403);
 }
 
-/// What follows is frames, of a client or proxy that does not wait for the answer, and a page may choose what is in them.
+/// Bytes behind it are frames of a client or proxy that does not wait for the answer, and a page may choose them.
 pub fn nothing_behind_a_refused_upgrade_is_served(subject: &Subject) {
     let (server, ..) = start(subject);
     let next = b"GET /__realtime/nobody HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -125,7 +125,7 @@ pub fn an_id_may_be_percent_encoded(subject: &Subject) {
     server.request("til%7E").refused(404);
 }
 
-/// What adapters would make of it differs: some would take it for the first frames.
+/// Adapters would not agree about the body: some would take it for the first frames.
 pub fn an_upgrade_with_a_body_is_400(subject: &Subject) {
     let (server, ..) = start(subject);
     let bodies = [

@@ -565,7 +565,7 @@ pub fn an_outcome_is_kept_for_its_window(subject: &Subject) {
     call().gives(&json!(2));
 }
 
-/// What is sent by HTTP reaches those who have subscribed over a WebSocket.
+/// A message sent by HTTP reaches those who have subscribed over a WebSocket.
 pub fn a_posted_message_reaches_a_websocket_once(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     let mut client = server.connect("http");

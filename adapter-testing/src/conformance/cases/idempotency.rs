@@ -68,7 +68,7 @@ fn start_with(
     (subject.start(builder.endpoint("pay", guard(endpoint)).build()), gate, state)
 }
 
-/// Who is asked by is told by the header `x-user`.
+/// Takes the user from the header `x-user`.
 async fn login(mut context: Context, next: Next) -> Result<Accepted, Reject> {
     if let Some(user) = context.header("x-user") {
         let user = user.to_owned();
@@ -85,7 +85,7 @@ fn count(client: &mut RawClient, key: &str) -> Value {
     count_of(client, key, json!({ "a": 1, "b": 2 }))
 }
 
-/// What the call gives, or the code of its error.
+/// Returns the output of the call, or the code of its error.
 fn count_of(client: &mut RawClient, key: &str, input: Value) -> Value {
     client.packet(json!({ "type": "call", "id": "1", "path": "count", "input": input, "idempotencyKey": key }));
     let answer = client.recv_packet();

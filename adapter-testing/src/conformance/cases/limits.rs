@@ -1,4 +1,4 @@
-//! How often, from where, and whether at all.
+//! Limits of rate and of connections, by address.
 
 use crate::conformance::{RawClient, Server, Subject};
 use realtime_core::{
@@ -130,7 +130,7 @@ pub fn an_address_has_one_bucket_for_all_its_connections(subject: &Subject) {
     expect_exhausted(&mut server.connect("counter"), "add");
 }
 
-/// What anyone may send says nothing, unless a proxy that is trusted sends it.
+/// A header that anyone may send says nothing, unless a trusted proxy sends it.
 pub fn the_word_of_a_trusted_proxy_is_taken_for_the_address(subject: &Subject) {
     if !subject.capabilities().peer_address {
         return;

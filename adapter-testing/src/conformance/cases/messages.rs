@@ -267,7 +267,7 @@ pub fn more_messages_than_may_wait_are_read_later(subject: &Subject) {
     }
 }
 
-/// What the server makes a client wait for is no slowness: who reads all that it is sent gets it, however much it asks
+/// A wait that the server imposes is no slowness: a client that reads all it is sent gets it, however much it asks
 /// at once.
 pub fn messages_in_one_write_are_answered_to_one_who_reads(subject: &Subject) {
     let (server, ..) = start(subject);

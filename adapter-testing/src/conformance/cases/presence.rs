@@ -1,4 +1,4 @@
-//! Who is here.
+//! Presence: the members of a topic and their changes.
 
 use crate::conformance::{RawClient, Server, Subject};
 use realtime_core::{Call, Config, Endpoint, Presence, Procedure, Realtime, Result, Topic};

@@ -9,7 +9,7 @@ use crate::conformance::{
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// What the handler says first.
+/// The first messages of the handler.
 const GREETING: [(&str, &str); 3] =
     [("message", r#""hello 7""#), ("notification", r#"{"title":"New\nline"}"#), ("chat", r#""hi""#)];
 

@@ -74,7 +74,7 @@ pub fn streams_of_a_client_that_is_gone_are_dropped_at_once(subject: &Subject) {
     }
 }
 
-/// What is set up is dropped, and its stream never begins.
+/// A subscription that is being set up is dropped, and its stream never begins.
 pub fn an_unsubscribe_during_the_set_up_starts_nothing(subject: &Subject) {
     let (server, seen, gate) = start(subject);
     let mut client = server.connect("api");

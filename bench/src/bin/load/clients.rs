@@ -50,7 +50,7 @@ pub(crate) struct Clients<'a> {
     pings: u64,
 }
 
-/// What the next connections ask for.
+/// The request of the next connections.
 struct Request {
     head: String,
     /// Messages to receive before a connection counts as open.
@@ -64,11 +64,11 @@ struct Client {
     replies: usize,
     /// Answers to its own pings.
     pongs: usize,
-    /// What the server closed it with.
+    /// The close code of the server.
     code: Option<u16>,
     /// The beginning of a frame whose end has not come.
     unread: Vec<u8>,
-    /// What the socket would not take.
+    /// The bytes that the socket would not take.
     unsent: Vec<u8>,
 }
 
@@ -97,7 +97,7 @@ impl<'a> Clients<'a> {
         })
     }
 
-    /// What the next connections ask for; `{INDEX}` in the path is a number of their own.
+    /// Sets the request of the next connections; `{INDEX}` in the path is a number of their own.
     pub(crate) fn ask_for(&mut self, path: &str, replies: usize) {
         self.request = Request::new(self.options, path, replies);
     }
@@ -138,7 +138,7 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// How many of them may have begun after this time.
+    /// Returns the number of connections that may have begun after this time.
     fn due(&self, count: usize, elapsed: Duration) -> usize {
         let spread = self.options.spread.as_secs_f64();
         if spread == 0.0 { count } else { (count as f64 * elapsed.as_secs_f64() / spread) as usize }
@@ -178,17 +178,17 @@ impl<'a> Clients<'a> {
         self.list[index].code
     }
 
-    /// How many of its pings were answered since this was asked last.
+    /// Returns the number of its pings that were answered since this was asked last.
     pub(crate) fn take_pongs(&mut self, index: usize) -> usize {
         mem::take(&mut self.list[index].pongs)
     }
 
-    /// How many heartbeats there were from the server, of all clients.
+    /// Returns the number of heartbeats from the server, of all clients.
     pub(crate) fn pings(&self) -> u64 {
         self.pings
     }
 
-    /// What arrives for this one is left to the kernel, from now on.
+    /// Stops reading from this client: what arrives for it is left to the kernel.
     pub(crate) fn stall(&mut self, index: usize) -> Outcome {
         match &self.list[index].stream {
             Some(stream) => Ok(epoll::delete(&self.epoll, stream)?),
@@ -205,7 +205,7 @@ impl<'a> Clients<'a> {
         }
     }
 
-    /// How many are no longer open.
+    /// Returns the number of clients that are no longer open.
     pub(crate) fn closed(&self) -> usize {
         self.list.iter().filter(|client| client.state != State::Open).count()
     }

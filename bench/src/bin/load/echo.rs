@@ -110,7 +110,7 @@ impl Senders {
         clients.send(index, &self.scratch);
     }
 
-    /// How many replies there were.
+    /// Reads what has come, and returns the number of replies.
     fn receive(
         &mut self,
         clients: &mut Clients<'_>,

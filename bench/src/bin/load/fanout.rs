@@ -11,9 +11,9 @@ use crate::{
 use bench::Outcome;
 use std::time::{Duration, Instant};
 
-/// What has not arrived when nothing has for so long is lost.
+/// The silence after which all that has not arrived is lost.
 const SILENCE: Duration = Duration::from_secs(3);
-/// How often the members are called before it begins, and how long they have to hear it.
+/// The number of calls to the members before it begins, and the time that they have to hear one.
 const CALLS: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -88,9 +88,9 @@ struct Tally {
     lost: u64,
     /// Messages that came after they were given up.
     late: u64,
-    /// How long a message took to each member.
+    /// The time of a message to each member.
     each: Histogram,
-    /// How long it took to the last of them.
+    /// The time of a message to the last member.
     last: Histogram,
 }
 
@@ -130,7 +130,7 @@ impl Room {
         Ok(())
     }
 
-    /// Whether the message is one of those that were published.
+    /// Counts the message, and returns true if it is one of those that were published.
     fn deliver(&mut self, message: &[u8], now: Instant) -> bool {
         let Some(number) = self.numbers.read(message, &self.template) else {
             return false;

@@ -12,9 +12,9 @@ const PING_FRAME: u8 = 0x9;
 const PONG_FRAME: u8 = 0xa;
 
 const DIGITS: usize = 10;
-/// What the number of a message is added to, to be its id.
+/// The id of the first message; the number of a message is added to it.
 const FIRST_ID: u64 = 1_000_000_000;
-/// What `{TEXT}` begins with: a number between two marks, by which a message is known again.
+/// The length of the beginning of `{TEXT}`: a number between two marks, by which a message is known again.
 const SEQUENCE: usize = DIGITS + 2;
 
 /// A text message, of which only the numbers change from one to the next.
@@ -69,7 +69,7 @@ impl Template {
         self.ids.is_empty().then_some(self.frame.as_slice())
     }
 
-    /// Whether the reply carries the text of the message with this number.
+    /// Returns true if the reply carries the text of the message with this number.
     pub(crate) fn is_in(&self, reply: &[u8], number: u64) -> bool {
         let mut text = self.text.clone();
         text[1..=DIGITS].copy_from_slice(&digits(number));

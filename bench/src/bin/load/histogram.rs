@@ -1,4 +1,4 @@
-//! How long things took: counts in buckets, each a sixty-fourth wide.
+//! Durations, counted in buckets, each a sixty-fourth wide.
 
 use std::time::Duration;
 

@@ -39,5 +39,5 @@ fn main() -> Outcome {
     Ok(())
 }
 
-/// What was measured, by name. The runner's tables know the names.
+/// The measured values by name. The runner's tables know the names.
 type Report = BTreeMap<&'static str, f64>;

@@ -13,7 +13,7 @@ pub(crate) struct Meter {
 
 #[derive(PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// What was counted so far was warming up.
+    /// The end of the warm-up: all that was counted before it is dropped.
     Begin,
     Going,
     End,
@@ -37,7 +37,7 @@ impl Meter {
         }
     }
 
-    /// What `operations` in the measured time amount to.
+    /// Returns the report of `operations` in the measured time.
     pub(crate) fn report(&self, operations: u64) -> Report {
         let now = Readings::new(self.server);
         let Some(then) = &self.readings else {

@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// A server that does not answer for so long has failed.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// What the others do.
+/// The load of the others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Greed {
     Nobody,

@@ -24,7 +24,7 @@ const RECEIVE_BUFFER: usize = 8 * 1024;
 /// So many send a ping each, in turn, one every `PING_EVERY`.
 const PINGERS: usize = 100;
 const PING_EVERY: Duration = Duration::from_millis(20);
-/// How often the server is asked how many were too slow.
+/// The time between two questions to the server about how many were too slow.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// From the first that is closed as too slow until all of them read again. The server waits 5 s for
 /// the answer to its close frame; who reads later finds none.
@@ -32,10 +32,10 @@ const GRACE: Duration = Duration::from_secs(2);
 /// So many begin to read again in one turn: the others are not to wait for that.
 const RESUMED: usize = 64;
 const SETTLING: Duration = Duration::from_secs(1);
-/// What has not arrived when nothing has for so long does not come.
+/// The silence after which nothing more is expected.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// What the server may keep for a connection, for each frame that waits, and once for its thread.
+/// The bytes that the server may keep for a connection, for each frame that waits, and once for its thread.
 const CONNECTION: usize = 2048;
 const QUEUED_FRAME: usize = 32;
 const THREAD: usize = 256 * 1024;
@@ -128,7 +128,7 @@ struct Crowd<'a> {
     /// Those of the measured time.
     deliveries: u64,
     latency: Histogram,
-    /// How much later than it was to be a message was sent.
+    /// The delay between the time that a message was due and its sending.
     lateness: Histogram,
     numbers: Numbers,
     progress: Instant,
@@ -330,11 +330,11 @@ impl Pings {
 
 /// Those that do not read, as the server sees them.
 struct Slow {
-    /// Who does not yet read again.
+    /// The clients that do not yet read again.
     stalled: std::ops::Range<usize>,
     all: usize,
     asked: Instant,
-    /// How many the server has closed because they were too slow, and since when there are any.
+    /// The number of clients that the server has closed as too slow, and since when there are any.
     count: usize,
     first: Option<Instant>,
     /// Members that read and were closed all the same.

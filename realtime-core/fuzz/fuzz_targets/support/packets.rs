@@ -1,11 +1,11 @@
-//! What the types do not say of a packet, in any form.
+//! The invariants of a packet that its types do not express, in any form.
 
 use realtime_core::{
     Error,
     protocol::{Packet, Value},
 };
 
-/// How a form reads a value, sends an error of a call and gets it back, and tells an error.
+/// The functions of a form: read a value, send an error of a call and get it back, tell an error.
 pub(crate) struct Form {
     pub(crate) read_value: fn(&Value<'_>),
     pub(crate) resent_error: fn(&str, &Error) -> String,
