@@ -15,11 +15,13 @@ use std::{fmt, str::FromStr};
 /// Offsets are compared within one epoch only: a source that was restarted, or lost some of its messages, begins
 /// another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Position {
     /// The name of the sequence, of 1 to 64 bytes.
     pub epoch: String,
     /// The place in it.
     #[serde(with = "offset")]
+    #[cfg_attr(feature = "schema", schemars(with = "Offset"))]
     pub offset: u64,
 }
 

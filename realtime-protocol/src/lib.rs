@@ -12,6 +12,8 @@ mod message;
 mod names;
 mod overflow;
 mod presence;
+#[cfg(feature = "schema")]
+mod schema;
 mod text;
 mod whole;
 
@@ -28,6 +30,8 @@ pub use presence::{PRESENCE, Presence, PresenceNotice, Present};
 /// What the core and the clients take from here and applications do not: no part of the public interface.
 #[doc(hidden)]
 pub mod internal {
+    #[cfg(feature = "schema")]
+    pub use crate::schema::{Side, side};
     pub use crate::{
         format::{Encoded, parse_json, parse_pairs, read_timeout},
         message::{is, same},

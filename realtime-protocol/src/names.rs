@@ -1,5 +1,7 @@
 use crate::error::{Error, Result};
 use crate::overflow::Overflow;
+#[cfg(feature = "schema")]
+use crate::schema::{Side, side};
 use std::{fmt, marker::PhantomData, time::Duration};
 
 /// The name of a procedure that takes an `I` and returns an `O`: a constant that both ends share.
@@ -25,6 +27,8 @@ pub struct Procedure<I, O> {
     query: bool,
     timeout: Duration,
     check: Option<Check<I>>,
+    #[cfg(feature = "schema")]
+    progress: Option<Side>,
     types: PhantomData<fn(I) -> O>,
 }
 
@@ -34,7 +38,15 @@ pub(crate) type Check<T> = fn(&T) -> Result;
 impl<I, O> Procedure<I, O> {
     /// A procedure that changes something: over HTTP it is called by POST.
     pub const fn new(name: &'static str) -> Self {
-        Self { name: Name::new(name), query: false, timeout: DEFAULT_TIMEOUT, check: None, types: PhantomData }
+        Self {
+            name: Name::new(name),
+            query: false,
+            timeout: DEFAULT_TIMEOUT,
+            check: None,
+            #[cfg(feature = "schema")]
+            progress: None,
+            types: PhantomData,
+        }
     }
 
     /// A procedure that changes nothing and may be repeated: over HTTP it is called by GET too.
@@ -53,6 +65,22 @@ impl<I, O> Procedure<I, O> {
     #[must_use = "the changed name is returned"]
     pub const fn with_check(mut self, check: fn(&I) -> Result) -> Self {
         self.check = Some(check);
+        self
+    }
+
+    /// Declares the type of the progress reports, those of `Call::progress`, for generated clients.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use realtime_core::Procedure;
+    ///
+    /// pub const IMPORT: Procedure<String, u32> = Procedure::new("import").progress::<f64>();
+    /// ```
+    #[cfg(feature = "schema")]
+    #[must_use = "the changed name is returned"]
+    pub const fn progress<P: schemars::JsonSchema>(mut self) -> Self {
+        self.progress = Some(side::<P>);
         self
     }
 
@@ -85,6 +113,12 @@ impl<I, O> Procedure<I, O> {
     /// Those of its [check](Self::with_check).
     pub fn validate(&self, input: &I) -> Result {
         self.check.map_or(Ok(()), |check| check(input))
+    }
+
+    #[cfg(feature = "schema")]
+    #[doc(hidden)]
+    pub const fn progress_side(&self) -> Option<Side> {
+        self.progress
     }
 }
 

@@ -74,16 +74,20 @@ impl<T> fmt::Debug for Overflow<T> {
 
 /// Messages that a client was not sent, in their place among those that it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Gap {
     /// How many; 0 if it is not known.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Count"))]
     pub count: u64,
     /// The offset of the first, where messages have one.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "offset::option")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::Offset>"))]
     pub from: Option<u64>,
     /// The offset of the last.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "offset::option")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::Offset>"))]
     pub to: Option<u64>,
     /// Why: `overflow` if the client did not keep up, or a word of the application's.
     #[serde(default)]
