@@ -10,6 +10,8 @@ use crate::{
 };
 use realtime_protocol::Result;
 use serde::{Serialize, de::DeserializeOwned};
+#[cfg(feature = "schema")]
+use std::panic::Location;
 use std::{fmt, sync::Arc};
 
 impl Realtime {
@@ -63,7 +65,10 @@ impl RealtimeBuilder {
             (1..=64).contains(&id.len()) && id.bytes().all(valid),
             "the id {id:?} is not of 1 to 64 letters, digits, '-', '_', '.' and '~'",
         );
-        let mount = handler.into_mount();
+        #[cfg_attr(not(feature = "schema"), expect(unused_mut, reason = "only schemas know of the place"))]
+        let mut mount = handler.into_mount();
+        #[cfg(feature = "schema")]
+        mount.mounted(Location::caller());
         match self.mounts.iter_mut().find(|(taken, _)| **taken == *id) {
             Some((_, taken)) => taken.join(id, mount),
             None => self.mounts.push((id.into(), mount)),
@@ -79,7 +84,7 @@ impl RealtimeBuilder {
     ///
     /// See [`handler`](Self::handler).
     #[track_caller]
-    pub fn endpoint<S: Send + Sync + 'static>(self, id: &str, endpoint: Endpoint<S>) -> Self {
+    pub fn endpoint<S: Send + Sync + 'static, D>(self, id: &str, endpoint: Endpoint<S, D>) -> Self {
         self.handler(id, endpoint)
     }
 

@@ -43,6 +43,9 @@ mod seams;
 
 pub mod websocket;
 
+// The types of what is registered.
+mod describe;
+
 // Tools that know nothing of realtime.
 mod util;
 
@@ -53,6 +56,9 @@ pub use calls::Principal;
 pub use config::Deflate;
 pub use config::{Config, Cors, Origins, Rate, RateLimit, Rates};
 pub use context::{Context, ForwardingHeader, PrivatePeers};
+#[cfg(feature = "schema")]
+pub use describe::Described;
+pub use describe::{Bare, Gives, Takes};
 pub use endpoint::{Call, Connected, Endpoint, Guard};
 pub use handler::{Connection, FnConnection, Function, Handler, IntoMount, Mount, handler_fn};
 pub use handles::{AnyConnection, Audience, Realtime, SendError, Stats, Topic};
@@ -64,6 +70,14 @@ pub use realtime_protocol::{
 };
 pub use request::{Accepted, Middleware, Next, Reject};
 pub use seams::{Broker, MemoryBroker, Publication};
+
+/// The API for `realtime-schema`: the names of a registry, and the schemas of their types.
+#[cfg(feature = "schema")]
+pub mod schema {
+    #[doc(inline)]
+    pub use crate::describe::Side;
+    pub use crate::describe::{Description, Kind};
+}
 
 /// The API for adapter authors: the traits to implement, and the types to use.
 pub mod raw {

@@ -4,3 +4,9 @@
 fn mistakes_are_named_by_the_compiler() {
     trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
 }
+
+#[cfg(feature = "schema")]
+#[test]
+fn a_missing_schema_is_named_by_the_compiler() {
+    trybuild::TestCases::new().compile_fail("tests/compile_fail_schema/*.rs");
+}

@@ -14,11 +14,13 @@ use std::{fmt, str::FromStr};
 ///
 /// Offsets are comparable only within one epoch. A source that restarts or loses messages starts a new epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Position {
     /// The name of the sequence, 1 to 64 bytes.
     pub epoch: String,
     /// The offset within the epoch.
     #[serde(with = "offset")]
+    #[cfg_attr(feature = "schema", schemars(with = "Offset"))]
     pub offset: u64,
 }
 

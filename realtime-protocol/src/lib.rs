@@ -13,6 +13,8 @@ mod message;
 mod names;
 mod overflow;
 mod presence;
+#[cfg(feature = "schema")]
+mod schema;
 mod text;
 mod whole;
 
@@ -29,6 +31,8 @@ pub use presence::{PRESENCE, Presence, PresenceNotice, Present};
 /// Items for the core and the clients alone: not part of the public interface.
 #[doc(hidden)]
 pub mod internal {
+    #[cfg(feature = "schema")]
+    pub use crate::schema::{Side, side};
     pub use crate::{
         format::{Encoded, parse_json, parse_pairs, read_timeout},
         message::{is, same},

@@ -1,3 +1,5 @@
+#[cfg(feature = "schema")]
+use crate::schema::{Side, side};
 use crate::{
     error::{Error, Result},
     overflow::Overflow,
@@ -28,6 +30,8 @@ pub struct Procedure<I, O> {
     query: bool,
     timeout: Duration,
     check: Option<Check<I>>,
+    #[cfg(feature = "schema")]
+    progress: Option<Side>,
     types: PhantomData<fn(I) -> O>,
 }
 
@@ -37,7 +41,15 @@ pub(crate) type Check<T> = fn(&T) -> Result;
 impl<I, O> Procedure<I, O> {
     /// Creates a mutation: a procedure that changes something. Over HTTP it is called by POST.
     pub const fn new(name: &'static str) -> Self {
-        Self { name: Name::new(name), query: false, timeout: DEFAULT_TIMEOUT, check: None, types: PhantomData }
+        Self {
+            name: Name::new(name),
+            query: false,
+            timeout: DEFAULT_TIMEOUT,
+            check: None,
+            #[cfg(feature = "schema")]
+            progress: None,
+            types: PhantomData,
+        }
     }
 
     /// Creates a query: a procedure that changes nothing and may be repeated. Over HTTP it is called by GET or POST.
@@ -56,6 +68,22 @@ impl<I, O> Procedure<I, O> {
     #[must_use = "the changed name is returned"]
     pub const fn with_check(mut self, check: fn(&I) -> Result) -> Self {
         self.check = Some(check);
+        self
+    }
+
+    /// Declares the type of the progress reports, those of `Call::progress`, for generated clients.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use realtime_core::Procedure;
+    ///
+    /// pub const IMPORT: Procedure<String, u32> = Procedure::new("import").progress::<f64>();
+    /// ```
+    #[cfg(feature = "schema")]
+    #[must_use = "the changed name is returned"]
+    pub const fn progress<P: schemars::JsonSchema>(mut self) -> Self {
+        self.progress = Some(side::<P>);
         self
     }
 
@@ -88,6 +116,12 @@ impl<I, O> Procedure<I, O> {
     /// Returns the error of the [check](Self::with_check).
     pub fn validate(&self, input: &I) -> Result {
         self.check.map_or(Ok(()), |check| check(input))
+    }
+
+    #[cfg(feature = "schema")]
+    #[doc(hidden)]
+    pub const fn progress_side(&self) -> Option<Side> {
+        self.progress
     }
 }
 

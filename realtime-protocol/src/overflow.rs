@@ -73,16 +73,20 @@ impl<T> fmt::Debug for Overflow<T> {
 
 /// A run of messages that were not sent to a client, reported at their place in the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Gap {
     /// The number of missing messages; 0 if it is not known.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Count"))]
     pub count: u64,
     /// The offset of the first missing message, if messages have offsets.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "offset::option")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::Offset>"))]
     pub from: Option<u64>,
     /// The offset of the last missing message, if messages have offsets.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "offset::option")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::Offset>"))]
     pub to: Option<u64>,
     /// The cause: `overflow` if the client fell behind, or an application-defined word.
     #[serde(default)]

@@ -58,6 +58,7 @@ impl<P> fmt::Debug for Presence<P> {
 
 /// A connection that is present in a place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Present_of_{P}"))]
 #[non_exhaustive]
 pub struct Present<P> {
     /// The connection.
@@ -78,6 +79,7 @@ pub const PRESENCE: Event<PresenceNotice> = Event::new("presence");
 
 /// A change of presence in one place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PresenceNotice {
     /// The place's name.

@@ -1,13 +1,13 @@
 //! From the names of a registry to the neutral document.
 
-use crate::description::{Description, Kind, Side};
 use crate::document::{Ask, Direction, Document, Endpoint, Procedure, ProcedureKind, Subscription};
 use crate::schemas::sort_required;
 use crate::{Options, Problems};
+use realtime_core::schema::{Description, Kind, Side};
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{mem::discriminant, time::Duration};
 
 /// Makes the schemas of all names.
 pub(crate) fn collect(descriptions: &[Description], options: &Options) -> Result<Document, Problems> {
@@ -17,9 +17,18 @@ pub(crate) fn collect(descriptions: &[Description], options: &Options) -> Result
     }
     let mut collect = Collect { sent: generator(Direction::Sent), received: generator(Direction::Received) };
     let mut document = Document::new();
+    let mut declared = HashMap::new();
+    let mut doubles = Vec::new();
     for description in complete {
         collect.add(document.endpoints.entry(description.id.clone()).or_default(), description);
+        let types = collect.types(description);
+        let key = (&description.id, &description.name, discriminant(&description.kind));
+        let (first, known) = declared.entry(key).or_insert((description, types.clone()));
+        if *known != types {
+            doubles.push(format!("{description} has another type than {first}"));
+        }
     }
+    Problems::check(doubles)?;
     document.definitions.sent = definitions(&mut collect.sent);
     document.definitions.received = definitions(&mut collect.received);
     Problems::check(clashes(&document, &options.allowed_names))?;
@@ -76,6 +85,12 @@ impl Collect {
                 endpoint.handler.get_or_insert_default().server_message = Some(self.received(description));
             }
         }
+    }
+
+    /// The types of a name, to compare it with another of that name.
+    fn types(&mut self, description: &Description) -> [Option<(Value, Value)>; 3] {
+        let Description { sent, received, progress, .. } = description;
+        [sent, received, progress].map(|side| side.map(|side| self.schemas(side)))
     }
 
     fn procedure(&mut self, description: &Description, kind: ProcedureKind, time_limit: Duration) -> Procedure {

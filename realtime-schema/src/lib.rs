@@ -8,24 +8,24 @@
 //! # Examples
 //!
 //! ```
-//! use realtime_schema::{Description, Kind, Schema};
-//! use std::time::Duration;
+//! use realtime_core::{Endpoint, Procedure, Realtime};
+//! use realtime_schema::Schema;
 //!
-//! let add = Description {
-//!     sent: Some(|generator| generator.subschema_for::<(i32, i32)>()),
-//!     received: Some(|generator| generator.subschema_for::<i32>()),
-//!     ..Description::new("api", "add", Kind::Mutation { time_limit: Duration::from_secs(30) })
-//! };
-//! let schema = Schema::describing(&[add])?;
+//! const ADD: Procedure<(i32, i32), i32> = Procedure::new("add");
+//!
+//! let api = Endpoint::described(()).procedure(ADD, |_, (a, b)| async move { Ok(a + b) });
+//! let schema = Schema::of(&Realtime::builder().endpoint("api", api).build());
 //! assert!(schema.typescript("api").contains(r#"add: mutation<[number, number], number>("add")"#));
-//! # Ok::<(), realtime_schema::Problems>(())
 //! ```
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod async_api;
 mod collect;
 mod compare;
 mod components;
-mod description;
 mod document;
 mod hash;
 mod keep;
@@ -35,11 +35,12 @@ mod schemas;
 mod typescript;
 
 pub use compare::Changes;
-pub use description::{Description, Kind, Side};
 pub use problems::Problems;
+pub use realtime_core::schema::{Description, Kind, Side};
 pub use schemars;
 
 use document::Document;
+use realtime_core::Realtime;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fmt, fs};
@@ -66,6 +67,34 @@ pub struct Options {
 
 impl Schema {
     /// Collects the schemas of all names of a registry.
+    ///
+    /// # Panics
+    ///
+    /// If a name was registered without a schema, with the place in the source, or two types share a name.
+    #[track_caller]
+    pub fn of(realtime: &Realtime) -> Self {
+        Self::of_registry(realtime, &Options::default())
+    }
+
+    /// Collects the schemas of those names of a registry that have some.
+    ///
+    /// # Panics
+    ///
+    /// If two types share a name.
+    #[track_caller]
+    pub fn partial_of(realtime: &Realtime) -> Self {
+        Self::of_registry(realtime, &Options::default().partial())
+    }
+
+    #[track_caller]
+    fn of_registry(realtime: &Realtime, options: &Options) -> Self {
+        match options.of(realtime) {
+            Ok(schema) => schema,
+            Err(problems) => panic!("no schema of the registry:\n{problems}"),
+        }
+    }
+
+    /// Collects the schemas of all names in a list.
     ///
     /// # Errors
     ///
@@ -213,7 +242,16 @@ impl Options {
         self
     }
 
-    /// Collects the schemas of all names of a registry.
+    /// Collects the schemas of all names of a registry, as [`Schema::of`] does.
+    ///
+    /// # Errors
+    ///
+    /// If a name was registered without a schema and [`partial`](Self::partial) was not set, or two types share a name.
+    pub fn of(&self, realtime: &Realtime) -> Result<Schema, Problems> {
+        self.describing(&realtime.descriptions())
+    }
+
+    /// Collects the schemas of all names in a list.
     ///
     /// # Errors
     ///

@@ -81,9 +81,9 @@ fn tests() -> Outcome {
 /// Crates that have features, and which.
 const FEATURES: [(&str, &[&str]); 4] = [
     ("adapter-hyper", &["tokio", "smol", "async-std"]),
-    ("realtime-core", &["deflate", "garde", "validator"]),
+    ("realtime-core", &["deflate", "garde", "schema", "validator"]),
     ("realtime-client", &["rustls"]),
-    ("realtime-protocol", &["garde", "validator"]),
+    ("realtime-protocol", &["garde", "schema", "validator"]),
 ];
 
 fn features() -> Outcome {

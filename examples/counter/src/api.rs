@@ -1,6 +1,7 @@
 //! The names and types that both ends share.
 
 use realtime_core::{Event, Procedure};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub const CONFIRM: Procedure<String, bool> = Procedure::new("confirm");
 pub const COUNT_CHANGED: Event<Changed> = Event::new("count_changed");
 
 /// A change of the count.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Changed {
     /// The amount that was added.
     pub by: i64,

@@ -11,11 +11,13 @@ use tokio::net::TcpListener;
 
 /// Builds the registry.
 pub fn realtime() -> Realtime {
-    let counter = Endpoint::new(Counter::default())
+    let counter = Endpoint::described(Counter::default())
         .on_open(|connected| async move { connected.subscribe(&COUNTING) })
         .procedure(GET_COUNT, |call, ()| async move { Ok(*call.state().count()) })
         .procedure(UPDATE_COUNT, |call, by| async move { change(&call, |count| count.checked_add(by)) })
-        .procedure(RESET, reset);
+        .procedure(RESET, reset)
+        .emits(COUNT_CHANGED)
+        .asks(CONFIRM);
     Realtime::builder().middleware(name).endpoint(ENDPOINT, counter).build()
 }
 

@@ -1,5 +1,7 @@
 use super::CallCore;
-use crate::{hub::Client, outbox::Keeping, seams::BoxFuture};
+#[cfg(feature = "schema")]
+use crate::describe::{Description, Kind};
+use crate::{describe::Sides, hub::Client, outbox::Keeping, seams::BoxFuture};
 use realtime_protocol::{
     Close, Error, Gap, Position, Result,
     format::{Encode, Value},
@@ -18,6 +20,7 @@ pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     pub(crate) starts: Arc<Starts>,
     guards: Vec<Arc<dyn ErasedGuard>>,
+    sides: Sides,
     pub(super) place: &'static Location<'static>,
 }
 
@@ -66,8 +69,8 @@ pub(crate) struct Piece<'a> {
 }
 
 impl Route {
-    pub(crate) fn new(name: &str, starts: Starts, place: &'static Location<'static>) -> Self {
-        Self { name: name.into(), starts: Arc::new(starts), guards: Vec::new(), place }
+    pub(crate) fn new(name: &str, starts: Starts, sides: Sides, place: &'static Location<'static>) -> Self {
+        Self { name: name.into(), starts: Arc::new(starts), guards: Vec::new(), sides, place }
     }
 
     pub(crate) fn is_event(&self) -> bool {
@@ -79,13 +82,28 @@ impl Route {
             name: name.into(),
             starts: Arc::clone(&self.starts),
             guards: self.guards.clone(),
+            sides: self.sides,
             place: self.place,
         }
     }
 
     pub(crate) fn guarded(&self, guards: &[Arc<dyn ErasedGuard>]) -> Self {
         let guards = guards.iter().chain(&self.guards).cloned().collect();
-        Self { name: Arc::clone(&self.name), starts: Arc::clone(&self.starts), guards, place: self.place }
+        let (name, starts) = (Arc::clone(&self.name), Arc::clone(&self.starts));
+        Self { name, starts, guards, sides: self.sides, place: self.place }
+    }
+
+    /// What a client can know of it.
+    #[cfg(feature = "schema")]
+    pub(super) fn description(&self, id: &str) -> Description {
+        let kind = match *self.starts {
+            Starts::Call { query: true, timeout, .. } => Kind::Query { time_limit: timeout },
+            Starts::Call { query: false, timeout, .. } => Kind::Mutation { time_limit: timeout },
+            Starts::Subscription(_) => Kind::Subscription,
+            Starts::Event(_) => Kind::ClientEvent,
+        };
+        let Sides { sent, received, progress } = self.sides;
+        Description { sent, received, progress, at: Some(self.place), ..Description::new(id, &*self.name, kind) }
     }
 
     /// Begins a call of this route after its guards have passed it. `of` selects the kind to start.

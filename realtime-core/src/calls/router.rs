@@ -1,4 +1,6 @@
 use super::{ErasedGuard, OnClose, OnOpen, Route};
+#[cfg(feature = "schema")]
+use crate::describe::Description;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// The procedures, subscriptions and events of one id, by name.
@@ -10,6 +12,9 @@ pub(crate) struct Router {
     events: BTreeMap<Box<str>, Arc<Route>>,
     pub(crate) opens: Vec<Arc<dyn OnOpen>>,
     pub(crate) closes: Vec<Arc<dyn OnClose>>,
+    /// What the server sends and calls, which no route shows; without an id.
+    #[cfg(feature = "schema")]
+    pub(crate) declared: Vec<Description>,
 }
 
 impl Router {
@@ -58,6 +63,15 @@ impl Router {
         self.events.extend(other.events);
         self.opens.extend(other.opens);
         self.closes.extend(other.closes);
+        #[cfg(feature = "schema")]
+        self.declared.extend(other.declared);
+    }
+
+    /// What clients can know of what the id serves.
+    #[cfg(feature = "schema")]
+    pub(crate) fn descriptions(&self, id: &str) -> impl Iterator<Item = Description> {
+        let declared = self.declared.iter().map(move |declared| Description { id: id.into(), ..declared.clone() });
+        self.all().map(move |route| route.description(id)).chain(declared)
     }
 
     /// Puts a prefix before the names of procedures and subscriptions.

@@ -4,6 +4,8 @@
 
 mod call;
 mod connected;
+#[cfg(feature = "schema")]
+mod described;
 mod functions;
 mod guard;
 
@@ -13,6 +15,7 @@ pub use guard::Guard;
 
 use crate::{
     calls::{ErasedGuard, Route, Router, Starts},
+    describe::{Bare, Gives, Sides, Takes},
     handler::{IntoMount, Mount},
     request::{ErasedMiddleware, Middleware},
 };
@@ -20,8 +23,7 @@ use functions::{CloseFn, EventFn, OpenFn, ProcedureFn, SubscriptionFn};
 use futures_core::Stream;
 use guard::Guarded;
 use realtime_protocol::{Close, Event, IntoItem, Procedure, Result, Subscription, internal::check_path};
-use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, panic::Location, sync::Arc};
+use std::{fmt, marker::PhantomData, panic::Location, sync::Arc};
 
 /// Procedures, subscriptions and events under one id, with a state of type `S` that they share.
 ///
@@ -53,7 +55,7 @@ use std::{fmt, panic::Location, sync::Arc};
 /// let realtime = Realtime::builder().endpoint("counter", counter).build();
 /// ```
 #[must_use = "an endpoint is mounted with `RealtimeBuilder::endpoint`"]
-pub struct Endpoint<S> {
+pub struct Endpoint<S, D = Bare> {
     state: Arc<S>,
     /// Routes registered here, and nested ones: guarded when the endpoint is mounted.
     own: Router,
@@ -61,17 +63,25 @@ pub struct Endpoint<S> {
     merged: Router,
     guards: Vec<Arc<dyn ErasedGuard>>,
     middleware: Vec<Arc<dyn ErasedMiddleware>>,
+    described: PhantomData<fn() -> D>,
 }
 
 impl<S: Send + Sync + 'static> Endpoint<S> {
     /// An empty endpoint. All calls share the state; it is not cloned.
     pub fn new(state: S) -> Self {
+        Self::empty(state)
+    }
+}
+
+impl<S: Send + Sync + 'static, D> Endpoint<S, D> {
+    fn empty(state: S) -> Self {
         Self {
             state: Arc::new(state),
             own: Router::default(),
             merged: Router::default(),
             guards: Vec::new(),
             middleware: Vec::new(),
+            described: PhantomData,
         }
     }
 
@@ -83,15 +93,16 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
     #[track_caller]
     pub fn procedure<I, O, F, R>(self, procedure: Procedure<I, O>, function: F) -> Self
     where
-        I: DeserializeOwned + Send + 'static,
-        O: Serialize + Send + Sync + 'static,
+        I: Takes<D>,
+        O: Gives<D>,
         F: Fn(Call<S>, I) -> R + Send + Sync + 'static,
         R: Future<Output = Result<O>> + Send + 'static,
     {
+        let sides = Sides::both::<D, I, O>().with_progress(&procedure);
         let starts = ProcedureFn { state: Arc::clone(&self.state), procedure, function };
         let kind =
             Starts::Call { query: procedure.is_query(), timeout: procedure.timeout(), start: Box::new(starts) };
-        self.add(procedure.name(), kind)
+        self.add(procedure.name(), kind, sides)
     }
 
     /// Registers a subscription; the function returns the stream of its items.
@@ -102,15 +113,15 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
     #[track_caller]
     pub fn subscription<I, T, F, R, St>(self, subscription: Subscription<I, T>, function: F) -> Self
     where
-        I: DeserializeOwned + Send + 'static,
-        T: Serialize + Send + Sync + 'static,
+        I: Takes<D>,
+        T: Gives<D>,
         F: Fn(Call<S>, I) -> R + Send + Sync + 'static,
         R: Future<Output = Result<St>> + Send + 'static,
         St: Stream + Send + 'static,
         St::Item: IntoItem<T>,
     {
         let starts = SubscriptionFn { state: Arc::clone(&self.state), subscription, function };
-        self.add(subscription.name(), Starts::Subscription(Box::new(starts)))
+        self.add(subscription.name(), Starts::Subscription(Box::new(starts)), Sides::both::<D, I, T>())
     }
 
     /// Registers a function for an event that clients send. The events of one connection are handled one after the other; an
@@ -122,13 +133,14 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
     #[track_caller]
     pub fn on<T, F, R>(mut self, event: Event<T>, function: F) -> Self
     where
-        T: DeserializeOwned + Send + 'static,
+        T: Takes<D>,
         F: Fn(Call<S>, T) -> R + Send + Sync + 'static,
         R: Future<Output = Result> + Send + 'static,
     {
         let starts = EventFn { state: Arc::clone(&self.state), event, function };
         assert!((1..=64).contains(&event.name().len()), "the name of {event:?} has not 1 to 64 bytes");
-        let route = Route::new(event.name(), Starts::Event(Box::new(starts)), Location::caller());
+        let starts = Starts::Event(Box::new(starts));
+        let route = Route::new(event.name(), starts, Sides::sent::<D, T>(), Location::caller());
         self.assert_free(|router| router.conflict_of(&route));
         self.own.add(route);
         self
@@ -164,7 +176,7 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
     ///
     /// If a name is taken; the message says where both were registered.
     #[track_caller]
-    pub fn nest<T: Send + Sync + 'static>(mut self, prefix: &str, endpoint: Endpoint<T>) -> Self {
+    pub fn nest<T: Send + Sync + 'static, E>(mut self, prefix: &str, endpoint: Endpoint<T, E>) -> Self {
         let (router, middleware) = endpoint.into_router();
         let nested = router.under(prefix);
         self.assert_free(|router| router.conflict(&nested));
@@ -180,7 +192,7 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
     ///
     /// If a name is taken; the message says where both were registered.
     #[track_caller]
-    pub fn merge<T: Send + Sync + 'static>(mut self, endpoint: Endpoint<T>) -> Self {
+    pub fn merge<T: Send + Sync + 'static, E>(mut self, endpoint: Endpoint<T, E>) -> Self {
         let (merged, middleware) = endpoint.into_router();
         self.assert_free(|router| router.conflict(&merged));
         self.merged.take_in(merged);
@@ -202,11 +214,11 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
     }
 
     #[track_caller]
-    fn add(mut self, name: String, starts: Starts) -> Self {
+    fn add(mut self, name: String, starts: Starts, sides: Sides) -> Self {
         if let Err(error) = check_path(&name) {
             panic!("{}", error.message());
         }
-        let route = Route::new(&name, starts, Location::caller());
+        let route = Route::new(&name, starts, sides, Location::caller());
         self.assert_free(|router| router.conflict_of(&route));
         self.own.add(route);
         self
@@ -226,14 +238,14 @@ impl<S: Send + Sync + 'static> Endpoint<S> {
     }
 }
 
-impl<S: Send + Sync + 'static> IntoMount for Endpoint<S> {
+impl<S: Send + Sync + 'static, D> IntoMount for Endpoint<S, D> {
     fn into_mount(self) -> Mount {
         let (router, middleware) = self.into_router();
         Mount::of_router(router, middleware)
     }
 }
 
-impl<S> fmt::Debug for Endpoint<S> {
+impl<S, D> fmt::Debug for Endpoint<S, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint").field("own", &self.own).field("merged", &self.merged).finish_non_exhaustive()
     }

@@ -1,5 +1,7 @@
 use super::{Connection, Handler, IntoMount, Mount, typed::Typed};
-use crate::hub::Client;
+#[cfg(feature = "schema")]
+use crate::describe::{Described, Gives, Takes};
+use crate::{hub::Client, protocol::Protocol, request::Middleware};
 use realtime_protocol::{CloseCode, Error, Result};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, marker::PhantomData, sync::Arc};
@@ -29,7 +31,7 @@ pub type FnConnection<C, S, I = ()> = Connection<Function<C, S, I>>;
 /// });
 /// let realtime = Realtime::builder().handler("shout", shout).build();
 /// ```
-pub fn handler_fn<C, S, I, F, R>(function: F) -> Mount
+pub fn handler_fn<C, S, I, F, R>(function: F) -> Function<C, S, I>
 where
     C: DeserializeOwned + Send + 'static,
     S: Serialize + Send + Sync + 'static,
@@ -38,7 +40,7 @@ where
     R: Future<Output = Result> + Send + 'static,
 {
     let run = move |client| -> Running { Box::pin(function(Connection::new(client))) };
-    Function::<C, S, I> { run: Box::new(run), types: PhantomData }.into_mount()
+    Function { run: Box::new(run), types: PhantomData }
 }
 
 type Running = std::pin::Pin<Box<dyn Future<Output = Result> + Send>>;
@@ -49,6 +51,40 @@ type Types<C, S, I> = fn() -> (C, S, I);
 pub struct Function<C, S, I> {
     run: Box<dyn Fn(Arc<Client>) -> Running + Send + Sync>,
     types: PhantomData<Types<C, S, I>>,
+}
+
+/// How it is mounted: as by [`Handler`] and [`Mount`], without importing the trait.
+impl<C, S, I> Function<C, S, I>
+where
+    C: DeserializeOwned + Send + 'static,
+    S: Serialize + Send + Sync + 'static,
+    I: DeserializeOwned + Send + Sync + 'static,
+{
+    /// The same function without an envelope: see [`Handler::plain`].
+    pub fn plain(self) -> Mount {
+        self.into_mount().plain()
+    }
+
+    /// The same function with the protocol of all who connect: see [`Mount::protocol`].
+    pub fn protocol(self, protocol: impl Protocol) -> Mount {
+        self.into_mount().protocol(protocol)
+    }
+
+    /// The same function behind a middleware of its own: see [`Handler::middleware`].
+    pub fn middleware(self, middleware: impl Middleware) -> Mount {
+        self.into_mount().middleware(middleware)
+    }
+
+    /// The same function with the schemas of its types: see [`Handler::described`].
+    #[cfg(feature = "schema")]
+    pub fn described(self) -> Mount
+    where
+        I: Takes<Described>,
+        C: Takes<Described>,
+        S: Gives<Described>,
+    {
+        Handler::described(self)
+    }
 }
 
 impl<C, S, I> Handler for Function<C, S, I>

@@ -13,6 +13,8 @@ pub use connection::Connection;
 pub use function::{FnConnection, Function, handler_fn};
 pub use mount::{IntoMount, Mount};
 
+#[cfg(feature = "schema")]
+use crate::describe::{Described, Gives, Messages, Takes};
 use crate::request::Middleware;
 use realtime_protocol::{Close, Error, Result};
 use serde::{Serialize, de::DeserializeOwned};
@@ -126,6 +128,18 @@ pub trait Handler: Send + Sync + Sized + 'static {
     /// [`Realtime`](crate::Realtime).
     fn middleware(self, middleware: impl Middleware) -> Mount {
         self.into_mount().middleware(middleware)
+    }
+
+    /// Mounts the handler with the schemas of its types, for generated clients. See `realtime-schema`.
+    #[cfg(feature = "schema")]
+    fn described(self) -> Mount
+    where
+        Self::Input: Takes<Described>,
+        Self::ClientMessage: Takes<Described>,
+        Self::ServerMessage: Gives<Described>,
+    {
+        let messages = Messages::described::<Self::Input, Self::ClientMessage, Self::ServerMessage>();
+        self.into_mount().with_messages(messages)
     }
 
     /// Runs one session. Not for implementors.

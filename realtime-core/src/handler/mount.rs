@@ -1,10 +1,13 @@
 use super::{Handler, typed::HandlerHooks};
 use crate::{
     calls::Router,
+    describe::Messages,
     protocol::{Protocol, Protocols},
     request::{ErasedMiddleware, Middleware, Mounted},
     session::{Hooks, NoHandler, Service},
 };
+#[cfg(feature = "schema")]
+use std::panic::Location;
 use std::{fmt, sync::Arc};
 
 /// A handler or an endpoint with its mount options: middleware and protocol.
@@ -15,6 +18,8 @@ pub struct Mount {
     router: Option<Router>,
     middleware: Vec<Arc<dyn ErasedMiddleware>>,
     protocol: Prescribed,
+    /// The types of the handler.
+    messages: Messages,
 }
 
 /// The protocol of the clients that connect.
@@ -61,13 +66,33 @@ impl Mount {
             !self.protocol.is_plain(),
             "{id:?} has an endpoint, which needs an envelope, and a plain handler, which has none"
         );
-        self.hooks = self.hooks.take().or(other.hooks);
+        if other.hooks.is_some() {
+            (self.hooks, self.messages) = (other.hooks, other.messages);
+        }
         self.router = self.router.take().or(other.router);
         self.middleware.extend(other.middleware);
     }
 
     pub(crate) fn of_router(router: Router, middleware: Vec<Arc<dyn ErasedMiddleware>>) -> Self {
-        Self { hooks: None, router: Some(router), middleware, protocol: Prescribed::None }
+        Self {
+            hooks: None,
+            router: Some(router),
+            middleware,
+            protocol: Prescribed::None,
+            messages: Messages::default(),
+        }
+    }
+
+    /// The same with the types of its handler.
+    #[cfg(feature = "schema")]
+    pub(super) fn with_messages(self, messages: Messages) -> Self {
+        Self { messages, ..self }
+    }
+
+    /// Notes where the handler was mounted.
+    #[cfg(feature = "schema")]
+    pub(crate) fn mounted(&mut self, at: &'static Location<'static>) {
+        self.messages.mounted(at);
     }
 
     /// Converts the mount into its entry in the registry.
@@ -77,10 +102,11 @@ impl Mount {
             Prescribed::Plain => Some(protocols.plain()),
             Prescribed::Other(protocol) => Some(protocols.add(protocol)),
         };
+        let messages = self.hooks.is_some().then_some(self.messages);
         let hooks = self.hooks.unwrap_or_else(|| Arc::new(NoHandler::Calls));
         let router = Arc::new(self.router.unwrap_or_default());
         let service = Arc::new(Service { hooks, router });
-        Mounted { id: id.into(), protocol, service, middleware: self.middleware }
+        Mounted { id: id.into(), protocol, service, middleware: self.middleware, messages }
     }
 }
 
@@ -112,7 +138,13 @@ pub trait IntoMount {
 impl<H: Handler> IntoMount for H {
     fn into_mount(self) -> Mount {
         let hooks: Arc<dyn Hooks> = Arc::new(HandlerHooks(Arc::new(self)));
-        Mount { hooks: Some(hooks), router: None, middleware: Vec::new(), protocol: Prescribed::None }
+        Mount {
+            hooks: Some(hooks),
+            router: None,
+            middleware: Vec::new(),
+            protocol: Prescribed::None,
+            messages: Messages::default(),
+        }
     }
 }
 

@@ -1,4 +1,6 @@
 use super::{Answer, Registry, Reject, Upgrade, upgrade};
+#[cfg(feature = "schema")]
+use crate::describe::Description;
 use crate::{context::Context, handles::Realtime, seams::Runtime};
 use bytes::Bytes;
 use futures_core::Stream;
@@ -52,5 +54,13 @@ impl Realtime {
     /// Returns the path under which adapters mount the handlers, without a trailing slash.
     pub fn prefix(&self) -> &str {
         &Registry::of(&self.0).prefix
+    }
+
+    /// The names of what is mounted and the schemas of their types, sorted by id. For `realtime-schema`.
+    #[cfg(feature = "schema")]
+    pub fn descriptions(&self) -> Vec<Description> {
+        let mut mounted: Vec<_> = Registry::of(&self.0).mounted.values().collect();
+        mounted.sort_unstable_by_key(|mounted| &mounted.id);
+        mounted.into_iter().flat_map(|mounted| mounted.descriptions()).collect()
     }
 }

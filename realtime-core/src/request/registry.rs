@@ -1,6 +1,9 @@
 use super::ErasedMiddleware;
+#[cfg(feature = "schema")]
+use crate::describe::Description;
 use crate::{
     context::Context,
+    describe::Messages,
     hub::Hub,
     protocol::ProtocolId,
     session::{NoHandler, Service},
@@ -23,6 +26,9 @@ pub(crate) struct Mounted {
     pub(crate) protocol: Option<ProtocolId>,
     pub(crate) service: Arc<Service>,
     pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
+    /// The types of its handler, if it has one.
+    #[cfg_attr(not(feature = "schema"), expect(dead_code, reason = "only schemas ask for it"))]
+    pub(crate) messages: Option<Messages>,
 }
 
 impl Registry {
@@ -42,6 +48,13 @@ impl Registry {
 }
 
 impl Mounted {
+    /// Describes what clients can know of it.
+    #[cfg(feature = "schema")]
+    pub(super) fn descriptions(&self) -> impl Iterator<Item = Description> {
+        let messages = self.messages.iter().flat_map(|messages| messages.descriptions(&self.id));
+        messages.chain(self.service.router.descriptions(&self.id))
+    }
+
     /// Returns true if there are procedures, subscriptions or events.
     pub(super) fn has_names(&self) -> bool {
         !self.service.router.is_empty()

@@ -1,10 +1,7 @@
-//! The seam to a server's registry: its names, and how the schemas of their types are made.
+//! The seam to `realtime-schema`: the names of a registry, and how the schemas of their types are made.
 
-use schemars::{Schema, SchemaGenerator};
+use super::Side;
 use std::{fmt, panic::Location, time::Duration};
-
-/// The schema of a type, made by a generator of either direction: `|generator| generator.subschema_for::<T>()`.
-pub type Side = fn(&mut SchemaGenerator) -> Schema;
 
 /// One name of a server, and how the schemas of its types are made.
 ///
@@ -14,7 +11,7 @@ pub type Side = fn(&mut SchemaGenerator) -> Schema;
 /// # Examples
 ///
 /// ```
-/// use realtime_schema::{Description, Kind};
+/// use realtime_core::schema::{Description, Kind};
 /// use std::time::Duration;
 ///
 /// let add = Description {
@@ -82,7 +79,8 @@ impl Description {
         Self { id: id.into(), name: name.into(), kind, sent: None, received: None, progress: None, at: None }
     }
 
-    pub(crate) fn is_complete(&self) -> bool {
+    /// Returns true if no side that its kind has is missing.
+    pub fn is_complete(&self) -> bool {
         (self.sent.is_some() || !self.kind.is_sent()) && (self.received.is_some() || !self.kind.is_received())
     }
 }
