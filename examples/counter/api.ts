@@ -4,12 +4,12 @@ import { ask, describe, event, mutation, query } from "realtime-client";
 /** A change of the count. */
 export type Changed = {
   /**
-   * What was added.
+   * The amount that was added.
    * Exact to 2^53 − 1.
    */
   by: number;
   /**
-   * The count that it gave.
+   * The new count.
    * Exact to 2^53 − 1.
    */
   count: number;
