@@ -162,9 +162,8 @@ export class Link implements SocketEvents {
     if (!this.#request) return;
     try {
       const { status, retryAfterMs } = await this.#options.environment.probe(this.#request, this.#over.signal);
-      // One that does not know the question says so, or that it speaks of a WebSocket.
-      if ([204, 405, 426].includes(status)) this.#end({ cause, isReachable: true });
-      else if (status < 300) this.#end({ cause });
+      // An older server does not know the question, and says so, or that it speaks of a WebSocket.
+      if (status < 300 || status === 405 || status === 426) this.#end({ cause, isReachable: status === 204 });
       else this.#end({ cause: { type: "refused", status }, retryAfterMs });
     } catch {
       this.#end({ cause });
