@@ -87,8 +87,8 @@ export function timedOut(message = "there was no answer in time"): RealtimeError
 }
 
 /** The connection was lost before the answer. */
-export function lost(): RealtimeError {
-  return unavailable("the connection was lost before there was an answer");
+export function lost(message = "the connection was lost before there was an answer"): RealtimeError {
+  return unavailable(message);
 }
 
 /** There is no connection, and nothing may wait for one. */

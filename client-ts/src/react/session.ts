@@ -1,5 +1,14 @@
 import { useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
-import { type Client, connect, type Endpoint, type Options, RealtimeError, type State } from "../index.js";
+import { lost } from "../error.js";
+import {
+  type Client,
+  connect,
+  describeCause,
+  type Endpoint,
+  type Options,
+  RealtimeError,
+  type State,
+} from "../index.js";
 import { Listeners } from "../store.js";
 import { Context, useLatest } from "./hooks.js";
 import { identify, type Registry, type Shared } from "./registry.js";
@@ -11,7 +20,7 @@ export interface SessionState<S> {
   readonly lastMessage: S | undefined;
   /** The newest messages, 100 by default. */
   readonly messages: readonly S[];
-  /** The last error that the server reported, or the reason why the session is closed. */
+  /** The last error that the server reported, or the reason why there is no connection. An open one begins without. */
   readonly error: RealtimeError | undefined;
 }
 
@@ -115,7 +124,8 @@ class SharedSession<I, C, S> implements Shared {
   start(): void {
     const client = this.#client;
     client.state.subscribe((state) => {
-      if (client === this.#client) this.#show({ status: state.status, isOpen: state.status === "open" });
+      if (client === this.#client)
+        this.#show({ status: state.status, isOpen: state.status === "open", ...errorOf(state) });
     });
     client.onMessage((message) => this.#take(message));
     client.onError((error) => this.#show({ error }));
@@ -157,6 +167,11 @@ class SharedSession<I, C, S> implements Shared {
     this.shown = { ...this.shown, ...change };
     this.#listeners.tell(undefined);
   }
+}
+
+function errorOf(state: State): Partial<SessionState<never>> {
+  if (state.status === "open") return { error: undefined };
+  return state.status === "reconnecting" ? { error: lost(describeCause(state.cause)) } : {};
 }
 
 function letGo(held: { current: (() => void) | undefined }): void {
