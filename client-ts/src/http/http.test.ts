@@ -279,13 +279,15 @@ class Stream {
   isCancelled = false;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
 
-  constructor() {
+  constructor(signal: AbortSignal | null | undefined) {
+    // As `fetch` does it.
+    signal?.addEventListener("abort", () => {
+      this.isCancelled = true;
+      this.#controller?.error(signal.reason);
+    });
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
         this.#controller = controller;
-      },
-      cancel: () => {
-        this.isCancelled = true;
       },
     });
     this.response = new Response(body, { headers: { "content-type": "text/event-stream" } });
@@ -328,8 +330,8 @@ function setUp() {
   // biome-ignore lint/suspicious/noExplicitAny: what was posted is JSON.
   const posted: any[] = [];
   let next: ((init?: RequestInit) => Promise<Response>) | undefined;
-  const stream = () => {
-    const stream = new Stream();
+  const stream = (signal?: AbortSignal | null) => {
+    const stream = new Stream(signal);
     streams.push(stream);
     return stream.response;
   };
@@ -338,13 +340,13 @@ function setUp() {
     const accept = init?.headers as Record<string, string>;
     if (init?.method === "GET") {
       gets.push(accept);
-      const response = stream();
+      const response = stream(init?.signal);
       streams.at(-1)?.say({ type: "welcome", connection: `c${gets.length}` });
       return response;
     }
     const body = JSON.parse(`${init?.body}`);
     posted.push(body);
-    if (body.subscribe) return stream();
+    if (body.subscribe) return stream(init?.signal);
     const answer = next ?? (async () => Response.json({ ok: true, data: body.input }));
     next = undefined;
     return answer(init);

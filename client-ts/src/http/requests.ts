@@ -30,8 +30,6 @@ export async function* frames({ environment, request, body, signal }: StreamRequ
     const reader = stream.getReader();
     const decoder = new TextDecoder();
     const parser = new EventParser();
-    // A body that was not made by `fetch` does not end with its request.
-    over.signal.addEventListener("abort", () => reader.cancel());
     for (let isWelcome = true; ; ) {
       const { done, value } = await reader.read();
       stopTimer();
