@@ -106,8 +106,7 @@ fn open(connected: &Connected<Board>) -> Result {
     connected.enter(&PEOPLE, &person)
 }
 
-/// Presence is per connection, and one change replaces the one before: a page that falls behind sees where a pointer is,
-/// not where it was.
+/// Tells all where the pointer of a page is, as a part of its presence: one that opens the board later sees it, too.
 fn point(call: &Call<Board>, at: Option<Point>) -> Result {
     let connection = call.connection()?;
     let mut state = call.state().state();
