@@ -1,5 +1,10 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  test: { include: ["test/browser.test.ts"], pool: "forks", testTimeout: 20_000, hookTimeout: 30_000 },
+  test: {
+    include: ["test/browser.test.ts", "test/board.test.ts"],
+    pool: "forks",
+    testTimeout: 20_000,
+    hookTimeout: 30_000,
+  },
 });

@@ -1,4 +1,4 @@
-import { exhausted, RealtimeError, report } from "./error.js";
+import { cancelled, exhausted, noSuchProcedure, RealtimeError, report, timedOut } from "./error.js";
 import { amount, type Incoming } from "./wire.js";
 
 /** Answers one procedure of the client's. The signal ends when the answer is of no more interest. */
@@ -12,7 +12,7 @@ export interface AnswerLink {
 
 /** The procedures that the server may call, and those of its calls that run on the present connection. */
 export class Answers {
-  readonly handlers = new Map<string, AnswerHandler>();
+  readonly #handlers = new Map<unknown, AnswerHandler>();
   readonly #link: AnswerLink;
   /** The functions that end the running calls, by id. */
   readonly #running = new Map<unknown, (error?: RealtimeError, output?: string) => void>();
@@ -21,17 +21,25 @@ export class Answers {
     this.#link = link;
   }
 
+  /** Answers a procedure, in place of another handler. Returns what ends it. */
+  add(name: string, handler: AnswerHandler): () => void {
+    this.#handlers.set(name, handler);
+    return () => {
+      if (this.#handlers.get(name) === handler) this.#handlers.delete(name);
+    };
+  }
+
   /** Runs the handler of a call, and answers. */
   start({ id, path, input = null, timeoutMs }: Incoming): void {
-    const handler = this.handlers.get(Array.isArray(path) ? path.join(".") : `${path}`);
+    const handler = this.#handlers.get(Array.isArray(path) ? path.join(".") : path);
     const refusal = this.#refuse(id, handler);
     if (refusal || !handler) return this.#link.answer(id, refusal);
     const controller = new AbortController();
     const limit = amount(timeoutMs);
-    const late = new RealtimeError("DEADLINE_EXCEEDED", "the call took too long");
-    const cancelTimer = limit === undefined ? () => {} : this.#link.after(limit, () => end(late));
+    const cancelTimer =
+      limit !== undefined && this.#link.after(limit, () => end(timedOut("the call took too long")));
     const end = (error?: RealtimeError, output?: string) => {
-      cancelTimer();
+      if (cancelTimer) cancelTimer();
       if (error) controller.abort(error);
       if (this.#running.get(id) !== end) return;
       this.#running.delete(id);
@@ -43,14 +51,14 @@ export class Answers {
 
   /** The server gives a call up. */
   cancel(id: unknown): void {
-    this.#running.get(id)?.(new RealtimeError("CANCELLED", "the call was cancelled"));
+    this.#running.get(id)?.(cancelled("the call was cancelled"));
   }
 
   /** The connection is gone: nobody waits for what runs. */
   drop(): void {
     const running = [...this.#running.values()];
     this.#running.clear();
-    for (const end of running) end(new RealtimeError("CANCELLED", "the connection is gone"));
+    for (const end of running) end(cancelled("the connection is gone"));
   }
 
   #refuse(id: unknown, handler: AnswerHandler | undefined): RealtimeError | undefined {
@@ -58,7 +66,7 @@ export class Answers {
       return new RealtimeError("DUPLICATE_ID", "a call with this id is running", { details: { id } });
     }
     if (this.#running.size >= CONCURRENT) return exhausted(`${CONCURRENT} calls are running`);
-    return handler ? undefined : new RealtimeError("NOT_FOUND", "this client has no such procedure");
+    return handler ? undefined : noSuchProcedure();
   }
 }
 

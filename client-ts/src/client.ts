@@ -1,6 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
-import type { AnswerHandler } from "./answers.js";
 import { Driver } from "./driver.js";
 import type { Feature } from "./environment.js";
 import { closed, guard, invalid, type RealtimeError } from "./error.js";
@@ -9,7 +8,7 @@ import type { Options } from "./options.js";
 import { page } from "./page.js";
 import type { State } from "./state.js";
 import { Listeners, type Readable } from "./store.js";
-import { Inbox, listen, type SubscribeHandlers, type SubscribeOptions, type Updates } from "./updates.js";
+import type { SubscribeHandlers, SubscribeOptions, Updates } from "./updates.js";
 import { encode, toJson } from "./wire.js";
 
 /** Options of a call. */
@@ -117,7 +116,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
     input: Input,
     handlers: SubscribeHandlers<T>,
   ): () => void {
-    return listen(this.#driver, subscription.name, input, handlers);
+    return new subscription["~inbox"]<T>(this.#driver, subscription.name, input, handlers).listen(handlers);
   }
 
   /** The updates of a subscription, to be read in a `for await` loop. */
@@ -125,7 +124,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
     subscription: Subscription<Input, T>,
     ...[input, options]: Arguments<Input, SubscribeOptions>
   ): Updates<T> {
-    return new Inbox<T>(this.#driver, subscription.name, input, options);
+    return new subscription["~inbox"]<T>(this.#driver, subscription.name, input, options);
   }
 
   /** Sends an event: at once, or when there is a connection. Throws if the client is closed or too much waits. */
@@ -155,13 +154,10 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
     ask: Ask<Input, O>,
     handler: (input: Input, context: { readonly signal: AbortSignal }) => O | Promise<O>,
   ): () => void {
-    this.#driver.start();
-    const { handlers } = this.#driver.answers;
-    const entry: AnswerHandler = (input, context) => handler(input as Input, context);
-    handlers.set(ask.name, entry);
-    return () => {
-      if (handlers.get(ask.name) === entry) handlers.delete(ask.name);
-    };
+    const driver = this.#driver;
+    driver.start();
+    driver.answers ??= new ask["~answers"](driver);
+    return driver.answers.add(ask.name, (input, context) => handler(input as Input, context));
   }
 
   /**
@@ -220,8 +216,9 @@ export function connect<I, C, S>(
   ...[options]: undefined extends I ? [options?: ConnectOptions<I>] : [options: ConnectOptions<I>]
 ): Client<I, C, S> {
   const all: ConnectOptions<I> = options ?? ({} as ConnectOptions<I>);
-  const environment = all.environment ?? page(all.WebSocket as typeof WebSocket | undefined);
-  return new Client(new Driver(environment, all, () => urlOf(endpoint.id, all), endpoint.schema));
+  return new Client(
+    new Driver(all.environment ?? page(all.WebSocket), all, () => urlOf(endpoint.id, all), endpoint.schema),
+  );
 }
 
 function urlOf(id: string, { url = `/__realtime/${id}`, input }: Options & { input?: unknown }): string {

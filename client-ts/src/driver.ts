@@ -1,9 +1,9 @@
-import { Answers } from "./answers.js";
+import type { AnswerLink, Answers } from "./answers.js";
 import { Backoff } from "./backoff.js";
 import type { Environment, Feature, PageSignal } from "./environment.js";
-import { guard, messageOf, type RealtimeError } from "./error.js";
+import { guard, messageOf, noSuchProcedure, type RealtimeError } from "./error.js";
 import { PAUSE } from "./heartbeat.js";
-import { type Failure, Link } from "./link.js";
+import { type Failure, Link, type LinkEvents } from "./link.js";
 import type { Fallback, Options } from "./options.js";
 import { isTemporary, isTemporaryClose } from "./refusal.js";
 import { Session } from "./session.js";
@@ -12,13 +12,14 @@ import { Cell, Listeners } from "./store.js";
 import { amount, decode, decodeError, type Incoming, text } from "./wire.js";
 
 /** Makes connections for one client, and runs its session on them, until it is closed or gives up. */
-export class Driver {
+export class Driver implements AnswerLink, LinkEvents {
   readonly state = new Cell<State>({ status: "idle" });
   readonly outdated = new Cell(false);
   readonly messages = new Listeners<unknown>();
   readonly complaints = new Listeners<RealtimeError>();
   readonly events = new Map<unknown, Listeners<unknown>>();
-  readonly answers: Answers;
+  /** Once the application answers something. */
+  answers: Answers | undefined;
 
   readonly #environment: Environment;
   readonly #options: Options;
@@ -28,6 +29,8 @@ export class Driver {
   readonly #backoff: Backoff;
   readonly #fallback: Fallback | undefined;
   #phase: Phase = { name: "idle" };
+  /** When the attempt began, then when the connection was opened. */
+  #since = 0;
   #wasConnected = false;
   #closed: Promise<void> | undefined;
   #unwatch = (): void => {};
@@ -43,14 +46,19 @@ export class Driver {
     this.#session = new Session(options.offlineQueue);
     this.#backoff = new Backoff(options.reconnect);
     this.#fallback = options.fallback?.(environment);
-    this.answers = new Answers({
-      after: (ms, run) => environment.after(ms, run),
-      answer: (id, error, output) => this.change((session) => session.answer(id, error, output)),
-    });
   }
 
   now(): number {
     return this.#environment.now();
+  }
+
+  after(ms: number, run: () => void): () => void {
+    return this.#environment.after(ms, run);
+  }
+
+  /** Answers a call of the server's. */
+  answer(id: unknown, error: RealtimeError | undefined, output?: string): void {
+    this.change((session) => session.answer(id, error, output));
   }
 
   /** Begins to connect, unless it has. */
@@ -81,29 +89,18 @@ export class Driver {
   }
 
   #dial(): void {
-    const link = new Link(
-      this.#environment,
-      {
-        url: this.#url,
-        token: this.#options.token,
-        connectTimeoutMs: this.#options.connectTimeoutMs ?? 10_000,
-        dial: this.#fallback?.dial ?? this.#environment.dial,
-      },
-      {
-        onOpen: (welcome) => this.#onOpen(welcome),
-        onMessage: (data) => this.#onMessage(data),
-        onEnd: (failure) => this.#onEnd(failure),
-      },
-    );
-    this.#phase = { name: "linked", link, since: this.now(), isOpen: false };
+    const environment = this.#environment;
+    const dial = this.#fallback?.dial ?? environment.dial;
+    const link = new Link({ ...this.#options, environment, dial, url: this.#url }, this);
+    this.#phase = { name: "linked", link };
+    this.#since = this.now();
     this.state.set({ status: "connecting", attempt: this.#backoff.attempt });
     // A listener may have closed it meanwhile.
     if (this.#phase.name === "linked" && this.#phase.link === link) link.start();
   }
 
-  #onOpen(welcome: Incoming): void {
-    if (this.#phase.name !== "linked") return;
-    this.#phase = { ...this.#phase, since: this.now(), isOpen: true };
+  onOpen(welcome: Incoming): void {
+    this.#since = this.now();
     this.#wasConnected = true;
     this.#fallback?.onOpen();
     const { pingAfterMs = withinReason(amount(welcome.heartbeatMs) ?? PING_AFTER), pingTimeoutMs = 10_000 } =
@@ -115,7 +112,7 @@ export class Driver {
     this.#flush();
   }
 
-  #onMessage(data: unknown): void {
+  onMessage(data: unknown): void {
     if (this.#phase.name !== "linked") return;
     this.#session.hear(this.now());
     let frame: Incoming;
@@ -132,8 +129,8 @@ export class Driver {
     const { type, id, data = null, value = null } = frame;
     if (type === "message") this.messages.tell(value);
     else if (type === "event") this.events.get(frame.name)?.tell(data);
-    else if (type === "call") this.answers.start(frame);
-    else if (type === "cancel") this.answers.cancel(id);
+    else if (type === "call") this.answers ? this.answers.start(frame) : this.answer(id, noSuchProcedure());
+    else if (type === "cancel") this.answers?.cancel(id);
     else if (type === "error" && typeof id !== "string") this.#complain(decodeError(frame.error));
     else this.#session.handleFrame(frame);
   }
@@ -143,16 +140,16 @@ export class Driver {
     this.complaints.tell(error);
   }
 
-  #onEnd(failure: Failure): void {
+  onEnd(failure: Failure): void {
     const { cause, retryAfterMs = 0 } = failure;
     if (this.#phase.name === "closing") return this.#phase.resolve();
     if (this.#phase.name !== "linked") return;
-    const { isOpen, since } = this.#phase;
-    if (isOpen && this.now() - since >= STAYED_OPEN) this.#backoff.reset();
+    const { isOpen } = this.#phase.link;
+    if (isOpen && this.now() - this.#since >= STAYED_OPEN) this.#backoff.reset();
     if (!isOpen) this.#fallback?.onFailure(failure.isReachable ?? false);
     const between: Phase = { name: "waiting", cancel: () => {} };
     this.#phase = between;
-    this.answers.drop();
+    this.answers?.drop();
     this.#session.lose();
     const mayRetry = guard("a rule when to connect again", () => this.#mayRetry(failure)) ?? true;
     // Code of the application may have closed it meanwhile.
@@ -188,18 +185,18 @@ export class Driver {
   }
 
   #beginClose(code: number, reason: string, resolve: () => void): void {
-    const phase = this.#phase;
+    const link = this.#open;
     const cause = { type: "local" } as const;
-    if (phase.name !== "linked" || !phase.isOpen) {
+    if (!link) {
       this.#finish(cause);
       return resolve();
     }
     this.#phase = { name: "closing", resolve };
     this.#session.close(cause);
     for (let frame = this.#session.takeFrame(this.now()); frame; frame = this.#session.takeFrame(this.now())) {
-      phase.link.send(frame);
+      link.send(frame);
     }
-    phase.link.close(code, reason, this.#options.closeTimeoutMs ?? 3_000);
+    link.close(code, reason, this.#options.closeTimeoutMs ?? 3_000);
     this.#settle(cause);
   }
 
@@ -215,7 +212,7 @@ export class Driver {
   }
 
   #settle(cause: Cause): void {
-    this.answers.drop();
+    this.answers?.drop();
     this.#cancelTimer();
     this.#unwatch();
     this.#fallback?.onClose();
@@ -231,8 +228,8 @@ export class Driver {
     }
     if (phase.name !== "linked") return;
     if (signal === "freeze") return phase.link.fail(lostBy("the page was put away"));
-    if (phase.isOpen) return this.change((session) => session.ping(this.now(), WAKE_PATIENCE));
-    if (signal === "wake" && this.now() - phase.since >= HANGING) {
+    if (this.#open) return this.change((session) => session.ping(this.now(), WAKE_PATIENCE));
+    if (signal === "wake" && this.now() - this.#since >= HANGING) {
       phase.link.leave();
       this.#dial();
     }
@@ -240,25 +237,23 @@ export class Driver {
 
   /** Sends what may be sent. */
   #flush(): void {
-    while (this.#phase.name === "linked" && this.#canSend) {
+    for (let link = this.#open; link && !link.isCongested; link = this.#open) {
       const frame = this.#session.takeFrame(this.now());
       if (frame === undefined) break;
-      this.#phase.link.send(frame);
+      link.send(frame);
     }
-    if (this.#phase.name === "linked" && this.#session.isStuck) {
-      this.#phase.link.fail(lostBy("the server does not read what it is sent"));
-    }
+    if (this.#session.isStuck) this.#open?.fail(lostBy("the server does not read what it is sent"));
     this.#schedule();
   }
 
-  get #canSend(): boolean {
-    return this.#phase.name === "linked" && this.#phase.isOpen && !this.#phase.link.isCongested;
+  /** The connection, if it was welcomed and is not being closed. */
+  get #open(): Link | undefined {
+    return this.#phase.name === "linked" && this.#phase.link.isOpen ? this.#phase.link : undefined;
   }
 
   #schedule(): void {
     if (this.#phase.name === "closed" || this.#phase.name === "closing") return;
-    const isCongested = this.#phase.name === "linked" && this.#phase.isOpen && this.#phase.link.isCongested;
-    const due = isCongested ? this.now() + DRAIN : this.#session.nextDeadline;
+    const due = this.#open?.isCongested ? this.now() + DRAIN : this.#session.nextDeadline;
     if (due < this.#due) this.#setTimer(due, () => this.#onTimer());
   }
 
@@ -277,8 +272,7 @@ export class Driver {
 
   #handleTime(): void {
     this.#due = Number.POSITIVE_INFINITY;
-    const isAlive = this.#session.handleTime(this.now());
-    if (!isAlive && this.#phase.name === "linked") this.#phase.link.fail({ type: "silent" });
+    if (!this.#session.handleTime(this.now())) this.#open?.fail({ type: "silent" });
     this.#flush();
   }
 }
@@ -286,8 +280,7 @@ export class Driver {
 type Phase =
   | { readonly name: "idle" }
   | { readonly name: "waiting"; readonly cancel: () => void }
-  /** `since` is when the attempt began, then when the connection was opened. */
-  | { readonly name: "linked"; readonly link: Link; readonly since: number; readonly isOpen: boolean }
+  | { readonly name: "linked"; readonly link: Link }
   | { readonly name: "closing"; readonly resolve: () => void }
   | { readonly name: "closed" };
 

@@ -68,17 +68,27 @@ export class Unauthorized extends Error {
 
 /** The client is closed. */
 export function closed(cause: Cause): RealtimeError {
-  return new RealtimeError("CANCELLED", `the client is closed: ${describeCause(cause)}`, { from: "closed" });
+  return cancelled(`the client is closed: ${describeCause(cause)}`, "closed");
+}
+
+/** Nobody waits for it any more. */
+export function cancelled(message: string, from?: "closed"): RealtimeError {
+  return new RealtimeError("CANCELLED", message, { from });
+}
+
+/** The server calls what nobody answers. */
+export function noSuchProcedure(): RealtimeError {
+  return new RealtimeError("NOT_FOUND", "this client has no such procedure");
 }
 
 /** No answer in time. */
-export function timedOut(): RealtimeError {
-  return new RealtimeError("DEADLINE_EXCEEDED", "there was no answer in time");
+export function timedOut(message = "there was no answer in time"): RealtimeError {
+  return new RealtimeError("DEADLINE_EXCEEDED", message);
 }
 
 /** The connection was lost before the answer. */
-export function lost(): RealtimeError {
-  return unavailable("the connection was lost before there was an answer");
+export function lost(message = "the connection was lost before there was an answer"): RealtimeError {
+  return unavailable(message);
 }
 
 /** There is no connection, and nothing may wait for one. */

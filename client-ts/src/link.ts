@@ -1,17 +1,17 @@
-import type { Dial, DialRequest, Environment, Feature, Socket } from "./environment.js";
+import type { Dial, DialRequest, Environment, Feature, Socket, SocketEvents } from "./environment.js";
 import { SUBPROTOCOL } from "./environment.js";
 import { messageOf, Unauthorized } from "./error.js";
 import { PAUSE } from "./heartbeat.js";
+import type { Options } from "./options.js";
 import { type Cause, lostBy } from "./state.js";
 import { decode, decodeError, type Incoming } from "./wire.js";
 
-/** Options of one connection. */
-export interface LinkOptions {
+/** What one connection needs. */
+export interface LinkOptions extends Pick<Options, "token" | "connectTimeoutMs"> {
+  readonly environment: Environment;
+  readonly dial: Dial;
   /** Throws where there is none. */
   url(): string;
-  token: (() => string | Promise<string>) | undefined;
-  connectTimeoutMs: number;
-  dial: Dial;
 }
 
 /** The events of a connection. `onEnd` comes once, and nothing after it. */
@@ -36,8 +36,7 @@ export interface Failure {
  * One connection: the token, the socket, the welcome, and the messages until it ends. What comes late, from a socket, a
  * token or a timer of a connection that is over, touches nothing.
  */
-export class Link {
-  readonly #environment: Environment;
+export class Link implements SocketEvents {
   readonly #options: LinkOptions;
   readonly #events: LinkEvents;
   readonly #over = new AbortController();
@@ -46,15 +45,14 @@ export class Link {
   #socket: Socket | undefined;
   #cancelTimer = (): void => {};
 
-  constructor(environment: Environment, options: LinkOptions, events: LinkEvents) {
-    this.#environment = environment;
+  constructor(options: LinkOptions, events: LinkEvents) {
     this.#options = options;
     this.#events = events;
   }
 
   start(): void {
-    this.#within(this.#options.connectTimeoutMs, { type: "timeout" });
-    const { token } = this.#options;
+    const { connectTimeoutMs = 10_000, token } = this.#options;
+    this.#within(connectTimeoutMs, { type: "timeout" });
     if (token) this.#fetchToken(token);
     else this.#dial(undefined);
   }
@@ -66,6 +64,10 @@ export class Link {
   /** True if the socket holds so much that more should wait in the queue, where it can be taken back. */
   get isCongested(): boolean {
     return (this.#socket?.bufferedAmount ?? 0) >= SOCKET_BYTES;
+  }
+
+  get isOpen(): boolean {
+    return this.#phase === "open";
   }
 
   can(feature: Feature): boolean {
@@ -104,17 +106,13 @@ export class Link {
   #dial(token: string | undefined): void {
     try {
       this.#request = { url: this.#options.url(), token };
-      this.#socket = this.#options.dial(this.#request, {
-        onOpen: (protocol) => this.#onOpen(protocol),
-        onMessage: (data) => this.#onMessage(data),
-        onClose: (code, reason) => this.#onClose(code, reason),
-      });
+      this.#socket = this.#options.dial(this.#request, this);
     } catch (error) {
       this.#end({ cause: { type: "invalid", message: messageOf(error) } });
     }
   }
 
-  #onOpen(protocol: string): void {
+  onOpen(protocol: string): void {
     if (this.#isOver) return;
     this.#phase = "welcome";
     if (protocol === SUBPROTOCOL) return;
@@ -122,7 +120,7 @@ export class Link {
     this.#end({ cause: { type: "invalid", message } });
   }
 
-  #onMessage(data: unknown): void {
+  onMessage(data: unknown): void {
     if (this.#isOver) return;
     if (this.#phase === "open") this.#events.onMessage(data);
     else this.#readWelcome(data);
@@ -146,7 +144,7 @@ export class Link {
     this.fail(lostBy(wrong));
   }
 
-  #onClose(code: number, reason: string): void {
+  onClose(code: number, reason: string): void {
     if (this.#isOver) return;
     if (this.#phase === "dialing") {
       this.#phase = "probing";
@@ -163,10 +161,9 @@ export class Link {
     const cause = lostBy("it could not be opened");
     if (!this.#request) return;
     try {
-      const { status, retryAfterMs } = await this.#environment.probe(this.#request, this.#over.signal);
-      // One that does not know the question says so, or that it speaks of a WebSocket.
-      if ([204, 405, 426].includes(status)) this.#end({ cause, isReachable: true });
-      else if (status < 300) this.#end({ cause });
+      const { status, retryAfterMs } = await this.#options.environment.probe(this.#request, this.#over.signal);
+      // An older server does not know the question, and says so, or that it speaks of a WebSocket.
+      if (status < 300 || status === 405 || status === 426) this.#end({ cause, isReachable: status === 204 });
       else this.#end({ cause: { type: "refused", status }, retryAfterMs });
     } catch {
       this.#end({ cause });
@@ -194,10 +191,11 @@ export class Link {
 
   /** Ends it after this time. Who looks much too late did not run, and leaves it its time from now on. */
   #within(ms: number, cause: Cause): void {
+    const { environment } = this.#options;
     this.#cancelTimer();
-    const due = this.#environment.now() + ms;
-    this.#cancelTimer = this.#environment.after(ms, () => {
-      if (this.#environment.now() > due + PAUSE) this.#within(ms, cause);
+    const due = environment.now() + ms;
+    this.#cancelTimer = environment.after(ms, () => {
+      if (environment.now() > due + PAUSE) this.#within(ms, cause);
       else this.fail(cause);
     });
   }

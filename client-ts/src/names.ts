@@ -1,3 +1,6 @@
+import { Answers } from "./answers.js";
+import { Inbox } from "./updates.js";
+
 /** A procedure of the server: a mutation, or a query, which changes nothing. */
 export interface Procedure<I, O, P = unknown> {
   readonly kind: "mutation" | "query";
@@ -12,6 +15,8 @@ export interface Procedure<I, O, P = unknown> {
 export interface Subscription<I, T> {
   readonly kind: "subscription";
   readonly name: string;
+  /** The code of subscriptions, which only a page that names one loads. */
+  readonly "~inbox": typeof Inbox;
   readonly "~types"?: (input: I) => T;
 }
 
@@ -26,6 +31,8 @@ export interface Event<T> {
 export interface Ask<I, O> {
   readonly kind: "ask";
   readonly name: string;
+  /** The code of answers, which only a page that names a question loads. */
+  readonly "~answers": typeof Answers;
   readonly "~types"?: (output: O) => I;
 }
 
@@ -55,7 +62,7 @@ export function query<I, O, P = unknown>(name: string, options?: ProcedureOption
 
 /** Names a subscription. */
 export function subscription<I, T>(name: string): Subscription<I, T> {
-  return { kind: "subscription", name };
+  return { kind: "subscription", name, "~inbox": Inbox };
 }
 
 /** Names an event. */
@@ -65,7 +72,7 @@ export function event<T>(name: string): Event<T> {
 
 /** Names a procedure that the server calls on clients. */
 export function ask<I, O>(name: string): Ask<I, O> {
-  return { kind: "ask", name };
+  return { kind: "ask", name, "~answers": Answers };
 }
 
 /**

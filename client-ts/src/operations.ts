@@ -15,6 +15,8 @@ export interface Operation {
   write(id: number, now: number): string | undefined;
   /** Takes a frame that came for it. Returns whether it goes on. */
   handle(frame: Incoming): boolean;
+  /** Returns how many more items the server may send. */
+  grant(): number;
   /** It has ended without the server. */
   fail(error: RealtimeError): void;
 }
@@ -78,6 +80,10 @@ export class Call implements Operation {
     return type !== "error" && type !== "result";
   }
 
+  grant(): number {
+    return 0;
+  }
+
   fail(error: RealtimeError): void {
     this.#request.onEnd(error);
   }
@@ -127,7 +133,6 @@ export class Stream implements Operation {
     this.#reader.finish(error);
   }
 
-  /** Returns how many more items the server may send. */
   grant(): number {
     const more = Math.max(0, WINDOW - this.#credit - this.#reader.held);
     this.#credit += more;

@@ -12,7 +12,7 @@ import {
 } from "./environment.js";
 
 /** A page, or whatever else has `WebSocket` and `fetch`. */
-export function page(Constructor?: typeof WebSocket): Environment {
+export function page(Constructor: unknown = globalThis.WebSocket): Environment {
   return {
     now: () => performance.now(),
     after(ms, run) {
@@ -20,7 +20,7 @@ export function page(Constructor?: typeof WebSocket): Environment {
       return () => clearTimeout(timer);
     },
     random: Math.random,
-    dial: (request, events) => dial(Constructor ?? globalThis.WebSocket, request, events),
+    dial: (request, events) => dial(Constructor as typeof WebSocket | undefined, request, events),
     probe,
     watch,
   };

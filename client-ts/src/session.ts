@@ -1,6 +1,6 @@
 import { closed, full, invalid, lost, offline, type RealtimeError, timedOut } from "./error.js";
 import { Heartbeat } from "./heartbeat.js";
-import { Call, type Operation, type Request, Stream } from "./operations.js";
+import { Call, type Operation, type Request, type Stream } from "./operations.js";
 import { type Frame, type OfflineQueue, Queue } from "./queue.js";
 import type { Cause } from "./state.js";
 import { encode, encodeError, type Incoming } from "./wire.js";
@@ -142,8 +142,7 @@ export class Session {
   /** A reader has taken items: lets the server send more. */
   grant(id: number): void {
     const stream = this.#operations.get(id);
-    if (!(stream instanceof Stream) || !stream.isSent) return;
-    const more = stream.grant();
+    const more = stream?.isSent ? stream.grant() : 0;
     if (more > 0) this.#control(encode("credit", { id: `${id}`, more }));
   }
 

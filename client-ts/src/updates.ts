@@ -1,5 +1,5 @@
 import type { Driver } from "./driver.js";
-import { guard, type RealtimeError, report } from "./error.js";
+import { type RealtimeError, report } from "./error.js";
 import { type Reader, type Received, Stream, WINDOW } from "./operations.js";
 import { type Gap, type Position, toJson } from "./wire.js";
 
@@ -43,45 +43,12 @@ export interface SubscribeHandlers<T> extends SubscribeOptions {
   onComplete?(): void;
 }
 
-/** Begins a subscription, and tells its handlers what it brings. Returns what ends it. */
-export function listen<T>(
-  driver: Driver,
-  name: string,
-  input: unknown,
-  handlers: SubscribeHandlers<T>,
-): () => void {
-  const { signal, onData, onGap, onError = (error) => report(name, error), onComplete } = handlers;
-  const inbox = new Inbox<T>(driver, name, input, handlers);
-  let isStopped = false;
-  const isOver = () => isStopped || signal?.aborted;
-  const read = async () => {
-    for await (const update of inbox) {
-      if (isOver()) return;
-      if (update.type === "gap") {
-        const { type: _, ...gap } = update;
-        guard("onGap", () => onGap?.(gap));
-      } else {
-        await Promise.resolve(guard("onData", () => onData(update.value, update.position))).catch((error) =>
-          report("onData", error),
-        );
-      }
-    }
-    if (!isOver()) guard("onComplete", () => onComplete?.());
-  };
-  read().catch((error) => {
-    if (!isOver()) guard("onError", () => onError(error));
-  });
-  return () => {
-    isStopped = true;
-    inbox.end();
-  };
-}
-
 /** The queue between one subscription and its reader. */
 export class Inbox<T> implements Updates<T>, Reader {
   position: Position | undefined;
-  readonly #begin: () => number;
   readonly #driver: Driver;
+  readonly #name: string;
+  readonly #input: unknown;
   readonly #signal: AbortSignal | undefined;
   readonly #abort = () => this.end(this.#signal?.reason);
   readonly #waiting: Update<T>[] = [];
@@ -100,11 +67,34 @@ export class Inbox<T> implements Updates<T>, Reader {
 
   constructor(driver: Driver, name: string, input: unknown, { after, signal }: SubscribeOptions = {}) {
     this.#driver = driver;
+    this.#name = name;
+    this.#input = input ?? null;
     this.position = after;
     this.#signal = signal;
-    this.#begin = () => {
-      const stream = new Stream(name, toJson(name, input ?? null), after, this);
-      return driver.change((session) => session.subscribe(stream));
+  }
+
+  /** Reads it, and tells the handlers what it brings. Returns what ends it. */
+  listen({ onData, onGap, onError, onComplete }: SubscribeHandlers<T>): () => void {
+    let isStopped = false;
+    const tell = async (what: string, run: () => unknown) => {
+      if (isStopped || this.#signal?.aborted) return;
+      try {
+        await run();
+      } catch (error) {
+        report(what, error);
+      }
+    };
+    const read = async () => {
+      for await (const update of this) {
+        if (update.type === "item") await tell("onData", () => onData(update.value, update.position));
+        else await tell("onGap", () => onGap?.(withoutType(update)));
+      }
+      tell("onComplete", () => onComplete?.());
+    };
+    read().catch((error) => tell("onError", () => (onError ? onError(error) : report(this.#name, error))));
+    return () => {
+      isStopped = true;
+      this.end();
     };
   }
 
@@ -170,7 +160,8 @@ export class Inbox<T> implements Updates<T>, Reader {
   #start(): void {
     this.#signal?.addEventListener("abort", this.#abort);
     try {
-      this.#id = this.#begin();
+      const stream = new Stream(this.#name, toJson(this.#name, this.#input), this.position, this);
+      this.#id = this.#driver.change((session) => session.subscribe(stream));
     } catch (error) {
       this.end(error);
     }
@@ -207,6 +198,10 @@ export class Inbox<T> implements Updates<T>, Reader {
     this.position = update.position ?? this.position;
     return update;
   }
+}
+
+function withoutType({ type: _, ...gap }: { type: "gap" } & Gap): Gap {
+  return gap;
 }
 
 function merge(first: Gap, last: Gap): { type: "gap" } & Gap {

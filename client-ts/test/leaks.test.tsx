@@ -70,6 +70,23 @@ test("1 000 reconnections leave nothing", async () => {
   expect(network.leftovers.watchers).toBe(1);
 });
 
+test("1 000 attempts that were given up leave no socket", async () => {
+  const { network, client } = setUp();
+  client.open();
+  for (let n = 0; n < 1_000; n += 1) {
+    const server = await network.dialed();
+    if (n % 2 === 0) server.open();
+    // The page is shown while the attempt hangs: it is given up for another.
+    network.sleep(1_000);
+    await network.signal("wake");
+    expect(server.closeCode).toBe(1005);
+  }
+  expect(network.leftovers).toEqual({ timers: 1, watchers: 1 });
+  await client.close();
+  expect((await network.dialed()).closeCode).toBe(1005);
+  expect(network.leftovers).toEqual({ timers: 0, watchers: 0 });
+});
+
 test("10 000 mounts and unmounts leave nothing", async () => {
   const { network, client } = setUp();
   client.open();
@@ -103,6 +120,7 @@ test("10 000 mounts and unmounts leave nothing", async () => {
   expect(stops).toBe(watching.mock.calls.length);
   // The client that the application has is the only one.
   expect(network.leftovers).toEqual({ timers: 1, watchers: 1 });
+  for (let n = 0; n < 5_000; n += 1) expect((await network.dialed()).closeCode).toBe(1005);
 }, 120_000);
 
 function Component({ input }: { input: number }) {

@@ -1,6 +1,6 @@
 // The client against real servers: `npm run server`.
 
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { HttpSocket } from "../src/http/socket.js";
 import {
   ask,
@@ -109,6 +109,7 @@ test("a token of any letters is offered beside the subprotocol", async () => {
 for (const way of ["a WebSocket", "plain HTTP"]) {
   test(`a query whose position a subscription goes on from, by ${way}`, async () => {
     const served = await start("dashboard");
+    onTestFinished(() => stop(served));
     const options: Options = {
       url: `${served.origin}/__realtime/dashboard`,
       reconnect: { baseMs: 20, maxMs: 50 },
@@ -125,7 +126,6 @@ for (const way of ["a WebSocket", "plain HTTP"]) {
     const offsets = updates.map((update) => (update.type === "item" ? update.position?.offset : undefined));
     expect(offsets).toEqual([...offsets].sort());
     await expect(client.call(query<void, void>("nothing"))).rejects.toMatchObject({ code: "NOT_FOUND" });
-    await stop(served);
   });
 }
 

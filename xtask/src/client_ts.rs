@@ -10,6 +10,8 @@ const SCRIPTS: [&str; 5] = ["check", "test", "build", "package", "size"];
 /// Those that need a server, which they start themselves.
 const AGAINST_SERVERS: [&str; 2] = ["server", "browser"];
 
+const CLEAN_INSTALL: [&str; 4] = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
+
 pub(crate) fn test() -> Outcome {
     check_node()?;
     let chromium = chromium()?;
@@ -19,11 +21,19 @@ pub(crate) fn test() -> Outcome {
         npm.current_dir(&folder);
         npm
     };
-    run(npm().args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]))?;
+    run(npm().args(CLEAN_INSTALL))?;
     run_each(SCRIPTS, |script| run(npm().args(["run", script])))?;
-    run(cargo().args(["build", "-p", "counter", "-p", "dashboard", "--bins"]))?;
+    run(cargo().args(["build", "-p", "counter", "-p", "dashboard", "-p", "board", "--bins"]))?;
+    check_board()?;
     let target = Metadata::of_workspace()?.target_directory;
     run_each(AGAINST_SERVERS, |script| {
         run(npm().env("CHROMIUM", &chromium).env("TARGET", target.join("debug")).args(["run", script]))
     })
+}
+
+/// Checks the types of the board's page. Its server builds the page, but Vite reads no types.
+fn check_board() -> Outcome {
+    let folder = repository().join("examples/board/web");
+    run(program("npm").current_dir(&folder).args(CLEAN_INSTALL))?;
+    run(program("npm").current_dir(&folder).args(["run", "check"]))
 }

@@ -6,29 +6,31 @@ import { http } from "./index.js";
 
 const add = mutation<number, number>("add");
 const items = subscription<number, number>("items");
+const typing = event<number>("typing");
 
 afterEach(() => vi.unstubAllGlobals());
 
 test("a WebSocket that fails twice while the server answers is blocked, and calls go by HTTP", async () => {
-  const { network, client, fetched } = setUp();
+  const { network, client, posted, gets } = setUp();
   const sum = client.call(add, 5);
   await block(network);
-  expect(client.state.get()).toMatchObject({ status: "open" });
+  expect(client.state.get()).toMatchObject({ status: "open", connection: "c1" });
   expect(await sum).toBe(5);
-  const [url, init] = fetched.mock.calls[0] ?? [];
-  expect([url, init?.method]).toEqual(["http://server/x", "POST"]);
-  expect(JSON.parse(`${init?.body}`)).toEqual({ path: "add", input: 5, timeoutMs: expect.any(Number) });
-  expect([client.can("send"), client.can("emit"), client.can("answer")]).toEqual([false, false, false]);
+  expect(posted).toEqual([{ path: "add", input: 5, timeoutMs: expect.any(Number) }]);
+  expect(gets[0]?.accept).toBe("text/event-stream; realtime=v1.json");
+  expect([client.can("send"), client.can("emit"), client.can("answer")]).toEqual([false, true, false]);
 });
 
-test("a restart is not taken for a block", async () => {
+test("a restart is not taken for a block, nor is a server that does not know the question", async () => {
   const { network, client } = setUp();
   client.open();
+  (await network.dialed()).refuse(204);
+  (await network.dialed()).refuse(405);
   (await network.dialed()).refuse(204);
   (await network.dialed()).lose();
   (await network.dialed()).refuse(204);
   const server = await network.accept();
-  client.emit(event<number>("typing"), 1);
+  client.emit(typing, 1);
   expect(await server.frames()).toEqual([{ type: "event", name: "typing", data: 1 }]);
 });
 
@@ -36,6 +38,7 @@ test("a WebSocket is tried again every five minutes, and when the page is shown"
   const { network, client } = setUp();
   client.open();
   await block(network);
+  // Its stream, on which nothing comes, is lost meanwhile, and made again.
   await network.advance(5 * 60_000);
   await network.accept("c1");
   expect(client.state.get()).toEqual({ status: "open", connection: "c1" });
@@ -48,27 +51,23 @@ test("a WebSocket is tried again every five minutes, and when the page is shown"
   // One failure is enough to come back.
   (await other.network.dialed()).refuse(204);
   await other.network.advance(2_000);
-  expect(other.client.state.get()).toEqual({ status: "open", connection: "http" });
+  expect(other.client.state.get()).toMatchObject({ status: "open", connection: "c2" });
 });
 
 test("errors come as they are, and an answer that is none is a lost connection", async () => {
-  const { network, client, fetched } = setUp();
-  client.open();
-  await block(network);
+  const { client, answer } = await fallenBack();
   const error = { code: "MINE", message: "no", details: { a: 1 } };
-  fetched.mockImplementationOnce(async () => Response.json({ ok: false, error }, { status: 500 }));
+  answer(async () => Response.json({ ok: false, error }, { status: 500 }));
   await expect(client.call(add, 1)).rejects.toMatchObject({ ...error, from: "server" });
-  fetched.mockImplementationOnce(async () => new Response("<h1>Bad Gateway</h1>", { status: 502 }));
+  answer(async () => new Response("<h1>Bad Gateway</h1>", { status: 502 }));
   await expect(client.call(add, 1)).rejects.toMatchObject({ code: "UNAVAILABLE", from: "client" });
   expect(client.state.get().status).toBe("reconnecting");
 });
 
 test("a call that is given up is aborted", async () => {
-  const { network, client, fetched } = setUp();
-  client.open();
-  await block(network);
+  const { client, answer } = await fallenBack();
   let signal: AbortSignal | null | undefined;
-  fetched.mockImplementationOnce((_, init) => {
+  answer((init) => {
     signal = init?.signal;
     return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal?.reason)));
   });
@@ -81,120 +80,187 @@ test("a call that is given up is aborted", async () => {
   expect(client.state.get().status).toBe("open");
 });
 
-test("a subscription is a stream, which goes on behind its position where it breaks", async () => {
-  const { network, client, fetched } = setUp();
-  client.open();
-  await block(network);
-  const told: unknown[] = [];
-  const streams: Stream[] = [];
-  fetched.mockImplementation(async () => {
-    const stream = new Stream();
-    streams.push(stream);
-    return stream.response;
-  });
-  client.subscribe(items, 3, {
-    onData: (value, position) => told.push([value, position?.offset]),
-    onGap: ({ count, cause }) => told.push({ count, cause }),
-    onComplete: () => told.push("complete"),
-  });
-  await settle();
-  await streams[0]?.say(":\n\nid: e:f:7\ndata: 1\n\nevent: na");
-  await streams[0]?.say('med\ndata: 2\n\nevent: gap\ndata: {"count":3,"cause":"overflow"}\n\n');
-  expect(told).toEqual([[1, 7], [2, undefined], { count: 3, cause: "overflow" }]);
-  await streams[0]?.end();
-  expect(client.state.get().status).toBe("reconnecting");
-  await network.advance(1_000);
-  const [url, init] = fetched.mock.calls.at(-1) ?? [];
-  expect(`${url}`).toBe("http://server/x?path=items&input=3");
-  expect(init?.headers).toMatchObject({ accept: "text/event-stream", "last-event-id": "e:f:7" });
-  await streams[1]?.say("id: e:f:9007199254740993\ndata: 4\n\nevent: complete\ndata: null\n\n");
-  expect(told.slice(3)).toEqual([[4, "9007199254740993"], "complete"]);
-  expect(client.state.get().status).toBe("open");
-});
-
-test("a stream gives no more than it was granted", async () => {
-  const { network, client, fetched } = setUp();
-  client.open();
-  await block(network);
-  const stream = new Stream();
-  fetched.mockImplementation(async () => stream.response);
-  const updates = client.updates(items, 3);
-  const first = updates.next();
-  await settle();
-  await stream.say("data: 1\n\n".repeat(200));
-  await first;
-  for (let n = 1; n < 200; n += 1) await updates.next();
-  expect(client.state.get().status).toBe("open");
-});
-
-test("a refusal ends a subscription, and one that may pass is tried again", async () => {
-  const { network, client, fetched } = setUp();
-  client.open();
-  await block(network);
-  const error = { code: "PERMISSION_DENIED", message: "no" };
-  fetched.mockImplementationOnce(async () => Response.json({ ok: false, error }, { status: 403 }));
-  const onError = vi.fn();
-  client.subscribe(items, 3, { onData: () => {}, onError });
-  await settle();
-  expect(onError).toHaveBeenCalledWith(expect.objectContaining(error));
-  const stream = new Stream();
-  fetched.mockImplementationOnce(async () => stream.response);
-  client.subscribe(items, 3, { onData: () => {}, onError });
-  await settle();
-  await stream.say(
-    'retry: 2417\nevent: error\ndata: {"code":"UNAVAILABLE","message":"full","retryable":true}\n\n',
-  );
-  expect(onError).toHaveBeenCalledTimes(1);
-  expect(client.state.get().status).toBe("reconnecting");
-});
-
-test("a proxy that holds a stream back is a lost connection", async () => {
-  const { network, client, fetched } = setUp();
-  client.open();
-  await block(network);
-  fetched.mockImplementation((_, init) => {
-    return new Promise((_, reject) => init?.signal?.addEventListener("abort", () => reject(init.signal?.reason)));
-  });
-  client.subscribe(items, 3, { onData: () => {} });
-  await network.advance(4_999);
-  expect(client.state.get().status).toBe("open");
-  await network.advance(1);
-  expect(client.state.get().status).toBe("reconnecting");
-});
-
-test("an event and a message are refused in words", async () => {
+test("an event is posted, and its refusal is told; a message is refused in words", async () => {
   const logged = vi.spyOn(console, "warn").mockImplementation(() => {});
-  const { network, client } = setUp();
+  const { client, posted, answer } = await fallenBack();
   const onError = vi.fn();
   client.onError(onError);
-  client.open();
-  await block(network);
-  client.emit(event<number>("typing"), 1);
+  answer(async () => new Response(null, { status: 204 }));
+  client.emit(typing, 1);
   await settle();
-  expect(onError).toHaveBeenCalledWith(expect.objectContaining({ code: "UNIMPLEMENTED" }));
+  expect(posted).toEqual([{ type: "event", name: "typing", data: 1 }]);
+  expect(onError).not.toHaveBeenCalled();
+  const error = { code: "NOT_FOUND", message: "no such event" };
+  answer(async () => Response.json({ ok: false, error }, { status: 404 }));
+  client.emit(typing, 2);
+  await settle();
+  expect(onError).toHaveBeenLastCalledWith(expect.objectContaining(error));
+  client.send("hi" as never);
+  await settle();
+  expect(onError).toHaveBeenLastCalledWith(expect.objectContaining({ code: "UNIMPLEMENTED" }));
+  expect(client.state.get().status).toBe("open");
   logged.mockRestore();
 });
 
+test("what the server sends by itself comes by one stream", async () => {
+  const { client, streams } = await fallenBack();
+  const told: unknown[] = [];
+  client.on(typing, (data) => told.push(data));
+  await streams[0]?.say({ type: "event", name: "typing", data: 7 });
+  await streams[0]?.say({ type: "future" });
+  expect(told).toEqual([7]);
+  await streams[0]?.end();
+  expect(client.state.get()).toMatchObject({ status: "reconnecting" });
+});
+
+test("all subscriptions come by one stream, which is made anew behind their positions when the set changes", async () => {
+  const { network, client, streams, posted } = await fallenBack();
+  const told: unknown[] = [];
+  const handlers = (name: string) => ({
+    onData: (value: number) => told.push([name, value]),
+    onGap: ({ cause }: { cause: string }) => told.push([name, cause]),
+    onComplete: () => told.push([name, "complete"]),
+  });
+  client.subscribe(items, 1, handlers("a"));
+  client.subscribe(items, 2, handlers("b"));
+  await network.advance(50);
+  expect(posted).toEqual([{ subscribe: [frame("1", 1), frame("2", 2)] }]);
+  await streams[1]?.say({ type: "welcome", connection: "x" });
+  await streams[1]?.say({ type: "data", id: "1", data: 10, epoch: "e", offset: 7 });
+  await streams[1]?.say({ type: "data", id: "2", data: 20 });
+
+  const stop = client.subscribe(items, 3, handlers("c"));
+  await network.advance(49);
+  expect(streams.length).toBe(2);
+  await network.advance(1);
+  const after = { epoch: "e", offset: 7 };
+  expect(posted[1]).toEqual({ subscribe: [{ ...frame("1", 1), after }, frame("2", 2), frame("3", 3)] });
+  await streams[1]?.say({ type: "data", id: "1", data: "late" });
+  await streams[2]?.say({ type: "welcome", connection: "y" });
+  await streams[2]?.say({ type: "complete", id: "1" });
+  expect(told).toEqual([
+    ["a", 10],
+    ["b", 20],
+    ["b", "reconnect"],
+    ["a", "complete"],
+  ]);
+
+  stop();
+  await network.advance(50);
+  expect(posted[2]).toEqual({ subscribe: [frame("2", 2)] });
+  await streams[3]?.say({ type: "welcome", connection: "z" });
+  await streams[3]?.say({ type: "complete", id: "2" });
+  await streams[3]?.end();
+  // It has ended with the last of its subscriptions.
+  expect(client.state.get().status).toBe("open");
+});
+
+test("a stream that breaks is a lost connection, and its subscriptions go on behind their positions", async () => {
+  const { network, client, streams, posted } = await fallenBack();
+  client.subscribe(items, 1, { onData: () => {} });
+  await network.advance(50);
+  await streams[1]?.say({ type: "welcome", connection: "x" });
+  await streams[1]?.say({ type: "data", id: "1", data: 10, epoch: "e", offset: 7 });
+  await streams[1]?.end();
+  expect(client.state.get().status).toBe("reconnecting");
+  await network.advance(1_000);
+  await streams[2]?.say({ type: "welcome", connection: "y" });
+  await network.advance(50);
+  expect(posted[1]).toEqual({ subscribe: [{ ...frame("1", 1), after: { epoch: "e", offset: 7 } }] });
+});
+
+test("a subscription that nobody reads leaves the stream until it is read, and holds up no other", async () => {
+  const { network, client, streams, posted } = await fallenBack();
+  const slow = client.updates(items, 1);
+  const first = slow.next();
+  const told: number[] = [];
+  client.subscribe(items, 2, { onData: (value) => told.push(value) });
+  await network.advance(50);
+  await streams[1]?.say({ type: "welcome", connection: "x" });
+  const item = (offset: number) => ({ type: "data", id: "1", data: offset, epoch: "e", offset });
+  await streams[1]?.say(...Array.from({ length: 100 }, (_, offset) => item(offset)));
+  await network.advance(0);
+  await streams[1]?.say({ type: "data", id: "2", data: 20 });
+  expect(told).toEqual([20]);
+  await network.advance(50);
+  expect(posted[1]).toEqual({ subscribe: [frame("2", 2)] });
+  await streams[2]?.say({ type: "welcome", connection: "y" });
+
+  await first;
+  for (let n = 1; n < 40; n += 1) await slow.next();
+  await network.advance(50);
+  const after = { epoch: "e", offset: 63 };
+  expect(posted[2]).toEqual({ subscribe: [{ ...frame("1", 1), after }, frame("2", 2)] });
+  await streams[3]?.say({ type: "welcome", connection: "z" });
+  await streams[3]?.say(item(64));
+  for (let offset = 40; offset <= 64; offset += 1) {
+    expect(await slow.next()).toMatchObject({ value: { type: "item", value: offset } });
+  }
+  expect(client.state.get().status).toBe("open");
+});
+
+test("a reader that keeps up leaves the stream as it is", async () => {
+  const { network, client, streams } = await fallenBack();
+  const told: number[] = [];
+  client.subscribe(items, 1, { onData: (value) => told.push(value) });
+  await network.advance(50);
+  await streams[1]?.say({ type: "welcome", connection: "x" });
+  await streams[1]?.say(...Array.from({ length: 300 }, (_, data) => ({ type: "data", id: "1", data })));
+  for (let n = 0; n < 10; n += 1) {
+    // What a timer of a page waits for: that everything has had its turn.
+    for (let turn = 0; turn < 20; turn += 1) await settle();
+    await network.advance(0);
+  }
+  expect(told.length).toBe(300);
+  expect(streams.length).toBe(2);
+});
+
+test("an error ends its subscription and nothing else", async () => {
+  const { network, client, streams } = await fallenBack();
+  const onError = vi.fn();
+  client.subscribe(items, 3, { onData: () => {}, onError });
+  await network.advance(50);
+  await streams[1]?.say({ type: "welcome", connection: "x" });
+  const error = { code: "PERMISSION_DENIED", message: "no" };
+  await streams[1]?.say({ type: "error", id: "1", error });
+  expect(onError).toHaveBeenCalledWith(expect.objectContaining(error));
+  expect(client.state.get().status).toBe("open");
+});
+
+for (const way of ["no first byte in 5 s", "silence of twice the comments' interval", "no welcome"]) {
+  test(`${way} is a failed attempt`, async () => {
+    const { network, client, streams } = await fallenBack();
+    client.subscribe(items, 3, { onData: () => {} });
+    await network.advance(50);
+    if (way === "no welcome") {
+      await streams[1]?.say({ type: "data", id: "1", data: 1 });
+    } else {
+      const patience = way.startsWith("no first") ? 5_000 : 30_000;
+      if (patience > 5_000) await streams[1]?.say({ type: "welcome", connection: "x" });
+      await streams[0]?.say({ type: "future" });
+      await network.advance(patience - 1);
+      expect(client.state.get().status).toBe("open");
+      await network.advance(1);
+    }
+    expect(client.state.get().status).toBe("reconnecting");
+  });
+}
+
 test("closing ends all requests and timers", async () => {
-  const { network, client, fetched } = setUp();
-  client.open();
-  await block(network);
-  const stream = new Stream();
-  fetched.mockImplementation(async () => stream.response);
+  const { network, client, streams } = await fallenBack();
   client.subscribe(items, 3, { onData: () => {}, onError: () => {} });
-  await settle();
+  await network.advance(50);
+  await streams[1]?.say({ type: "welcome", connection: "x" });
   await client.close();
+  await settle();
   expect(network.leftovers).toEqual({ timers: 0, watchers: 0 });
+  expect(streams.map(({ isCancelled }) => isCancelled)).toEqual([true, true]);
 });
 
 test("events are the same in whatever pieces they come", () => {
   const text = "retry: 5\r\nid: e:1\r\nevent: a\ndata: 1\ndata:2\r\r: comment\n\ndata\n\nid: only\n\ndata: x\n\n";
   const whole = new EventParser().push(text);
-  expect(whole.map(({ name, data, id }) => [name, data, id])).toEqual([
-    ["a", "1\n2", "e:1"],
-    ["", "", undefined],
-    ["", "x", undefined],
-  ]);
+  expect(whole).toEqual(["1\n2", "", "x"]);
   for (let size = 1; size < text.length; size += 1) {
     const parser = new EventParser();
     const pieces = text.match(new RegExp(`[^]{1,${size}}`, "g")) ?? [];
@@ -202,12 +268,23 @@ test("events are the same in whatever pieces they come", () => {
   }
 });
 
-/** A stream of server-sent events that the test writes. */
+/** A `subscribe` frame without credit: a stream cannot be granted any. */
+function frame(id: string, input: number) {
+  return { type: "subscribe", id, path: "items", input };
+}
+
+/** A stream of frames that the test writes. */
 class Stream {
   readonly response: Response;
+  isCancelled = false;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
 
-  constructor() {
+  constructor(signal: AbortSignal | null | undefined) {
+    // As `fetch` does it.
+    signal?.addEventListener("abort", () => {
+      this.isCancelled = true;
+      this.#controller?.error(signal.reason);
+    });
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
         this.#controller = controller;
@@ -216,15 +293,16 @@ class Stream {
     this.response = new Response(body, { headers: { "content-type": "text/event-stream" } });
   }
 
-  async say(text: string): Promise<void> {
+  async say(...frames: object[]): Promise<void> {
+    if (this.isCancelled) return;
+    const text = frames.map((frame) => `data: ${JSON.stringify(frame)}\n\n`).join("");
     this.#controller?.enqueue(new TextEncoder().encode(text));
-    await settle();
-    await settle();
+    for (let n = 0; n < 8; n += 1) await settle();
   }
 
   async end(): Promise<void> {
     this.#controller?.close();
-    await settle();
+    for (let n = 0; n < 4; n += 1) await settle();
   }
 }
 
@@ -236,12 +314,43 @@ async function block(network: TestNetwork): Promise<void> {
   await network.advance(1_000);
 }
 
+/** A client that uses the fallback. */
+async function fallenBack() {
+  const all = setUp();
+  all.client.open();
+  await block(all.network);
+  expect(all.client.state.get().status).toBe("open");
+  return all;
+}
+
 function setUp() {
   const network = new TestNetwork();
-  const fetched = vi.fn(async (_url: string | URL, init?: RequestInit): Promise<Response> => {
-    return Response.json({ ok: true, data: JSON.parse(`${init?.body}`).input });
+  const streams: Stream[] = [];
+  const gets: Record<string, string>[] = [];
+  // biome-ignore lint/suspicious/noExplicitAny: what was posted is JSON.
+  const posted: any[] = [];
+  let next: ((init?: RequestInit) => Promise<Response>) | undefined;
+  const stream = (signal?: AbortSignal | null) => {
+    const stream = new Stream(signal);
+    streams.push(stream);
+    return stream.response;
+  };
+  vi.stubGlobal("fetch", async (url: string, init?: RequestInit): Promise<Response> => {
+    expect(url).toBe("http://server/x");
+    const accept = init?.headers as Record<string, string>;
+    if (init?.method === "GET") {
+      gets.push(accept);
+      const response = stream(init?.signal);
+      streams.at(-1)?.say({ type: "welcome", connection: `c${gets.length}` });
+      return response;
+    }
+    const body = JSON.parse(`${init?.body}`);
+    posted.push(body);
+    if (body.subscribe) return stream(init?.signal);
+    const answer = next ?? (async () => Response.json({ ok: true, data: body.input }));
+    next = undefined;
+    return answer(init);
   });
-  vi.stubGlobal("fetch", fetched);
   const { probe } = network.environment;
   const environment: Environment = {
     ...network.environment,
@@ -250,5 +359,9 @@ function setUp() {
       network.requests.includes(request) ? await probe(request, signal) : { status: 204 },
   };
   const client = connect(describe("api"), { url: "ws://server/x", environment, fallback: http });
-  return { network, client, fetched };
+  /** Answers the next request that is no stream. */
+  const answer = (run: NonNullable<typeof next>) => {
+    next = run;
+  };
+  return { network, client, streams, gets, posted, answer };
 }

@@ -3,11 +3,12 @@ import type { Fallback } from "../options.js";
 import { HttpSocket } from "./socket.js";
 
 /**
- * Calls and subscriptions by plain HTTP, where no WebSocket can be opened: `connect(endpoint, { fallback: http })`.
+ * Calls, events and subscriptions by plain HTTP, where no WebSocket can be opened: `connect(endpoint, { fallback: http })`.
+ * Each request stands by itself: the nodes of a server need no sticky sessions.
  *
  * A WebSocket counts as blocked when two attempts in a row fail while the server answers by HTTP; a restart fails both, and
- * is none. It is tried again every five minutes, and when the page is shown. Messages, events of this client and answers
- * to the server's calls need a WebSocket: `client.can("send")` tells.
+ * is none. It is tried again every five minutes, and when the page is shown. Messages to a handler and
+ * answers to the server's calls need a WebSocket: `client.can("send")` tells.
  */
 export function http(environment: Environment): Fallback {
   return new HttpFallback(environment);
@@ -19,7 +20,8 @@ class HttpFallback implements Fallback {
   #blocked = 0;
   #isActive = false;
   #socket: HttpSocket | undefined;
-  #cancelTimer = (): void => {};
+  /** Set while the fallback is in use, however often its connection is made again. */
+  #cancelTimer: (() => void) | undefined;
 
   constructor(environment: Environment) {
     this.#environment = environment;
@@ -38,8 +40,7 @@ class HttpFallback implements Fallback {
       this.#blocked = 0;
       return;
     }
-    this.#cancelTimer();
-    this.#cancelTimer = this.#environment.after(TRY_AGAIN, () => this.#tryAgain());
+    this.#cancelTimer ??= this.#environment.after(TRY_AGAIN, () => this.#tryAgain());
   }
 
   onFailure(isReachable: boolean): void {
@@ -53,12 +54,13 @@ class HttpFallback implements Fallback {
   }
 
   onClose(): void {
-    this.#cancelTimer();
+    this.#cancelTimer?.();
   }
 
   /** Makes way for a WebSocket. One failure is enough to come back. */
   #tryAgain(): void {
-    this.#cancelTimer();
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
     this.#isActive = false;
     this.#blocked = 1;
     this.#socket?.close(1012, "trying a WebSocket again");

@@ -1,6 +1,5 @@
 import type { AnyClient, Gap, Position, Subscription } from "../index.js";
-import { Listeners } from "../store.js";
-import type { Shared } from "./registry.js";
+import { Shared } from "./shared.js";
 
 /** The state of a subscription. */
 export interface LiveState<D> {
@@ -36,14 +35,11 @@ export interface Patch<D> {
 }
 
 /** One subscription of any number of components. */
-export class Live<T, D> implements Shared {
-  /** The state that is shown, a new object at each change. */
-  shown: LiveState<D>;
+export class Live<T, D> extends Shared<LiveState<D>> {
   readonly #client: AnyClient;
   readonly #subscription: Subscription<unknown, T>;
   readonly #input: unknown;
   readonly #options: { readonly current: LiveOptions<T, D> };
-  readonly #listeners = new Listeners<undefined>();
   readonly #patches = new Set<Patch<D>>();
   #state: LiveState<D>;
   #stop = (): void => {};
@@ -57,12 +53,13 @@ export class Live<T, D> implements Shared {
     input: unknown,
     options: { readonly current: LiveOptions<T, D> },
   ) {
+    const state = beginning("pending", options.current);
+    super(state);
+    this.#state = state;
     this.#client = client;
     this.#subscription = subscription;
     this.#input = input;
     this.#options = options;
-    this.#state = beginning("pending", options.current);
-    this.shown = this.#state;
   }
 
   start(): void {
@@ -77,10 +74,6 @@ export class Live<T, D> implements Shared {
     this.#stop();
     this.#stopWatching();
     clearTimeout(this.#timer);
-  }
-
-  listen(listener: () => void): () => void {
-    return this.#listeners.add(listener);
   }
 
   /** Begins again with the initial data, as after a gap. */
@@ -130,8 +123,7 @@ export class Live<T, D> implements Shared {
     this.#shownAt = performance.now();
     let { data } = this.#state;
     for (const patch of this.#patches) data = patch.apply(data as D);
-    this.shown = { ...this.#state, data };
-    this.#listeners.tell(undefined);
+    this.show({ ...this.#state, data });
   }
 }
 

@@ -1,8 +1,8 @@
-import { useCallback, useMemo, useSyncExternalStore } from "react";
+import { useCallback, useMemo } from "react";
 import type { AnyClient, Event, Procedure } from "../index.js";
-import { Listeners } from "../store.js";
 import { useClient, useLatest } from "./hooks.js";
-import { identify, registryOf, type Shared } from "./registry.js";
+import { identify, registryOf } from "./registry.js";
+import { Shared, useShared } from "./shared.js";
 
 /** The state of a query. */
 export interface QueryState<O> {
@@ -41,41 +41,26 @@ export function useQuery<I, O>(
   const id = identify(procedure.name, input);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the id stands for the name and the input.
   const nothing = useMemo(() => beginning(enabled ? "pending" : "idle", initial), [id, enabled]);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the id stands for the name and the input.
-  const listen = useCallback(
-    (listener: () => void) => {
-      if (!enabled) return () => {};
-      const make = () => new Query<O>(client, procedure as Procedure<unknown, O>, input, latest.current);
-      return registry.use(id, make, listener);
-    },
-    [registry, id, enabled],
-  );
-  const query = () => (enabled ? registry.get<Query<O>>(id) : undefined);
-  const state = useSyncExternalStore(
-    listen,
-    () => query()?.shown ?? nothing,
-    () => nothing,
-  );
+  const make = () => new Query<O>(client, procedure as Procedure<unknown, O>, input, latest.current);
+  const state = useShared(registry, enabled ? id : undefined, make, nothing);
   const refetch = useCallback(() => registry.get<Query<O>>(id)?.refetch(), [registry, id]);
   return { ...state, refetch };
 }
 
-class Query<O> implements Shared {
-  shown: QueryState<O>;
+class Query<O> extends Shared<QueryState<O>> {
   readonly #client: AnyClient;
   readonly #procedure: Procedure<unknown, O>;
   readonly #input: unknown;
   readonly #refreshOn: readonly Event<unknown>[];
-  readonly #listeners = new Listeners<undefined>();
   readonly #stops: (() => void)[] = [];
   #running: AbortController | undefined;
 
   constructor(client: AnyClient, procedure: Procedure<unknown, O>, input: unknown, options: UseQueryOptions<O>) {
+    super(beginning("pending", options.initial));
     this.#client = client;
     this.#procedure = procedure;
     this.#input = input;
     this.#refreshOn = options.refreshOn ?? [];
-    this.shown = beginning("pending", options.initial);
   }
 
   start(): void {
@@ -98,15 +83,11 @@ class Query<O> implements Shared {
     for (const stop of this.#stops) stop();
   }
 
-  listen(listener: () => void): () => void {
-    return this.#listeners.add(listener);
-  }
-
   refetch(): void {
     this.#running?.abort();
     const running = new AbortController();
     this.#running = running;
-    this.#show({ isFetching: true });
+    this.show({ isFetching: true });
     this.#client.call(this.#procedure, this.#input, { signal: running.signal }).then(
       (data) => this.#end(running, { status: "success", data, error: undefined }),
       (error) => this.#end(running, { status: "error", error }),
@@ -114,12 +95,7 @@ class Query<O> implements Shared {
   }
 
   #end(running: AbortController, state: Partial<QueryState<O>>): void {
-    if (!running.signal.aborted && this.#running === running) this.#show({ ...state, isFetching: false });
-  }
-
-  #show(state: Partial<QueryState<O>>): void {
-    this.shown = { ...this.shown, ...state };
-    this.#listeners.tell(undefined);
+    if (!running.signal.aborted && this.#running === running) this.show({ ...state, isFetching: false });
   }
 }
 

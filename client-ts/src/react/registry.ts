@@ -1,18 +1,14 @@
 import { toJson } from "../wire.js";
+import type { Shared } from "./shared.js";
 
-/** A resource that components share. It runs while one of them is mounted. */
-export interface Shared {
-  start(): void;
-  stop(): void;
-  /** Calls `listener` after each change; returns what ends it. */
-  listen(listener: () => void): () => void;
-}
+/** One of any state. */
+type Resource = Shared<unknown>;
 
 /** The resources that components share, by id. */
 export class Registry {
-  readonly #entries = new Map<string, { readonly shared: Shared; users: number }>();
+  readonly #entries = new Map<string | undefined, { readonly shared: Resource; users: number }>();
 
-  get<T extends Shared>(id: string): T | undefined {
+  get<T extends Resource>(id: string | undefined): T | undefined {
     return this.#entries.get(id)?.shared as T | undefined;
   }
 
@@ -20,7 +16,7 @@ export class Registry {
    * Uses what has this id, which is made if nobody does; returns what ends it. It stops one macrotask after its last user
    * has left: a component that is mounted again at once, as StrictMode does, finds it running.
    */
-  use(id: string, make: () => Shared, listener: () => void): () => void {
+  use(id: string, make: () => Resource, listener: () => void): () => void {
     const entry = this.#entries.get(id) ?? this.#add(id, make());
     entry.users += 1;
     const stop = entry.shared.listen(listener);
@@ -35,14 +31,14 @@ export class Registry {
     return this.#entries.size;
   }
 
-  #add(id: string, shared: Shared) {
+  #add(id: string, shared: Resource) {
     const entry = { shared, users: 0 };
     this.#entries.set(id, entry);
     shared.start();
     return entry;
   }
 
-  #release(id: string, entry: { readonly shared: Shared; readonly users: number }): void {
+  #release(id: string, entry: { readonly shared: Resource; readonly users: number }): void {
     if (entry.users > 0 || this.#entries.get(id) !== entry) return;
     this.#entries.delete(id);
     entry.shared.stop();

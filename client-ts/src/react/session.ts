@@ -1,8 +1,17 @@
-import { useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
-import { type Client, connect, type Endpoint, type Options, RealtimeError, type State } from "../index.js";
-import { Listeners } from "../store.js";
+import { useContext, useEffect, useMemo, useRef, useState } from "react";
+import { lost } from "../error.js";
+import {
+  type Client,
+  connect,
+  describeCause,
+  type Endpoint,
+  type Options,
+  RealtimeError,
+  type State,
+} from "../index.js";
 import { Context, useLatest } from "./hooks.js";
-import { identify, type Registry, type Shared } from "./registry.js";
+import { identify } from "./registry.js";
+import { Shared, useShared } from "./shared.js";
 
 /** The state of a session. */
 export interface SessionState<S> {
@@ -11,7 +20,7 @@ export interface SessionState<S> {
   readonly lastMessage: S | undefined;
   /** The newest messages, 100 by default. */
   readonly messages: readonly S[];
-  /** The last error that the server reported, or the reason why the session is closed. */
+  /** The last error that the server reported, or the reason why there is no connection. An open one begins without. */
   readonly error: RealtimeError | undefined;
 }
 
@@ -51,19 +60,9 @@ export function useSession<I, C, S>(
   // The session that `connect` has opened runs until the component uses it.
   const held = useRef<() => void>(undefined);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the id stands for the endpoint and the input.
-  const listen = useCallback(
-    (listener: () => void) => {
-      if (id === undefined) return () => {};
-      return registry.use(id, () => new SharedSession<I, C, S>(endpoint, input as I, latest.current), listener);
-    },
-    [registry, id],
-  );
-  const state = useSyncExternalStore(
-    listen,
-    () => find<I, C, S>(registry, id)?.shown ?? NOTHING,
-    () => NOTHING,
-  );
+  const open = (input: I) => new SharedSession<I, C, S>(endpoint, input, latest.current);
+  const find = (id: string | undefined) => registry.get<SharedSession<I, C, S>>(id);
+  const state = useShared<SessionState<S>>(registry, id, () => open(input as I), NOTHING);
   useEffect(() => {
     if (chosen && chosen.id === id) letGo(held);
   }, [chosen, id]);
@@ -75,35 +74,33 @@ export function useSession<I, C, S>(
         const chosen = identify(endpoint.id, input);
         const release = registry.use(
           chosen,
-          () => new SharedSession<I, C, S>(endpoint, input, latest.current),
+          () => open(input),
           () => {},
         );
         choose({ id: chosen, wanted });
         held.current?.();
         held.current = release;
-        return find<I, C, S>(registry, chosen)?.open() ?? Promise.resolve();
+        return find(chosen)?.open() ?? Promise.resolve();
       },
       send: (message: C) => {
-        const session = find<I, C, S>(registry, id);
+        const session = find(id);
         if (!session) throw new RealtimeError("FAILED_PRECONDITION", "there is no session: connect first");
         session.send(message);
       },
-      close: (code?: number, reason?: string) =>
-        find<I, C, S>(registry, id)?.close(code, reason) ?? Promise.resolve(),
+      close: (code?: number, reason?: string) => find(id)?.close(code, reason) ?? Promise.resolve(),
     }),
     [registry, id, wanted],
   );
   return { ...state, ...actions };
 }
 
-class SharedSession<I, C, S> implements Shared {
-  shown: SessionState<S> = NOTHING;
+class SharedSession<I, C, S> extends Shared<SessionState<S>> {
   readonly #make: () => Client<I, C, S>;
   readonly #keep: number;
-  readonly #listeners = new Listeners<undefined>();
   #client: Client<I, C, S>;
 
   constructor(endpoint: Endpoint<I, C, S>, input: I, { keep = KEPT, ...options }: UseSessionOptions) {
+    super(NOTHING);
     this.#keep = keep;
     this.#make = () => {
       const client = connect<unknown, C, S>(endpoint as Endpoint<unknown, C, S>, { ...options, input });
@@ -115,26 +112,23 @@ class SharedSession<I, C, S> implements Shared {
   start(): void {
     const client = this.#client;
     client.state.subscribe((state) => {
-      if (client === this.#client) this.#show({ status: state.status, isOpen: state.status === "open" });
+      if (client === this.#client)
+        this.show({ status: state.status, isOpen: state.status === "open", ...errorOf(state) });
     });
     client.onMessage((message) => this.#take(message));
-    client.onError((error) => this.#show({ error }));
-    client.open().catch((error) => this.#show({ error }));
+    client.onError((error) => this.show({ error }));
+    client.open().catch((error) => this.show({ error }));
   }
 
   stop(): void {
     this.#client.close();
   }
 
-  listen(listener: () => void): () => void {
-    return this.#listeners.add(listener);
-  }
-
   /** Resolves when there is a connection. One that was closed is made anew. */
   open(): Promise<void> {
     if (this.#client.state.get().status === "closed") {
       this.#client = this.#make();
-      this.#show({ ...NOTHING });
+      this.show({ ...NOTHING });
       this.start();
     }
     return this.#client.open();
@@ -150,22 +144,18 @@ class SharedSession<I, C, S> implements Shared {
 
   #take(message: S): void {
     const messages = [...this.shown.messages, message].slice(-this.#keep);
-    this.#show({ lastMessage: message, messages });
+    this.show({ lastMessage: message, messages });
   }
+}
 
-  #show(change: Partial<SessionState<S>>): void {
-    this.shown = { ...this.shown, ...change };
-    this.#listeners.tell(undefined);
-  }
+function errorOf(state: State): Partial<SessionState<never>> {
+  if (state.status === "open") return { error: undefined };
+  return state.status === "reconnecting" ? { error: lost(describeCause(state.cause)) } : {};
 }
 
 function letGo(held: { current: (() => void) | undefined }): void {
   held.current?.();
   held.current = undefined;
-}
-
-function find<I, C, S>(registry: Registry, id: string | undefined): SharedSession<I, C, S> | undefined {
-  return id === undefined ? undefined : registry.get(id);
 }
 
 const NOTHING = { status: "idle", isOpen: false, lastMessage: undefined, messages: [], error: undefined } as const;

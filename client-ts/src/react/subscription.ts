@@ -1,8 +1,9 @@
-import { useCallback, useMemo, useSyncExternalStore } from "react";
+import { useMemo } from "react";
 import type { Subscription } from "../index.js";
 import { useClient, useLatest } from "./hooks.js";
 import { beginning, Live, type LiveOptions, type LiveState, type Patch } from "./live.js";
 import { identify, registryOf } from "./registry.js";
+import { useShared } from "./shared.js";
 
 /** Options of `useSubscription`. */
 export interface UseSubscriptionOptions<T, D> extends LiveOptions<T, D> {
@@ -36,21 +37,8 @@ export function useSubscription<I, T, D = T>(
   const id = identify(subscription.name, input, key);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the id stands for the name and the input.
   const nothing = useMemo(() => beginning(enabled ? "pending" : "idle", options), [id, enabled]);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the id stands for the name and the input.
-  const listen = useCallback(
-    (listener: () => void) => {
-      if (!enabled) return () => {};
-      const make = () => new Live<T, D>(client, subscription as Subscription<unknown, T>, input, latest);
-      return registry.use(id, make, listener);
-    },
-    [registry, id, enabled],
-  );
-  const live = () => (enabled ? registry.get<Live<T, D>>(id) : undefined);
-  const state = useSyncExternalStore(
-    listen,
-    () => live()?.shown ?? nothing,
-    () => nothing,
-  );
+  const make = () => new Live<T, D>(client, subscription as Subscription<unknown, T>, input, latest);
+  const state = useShared(registry, enabled ? id : undefined, make, nothing);
   const actions = useMemo(() => {
     const find = () => registry.get<Live<T, D>>(id);
     return {

@@ -4,7 +4,7 @@ import { act } from "react";
 import { createRoot } from "react-dom/client";
 import { expect, test, vi } from "vitest";
 import { RealtimeProvider, useSession } from "../../src/react/index.js";
-import { TestNetwork, type TestServer } from "../../src/testing/index.js";
+import { settle, TestNetwork, type TestServer } from "../../src/testing/index.js";
 import { macrotask, render, roots, say, talk } from "./support.js";
 
 test("sessions with the same input share a connection, and another input is another", async () => {
@@ -107,3 +107,82 @@ test("a session connects when it is told to, sends, keeps the newest messages, a
   await act(async () => network.accept("c3"));
   expect(screen.text).toBe("open true  undefined");
 });
+
+test("connecting with another input ends the old session, and begins without its messages", async () => {
+  const { network, room, shown } = await lobby();
+  const ann = await opened(network, () => room().connect({ name: "Ann" }));
+  await say(ann, { type: "message", value: "hi" });
+  expect(shown()).toBe("open hi undefined");
+  const bob = await opened(network, () => room().connect({ name: "Bob" }), "c2");
+  await macrotask();
+  expect(ann.closeCode).toBe(1000);
+  expect(network.requests.map(({ url }) => new URL(url).searchParams.get("input"))).toEqual([
+    '{"name":"Ann"}',
+    '{"name":"Bob"}',
+  ]);
+  expect(shown()).toBe("open  undefined");
+  await say(ann, { type: "message", value: "late" });
+  await say(bob, { type: "message", value: "hello" });
+  expect(shown()).toBe("open hello undefined");
+});
+
+test("the promise of a session that is refused is rejected, and its error is shown", async () => {
+  const { network, room, shown } = await lobby();
+  let failed: Promise<void> | undefined;
+  await act(async () => {
+    failed = expect(room().connect({ name: "Ann" })).rejects.toMatchObject({ from: "closed" });
+    (await network.dialed()).refuse(404);
+  });
+  await failed;
+  await macrotask();
+  expect(shown()).toBe("closed  the client is closed: refused with 404");
+});
+
+test("closing rejects a promise that waits, and unmounting closes", async () => {
+  const { network, room, screen, shown } = await lobby();
+  let failed: Promise<void> | undefined;
+  await act(async () => {
+    failed = expect(room().connect({ name: "Ann" })).rejects.toMatchObject({ code: "CANCELLED" });
+  });
+  await act(async () => room().close());
+  await failed;
+  expect((await network.dialed()).closeCode).toBe(1005);
+  expect(shown()).toMatch(/^closed /);
+  const server = await opened(network, () => room().connect({ name: "Ann" }));
+  await screen.show(null);
+  await macrotask();
+  expect(server.closeCode).toBe(1000);
+  expect(network.leftovers).toEqual({ timers: 0, watchers: 0 });
+});
+
+test("the reason why a session has no connection is its error until it has one again", async () => {
+  const { network, room, shown } = await lobby();
+  let server = await opened(network, () => room().connect({ name: "Ann" }));
+  await act(async () => {
+    server.sendRaw("no frame");
+    await settle();
+  });
+  expect(shown()).toMatch(/^reconnecting {2}connection lost: no frame: /);
+  expect(room().error).toMatchObject({ code: "UNAVAILABLE", retryable: true });
+  server = await opened(network, () => {}, "c2");
+  expect(shown()).toBe("open  undefined");
+});
+
+/** A component that connects when it is told to. */
+async function lobby() {
+  const network = new TestNetwork();
+  let room: ReturnType<typeof useSession<{ name: string }, string, string>>;
+  function Room() {
+    room = useSession(talk, null);
+    return <p>{`${room.status} ${room.messages.join()} ${room.error?.message}`}</p>;
+  }
+  const screen = await render(undefined, <Room />, { environment: network.environment, url: "ws://server/talk" });
+  return { network, screen, room: () => room, shown: () => screen.text };
+}
+
+async function opened(network: TestNetwork, connect: () => unknown, id = "c1"): Promise<TestServer> {
+  return act(async () => {
+    connect();
+    return network.accept(id);
+  });
+}

@@ -1,0 +1,124 @@
+import type { DialRequest, Environment } from "../environment.js";
+import { type Incoming, type Position, positionOf } from "../wire.js";
+import { frames } from "./requests.js";
+
+/** A `subscribe` frame of the session's. */
+export interface Subscribe {
+  readonly type: "subscribe";
+  readonly id: string;
+  readonly path: unknown;
+  readonly input: unknown;
+  readonly after?: Position;
+  readonly credit: number;
+}
+
+/** The socket to which subscriptions belong. */
+export interface Owner {
+  readonly environment: Environment;
+  readonly request: DialRequest;
+  /** Tells the session a frame. */
+  say(frame: object): void;
+  /** The connection is lost. */
+  lose(): void;
+}
+
+/**
+ * All subscriptions of a connection, by one stream of frames. A stream cannot be told anything: when the set has
+ * changed, another takes its place, in which each goes on behind its last position.
+ */
+export class Subscriptions {
+  readonly #owner: Owner;
+  readonly #all = new Map<string, Entry>();
+  #stream = new AbortController();
+  #cancelTimer = (): void => {};
+
+  constructor(owner: Owner) {
+    this.#owner = owner;
+  }
+
+  add({ credit, ...frame }: Subscribe): void {
+    this.#all.set(frame.id, { frame, credit, phase: "new" });
+    this.#restart();
+  }
+
+  remove(id: string): void {
+    if (this.#all.delete(id)) this.#restart();
+  }
+
+  grant(id: string, more: number): void {
+    const entry = this.#all.get(id);
+    if (!entry) return;
+    entry.credit += more;
+    if (entry.phase !== "paused") return;
+    entry.phase = "begun";
+    this.#restart();
+  }
+
+  end(): void {
+    this.#cancelTimer();
+    this.#stream.abort();
+  }
+
+  /** Takes what comes at once into one stream. */
+  #restart(): void {
+    this.#cancelTimer();
+    this.#cancelTimer = this.#owner.environment.after(SETTLED, () => this.#read());
+  }
+
+  async #read(): Promise<void> {
+    this.#stream.abort();
+    const stream = new AbortController();
+    this.#stream = stream;
+    const taken = [...this.#all.values()].filter(({ phase }) => phase !== "paused");
+    if (taken.length === 0) return;
+    for (const entry of taken) {
+      if (entry.phase === "begun" && !entry.frame.after) this.#owner.say(missed(entry));
+      entry.phase = "begun";
+    }
+    const { environment, request } = this.#owner;
+    const body = { subscribe: taken.map(({ frame }) => frame) };
+    try {
+      for await (const frame of frames({ environment, request, body, signal: stream.signal })) {
+        await this.#take(frame);
+        if (stream.signal.aborted) return;
+      }
+      // The server ends it behind the last of its subscriptions, or because it goes.
+      if (!stream.signal.aborted && taken.some((entry) => this.#all.get(entry.frame.id) === entry))
+        this.#owner.lose();
+    } catch {
+      if (!stream.signal.aborted) this.#owner.lose();
+    }
+  }
+
+  async #take(frame: Incoming): Promise<void> {
+    const id = `${frame.id}`;
+    const entry = this.#all.get(id);
+    if (!entry || entry.phase === "paused") return;
+    if (frame.type === "complete" || frame.type === "error") this.#all.delete(id);
+    if (frame.type === "data") {
+      entry.credit -= 1;
+      entry.frame = { ...entry.frame, after: positionOf(frame) ?? entry.frame.after };
+    }
+    this.#owner.say(frame);
+    if (entry.credit > 0) return;
+    // The reader has its turn. One that does not read does not hold up the others: it leaves the stream.
+    await new Promise<void>((resolve) => this.#owner.environment.after(0, resolve));
+    if (entry.credit > 0 || this.#all.get(id) !== entry) return;
+    entry.phase = "paused";
+    this.#restart();
+  }
+}
+
+interface Entry {
+  frame: Omit<Subscribe, "credit">;
+  credit: number;
+  /** `begun`: it was in a stream. `paused`: it is in none until its reader takes items. */
+  phase: "new" | "begun" | "paused";
+}
+
+function missed({ frame: { id } }: Entry): object {
+  return { type: "gap", id, count: 0, cause: "reconnect" };
+}
+
+/** What is subscribed and unsubscribed within this time is one change. */
+const SETTLED = 50;

@@ -1,0 +1,41 @@
+//! The board on axum.
+
+use axum::{
+    Router,
+    http::{StatusCode, Uri, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use board::{Board, Page};
+use std::{
+    env, io,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
+    let page = Arc::new(Page::load(say)?);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    let realtime = board::realtime(Board::new(&now.to_string()));
+    let app = Router::new()
+        .fallback(move |uri: Uri| async move { file(&page, uri.path()) })
+        .merge(adapter_axum::routes(&realtime));
+    let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+    say(&format!("The board is at http://{}", listener.local_addr()?));
+    adapter_axum::serve(listener, app, &realtime).await
+}
+
+fn file(page: &Page, path: &str) -> Response {
+    match page.file(path) {
+        Some((content_type, bytes)) => ([(CONTENT_TYPE, content_type)], bytes).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the person who started it wants to know")]
+fn say(text: &str) {
+    println!("{text}");
+}
