@@ -436,6 +436,15 @@ macro_rules! conformance {
                 a_drain_ends_all_streams,
                 calls_and_streams_work_over_http2,
             ],
+            probe: [
+                who_would_be_let_in_is_told_so,
+                a_probe_is_refused_as_an_upgrade_is,
+                a_probe_opens_nothing_and_takes_no_place,
+                a_probe_counts_as_a_request,
+                a_probe_is_told_when_to_come_back,
+                a_page_of_another_origin_reads_when_to_come_back,
+                a_probe_calls_nothing_and_opens_no_stream,
+            ],
             cors: [
                 other_origins_are_told_nothing_by_default,
                 a_preflight_of_a_listed_origin_is_answered,

@@ -39,7 +39,8 @@ struct Head {
 }
 
 impl Context {
-    /// Returns the request's method; `GET`, or `CONNECT` over HTTP/2.
+    /// Returns the request's method: of a WebSocket `GET`, or `CONNECT` over HTTP/2; `HEAD` if the client asks whether
+    /// it would be let in.
     pub fn method(&self) -> &Method {
         &self.0.method
     }

@@ -3,7 +3,7 @@ use super::{
     admission::{Admitted, Checked, Kind},
     body::RequestBody,
     headers::merge,
-    input_of_query, method_mismatch, of_query,
+    input_of_query, method_mismatch, nothing_named, of_query,
 };
 use crate::{
     calls::{CallCore, Origin, Starts, begin_call, run_call},
@@ -185,11 +185,7 @@ where
 /// Runs a call to its end; dropping the future cancels it.
 async fn run(hub: &Arc<Hub>, mounted: &Mounted, context: Context, asked: Asked) -> Result<Response<Bytes>, Error> {
     let path = &asked.path;
-    let route = mounted
-        .service
-        .router
-        .find(path)
-        .ok_or_else(|| Error::not_found(format!("nothing is named {path:?} here")))?;
+    let route = mounted.service.router.find(path).ok_or_else(|| nothing_named(path))?;
     let Starts::Call { query, timeout: allowed, .. } = &*route.starts else {
         let what = format!(
             "{path:?} is a subscription: ask for it by GET with Accept: text/event-stream, or over a WebSocket"

@@ -12,6 +12,7 @@ mod handshake;
 mod head;
 mod headers;
 mod middleware;
+mod probe;
 mod realtime;
 mod registry;
 mod reject;
@@ -33,6 +34,7 @@ use events::{come_back, events};
 use futures_core::Stream;
 use headers::merge;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
+use probe::probe;
 use realtime_protocol::{Code, Error, format::Value};
 use std::{borrow::Cow, sync::Arc};
 
@@ -105,9 +107,13 @@ where
             Ok(response) => Answer::Response(response),
             Err(reject) => Answer::refusal(refused(hub, reject)),
         },
+        Kind::Probe => {
+            let response = probe(hub, context).await;
+            Answer::Response(response.unwrap_or_else(|reject| probe::refusal(refused(hub, reject))))
+        }
         Kind::None => {
             let reject = head::check(&context).err();
-            let mismatch = || method_mismatch("GET, POST", "this is asked by GET or POST");
+            let mismatch = || method_mismatch("GET, HEAD, POST", "this is asked by GET or POST");
             Answer::refusal(refused(hub, reject.unwrap_or_else(mismatch)))
         }
     }
@@ -133,6 +139,8 @@ enum Kind {
     WebSocket,
     Events,
     Call,
+    /// Would a WebSocket be let in?
+    Probe,
     Preflight,
     None,
 }
@@ -145,6 +153,7 @@ impl Kind {
         let has_names = Registry::of(hub).find(context).is_ok_and(|mounted| mounted.has_names());
         match *context.method() {
             Method::OPTIONS if hub.config.cors.is_some() => Self::Preflight,
+            Method::HEAD => Self::Probe,
             Method::GET if accepts_events(context) => Self::Events,
             Method::GET if has_names && of_query(context, "path").is_some() => Self::Call,
             Method::POST if has_names => Self::Call,
@@ -174,6 +183,10 @@ fn input_of_query(context: &Context, other: &[&str]) -> Value<'static> {
     let mut pairs = form_urlencoded::Serializer::new(String::new());
     pairs.extend_pairs(form_urlencoded::parse(query).filter(|(key, _)| !other.contains(&&**key)));
     Value::Pairs(pairs.finish())
+}
+
+fn nothing_named(path: &str) -> Error {
+    Error::not_found(format!("nothing is named {path:?} here"))
 }
 
 fn method_mismatch(allow: &'static str, message: impl Into<Cow<'static, str>>) -> Reject {

@@ -94,7 +94,7 @@ pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, 
 }
 
 /// Chooses the protocol of a connection; returns its name too if the client asked for it.
-fn choose_protocol(
+pub(super) fn choose_protocol(
     hub: &Hub,
     mounted: &Mounted,
     context: &Context,

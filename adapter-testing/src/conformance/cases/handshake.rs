@@ -142,7 +142,7 @@ pub fn an_upgrade_with_a_body_is_400(subject: &Subject) {
 pub fn a_post_is_405(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut refused = server.request("lab").change(|request| *request.method_mut() = Method::POST).refused(405);
-    assert_eq!(refused.header("allow").as_deref(), Some("GET"));
+    assert_eq!(refused.header("allow").as_deref(), Some("GET, HEAD"));
     // It may have asked for events, as clients that are no `EventSource` do.
     let message = refused.body()["error"]["message"].to_string();
     assert!(message.contains("by GET with Accept: text/event-stream"), "{message}");

@@ -15,6 +15,7 @@ pub mod idempotency;
 pub mod limits;
 pub mod messages;
 pub mod presence;
+pub mod probe;
 pub mod protocols;
 pub mod server_sent_events;
 pub mod subscriptions;
