@@ -135,6 +135,7 @@ macro_rules! conformance {
                 the_context_tells_of_the_request,
                 an_offered_subprotocol_is_chosen_and_welcomed,
                 messagepack_is_chosen_and_welcomed,
+                the_welcome_tells_the_limit_of_a_message_and_the_schema,
                 the_first_known_subprotocol_is_chosen,
                 a_foreign_subprotocol_is_ignored,
                 an_unknown_realtime_subprotocol_is_400,

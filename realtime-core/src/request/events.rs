@@ -51,7 +51,7 @@ pub(super) async fn events(
         opening: Some(Arc::clone(&opening)),
         permit,
     };
-    let session = NewSession { client, service, welcome: false, only };
+    let session = NewSession { client, service, welcome: None, only };
     spawn(Box::pin(Serving::new(session, carrier, Bytes::new())));
     let opened = hub.before(hub.config.handshake_timeout, poll_fn(|cx| opening.poll(cx))).await;
     match opened.unwrap_or_else(|| Err(Error::unavailable("the stream took too long to open"))) {

@@ -3,7 +3,7 @@ use crate::{
     context::Context,
     hub::Hub,
     protocol::ProtocolId,
-    session::{NoHandler, Service},
+    session::{NoHandler, Service, Welcome},
 };
 use realtime_protocol::Error;
 use std::{collections::HashMap, sync::Arc};
@@ -14,6 +14,8 @@ pub(crate) struct Registry {
     /// Runs for every request, before the mounts' own middleware.
     pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
     pub(crate) prefix: Box<str>,
+    /// Hashes of the types of mounts, by id.
+    pub(crate) schemas: HashMap<Box<str>, Arc<str>>,
 }
 
 /// The mount under one id.
@@ -38,6 +40,13 @@ impl Registry {
     /// `NOT_FOUND`.
     pub(super) fn find(&self, context: &Context) -> Result<&Arc<Mounted>, Error> {
         self.mounted.get(&*context.endpoint()).ok_or_else(|| Error::not_found("no handler has this id"))
+    }
+}
+
+impl Registry {
+    /// Returns the welcome of a mount's clients.
+    pub(super) fn welcome(&self, mounted: &Mounted) -> Welcome {
+        Welcome { schema: self.schemas.get(&*mounted.id).cloned() }
     }
 }
 

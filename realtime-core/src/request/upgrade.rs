@@ -2,7 +2,7 @@ use super::{
     admission::{Admitted, Checked, Kind},
     handshake,
     headers::merge,
-    registry::Mounted,
+    registry::{Mounted, Registry},
     reject::Reject,
 };
 use crate::{
@@ -89,7 +89,8 @@ pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, 
         permit,
     };
     let service = Arc::clone(&mounted.service);
-    let session = NewSession { client, service, welcome: subprotocol.is_some(), only: None };
+    let welcome = subprotocol.map(|_| Registry::of(hub).welcome(&mounted));
+    let session = NewSession { client, service, welcome, only: None };
     Ok(Upgrade { session, response: Some(response) })
 }
 

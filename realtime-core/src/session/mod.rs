@@ -53,10 +53,16 @@ enum Purpose {
 pub(crate) struct NewSession {
     pub(crate) client: NewClient,
     pub(crate) service: Arc<Service>,
-    /// Sends the client a `welcome` first.
-    pub(crate) welcome: bool,
+    /// The `welcome` that the client is sent first.
+    pub(crate) welcome: Option<Welcome>,
     /// The first packet of a session for one subscription.
     pub(crate) only: Option<Box<Packet<'static>>>,
+}
+
+/// The part of a `welcome` that depends on the endpoint.
+pub(crate) struct Welcome {
+    /// A hash of its types.
+    pub(crate) schema: Option<Arc<str>>,
 }
 
 impl fmt::Debug for Service {

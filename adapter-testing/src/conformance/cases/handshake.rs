@@ -302,7 +302,9 @@ pub fn an_offered_subprotocol_is_chosen_and_welcomed(subject: &Subject) {
     assert_eq!(client.header("sec-websocket-protocol").as_deref(), Some("realtime.v1.json"));
     let welcome: serde_json::Value = serde_json::from_slice(&client.recv().payload).unwrap_or_default();
     let id = seen.opened().to_string();
-    assert_eq!(welcome, serde_json::json!({ "type": "welcome", "connection": id, "heartbeatMs": 25_000 }));
+    let expected =
+        serde_json::json!({ "type": "welcome", "connection": id, "heartbeatMs": 25_000, "messageBytes": 262_144 });
+    assert_eq!(welcome, expected);
     works(&mut client);
 }
 
@@ -312,13 +314,25 @@ pub fn messagepack_is_chosen_and_welcomed(subject: &Subject) {
     assert_eq!(client.header("sec-websocket-protocol").as_deref(), Some("realtime.v1.msgpack"));
     let id = seen.opened().to_string();
     let welcome = [
-        &b"\x83\xa4type\xa7welcome\xaaconnection"[..],
+        &b"\x84\xa4type\xa7welcome\xaaconnection"[..],
         &[0xa0 | id.len() as u8],
         id.as_bytes(),
-        b"\xabheartbeatMs\xcd\x61\xa8",
+        b"\xabheartbeatMs\xcd\x61\xa8\xacmessageBytes\xce\x00\x04\x00\x00",
     ];
     client.expect_binary(&welcome.concat());
     works(&mut client);
+}
+
+pub fn the_welcome_tells_the_limit_of_a_message_and_the_schema(subject: &Subject) {
+    let (builder, ..) = super::builder(|config| config.message_bytes = 100);
+    let server = subject.start(builder.with_schema("lab", "9f31c2").build());
+    for subprotocol in ["realtime.v1.json", "realtime.v1.msgpack"] {
+        let mut client = server.request("lab").subprotocol(subprotocol).connect();
+        let welcome = client.recv_packet();
+        assert_eq!((&welcome["messageBytes"], &welcome["schema"]), (&100.into(), &"9f31c2".into()));
+        let mut client = server.request("api").subprotocol(subprotocol).connect();
+        assert_eq!(client.recv_packet().get("schema"), None);
+    }
 }
 
 /// Of several forms the client's first is chosen.
