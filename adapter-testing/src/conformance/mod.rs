@@ -136,6 +136,8 @@ macro_rules! conformance {
                 an_offered_subprotocol_is_chosen_and_welcomed,
                 messagepack_is_chosen_and_welcomed,
                 the_welcome_tells_the_limit_of_a_message_and_the_schema,
+                a_token_is_offered_as_a_subprotocol,
+                a_token_is_never_told,
                 the_first_known_subprotocol_is_chosen,
                 a_foreign_subprotocol_is_ignored,
                 an_unknown_realtime_subprotocol_is_400,

@@ -2,9 +2,11 @@
 //!
 //! May import `util` alone.
 
+mod bearer;
 mod peer;
 mod proxies;
 
+pub(crate) use bearer::is_bearer;
 pub(crate) use peer::Peer;
 pub use peer::PrivatePeers;
 pub use proxies::ForwardingHeader;

@@ -20,8 +20,8 @@ use std::{any::Any, fmt, future::poll_fn, sync::Arc, task::Poll};
 /// struct User(String);
 ///
 /// async fn require_login(mut context: Context, next: Next) -> Result<Accepted, Reject> {
-///     let Some(token) = context.header("authorization") else { return Err(Reject::unauthorized()) };
-///     let user = User(token.to_owned());
+///     let Some(token) = context.bearer() else { return Err(Reject::unauthorized()) };
+///     let user = User(token.into_owned());
 ///     context.set(user);
 ///     next.run(context).await
 /// }

@@ -6,7 +6,7 @@ use super::{
     reject::Reject,
 };
 use crate::{
-    context::Context,
+    context::{Context, is_bearer},
     hub::{ConnectionPermit, Hub, NewClient},
     protocol::ProtocolId,
     seams::Transport,
@@ -101,7 +101,9 @@ pub(super) fn choose_protocol(
     context: &Context,
 ) -> Result<(ProtocolId, Option<&'static str>), Reject> {
     let mut native = false;
-    for offered in context.header_tokens("sec-websocket-protocol") {
+    // A token is no protocol, whatever protocols there are.
+    let offers = context.header_tokens("sec-websocket-protocol").filter(|offered| !is_bearer(offered));
+    for offered in offers {
         native |= offered.starts_with("realtime.");
         if let Some(id) = hub.protocols.find(offered, mounted.protocol) {
             return Ok((id, hub.protocols.get(id).subprotocol()));

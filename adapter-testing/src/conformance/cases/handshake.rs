@@ -335,6 +335,44 @@ pub fn the_welcome_tells_the_limit_of_a_message_and_the_schema(subject: &Subject
     }
 }
 
+/// A page can put its token nowhere else; the same line of middleware serves all clients.
+pub fn a_token_is_offered_as_a_subprotocol(subject: &Subject) {
+    async fn login(context: Context, next: Next) -> Result<Accepted, Reject> {
+        match context.bearer().as_deref() {
+            Some("a b/=") => next.run(context).await,
+            _ => Err(Reject::unauthorized()),
+        }
+    }
+    let (builder, ..) = builder(|_| {});
+    let server = subject.start(builder.middleware(login).build());
+    let mut client = server.request("lab").subprotocol("bearer64.YSBiLz0, realtime.v1.json").connect();
+    assert_eq!(client.header("sec-websocket-protocol").as_deref(), Some("realtime.v1.json"));
+    assert_eq!(client.recv_packet()["type"], "welcome");
+    works(&mut client);
+    // As who offers nothing: there is nothing to choose.
+    let mut client = server.request("lab").subprotocol("bearer64.YSBiLz0").connect();
+    assert_eq!(client.header("sec-websocket-protocol"), None);
+    works(&mut client);
+    works(&mut server.request("lab").header("authorization", "Bearer a b/=").connect());
+    server.request("lab").subprotocol("bearer.other").refused(401);
+    server.request("lab").refused(401);
+}
+
+pub fn a_token_is_never_told(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for (offered, origin, id, status) in [
+        ("bearer.secret, realtime.v9.json", "http://localhost", "lab", 400),
+        ("bearer64.c2VjcmV0, realtime.v1.json", "http://evil.example", "lab", 403),
+        ("bearer.secret", "http://localhost", "nothing", 404),
+    ] {
+        let request = server.request(id).subprotocol(offered).header("origin", origin);
+        let mut refused = request.header("authorization", "Bearer secret").refused(status);
+        let told = format!("{} {refused:?}", refused.body());
+        assert_eq!(refused.header("sec-websocket-protocol"), None);
+        assert!(!told.contains("secret") && !told.contains("c2VjcmV0"), "{told}");
+    }
+}
+
 /// Of several forms the client's first is chosen.
 pub fn the_first_known_subprotocol_is_chosen(subject: &Subject) {
     let (server, ..) = start(subject);
