@@ -68,7 +68,7 @@ pub use seams::{Broker, MemoryBroker, Publication};
 /// The API for adapter authors: the traits to implement, and the types to use.
 pub mod raw {
     pub use crate::{
-        context::RequestHead,
+        context::{Ending, RequestHead},
         hub::ConnectionPermit,
         request::{Answer, EventStream, Upgrade},
         seams::{BoxFuture, Runtime, SendQueue, Transport},

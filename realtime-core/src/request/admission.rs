@@ -60,6 +60,9 @@ impl<'a> Checked<'a> {
         head::check(context)?;
         let mounted = Registry::of(hub).find(context)?;
         if kind == Kind::WebSocket {
+            if context.name().is_some() {
+                return Err(Error::not_found("a WebSocket is opened at the id, without a name behind it").into());
+            }
             handshake::check(context)?;
         }
         check_open(hub)?;

@@ -3,7 +3,7 @@ use super::{
     admission::{Admitted, Checked, Kind},
     event_stream::{EventStream, come_back_after},
     headers::merge,
-    input_of_query, of_query,
+    target::{input_of_query, name_of, of_query},
 };
 use crate::{
     context::Context,
@@ -30,7 +30,7 @@ pub(super) async fn events(
 ) -> Result<Response<EventStream>, Reject> {
     let mut admission = Checked::of(hub, &context, Kind::Events)?.take_place(&context)?;
     let mounted = Arc::clone(admission.mounted);
-    let (format, service, only, preface) = match of_query(&context, "path") {
+    let (format, service, only, preface) = match name_of(&context).map(Cow::into_owned) {
         None => (hub.protocols.events(mounted.protocol), Arc::clone(&mounted.service), None, Vec::new()),
         Some(path) => {
             let (only, preface) = subscribe(&context, path)?;
@@ -102,7 +102,7 @@ fn subscribe(context: &Context, path: String) -> Result<(Box<Packet<'static>>, V
             None
         }
     };
-    let input = input_of_query(context, &["path", LAST_EVENT_ID]);
+    let input = input_of_query(context, Some(LAST_EVENT_ID));
     let first = Packet::Subscribe { id: STREAM.into(), path: path.into(), input, after, credit: None };
     Ok((Box::new(first), preface))
 }

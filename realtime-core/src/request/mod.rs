@@ -12,10 +12,12 @@ mod handshake;
 mod head;
 mod headers;
 mod middleware;
+mod posted;
 mod probe;
 mod realtime;
 mod registry;
 mod reject;
+mod target;
 mod upgrade;
 
 pub use event_stream::EventStream;
@@ -35,8 +37,9 @@ use futures_core::Stream;
 use headers::merge;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use probe::probe;
-use realtime_protocol::{Code, Error, format::Value};
+use realtime_protocol::{Code, Error};
 use std::{borrow::Cow, sync::Arc};
+use target::name_of;
 
 /// The answer to a request.
 #[derive(Debug)]
@@ -112,7 +115,8 @@ where
             Answer::Response(response.unwrap_or_else(|reject| probe::refusal(refused(hub, reject))))
         }
         Kind::None => {
-            let reject = head::check(&context).err();
+            let check = || Ok(Registry::of(hub).find(&context).map(drop)?);
+            let reject = head::check(&context).and_then(|()| check()).err();
             let mismatch = || method_mismatch("GET, HEAD, POST", "this is asked by GET or POST");
             Answer::refusal(refused(hub, reject.unwrap_or_else(mismatch)))
         }
@@ -138,6 +142,7 @@ enum Kind {
     /// A WebSocket, or nothing known; the checks of the handshake say what is wrong.
     WebSocket,
     Events,
+    /// A call, or an event of the client.
     Call,
     /// Would a WebSocket be let in?
     Probe,
@@ -150,12 +155,13 @@ impl Kind {
         if context.is_extended_connect() || context.header_has("upgrade", "websocket") {
             return Self::WebSocket;
         }
-        let has_names = Registry::of(hub).find(context).is_ok_and(|mounted| mounted.has_names());
+        let find = || Registry::of(hub).find(context);
+        let has_names = context.name().is_some() || find().is_ok_and(|mounted| mounted.has_names());
         match *context.method() {
             Method::OPTIONS if hub.config.cors.is_some() => Self::Preflight,
             Method::HEAD => Self::Probe,
             Method::GET if accepts_events(context) => Self::Events,
-            Method::GET if has_names && of_query(context, "path").is_some() => Self::Call,
+            Method::GET if has_names && name_of(context).is_some() => Self::Call,
             Method::POST if has_names => Self::Call,
             Method::GET => Self::WebSocket,
             _ if has_names => Self::None,
@@ -167,26 +173,6 @@ impl Kind {
 fn accepts_events(context: &Context) -> bool {
     let media_type = |accepted: &str| accepted.split(';').next().map(str::trim).unwrap_or_default().to_owned();
     context.header_tokens("accept").any(|accepted| media_type(accepted).eq_ignore_ascii_case("text/event-stream"))
-}
-
-fn of_query(context: &Context, name: &str) -> Option<String> {
-    let query = context.query().unwrap_or_default().as_bytes();
-    form_urlencoded::parse(query).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-}
-
-/// Returns the input of a call from the query: the JSON in `input`, or else all pairs except `other`.
-fn input_of_query(context: &Context, other: &[&str]) -> Value<'static> {
-    if let Some(json) = of_query(context, "input") {
-        return Value::Json(json.into());
-    }
-    let query = context.query().unwrap_or_default().as_bytes();
-    let mut pairs = form_urlencoded::Serializer::new(String::new());
-    pairs.extend_pairs(form_urlencoded::parse(query).filter(|(key, _)| !other.contains(&&**key)));
-    Value::Pairs(pairs.finish())
-}
-
-fn nothing_named(path: &str) -> Error {
-    Error::not_found(format!("nothing is named {path:?} here"))
 }
 
 fn method_mismatch(allow: &'static str, message: impl Into<Cow<'static, str>>) -> Reject {

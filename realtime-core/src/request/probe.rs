@@ -2,13 +2,13 @@ use super::{
     Reject,
     admission::{Admitted, Checked, Kind},
     headers::merge,
-    nothing_named, of_query,
+    target::{name_of, nothing_named},
     upgrade::choose_protocol,
 };
 use crate::{context::Context, hub::Hub};
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// Answers whether a WebSocket would be let in, by the checks of an upgrade except the handshake's own, and by the
 /// middleware. A page asks it after a handshake that failed, about which it is told nothing else.
@@ -19,13 +19,13 @@ pub(super) async fn probe(hub: &Arc<Hub>, context: Context) -> Result<Response<B
     choose_protocol(hub, checked.mounted, &context)?;
     let mounted = checked.mounted;
     let admission = checked.look_for_place(&context)?;
-    let name = of_query(&context, "path").filter(|_| mounted.has_names());
+    let is_named = context.name().is_some() || mounted.has_names();
+    let name = name_of(&context).filter(|_| is_named).map(Cow::into_owned);
     // Beside a name the query is the input of a call, and not that of a session.
     let Admitted { headers, .. } = admission.let_through(context, name.is_none()).await?;
-    if let Some(name) = name
-        && mounted.service.router.find(&name).is_none()
-    {
-        return Err(Reject::from(nothing_named(&name)).behind(headers));
+    let router = &mounted.service.router;
+    if let Some(name) = name.filter(|name| router.find(name).is_none()) {
+        return Err(Reject::from(nothing_named(router, &name)).behind(headers));
     }
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;

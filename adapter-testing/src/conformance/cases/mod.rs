@@ -14,6 +14,8 @@ pub mod http;
 pub mod idempotency;
 pub mod limits;
 pub mod messages;
+pub mod names;
+pub mod posted_events;
 pub mod presence;
 pub mod probe;
 pub mod protocols;
