@@ -2,12 +2,14 @@
 //!
 //! May import `handles` and the layers beneath it; no typed handler.
 
+mod accept;
 mod admission;
 mod body;
 mod call;
 mod cors;
 mod event_stream;
 mod events;
+mod frames;
 mod handshake;
 mod head;
 mod headers;
@@ -28,11 +30,13 @@ pub use reject::Reject;
 pub use upgrade::Upgrade;
 
 use crate::{context::Context, hub::Hub, seams::BoxFuture};
+use accept::{accepts_events, accepts_frames};
 use admission::{check_origin, refused};
 use body::RequestBody;
 use bytes::Bytes;
 use call::call;
 use events::{come_back, events};
+use frames::frames;
 use futures_core::Stream;
 use headers::merge;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
@@ -106,6 +110,10 @@ where
             Err(reject) if reject.error().is_retryable() => Answer::Events(come_back(refused(hub, reject))),
             Err(reject) => Answer::refusal(refused(hub, reject)),
         },
+        Kind::Frames => match frames(hub, context, body, spawn).await {
+            Ok(response) => Answer::Events(response),
+            Err(reject) => Answer::refusal(refused(hub, reject)),
+        },
         Kind::Call => match call(hub, context, body).await {
             Ok(response) => Answer::Response(response),
             Err(reject) => Answer::refusal(refused(hub, reject)),
@@ -142,6 +150,7 @@ enum Kind {
     /// A WebSocket, or nothing known; the checks of the handshake say what is wrong.
     WebSocket,
     Events,
+    Frames,
     /// A call, or an event of the client.
     Call,
     /// Would a WebSocket be let in?
@@ -160,19 +169,16 @@ impl Kind {
         match *context.method() {
             Method::OPTIONS if hub.config.cors.is_some() => Self::Preflight,
             Method::HEAD => Self::Probe,
+            Method::GET if accepts_frames(context) => Self::Frames,
             Method::GET if accepts_events(context) => Self::Events,
             Method::GET if has_names && name_of(context).is_some() => Self::Call,
+            Method::POST if has_names && context.name().is_none() && accepts_frames(context) => Self::Frames,
             Method::POST if has_names => Self::Call,
             Method::GET => Self::WebSocket,
             _ if has_names => Self::None,
             _ => Self::WebSocket,
         }
     }
-}
-
-fn accepts_events(context: &Context) -> bool {
-    let media_type = |accepted: &str| accepted.split(';').next().map(str::trim).unwrap_or_default().to_owned();
-    context.header_tokens("accept").any(|accepted| media_type(accepted).eq_ignore_ascii_case("text/event-stream"))
 }
 
 fn method_mismatch(allow: &'static str, message: impl Into<Cow<'static, str>>) -> Reject {

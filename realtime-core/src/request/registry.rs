@@ -56,8 +56,8 @@ impl Mounted {
         !self.service.router.is_empty()
     }
 
-    /// Returns the service of a client that is sent one subscription and nothing else.
+    /// Returns the service of a client that is sent subscriptions and nothing else.
     pub(super) fn without_handler(&self) -> Arc<Service> {
-        Arc::new(Service { hooks: Arc::new(NoHandler::OneSubscription), router: Arc::clone(&self.service.router) })
+        Arc::new(Service { hooks: Arc::new(NoHandler::Subscriptions), router: Arc::clone(&self.service.router) })
     }
 }

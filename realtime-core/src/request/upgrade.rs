@@ -90,7 +90,7 @@ pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, 
     };
     let service = Arc::clone(&mounted.service);
     let welcome = subprotocol.map(|_| Registry::of(hub).welcome(&mounted));
-    let session = NewSession { client, service, welcome, only: None };
+    let session = NewSession { client, service, welcome, subscriptions: Vec::new() };
     Ok(Upgrade { session, response: Some(response) })
 }
 

@@ -45,8 +45,8 @@ pub(crate) struct Service {
 enum Purpose {
     /// All that the client asks for.
     Everything,
-    /// One subscription, with which the session starts and ends.
-    OneSubscription,
+    /// The subscriptions with which the session starts; it ends with the last of them.
+    Subscriptions,
 }
 
 /// The parts that a session is made from.
@@ -55,8 +55,8 @@ pub(crate) struct NewSession {
     pub(crate) service: Arc<Service>,
     /// The `welcome` that the client is sent first.
     pub(crate) welcome: Option<Welcome>,
-    /// The first packet of a session for one subscription.
-    pub(crate) only: Option<Box<Packet<'static>>>,
+    /// The first packets of a session for subscriptions alone.
+    pub(crate) subscriptions: Vec<Packet<'static>>,
 }
 
 /// The part of a `welcome` that depends on the endpoint.

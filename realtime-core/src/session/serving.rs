@@ -28,14 +28,14 @@ enum Stage<T> {
 
 impl<T: Carrier> Serving<T> {
     pub(crate) fn new(session: NewSession, carrier: T, early: Bytes) -> Self {
-        let NewSession { client, service, welcome, only } = session;
+        let NewSession { client, service, welcome, subscriptions } = session;
         let client = Client::connect(client);
-        let purpose = if only.is_some() { Purpose::OneSubscription } else { Purpose::Everything };
+        let purpose = if subscriptions.is_empty() { Purpose::Everything } else { Purpose::Subscriptions };
         let session = Session { client, service, purpose };
         if let Some(welcome) = welcome {
             session.greet(&welcome);
         }
-        Self(Stage::Running(Driver::new(session, carrier, early, only)))
+        Self(Stage::Running(Driver::new(session, carrier, early, subscriptions)))
     }
 }
 

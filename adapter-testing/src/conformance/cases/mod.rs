@@ -8,6 +8,7 @@ pub mod cors;
 #[cfg(feature = "deflate")]
 pub mod deflate;
 pub mod events;
+pub mod frames;
 pub mod handshake;
 pub mod hostile;
 pub mod http;
