@@ -3,22 +3,28 @@ use actix_web::{
     HttpRequest, Route,
     web::{self, Payload, ServiceConfig},
 };
-use realtime_core::Realtime;
+use realtime_core::{Realtime, raw::Ending};
 
-/// Serves all handlers and endpoints under `{prefix}/{id}`: the argument for `App::configure`.
+/// Serves all handlers and endpoints under `{prefix}/{id}`, and their procedures and subscriptions by HTTP under
+/// `{prefix}/{id}/{name}` too: the argument for `App::configure`.
 pub fn routes(realtime: &Realtime) -> impl FnOnce(&mut ServiceConfig) {
-    let (path, route) = (format!("{}/{{id}}", realtime.prefix()), upgrade_websocket(realtime));
+    let id = format!("{}/{{id}}", realtime.prefix());
+    let (route, by_name) = (upgrade_websocket(realtime), answer(realtime, Ending::IdAndName));
     move |config| {
-        config.route(&path, route);
+        config.route(&id, route).route(&format!("{id}/{{name}}"), by_name);
     }
 }
 
 /// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a
 /// request select one of the three. The last segment of the path is the id of the handler or endpoint.
 pub fn upgrade_websocket(realtime: &Realtime) -> Route {
+    answer(realtime, Ending::Id)
+}
+
+fn answer(realtime: &Realtime, ending: Ending) -> Route {
     let realtime = realtime.clone();
     web::to(move |request: HttpRequest, payload: Payload| {
         let realtime = realtime.clone();
-        async move { upgrade(&realtime, &request, payload).await }
+        async move { upgrade(&realtime, &request, payload, ending).await }
     })
 }

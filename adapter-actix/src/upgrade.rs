@@ -9,7 +9,7 @@ use actix_web::{
 use bytes::Bytes;
 use realtime_core::{
     Context, Realtime,
-    raw::{Answer, RequestHead},
+    raw::{Answer, Ending, RequestHead},
 };
 
 /// Values that actix middleware passes to a handler: insert a `Vars` into the request's extensions, and the handler
@@ -19,8 +19,14 @@ use realtime_core::{
 pub type Vars = http::Extensions;
 
 /// Answers a request of actix-web. If it becomes a connection, that runs on this worker.
-pub(crate) async fn upgrade(realtime: &Realtime, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
-    let mut upgrade = match realtime.answer(context(request), &mut payload, Actix).await {
+pub(crate) async fn upgrade(
+    realtime: &Realtime,
+    request: &HttpRequest,
+    mut payload: Payload,
+    ending: Ending,
+) -> HttpResponse {
+    let context = context(request).with_ending(ending);
+    let mut upgrade = match realtime.answer(context, &mut payload, Actix).await {
         Answer::Upgrade(upgrade) => upgrade,
         Answer::Response(response) => {
             let (head, body) = response.into_parts();

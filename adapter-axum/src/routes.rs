@@ -4,12 +4,14 @@ use axum::{
     extract::Request,
     routing::{MethodRouter, any},
 };
-use realtime_core::Realtime;
+use realtime_core::{Realtime, raw::Ending};
 
-/// Returns a router that serves all handlers and endpoints under `{prefix}/{id}`, to be merged into the application's
-/// router.
+/// Returns a router that serves all handlers and endpoints under `{prefix}/{id}`, and their procedures and subscriptions
+/// by HTTP under `{prefix}/{id}/{name}` too, to be merged into the application's router.
 pub fn routes<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> Router<S> {
-    Router::new().route(&format!("{}/{{id}}", realtime.prefix()), upgrade_websocket(realtime))
+    let id = format!("{}/{{id}}", realtime.prefix());
+    let by_name = answer(realtime, Ending::IdAndName);
+    Router::new().route(&id, upgrade_websocket(realtime)).route(&format!("{id}/{{name}}"), by_name)
 }
 
 /// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a
@@ -17,6 +19,10 @@ pub fn routes<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> Router<S
 ///
 /// The route takes all methods, because HTTP/2 opens WebSockets with CONNECT.
 pub fn upgrade_websocket<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> MethodRouter<S> {
+    answer(realtime, Ending::Id)
+}
+
+fn answer<S: Clone + Send + Sync + 'static>(realtime: &Realtime, ending: Ending) -> MethodRouter<S> {
     let realtime = realtime.clone();
-    any(move |request: Request| async move { upgrade(&realtime, request).await })
+    any(move |request: Request| async move { upgrade(&realtime, request, ending).await })
 }

@@ -1,11 +1,14 @@
 use crate::upgrade::{Body, Incoming, upgrade};
 use http::{Request, Response, Uri};
 use hyper::service::Service;
-use realtime_core::{Realtime, raw::BoxFuture};
+use realtime_core::{
+    Realtime,
+    raw::{BoxFuture, Ending},
+};
 use std::convert::Infallible;
 
-/// Returns a service that serves all handlers and endpoints under `{prefix}/{id}`, and answers everything else with
-/// 404.
+/// Returns a service that serves all handlers and endpoints under `{prefix}/{id}`, and their procedures and subscriptions
+/// by HTTP under `{prefix}/{id}/{name}` too. It answers everything else with 404.
 pub fn routes(realtime: &Realtime) -> Routes {
     Routes { realtime: realtime.clone(), everywhere: false }
 }
@@ -26,9 +29,21 @@ pub struct Routes {
 impl Routes {
     /// Returns true if the path of a request is one that this service serves, for services with other routes.
     pub fn matches<B>(&self, request: &Request<B>) -> bool {
-        let rest = request.uri().path().strip_prefix(self.realtime.prefix());
-        let id = rest.and_then(|rest| rest.strip_prefix('/'));
-        self.everywhere || id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
+        self.ending(request).is_some()
+    }
+
+    fn ending<B>(&self, request: &Request<B>) -> Option<Ending> {
+        if self.everywhere {
+            return Some(Ending::Id);
+        }
+        let rest = request.uri().path().strip_prefix(self.realtime.prefix())?.strip_prefix('/')?;
+        match rest.split_once('/') {
+            None => (!rest.is_empty()).then_some(Ending::Id),
+            Some((id, name)) => {
+                let is_name = !id.is_empty() && !name.is_empty() && !name.contains('/');
+                is_name.then_some(Ending::IdAndName)
+            }
+        }
     }
 }
 
@@ -38,11 +53,12 @@ impl<B: Incoming> Service<Request<B>> for Routes {
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, mut request: Request<B>) -> Self::Future {
-        if !self.matches(&request) {
+        let ending = self.ending(&request).unwrap_or_else(|| {
             // An empty path has no id, so it is refused as an unknown id is.
             *request.uri_mut() = Uri::default();
-        }
+            Ending::Id
+        });
         let realtime = self.realtime.clone();
-        Box::pin(async move { Ok(upgrade(&realtime, request).await) })
+        Box::pin(async move { Ok(upgrade(&realtime, request, ending).await) })
     }
 }

@@ -10,7 +10,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::server::conn::auto::upgrade::downcast;
 use realtime_core::{
     Context, Error, Realtime, Reject,
-    raw::{self, Answer, EventStream, Runtime},
+    raw::{self, Answer, Ending, EventStream, Runtime},
 };
 use std::{net::SocketAddr, sync::Arc};
 
@@ -28,12 +28,17 @@ fn whole(bytes: Bytes) -> Body {
 
 /// Answers a hyper request. If it becomes a connection, that runs in the background, on the runtime of
 /// [`serve`](crate::serve()) or else the current tokio runtime.
-pub async fn upgrade(realtime: &Realtime, request: Request<impl Incoming>) -> Response<Body> {
+pub async fn upgrade(realtime: &Realtime, request: Request<impl Incoming>, ending: Ending) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    accept(realtime, parts, body).await.unwrap_or_else(|reject| reject.into_response().map(whole))
+    accept(realtime, parts, body, ending).await.unwrap_or_else(|reject| reject.into_response().map(whole))
 }
 
-async fn accept(realtime: &Realtime, mut parts: Parts, body: impl Incoming) -> Result<Response<Body>, Reject> {
+async fn accept(
+    realtime: &Realtime,
+    mut parts: Parts,
+    body: impl Incoming,
+    ending: Ending,
+) -> Result<Response<Body>, Reject> {
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
     let spawner = parts.extensions.remove().or_else(Spawner::current);
     let protocol = parts.extensions.remove::<hyper::ext::Protocol>();
@@ -44,7 +49,7 @@ async fn accept(realtime: &Realtime, mut parts: Parts, body: impl Incoming) -> R
     let Some(Spawner(runtime)) = spawner else {
         return Err(misuse("requests must be served by `adapter_hyper::serve`, or on tokio"));
     };
-    let context = Context::from_parts(parts, peer, extended_connect);
+    let context = Context::from_parts(parts, peer, extended_connect).with_ending(ending);
     let mut upgrade = match realtime.answer(context, &mut BodyDataStream::new(body), runtime.clone()).await {
         Answer::Upgrade(upgrade) => upgrade,
         Answer::Response(response) => return Ok(response.map(whole)),

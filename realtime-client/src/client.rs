@@ -79,7 +79,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The client is closed, too much waits already, or the data fails the event's check.
+    /// The client is closed, too much waits already, the server takes no message as large, or the data fails the event's
+    /// check.
     pub fn emit<T: Serialize>(&self, event: Event<T>, data: T) -> Result {
         event.validate(&data).map_err(ClientError::local)?;
         let data = self.shared().write(&data).map_err(|error| ClientError::unwritable(event.name(), &error))?;
@@ -90,7 +91,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The client is closed, or too much waits already.
+    /// The client is closed, too much waits already, or the server takes no message as large.
     pub fn send<V: Serialize>(&self, value: V) -> Result {
         let value = self.shared().write(&value).map_err(|error| ClientError::unwritable("a message", &error))?;
         self.shared().change(|session| session.send(&Outgoing::Message { value: &value }))

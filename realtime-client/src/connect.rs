@@ -25,6 +25,7 @@ pub(crate) struct Connected {
     pub(crate) activity: Activity,
     pub(crate) connection: String,
     pub(crate) heartbeat: Option<Duration>,
+    pub(crate) message_bytes: Option<u64>,
 }
 
 /// Why an attempt came to nothing, and what the server said about the next.
@@ -80,8 +81,8 @@ async fn welcome(format: Format, mut socket: Socket, activity: Activity) -> Resu
         let Some(payload) = payload(&message) else { continue };
         return match Incoming::decode(format, &payload) {
             Ok(Incoming::Unknown) => continue,
-            Ok(Incoming::Welcome { connection, heartbeat }) => {
-                Ok(Connected { socket, activity, connection, heartbeat })
+            Ok(Incoming::Welcome { connection, heartbeat, message_bytes, .. }) => {
+                Ok(Connected { socket, activity, connection, heartbeat, message_bytes })
             }
             Ok(Incoming::Error { error, .. }) => Err(Cause::Lost(error.to_string()).into()),
             Ok(_) => Err(Cause::Lost("the first frame is no welcome".to_owned()).into()),

@@ -88,6 +88,11 @@ impl ClientError {
         Self::local(Error::resource_exhausted("too much waits to be sent"))
     }
 
+    pub(crate) fn too_large(bytes: usize, limit: u64) -> Self {
+        let what = format!("a message of {bytes} bytes is more than the server takes, {limit}");
+        Self::local(Error::invalid_argument(what))
+    }
+
     /// An error for a value that does not have the type of its name.
     pub(crate) fn unreadable(what: &str, error: &Error) -> Self {
         let message = error.message();

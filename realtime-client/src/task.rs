@@ -66,7 +66,7 @@ impl Task {
             connected = within(self.config.connect_timeout, connect(&self.config)) => connected,
             never = shared.keep_time() => match never {},
         };
-        let Connected { mut socket, activity, connection, heartbeat } = match connected {
+        let Connected { mut socket, activity, connection, heartbeat, message_bytes } = match connected {
             Some(Ok(connected)) => connected,
             Some(Err(failure)) => return failure,
             None => return Cause::Timeout.into(),
@@ -75,7 +75,10 @@ impl Task {
         self.was_connected = true;
         let opened = Instant::now();
         let ping_after = self.config.ping_after.or(heartbeat.map(within_reason)).unwrap_or(PING_AFTER);
-        shared.with(|session| session.open(opened, ping_after, self.config.ping_deadline));
+        shared.with(|session| {
+            session.limit_messages(message_bytes);
+            session.open(opened, ping_after, self.config.ping_deadline);
+        });
         shared.states.set(State::Open { connection });
 
         let cause = drive(shared, &self.handlers, &self.events, &mut socket, &activity).await;

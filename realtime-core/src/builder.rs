@@ -12,7 +12,7 @@ use realtime_protocol::Result;
 use serde::{Serialize, de::DeserializeOwned};
 #[cfg(feature = "schema")]
 use std::panic::Location;
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 impl Realtime {
     /// Returns a builder with the default [`Config`] and nothing mounted.
@@ -25,6 +25,7 @@ impl Realtime {
             prefix: "/__realtime".into(),
             broker: None,
             node: None,
+            schemas: HashMap::new(),
             manual_time: false,
         }
     }
@@ -41,6 +42,7 @@ pub struct RealtimeBuilder {
     prefix: Box<str>,
     broker: Option<Arc<dyn Broker>>,
     node: Option<u64>,
+    schemas: HashMap<Box<str>, Arc<str>>,
     manual_time: bool,
 }
 
@@ -160,6 +162,21 @@ impl RealtimeBuilder {
         self
     }
 
+    /// Sets a hash of the types behind an id. Clients are sent it in `welcome`: a page that was built with other types
+    /// knows from it that it is out of date.
+    ///
+    /// # Panics
+    ///
+    /// If the hash does not consist of 1 to 64 visible characters of ASCII. [`build`](Self::build) panics if nothing is
+    /// mounted under the id.
+    #[track_caller]
+    pub fn with_schema(mut self, id: &str, hash: &str) -> Self {
+        let valid = (1..=64).contains(&hash.len()) && hash.bytes().all(|byte| byte.is_ascii_graphic());
+        assert!(valid, "the hash {hash:?} does not consist of 1 to 64 visible characters of ASCII");
+        self.schemas.insert(id.into(), hash.into());
+        self
+    }
+
     /// Stops the clock, which then advances only by [`Realtime::tick`]: for tests.
     #[doc(hidden)]
     pub fn manual_time(mut self) -> Self {
@@ -171,10 +188,14 @@ impl RealtimeBuilder {
     ///
     /// # Panics
     ///
-    /// If a limit of the [`Config`] is 0 and nothing could work with it.
+    /// If a limit of the [`Config`] is 0 and nothing could work with it, or an id [with a schema](Self::with_schema) is
+    /// not mounted.
     #[track_caller]
     pub fn build(self) -> Realtime {
         self.config.check();
+        for id in self.schemas.keys() {
+            assert!(self.mounts.iter().any(|(taken, _)| taken == id), "{id:?} has a schema, and is not mounted");
+        }
         let mut protocols = Protocols::new(self.config.compression());
         for protocol in self.protocols {
             protocols.offer(protocol);
@@ -187,6 +208,7 @@ impl RealtimeBuilder {
             mounted: mounted.collect(),
             middleware: self.middleware.into_iter().map(|boxed| boxed.0).collect(),
             prefix: self.prefix,
+            schemas: self.schemas,
         };
         let plan = Plan {
             config: self.config,
@@ -203,4 +225,21 @@ impl RealtimeBuilder {
 /// Falls back to node 0 if the system has no randomness: ids are names, not secrets.
 fn random() -> u64 {
     getrandom::u64().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "\"nobody\" has a schema, and is not mounted")]
+    fn a_schema_belongs_to_something_that_is_mounted() {
+        Realtime::builder().with_schema("nobody", "5eed").build();
+    }
+
+    #[test]
+    #[should_panic(expected = "does not consist of 1 to 64 visible characters")]
+    fn a_hash_is_short_and_visible() {
+        let _ = Realtime::builder().with_schema("api", "5eed\n");
+    }
 }

@@ -82,7 +82,7 @@ pub mod schema {
 /// The API for adapter authors: the traits to implement, and the types to use.
 pub mod raw {
     pub use crate::{
-        context::RequestHead,
+        context::{Ending, RequestHead},
         hub::ConnectionPermit,
         request::{Answer, EventStream, Upgrade},
         seams::{BoxFuture, Runtime, SendQueue, Transport},

@@ -411,13 +411,19 @@ fn text_messages_are_not_taken() {
 
 #[test]
 fn every_packet_is_one_map() {
+    let heartbeat = Duration::from_secs(25);
     let connection = "000000000000002a-7".parse().unwrap();
     let error =
         Error::not_found("no \"such\"\nroom").with_details(json!([1])).with_retry_after(Duration::from_secs(2));
     for (packet, expected) in [
         (
-            Outgoing::Welcome { connection, heartbeat: Duration::from_secs(25) },
-            json!({ "type": "welcome", "connection": "000000000000002a-7", "heartbeatMs": 25000 }),
+            Outgoing::Welcome { connection, heartbeat, message_bytes: 4096, schema: None },
+            json!({ "type": "welcome", "connection": "000000000000002a-7", "heartbeatMs": 25000, "messageBytes": 4096 }),
+        ),
+        (
+            Outgoing::Welcome { connection, heartbeat, message_bytes: 4096, schema: Some("5eed") },
+            json!({ "type": "welcome", "connection": "000000000000002a-7", "heartbeatMs": 25000, "messageBytes": 4096,
+                "schema": "5eed" }),
         ),
         (Outgoing::Message(&"\0"), json!({ "type": "message", "value": "\0" })),
         (Outgoing::Event { name: "\"", data: &() }, json!({ "type": "event", "name": "\"", "data": null })),

@@ -65,6 +65,31 @@ fn a_proxy_that_is_not_trusted_is_warned_of_once() {
     });
 }
 
+#[test]
+fn a_token_is_in_no_line_of_the_log() {
+    let log = Log::of(Level::TRACE);
+    tracing::subscriber::with_default(log.clone(), || {
+        block_on(async {
+            let server = server(Config::default());
+            let ask = |id: &str| {
+                let request = server.request(id).header("authorization", "Bearer secret");
+                request.header("sec-websocket-protocol", "realtime.v1.json, bearer.secret, bearer64.c2VjcmV0")
+            };
+            drop(ask("api").open().await.unwrap());
+            ask("nobody").open().await.unwrap_err();
+            ask("api").header("origin", "http://evil.example").open().await.unwrap_err();
+            let unknown = server.request("api").header("sec-websocket-protocol", "bearer.secret, realtime.v9");
+            unknown.open().await.unwrap_err();
+            server.advance(Duration::from_secs(61)).await;
+        });
+    });
+    let lines = log.take();
+    assert!(lines.iter().any(|line| line.contains("request refused")), "{lines:?}");
+    for token in ["secret", "c2VjcmV0"] {
+        assert!(!lines.iter().any(|line| line.contains(token)), "{lines:?}");
+    }
+}
+
 fn server(config: Config) -> TestServer {
     TestServer::new(Realtime::builder().config(config).endpoint("api", Endpoint::new(())).build())
 }
@@ -77,24 +102,31 @@ async fn open(server: &TestServer, client: Option<&str>) -> TestClient {
 }
 
 /// Runs a test with a log of its own.
-fn logged(test: impl FnOnce(&Warnings)) {
-    let warnings = Warnings::default();
-    tracing::subscriber::with_default(warnings.clone(), || test(&warnings));
+fn logged(test: impl FnOnce(&Log)) {
+    let log = Log::of(Level::WARN);
+    tracing::subscriber::with_default(log.clone(), || test(&log));
 }
 
-/// The warnings of this thread.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
+/// The log of this thread, down to a level.
+#[derive(Clone)]
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    level: Level,
+}
 
-impl Warnings {
+impl Log {
+    fn of(level: Level) -> Self {
+        Self { lines: Arc::default(), level }
+    }
+
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.lines.lock().unwrap())
     }
 }
 
-impl Subscriber for Warnings {
+impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
+        *metadata.level() <= self.level
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -106,7 +138,7 @@ impl Subscriber for Warnings {
         }
         let mut text = Text(String::new());
         event.record(&mut text);
-        self.0.lock().unwrap().push(text.0);
+        self.lines.lock().unwrap().push(text.0);
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

@@ -47,6 +47,12 @@ pub(crate) const NEWS: Topic<String> = Topic::fixed("news");
 
 const NOTIFICATION: Event<serde_json::Value> = Event::new("notification");
 pub(crate) const CHAT: Event<String> = Event::new("chat");
+const TYPING: Event<String> = Event::new("typing");
+/// Needs a connection.
+const WAVE: Event<()> = Event::new("wave");
+/// For admins.
+const REBOOT: Event<()> = Event::new("reboot");
+const WATCHED: Event<bool> = Event::new("watched");
 /// Named as what the library says itself.
 const WARNING: Event<String> = Event::new("error");
 const COMPLETE: Event<String> = Event::new("complete");
@@ -150,6 +156,7 @@ async fn admins_only(call: Call<()>) -> Result {
 fn endpoint(lab: Lab) -> Endpoint<Lab> {
     let admin = Endpoint::new(())
         .guard(admins_only)
+        .on(REBOOT, |_, ()| async { Ok(()) })
         .procedure(SECRET, |_, ()| async { Ok("the secret".to_owned()) })
         .subscription(FEED, |_, ()| async { Ok(stream::iter([1_u32])) });
     let endpoint = Endpoint::new(lab)
@@ -194,6 +201,20 @@ fn endpoint(lab: Lab) -> Endpoint<Lab> {
                 let _ = &held;
                 Poll::Pending
             }))
+        });
+    let endpoint = endpoint
+        .on(TYPING, |call: Call<Lab>, text| async move {
+            let user = call.context().var::<User>().map_or("nobody", |User(name)| name);
+            call.state().note(format!("{user} types {text}"));
+            Ok(())
+        })
+        .on(WAVE, |call: Call<Lab>, ()| async move {
+            call.connection()?.emit(CHAT, &"hi".to_owned())?;
+            Ok(())
+        })
+        .on(WATCHED, |call: Call<Lab>, panics| async move {
+            assert!(!panics, "a secret in a panic");
+            hang(&call, "watched").await
         });
     endpoint.nest("admin", admin).on_close(|connected: Connected<Lab>, close: Close| async move {
         connected.state().note(format!("left {}", close.code.get()));

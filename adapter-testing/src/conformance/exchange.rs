@@ -234,6 +234,13 @@ impl Exchange {
         self.bytes.clone()
     }
 
+    /// All bytes up to the end of the connection.
+    #[track_caller]
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.more(PATIENCE) == Received::Bytes {}
+        self.bytes.clone()
+    }
+
     /// Returns true if a part of the response has come.
     pub fn has_come(&mut self) -> bool {
         self.head.is_some() || self.more(Duration::from_millis(1)) != Received::Nothing || !self.bytes.is_empty()

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::Response;
 use realtime_core::{
     Context, Realtime,
-    raw::{Answer, Runtime},
+    raw::{Answer, Ending, Runtime},
 };
 use std::{
     future::poll_fn,
@@ -47,6 +47,16 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// The request as the routes of an adapter have it.
+    fn context(&self, parts: http::request::Parts) -> Context {
+        let behind = parts.uri.path().strip_prefix(self.realtime.prefix()).unwrap_or_default();
+        let ending = if behind.matches('/').count() == 2 { Ending::IdAndName } else { Ending::Id };
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        Context::from_parts(parts, Some(peer), false).with_ending(ending)
+    }
+}
+
 /// Like `block_on`, without its patience: a case may leave its server idle for as long as it likes.
 fn park_on(future: impl Future<Output = ()>) {
     struct Unpark(thread::Thread);
@@ -67,8 +77,7 @@ impl Host for Memory {
     fn request(&self, request: &http::Request<()>, early: &[u8]) -> (Response<()>, Box<dyn Wire>) {
         let pipe = Pipe::new();
         let parts = request.clone().into_parts().0;
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let context = Context::from_parts(parts, Some(peer), false);
+        let context = self.context(parts);
         let (sender, receiver) = std::sync::mpsc::channel();
         let (realtime, runtime) = (self.realtime.clone(), self.executor.clone());
         let (transport, early) = (MemoryTransport(Arc::clone(&pipe)), Bytes::copy_from_slice(early));
@@ -89,8 +98,7 @@ impl Host for Memory {
 
     fn begin(&self, request: &http::Request<()>, sent: &Body) -> Box<dyn Wire> {
         let pipe = Pipe::new();
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let context = Context::from_parts(request.clone().into_parts().0, Some(peer), false);
+        let context = self.context(request.clone().into_parts().0);
         let mut body = match sent {
             Body::None => body(Vec::new(), false),
             Body::Whole(bytes) => body(vec![bytes.clone()], false),

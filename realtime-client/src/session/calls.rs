@@ -63,6 +63,10 @@ impl Calls {
         Some(Outgoing::Call { id, path, input, timeout, idempotency_key }.encode(format))
     }
 
+    pub(super) fn contains(&self, id: u64) -> bool {
+        self.running.contains_key(&id)
+    }
+
     pub(super) fn progress(&self, id: u64, data: Payload) -> Option<Waker> {
         self.running.get(&id)?.answers.push_within(Answer::Progress(data), PROGRESS)
     }

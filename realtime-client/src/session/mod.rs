@@ -38,6 +38,8 @@ pub(crate) struct Session {
     calls: Calls,
     subscriptions: Subscriptions,
     heartbeat: Option<Heartbeat>,
+    /// The bytes of a message that the server takes, as it last said.
+    message_bytes: u64,
     /// Those who have got something. They are woken when the session's lock is gone.
     wakers: Vec<Waker>,
 }
@@ -80,6 +82,7 @@ impl Session {
             calls: Calls::default(),
             subscriptions: Subscriptions::default(),
             heartbeat: None,
+            message_bytes: u64::MAX,
             wakers: Vec::new(),
         }
     }
@@ -90,6 +93,12 @@ impl Session {
             self.phase = Phase::Open;
             self.heartbeat = Some(Heartbeat::new(now, ping_after, ping_deadline));
         }
+    }
+
+    /// Notes the bytes of a message that the server takes. A larger one would close the connection for good, so it fails
+    /// alone.
+    pub(crate) fn limit_messages(&mut self, bytes: Option<u64>) {
+        self.message_bytes = bytes.unwrap_or(self.message_bytes);
     }
 
     /// There is none any more.
@@ -215,14 +224,36 @@ impl Session {
     /// The next frame that is to be sent.
     pub(crate) fn take_frame(&mut self, now: Instant) -> Option<Message> {
         loop {
-            let message = match self.queue.pop()? {
-                (id, Frame::Call) => self.calls.send(self.format, id, now),
-                (id, Frame::Subscribe) => self.subscriptions.send(self.format, id, &mut self.wakers),
-                (_, Frame::Data(message) | Frame::Control(message)) => Some(message),
+            let (id, frame) = self.queue.pop()?;
+            let message = match frame {
+                Frame::Call => self.calls.send(self.format, id, now),
+                Frame::Subscribe => self.subscriptions.send(self.format, id, &mut self.wakers),
+                Frame::Data(message) | Frame::Control(message) => Some(message),
             };
-            if message.is_some() {
-                return message;
+            let Some(message) = message else { continue };
+            match self.check_size(&message) {
+                Ok(()) => return Some(message),
+                Err(error) => self.fail_unsent(id, error),
             }
+        }
+    }
+
+    fn check_size(&self, message: &Message) -> Result {
+        let bytes = message.as_bytes().len();
+        match bytes as u64 > self.message_bytes {
+            true => Err(ClientError::too_large(bytes, self.message_bytes)),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends what waited for a connection, and turned out to be too large for it.
+    fn fail_unsent(&mut self, id: u64, error: ClientError) {
+        if self.subscriptions.contains(id) {
+            self.wakers.extend(self.subscriptions.end(id, Some(error)));
+        } else if self.calls.contains(id) {
+            self.wakers.extend(self.calls.settle(id, Err(error)));
+        } else {
+            tracing::warn!(%error, "an event or message is not sent");
         }
     }
 

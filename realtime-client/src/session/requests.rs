@@ -74,9 +74,10 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The client is closed, or nothing more may wait.
+    /// The client is closed, nothing more may wait, or the server takes no message as large as this.
     pub(crate) fn send(&mut self, frame: &Outgoing<'_>) -> Result {
         let message = frame.encode(self.format);
+        self.check_size(&message)?;
         let cost = message.as_bytes().len() + OVERHEAD;
         self.admit(cost)?;
         let key = self.next();
@@ -86,9 +87,14 @@ impl Session {
 
     /// Answers a call of the server's. It must have come on the present connection.
     pub(crate) fn answer(&mut self, id: &str, result: Result<Payload, Error>) {
-        let message = match &result {
+        let encode = |result: &Result<Payload, Error>| match result {
             Ok(data) => Outgoing::Result { id, data }.encode(self.format),
             Err(error) => Outgoing::Error { id, error }.encode(self.format),
+        };
+        let message = encode(&result);
+        let message = match self.check_size(&message) {
+            Ok(()) => message,
+            Err(error) => encode(&Err(error.into_error())),
         };
         let key = self.next();
         let cost = message.as_bytes().len() + OVERHEAD;

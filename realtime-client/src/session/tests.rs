@@ -39,6 +39,37 @@ fn a_call_whose_time_is_over_is_not_sent_even_before_anyone_looked() {
 }
 
 #[test]
+fn what_is_larger_than_the_server_takes_fails_alone() {
+    let mut session = Session::new(Format::Json, OfflineQueue::default());
+    let now = Instant::now();
+    let long = Payload::write(Format::Json, &"x".repeat(300)).unwrap();
+    let request = |input: &Payload| Request {
+        path: "p".to_owned(),
+        input: input.clone(),
+        key: None,
+        deadline: now + SECOND,
+    };
+    let (_, large) = session.call(request(&long)).unwrap();
+    let (_, stream) = session.subscribe("s".to_owned(), long.clone(), None).unwrap();
+    session.send(&Outgoing::Message { value: &long }).unwrap();
+    let (small, _) = session.call(request(&null())).unwrap();
+
+    session.limit_messages(Some(150));
+    session.open(now, SECOND, SECOND);
+    let sent: Vec<_> = frames(&mut session, now).into_iter().map(|frame| frame["id"].clone()).collect();
+    assert_eq!(sent, [small.to_string()]);
+    let says = |error: &ClientError| {
+        assert_eq!(*error.code(), realtime_protocol::Code::INVALID_ARGUMENT);
+        error.message().ends_with(" bytes is more than the server takes, 150")
+    };
+    assert!(matches!(taken(&large)[..], [Answer::Done(Err(ref error))] if says(error)));
+    assert!(matches!(taken(&stream)[..], [Delivery::Failed(ref error)] if says(error)));
+    assert!(says(&session.send(&Outgoing::Message { value: &long }).unwrap_err()));
+    session.answer("c1", Ok(long));
+    assert_eq!(frames(&mut session, now)[0]["error"]["code"], "INVALID_ARGUMENT");
+}
+
+#[test]
 fn a_call_whose_time_is_over_leaves_its_place_in_the_queue() {
     let mut session = Session::new(Format::Json, OfflineQueue::reject_newest(1, 1000));
     let now = Instant::now();

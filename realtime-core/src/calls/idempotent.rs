@@ -1,6 +1,6 @@
 use super::{
     CallCore, Reply, Route, Starts,
-    run::{begin, drop_running, late_error, poll_running},
+    run::{begin, late_error, run_to_end},
 };
 use crate::{
     hub::{Begin, Client, Hub, Keyed, Outcome, Scope, Ticket},
@@ -12,14 +12,11 @@ use realtime_protocol::{
     format::{Encode, Value, WriteWith},
     internal::Encoded,
 };
-use std::{
-    future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicU8,
-            Ordering::{AcqRel, Acquire},
-        },
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicU8,
+        Ordering::{AcqRel, Acquire},
     },
 };
 
@@ -68,12 +65,7 @@ pub(crate) async fn run_call(
     running: BoxFuture<'static, Result<Reply>>,
 ) -> Result<Reply> {
     let left = TICK * call.deadline.saturating_sub(hub.clock.now());
-    let mut running = Running(Some(running));
-    let polled = poll_fn(|cx| match &mut running.0 {
-        Some(running) => poll_running(call, running, cx),
-        None => std::task::Poll::Pending,
-    });
-    hub.before(left, polled).await.unwrap_or_else(|| Err(late_error()))
+    hub.before(left, run_to_end(call, running)).await.unwrap_or_else(|| Err(late_error()))
 }
 
 /// Joins the call that has this key, or begins it as a task, so that it ends even if its first caller leaves. The
@@ -148,15 +140,6 @@ fn encode(call: &CallCore, outcome: Result<Reply>) -> Outcome {
         // The cause is logged, and not stored.
         Arc::new(error.without_source())
     })
-}
-
-/// A call's future, which may panic when it is dropped.
-struct Running(Option<BoxFuture<'static, Result<Reply>>>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop_running(&mut self.0);
-    }
 }
 
 /// Returns the two ends of a call that runs by itself. If the caller leaves first, the call still counts for its

@@ -16,4 +16,4 @@ pub(crate) use route::{
     ErasedGuard, Next, OnClose, OnOpen, Piece, Reply, Route, Source, Start, Starts, Streaming,
 };
 pub(crate) use router::Router;
-pub(crate) use run::{begin, drop_running, late_error, panicked, poll_running};
+pub(crate) use run::{begin, drop_running, late_error, panicked, poll_running, run_to_end};

@@ -18,9 +18,9 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Returns true if there is nothing to call or to subscribe to.
+    /// Returns true if there is nothing to call, to subscribe to or to emit.
     pub(crate) fn is_empty(&self) -> bool {
-        self.routes.is_empty()
+        self.routes.is_empty() && self.events.is_empty()
     }
 
     pub(crate) fn find(&self, path: &str) -> Option<&Arc<Route>> {

@@ -5,6 +5,7 @@ use crate::{
 };
 use realtime_protocol::{Code, Error, Result};
 use std::{
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -33,6 +34,25 @@ pub(crate) fn poll_running<T>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<T>> {
     catch(|| running.as_mut().poll(cx)).unwrap_or_else(|panic| Poll::Ready(Err(panicked(core, panic))))
+}
+
+/// Polls the application's part of a call to its end.
+pub(crate) async fn run_to_end<T>(core: &CallCore, running: BoxFuture<'static, Result<T>>) -> Result<T> {
+    let mut running = Running(Some(running));
+    let polled = poll_fn(|cx| match &mut running.0 {
+        Some(running) => poll_running(core, running, cx),
+        None => Poll::Pending,
+    });
+    polled.await
+}
+
+/// A call's future, which may panic when it is dropped.
+struct Running<T>(Option<BoxFuture<'static, Result<T>>>);
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        drop_running(&mut self.0);
+    }
 }
 
 pub(crate) fn panicked(core: &CallCore, panic: Panicked) -> Error {

@@ -2,9 +2,11 @@
 //!
 //! May import `util` alone.
 
+mod bearer;
 mod peer;
 mod proxies;
 
+pub(crate) use bearer::is_bearer;
 pub(crate) use peer::Peer;
 pub use peer::PrivatePeers;
 pub use proxies::ForwardingHeader;
@@ -35,11 +37,22 @@ struct Head {
     peer: Option<SocketAddr>,
     client: Option<IpAddr>,
     extended_connect: bool,
+    ending: Ending,
     variables: Extensions,
 }
 
+/// The last segments of the path on a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The id of a handler or endpoint.
+    Id,
+    /// The id of an endpoint, and the name of one of its procedures or subscriptions.
+    IdAndName,
+}
+
 impl Context {
-    /// Returns the request's method; `GET`, or `CONNECT` over HTTP/2.
+    /// Returns the request's method: of a WebSocket `GET`, or `CONNECT` over HTTP/2; `HEAD` if the client asks whether
+    /// it would be let in.
     pub fn method(&self) -> &Method {
         &self.0.method
     }
@@ -111,9 +124,29 @@ impl Context {
         self.client_ip().map(Peer::from)
     }
 
-    /// Returns the id of the requested handler: the last segment of the path, decoded.
+    /// Returns the id of the requested handler, decoded: the last segment of the path, or the one before a name
+    /// where the [route has both](crate::raw::Ending).
     pub fn endpoint(&self) -> Cow<'_, str> {
-        percent_decoded(self.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default())
+        let behind = usize::from(self.0.ending == Ending::IdAndName);
+        percent_decoded(self.segments().nth(behind).unwrap_or_default())
+    }
+
+    /// Sets the last segments of the path, as the route has them; [`Ending::Id`] by default. For adapters.
+    #[must_use = "the request is returned"]
+    pub fn with_ending(mut self, ending: Ending) -> Self {
+        self.0.ending = ending;
+        self
+    }
+
+    /// Returns the name in the path, decoded, if the route has one.
+    pub(crate) fn name(&self) -> Option<Cow<'_, str>> {
+        let name = (self.0.ending == Ending::IdAndName).then(|| self.segments().next())?;
+        name.map(percent_decoded)
+    }
+
+    /// Returns the segments of the path, the last one first.
+    fn segments(&self) -> impl Iterator<Item = &str> {
+        self.path().trim_end_matches('/').rsplit('/')
     }
 
     /// Returns the variable of type `T`.
@@ -239,6 +272,7 @@ impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for C
             peer: head.peer,
             client: head.peer.map(|address| address.ip().to_canonical()),
             extended_connect: head.extended_connect,
+            ending: Ending::Id,
             // A map that was emptied keeps its table.
             variables: if head.extensions.is_empty() { Extensions::new() } else { head.extensions },
         }))
@@ -340,6 +374,19 @@ mod tests {
         let context = context(&[]);
         assert_eq!((context.path(), context.query()), ("/__realtime/room", Some("input=1")));
         assert_eq!(context.endpoint(), "room");
+    }
+
+    #[test]
+    fn a_name_stands_behind_the_id_where_the_route_says_so() {
+        let of = |target: &str| {
+            let parts = http::Request::get(target).body(()).unwrap().into_parts().0;
+            let context = Context::from_parts(parts, None, false).with_ending(Ending::IdAndName);
+            (context.endpoint().into_owned(), context.name().map(Cow::into_owned))
+        };
+        assert_eq!(of("/a/room/users.me?x=/y"), ("room".into(), Some("users.me".into())));
+        assert_eq!(of("/r%6fom/%C5%BE%2Fb%20"), ("room".into(), Some("\u{17e}/b ".into())));
+        assert_eq!(of("/room/%zz"), ("room".into(), Some("%zz".into())));
+        assert_eq!(context(&[]).name(), None);
     }
 
     #[test]

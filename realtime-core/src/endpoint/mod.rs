@@ -125,7 +125,8 @@ impl<S: Send + Sync + 'static, D> Endpoint<S, D> {
     }
 
     /// Registers a function for an event that clients send. The events of one connection are handled one after the other; an
-    /// error is sent to the client, and the next one is handled.
+    /// error is sent to the client, and the next one is handled. An event may also come by HTTP, without a connection:
+    /// then [`Call::connection`] fails, and events of one client run concurrently.
     ///
     /// # Panics
     ///

@@ -40,19 +40,29 @@ impl Permits {
     }
 
     pub(crate) fn acquire(self: &Arc<Self>, peer: Option<Peer>) -> Result<Permit, Refused> {
-        let limited = self.private_peers.one_client(peer);
         let mut taken = self.taken.lock();
-        if taken.all >= self.limit {
-            return Err(Refused::All);
-        }
-        if limited.and_then(|peer| taken.peers.get(&peer)).is_some_and(|&count| count >= self.limit_per_peer) {
-            return Err(Refused::Peer);
-        }
+        self.check_limits(&taken, peer)?;
         if let Some(peer) = peer {
             *taken.peers.entry(peer).or_default() += 1;
         }
         taken.all += 1;
         Ok(Permit { permits: Arc::clone(self), peer })
+    }
+
+    /// Checks whether a permit could be acquired now.
+    pub(crate) fn check(&self, peer: Option<Peer>) -> Result<(), Refused> {
+        self.check_limits(&self.taken.lock(), peer)
+    }
+
+    fn check_limits(&self, taken: &Taken, peer: Option<Peer>) -> Result<(), Refused> {
+        if taken.all >= self.limit {
+            return Err(Refused::All);
+        }
+        let limited = self.private_peers.one_client(peer);
+        if limited.and_then(|peer| taken.peers.get(&peer)).is_some_and(|&count| count >= self.limit_per_peer) {
+            return Err(Refused::Peer);
+        }
+        Ok(())
     }
 
     /// Returns true if a peer has half of the connections that one client may have.

@@ -1,6 +1,6 @@
 use realtime_protocol::{
     Code, Data, Error, Kind,
-    format::{Encode, Outgoing, Packet, Protocol},
+    format::{Encode, Json, Outgoing, Packet, Protocol},
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -13,6 +13,8 @@ pub(crate) enum Events {
     Values,
     /// Messages are sent as they are: those of a plain endpoint.
     Whole,
+    /// Each event is a frame of `realtime.v1.json`, without a name, which an application's own event could have too.
+    Frames,
 }
 
 impl Protocol for Events {
@@ -25,6 +27,9 @@ impl Protocol for Events {
     }
 
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
+        if let Self::Frames = self {
+            return frame(packet, out);
+        }
         match packet {
             Outgoing::Opened => out.extend_from_slice(b":\n"),
             Outgoing::Message(value) => self.data(*value, out)?,
@@ -57,6 +62,21 @@ impl Protocol for Events {
     }
 }
 
+/// Appends a frame. The client can answer no call.
+fn frame(packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
+    if matches!(packet, Outgoing::Call { .. } | Outgoing::Cancel { .. }) {
+        return Ok(None);
+    }
+    let mut json = Vec::new();
+    let kind = Json.encode(packet, &mut json)?;
+    if kind.is_some() {
+        // A value that holds raw JSON may have several lines; joined again, they are the same JSON.
+        lines(&json, out);
+        out.push(b'\n');
+    }
+    Ok(kind)
+}
+
 /// Appends an error event.
 pub(crate) fn write_error(error: &Error, out: &mut Vec<u8>) -> Result<(), Error> {
     out.extend_from_slice(ERROR);
@@ -77,7 +97,7 @@ impl Events {
     fn data(self, value: &dyn Encode, out: &mut Vec<u8>) -> Result<(), Error> {
         let mut data = Vec::new();
         match self {
-            Self::Values => value.encode_json(&mut data)?,
+            Self::Values | Self::Frames => value.encode_json(&mut data)?,
             Self::Whole => {
                 if value.encode_whole(&mut data)? == Kind::Binary {
                     return Err(Error::new(Code::UNSUPPORTED_DATA, "server-sent events are text"));
@@ -169,6 +189,28 @@ mod tests {
             (Outgoing::Pong, ""),
         ] {
             assert_eq!(encode(Events::Values, &packet), expected);
+        }
+    }
+
+    #[test]
+    fn each_frame_is_an_event_without_a_name() {
+        let position = Position::new("e", 7);
+        let raw = serde_json::value::RawValue::from_string("[1,\n2]".into()).unwrap();
+        for (packet, expected) in [
+            (
+                Outgoing::Event { name: "error", data: &1 },
+                "data: {\"type\":\"event\",\"name\":\"error\",\"data\":1}\n\n",
+            ),
+            (
+                Outgoing::Data { id: "s", data: &1, position: Some(&position), event: Some("tick") },
+                "data: {\"type\":\"data\",\"id\":\"s\",\"data\":1,\"offset\":7,\"epoch\":\"e\"}\n\n",
+            ),
+            (Outgoing::Message(&raw), "data: {\"type\":\"message\",\"value\":[1,\ndata: 2]}\n\n"),
+            (Outgoing::Complete { id: "s" }, "data: {\"type\":\"complete\",\"id\":\"s\"}\n\n"),
+            (Outgoing::Opened, ""),
+            (Outgoing::Cancel { id: "c1" }, ""),
+        ] {
+            assert_eq!(encode(Events::Frames, &packet), expected);
         }
     }
 

@@ -43,6 +43,7 @@ impl Protocols {
     const JSON: ProtocolId = ProtocolId(1);
     const EVENTS: ProtocolId = ProtocolId(2);
     const WHOLE_EVENTS: ProtocolId = ProtocolId(3);
+    const FRAMES: ProtocolId = ProtocolId(4);
 
     /// Creates the registry with the built-in protocols.
     pub(crate) fn new(deflate: Option<Deflate>) -> Self {
@@ -51,6 +52,8 @@ impl Protocols {
         debug_assert_eq!(ids, [Self::PLAIN, Self::JSON]);
         let ids = [protocols.add(Arc::new(Events::Values)), protocols.add(Arc::new(Events::Whole))];
         debug_assert_eq!(ids, [Self::EVENTS, Self::WHOLE_EVENTS]);
+        let id = protocols.add(Arc::new(Events::Frames));
+        debug_assert_eq!(id, Self::FRAMES);
         protocols.offered.push(Self::JSON);
         protocols.offer(Arc::new(MessagePack));
         protocols
@@ -108,6 +111,11 @@ impl Protocols {
         let plain = protocol.is_some_and(|protocol| self.get(protocol).is_plain());
         let protocol = if plain { Self::WHOLE_EVENTS } else { Self::EVENTS };
         Format { protocol, deflate: None, carrier: Carrier::Events }
+    }
+
+    /// Returns the format of a stream of frames.
+    pub(crate) fn frames(&self) -> Format {
+        Format { protocol: Self::FRAMES, deflate: None, carrier: Carrier::Events }
     }
 
     /// Negotiates compression with a client that makes these offers, one for each header line.

@@ -24,6 +24,7 @@ pub(super) enum Kind {
     WebSocket,
     Events,
     Call,
+    Probe,
 }
 
 /// A request that has passed the checks and goes to the middleware next.
@@ -31,12 +32,12 @@ pub(super) enum Kind {
 /// All kinds of requests are checked in this order: the head, the id, the WebSocket handshake, whether the server
 /// accepts requests, the origin ([`Checked`]); a WebSocket's subprotocol; the client's rate, and its limit of
 /// connections. Then come the checks of its own kind, and the middleware.
-pub(super) struct Admission<'a> {
+pub(super) struct Admission<'a, P = ConnectionPermit> {
     hub: &'a Arc<Hub>,
     pub(super) mounted: &'a Arc<Mounted>,
     /// Parses the input of the session.
     service: Arc<Service>,
-    permit: ConnectionPermit,
+    permit: P,
 }
 
 /// A request that has passed the checks that cost the client nothing.
@@ -46,12 +47,12 @@ pub(super) struct Checked<'a> {
 }
 
 /// A request that the middleware has accepted.
-pub(super) struct Admitted {
+pub(super) struct Admitted<P = ConnectionPermit> {
     pub(super) context: Context,
     pub(super) typed: Box<dyn Any + Send + Sync>,
     /// Headers to add to the response.
     pub(super) headers: HeaderMap,
-    pub(super) permit: ConnectionPermit,
+    pub(super) permit: P,
 }
 
 impl<'a> Checked<'a> {
@@ -59,6 +60,9 @@ impl<'a> Checked<'a> {
         head::check(context)?;
         let mounted = Registry::of(hub).find(context)?;
         if kind == Kind::WebSocket {
+            if context.name().is_some() {
+                return Err(Error::not_found("a WebSocket is opened at the id, without a name behind it").into());
+            }
             handshake::check(context)?;
         }
         check_open(hub)?;
@@ -68,19 +72,33 @@ impl<'a> Checked<'a> {
 
     /// Counts the request for the client's rate and its limit of connections.
     pub(super) fn take_place(self, context: &Context) -> Result<Admission<'a>, Reject> {
+        self.hub.limit_request(context)?;
+        let acquired = self.hub.permits.acquire(context.client_peer());
+        warn_of_proxy(self.hub, context);
+        Ok(self.with(acquired.map(ConnectionPermit::from).map_err(no_place)?))
+    }
+
+    /// Counts the request for the client's rate, and checks that there is a place for a connection, without taking it.
+    pub(super) fn look_for_place(self, context: &Context) -> Result<Admission<'a, ()>, Reject> {
+        self.hub.limit_request(context)?;
+        self.hub.permits.check(context.client_peer()).map_err(no_place)?;
+        Ok(self.with(()))
+    }
+
+    fn with<P>(self, permit: P) -> Admission<'a, P> {
         let Self { hub, mounted } = self;
-        Ok(Admission { hub, mounted, service: Arc::clone(&mounted.service), permit: permit(hub, context)? })
+        Admission { hub, mounted, service: Arc::clone(&mounted.service), permit }
     }
 }
 
-impl Admission<'_> {
+impl<P> Admission<'_, P> {
     /// Uses another service than the id's for the session.
     pub(super) fn serve_by(&mut self, service: Arc<Service>) {
         self.service = service;
     }
 
     /// Runs the middleware. `opens` is true if a session follows, whose input is then parsed.
-    pub(super) async fn let_through(self, context: Context, opens: bool) -> Result<Admitted, Reject> {
+    pub(super) async fn let_through(self, context: Context, opens: bool) -> Result<Admitted<P>, Reject> {
         let Self { hub, mounted, service, permit } = self;
         let middleware: Vec<_> = Registry::of(hub).middleware.iter().chain(&mounted.middleware).cloned().collect();
         let next = Next { rest: middleware.into_iter(), service, opens };
@@ -127,19 +145,12 @@ pub(super) fn check_origin(hub: &Hub, context: &Context) -> Result<(), Reject> {
 /// The interval at which a warning about the same origin and host is repeated.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-fn permit(hub: &Hub, context: &Context) -> Result<ConnectionPermit, Reject> {
-    hub.limit_request(context)?;
-    let acquired = hub.permits.acquire(context.client_peer());
-    warn_of_proxy(hub, context);
-    acquired.map(ConnectionPermit::from).map_err(|refused| {
-        let retry = Duration::from_secs(1);
-        match refused {
-            Refused::All => Error::unavailable("too many connections").with_retry_after(retry).into(),
-            Refused::Peer => {
-                Error::resource_exhausted("too many connections from this address").with_retry_after(retry).into()
-            }
-        }
-    })
+fn no_place(refused: Refused) -> Reject {
+    let error = match refused {
+        Refused::All => Error::unavailable("too many connections"),
+        Refused::Peer => Error::resource_exhausted("too many connections from this address"),
+    };
+    error.with_retry_after(Duration::from_secs(1)).into()
 }
 
 /// Warns once if an address that forwards for others has half of the connections of one client: it may be a proxy that

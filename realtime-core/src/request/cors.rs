@@ -13,6 +13,8 @@ pub(crate) fn headers(config: &Config, context: &Context) -> HeaderMap {
     }
     if let Ok(origin) = HeaderValue::from_str(origin) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        // Everything else that a client needs is in the body, but a response to HEAD has none.
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
         if cors.credentials {
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }

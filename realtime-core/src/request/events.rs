@@ -3,7 +3,7 @@ use super::{
     admission::{Admitted, Checked, Kind},
     event_stream::{EventStream, come_back_after},
     headers::merge,
-    input_of_query, of_query,
+    target::{input_of_query, name_of, of_query},
 };
 use crate::{
     context::Context,
@@ -30,13 +30,13 @@ pub(super) async fn events(
 ) -> Result<Response<EventStream>, Reject> {
     let mut admission = Checked::of(hub, &context, Kind::Events)?.take_place(&context)?;
     let mounted = Arc::clone(admission.mounted);
-    let (format, service, only, preface) = match of_query(&context, "path") {
-        None => (hub.protocols.events(mounted.protocol), Arc::clone(&mounted.service), None, Vec::new()),
+    let (format, service, subscriptions, preface) = match name_of(&context).map(Cow::into_owned) {
+        None => (hub.protocols.events(mounted.protocol), Arc::clone(&mounted.service), Vec::new(), Vec::new()),
         Some(path) => {
-            let (only, preface) = subscribe(&context, path)?;
+            let (first, preface) = subscribe(&context, path)?;
             let service = mounted.without_handler();
             admission.serve_by(Arc::clone(&service));
-            (hub.protocols.events(None), service, Some(only), preface)
+            (hub.protocols.events(None), service, vec![first], preface)
         }
     };
     let Admitted { context, typed, headers, permit } = admission.let_through(context, true).await?;
@@ -51,7 +51,7 @@ pub(super) async fn events(
         opening: Some(Arc::clone(&opening)),
         permit,
     };
-    let session = NewSession { client, service, welcome: false, only };
+    let session = NewSession { client, service, welcome: None, subscriptions };
     spawn(Box::pin(Serving::new(session, carrier, Bytes::new())));
     let opened = hub.before(hub.config.handshake_timeout, poll_fn(|cx| opening.poll(cx))).await;
     match opened.unwrap_or_else(|| Err(Error::unavailable("the stream took too long to open"))) {
@@ -77,7 +77,7 @@ pub(super) fn come_back(reject: Reject) -> Response<EventStream> {
     response
 }
 
-fn response(stream: EventStream) -> Response<EventStream> {
+pub(super) fn response(stream: EventStream) -> Response<EventStream> {
     let mut response = Response::new(stream);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -88,7 +88,7 @@ fn response(stream: EventStream) -> Response<EventStream> {
 }
 
 /// Returns the first packet of a subscription's session, and the bytes sent to its client first.
-fn subscribe(context: &Context, path: String) -> Result<(Box<Packet<'static>>, Vec<u8>), Error> {
+fn subscribe(context: &Context, path: String) -> Result<(Packet<'static>, Vec<u8>), Error> {
     check_path(&path)?;
     let mut preface = Vec::new();
     let after = match last_event_id(context).map(|id| id.parse::<Position>()) {
@@ -102,9 +102,9 @@ fn subscribe(context: &Context, path: String) -> Result<(Box<Packet<'static>>, V
             None
         }
     };
-    let input = input_of_query(context, &["path", LAST_EVENT_ID]);
+    let input = input_of_query(context, Some(LAST_EVENT_ID));
     let first = Packet::Subscribe { id: STREAM.into(), path: path.into(), input, after, credit: None };
-    Ok((Box::new(first), preface))
+    Ok((first, preface))
 }
 
 /// Returns the id of the last event the client has seen, if it sent one.

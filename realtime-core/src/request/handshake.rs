@@ -21,7 +21,7 @@ pub(crate) fn check(context: &Context) -> Result<(), Reject> {
             Code::METHOD_MISMATCH,
             "a WebSocket is opened by GET, a stream of events by GET with Accept: text/event-stream",
         );
-        return Err(Reject::from(error).with_header(header::ALLOW, HeaderValue::from_static("GET")));
+        return Err(Reject::from(error).with_header(header::ALLOW, HeaderValue::from_static("GET, HEAD")));
     }
     if !context.header_has("upgrade", "websocket") || !context.header_has("connection", "upgrade") {
         return Err(upgrade_required("this is a WebSocket endpoint, and the request has no Upgrade to websocket"));

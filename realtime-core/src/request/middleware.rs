@@ -6,6 +6,8 @@ use std::{any::Any, fmt, future::poll_fn, sync::Arc, task::Poll};
 
 /// Inspects a request before it becomes a connection: sets variables, refuses it, or passes it on.
 ///
+/// It also decides on requests by HEAD, which ask whether a WebSocket would be let in, and open none.
+///
 /// Middleware runs before the 101, so a refusal is a normal HTTP response. Any `async fn(Context, Next) ->
 /// Result<Accepted, Reject>` is a middleware.
 ///
@@ -18,8 +20,8 @@ use std::{any::Any, fmt, future::poll_fn, sync::Arc, task::Poll};
 /// struct User(String);
 ///
 /// async fn require_login(mut context: Context, next: Next) -> Result<Accepted, Reject> {
-///     let Some(token) = context.header("authorization") else { return Err(Reject::unauthorized()) };
-///     let user = User(token.to_owned());
+///     let Some(token) = context.bearer() else { return Err(Reject::unauthorized()) };
+///     let user = User(token.into_owned());
 ///     context.set(user);
 ///     next.run(context).await
 /// }

@@ -2,19 +2,24 @@
 //!
 //! May import `handles` and the layers beneath it; no typed handler.
 
+mod accept;
 mod admission;
 mod body;
 mod call;
 mod cors;
 mod event_stream;
 mod events;
+mod frames;
 mod handshake;
 mod head;
 mod headers;
 mod middleware;
+mod posted;
+mod probe;
 mod realtime;
 mod registry;
 mod reject;
+mod target;
 mod upgrade;
 
 pub use event_stream::EventStream;
@@ -25,16 +30,20 @@ pub use reject::Reject;
 pub use upgrade::Upgrade;
 
 use crate::{context::Context, hub::Hub, seams::BoxFuture};
+use accept::{accepts_events, accepts_frames};
 use admission::{check_origin, refused};
 use body::RequestBody;
 use bytes::Bytes;
 use call::call;
 use events::{come_back, events};
+use frames::frames;
 use futures_core::Stream;
 use headers::merge;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
-use realtime_protocol::{Code, Error, format::Value};
+use probe::probe;
+use realtime_protocol::{Code, Error};
 use std::{borrow::Cow, sync::Arc};
+use target::name_of;
 
 /// The answer to a request.
 #[derive(Debug)]
@@ -101,13 +110,22 @@ where
             Err(reject) if reject.error().is_retryable() => Answer::Events(come_back(refused(hub, reject))),
             Err(reject) => Answer::refusal(refused(hub, reject)),
         },
+        Kind::Frames => match frames(hub, context, body, spawn).await {
+            Ok(response) => Answer::Events(response),
+            Err(reject) => Answer::refusal(refused(hub, reject)),
+        },
         Kind::Call => match call(hub, context, body).await {
             Ok(response) => Answer::Response(response),
             Err(reject) => Answer::refusal(refused(hub, reject)),
         },
+        Kind::Probe => {
+            let response = probe(hub, context).await;
+            Answer::Response(response.unwrap_or_else(|reject| probe::refusal(refused(hub, reject))))
+        }
         Kind::None => {
-            let reject = head::check(&context).err();
-            let mismatch = || method_mismatch("GET, POST", "this is asked by GET or POST");
+            let check = || Ok(Registry::of(hub).find(&context).map(drop)?);
+            let reject = head::check(&context).and_then(|()| check()).err();
+            let mismatch = || method_mismatch("GET, HEAD, POST", "this is asked by GET or POST");
             Answer::refusal(refused(hub, reject.unwrap_or_else(mismatch)))
         }
     }
@@ -132,7 +150,11 @@ enum Kind {
     /// A WebSocket, or nothing known; the checks of the handshake say what is wrong.
     WebSocket,
     Events,
+    Frames,
+    /// A call, or an event of the client.
     Call,
+    /// Would a WebSocket be let in?
+    Probe,
     Preflight,
     None,
 }
@@ -142,38 +164,21 @@ impl Kind {
         if context.is_extended_connect() || context.header_has("upgrade", "websocket") {
             return Self::WebSocket;
         }
-        let has_names = Registry::of(hub).find(context).is_ok_and(|mounted| mounted.has_names());
+        let find = || Registry::of(hub).find(context);
+        let has_names = context.name().is_some() || find().is_ok_and(|mounted| mounted.has_names());
         match *context.method() {
             Method::OPTIONS if hub.config.cors.is_some() => Self::Preflight,
+            Method::HEAD => Self::Probe,
+            Method::GET if accepts_frames(context) => Self::Frames,
             Method::GET if accepts_events(context) => Self::Events,
-            Method::GET if has_names && of_query(context, "path").is_some() => Self::Call,
+            Method::GET if has_names && name_of(context).is_some() => Self::Call,
+            Method::POST if has_names && context.name().is_none() && accepts_frames(context) => Self::Frames,
             Method::POST if has_names => Self::Call,
             Method::GET => Self::WebSocket,
             _ if has_names => Self::None,
             _ => Self::WebSocket,
         }
     }
-}
-
-fn accepts_events(context: &Context) -> bool {
-    let media_type = |accepted: &str| accepted.split(';').next().map(str::trim).unwrap_or_default().to_owned();
-    context.header_tokens("accept").any(|accepted| media_type(accepted).eq_ignore_ascii_case("text/event-stream"))
-}
-
-fn of_query(context: &Context, name: &str) -> Option<String> {
-    let query = context.query().unwrap_or_default().as_bytes();
-    form_urlencoded::parse(query).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-}
-
-/// Returns the input of a call from the query: the JSON in `input`, or else all pairs except `other`.
-fn input_of_query(context: &Context, other: &[&str]) -> Value<'static> {
-    if let Some(json) = of_query(context, "input") {
-        return Value::Json(json.into());
-    }
-    let query = context.query().unwrap_or_default().as_bytes();
-    let mut pairs = form_urlencoded::Serializer::new(String::new());
-    pairs.extend_pairs(form_urlencoded::parse(query).filter(|(key, _)| !other.contains(&&**key)));
-    Value::Pairs(pairs.finish())
 }
 
 fn method_mismatch(allow: &'static str, message: impl Into<Cow<'static, str>>) -> Reject {

@@ -6,7 +6,7 @@ use crate::{
     describe::Messages,
     hub::Hub,
     protocol::ProtocolId,
-    session::{NoHandler, Service},
+    session::{NoHandler, Service, Welcome},
 };
 use realtime_protocol::Error;
 use std::{collections::HashMap, sync::Arc};
@@ -17,6 +17,8 @@ pub(crate) struct Registry {
     /// Runs for every request, before the mounts' own middleware.
     pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
     pub(crate) prefix: Box<str>,
+    /// Hashes of the types of mounts, by id.
+    pub(crate) schemas: HashMap<Box<str>, Arc<str>>,
 }
 
 /// The mount under one id.
@@ -47,6 +49,13 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// Returns the welcome of a mount's clients.
+    pub(super) fn welcome(&self, mounted: &Mounted) -> Welcome {
+        Welcome { schema: self.schemas.get(&*mounted.id).cloned() }
+    }
+}
+
 impl Mounted {
     /// Describes what clients can know of it.
     #[cfg(feature = "schema")]
@@ -60,8 +69,8 @@ impl Mounted {
         !self.service.router.is_empty()
     }
 
-    /// Returns the service of a client that is sent one subscription and nothing else.
+    /// Returns the service of a client that is sent subscriptions and nothing else.
     pub(super) fn without_handler(&self) -> Arc<Service> {
-        Arc::new(Service { hooks: Arc::new(NoHandler::OneSubscription), router: Arc::clone(&self.service.router) })
+        Arc::new(Service { hooks: Arc::new(NoHandler::Subscriptions), router: Arc::clone(&self.service.router) })
     }
 }

@@ -2,11 +2,11 @@ use super::{
     admission::{Admitted, Checked, Kind},
     handshake,
     headers::merge,
-    registry::Mounted,
+    registry::{Mounted, Registry},
     reject::Reject,
 };
 use crate::{
-    context::Context,
+    context::{Context, is_bearer},
     hub::{ConnectionPermit, Hub, NewClient},
     protocol::ProtocolId,
     seams::Transport,
@@ -89,18 +89,21 @@ pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, 
         permit,
     };
     let service = Arc::clone(&mounted.service);
-    let session = NewSession { client, service, welcome: subprotocol.is_some(), only: None };
+    let welcome = subprotocol.map(|_| Registry::of(hub).welcome(&mounted));
+    let session = NewSession { client, service, welcome, subscriptions: Vec::new() };
     Ok(Upgrade { session, response: Some(response) })
 }
 
 /// Chooses the protocol of a connection; returns its name too if the client asked for it.
-fn choose_protocol(
+pub(super) fn choose_protocol(
     hub: &Hub,
     mounted: &Mounted,
     context: &Context,
 ) -> Result<(ProtocolId, Option<&'static str>), Reject> {
     let mut native = false;
-    for offered in context.header_tokens("sec-websocket-protocol") {
+    // A token is no protocol, whatever protocols there are.
+    let offers = context.header_tokens("sec-websocket-protocol").filter(|offered| !is_bearer(offered));
+    for offered in offers {
         native |= offered.starts_with("realtime.");
         if let Some(id) = hub.protocols.find(offered, mounted.protocol) {
             return Ok((id, hub.protocols.get(id).subprotocol()));

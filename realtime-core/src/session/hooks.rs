@@ -72,8 +72,8 @@ pub(crate) struct Backlog {
 pub(crate) enum NoHandler {
     /// The clients call and subscribe.
     Calls,
-    /// The client is sent one subscription, which marks itself as opened.
-    OneSubscription,
+    /// The client is sent subscriptions, which mark themselves as opened.
+    Subscriptions,
 }
 
 impl Hooks for NoHandler {
@@ -84,7 +84,7 @@ impl Hooks for NoHandler {
     fn run(&self, client: &Arc<Client>) -> BoxFuture<'static> {
         match self {
             Self::Calls => client.set_opened(),
-            Self::OneSubscription => client.set_stage(Stage::Busy),
+            Self::Subscriptions => client.set_stage(Stage::Busy),
         }
         Box::pin(async {})
     }

@@ -45,18 +45,24 @@ pub(crate) struct Service {
 enum Purpose {
     /// All that the client asks for.
     Everything,
-    /// One subscription, with which the session starts and ends.
-    OneSubscription,
+    /// The subscriptions with which the session starts; it ends with the last of them.
+    Subscriptions,
 }
 
 /// The parts that a session is made from.
 pub(crate) struct NewSession {
     pub(crate) client: NewClient,
     pub(crate) service: Arc<Service>,
-    /// Sends the client a `welcome` first.
-    pub(crate) welcome: bool,
-    /// The first packet of a session for one subscription.
-    pub(crate) only: Option<Box<Packet<'static>>>,
+    /// The `welcome` that the client is sent first.
+    pub(crate) welcome: Option<Welcome>,
+    /// The first packets of a session for subscriptions alone.
+    pub(crate) subscriptions: Vec<Packet<'static>>,
+}
+
+/// The part of a `welcome` that depends on the endpoint.
+pub(crate) struct Welcome {
+    /// A hash of its types.
+    pub(crate) schema: Option<Arc<str>>,
 }
 
 impl fmt::Debug for Service {

@@ -111,7 +111,7 @@ impl Calls {
     fn open(&mut self, turn: &mut Turn) {
         // Reading may go on, if it was paused for this.
         self.client.look_again();
-        for packet in std::mem::take(&mut self.held) {
+        while let Some(packet) = self.held.pop_front() {
             self.waiting_bytes -= bytes_of(&packet);
             self.handle(packet, turn);
         }
@@ -277,9 +277,7 @@ impl Calls {
             Task::Stream(stream) => {
                 self.ids.remove(stream.id());
                 self.streams -= 1;
-                if self.purpose == Purpose::OneSubscription {
-                    self.client.close(CloseCode::NORMAL, "");
-                }
+                self.end_if_done();
             }
             Task::Event(_) => self.event = None,
         }
@@ -404,7 +402,12 @@ impl Calls {
     fn refuse(&self, id: &str, error: &Error) {
         self.client.log(error);
         self.answer(Some(id), error);
-        if self.purpose == Purpose::OneSubscription {
+        self.end_if_done();
+    }
+
+    /// Ends a session for subscriptions with the last of them.
+    fn end_if_done(&self) {
+        if self.purpose == Purpose::Subscriptions && self.streams == 0 && self.held.is_empty() {
             self.client.close(CloseCode::NORMAL, "");
         }
     }

@@ -1,4 +1,4 @@
-use super::{Carrier, NewSession, Purpose, Session, driver::Driver};
+use super::{Carrier, NewSession, Purpose, Session, Welcome, driver::Driver};
 use crate::{
     hub::Client,
     seams::BoxFuture,
@@ -28,15 +28,26 @@ enum Stage<T> {
 
 impl<T: Carrier> Serving<T> {
     pub(crate) fn new(session: NewSession, carrier: T, early: Bytes) -> Self {
-        let NewSession { client, service, welcome, only } = session;
+        let NewSession { client, service, welcome, subscriptions } = session;
         let client = Client::connect(client);
-        let purpose = if only.is_some() { Purpose::OneSubscription } else { Purpose::Everything };
+        let purpose = if subscriptions.is_empty() { Purpose::Everything } else { Purpose::Subscriptions };
         let session = Session { client, service, purpose };
-        if welcome {
-            let heartbeat = session.client.hub.config.ping_interval;
-            session.client.reply(&Outgoing::Welcome { connection: session.client.id, heartbeat });
+        if let Some(welcome) = welcome {
+            session.greet(&welcome);
         }
-        Self(Stage::Running(Driver::new(session, carrier, early, only)))
+        Self(Stage::Running(Driver::new(session, carrier, early, subscriptions)))
+    }
+}
+
+impl Session {
+    fn greet(&self, welcome: &Welcome) {
+        let config = &self.client.hub.config;
+        self.client.reply(&Outgoing::Welcome {
+            connection: self.client.id,
+            heartbeat: config.ping_interval,
+            message_bytes: config.message_bytes,
+            schema: welcome.schema.as_deref(),
+        });
     }
 }
 

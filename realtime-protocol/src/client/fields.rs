@@ -20,7 +20,7 @@ enum Slot<'a> {
 }
 
 /// All fields of the server's frames, and those of an error.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 25] = [
     "type",
     "id",
     "value",
@@ -34,6 +34,8 @@ const NAMES: [&str; 23] = [
     "timeoutMs",
     "connection",
     "heartbeatMs",
+    "messageBytes",
+    "schema",
     "count",
     "from",
     "to",

@@ -15,6 +15,10 @@ pub enum Incoming {
         connection: String,
         /// The interval at which the server looks for signs of life.
         heartbeat: Option<Duration>,
+        /// The bytes of a message that the server takes.
+        message_bytes: Option<u64>,
+        /// A hash of the types of the endpoint.
+        schema: Option<String>,
     },
     /// A message of the endpoint's handler.
     Message {
@@ -132,6 +136,8 @@ impl Incoming {
             "welcome" => Self::Welcome {
                 connection: fields.text("connection").unwrap_or_default().into_owned(),
                 heartbeat: fields.millis("heartbeatMs"),
+                message_bytes: fields.number("messageBytes"),
+                schema: fields.text("schema").map(String::from),
             },
             "message" => Self::Message { value: fields.payload("value")? },
             "event" => Self::Event { name: fields.required_text("name")?, data: fields.payload("data")? },

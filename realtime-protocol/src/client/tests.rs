@@ -150,6 +150,12 @@ fn numbers_of_other_languages_are_numbers() {
         let Incoming::Error { error, .. } = frame else { panic!("{frame:?}") };
         assert_eq!(error.retry_after().unwrap().as_millis(), 100);
     }
+    for (bytes, expected) in [(json!(4096.0), Some(4096)), (json!("4096"), None), (json!(-1), None)] {
+        let welcome = json!({"type":"welcome","connection":"c","messageBytes":bytes,"schema":"5eed"});
+        let frame = decode(FORMATS[0], &welcome).unwrap();
+        let Incoming::Welcome { message_bytes, schema, .. } = frame else { panic!("{frame:?}") };
+        assert_eq!((message_bytes, schema.as_deref()), (expected, Some("5eed")));
+    }
     let text = r#"{"type":"welcome","connection":"c","heartbeatMs":2.5e4}"#;
     let frame = decode_text(Format::Json, text).unwrap();
     assert!(matches!(frame, Incoming::Welcome { heartbeat: Some(after), .. } if after.as_secs() == 25));
@@ -180,7 +186,9 @@ fn an_offset_may_be_text() {
 fn optional_fields_that_cannot_be_read_are_left_out() {
     for format in FORMATS {
         let frame = decode(format, &json!({"type":"welcome","connection":7,"heartbeatMs":"soon"})).unwrap();
-        assert!(matches!(frame, Incoming::Welcome { heartbeat: None, ref connection } if connection.is_empty()));
+        assert!(
+            matches!(frame, Incoming::Welcome { heartbeat: None, ref connection, .. } if connection.is_empty())
+        );
         let frame = decode(format, &json!({"type":"data","id":"1","offset":-1,"epoch":"e"})).unwrap();
         assert!(matches!(frame, Incoming::Data { position: None, .. }));
         let frame = decode(format, &json!({"type":"gap","id":"1","count":null,"from":1,"cause":7})).unwrap();

@@ -41,11 +41,17 @@ impl Protocol for Json {
 
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
         match packet {
-            Outgoing::Welcome { connection, heartbeat } => {
+            Outgoing::Welcome { connection, heartbeat, message_bytes, schema } => {
                 out.extend_from_slice(br#"{"type":"welcome","connection":"#);
                 connection.to_string().encode_json(out)?;
                 out.extend_from_slice(br#","heartbeatMs":"#);
                 out.extend_from_slice(heartbeat.as_millis().to_string().as_bytes());
+                out.extend_from_slice(br#","messageBytes":"#);
+                out.extend_from_slice(message_bytes.to_string().as_bytes());
+                if let Some(schema) = schema {
+                    out.extend_from_slice(br#","schema":"#);
+                    write_str(schema, out)?;
+                }
             }
             Outgoing::Message(value) => {
                 out.extend_from_slice(MESSAGE.as_bytes());

@@ -186,6 +186,10 @@ pub enum Outgoing<'a> {
         connection: ConnectionId,
         /// The interval at which the server checks for signs of life.
         heartbeat: Duration,
+        /// The bytes of a message that the server takes from the client.
+        message_bytes: usize,
+        /// A hash of the types of the endpoint, if the application sets one.
+        schema: Option<&'a str>,
     },
     /// The client is served from here on. Only server-sent events say so.
     Opened,

@@ -142,7 +142,7 @@ pub fn an_upgrade_with_a_body_is_400(subject: &Subject) {
 pub fn a_post_is_405(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut refused = server.request("lab").change(|request| *request.method_mut() = Method::POST).refused(405);
-    assert_eq!(refused.header("allow").as_deref(), Some("GET"));
+    assert_eq!(refused.header("allow").as_deref(), Some("GET, HEAD"));
     // It may have asked for events, as clients that are no `EventSource` do.
     let message = refused.body()["error"]["message"].to_string();
     assert!(message.contains("by GET with Accept: text/event-stream"), "{message}");
@@ -302,7 +302,9 @@ pub fn an_offered_subprotocol_is_chosen_and_welcomed(subject: &Subject) {
     assert_eq!(client.header("sec-websocket-protocol").as_deref(), Some("realtime.v1.json"));
     let welcome: serde_json::Value = serde_json::from_slice(&client.recv().payload).unwrap_or_default();
     let id = seen.opened().to_string();
-    assert_eq!(welcome, serde_json::json!({ "type": "welcome", "connection": id, "heartbeatMs": 25_000 }));
+    let expected =
+        serde_json::json!({ "type": "welcome", "connection": id, "heartbeatMs": 25_000, "messageBytes": 262_144 });
+    assert_eq!(welcome, expected);
     works(&mut client);
 }
 
@@ -312,13 +314,63 @@ pub fn messagepack_is_chosen_and_welcomed(subject: &Subject) {
     assert_eq!(client.header("sec-websocket-protocol").as_deref(), Some("realtime.v1.msgpack"));
     let id = seen.opened().to_string();
     let welcome = [
-        &b"\x83\xa4type\xa7welcome\xaaconnection"[..],
+        &b"\x84\xa4type\xa7welcome\xaaconnection"[..],
         &[0xa0 | id.len() as u8],
         id.as_bytes(),
-        b"\xabheartbeatMs\xcd\x61\xa8",
+        b"\xabheartbeatMs\xcd\x61\xa8\xacmessageBytes\xce\x00\x04\x00\x00",
     ];
     client.expect_binary(&welcome.concat());
     works(&mut client);
+}
+
+pub fn the_welcome_tells_the_limit_of_a_message_and_the_schema(subject: &Subject) {
+    let (builder, ..) = super::builder(|config| config.message_bytes = 100);
+    let server = subject.start(builder.with_schema("lab", "9f31c2").build());
+    for subprotocol in ["realtime.v1.json", "realtime.v1.msgpack"] {
+        let mut client = server.request("lab").subprotocol(subprotocol).connect();
+        let welcome = client.recv_packet();
+        assert_eq!((&welcome["messageBytes"], &welcome["schema"]), (&100.into(), &"9f31c2".into()));
+        let mut client = server.request("api").subprotocol(subprotocol).connect();
+        assert_eq!(client.recv_packet().get("schema"), None);
+    }
+}
+
+/// A page can put its token nowhere else; the same line of middleware serves all clients.
+pub fn a_token_is_offered_as_a_subprotocol(subject: &Subject) {
+    async fn login(context: Context, next: Next) -> Result<Accepted, Reject> {
+        match context.bearer().as_deref() {
+            Some("a b/=") => next.run(context).await,
+            _ => Err(Reject::unauthorized()),
+        }
+    }
+    let (builder, ..) = builder(|_| {});
+    let server = subject.start(builder.middleware(login).build());
+    let mut client = server.request("lab").subprotocol("bearer64.YSBiLz0, realtime.v1.json").connect();
+    assert_eq!(client.header("sec-websocket-protocol").as_deref(), Some("realtime.v1.json"));
+    assert_eq!(client.recv_packet()["type"], "welcome");
+    works(&mut client);
+    // As who offers nothing: there is nothing to choose.
+    let mut client = server.request("lab").subprotocol("bearer64.YSBiLz0").connect();
+    assert_eq!(client.header("sec-websocket-protocol"), None);
+    works(&mut client);
+    works(&mut server.request("lab").header("authorization", "Bearer a b/=").connect());
+    server.request("lab").subprotocol("bearer.other").refused(401);
+    server.request("lab").refused(401);
+}
+
+pub fn a_token_is_never_told(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for (offered, origin, id, status) in [
+        ("bearer.secret, realtime.v9.json", "http://localhost", "lab", 400),
+        ("bearer64.c2VjcmV0, realtime.v1.json", "http://evil.example", "lab", 403),
+        ("bearer.secret", "http://localhost", "nothing", 404),
+    ] {
+        let request = server.request(id).subprotocol(offered).header("origin", origin);
+        let mut refused = request.header("authorization", "Bearer secret").refused(status);
+        let told = format!("{} {refused:?}", refused.body());
+        assert_eq!(refused.header("sec-websocket-protocol"), None);
+        assert!(!told.contains("secret") && !told.contains("c2VjcmV0"), "{told}");
+    }
 }
 
 /// Of several forms the client's first is chosen.

@@ -113,7 +113,7 @@ pub fn other_methods_are_405_and_told_which_are_not(subject: &Subject) {
     for method in [Method::PUT, Method::DELETE, Method::PATCH] {
         let request = server.http("http").body(r#"{"path":"seven"}"#).method(method);
         let mut response = request.fails(405, "METHOD_MISMATCH");
-        assert_eq!(response.header("allow").as_deref(), Some("GET, POST"));
+        assert_eq!(response.header("allow").as_deref(), Some("GET, HEAD, POST"));
     }
 }
 

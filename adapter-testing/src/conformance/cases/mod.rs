@@ -8,13 +8,17 @@ pub mod cors;
 #[cfg(feature = "deflate")]
 pub mod deflate;
 pub mod events;
+pub mod frames;
 pub mod handshake;
 pub mod hostile;
 pub mod http;
 pub mod idempotency;
 pub mod limits;
 pub mod messages;
+pub mod names;
+pub mod posted_events;
 pub mod presence;
+pub mod probe;
 pub mod protocols;
 pub mod server_sent_events;
 pub mod subscriptions;

@@ -99,12 +99,12 @@ impl Run {
 }
 
 impl<T: Carrier> Driver<T> {
-    pub(super) fn new(session: Session, carrier: T, early: Bytes, first: Option<Box<Packet<'static>>>) -> Self {
+    pub(super) fn new(session: Session, carrier: T, early: Bytes, first: Vec<Packet<'static>>) -> Self {
         let config = &session.client.hub.config;
         let limits = Limits { message_bytes: config.message_bytes, frames: config.frames_per_message };
-        let calls = first.map(|first| {
+        let calls = (!first.is_empty()).then(|| {
             let mut calls = Box::new(Calls::new(&session));
-            calls.handle(*first, &mut Turn::new());
+            first.into_iter().for_each(|packet| calls.handle(packet, &mut Turn::new()));
             calls
         });
         Self {

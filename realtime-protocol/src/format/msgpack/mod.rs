@@ -41,12 +41,18 @@ impl Protocol for MessagePack {
 
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
         match packet {
-            Outgoing::Welcome { connection, heartbeat } => {
-                begin(3, "welcome", out)?;
+            Outgoing::Welcome { connection, heartbeat, message_bytes, schema } => {
+                begin(4 + usize::from(schema.is_some()), "welcome", out)?;
                 text("connection", out)?;
                 text(&connection.to_string(), out)?;
                 text("heartbeatMs", out)?;
                 number(heartbeat.as_millis() as u64, out)?;
+                text("messageBytes", out)?;
+                number(*message_bytes as u64, out)?;
+                if let Some(schema) = schema {
+                    text("schema", out)?;
+                    text(schema, out)?;
+                }
             }
             Outgoing::Message(value) => {
                 begin(2, "message", out)?;
