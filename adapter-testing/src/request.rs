@@ -3,10 +3,11 @@ use crate::{
     client::TestClient,
     pipe::{MemoryTransport, Pipe},
     protocol,
+    watch::Watched,
     wire::Wire,
 };
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use realtime_core::{Context, Handler};
 use serde::Serialize;
 use std::{fmt, future::poll_fn, net::SocketAddr, pin::pin, sync::Arc};
@@ -100,6 +101,19 @@ impl<B> TestRequest<B> {
         &self.server
     }
 
+    /// The id that it is for, if somebody looks at its values.
+    pub(crate) fn watched(&self) -> Option<Watched> {
+        self.server.watched(self.request.uri())
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        self.request.method()
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        self.request.uri()
+    }
+
     pub(crate) fn into_parts(self) -> (TestServer, Context, B) {
         let context = Context::from_parts(self.request.into_parts().0, self.peer, false);
         (self.server, context, self.body)
@@ -145,6 +159,10 @@ impl TestRequest {
     }
 
     async fn upgrade(self) -> Result<(Wire, Response<()>), Refused> {
+        let watched = self.watched();
+        if let Some(watched) = &watched {
+            watched.connect(self.uri());
+        }
         let pipe = Pipe::new();
         let (server, context, NoBody) = self.into_parts();
         let upgrade = {
@@ -160,7 +178,7 @@ impl TestRequest {
         let runtime = server.0.executor.clone();
         let session = upgrade.serve(MemoryTransport(Arc::clone(&pipe)), Bytes::new());
         realtime_core::raw::Runtime::spawn(&runtime, Box::pin(session));
-        let wire = Wire::new(server.clone(), pipe, protocol::chosen(&response));
+        let wire = Wire::new(server.clone(), pipe, protocol::chosen(&response), watched);
         server.settle().await;
         Ok((wire, response))
     }
