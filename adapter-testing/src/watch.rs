@@ -16,6 +16,7 @@ pub(crate) trait Watch: Send + Sync + fmt::Debug {
 
 /// A value, and what it is.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "schema"), expect(dead_code, reason = "nobody looks"))]
 pub(crate) struct Passed<'a> {
     /// The id of the endpoint or handler.
     pub(crate) id: &'a str,
