@@ -23,7 +23,9 @@ impl TestServer {
     /// wrong types on purpose needs a server that is not checked.
     ///
     /// Not compared: ids that the schema does not have, frames that are sent as [bytes](crate::TestClient::send_bytes),
-    /// compressed or in parts, bytes in MessagePack, messages of a plain handler, and inputs that are pairs of a query.
+    /// compressed or in parts, bytes in MessagePack, messages of a plain handler, inputs that are pairs of a query, and
+    /// fields that a schema does not name, which clients pass over. With `Schema::partial_of`, the events of endpoints that
+    /// are not described count as undeclared.
     ///
     /// # Examples
     ///

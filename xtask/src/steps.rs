@@ -84,8 +84,9 @@ fn tests() -> Outcome {
 }
 
 /// Crates that have features, and which.
-const FEATURES: [(&str, &[&str]); 4] = [
+const FEATURES: [(&str, &[&str]); 5] = [
     ("adapter-hyper", &["tokio", "smol", "async-std"]),
+    ("adapter-testing", &["deflate", "http2", "schema"]),
     ("realtime-core", &["deflate", "garde", "schema", "validator"]),
     ("realtime-client", &["rustls"]),
     ("realtime-protocol", &["garde", "schema", "validator"]),
