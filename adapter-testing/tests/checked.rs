@@ -173,6 +173,19 @@ fn answers_of_the_client_are_compared_too() {
 }
 
 #[test]
+fn values_in_message_pack_are_compared_too() {
+    async fn echo(count: u32) {
+        let request = server().request("api").subprotocol("realtime.v1.msgpack");
+        let mut client = request.open().await.expect("it is open to all");
+        client.begin(ECHO, count).await;
+    }
+    block_on(echo(2));
+    let failed = catch_unwind(|| block_on(echo(1))).expect_err("a text is no number");
+    let failure = failed.downcast::<String>().expect("panics have messages");
+    assert!(failure.starts_with("the output of api/echo, which the server sent, does not fit"), "{failure}");
+}
+
+#[test]
 fn values_that_fit_pass() {
     for (id, frames, _) in cases(0) {
         assert_eq!(failure(id, &frames), None, "{frames:?}");
