@@ -260,7 +260,7 @@ impl Pump for Reader {
         self.ended = ended;
         self.parser.push(&bytes);
         while let Some(event) = self.parser.next() {
-            self.watched.iter().for_each(|watched| watched.event(&event));
+            self.watched.iter_mut().for_each(|watched| watched.event(&event));
             self.events.push_back((event, self.parser.last_event_id().to_owned()));
         }
         progress

@@ -226,7 +226,7 @@ impl TestHttpRequest {
     /// What is asked for, if somebody looks at it.
     fn exchange(&self) -> Option<Exchange> {
         let prefix = self.server().realtime().prefix();
-        Some(Exchange::new(self.watched()?, prefix, self.method(), self.uri(), &self.body.chunks))
+        Some(Exchange::new(self.watched()?, prefix, self.head(), &self.body.chunks))
     }
 }
 

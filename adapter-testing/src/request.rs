@@ -7,7 +7,7 @@ use crate::{
     wire::Wire,
 };
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode};
 use realtime_core::{Context, Handler};
 use serde::Serialize;
 use std::{fmt, future::poll_fn, net::SocketAddr, pin::pin, sync::Arc};
@@ -106,12 +106,8 @@ impl<B> TestRequest<B> {
         self.server.watched(self.request.uri())
     }
 
-    pub(crate) fn method(&self) -> &Method {
-        self.request.method()
-    }
-
-    pub(crate) fn uri(&self) -> &Uri {
-        self.request.uri()
+    pub(crate) fn head(&self) -> &Request<()> {
+        &self.request
     }
 
     pub(crate) fn into_parts(self) -> (TestServer, Context, B) {
@@ -161,7 +157,7 @@ impl TestRequest {
     async fn upgrade(self) -> Result<(Wire, Response<()>), Refused> {
         let watched = self.watched();
         if let Some(watched) = &watched {
-            watched.connect(self.uri());
+            watched.connect(self.request.uri());
         }
         let pipe = Pipe::new();
         let (server, context, NoBody) = self.into_parts();

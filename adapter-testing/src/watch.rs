@@ -3,7 +3,7 @@
 
 use crate::{ServerSentEvent, TestFrame};
 use bytes::Bytes;
-use http::{Method, Uri};
+use http::{Method, Request, Uri, header::ACCEPT};
 use realtime_protocol::client::Format;
 use serde_json::Value;
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -88,11 +88,16 @@ impl Frames {
 
     /// Looks at a frame of the client's. What is no frame of the protocol, or only a part of one, is passed over.
     pub(crate) fn sent(&mut self, frame: &TestFrame) {
-        let Some(frame) = self.read(frame) else { return };
-        let (id, name) = (text(&frame, "id"), text(&frame, "path"));
-        match text(&frame, "type") {
+        if let Some(frame) = self.read(frame) {
+            self.sent_value(&frame);
+        }
+    }
+
+    fn sent_value(&mut self, frame: &Value) {
+        let (id, name) = (text(frame, "id"), text(frame, "path"));
+        match text(frame, "type") {
             "message" => self.watched.look(Role::ClientMessage, "", &frame["value"]),
-            "event" => self.watched.look(Role::ClientEvent, text(&frame, "name"), &frame["data"]),
+            "event" => self.watched.look(Role::ClientEvent, text(frame, "name"), &frame["data"]),
             "call" | "subscribe" => {
                 self.asked.insert(id.to_owned(), name.to_owned());
                 self.watched.look(Role::Input, name, &frame["input"]);
@@ -107,14 +112,19 @@ impl Frames {
 
     /// Looks at a frame of the server's.
     pub(crate) fn came(&mut self, frame: &TestFrame) {
-        let Some(frame) = self.read(frame) else { return };
-        let id = text(&frame, "id");
-        let kind = text(&frame, "type");
+        if let Some(frame) = self.read(frame) {
+            self.came_value(&frame);
+        }
+    }
+
+    fn came_value(&mut self, frame: &Value) {
+        let id = text(frame, "id");
+        let kind = text(frame, "type");
         match kind {
             "message" => self.watched.look(Role::ServerMessage, "", &frame["value"]),
-            "event" => self.watched.look(Role::ServerEvent, text(&frame, "name"), &frame["data"]),
+            "event" => self.watched.look(Role::ServerEvent, text(frame, "name"), &frame["data"]),
             "call" => {
-                let name = text(&frame, "path");
+                let name = text(frame, "path");
                 self.answering.insert(id.to_owned(), name.to_owned());
                 self.watched.look(Role::Question, name, &frame["input"]);
             }
@@ -144,37 +154,54 @@ fn role_of(kind: &str) -> Role {
 }
 
 /// A request by HTTP, and what it is answered with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Exchange {
     watched: Watched,
     /// The procedure or subscription, where it is one.
     name: Option<String>,
+    /// What is in the answer, where it is a stream of frames.
+    frames: Option<Frames>,
 }
 
 impl Exchange {
     /// Looks at what is asked for.
-    pub(crate) fn new(watched: Watched, prefix: &str, method: &Method, uri: &Uri, body: &[Bytes]) -> Self {
-        let name = target(prefix, uri).1.or_else(|| pair(uri, "path"));
-        if *method != Method::POST {
-            match (&name, input_of(uri)) {
-                (Some(name), Some(input)) => watched.look(Role::Input, name, &input),
-                (None, Some(input)) => watched.look(Role::HandlerInput, "", &input),
-                _ => {}
-            }
-            return Self { watched, name };
+    pub(crate) fn new(watched: Watched, prefix: &str, request: &Request<()>, body: &[Bytes]) -> Self {
+        let uri = request.uri();
+        let is_post = request.method() == Method::POST;
+        // A body has the name in itself, unless the path has it.
+        let name = target(prefix, uri).1.or_else(|| pair(uri, "path").filter(|_| !is_post));
+        let frames = wants_frames(request).then(|| Frames::new(watched.clone(), Format::Json));
+        let mut exchange = Self { watched, name, frames };
+        match (is_post, serde_json::from_slice(&body.concat())) {
+            (true, Ok(body)) => exchange.posted(&body),
+            (true, Err(_)) => {}
+            (false, _) => exchange.asked(uri),
         }
-        let Ok(body) = serde_json::from_slice::<Value>(&body.concat()) else { return Self { watched, name } };
-        if let Some(name) = name {
-            watched.look(Role::Input, &name, &body);
-            return Self { watched, name: Some(name) };
+        exchange
+    }
+
+    fn asked(&self, uri: &Uri) {
+        let Some(input) = input_of(uri) else { return };
+        match &self.name {
+            Some(name) => self.watched.look(Role::Input, name, &input),
+            None => self.watched.look(Role::HandlerInput, "", &input),
         }
-        if text(&body, "type") == "event" {
-            watched.look(Role::ClientEvent, text(&body, "name"), &body["data"]);
-            return Self { watched, name: None };
+    }
+
+    fn posted(&mut self, body: &Value) {
+        if let Some(frames) = &mut self.frames {
+            body["subscribe"].as_array().into_iter().flatten().for_each(|frame| frames.sent_value(frame));
+            return;
         }
-        let name = text(&body, "path");
-        watched.look(Role::Input, name, &body["input"]);
-        Self { watched, name: Some(name.to_owned()) }
+        if let Some(name) = &self.name {
+            return self.watched.look(Role::Input, name, body);
+        }
+        if text(body, "type") == "event" {
+            return self.watched.look(Role::ClientEvent, text(body, "name"), &body["data"]);
+        }
+        let name = text(body, "path");
+        self.watched.look(Role::Input, name, &body["input"]);
+        self.name = Some(name.to_owned());
     }
 
     /// Looks at the answer of a call.
@@ -187,8 +214,11 @@ impl Exchange {
     }
 
     /// Looks at a server-sent event.
-    pub(crate) fn event(&self, event: &ServerSentEvent) {
+    pub(crate) fn event(&mut self, event: &ServerSentEvent) {
         let Ok(data) = serde_json::from_str(&event.data) else { return };
+        if let Some(frames) = &mut self.frames {
+            return frames.came_value(&data);
+        }
         match (&self.name, &*event.event) {
             (_, "complete" | "error" | "gap") => {}
             (Some(name), _) => self.watched.look(Role::Item, name, &data),
@@ -196,6 +226,12 @@ impl Exchange {
             (None, name) => self.watched.look(Role::ServerEvent, name, &data),
         }
     }
+}
+
+/// True if the answer is asked for as frames of the protocol, each in an event without a name.
+fn wants_frames(request: &Request<()>) -> bool {
+    let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.into_iter().any(|value| value.contains("text/event-stream") && value.contains("realtime="))
 }
 
 /// The id in a path, and the name behind it where there is one.
@@ -226,4 +262,71 @@ fn input_of(uri: &Uri) -> Option<Value> {
 /// A field; empty if it is not there, or no text.
 fn text<'a>(frame: &'a Value, field: &str) -> &'a str {
     frame[field].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::sync::Mutex;
+
+    /// Notes what it is shown.
+    #[derive(Debug, Default)]
+    struct Notes(Mutex<Vec<String>>);
+
+    impl Watch for Notes {
+        fn look(&self, Passed { id, role, name, value }: &Passed<'_>) {
+            self.0.lock().unwrap().push(format!("{role:?} {id}/{name} {value}"));
+        }
+    }
+
+    /// What is seen of a request and of the events that answer it.
+    fn seen(request: Request<()>, body: &Value, events: &[(&str, Value)]) -> Vec<String> {
+        let notes = Arc::new(Notes::default());
+        let watched = Watched::new(Arc::<Notes>::clone(&notes), "/rt", request.uri());
+        let body = Bytes::from(body.to_string());
+        let mut exchange = Exchange::new(watched, "/rt", &request, &[body]);
+        for (name, data) in events {
+            exchange.event(&ServerSentEvent { id: None, event: (*name).to_owned(), data: data.to_string() });
+        }
+        std::mem::take(&mut *notes.0.lock().unwrap())
+    }
+
+    fn request(method: Method, uri: &str, accept: &str) -> Request<()> {
+        Request::builder().method(method).uri(uri).header("accept", accept).body(()).unwrap()
+    }
+
+    #[test]
+    fn names_are_in_the_path_the_query_or_the_body() {
+        let post = |uri, body| seen(request(Method::POST, uri, "*/*"), &body, &[]);
+        assert_eq!(post("/rt/a%2Db/x%2Fy+z", json!({ "path": 1 })), [r#"Input a-b/x/y+z {"path":1}"#]);
+        assert_eq!(post("/rt/api?path=y", json!({ "path": "x", "input": 5 })), ["Input api/x 5"]);
+        assert_eq!(post("/rt/api", json!({ "type": "event", "name": "x", "data": 5 })), ["ClientEvent api/x 5"]);
+        let get = |uri| seen(request(Method::GET, uri, "*/*"), &json!(null), &[]);
+        assert_eq!(get("/rt/api?path=x&input=%5B1%5D"), ["Input api/x [1]"]);
+        assert_eq!(get("/rt/api/x?input=1"), ["Input api/x 1"]);
+        assert_eq!(get("/rt/api?input=1"), ["HandlerInput api/ 1"]);
+        assert_eq!(get("/rt/api?path=x&n=1"), [""; 0]);
+    }
+
+    #[test]
+    fn events_are_items_messages_or_events() {
+        let events = [("message", json!(1)), ("x", json!(2)), ("gap", json!(3)), ("complete", json!(null))];
+        let of = |uri| seen(request(Method::GET, uri, "text/event-stream"), &json!(null), &events);
+        assert_eq!(of("/rt/api?path=s"), ["Item api/s 1", "Item api/s 2"]);
+        assert_eq!(of("/rt/api"), ["ServerMessage api/ 1", "ServerEvent api/x 2"]);
+    }
+
+    #[test]
+    fn events_may_be_frames() {
+        let accept = "text/event-stream; realtime=v1.json";
+        let body = json!({ "subscribe": [{ "type": "subscribe", "id": "1", "path": "s", "input": 5 }] });
+        let events = [
+            ("message", json!({ "type": "data", "id": "1", "data": 6 })),
+            ("message", json!({ "type": "event", "name": "x", "data": 7 })),
+            ("message", json!({ "type": "complete", "id": "1" })),
+        ];
+        let seen = seen(request(Method::POST, "/rt/api", accept), &body, &events);
+        assert_eq!(seen, ["Input api/s 5", "Item api/s 6", "ServerEvent api/x 7"]);
+    }
 }
