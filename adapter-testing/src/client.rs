@@ -258,7 +258,7 @@ impl<H> TestClient<H> {
 
     /// Sends one frame.
     pub async fn send_frame(&mut self, frame: &TestFrame) {
-        self.send_bytes(&frame.to_bytes()).await;
+        self.wire.send_frame(frame).await;
     }
 
     /// Sends bytes as they are, and lets the server handle them.

@@ -1,6 +1,6 @@
 use crate::{
     Ended, Refused, ServerSentEvent, TestHttpRequest, TestServer, ended::ErrorFrame, pipe::Pipe, sse::EventParser,
-    wire::Peer,
+    watch::Exchange, wire::Peer,
 };
 use bytes::Bytes;
 use futures_util::Stream;
@@ -31,11 +31,15 @@ pub struct TestEvents {
 }
 
 impl TestEvents {
-    pub(crate) async fn new(request: TestHttpRequest, response: Response<EventStream>) -> Self {
+    pub(crate) async fn new(
+        request: TestHttpRequest,
+        response: Response<EventStream>,
+        exchange: Option<Exchange>,
+    ) -> Self {
         let (head, body) = response.into_parts();
         let (server, pipe) = (request.server(), Pipe::new());
         server.0.executor.spawn(Box::pin(pour(body, Arc::clone(&pipe))));
-        let reader = Arc::new(Mutex::new(Reader::new(pipe)));
+        let reader = Arc::new(Mutex::new(Reader::new(pipe, exchange)));
         server.add(&reader);
         server.settle().await;
         Self { headers: head.headers, reader, request }
@@ -218,10 +222,11 @@ struct Reader {
     last_event_id: String,
     ended: bool,
     stalled: bool,
+    watched: Option<Exchange>,
 }
 
 impl Reader {
-    fn new(pipe: Arc<Pipe>) -> Self {
+    fn new(pipe: Arc<Pipe>, watched: Option<Exchange>) -> Self {
         Self {
             pipe,
             parser: EventParser::default(),
@@ -229,6 +234,7 @@ impl Reader {
             last_event_id: String::new(),
             ended: false,
             stalled: false,
+            watched,
         }
     }
 
@@ -254,6 +260,7 @@ impl Pump for Reader {
         self.ended = ended;
         self.parser.push(&bytes);
         while let Some(event) = self.parser.next() {
+            self.watched.iter_mut().for_each(|watched| watched.event(&event));
             self.events.push_back((event, self.parser.last_event_id().to_owned()));
         }
         progress

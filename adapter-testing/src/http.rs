@@ -2,6 +2,7 @@ use crate::{
     TestServer,
     events::{TestEvents, TestItems},
     request::{Refused, TestRequest},
+    watch::Exchange,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -178,7 +179,7 @@ impl TestHttpRequest {
     ///
     /// If the response is a stream, or the request asks for a WebSocket.
     pub async fn send(self) -> TestHttpResponse {
-        match self.answer().await {
+        match self.answer().await.0 {
             Answer::Response(response) => TestHttpResponse(response),
             Answer::Events(_) => panic!("the response is a stream of events: ask for it with `open`"),
             Answer::Upgrade(_) => panic!("a WebSocket is asked for with `TestServer::request`"),
@@ -197,24 +198,35 @@ impl TestHttpRequest {
     pub async fn open(self) -> Result<TestEvents, Refused> {
         let again = self.clone();
         match self.answer().await {
-            Answer::Events(response) => Ok(TestEvents::new(again, response).await),
-            Answer::Response(response) => Err(Refused::new(response)),
-            Answer::Upgrade(_) => panic!("a WebSocket is asked for with `TestServer::request`"),
+            (Answer::Events(response), exchange) => Ok(TestEvents::new(again, response, exchange).await),
+            (Answer::Response(response), _) => Err(Refused::new(response)),
+            (Answer::Upgrade(_), _) => panic!("a WebSocket is asked for with `TestServer::request`"),
         }
     }
 
-    async fn answer(self) -> Answer {
+    async fn answer(self) -> (Answer, Option<Exchange>) {
+        let exchange = self.exchange();
         let (server, context, RequestBody { chunks, unfinished }) = self.into_parts();
         let mut body = body(chunks, unfinished);
         let mut answer = pin!(server.realtime().answer(context, &mut body, server.0.executor.clone()));
-        poll_fn(|cx| {
+        let answer = poll_fn(|cx| {
             server.run(cx);
             let answered = answer.as_mut().poll(cx);
             // What it has started runs as well.
             server.run(cx);
             answered
         })
-        .await
+        .await;
+        if let (Some(exchange), Answer::Response(response)) = (&exchange, &answer) {
+            exchange.answer(response.body());
+        }
+        (answer, exchange)
+    }
+
+    /// What is asked for, if somebody looks at it.
+    fn exchange(&self) -> Option<Exchange> {
+        let prefix = self.server().realtime().prefix();
+        Some(Exchange::new(self.watched()?, prefix, self.head(), &self.body.chunks))
     }
 }
 

@@ -5,6 +5,8 @@ pub mod conformance;
 mod answer;
 mod block_on;
 mod call;
+#[cfg(feature = "schema")]
+mod checked;
 mod client;
 mod clock;
 mod ended;
@@ -18,6 +20,7 @@ mod request;
 mod server;
 mod sse;
 mod subscription;
+mod watch;
 mod wire;
 
 pub use answer::TestAnswer;

@@ -3,6 +3,7 @@ use crate::{
     client::TestClient,
     pipe::{MemoryTransport, Pipe},
     protocol,
+    watch::Watched,
     wire::Wire,
 };
 use bytes::Bytes;
@@ -100,6 +101,15 @@ impl<B> TestRequest<B> {
         &self.server
     }
 
+    /// The id that it is for, if somebody looks at its values.
+    pub(crate) fn watched(&self) -> Option<Watched> {
+        self.server.watched(self.request.uri())
+    }
+
+    pub(crate) fn head(&self) -> &Request<()> {
+        &self.request
+    }
+
     pub(crate) fn into_parts(self) -> (TestServer, Context, B) {
         let context = Context::from_parts(self.request.into_parts().0, self.peer, false);
         (self.server, context, self.body)
@@ -145,6 +155,10 @@ impl TestRequest {
     }
 
     async fn upgrade(self) -> Result<(Wire, Response<()>), Refused> {
+        let watched = self.watched();
+        if let Some(watched) = &watched {
+            watched.connect(self.request.uri());
+        }
         let pipe = Pipe::new();
         let (server, context, NoBody) = self.into_parts();
         let upgrade = {
@@ -160,7 +174,7 @@ impl TestRequest {
         let runtime = server.0.executor.clone();
         let session = upgrade.serve(MemoryTransport(Arc::clone(&pipe)), Bytes::new());
         realtime_core::raw::Runtime::spawn(&runtime, Box::pin(session));
-        let wire = Wire::new(server.clone(), pipe, protocol::chosen(&response));
+        let wire = Wire::new(server.clone(), pipe, protocol::chosen(&response), watched);
         server.settle().await;
         Ok((wire, response))
     }

@@ -4,12 +4,14 @@ use crate::{
     executor::Executor,
     http::{TestHttp, TestHttpRequest},
     request::{Refused, TestRequest},
+    watch::{Watch, Watched},
 };
+use http::Uri;
 use realtime_core::{Handler, Realtime};
 use serde::Serialize;
 use std::{
     future::poll_fn,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -26,12 +28,16 @@ pub(crate) struct Shared {
     pub(crate) realtime: Realtime,
     pub(crate) executor: Executor,
     peers: Mutex<Vec<Weak<Mutex<dyn Pump>>>>,
+    /// Who looks at the values that pass.
+    pub(crate) watch: OnceLock<Arc<dyn Watch>>,
 }
 
 impl TestServer {
     /// Serves the handlers of `realtime`.
     pub fn new(realtime: Realtime) -> Self {
-        Self(Arc::new(Shared { realtime, executor: Executor::new(), peers: Mutex::default() }))
+        let shared =
+            Shared { realtime, executor: Executor::new(), peers: Mutex::default(), watch: OnceLock::new() };
+        Self(Arc::new(shared))
     }
 
     /// The registry that is served.
@@ -114,6 +120,12 @@ impl TestServer {
     /// ```
     pub fn pause(&self, duration: Duration) {
         self.0.executor.clock().jump(duration);
+    }
+
+    /// The id that a request is for, if somebody looks at its values.
+    pub(crate) fn watched(&self, uri: &Uri) -> Option<Watched> {
+        let watch = self.0.watch.get()?;
+        Some(Watched::new(Arc::clone(watch), self.realtime().prefix(), uri))
     }
 
     /// Runs the connections, and the clients' own part: they take what they are sent, and answer

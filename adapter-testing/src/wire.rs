@@ -1,4 +1,9 @@
-use crate::{Ended, TestFrame, TestServer, pipe::Pipe, protocol::write};
+use crate::{
+    Ended, TestFrame, TestServer,
+    pipe::Pipe,
+    protocol::write,
+    watch::{Frames, Watched},
+};
 use realtime_core::websocket::Opcode;
 use realtime_protocol::client::{Format, Incoming, Outgoing, Payload};
 use serde::Serialize;
@@ -19,8 +24,9 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(server: TestServer, pipe: Arc<Pipe>, format: Format) -> Self {
-        let peer = Arc::new(Mutex::new(Peer::new(pipe, format)));
+    pub(crate) fn new(server: TestServer, pipe: Arc<Pipe>, format: Format, watched: Option<Watched>) -> Self {
+        let watched = watched.map(|watched| Frames::new(watched, format));
+        let peer = Arc::new(Mutex::new(Peer::new(pipe, format, watched)));
         server.add(&peer);
         Self { server, peer, format }
     }
@@ -44,8 +50,13 @@ impl Wire {
 
     /// Sends a frame of the protocol, and lets the server handle it.
     pub(crate) async fn send(&self, frame: Outgoing<'_>) {
-        let bytes = TestFrame::outgoing(self.format, &frame).to_bytes();
-        self.send_bytes(&bytes).await;
+        self.send_frame(&TestFrame::outgoing(self.format, &frame)).await;
+    }
+
+    /// Sends one frame, and lets the server handle it.
+    pub(crate) async fn send_frame(&self, frame: &TestFrame) {
+        self.lock().watched.iter_mut().for_each(|watched| watched.sent(frame));
+        self.send_bytes(&frame.to_bytes()).await;
     }
 
     /// Sends bytes as they are, and lets the server handle them.
@@ -141,6 +152,7 @@ pub(crate) struct Peer {
     ended: bool,
     stalled: bool,
     silent: bool,
+    watched: Option<Frames>,
 }
 
 /// A frame that nobody has taken yet.
@@ -152,7 +164,7 @@ struct Arrived {
 }
 
 impl Peer {
-    fn new(pipe: Arc<Pipe>, format: Format) -> Self {
+    fn new(pipe: Arc<Pipe>, format: Format, watched: Option<Frames>) -> Self {
         Self {
             pipe,
             format,
@@ -162,6 +174,7 @@ impl Peer {
             ended: false,
             stalled: false,
             silent: false,
+            watched,
         }
     }
 
@@ -178,6 +191,7 @@ impl Peer {
             if frame.opcode == Opcode::Ping && !self.silent {
                 self.pipe.send(&TestFrame::new(Opcode::Pong, frame.payload).to_bytes());
             } else {
+                self.watched.iter_mut().for_each(|watched| watched.came(&frame));
                 self.frames.push_back(Arrived { incoming: frame.incoming(self.format), frame });
             }
         }

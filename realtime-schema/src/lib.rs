@@ -76,7 +76,7 @@ impl Schema {
         Self::of_registry(realtime, &Options::default())
     }
 
-    /// Collects the schemas of those names of a registry that have some.
+    /// Collects the schemas of those names of a registry that have some. An id of which no name has one is left out.
     ///
     /// # Panics
     ///
@@ -129,7 +129,10 @@ impl Schema {
     /// If nothing has the id.
     #[track_caller]
     pub fn hash(&self, id: &str) -> String {
-        assert!(self.document.endpoints.contains_key(id), "no endpoint or handler has the id {id:?}");
+        assert!(
+            self.document.endpoints.contains_key(id),
+            "no endpoint or handler with a schema has the id {id:?}"
+        );
         hash::of(&self.document, id)
     }
 
@@ -219,13 +222,21 @@ impl Schema {
 
     /// Refuses integers of 64 bits or more, which JavaScript represents exactly only up to 2^53 − 1.
     ///
+    /// One that never gets so large passes if its schema says so: `#[schemars(range(min = 0, max = 9007199254740991_u64))]`,
+    /// for milliseconds since 1970. Any other belongs in a text.
+    ///
     /// # Panics
     ///
     /// If there is one, with all places.
     #[track_caller]
     pub fn deny_wide_integers(&self) {
         let wide = typescript::wide_integers(&self.document);
-        assert!(wide.is_empty(), "integers that JavaScript cannot represent exactly:\n{}", wide.join("\n"));
+        assert!(
+            wide.is_empty(),
+            "integers that JavaScript may not represent exactly: bound them to 2^53 - 1 with \
+             `#[schemars(range(min = 0, max = 9007199254740991_u64))]`, or send them as text:\n{}",
+            wide.join("\n")
+        );
     }
 }
 

@@ -70,6 +70,17 @@ fn two_validators_of_open_api_have_nothing_to_say() {
 }
 
 #[test]
+fn the_parsers_have_nothing_to_say_of_the_examples() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    for (example, format) in
+        ["chat", "counter", "dashboard"].into_iter().flat_map(|one| [(one, "async"), (one, "open")])
+    {
+        let file = examples.join(example).join(format!("api.{format}api.json"));
+        run(&format!("{format}-api"), &file);
+    }
+}
+
+#[test]
 fn documents_are_kept_as_they_are() {
     let small = Schema::describing(&[
         of::<Note>("save", Kind::Mutation { time_limit: LIMIT }),
@@ -97,8 +108,12 @@ fn every_reference_of_a_document_leads_somewhere() {
 }
 
 fn check(kind: &str, text: &str) {
-    let tools = node::installed("documents");
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{kind}.json"));
     fs::write(&file, text).unwrap();
+    run(kind, &file);
+}
+
+fn run(kind: &str, file: &Path) {
+    let tools = node::installed("documents");
     node::run(&tools.join("check.mjs"), &[kind.as_ref(), file.as_os_str()]);
 }

@@ -259,3 +259,30 @@ enum Colours {
 struct B {
     b: bool,
 }
+
+/// Words that schemars does not write, but a `JsonSchema` by hand may.
+macro_rules! by_hand {
+    ($type:ident, $($schema:tt)*) => {
+        struct $type;
+
+        impl JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                "It".into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!($($schema)*)
+            }
+        }
+    };
+}
+
+#[test]
+fn a_word_that_is_not_known_and_has_changed() {
+    by_hand!(Old, { "type": "string", "not": { "const": "a" } });
+    by_hand!(New, { "type": "string", "not": { "const": "b" } });
+    by_hand!(Without, { "type": "string" });
+    check::<Old, New>(Break, Break);
+    check::<Old, Without>(Break, Break);
+    check::<Without, Old>(Break, Break);
+}

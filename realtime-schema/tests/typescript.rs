@@ -140,7 +140,7 @@ fn an_event_that_goes_both_ways_is_of_one_type() {
 #[test]
 fn an_id_that_nothing_has_is_refused_with_those_that_there_are() {
     let problems = schema(&everything()).try_typescript("app").unwrap_err();
-    assert_eq!(problems.to_string(), "no endpoint or handler has the id \"app\"; there are: api");
+    assert_eq!(problems.to_string(), "no endpoint or handler with a schema has the id \"app\"; there are: api");
 }
 
 #[test]
@@ -259,13 +259,22 @@ fn wide_integers_are_refused_with_their_places() {
     struct Wide {
         id: u64,
         list: Vec<Option<i64>>,
+        by_number: BTreeMap<u8, u64>,
         small: i32,
+        #[schemars(range(min = 0, max = 9007199254740991_u64))]
+        bounded: u64,
+        #[schemars(range(min = -9007199254740991_i64, max = 9007199254740991_i64))]
+        bounded_below: i64,
+        #[schemars(range(max = 9007199254740992_u64))]
+        nearly: u64,
+        #[schemars(range(max = 5))]
+        open_below: i64,
     }
     let result = std::panic::catch_unwind(|| schema(&[call::<Wide, u128>("x")]).deny_wide_integers());
     let said = *result.unwrap_err().downcast::<String>().unwrap();
-    for place in ["Wide.id", "Wide.list", "output of api/x"] {
+    for place in ["Wide.id", "Wide.list", "Wide.by_number", "Wide.nearly", "Wide.open_below", "output of api/x"] {
         assert!(said.contains(place), "{said}");
     }
-    assert!(!said.contains("small"), "{said}");
+    assert!(!said.contains("small") && !said.contains("Wide.bounded"), "{said}");
     schema(&[call::<Note, u32>("x")]).deny_wide_integers();
 }

@@ -48,8 +48,8 @@ pub(crate) fn check_node() -> Outcome {
     for tool in ["node", "npm"] {
         if !works(program(tool).arg("--version"))? {
             return Err(format!(
-                "the browser test needs {tool}: install Node.js 20 or later with npm \
-                 (on Debian: apt-get install nodejs npm), or leave it out with --skip browser"
+                "this step needs {tool}: install Node.js 20 or later with npm \
+                 (on Debian: apt-get install nodejs npm), or leave the step out with --skip"
             ));
         }
     }

@@ -14,6 +14,7 @@ mod interleavings;
 mod layers;
 mod metadata;
 mod proxies;
+mod schema;
 mod sources;
 mod steps;
 

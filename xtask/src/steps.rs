@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::command::{Outcome, cargo, run, run_each};
-use crate::{boundaries, browser, client_ts, instructions, interleavings};
+use crate::{boundaries, browser, client_ts, instructions, interleavings, schema};
 
 /// Runs the steps that the flags leave, all of them even when one fails.
 pub(crate) fn test(flags: &[&str]) -> Outcome<ExitCode> {
@@ -28,7 +28,7 @@ pub(crate) struct Step {
     run: fn() -> Outcome,
 }
 
-pub(crate) const STEPS: [Step; 10] = [
+pub(crate) const STEPS: [Step; 11] = [
     Step { name: "fmt", about: "the formatting of every crate", run: fmt },
     Step { name: "clippy", about: "the lints, any warning being an error", run: clippy },
     Step { name: "docs", about: "the documentation builds without a warning", run: docs },
@@ -48,6 +48,11 @@ pub(crate) const STEPS: [Step; 10] = [
         name: "boundaries",
         about: "what the core depends on, the rust-version, the size of the adapters",
         run: boundaries::check,
+    },
+    Step {
+        name: "schema",
+        about: "the pages of the examples use what their servers have, by the generated types",
+        run: schema::test,
     },
     Step {
         name: "browser",
@@ -79,8 +84,9 @@ fn tests() -> Outcome {
 }
 
 /// Crates that have features, and which.
-const FEATURES: [(&str, &[&str]); 4] = [
+const FEATURES: [(&str, &[&str]); 5] = [
     ("adapter-hyper", &["tokio", "smol", "async-std"]),
+    ("adapter-testing", &["deflate", "http2", "schema"]),
     ("realtime-core", &["deflate", "garde", "schema", "validator"]),
     ("realtime-client", &["rustls"]),
     ("realtime-protocol", &["garde", "schema", "validator"]),

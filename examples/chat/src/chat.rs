@@ -1,4 +1,5 @@
 use realtime_core::{Close, Connection, ConnectionId, Error, Handler, Result, Topic};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,7 +8,7 @@ use std::{
 };
 
 /// The input of a connection: the room to join, and a name.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Join {
     /// The room.
     pub room: String,
@@ -16,7 +17,7 @@ pub struct Join {
 }
 
 /// A message from a client.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Say {
     /// Posts a message.
@@ -32,7 +33,7 @@ pub enum Say {
 }
 
 /// A message to a client.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// The history of the room; the first message to a client.
@@ -74,7 +75,7 @@ pub enum Event {
 }
 
 /// A person in a room.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Person {
     /// The id of the connection, because two people may have the same name.
     pub id: String,
@@ -83,7 +84,7 @@ pub struct Person {
 }
 
 /// A posted message.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Posted {
     /// The number of the message in its room.
     pub id: String,

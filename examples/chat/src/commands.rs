@@ -1,5 +1,6 @@
 use crate::chat::{Chat, MAX_NAME, Person, Room, check, not_here, topic};
-use realtime_core::{Call, Connection, Endpoint, Error, Event, Procedure, RateLimit, Result};
+use realtime_core::{Call, Connection, Described, Endpoint, Error, Event, Procedure, RateLimit, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub const TOPIC_CHANGED: Event<TopicChanged> = Event::new("topic_changed");
 pub const ROLLED: Event<Rolled> = Event::new("rolled");
 
 /// The data of [`RENAMED`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Renamed {
     /// The person, with the new name.
     pub person: Person,
@@ -42,7 +43,7 @@ pub struct Renamed {
 }
 
 /// The data of [`TOPIC_CHANGED`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicChanged {
     /// The person who set it.
     pub person: Person,
@@ -51,7 +52,7 @@ pub struct TopicChanged {
 }
 
 /// The result of [`ROLL`], and the data of [`ROLLED`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rolled {
     /// The person who rolled.
     pub person: Person,
@@ -65,13 +66,16 @@ const MAX_TOPIC: usize = 120;
 
 impl Chat {
     /// Returns the commands as procedures. They need the connection of a person in a room.
-    pub fn endpoint(&self) -> Endpoint<Self> {
-        Endpoint::new(self.clone())
+    pub fn endpoint(&self) -> Endpoint<Self, Described> {
+        Endpoint::described(self.clone())
             .guard(RateLimit::new(2, Duration::from_secs(1)).with_burst(10))
             .procedure(MEMBERS, members)
             .procedure(RENAME, rename)
             .procedure(SET_TOPIC, set_topic)
             .procedure(ROLL, roll)
+            .emits(RENAMED)
+            .emits(TOPIC_CHANGED)
+            .emits(ROLLED)
     }
 }
 

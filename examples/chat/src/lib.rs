@@ -13,12 +13,12 @@ pub use commands::{
 };
 pub use page::{Site, asset};
 
-use realtime_core::Realtime;
+use realtime_core::{Handler, Realtime};
 
 /// Builds the registry that all mains serve.
 pub fn realtime() -> Realtime {
     let chat = Chat::default();
-    Realtime::builder().handler("chat", chat.clone()).endpoint("chat", chat.endpoint()).build()
+    Realtime::builder().handler("chat", chat.clone().described()).endpoint("chat", chat.endpoint()).build()
 }
 
 /// Returns the address on which the mains listen: 127.0.0.1, with the port from `PORT` (3000 by default). Prints it,

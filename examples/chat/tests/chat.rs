@@ -2,7 +2,15 @@
 
 use adapter_testing::{Ended, TestClient, TestServer, block_on};
 use chat::{Chat, Event, Join, Person, Say};
+use realtime_schema::Schema;
 use std::time::Duration;
+
+/// A server whose values are compared with its schema.
+fn server() -> TestServer {
+    let realtime = chat::realtime();
+    let schema = Schema::of(&realtime);
+    TestServer::new(realtime).checked(&schema)
+}
 
 async fn join(server: &TestServer, room: &str, name: &str) -> TestClient<Chat> {
     server.connect("chat", Join { room: room.into(), name: name.into() }).await.expect("the chat is open to all")
@@ -28,7 +36,7 @@ async fn hears(client: &mut TestClient<Chat>, name: &str, text: &str) {
 #[test]
 fn everybody_in_the_room_hears_what_is_said() {
     block_on(async {
-        let server = TestServer::new(chat::realtime());
+        let server = server();
         let (mut ann, mut bob) = (join(&server, "general", "Ann").await, join(&server, "general", "Bob").await);
         let mut cleo = join(&server, "random", "Cleo").await;
         assert_eq!(welcome(&mut ann).await.1, ["Ann"]);
@@ -46,7 +54,7 @@ fn everybody_in_the_room_hears_what_is_said() {
 #[test]
 fn a_newcomer_is_told_the_last_fifty_messages() {
     block_on(async {
-        let server = TestServer::new(chat::realtime());
+        let server = server();
         let mut ann = join(&server, "general", "Ann").await;
         welcome(&mut ann).await;
         for number in 0..60 {
@@ -62,7 +70,7 @@ fn a_newcomer_is_told_the_last_fifty_messages() {
 #[test]
 fn typing_is_told_to_the_others_only() {
     block_on(async {
-        let server = TestServer::new(chat::realtime());
+        let server = server();
         let (mut ann, mut bob) = (join(&server, "general", "Ann").await, join(&server, "general", "Bob").await);
         welcome(&mut ann).await;
         welcome(&mut bob).await;
@@ -80,7 +88,7 @@ fn typing_is_told_to_the_others_only() {
 #[test]
 fn who_leaves_is_no_longer_here() {
     block_on(async {
-        let server = TestServer::new(chat::realtime());
+        let server = server();
         let (mut ann, bob) = (join(&server, "general", "Ann").await, join(&server, "general", "Bob").await);
         welcome(&mut ann).await;
         ann.recv().await.expect("Bob has joined");
@@ -96,7 +104,7 @@ fn who_leaves_is_no_longer_here() {
 #[test]
 fn who_is_silent_for_a_minute_leaves() {
     block_on(async {
-        let server = TestServer::new(chat::realtime());
+        let server = server();
         let (mut ann, mut bob) = (join(&server, "general", "Ann").await, join(&server, "general", "Bob").await);
         welcome(&mut ann).await;
         ann.recv().await.expect("Bob has joined");
@@ -109,7 +117,7 @@ fn who_is_silent_for_a_minute_leaves() {
 #[test]
 fn a_name_is_needed() {
     block_on(async {
-        let server = TestServer::new(chat::realtime());
+        let server = server();
         let refused = server.request("chat").query("room=general").connect::<Chat>().await.unwrap_err();
         assert_eq!((refused.status().as_u16(), &*refused.message()), (400, "missing field `name`"));
 
@@ -123,7 +131,7 @@ fn a_name_is_needed() {
 #[test]
 fn a_text_that_is_too_long_is_refused_and_the_session_goes_on() {
     block_on(async {
-        let server = TestServer::new(chat::realtime());
+        let server = server();
         let mut ann = join(&server, "general", "Ann").await;
         welcome(&mut ann).await;
         say(&mut ann, &"é".repeat(2001)).await;

@@ -2,7 +2,15 @@
 
 use adapter_testing::{TestClient, TestServer, block_on};
 use chat::{Chat, Join};
+use realtime_schema::Schema;
 use serde_json::{Value, json};
+
+/// A server whose values are compared with its schema.
+fn server() -> TestServer {
+    let realtime = chat::realtime();
+    let schema = Schema::of(&realtime);
+    TestServer::new(realtime).checked(&schema)
+}
 
 /// Connects a client, and receives the messages that it is sent first.
 async fn join(server: &TestServer, name: &str) -> TestClient<Chat> {
@@ -38,7 +46,7 @@ async fn events(client: &mut TestClient<Chat>) -> Vec<(Value, Value)> {
 #[test]
 fn members_are_those_in_the_room() {
     block_on(async {
-        let server = TestServer::new(chat::realtime());
+        let server = server();
         let (mut ann, _bob) = (join(&server, "Ann").await, join(&server, "Bob").await);
         let elsewhere = Join { room: "random".into(), name: "Cleo".into() };
         let _cleo = server.connect::<Chat>("chat", elsewhere).await.expect("the chat is open to all");
@@ -52,7 +60,7 @@ fn members_are_those_in_the_room() {
 #[test]
 fn a_new_name_is_told_to_all_and_stands_by_what_is_said_then() {
     block_on(async {
-        let server = TestServer::new(chat::realtime());
+        let server = server();
         let (mut ann, mut bob) = (join(&server, "Ann").await, join(&server, "Bob").await);
         let renamed = call(&mut ann, "rename", json!(" Anna ")).await;
         assert_eq!(renamed["data"]["name"], "Anna");
@@ -68,7 +76,7 @@ fn a_new_name_is_told_to_all_and_stands_by_what_is_said_then() {
 #[test]
 fn the_topic_is_told_to_all_and_to_newcomers() {
     block_on(async {
-        let server = TestServer::new(chat::realtime());
+        let server = server();
         let (mut ann, mut bob) = (join(&server, "Ann").await, join(&server, "Bob").await);
         assert_eq!(call(&mut ann, "set_topic", json!("Release on Friday")).await["data"], "Release on Friday");
         let [(name, data)] = &*events(&mut bob).await else { panic!("Bob is told once") };
@@ -86,7 +94,7 @@ fn the_topic_is_told_to_all_and_to_newcomers() {
 #[test]
 fn a_die_shows_one_of_its_sides_and_all_see_the_same() {
     block_on(async {
-        let server = TestServer::new(chat::realtime());
+        let server = server();
         let (mut ann, mut bob) = (join(&server, "Ann").await, join(&server, "Bob").await);
         let rolled = call(&mut ann, "roll", json!(2)).await["data"].clone();
         assert!([json!(1), json!(2)].contains(&rolled["result"]), "{rolled}");
@@ -97,7 +105,7 @@ fn a_die_shows_one_of_its_sides_and_all_see_the_same() {
 #[test]
 fn a_command_with_a_wrong_input_changes_nothing() {
     block_on(async {
-        let server = TestServer::new(chat::realtime());
+        let server = server();
         let (mut ann, mut bob) = (join(&server, "Ann").await, join(&server, "Bob").await);
         for (path, input, said) in [
             ("rename", json!("  "), "the name is empty"),
@@ -118,7 +126,7 @@ fn a_command_with_a_wrong_input_changes_nothing() {
 #[test]
 fn too_many_commands_at_once_are_held_back() {
     block_on(async {
-        let server = TestServer::new(chat::realtime());
+        let server = server();
         let mut ann = join(&server, "Ann").await;
         let mut codes = Vec::new();
         for _ in 0..11 {

@@ -5,6 +5,29 @@
 //   below       the join screen, the address bar and the wiring of the page
 //
 // Whatever comes from other people is put on the page with `textContent` only.
+//
+// The types are those of the server, which writes `api.ts`. `tsc -p examples` checks the page against them, and
+// `cargo xtask test --only schema` runs it; the browser sees comments.
+
+/** @import { api, Event, Join, Person, Posted, Say } from "./api.ts" */
+/** @import { Event as Named, Procedure } from "realtime-client" */
+
+/** @typedef {typeof api} Api */
+
+/**
+ * The procedures by name, with the types of their inputs and outputs.
+ *
+ * @typedef {{ [N in keyof Api as Api[N] extends Procedure<any, any> ? N : never]:
+ *   Api[N] extends Procedure<infer I, infer O> ? { input: I, output: O } : never }} Procedures
+ */
+
+/**
+ * The events of the server, each a name with its data.
+ *
+ * @typedef {{ [N in keyof Api]: Api[N] extends Named<infer T> ? { name: N, data: T } : never }[keyof Api]} Happening
+ */
+
+/** @typedef {Partial<Error> & { code?: string }} Failure */
 
 // Relative to the page: a proxy may serve it under any path.
 const ENDPOINT = "__realtime/chat";
@@ -27,9 +50,15 @@ const TYPING_REPEAT = 3_000;
 const TYPING_IDLE = 4_000;
 const TYPING_EXPIRES = 8_000;
 
+/** Any element, with what its kind has.
+ * @type {(id: string) => any} */
 const $ = (id) => document.getElementById(id);
 
-/** Makes an element; strings become text nodes, never markup. */
+/**
+ * Makes an element; strings become text nodes, never markup.
+ *
+ * @returns {any}
+ */
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -42,15 +71,21 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Storage that is allowed to be missing (private windows, blocked cookies). */
+/**
+ * Storage that is allowed to be missing (private windows, blocked cookies).
+ *
+ * @typedef {"localStorage" | "sessionStorage"} Area
+ */
 const store = {
+  /** @param {Area} area */
   read(area, key) {
     try {
-      return JSON.parse(window[area].getItem(`chat.${key}`));
+      return JSON.parse(window[area].getItem(`chat.${key}`) ?? "null");
     } catch {
       return null;
     }
   },
+  /** @param {Area} area */
   write(area, key, value) {
     try {
       if (value === null) window[area].removeItem(`chat.${key}`);
@@ -76,12 +111,19 @@ const isOffline = () =>
  * `handlers`:
  *   state({ name, retryAt, refusal })  connecting | welcomed | reconnecting | offline
  *   value(value)                       an application message
- *   event(name, data)                  an event
+ *   event({ name, data })              an event
  *   error(error)                       an error frame that answers no call
+ *
+ * @typedef {{ name: string, retryAt?: number, refusal?: { code: number, reason: string } }} State
+ * @typedef {{
+ *   state: (state: State) => void, value: (value: Event) => void,
+ *   event: (event: Happening) => void, error: (error: Failure) => void,
+ * }} Handlers
  */
 class Connection {
   #url;
   #handlers;
+  /** @type {WebSocket | null} */
   #socket = null;
   #welcomed = false;
   #everTried = false;
@@ -93,12 +135,20 @@ class Connection {
   #calls = new Map();
   #lastCall = 0;
 
+  /**
+   * @param {Join} input
+   * @param {Handlers} handlers
+   */
   constructor(input, handlers) {
     this.input = input;
     this.#handlers = handlers;
   }
 
-  /** What is given when connecting, from the next time on. */
+  /**
+   * What is given when connecting, from the next time on.
+   *
+   * @param {Join} input
+   */
   set input(input) {
     this.#url = new URL(ENDPOINT, location.href);
     this.#url.protocol = this.#url.protocol === "https:" ? "wss:" : "ws:";
@@ -113,17 +163,28 @@ class Connection {
     this.#drop(1000, "left");
   }
 
-  /** Returns whether the frame was handed to an open connection. */
+  /**
+   * Returns whether the frame was handed to an open connection.
+   *
+   * @param {Say} value
+   */
   send(value) {
     return this.#write({ type: "message", value });
   }
 
-  /** Calls a procedure; the promise fails with the server's error, without an answer, or when the connection is lost. */
-  call(path, input = null) {
+  /**
+   * Calls a procedure; the promise fails with the server's error, without an answer, or when the connection is lost.
+   *
+   * @template {keyof Procedures} N
+   * @param {N} path
+   * @param {Procedures[N]["input"]} input
+   * @returns {Promise<Procedures[N]["output"]>}
+   */
+  call(path, input) {
     return new Promise((resolve, reject) => {
       this.#lastCall += 1;
       const id = String(this.#lastCall);
-      if (!this.#write({ type: "call", id, path, input, timeoutMs: ANSWER_WITHIN })) {
+      if (!this.#write({ type: "call", id, path, input: input ?? null, timeoutMs: ANSWER_WITHIN })) {
         reject(new Error("there is no connection now"));
         return;
       }
@@ -187,7 +248,7 @@ class Connection {
         this.#handlers.value(frame.value ?? {});
         break;
       case "event":
-        this.#handlers.event(frame.name, frame.data);
+        this.#handlers.event(frame);
         break;
       case "result":
         this.#settle(frame.id)?.resolve(frame.data);
@@ -334,12 +395,16 @@ function announce(text) {
 
 // ---- Commands -----------------------------------------------------------------
 
-/** What may follow a slash: `run` calls a procedure, and gives what is to be said about it, if anything. */
+/**
+ * What may follow a slash: `run` calls a procedure, and gives what is to be said about it, if anything.
+ *
+ * @type {Record<string, { about: string, usage?: string, run: (connection: Connection, text: string) => Promise<string> }>}
+ */
 const COMMANDS = {
   who: {
     about: "who is here",
     async run(connection) {
-      const people = await connection.call("members");
+      const people = await connection.call("members", undefined);
       return `Here: ${people.map(({ name }) => name).join(", ")}`;
     },
   },
@@ -376,16 +441,20 @@ class Room {
   #entries = [];
   /** Own messages the server has not confirmed: waiting, sending or failed. Shown after the entries. */
   #outbox = [];
+  /** @type {any} */
   #sending = null;
   #known = new Set();
+  /** @type {Map<string, Person>} */
   #people = new Map();
   #typing = new Map();
+  /** @type {Person | null} */
   #you = null;
   /** The ids of this page's connections: a message by one of them is an own message. */
   #mine = new Set(store.read("sessionStorage", "connections") ?? []);
   /** The names that this page had. */
   #names = new Set(store.read("sessionStorage", "names") ?? []);
   #connection;
+  /** @type {State} */
   #state = { name: "connecting" };
   #joined = false;
   #hasHistory = false;
@@ -408,7 +477,7 @@ class Room {
       {
         state: (state) => this.#connectionChanged(state),
         value: (value) => this.#received(value),
-        event: (name, data) => this.#happened(name, data),
+        event: (event) => this.#happened(event),
         error: (error) => this.#failed(error),
       },
     );
@@ -554,6 +623,7 @@ class Room {
 
   // -- what the server says --
 
+  /** @param {Event} value */
   #received(value) {
     switch (value.type) {
       case "present":
@@ -583,7 +653,8 @@ class Room {
     }
   }
 
-  #happened(name, data) {
+  /** @param {Happening} event */
+  #happened({ name, data }) {
     switch (name) {
       case "renamed":
         this.#renamed(data.person, data.before);
@@ -598,6 +669,10 @@ class Room {
     }
   }
 
+  /**
+   * @param {Person} person
+   * @param {string} before
+   */
   #renamed(person, before) {
     this.#people.set(person.id, person);
     this.#renderPeople();
@@ -611,7 +686,11 @@ class Room {
     store.write("sessionStorage", "visit", { room: this.room, name: person.name });
   }
 
-  /** Who this page is now; what was said under its ids and names is its own. */
+  /**
+   * Who this page is now; what was said under its ids and names is its own.
+   *
+   * @param {Person} you
+   */
   #remember(you) {
     this.#you = you;
     this.#mine.add(you.id);
@@ -627,9 +706,14 @@ class Room {
     $("topic").hidden = !topic;
   }
 
+  /**
+   * @param {Person} you
+   * @param {Person[]} people
+   * @param {string} topic
+   */
   #present(you, people, topic) {
     this.#remember(you);
-    this.#renderTopic(topic ?? "");
+    this.#renderTopic(topic);
     this.#people = new Map(people.map((person) => [person.id, person]));
     this.#people.set(you.id, you);
     this.#joined = true;
@@ -638,6 +722,7 @@ class Room {
     this.#readyToFlush();
   }
 
+  /** @param {Posted[]} messages */
   #history(messages) {
     const returning = this.#known.size > 0;
     if (!returning) {
@@ -655,6 +740,7 @@ class Room {
     this.#readyToFlush();
   }
 
+  /** @param {Posted} message */
   #said(message) {
     this.#stoppedTyping(message.person.id);
     const entry = this.#add(message);
@@ -664,6 +750,7 @@ class Room {
     this.#sendNext();
   }
 
+  /** @param {Failure} error */
   #failed(error) {
     const message = String(error.message || error.code || "The server reported an error.");
     toast.show(message);
@@ -679,7 +766,7 @@ class Room {
 
   #renderPeople() {
     const people = [...this.#people.values()].sort(
-      (a, b) => (b.id === this.#you?.id) - (a.id === this.#you?.id) || a.name.localeCompare(b.name),
+      (a, b) => Number(b.id === this.#you?.id) - Number(a.id === this.#you?.id) || a.name.localeCompare(b.name),
     );
     $("people").replaceChildren(
       ...people.map((person) => {
@@ -691,6 +778,7 @@ class Room {
     $("people-count").textContent = people.length || "";
   }
 
+  /** @param {Person} person */
   #startedTyping(person) {
     clearTimeout(this.#typing.get(person.id)?.timer);
     const timer = setTimeout(() => this.#stoppedTyping(person.id), TYPING_EXPIRES);
@@ -714,6 +802,7 @@ class Room {
 
   // -- messages --
 
+  /** @param {Person} person */
   #isMine(person) {
     // The name as well: a restarted server may hand out the same ids to other people.
     return (
@@ -722,7 +811,11 @@ class Room {
     );
   }
 
-  /** Adds a message of the server unless it is there already. Does not lay out. */
+  /**
+   * Adds a message of the server unless it is there already. Does not lay out.
+   *
+   * @param {Posted} message
+   */
   #add(message) {
     // The time as well: a restarted server may count its messages from the start again.
     const key = `${message.id}@${message.at}`;
@@ -797,6 +890,7 @@ class Room {
     entry.node.querySelector(".text").title = moment.format(entry.at);
   }
 
+  /** @param {Pick<Person, "name">} person */
   #notice(person, what) {
     this.#remark(make("bdi", {}, person.name), ` ${what}`);
   }
@@ -810,7 +904,7 @@ class Room {
   }
 
   /** Puts the nodes into the list in order and marks groups and days. */
-  #layout(fresh = null) {
+  #layout(/** @type {any} */ fresh = null) {
     while (this.#entries.length > MAX_SHOWN) {
       const old = this.#entries.shift();
       old.node.remove();
@@ -951,7 +1045,7 @@ class Room {
   }
 
   async #command(text) {
-    const [, name, rest] = /^\/(\S*)\s*(.*)$/s.exec(text);
+    const [, name = "", rest = ""] = /^\/(\S*)\s*(.*)$/s.exec(text) ?? [];
     try {
       if (!Object.hasOwn(COMMANDS, name)) throw new Error(`there is no command /${name}`);
       const said = await COMMANDS[name].run(this.#connection, rest);
@@ -959,7 +1053,7 @@ class Room {
       // It may have been written on meanwhile.
       if ($("composer").value.trim() === text) $("composer").value = "";
       this.#edited();
-    } catch (error) {
+    } catch (/** @type {any} */ error) {
       this.#complain(sentence(error.message || "the server reported an error"));
     }
     $("composer").focus();
@@ -1108,6 +1202,7 @@ class Room {
 
 // ---- Join screen and address bar ----------------------------------------------
 
+/** @type {Room | null} */
 let current = null;
 
 /** On a touch screen, focusing a field opens a keyboard that covers what there is to read. */
@@ -1116,7 +1211,7 @@ const hasKeyboard = matchMedia("(hover: hover)");
 const cleanName = (name) => (name ?? "").trim().replace(/\s+/g, " ");
 const cleanRoom = (room) => (room ?? "").trim().replace(/^#+\s*/, "");
 
-function showJoin({ room } = {}) {
+function showJoin({ room = "" } = {}) {
   $("chat").hidden = true;
   $("join").hidden = false;
   if (!$("name").value) $("name").value = store.read("localStorage", "name") ?? "";

@@ -1,8 +1,10 @@
 use crate::feed::Feed;
 use futures_util::{Stream, stream};
 use realtime_core::{
-    Endpoint, Item, Overflow, Position, Procedure, RateLimit, Result, Stats, Subscription, validate::Invalid,
+    Described, Endpoint, Item, Overflow, Position, Procedure, RateLimit, Result, Stats, Subscription,
+    validate::Invalid,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::VecDeque,
@@ -23,7 +25,7 @@ pub const LIVE: Subscription<Option<Position>, Update> =
 pub const RAISE: Procedure<Raise, Alert> = Procedure::new("alerts.raise").with_check(Raise::check);
 
 /// The current state.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Current {
     /// The samples of the last two minutes, oldest first.
     pub samples: Vec<Sample>,
@@ -34,7 +36,7 @@ pub struct Current {
 }
 
 /// An item of [`LIVE`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Update {
     /// The figures of the last second.
@@ -44,7 +46,7 @@ pub enum Update {
 }
 
 /// The figures of one second.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
     /// The time, in milliseconds since 1970.
@@ -58,7 +60,7 @@ pub struct Sample {
 }
 
 /// An alert.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Alert {
     /// The number of the alert, from 1.
     pub id: u64,
@@ -71,7 +73,7 @@ pub struct Alert {
 }
 
 /// The severity of an alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// For information.
@@ -83,7 +85,7 @@ pub enum Level {
 }
 
 /// The input of [`RAISE`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Raise {
     /// The severity.
     pub level: Level,
@@ -144,12 +146,12 @@ impl Dashboard {
     }
 
     /// Returns the endpoint for pages.
-    pub fn endpoint(&self) -> Endpoint<Self> {
+    pub fn endpoint(&self) -> Endpoint<Self, Described> {
         // The guard covers alerts only: a page over its limit still gets the figures.
-        let alerts = Endpoint::new(self.clone())
+        let alerts = Endpoint::described(self.clone())
             .guard(RateLimit::new(10, Duration::from_secs(10)).by_peer())
             .procedure(RAISE, |call, raise| async move { Ok(call.state().raise(raise, crate::now())) });
-        Endpoint::new(self.clone())
+        Endpoint::described(self.clone())
             .procedure(CURRENT, |call, ()| async move { Ok(call.state().current()) })
             .subscription(LIVE, |call, after| async move {
                 let after = call.after().cloned().or(after);

@@ -33,6 +33,9 @@ async fn name(mut context: Context, next: Next) -> Result<Accepted, Reject> {
 /// The HTML page.
 pub const PAGE: &str = include_str!("../web/index.html");
 
+/// The script of the page.
+pub const SCRIPT: &str = include_str!("../web/app.js");
+
 /// Returns the current time, in milliseconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)

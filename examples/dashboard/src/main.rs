@@ -1,7 +1,7 @@
 //! The dashboard on axum.
 
 use axum::{Router, response::Html, routing::get};
-use dashboard::{Dashboard, PAGE, Shop};
+use dashboard::{Dashboard, PAGE, SCRIPT, Shop};
 use realtime_core::Realtime;
 use std::time::Duration;
 use tokio::{net::TcpListener, time::interval};
@@ -11,7 +11,10 @@ async fn main() -> std::io::Result<()> {
     let address = address();
     let (dashboard, shop) = (Dashboard::new(dashboard::now().to_string()), Shop::default());
     let realtime = dashboard::realtime(&dashboard, &shop);
-    let app = Router::new().route("/", get(|| async { Html(PAGE) })).merge(adapter_axum::routes(&realtime));
+    let app = Router::new()
+        .route("/", get(|| async { Html(PAGE) }))
+        .route("/app.js", get(|| async { ([("content-type", "text/javascript; charset=utf-8")], SCRIPT) }))
+        .merge(adapter_axum::routes(&realtime));
     let listener = TcpListener::bind(&address).await?;
     tokio::spawn(sample(dashboard, shop, realtime.clone()));
     dashboard::visit(&format!("ws://{address}/__realtime/shop"));

@@ -1,4 +1,5 @@
-use realtime_core::{Call, Endpoint, Error, Event, Procedure, Result, Topic};
+use realtime_core::{Call, Described, Endpoint, Error, Event, Procedure, Result, Topic};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::{
     Arc,
@@ -18,14 +19,14 @@ pub const SHOPPING: Topic<()> = Topic::fixed("shopping");
 pub const PRODUCTS: [&str; 5] = ["apples", "bread", "cheese", "honey", "tea"];
 
 /// The input of [`VIEW`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct View {
     /// One of [`PRODUCTS`].
     pub product: String,
 }
 
 /// The data of [`VIEWED`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Viewed {
     /// The product.
     pub product: String,
@@ -45,11 +46,12 @@ struct Counts {
 
 impl Shop {
     /// Returns the endpoint for visitors.
-    pub fn endpoint(&self) -> Endpoint<Self> {
-        Endpoint::new(self.clone())
+    pub fn endpoint(&self) -> Endpoint<Self, Described> {
+        Endpoint::described(self.clone())
             .guard(count)
             .on_open(|connected| async move { connected.subscribe(&SHOPPING) })
             .procedure(VIEW, view)
+            .emits(VIEWED)
     }
 
     /// Returns the number of calls so far.

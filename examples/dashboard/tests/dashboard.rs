@@ -5,6 +5,7 @@ use axum::{Router, body::Body};
 use dashboard::{Alert, Current, Dashboard, Level, Raise, Sample, Shop};
 use http_body_util::BodyExt;
 use realtime_core::{Connection, Handler, Realtime, Result, Stats};
+use realtime_schema::Schema;
 use serde_json::{Value, json};
 use tower_service::Service;
 
@@ -23,6 +24,13 @@ impl Handler for Caller {
 
 fn registry(dashboard: &Dashboard) -> Realtime {
     dashboard::realtime(dashboard, &Shop::default())
+}
+
+/// A server whose values are compared with its schema.
+fn server(dashboard: &Dashboard) -> TestServer {
+    let realtime = registry(dashboard);
+    let schema = Schema::of(&realtime);
+    TestServer::new(realtime).checked(&schema)
 }
 
 /// Adds one sample for each number of calls in the second before it.
@@ -92,7 +100,7 @@ fn a_page_is_first_shown_the_last_two_minutes() {
         let dashboard = Dashboard::new("e");
         sample(&dashboard, 0..130);
         raise(&dashboard, "too hot");
-        let server = TestServer::new(registry(&dashboard));
+        let server = server(&dashboard);
         let answer = call(&mut connect(&server).await, "stats.current", Value::Null).await;
         let current: Current = serde_json::from_value(answer["data"].clone()).expect("an answer");
         assert_eq!(current, dashboard.current());
@@ -108,7 +116,7 @@ fn live_updates_go_on_where_the_first_view_ends() {
         sample(&dashboard, [0, 5]);
         let position = dashboard.current().position;
         sample(&dashboard, [7]);
-        let server = TestServer::new(registry(&dashboard));
+        let server = server(&dashboard);
         let mut client = connect(&server).await;
         let live = json!({ "type": "subscribe", "id": "s", "path": "stats.live", "input": position });
         send(&mut client, live).await;
@@ -125,7 +133,7 @@ fn who_resumes_gets_what_was_missed_and_is_told_what_is_gone() {
     block_on(async {
         let dashboard = Dashboard::new("e");
         sample(&dashboard, 0..310);
-        let server = TestServer::new(registry(&dashboard));
+        let server = server(&dashboard);
         for (epoch, offset, first) in [("e", 308, "309"), ("e", 3, "expired (7)"), ("before", 308, "restart (0)")]
         {
             let after = json!({ "epoch": epoch, "offset": offset });
@@ -146,7 +154,7 @@ fn who_resumes_gets_what_was_missed_and_is_told_what_is_gone() {
 fn a_slow_client_gets_the_newest_sample_and_all_alerts() {
     block_on(async {
         let dashboard = Dashboard::new("e");
-        let server = TestServer::new(registry(&dashboard));
+        let server = server(&dashboard);
         let mut client = connect(&server).await;
         send(&mut client, json!({ "type": "subscribe", "id": "s", "path": "stats.live", "credit": 1 })).await;
         sample(&dashboard, [0, 1]);
@@ -164,7 +172,7 @@ fn a_slow_client_gets_the_newest_sample_and_all_alerts() {
 fn an_alert_reaches_all_pages() {
     block_on(async {
         let dashboard = Dashboard::new("e");
-        let server = TestServer::new(registry(&dashboard));
+        let server = server(&dashboard);
         let (mut ann, mut bob) = (connect(&server).await, connect(&server).await);
         for client in [&mut ann, &mut bob] {
             send(client, json!({ "type": "subscribe", "id": "s", "path": "stats.live" })).await;
@@ -185,7 +193,7 @@ fn an_alert_reaches_all_pages() {
 #[test]
 fn an_alert_needs_a_text_of_up_to_200_characters() {
     block_on(async {
-        let server = TestServer::new(registry(&Dashboard::new("e")));
+        let server = server(&Dashboard::new("e"));
         let mut client = connect(&server).await;
         for (text, said) in [
             (" ".to_owned(), "text: is empty"),
@@ -205,7 +213,7 @@ fn an_alert_needs_a_text_of_up_to_200_characters() {
 #[test]
 fn who_raises_too_many_alerts_is_held_back_and_still_sees_the_figures() {
     block_on(async {
-        let server = TestServer::new(registry(&Dashboard::new("e")));
+        let server = server(&Dashboard::new("e"));
         let mut client = connect(&server).await;
         let mut codes = Vec::new();
         for number in 0..11 {

@@ -2,6 +2,15 @@
 //!
 //! Imports nothing. Without the feature `schema` all of it is empty.
 
+#![cfg_attr(
+    not(feature = "schema"),
+    expect(
+        clippy::needless_update,
+        clippy::extra_unused_type_parameters,
+        reason = "only schemas have something to keep"
+    )
+)]
+
 #[cfg(feature = "schema")]
 mod description;
 

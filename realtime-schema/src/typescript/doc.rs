@@ -63,12 +63,12 @@ fn harmless(line: &str) -> String {
     line.replace("*/", "*\\/").replace(['\r', '\u{2028}', '\u{2029}'], " ")
 }
 
-/// True if a schema, or the items of its array or map, are integers of 64 bits or more.
+/// True if a schema, or the items of its array or map, are integers of 64 bits or more without narrower bounds.
 pub(super) fn is_wide(schema: &Value) -> bool {
     let format = schema.get("format").and_then(Value::as_str);
     let is_integer = super::schema_types(schema).iter().any(|of| of == "integer");
     if is_integer && format.is_some_and(|format| WIDE_FORMATS.contains(&format)) {
-        return true;
+        return !is_bounded(schema);
     }
     let parts = ["items", "additionalProperties"].iter().filter_map(|keyword| schema.get(keyword));
     let lists =
@@ -77,6 +77,15 @@ pub(super) fn is_wide(schema: &Value) -> bool {
         schema.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(|map| map.values());
     parts.chain(lists).chain(patterns).any(is_wide)
 }
+
+/// True if no value is out of reach for JavaScript, whatever the type of the integer.
+fn is_bounded(schema: &Value) -> bool {
+    let bound = |keyword: &str| schema.get(keyword).and_then(Value::as_f64);
+    bound("minimum").is_some_and(|least| least >= -LARGEST) && bound("maximum").is_some_and(|most| most <= LARGEST)
+}
+
+/// 2^53 − 1: above it, JavaScript takes integers for their neighbours.
+const LARGEST: f64 = 9_007_199_254_740_991.0;
 
 const WIDE_FORMATS: [&str; 6] = ["int", "int64", "int128", "uint", "uint64", "uint128"];
 

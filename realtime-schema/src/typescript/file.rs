@@ -18,7 +18,10 @@ const PACKAGE: &str = "realtime-client";
 pub(crate) fn file(document: &Document, id: &str) -> Result<String, Problems> {
     let endpoint = document.endpoints.get(id).ok_or_else(|| {
         let ids: Vec<&str> = document.endpoints.keys().map(String::as_str).collect();
-        Problems::one(format!("no endpoint or handler has the id {id:?}; there are: {}", ids.join(", ")))
+        Problems::one(format!(
+            "no endpoint or handler with a schema has the id {id:?}; there are: {}",
+            ids.join(", ")
+        ))
     })?;
     let mut problems = Vec::new();
     let names = Names::new(document, &document.reached(endpoint.roots()), &mut problems);

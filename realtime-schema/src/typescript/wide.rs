@@ -36,6 +36,10 @@ fn search(schema: &Value, place: &str, found: &mut Vec<String>) {
             search(part, place, found);
         }
     }
+    for part in schema.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(|map| map.values())
+    {
+        search(part, place, found);
+    }
     for (name, part) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         search(part, &format!("{place}.{name}"), found);
     }

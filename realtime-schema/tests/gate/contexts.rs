@@ -60,6 +60,7 @@ fn contexts<Old: JsonSchema, New: JsonSchema>() -> Vec<(&'static str, Side, Side
         "a list in a list": Lists;
         "behind a reference": Behind;
         "a map": Map;
+        "a map by number": ByNumber;
         "a tuple": Tuple;
         "a variant": External;
         "a tagged variant": Internal;
@@ -74,6 +75,7 @@ fn contexts<Old: JsonSchema, New: JsonSchema>() -> Vec<(&'static str, Side, Side
 type Itself<T> = T;
 type Lists<T> = Vec<Vec<T>>;
 type Map<T> = BTreeMap<String, T>;
+type ByNumber<T> = BTreeMap<u16, T>;
 type Tuple<T> = (u8, T, bool);
 
 #[derive(JsonSchema)]
