@@ -8,7 +8,7 @@ use actix_web::{
 };
 use adapter_actix::Vars;
 use adapter_testing::conformance::{Capabilities, Command, Lab, Reply, Stop, Subject};
-use realtime_core::{Config, Realtime, Topic};
+use realtime_core::{Config, Endpoint, Procedure, Realtime, Topic};
 use std::{net::TcpListener, time::Duration};
 
 fn realtime() -> Realtime {
@@ -66,6 +66,25 @@ fn middleware_may_refuse() {
     }
     let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
     server.request("lab").refused(402);
+}
+
+#[test]
+fn a_call_by_name_works_behind_a_scope() {
+    #[actix_web::main]
+    async fn serve(_: Realtime, listener: TcpListener, stop: Stop) {
+        let endpoint = Endpoint::new(()).procedure(SEVEN, |_, ()| async { Ok(7) });
+        let inner = Realtime::builder().endpoint("api", endpoint).build();
+        let app = move || App::new().service(web::scope("/app").configure(adapter_actix::routes(&inner)));
+        let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).expect("a listener").run();
+        stop_with(server.handle(), stop);
+        server.await.expect("actix serves");
+    }
+    const SEVEN: Procedure<(), u32> = Procedure::query("seven");
+    let outer = Realtime::builder().manual_time().prefix("/app/__realtime").build();
+    let server = Subject::tcp(Capabilities::default(), serve).start(outer);
+    server.http("api").query("path=seven").gives(&7.into());
+    server.http("api/seven").gives(&7.into());
+    server.http("api/nothing").fails(404, "NOT_FOUND");
 }
 
 #[test]

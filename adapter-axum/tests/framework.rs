@@ -12,7 +12,7 @@ use axum::{
     serve::{Listener, ListenerExt},
 };
 use futures_core::Stream;
-use realtime_core::{Config, Realtime};
+use realtime_core::{Config, Endpoint, Procedure, Realtime};
 use std::{
     convert::Infallible,
     io,
@@ -67,6 +67,22 @@ fn a_layer_may_refuse() {
     }
     let server = Subject::tcp(Capabilities::default(), serve).start(realtime());
     server.request("lab").refused(402);
+}
+
+#[test]
+fn a_call_by_name_works_behind_a_prefix_that_is_stripped() {
+    #[tokio::main(flavor = "current_thread")]
+    async fn serve(_: Realtime, listener: std::net::TcpListener, stop: Stop) {
+        let endpoint = Endpoint::new(()).procedure(SEVEN, |_, ()| async { Ok(7) });
+        let inner = Realtime::builder().endpoint("api", endpoint).build();
+        run(Router::new().nest("/app", adapter_axum::routes(&inner)), listener, stop).await;
+    }
+    const SEVEN: Procedure<(), u32> = Procedure::query("seven");
+    let outer = Realtime::builder().manual_time().prefix("/app/__realtime").build();
+    let server = Subject::tcp(Capabilities::default(), serve).start(outer);
+    server.http("api").query("path=seven").gives(&7.into());
+    server.http("api/seven").gives(&7.into());
+    server.http("api/nothing").fails(404, "NOT_FOUND");
 }
 
 #[test]

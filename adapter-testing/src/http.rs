@@ -7,7 +7,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use realtime_core::{Procedure, Subscription, raw::Answer};
+use realtime_core::{Event, Procedure, Subscription, raw::Answer};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{borrow::Borrow, convert::Infallible, fmt, future::poll_fn, pin::pin};
 
@@ -69,6 +69,21 @@ impl TestHttp {
         let kind = if procedure.borrow().is_query() { "query" } else { "mutation" };
         let call = serde_json::json!({ "path": name, "type": kind, "input": input });
         self.post().json(&call).send().await.data()
+    }
+
+    /// Sends an event by POST, without a connection.
+    ///
+    /// # Errors
+    ///
+    /// The error, with its HTTP status.
+    ///
+    /// # Panics
+    ///
+    /// If the data does not serialise.
+    pub async fn emit<T: Serialize>(&self, event: Event<T>, data: impl Borrow<T>) -> Result<(), Refused> {
+        let event = serde_json::json!({ "type": "event", "name": event.name(), "data": to_value(data.borrow()) });
+        let TestHttpResponse(response) = self.post().json(&event).send().await;
+        if response.status().is_success() { Ok(()) } else { Err(Refused::new(response)) }
     }
 
     /// Subscribes by server-sent events.

@@ -3,8 +3,8 @@
 use adapter_testing::{Ended, TestServer, block_on, conformance::Gate};
 use futures_util::{FutureExt, StreamExt, stream};
 use realtime_core::{
-    Call, Config, Endpoint, Error, FnConnection, Gap, Item, Position, Procedure, Realtime, Subscription, Topic,
-    handler_fn,
+    Call, Config, Endpoint, Error, Event, FnConnection, Gap, Item, Position, Procedure, Realtime, Subscription,
+    Topic, handler_fn,
 };
 use std::{
     sync::{
@@ -221,5 +221,22 @@ fn a_source_that_reads_is_not_given_up() {
         server.advance(Duration::from_secs(600)).await;
         assert!(!events.is_ended());
         assert!(events.comments() >= 100);
+    });
+}
+
+#[test]
+fn an_event_is_posted() {
+    const TYPING: Event<String> = Event::new("typing");
+    let (gate, seen) = (Gate::default(), Arc::new(AtomicBool::new(false)));
+    let noted = Arc::clone(&seen);
+    let endpoint = Endpoint::new(gate).on(TYPING, move |_, text| {
+        noted.store(text == "a", SeqCst);
+        async move { if text.is_empty() { Err(Error::not_found("nothing is typed")) } else { Ok(()) } }
+    });
+    let server = TestServer::new(Realtime::builder().endpoint("api", endpoint).build());
+    block_on(async {
+        server.http("api").emit(TYPING, "a".to_owned()).await.unwrap();
+        assert!(seen.load(SeqCst));
+        assert_eq!(server.http("api").emit(TYPING, String::new()).await.unwrap_err().status(), 404);
     });
 }

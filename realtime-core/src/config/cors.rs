@@ -2,7 +2,8 @@ use super::Origins;
 use std::time::Duration;
 
 /// Lets pages of other origins use calls and server-sent events (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
-/// [`Config::origins`](crate::Config::origins) lists the origins.
+/// [`Config::origins`](crate::Config::origins) lists the origins. Such pages can read `Retry-After`; middleware may add
+/// other names to `Access-Control-Expose-Headers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cors {
