@@ -206,7 +206,7 @@ fn a_source_that_takes_nothing_is_given_up_when_its_time_is_over() {
     });
 }
 
-/// A heartbeat longer than the time limit does not delay the sign of life.
+/// A source that reads stays open even if comments are rarer than the idle timeout.
 #[test]
 fn a_source_that_reads_is_not_given_up() {
     let mut config = Config::default();
