@@ -4,7 +4,7 @@ use adapter_testing::{TestClient, TestServer, block_on};
 use chat::{Chat, Join};
 use serde_json::{Value, json};
 
-/// Connects a client, and receives the messages that it is sent first.
+/// Connects a client, and receives its first messages.
 async fn join(server: &TestServer, name: &str) -> TestClient<Chat> {
     let join = Join { room: "general".into(), name: name.into() };
     let mut client = server.connect("chat", join).await.expect("the chat is open to all");
@@ -21,7 +21,7 @@ async fn frames(client: &mut TestClient<Chat>) -> Vec<Value> {
     frames
 }
 
-/// Calls a procedure; returns its answer when everybody has received the events.
+/// Calls a procedure. Returns its result once everybody has received the events.
 async fn call(client: &mut TestClient<Chat>, path: &str, input: Value) -> Value {
     let frame = json!({ "type": "call", "id": "1", "path": path, "input": input });
     client.send_text(&frame.to_string()).await;

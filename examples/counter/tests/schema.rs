@@ -1,9 +1,9 @@
-//! What other languages know of the server is kept in step with it.
+//! The generated files for other languages are up to date.
 
 use counter::{api::ENDPOINT, server};
 use realtime_schema::Schema;
 
-/// With `UPDATE_SCHEMA=1` it writes the files.
+/// With `UPDATE_SCHEMA=1`, writes the files instead.
 #[test]
 fn the_files_have_the_types_of_the_server() {
     let schema = Schema::of(&server::realtime());
