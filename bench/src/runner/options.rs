@@ -38,7 +38,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Nothing when it is help that is asked for.
+    /// Parses the arguments. Returns `None` if they ask for help.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
         let mut options = Self::default();
         while let Some(name) = words.next() {
@@ -99,5 +99,5 @@ fn server(name: &str) -> Outcome<Server> {
 }
 
 fn number<T: FromStr>(text: &str) -> Outcome<T> {
-    text.parse().map_err(|_| format!("{text:?} is no number\n\n{USAGE}").into())
+    text.parse().map_err(|_| format!("{text:?} is not a number\n\n{USAGE}").into())
 }

@@ -76,7 +76,7 @@ pub(crate) struct Options {
     pub(crate) control: String,
     pub(crate) greed: Greed,
     pub(crate) api: String,
-    /// A close frame of the server gets one of ours, before the end. Else it is only counted.
+    /// True if the client replies to the server's close frames; otherwise they are only counted.
     pub(crate) answer_close: bool,
 }
 
@@ -178,7 +178,7 @@ impl Options {
         Ok(())
     }
 
-    /// Every bound is here: a load that is asked for too much says so instead of taking the machine.
+    /// Checks all bounds, so that an excessive load is refused.
     fn checked(self) -> Outcome<Self> {
         let bounds = [
             ("--port", usize::from(self.port), 1, 65_535),
@@ -189,7 +189,7 @@ impl Options {
             ("--warmup", self.warmup.as_secs() as usize, 0, 60),
             ("--spread", self.spread.as_secs() as usize, 0, 60),
             ("--subscriptions", self.subscriptions, 1, 1024),
-            // Half of it is granted at a time.
+            // Credit is granted by halves.
             ("--credit", self.credit.unwrap_or(2), 2, 100_000),
             ("--beside", self.beside, 0, 100_000),
             // The first one publishes.
@@ -219,5 +219,5 @@ fn mode(word: Option<&str>) -> Outcome<Mode> {
 }
 
 fn number<T: FromStr>(text: &str) -> Outcome<T> {
-    text.parse().map_err(|_| format!("{text:?} is no number\n\n{USAGE}").into())
+    text.parse().map_err(|_| format!("{text:?} is not a number\n\n{USAGE}").into())
 }
