@@ -3,7 +3,6 @@
 //! This is not a usable server: it has no runtime, does not check UTF-8, and supports neither fragments nor limits.
 //! `/echo` answers all messages of one read with one write; `/chat` builds a frame once and writes it to every member.
 //! With `BATCH=1` all frames of one turn of the loop go to each member in one write.
-//! member. With `BATCH=1` what one turn of the loop brought goes to each member in one write.
 
 use bench::{Outcome, process};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
