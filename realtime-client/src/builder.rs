@@ -29,8 +29,7 @@ impl ClientBuilder {
         Self { config: Config::new(&url), handlers: Handlers::default() }
     }
 
-    /// Calls this function for a token before each attempt to connect, and sends the token as `Authorization: Bearer
-    /// …`.
+    /// Calls this function before each attempt to connect, and sends its token as `Authorization: Bearer …`.
     ///
     /// An attempt without a token fails like any other, as does one that the server refuses with 401 or 403.
     pub fn token<F, Fut>(mut self, token: F) -> Self
@@ -122,8 +121,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the HTTP refusals after which the client tries again: by default those that [are
-    /// temporary](Refusal::is_temporary).
+    /// Sets the HTTP refusals after which the client tries again: by default
+    /// [temporary](Refusal::is_temporary) ones.
     pub fn reconnect_on_refusal(
         mut self,
         reconnect_on: impl Fn(&Refusal) -> bool + Send + Sync + 'static,

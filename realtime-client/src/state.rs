@@ -161,7 +161,7 @@ impl StateCell {
     }
 }
 
-/// More changes than a reader falls behind, and few enough to keep.
+/// More than a reader ever falls behind, and few enough to keep.
 const WAITING: usize = 64;
 
 #[cfg(test)]
