@@ -4,10 +4,10 @@ use realtime_protocol::client::{Incoming, Outgoing};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{borrow::Cow, fmt, marker::PhantomData, time::Duration};
 
-/// A call of the server's that waits for the client's answer;
-/// [`TestClient::expect_call`](crate::TestClient::expect_call) gives it.
+/// A call from the server that waits for the client's answer, returned by
+/// [`TestClient::expect_call`](crate::TestClient::expect_call).
 ///
-/// Dropping it leaves the server without an answer.
+/// Dropping it leaves the call unanswered.
 pub struct TestAnswer<O> {
     wire: Wire,
     id: String,
@@ -16,43 +16,43 @@ pub struct TestAnswer<O> {
 }
 
 impl<O: Serialize + Send + 'static> TestAnswer<O> {
-    /// Waits for a call of this procedure; gives its input.
+    /// Waits for a call of this procedure. Returns its input.
     pub(crate) async fn expect<I>(wire: &Wire, procedure: Procedure<I, O>) -> (I, Self)
     where
         I: DeserializeOwned + 'static,
     {
         let name = procedure.name();
         let called = wire.wait(|frame| matches!(frame, Incoming::Call { path, .. } if *path == name)).await;
-        let called = called.unwrap_or_else(|ended| panic!("instead of a call of {name:?}: {ended}"));
+        let called = called.unwrap_or_else(|ended| panic!("expected a call of {name:?}: {ended}"));
         let Incoming::Call { id, input, timeout: Some(timeout), .. } = called else {
-            panic!("a call of {name:?} does not say how long the server will wait");
+            panic!("the call of {name:?} has no timeout");
         };
         (read(&input), Self { wire: wire.clone(), id, timeout, output: PhantomData })
     }
 
-    /// The id that the call has on the wire.
+    /// Returns the id of the call on the wire.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Returns the time that the server will wait, from its call.
+    /// Returns the time that the server waits, counted from its call.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Answers.
+    /// Sends the result.
     pub async fn answer(self, output: O) {
         let data = self.wire.write(output);
         self.wire.send(Outgoing::Result { id: &self.id, data: &data }).await;
     }
 
-    /// Says that the call failed.
+    /// Sends an error.
     pub async fn fail(self, code: impl Into<String>, message: impl Into<Cow<'static, str>>) {
         let error = Error::new(code.into(), message);
         self.wire.send(Outgoing::Error { id: &self.id, error: &error }).await;
     }
 
-    /// Returns true if the server has cancelled the call, once it has nothing left to do.
+    /// Returns true if the server has cancelled the call, after running the server until it is idle.
     pub async fn is_cancelled(&self) -> bool {
         self.wire.has(|frame| matches!(frame, Incoming::Cancel { id } if *id == self.id)).await
     }

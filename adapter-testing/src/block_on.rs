@@ -10,7 +10,7 @@ use std::{
 ///
 /// # Panics
 ///
-/// If nothing happens for ten seconds of real time: what is awaited will not come.
+/// If nothing happens for ten seconds of real time, which means that the test waits in vain.
 #[track_caller]
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
@@ -22,7 +22,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
         }
         let parked = Instant::now();
         thread::park_timeout(PATIENCE);
-        assert!(parked.elapsed() < PATIENCE, "nothing happened for {PATIENCE:?}: what is awaited will not come");
+        assert!(parked.elapsed() < PATIENCE, "nothing happened for {PATIENCE:?}: the test waits in vain");
     }
 }
 

@@ -4,7 +4,7 @@ use realtime_protocol::client::{Incoming, Outgoing};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, marker::PhantomData, time::Duration};
 
-/// A call that is under way; [`TestClient::begin`](crate::TestClient::begin) makes it.
+/// A running call, returned by [`TestClient::begin`](crate::TestClient::begin).
 ///
 /// Dropping it does not cancel the call: [`cancel`](Self::cancel) does.
 pub struct TestCall<O> {
@@ -37,49 +37,49 @@ impl<O: DeserializeOwned + 'static> TestCall<O> {
         Self { wire: wire.clone(), id, output: PhantomData }
     }
 
-    /// The id that it has on the wire.
+    /// Returns the id of the call on the wire.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Waits for the next report of how far the call is; `None` once its end has come.
+    /// Waits for the next progress report; `None` once the call has ended.
     ///
     /// # Panics
     ///
-    /// If the report is not of the type.
+    /// If the report does not parse as `T`.
     pub async fn progress<T: DeserializeOwned + 'static>(&mut self) -> Option<T> {
         let is_report = |frame: &Incoming| matches!(frame, Incoming::Progress { id, .. } if *id == self.id);
         match self.wire.wait_before(is_report, |frame| self.is_end(frame)).await? {
             Incoming::Progress { data, .. } => Some(read(&data)),
-            other => panic!("instead of a report: {other:?}"),
+            other => panic!("expected a progress report, received {other:?}"),
         }
     }
 
-    /// Returns true if the call has ended, once the server has nothing left to do.
+    /// Returns true if the call has ended, after running the server until it is idle.
     pub async fn is_over(&mut self) -> bool {
         self.wire.has(|frame| self.is_end(frame)).await
     }
 
-    /// Gives it up. The server still says how it ended: with `CANCELLED`, if the answer was not faster.
+    /// Cancels the call. The server still ends it: with `CANCELLED`, unless the result came first.
     pub async fn cancel(&mut self) {
         self.wire.send(Outgoing::Cancel { id: &self.id }).await;
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the call.
     ///
     /// # Errors
     ///
-    /// [`Ended::Error`] if it failed, [`Ended::Closed`] or [`Ended::Lost`] if the connection ended first.
+    /// [`Ended::Error`] if the call failed, [`Ended::Closed`] or [`Ended::Lost`] if the connection ended first.
     ///
     /// # Panics
     ///
-    /// If what it gave is not of the type.
+    /// If the output does not parse as `O`.
     pub async fn result(self) -> Result<O, Ended> {
         let end = self.wire.wait(|frame| self.is_end(frame)).await?;
         match end {
             Incoming::Result { data, .. } => Ok(read(&data)),
             Incoming::Error { error, .. } => Err(Ended::Error(error.into())),
-            other => panic!("instead of the end of a call: {other:?}"),
+            other => panic!("expected the end of a call, received {other:?}"),
         }
     }
 
@@ -104,13 +104,13 @@ pub struct TestCallOptions {
 }
 
 impl TestCallOptions {
-    /// Says how long the caller will wait, in whole milliseconds.
+    /// Sets the time that the caller waits, in whole milliseconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Names the call, so that it is run once however often it is sent.
+    /// Sets an idempotency key: the server runs calls with the same key once.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
         self

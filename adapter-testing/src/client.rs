@@ -8,25 +8,25 @@ use realtime_protocol::client::{Incoming, Outgoing};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, marker::PhantomData};
 
-/// A client in memory, typed by the handler that it is connected to; `TestClient` without a type is one of an
-/// [`Endpoint`](realtime_core::Endpoint) that has no handler beside it.
+/// A client in memory, typed by its handler. `TestClient` without a type is a client of an
+/// [`Endpoint`](realtime_core::Endpoint) without a handler.
 ///
-/// It speaks JSON, or MessagePack where it was [offered](crate::TestRequest::subprotocol) and
-/// chosen. It answers pings like any client, unless it was told to be silent. What comes for one thing stays until it
-/// is awaited, while others are. Dropping the client cuts the connection.
+/// It uses JSON, or MessagePack if it [offered](crate::TestRequest::subprotocol) that and the server selected it. It
+/// answers pings, unless it is silenced. Frames wait until they are awaited, in any order of calls, subscriptions and
+/// events. Dropping the client cuts the connection.
 pub struct TestClient<H = ()> {
     wire: Wire,
     response: Response<()>,
     handler: PhantomData<fn() -> H>,
 }
 
-/// Messages, of a handler.
+/// Messages of a handler.
 impl<H: Handler> TestClient<H> {
     /// Sends a message, and lets the server handle it.
     ///
     /// # Panics
     ///
-    /// If it does not serialise.
+    /// If the message does not serialise.
     pub async fn send(&mut self, message: H::ClientMessage)
     where
         H::ClientMessage: Serialize,
@@ -35,16 +35,16 @@ impl<H: Handler> TestClient<H> {
         self.wire.send(Outgoing::Message { value: &value }).await;
     }
 
-    /// The next message. A welcome that comes first is passed over.
+    /// Waits for the next message. A welcome before it is skipped.
     ///
     /// # Errors
     ///
-    /// [`Ended::Error`] if the server sends an error instead, [`Ended::Closed`] if it closes, and
-    /// [`Ended::Lost`] if the connection is cut.
+    /// [`Ended::Error`] if the server sends an error instead, [`Ended::Closed`] if it closes, and [`Ended::Lost`] if
+    /// the connection is cut.
     ///
     /// # Panics
     ///
-    /// If what comes is not of the protocol or of the type.
+    /// If the frame is not part of the protocol, or its value does not match the type.
     pub async fn recv(&mut self) -> Result<H::ServerMessage, Ended>
     where
         H::ServerMessage: DeserializeOwned,
@@ -52,7 +52,7 @@ impl<H: Handler> TestClient<H> {
         read_message(self.wire.wait(is_message).await?)
     }
 
-    /// The next message if there is one, after the server has done all that it can.
+    /// Returns the next message if there is one, after running the server until it is idle.
     ///
     /// # Errors
     ///
@@ -77,11 +77,11 @@ fn read_message<T: DeserializeOwned + 'static>(frame: Incoming) -> Result<T, End
     match frame {
         Incoming::Message { value } => Ok(read(&value)),
         Incoming::Error { error, .. } => Err(Ended::Error(error.into())),
-        other => panic!("instead of a message: {other:?}"),
+        other => panic!("expected a message, received {other:?}"),
     }
 }
 
-/// Calls, subscriptions and events, of an [`Endpoint`](realtime_core::Endpoint).
+/// Calls, subscriptions and events of an [`Endpoint`](realtime_core::Endpoint).
 impl<H> TestClient<H> {
     /// Calls a procedure and waits for its end.
     ///
@@ -91,7 +91,7 @@ impl<H> TestClient<H> {
     ///
     /// # Panics
     ///
-    /// If the input does not serialise, or the output is not of the type.
+    /// If the input does not serialise, or the output does not match the type.
     pub async fn call<I, O>(&mut self, procedure: Procedure<I, O>, input: I) -> Result<O, Ended>
     where
         I: Serialize + Send + 'static,
@@ -100,7 +100,7 @@ impl<H> TestClient<H> {
         self.begin(procedure, input).await.result().await
     }
 
-    /// Calls a procedure, lets the server begin, and does not wait for its end: others may be called meanwhile.
+    /// Calls a procedure and lets the server start it, without waiting for its end. Several calls may run at once.
     ///
     /// # Panics
     ///
@@ -113,7 +113,7 @@ impl<H> TestClient<H> {
         self.begin_with(procedure, input, TestCallOptions::default()).await
     }
 
-    /// As [`begin`](Self::begin), with a timeout or an idempotency key.
+    /// Like [`begin`](Self::begin), with a timeout or an idempotency key.
     ///
     /// # Panics
     ///
@@ -131,7 +131,7 @@ impl<H> TestClient<H> {
         TestCall::begin(&self.wire, procedure, input, options).await
     }
 
-    /// Subscribes, and lets the server begin.
+    /// Subscribes, and lets the server start the subscription.
     ///
     /// # Panics
     ///
@@ -144,7 +144,7 @@ impl<H> TestClient<H> {
         self.subscribe_with(subscription, input, TestSubscribeOptions::default()).await
     }
 
-    /// As [`subscribe`](Self::subscribe), behind a position or with credit.
+    /// Like [`subscribe`](Self::subscribe), after a position or with credit.
     ///
     /// # Panics
     ///
@@ -162,7 +162,7 @@ impl<H> TestClient<H> {
         TestSubscription::begin(&self.wire, subscription, input, options).await
     }
 
-    /// Sends an event, and lets the server handle it. An error of it [has no id](Self::expect_error).
+    /// Sends an event, and lets the server handle it. Its errors [have no id](Self::expect_error).
     ///
     /// # Panics
     ///
@@ -172,30 +172,30 @@ impl<H> TestClient<H> {
         self.wire.send(Outgoing::Event { name: event.name(), data: &data }).await;
     }
 
-    /// Waits for an event; gives its data.
+    /// Waits for an event. Returns its data.
     ///
     /// # Panics
     ///
-    /// If the connection ends instead, or the data is not of the type.
+    /// If the connection ends first, or the data does not match the type.
     pub async fn expect_event<T: DeserializeOwned + 'static>(&mut self, event: Event<T>) -> T {
         let came = self.wire.wait(|frame| is_event(frame, event.name())).await;
-        read_event(came.unwrap_or_else(|ended| panic!("instead of the event {:?}: {ended}", event.name())))
+        read_event(came.unwrap_or_else(|ended| panic!("expected the event {:?}: {ended}", event.name())))
     }
 
-    /// The data of the next such event if there is one, after the server has done all that it can.
+    /// Returns the data of the next event of this name if there is one, after running the server until it is idle.
     ///
     /// # Panics
     ///
-    /// If the data is not of the type.
+    /// If the data does not match the type.
     pub async fn try_event<T: DeserializeOwned + 'static>(&mut self, event: Event<T>) -> Option<T> {
         self.wire.look(|frame| is_event(frame, event.name())).await.ok()?.map(read_event)
     }
 
-    /// Waits until the server calls a procedure of the client's; gives the input, and what answers it.
+    /// Waits until the server calls a procedure of the client. Returns the input, and a handle for the answer.
     ///
     /// # Panics
     ///
-    /// If the connection ends instead, or the input is not of the type.
+    /// If the connection ends first, or the input does not match the type.
     pub async fn expect_call<I, O>(&mut self, procedure: Procedure<I, O>) -> (I, TestAnswer<O>)
     where
         I: DeserializeOwned + 'static,
@@ -204,27 +204,27 @@ impl<H> TestClient<H> {
         TestAnswer::expect(&self.wire, procedure).await
     }
 
-    /// Waits for an error that is about the connection, and not about a call or subscription.
+    /// Waits for an error that does not belong to a call or subscription.
     ///
     /// # Panics
     ///
-    /// If the connection ends instead.
+    /// If the connection ends first.
     pub async fn expect_error(&mut self) -> ErrorFrame {
         match self.wire.wait(|frame| matches!(frame, Incoming::Error { id: None, .. })).await {
             Ok(Incoming::Error { error, .. }) => error.into(),
-            other => panic!("instead of an error: {other:?}"),
+            other => panic!("expected an error, received {other:?}"),
         }
     }
 
-    /// Waits to be told that publications of a topic are missing; gives the topic's name, and what is missing.
+    /// Waits for a gap in a topic. Returns the topic's name and the gap.
     ///
     /// # Panics
     ///
-    /// If the connection ends instead.
+    /// If the connection ends first.
     pub async fn expect_gap(&mut self) -> (String, Gap) {
         match self.wire.wait(|frame| matches!(frame, Incoming::Gap { id: None, .. })).await {
             Ok(Incoming::Gap { topic: Some(topic), gap, .. }) => (topic, gap),
-            other => panic!("instead of a gap: {other:?}"),
+            other => panic!("expected a gap, received {other:?}"),
         }
     }
 }
@@ -236,7 +236,7 @@ fn is_event(frame: &Incoming, event: &str) -> bool {
 fn read_event<T: DeserializeOwned + 'static>(frame: Incoming) -> T {
     match frame {
         Incoming::Event { data, .. } => read(&data),
-        other => panic!("instead of an event: {other:?}"),
+        other => panic!("expected an event, received {other:?}"),
     }
 }
 
@@ -246,12 +246,12 @@ impl<H> TestClient<H> {
         Self { wire, response, handler: PhantomData }
     }
 
-    /// The response that accepted the upgrade.
+    /// Returns the response that accepted the upgrade.
     pub fn response(&self) -> &Response<()> {
         &self.response
     }
 
-    /// Sends a text message as it is.
+    /// Sends a text message unchanged.
     pub async fn send_text(&mut self, text: &str) {
         self.send_frame(&TestFrame::text(text)).await;
     }
@@ -261,12 +261,13 @@ impl<H> TestClient<H> {
         self.wire.send_frame(frame).await;
     }
 
-    /// Sends bytes as they are, and lets the server handle them.
+    /// Sends raw bytes, and lets the server handle them.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
         self.wire.send_bytes(bytes).await;
     }
 
-    /// Waits for the next frame, a close frame among them. Pings are answered and left out, unless the client is silent.
+    /// Waits for the next frame, including a close frame. Pings are answered and skipped, unless the client is
+    /// silenced.
     ///
     /// # Errors
     ///
@@ -275,7 +276,7 @@ impl<H> TestClient<H> {
         self.wire.wait_any().await
     }
 
-    /// The next frame if there is one, after the server has done all that it can.
+    /// Returns the next frame if there is one, after running the server until it is idle.
     ///
     /// # Errors
     ///
@@ -284,7 +285,7 @@ impl<H> TestClient<H> {
         self.wire.look_any().await
     }
 
-    /// Closes, and waits for the server's answer; gives its code and reason. What comes before it is dropped.
+    /// Closes, and waits for the server's close frame. Returns its code and reason. Earlier frames are dropped.
     pub async fn close(mut self, code: u16, reason: &str) -> Option<(u16, String)> {
         self.send_frame(&TestFrame::close(code, reason)).await;
         while let Ok(frame) = self.recv_frame().await {
@@ -295,17 +296,17 @@ impl<H> TestClient<H> {
         None
     }
 
-    /// Reads nothing from now on, as a client that hangs.
+    /// Stops reading, like a client that hangs.
     pub fn stall(&mut self) {
         self.wire.stall();
     }
 
-    /// Reads again.
+    /// Starts reading again.
     pub fn resume(&mut self) {
         self.wire.resume();
     }
 
-    /// Answers no pings from now on, as a client that is gone without a word.
+    /// Stops answering pings, like a client that vanished.
     pub fn silence(&mut self) {
         self.wire.silence();
     }

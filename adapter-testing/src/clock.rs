@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Time that stands still until it is advanced.
+/// A clock that stands still until it is advanced.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     start: Instant,
@@ -42,8 +42,7 @@ impl Clock {
         }))
     }
 
-    /// Goes to the next moment at which somebody wants to wake up, but not past `end`; gives
-    /// whether `end` is reached.
+    /// Advances to the next timer, but not past `end`. Returns true if `end` is reached.
     pub(crate) fn step(&self, end: Instant) -> bool {
         let end = end - self.start;
         let (due, reached) = self.with(|state| {
@@ -58,7 +57,7 @@ impl Clock {
         reached
     }
 
-    /// Goes on by `duration` at once, past all moments at which somebody wants to wake up.
+    /// Advances by `duration` at once, past all timers.
     pub(crate) fn jump(&self, duration: Duration) {
         self.with(|state| state.now += duration);
         self.step(self.now());

@@ -2,14 +2,14 @@ use realtime_core::Error;
 use serde::{Deserialize, Deserializer};
 use std::{fmt, time::Duration};
 
-/// The end of a stream or connection, or an error, in place of what was awaited. All that a test waits for, be it messages,
-/// frames, items or events, ends with one in an `Err`.
+/// The end of a stream or connection, or an error, in place of an awaited value. All waits of a test for messages,
+/// frames, items or events end with it in an `Err`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {
     /// The server sent an error; the session goes on.
     Error(ErrorFrame),
-    /// The subscription is over, without an error.
+    /// The subscription completed without an error.
     Complete,
     /// The server closed.
     Closed {
@@ -18,17 +18,17 @@ pub enum Ended {
         /// The reason.
         reason: String,
     },
-    /// The connection or stream is gone, without a close frame or event that says why.
+    /// The connection or stream ended without a close frame or a final event.
     Lost,
 }
 
 impl Ended {
-    /// The error, if it is one.
+    /// Returns the error, if it is one.
     pub fn as_error(&self) -> Option<&ErrorFrame> {
         if let Self::Error(error) = self { Some(error) } else { None }
     }
 
-    /// The code of the error; empty if it is none.
+    /// Returns the code of the error, or an empty text.
     pub fn code(&self) -> &str {
         self.as_error().map_or("", |error| &error.code)
     }
@@ -47,21 +47,21 @@ impl fmt::Display for Ended {
 
 impl std::error::Error for Ended {}
 
-/// An error, as a client sees it.
+/// An error as received by a client.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct ErrorFrame {
-    /// Returns the error's code.
+    /// The error's code.
     pub code: String,
-    /// The text.
+    /// The message.
     pub message: String,
     /// Machine-readable details; null if there are none.
     #[serde(default)]
     pub details: serde_json::Value,
-    /// Returns true if a retry may succeed.
+    /// True if a retry may succeed.
     #[serde(default)]
     pub retryable: bool,
-    /// When to try again, if it was said.
+    /// The time to wait before a retry, if any.
     #[serde(default, rename = "retryAfterMs", deserialize_with = "milliseconds")]
     pub retry_after: Option<Duration>,
 }

@@ -21,9 +21,9 @@ use std::{
     time::Duration,
 };
 
-/// An `EventSource` in memory: it reads a stream of server-sent events.
+/// A client of a stream of server-sent events in memory, like an `EventSource`.
 ///
-/// Dropping it is the client's leaving.
+/// Dropping it disconnects the client.
 pub struct TestEvents {
     request: TestHttpRequest,
     headers: HeaderMap,
@@ -45,12 +45,12 @@ impl TestEvents {
         Self { headers: head.headers, reader, request }
     }
 
-    /// The headers of the response.
+    /// Returns the headers of the response.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// Waits for the next event, the one that says how the stream ends among them. Comments are skipped.
+    /// Waits for the next event, including the last. Comments are skipped.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl TestEvents {
         .await
     }
 
-    /// The next event if there is one, after the server has done all that it can.
+    /// Returns the next event if there is one, after running the server until it is idle.
     ///
     /// # Errors
     ///
@@ -73,17 +73,17 @@ impl TestEvents {
         self.lock().next()
     }
 
-    /// The id of the last event that had one; empty if none had.
+    /// Returns the id of the last event that had one, or an empty text.
     pub fn last_event_id(&self) -> String {
         self.lock().last_event_id.clone()
     }
 
-    /// Returns the number of comments received; the comments that keep the stream alive are included.
+    /// Returns the number of comments received, including those that keep the stream alive.
     pub fn comments(&self) -> usize {
         self.lock().parser.comments()
     }
 
-    /// After how long the server wants a source back that loses the stream, where it has said so.
+    /// Returns the reconnection delay that the server sent, if any.
     pub fn retry(&self) -> Option<Duration> {
         self.lock().parser.retry()
     }
@@ -93,13 +93,13 @@ impl TestEvents {
         self.lock().ended
     }
 
-    /// Reads nothing from now on, as a client that hangs.
+    /// Stops reading, like a client that hangs.
     pub fn stall(&mut self) {
         self.lock().stalled = true;
     }
 
-    /// Leaves, and makes the same request again as an `EventSource` does: with the `Last-Event-ID`, where there is
-    /// one. Events that were not taken are as if they had not come.
+    /// Disconnects, and repeats the request like an `EventSource`, with the `Last-Event-ID` if there is one. Unread
+    /// events do not count as seen.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl fmt::Debug for TestEvents {
     }
 }
 
-/// The items of a subscription by server-sent events. Dropping it is the client's leaving.
+/// The items of a subscription by server-sent events. Dropping it disconnects the client.
 pub struct TestItems<T> {
     events: TestEvents,
     gaps: Vec<Gap>,
@@ -151,12 +151,12 @@ impl<T: DeserializeOwned> TestItems<T> {
     ///
     /// # Errors
     ///
-    /// [`Ended::Complete`] when the subscription is over, [`Ended::Error`] if it failed, [`Ended::Lost`] if the stream ended
-    /// before either.
+    /// [`Ended::Complete`] if the subscription completed, [`Ended::Error`] if it failed, [`Ended::Lost`] if the stream
+    /// ended before either.
     ///
     /// # Panics
     ///
-    /// If what comes is not of the type.
+    /// If the item does not match the type.
     pub async fn next(&mut self) -> Result<T, Ended> {
         loop {
             let event = self.events.next().await?;
@@ -174,12 +174,12 @@ impl<T: DeserializeOwned> TestItems<T> {
         &self.gaps
     }
 
-    /// The id of the last item that had a position; empty if none had.
+    /// Returns the id of the last item that had a position, or an empty text.
     pub fn last_event_id(&self) -> String {
         self.events.last_event_id()
     }
 
-    /// As [`TestEvents::reconnect`].
+    /// Reconnects like [`TestEvents::reconnect`].
     ///
     /// # Errors
     ///
@@ -188,7 +188,7 @@ impl<T: DeserializeOwned> TestItems<T> {
         self.events.reconnect().await.map(Self::new)
     }
 
-    /// The stream itself.
+    /// Returns the underlying stream.
     pub fn into_events(self) -> TestEvents {
         self.events
     }
@@ -200,9 +200,9 @@ impl<T> fmt::Debug for TestItems<T> {
     }
 }
 
-/// A reader that takes all that the server sends, whenever the server runs.
+/// A client's reader, which takes the server's bytes whenever the server runs.
 pub(crate) trait Pump: Send + fmt::Debug {
-    /// Gives whether there was anything.
+    /// Reads available bytes. Returns true if there were any.
     fn pump(&mut self) -> bool;
 }
 
@@ -217,7 +217,7 @@ impl Pump for Peer {
 struct Reader {
     pipe: Arc<Pipe>,
     parser: EventParser,
-    /// The last ids of their events' turn go with them: those that wait are not yet seen.
+    /// Unread events, each with the last event id at its place in the stream.
     events: VecDeque<(ServerSentEvent, String)>,
     last_event_id: String,
     ended: bool,
@@ -267,8 +267,8 @@ impl Pump for Reader {
     }
 }
 
-/// Sends a body to the client as a framework does: it is asked for more when there is room, and dropped when the
-/// client goes.
+/// Sends a body to the client as a framework does: pulls it when there is room, and drops it when the client
+/// disconnects.
 pub(crate) async fn pour(mut body: EventStream, pipe: Arc<Pipe>) {
     let mut chunk = Bytes::new();
     poll_fn(|cx| {
@@ -279,7 +279,7 @@ pub(crate) async fn pour(mut body: EventStream, pipe: Arc<Pipe>) {
             ready!(pipe.poll_fill(cx, &mut chunk));
             match ready!(Pin::new(&mut body).poll_next(cx)) {
                 Some(Ok(bytes)) => chunk = bytes,
-                // An error cuts the connection, which is its end as well.
+                // An error cuts the connection, which also ends it.
                 Some(Err(_)) | None => return Poll::Ready(()),
             }
         }

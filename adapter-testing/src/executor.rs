@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The tasks of a server, run by whoever awaits something of it.
+/// The tasks of a server, run by any future that awaits something from it.
 #[derive(Clone)]
 pub(crate) struct Executor(Arc<Inner>);
 
@@ -39,7 +39,7 @@ impl Executor {
         &self.0.clock
     }
 
-    /// Runs the tasks until none of them can go on. Their next wake-up goes to `cx`.
+    /// Runs the tasks until they all wait. Their next wake-up goes to `cx`.
     pub(crate) fn run(&self, cx: &Context<'_>) {
         let signal = &self.0.signal;
         signal.set_outer(Some(cx.waker().clone()));
@@ -78,7 +78,7 @@ impl fmt::Debug for Executor {
     }
 }
 
-/// Notes that a task was woken, and tells the test that awaits it.
+/// Records that a task was woken, and wakes the test that awaits it.
 #[derive(Default)]
 struct Signal {
     woken: AtomicBool,

@@ -1,6 +1,6 @@
 use realtime_core::websocket::{Opcode, apply_mask};
 
-/// One frame, as a client sees it.
+/// A WebSocket frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestFrame {
     /// True for the last frame of a message.
@@ -14,39 +14,39 @@ pub struct TestFrame {
 }
 
 impl TestFrame {
-    /// A whole frame.
+    /// Creates a whole frame.
     pub fn new(opcode: Opcode, payload: impl Into<Vec<u8>>) -> Self {
         Self { fin: true, compressed: false, opcode, payload: payload.into() }
     }
 
-    /// A text message.
+    /// Creates a text message.
     pub fn text(text: &str) -> Self {
         Self::new(Opcode::Text, text)
     }
 
-    /// A close frame.
+    /// Creates a close frame.
     pub fn close(code: u16, reason: &str) -> Self {
         Self::new(Opcode::Close, [&code.to_be_bytes(), reason.as_bytes()].concat())
     }
 
-    /// The same frame as a part of a message that goes on.
+    /// Returns the frame as a part of an unfinished message.
     pub fn unfinished(mut self) -> Self {
         self.fin = false;
         self
     }
 
-    /// The same frame with RSV1 set, its payload as it is: compressing it is the caller's part.
+    /// Returns the frame with RSV1 set and its payload unchanged; the caller compresses it.
     pub fn compressed(mut self) -> Self {
         self.compressed = true;
         self
     }
 
-    /// The payload as text; for messages of failed tests also where it is none.
+    /// Returns the payload as text, with invalid UTF-8 replaced.
     pub fn as_text(&self) -> String {
         String::from_utf8_lossy(&self.payload).into_owned()
     }
 
-    /// The code and reason of a close frame.
+    /// Returns the code and reason of a close frame.
     pub fn as_close(&self) -> Option<(u16, String)> {
         if self.opcode != Opcode::Close {
             return None;
@@ -55,7 +55,7 @@ impl TestFrame {
         Some((u16::from_be_bytes(*code), String::from_utf8_lossy(reason).into_owned()))
     }
 
-    /// The bytes of a client's frame, masked.
+    /// Returns the bytes of a client's frame, masked.
     pub fn to_bytes(&self) -> Vec<u8> {
         let len = self.payload.len();
         let mut bytes = vec![u8::from(self.fin) << 7 | u8::from(self.compressed) << 6 | self.opcode as u8];
@@ -77,11 +77,12 @@ impl TestFrame {
         bytes
     }
 
-    /// Takes a whole server frame from the front of `bytes`.
+    /// Removes a whole server frame from the front of `bytes`.
     ///
     /// # Panics
     ///
-    /// If a server could not have sent it: masked, a reserved bit but RSV1, an unknown opcode.
+    /// If the frame is not a valid server frame: masked, with a reserved bit other than RSV1, or with an unknown
+    /// opcode.
     #[track_caller]
     pub fn take(bytes: &mut Vec<u8>) -> Option<Self> {
         let (&first, &second) = (bytes.first()?, bytes.get(1)?);
@@ -107,5 +108,5 @@ impl TestFrame {
     }
 }
 
-/// Any key will do, and the same one makes transcripts readable.
+/// An arbitrary key, constant so that transcripts are readable.
 const MASK: [u8; 4] = [0x0a, 0x0b, 0x0c, 0x0d];

@@ -13,7 +13,7 @@ use std::{borrow::Borrow, convert::Infallible, fmt, future::poll_fn, pin::pin};
 
 /// A client in memory that calls an endpoint by HTTP.
 ///
-/// Dropping the future of a call is the client's leaving.
+/// Dropping the future of a call disconnects the client.
 #[derive(Clone, Debug)]
 pub struct TestHttp {
     server: TestServer,
@@ -33,7 +33,7 @@ impl TestHttp {
     ///
     /// # Panics
     ///
-    /// If the input does not serialise, or what comes is not of the type.
+    /// If the input does not serialise, or the output does not match the type.
     pub async fn query<I, O>(
         &self,
         procedure: impl Borrow<Procedure<I, O>>,
@@ -108,23 +108,23 @@ impl TestHttp {
         request.open().await.map(TestItems::new)
     }
 
-    /// Begins a GET request.
+    /// Creates a GET request.
     pub fn get(&self) -> TestHttpRequest {
         self.request(Method::GET)
     }
 
-    /// Begins a POST request.
+    /// Creates a POST request.
     pub fn post(&self) -> TestHttpRequest {
         self.request(Method::POST)
     }
 
-    /// Begins a request of any method.
+    /// Creates a request with any method.
     pub fn request(&self, method: Method) -> TestHttpRequest {
         TestHttpRequest::of_method(self.server.clone(), &self.id, method)
     }
 }
 
-/// A request whose answer is a response or a stream of events, before it is made.
+/// A request, other than for a WebSocket, whose response is complete or a stream of events.
 pub type TestHttpRequest = TestRequest<RequestBody>;
 
 /// The body of a [`TestHttpRequest`].
@@ -141,75 +141,75 @@ impl TestHttpRequest {
         Self::new(server, request, RequestBody::default())
     }
 
-    /// Asks for a procedure or subscription by name, in the query.
+    /// Sets the name of the procedure or subscription, in the query.
     pub fn path(self, name: &str) -> Self {
         self.pair("path", name)
     }
 
-    /// Says which event was the last that was seen.
+    /// Sets the id of the last event received.
     ///
     /// # Panics
     ///
-    /// If it cannot stand in a header.
+    /// If the id is not a valid header value.
     #[track_caller]
     pub fn last_event_id(self, id: &str) -> Self {
         self.set_header("last-event-id", id)
     }
 
-    /// Sets the body, and its length.
+    /// Sets the body and its length.
     pub fn body(self, body: impl Into<Bytes>) -> Self {
         let body = body.into();
         self.set_header("content-length", &body.len().to_string()).chunks([body])
     }
 
-    /// Sets the body to JSON, and its type and length.
+    /// Sets the body to JSON, with its type and length.
     ///
     /// # Panics
     ///
-    /// If it does not serialise.
+    /// If the value does not serialise.
     #[track_caller]
     pub fn json(self, body: &impl Serialize) -> Self {
         self.set_header("content-type", "application/json").body(to_value(body).to_string())
     }
 
-    /// Sets the body, in pieces, without a length.
+    /// Sets the body in pieces, without a length.
     pub fn chunks<C: Into<Bytes>>(mut self, chunks: impl IntoIterator<Item = C>) -> Self {
         self.body.chunks = chunks.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Has the rest of the body never come.
+    /// Leaves the body unfinished.
     pub fn unfinished(mut self) -> Self {
         self.body.unfinished = true;
         self
     }
 
-    /// Makes the request, and waits for the response.
+    /// Sends the request, and waits for the response.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future is the client's leaving: the call is dropped as well.
+    /// Dropping the future disconnects the client, and drops the call.
     ///
     /// # Panics
     ///
-    /// If the response is a stream, or the request asks for a WebSocket.
+    /// If the response is a stream, or the request is for a WebSocket.
     pub async fn send(self) -> TestHttpResponse {
         match self.answer().await.0 {
             Answer::Response(response) => TestHttpResponse(response),
-            Answer::Events(_) => panic!("the response is a stream of events: ask for it with `open`"),
-            Answer::Upgrade(_) => panic!("a WebSocket is asked for with `TestServer::request`"),
+            Answer::Events(_) => panic!("the response is a stream of events: open it with `open`"),
+            Answer::Upgrade(_) => panic!("the request is for a WebSocket: use `TestServer::request`"),
         }
     }
 
-    /// Makes the request, and opens the stream of events that it asks for.
+    /// Sends the request, and opens the stream of events.
     ///
     /// # Errors
     ///
-    /// The response, if it is no stream.
+    /// The response, if it is not a stream.
     ///
     /// # Panics
     ///
-    /// If the request asks for a WebSocket.
+    /// If the request is for a WebSocket.
     pub async fn open(self) -> Result<TestEvents, Refused> {
         let again = self.clone();
         match self.answer().await {
@@ -227,7 +227,7 @@ impl TestHttpRequest {
         let answer = poll_fn(|cx| {
             server.run(cx);
             let answered = answer.as_mut().poll(cx);
-            // What it has started runs as well.
+            // Runs the tasks that the request has started.
             server.run(cx);
             answered
         })
@@ -245,7 +245,7 @@ impl TestHttpRequest {
     }
 }
 
-/// The body of a request; if it is `unfinished`, what comes after its chunks never does.
+/// Returns the body of a request. If it is `unfinished`, nothing follows its chunks.
 pub(crate) fn body(
     chunks: Vec<Bytes>,
     unfinished: bool,
@@ -259,35 +259,35 @@ pub(crate) fn to_value(value: &impl Serialize) -> serde_json::Value {
     serde_json::to_value(value).expect("the value serialises")
 }
 
-/// A response that is whole.
+/// A complete response.
 pub struct TestHttpResponse(Response<Bytes>);
 
 impl TestHttpResponse {
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
         self.0.status()
     }
 
-    /// All headers.
+    /// Returns all headers.
     pub fn headers(&self) -> &HeaderMap {
         self.0.headers()
     }
 
-    /// A header, if it is text.
+    /// Returns a header, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.0.headers().get(name)?.to_str().ok()
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> &Bytes {
         self.0.body()
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     ///
     /// # Panics
     ///
-    /// If it is none, or not a `T`.
+    /// If the body does not parse as `T`.
     #[track_caller]
     pub fn json<T: DeserializeOwned>(&self) -> T {
         serde_json::from_slice(self.body()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -297,7 +297,7 @@ impl TestHttpResponse {
     ///
     /// # Errors
     ///
-    /// The response, if its status says that there is an error.
+    /// The response, if its status is an error.
     ///
     /// # Panics
     ///
@@ -313,7 +313,7 @@ impl TestHttpResponse {
             data: T,
         }
         let body: Body<T> = self.json();
-        assert!(body.ok, "a success says that it is none: {self:?}");
+        assert!(body.ok, "a successful status with `ok` false: {self:?}");
         Ok(body.data)
     }
 }

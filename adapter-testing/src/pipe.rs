@@ -23,14 +23,14 @@ struct State {
 #[derive(Debug, Default)]
 struct Stream {
     bytes: Vec<u8>,
-    /// No more bytes come.
+    /// True once no more bytes come.
     ended: bool,
-    /// Nobody reads any more.
+    /// True once nothing is read any more.
     unread: bool,
     waker: Option<Waker>,
 }
 
-/// As a socket's buffers on both sides together, in order of size.
+/// About the size of a socket's buffers on both sides.
 const CAPACITY: usize = 256 * 1024;
 
 impl Pipe {
@@ -38,7 +38,7 @@ impl Pipe {
         Arc::new(Self { state: Mutex::default(), changed: Condvar::new() })
     }
 
-    /// Sends bytes to the server, however many; gives whether it still takes them.
+    /// Sends bytes to the server, without a limit. Returns true if the server still reads.
     pub(crate) fn send(&self, bytes: &[u8]) -> bool {
         let mut state = self.lock();
         state.to_server.bytes.extend_from_slice(bytes);
@@ -46,7 +46,7 @@ impl Pipe {
         !state.to_server.unread
     }
 
-    /// Takes what the server has sent so far, and whether it has ended.
+    /// Takes the bytes that the server has sent so far. Also returns true if it has ended.
     pub(crate) fn take(&self) -> (Vec<u8>, bool) {
         let mut state = self.lock();
         let bytes = std::mem::take(&mut state.to_client.bytes);
@@ -63,7 +63,7 @@ impl Pipe {
         let _ = self.changed.wait_timeout_while(state, patience, nothing);
     }
 
-    /// The client sends no more; if it is `gone`, it reads no more either.
+    /// Ends the client's stream; if it is `gone`, it does not read any more either.
     pub(crate) fn end(&self, gone: bool) {
         let mut state = self.lock();
         state.to_server.ended = true;
@@ -72,7 +72,7 @@ impl Pipe {
         wake(state.to_client.waker.take());
     }
 
-    /// Sends `bytes` to the client, as they find room. Ready when none are left; by one task only.
+    /// Sends `bytes` to the client, as it has room. Ready when none are left; for use by one task.
     pub(crate) fn poll_fill(&self, cx: &Context<'_>, bytes: &mut Bytes) -> Poll<()> {
         let mut state = self.lock();
         let stream = &mut state.to_client;
@@ -87,7 +87,7 @@ impl Pipe {
         if bytes.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Ready when the client has gone; for one task only, which reads nothing.
+    /// Ready when the client has gone; for use by one task, which reads nothing.
     pub(crate) fn poll_gone(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.to_client.unread {
@@ -97,7 +97,7 @@ impl Pipe {
         Poll::Pending
     }
 
-    /// The server sends no more.
+    /// Ends the server's stream.
     pub(crate) fn finish(&self) {
         self.lock().to_client.ended = true;
         self.changed.notify_all();
@@ -114,7 +114,7 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-/// The server's end.
+/// The server's end of a pipe.
 #[derive(Debug)]
 pub(crate) struct MemoryTransport(pub(crate) Arc<Pipe>);
 

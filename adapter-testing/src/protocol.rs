@@ -1,4 +1,4 @@
-//! The native protocol in frames: those of the protocol itself are realtime-protocol's; here are the odd ones too.
+//! The frames of the native protocol, valid ones by `realtime-protocol`, and invalid ones.
 
 use crate::TestFrame;
 use http::Response;
@@ -9,7 +9,7 @@ use realtime_protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The format that the server has chosen; JSON where it has chosen none.
+/// Returns the format that the server has selected, by default JSON.
 pub(crate) fn chosen(response: &Response<()>) -> Format {
     let chosen = response.headers().get("sec-websocket-protocol").and_then(|name| name.to_str().ok());
     match chosen == Some(Format::MessagePack.subprotocol()) {
@@ -18,28 +18,28 @@ pub(crate) fn chosen(response: &Response<()>) -> Format {
     }
 }
 
-/// Writes a value.
+/// Encodes a value.
 ///
 /// # Panics
 ///
-/// If it does not serialise.
+/// If the value does not serialise.
 #[track_caller]
 pub(crate) fn write(format: Format, value: &impl Serialize) -> Payload {
     Payload::write(format, value).expect("the value serialises")
 }
 
-/// Reads a value.
+/// Decodes a value.
 ///
 /// # Panics
 ///
-/// If it is not of the type.
+/// If the value does not match the type.
 #[track_caller]
 pub(crate) fn read<T: DeserializeOwned + 'static>(payload: &Payload) -> T {
     payload.read().unwrap_or_else(|error| panic!("{error}: {}", payload.as_bytes().escape_ascii()))
 }
 
 impl TestFrame {
-    /// A frame of the protocol.
+    /// Encodes a frame of the protocol.
     pub(crate) fn outgoing(format: Format, frame: &Outgoing<'_>) -> Self {
         match frame.encode(format) {
             Message::Text(text) => Self::new(Opcode::Text, text),
@@ -47,7 +47,7 @@ impl TestFrame {
         }
     }
 
-    /// A message whose value this is, whether the protocol has such a frame or not.
+    /// Encodes a message with this value, even if the protocol has no such frame.
     #[track_caller]
     pub(crate) fn packet(format: Format, packet: &impl Serialize) -> Self {
         match write(format, packet) {
@@ -56,21 +56,21 @@ impl TestFrame {
         }
     }
 
-    /// Reads a frame of the server's.
+    /// Decodes a frame of the server.
     ///
     /// # Errors
     ///
-    /// Says why it is none of the protocol.
+    /// The frame is not part of the protocol.
     pub(crate) fn incoming(&self, format: Format) -> Result<Incoming, String> {
         let message = match self.opcode {
             Opcode::Text => Data::Text(String::from_utf8_lossy(&self.payload)),
             Opcode::Binary => Data::Binary((&self.payload).into()),
-            opcode => return Err(format!("{opcode:?} is no message")),
+            opcode => return Err(format!("{opcode:?} is not a message")),
         };
         Incoming::decode(format, &message)
     }
 
-    /// Reads the whole of a message as one value, whether the protocol has such a frame or not.
+    /// Decodes a message as one value, even if the protocol has no such frame.
     pub(crate) fn value<T: DeserializeOwned + 'static>(&self, format: Format) -> Result<T, Error> {
         let value = match (format, self.opcode) {
             (Format::Json, Opcode::Text) => Value::Json(String::from_utf8_lossy(&self.payload)),

@@ -12,7 +12,7 @@ use realtime_core::{Context, Handler};
 use serde::Serialize;
 use std::{fmt, future::poll_fn, net::SocketAddr, pin::pin, sync::Arc};
 
-/// A request, before it is made: to connect a WebSocket, or with a [body](crate::TestHttpRequest).
+/// A request before it is sent: for a WebSocket, or with a [body](crate::TestHttpRequest).
 #[derive(Clone, Debug)]
 #[must_use = "nothing is asked for before `connect`, `open` or `send`"]
 pub struct TestRequest<B = NoBody> {
@@ -22,21 +22,21 @@ pub struct TestRequest<B = NoBody> {
     pub(crate) body: B,
 }
 
-/// The body of a request to connect a WebSocket, which has none.
+/// The absent body of a request for a WebSocket.
 #[derive(Clone, Copy, Debug)]
 pub struct NoBody;
 
-/// The head.
+/// The head of a request.
 impl<B> TestRequest<B> {
     pub(crate) fn new(server: TestServer, request: Request<()>, body: B) -> Self {
         Self { server, request, peer: None, body }
     }
 
-    /// Gives the typed input, in the query.
+    /// Adds the typed input to the query.
     ///
     /// # Panics
     ///
-    /// If it does not serialise to JSON.
+    /// If the input does not serialise to JSON.
     #[track_caller]
     pub fn input(self, input: &impl Serialize) -> Self {
         match &*serde_json::to_string(input).expect("the input serialises") {
@@ -54,11 +54,11 @@ impl<B> TestRequest<B> {
         }
     }
 
-    /// Sets the query, as it stands in a URL.
+    /// Sets the query, in the form that it has in a URL.
     ///
     /// # Panics
     ///
-    /// If it cannot stand in one.
+    /// If the text is not a valid query.
     #[track_caller]
     pub fn query(mut self, query: &str) -> Self {
         let uri = format!("{}?{query}", self.request.uri().path());
@@ -70,7 +70,7 @@ impl<B> TestRequest<B> {
     ///
     /// # Panics
     ///
-    /// If name or value cannot stand in a header.
+    /// If the name or value is invalid.
     #[track_caller]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let name: http::HeaderName = name.parse().expect("a header's name");
@@ -78,7 +78,7 @@ impl<B> TestRequest<B> {
         self
     }
 
-    /// Adds a header in the place of those of the same name.
+    /// Sets a header, replacing those of the same name.
     #[track_caller]
     pub(crate) fn set_header(mut self, name: &str, value: &str) -> Self {
         self.request.headers_mut().remove(name);
@@ -116,19 +116,19 @@ impl<B> TestRequest<B> {
     }
 }
 
-/// To connect a WebSocket.
+/// Requests for a WebSocket.
 impl TestRequest {
     pub(crate) fn upgrade_of(server: TestServer, id: &str) -> Self {
         let request = upgrade_request(&format!("{}/{id}", server.realtime().prefix()));
         Self::new(server, request, NoBody)
     }
 
-    /// Offers a subprotocol. What the server chooses the client speaks: `realtime.v1.msgpack`, or
-    /// else JSON.
+    /// Offers a subprotocol. The client uses the one that the server selects: MessagePack for `realtime.v1.msgpack`,
+    /// otherwise JSON.
     ///
     /// # Panics
     ///
-    /// If it cannot stand in a header.
+    /// If the name is not a valid header value.
     #[track_caller]
     pub fn subprotocol(self, name: &str) -> Self {
         self.header("sec-websocket-protocol", name)
@@ -144,7 +144,7 @@ impl TestRequest {
         Ok(TestClient::new(wire, response))
     }
 
-    /// Connects to an [`Endpoint`](realtime_core::Endpoint), as [`TestServer::open`].
+    /// Connects to an [`Endpoint`](realtime_core::Endpoint), like [`TestServer::open`].
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl TestRequest {
     }
 }
 
-/// The head of a request to upgrade, as any client sends it.
+/// Returns the head of an upgrade request with the usual headers.
 pub(crate) fn upgrade_request(target: &str) -> Request<()> {
     let request = Request::builder().method(Method::GET).uri(target);
     let request =
@@ -190,7 +190,7 @@ pub(crate) fn upgrade_request(target: &str) -> Request<()> {
     request.body(()).expect("the target is a path")
 }
 
-/// A refusal: what a request is answered with that wanted more.
+/// A refusal: a response in place of a connection, stream or result.
 pub struct Refused(Box<Response<Bytes>>);
 
 impl Refused {
@@ -198,22 +198,22 @@ impl Refused {
         Self(Box::new(response))
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
         self.0.status()
     }
 
-    /// The whole response.
+    /// Returns the whole response.
     pub fn response(&self) -> &Response<Bytes> {
         &self.0
     }
 
-    /// The code of the error in the body.
+    /// Returns the code of the error in the body.
     pub fn code(&self) -> String {
         self.error("code")
     }
 
-    /// The message of the error in the body.
+    /// Returns the message of the error in the body.
     pub fn message(&self) -> String {
         self.error("message")
     }

@@ -18,8 +18,8 @@ use std::{
 
 /// A server in memory, with a clock that stands still until it is advanced.
 ///
-/// Its connections run whenever something of it or of one of its clients is awaited, until they
-/// have nothing left to do. A clone is another handle to the same server.
+/// Its connections run whenever a future of the server or of one of its clients is awaited, until they are idle. Clones
+/// share the server.
 #[derive(Clone, Debug)]
 pub struct TestServer(pub(crate) Arc<Shared>);
 
@@ -40,7 +40,7 @@ impl TestServer {
         Self(Arc::new(shared))
     }
 
-    /// The registry that is served.
+    /// Returns the served registry.
     pub fn realtime(&self) -> &Realtime {
         &self.0.realtime
     }
@@ -57,8 +57,8 @@ impl TestServer {
         self.request(id).input(&input).connect().await
     }
 
-    /// Connects to an [`Endpoint`](realtime_core::Endpoint): to its calls, subscriptions and events, and not to a
-    /// handler's messages.
+    /// Connects to an [`Endpoint`](realtime_core::Endpoint): to its calls, subscriptions and events, without the
+    /// messages of a handler.
     ///
     /// # Errors
     ///
@@ -67,23 +67,23 @@ impl TestServer {
         self.request(id).open().await
     }
 
-    /// Begins a request whose headers, variables or address matter.
+    /// Creates a request for a WebSocket, to set headers, variables or an address.
     pub fn request(&self, id: &str) -> TestRequest {
         TestRequest::upgrade_of(self.clone(), id)
     }
 
-    /// Calls an endpoint by HTTP.
+    /// Returns a client that calls an endpoint by HTTP.
     pub fn http(&self, id: &str) -> TestHttp {
         TestHttp::new(self.clone(), id)
     }
 
-    /// Begins a request for server-sent events: those of a handler, or of a subscription that is asked for by
+    /// Creates a request for server-sent events: the messages of a handler, or a subscription set by
     /// [`path`](TestHttpRequest::path).
     pub fn events(&self, id: &str) -> TestHttpRequest {
         self.http(id).get().header("accept", "text/event-stream")
     }
 
-    /// Lets the connections run until they have nothing left to do.
+    /// Runs the connections until they are idle.
     pub async fn settle(&self) {
         poll_fn(|cx| {
             self.run(cx);
@@ -92,7 +92,7 @@ impl TestServer {
         .await;
     }
 
-    /// Lets time go by: heartbeats, timeouts and drains happen as they would.
+    /// Advances the clock: heartbeats, timeouts and drains happen on time.
     pub async fn advance(&self, duration: Duration) {
         self.settle().await;
         let end = self.0.executor.clock().now() + duration;
@@ -105,8 +105,8 @@ impl TestServer {
         }
     }
 
-    /// Lets time go by in which the server does not run, as where its process is stopped or its machine asleep. It runs
-    /// again when something is awaited: what clients send before that, they have sent meanwhile.
+    /// Advances the clock while the server does not run, as if its process were stopped or its machine asleep. It runs
+    /// again when something is awaited; bytes that clients send before that count as sent during the pause.
     ///
     /// # Examples
     ///

@@ -1,36 +1,36 @@
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// One server-sent event, as an `EventSource` dispatches it.
+/// A server-sent event, as an `EventSource` dispatches it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerSentEvent {
-    /// The id that it came with.
+    /// The id of the event, if it has one.
     pub id: Option<String>,
-    /// Its type: `message` where it has no other name.
+    /// The type; `message` if the event has none.
     pub event: String,
-    /// Its data, whose lines are joined by line feeds.
+    /// The data, its lines joined by line feeds.
     pub data: String,
 }
 
 impl ServerSentEvent {
-    /// Reads the data as JSON.
+    /// Parses the data as JSON.
     ///
     /// # Panics
     ///
-    /// If it is none, or not a `T`.
+    /// If the data does not parse as `T`.
     #[track_caller]
     pub fn json<T: DeserializeOwned>(&self) -> T {
         serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{error}: {:?}", self.data))
     }
 }
 
-/// Reads a stream of server-sent events, in whatever pieces it comes
+/// Parses a stream of server-sent events, however it is split
 /// (<https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EventParser {
     bytes: Vec<u8>,
-    /// The last byte was a carriage return: a line feed that follows belongs to it.
+    /// True if the last byte was a carriage return, which a following line feed belongs to.
     after_return: bool,
     started: bool,
     id: Option<String>,
@@ -42,12 +42,12 @@ pub(crate) struct EventParser {
 }
 
 impl EventParser {
-    /// Takes what has come.
+    /// Adds received bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next event, once all of it has come.
+    /// Returns the next complete event.
     pub(crate) fn next(&mut self) -> Option<ServerSentEvent> {
         while let Some(line) = self.next_line() {
             if let Some(event) = self.handle_line(&line) {
@@ -57,17 +57,17 @@ impl EventParser {
         None
     }
 
-    /// Returns the id of the last event, which a client that comes back says it has seen.
+    /// Returns the id of the last event, which a client sends when it reconnects.
     pub(crate) fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
 
-    /// Returns the number of comment lines that have come.
+    /// Returns the number of comment lines received.
     pub(crate) fn comments(&self) -> usize {
         self.comments
     }
 
-    /// After how long a source comes back, where the stream has said so.
+    /// Returns the reconnection delay that the stream sent, if any.
     pub(crate) fn retry(&self) -> Option<Duration> {
         self.retry
     }

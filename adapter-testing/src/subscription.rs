@@ -4,7 +4,7 @@ use realtime_protocol::client::{Incoming, Outgoing};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, marker::PhantomData};
 
-/// A subscription of a client; [`TestClient::subscribe`](crate::TestClient::subscribe) makes it.
+/// A running subscription, returned by [`TestClient::subscribe`](crate::TestClient::subscribe).
 ///
 /// Dropping it does not end it: [`unsubscribe`](Self::unsubscribe) does.
 pub struct TestSubscription<T> {
@@ -33,7 +33,7 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
         Self { wire: wire.clone(), id, position: None, gap: None, item: PhantomData }
     }
 
-    /// The id that it has on the wire.
+    /// Returns the id of the subscription on the wire.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -42,12 +42,12 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
     ///
     /// # Errors
     ///
-    /// [`Ended::Complete`] when the subscription is over, [`Ended::Error`] if it failed, [`Ended::Closed`] or
+    /// [`Ended::Complete`] if the subscription completed, [`Ended::Error`] if it failed, [`Ended::Closed`] or
     /// [`Ended::Lost`] if the connection ended first.
     ///
     /// # Panics
     ///
-    /// If the item is not of the type.
+    /// If the item does not match the type.
     pub async fn next(&mut self) -> Result<T, Ended> {
         self.gap = None;
         loop {
@@ -58,7 +58,7 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
         }
     }
 
-    /// The next item if there is one, after the server has done all that it can.
+    /// Returns the next item if there is one, after running the server until it is idle.
     ///
     /// # Errors
     ///
@@ -77,26 +77,26 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
         Ok(None)
     }
 
-    /// Returns the gap reported right before the last item.
+    /// Returns the gap reported immediately before the last item.
     pub fn gap(&self) -> Option<&Gap> {
         self.gap.as_ref()
     }
 
-    /// The position of the last item that had one: where to resume.
+    /// Returns the position of the last item that had one, to resume from.
     pub fn position(&self) -> Option<&Position> {
         self.position.as_ref()
     }
 
-    /// Lets the server send more items, where the subscription began with [credit](TestSubscribeOptions::credit).
+    /// Lets the server send more items, if the subscription has [credit](TestSubscribeOptions::credit).
     pub async fn grant(&mut self, more: u32) {
         self.wire.send(Outgoing::Credit { id: &self.id, more }).await;
     }
 
-    /// Ends it, and waits until the server says so; items that come before are dropped.
+    /// Ends the subscription, and waits for the server's reply; items before it are dropped.
     ///
     /// # Errors
     ///
-    /// As [`next`](Self::next), but for [`Ended::Complete`].
+    /// As [`next`](Self::next), except for [`Ended::Complete`].
     pub async fn unsubscribe(mut self) -> Result<(), Ended> {
         self.wire.send(Outgoing::Unsubscribe { id: &self.id }).await;
         loop {
@@ -108,7 +108,7 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
         }
     }
 
-    /// `None` for a gap.
+    /// Returns the item of a frame, or `None` for a gap.
     fn read(&mut self, frame: Incoming) -> Result<Option<T>, Ended> {
         match frame {
             Incoming::Data { data, position, .. } => {
@@ -121,7 +121,7 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
             }
             Incoming::Complete { .. } => Err(Ended::Complete),
             Incoming::Error { error, .. } => Err(Ended::Error(error.into())),
-            other => panic!("a frame for the subscription {}: {other:?}", self.id),
+            other => panic!("unexpected frame for the subscription {}: {other:?}", self.id),
         }
     }
 }
@@ -141,13 +141,13 @@ pub struct TestSubscribeOptions {
 }
 
 impl TestSubscribeOptions {
-    /// Goes on behind this position, the last one that was seen.
+    /// Continues after this position, the last one received.
     pub fn after(mut self, position: Position) -> Self {
         self.after = Some(position);
         self
     }
 
-    /// Takes so many items until [more are granted](TestSubscription::grant); by default any number.
+    /// Accepts this many items until [more are granted](TestSubscription::grant); unlimited by default.
     pub fn credit(mut self, items: u32) -> Self {
         self.credit = Some(items);
         self

@@ -15,7 +15,7 @@ use std::{
     task::Poll,
 };
 
-/// A client's end of its connection, shared by the client and by what it has under way.
+/// A client's end of its connection, shared with its calls and subscriptions.
 #[derive(Clone)]
 pub(crate) struct Wire {
     server: TestServer,
@@ -31,18 +31,18 @@ impl Wire {
         Self { server, peer, format }
     }
 
-    /// An id that no call or subscription of this client has had.
+    /// Returns an id that this client has not used yet.
     pub(crate) fn next_id(&self) -> String {
         let mut peer = self.lock();
         peer.last_id += 1;
         peer.last_id.to_string()
     }
 
-    /// A value in the format of this connection.
+    /// Encodes a value in the format of this connection.
     ///
     /// # Panics
     ///
-    /// If it does not serialise.
+    /// If the value does not serialise.
     #[track_caller]
     pub(crate) fn write(&self, value: impl Serialize) -> Payload {
         write(self.format, &value)
@@ -59,24 +59,24 @@ impl Wire {
         self.send_bytes(&frame.to_bytes()).await;
     }
 
-    /// Sends bytes as they are, and lets the server handle them.
+    /// Sends raw bytes, and lets the server handle them.
     pub(crate) async fn send_bytes(&self, bytes: &[u8]) {
         self.lock().pipe.send(bytes);
         self.server.settle().await;
     }
 
-    /// Waits for the first frame that is wanted; those before it stay for others.
+    /// Waits for the first matching frame; those before it stay for others.
     pub(crate) async fn wait(&self, wanted: impl Fn(&Incoming) -> bool) -> Result<Incoming, Ended> {
         self.poll(|peer| peer.take(&wanted).transpose()).await
     }
 
-    /// The first frame that is wanted if there is one, after the server has done all that it can.
+    /// Returns the first matching frame if there is one, after running the server until it is idle.
     pub(crate) async fn look(&self, wanted: impl Fn(&Incoming) -> bool) -> Result<Option<Incoming>, Ended> {
         self.server.settle().await;
         self.lock().take(&wanted)
     }
 
-    /// Waits for the first frame that is wanted; `None` if `last` comes before it, which stays.
+    /// Waits for the first matching frame; returns `None` if a frame that matches `last` comes first, which stays.
     pub(crate) async fn wait_before(
         &self,
         wanted: impl Fn(&Incoming) -> bool,
@@ -89,18 +89,18 @@ impl Wire {
         .await
     }
 
-    /// Returns true if such a frame waits, after the server has done all that it can.
+    /// Returns true if a matching frame waits, after running the server until it is idle.
     pub(crate) async fn has(&self, wanted: impl Fn(&Incoming) -> bool) -> bool {
         self.server.settle().await;
         self.lock().has(wanted)
     }
 
-    /// Waits for the next frame, whatever it is.
+    /// Waits for the next frame.
     pub(crate) async fn wait_any(&self) -> Result<TestFrame, Ended> {
         self.poll(|peer| peer.take_any().transpose()).await
     }
 
-    /// The next frame if there is one, after the server has done all that it can.
+    /// Returns the next frame if there is one, after running the server until it is idle.
     pub(crate) async fn look_any(&self) -> Result<Option<TestFrame>, Ended> {
         self.server.settle().await;
         self.lock().take_any()
@@ -141,7 +141,7 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// The frames that have come for a client, and its behaviour.
+/// The received frames of a client, and its behaviour.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pipe: Arc<Pipe>,
@@ -155,10 +155,10 @@ pub(crate) struct Peer {
     watched: Option<Frames>,
 }
 
-/// A frame that nobody has taken yet.
+/// A received frame that is still unread.
 #[derive(Debug)]
 struct Arrived {
-    /// The same as a frame of the protocol, or why it is none.
+    /// The decoded frame, or the reason why it is invalid.
     incoming: Result<Incoming, String>,
     frame: TestFrame,
 }
@@ -178,7 +178,7 @@ impl Peer {
         }
     }
 
-    /// Takes what has come and answers pings; gives whether there was anything.
+    /// Reads available bytes and answers pings. Returns true if there were any bytes.
     pub(crate) fn pump(&mut self) -> bool {
         if self.stalled {
             return false;
@@ -210,8 +210,7 @@ impl Peer {
         }
     }
 
-    /// Takes the first frame that is wanted. A welcome before it is passed over; a close stays: it is the answer to
-    /// all who wait.
+    /// Takes the first matching frame. A welcome before it is skipped; a close stays, since it ends all waits.
     fn take(&mut self, wanted: impl Fn(&Incoming) -> bool) -> Result<Option<Incoming>, Ended> {
         let is_welcome = |arrived: &Arrived| matches!(arrived.incoming, Ok(Incoming::Welcome { .. }));
         if self.frames.front().is_some_and(is_welcome) {
@@ -226,7 +225,7 @@ impl Peer {
             if let Err(wrong) = incoming
                 && is_data
             {
-                panic!("a frame that is not of the protocol, {wrong}: {}", frame.payload.escape_ascii());
+                panic!("a frame that is not part of the protocol, {wrong}: {}", frame.payload.escape_ascii());
             }
             if incoming.as_ref().is_ok_and(&wanted)
                 && let Some(Arrived { incoming: Ok(incoming), .. }) = self.frames.remove(at)

@@ -52,7 +52,7 @@ fn api() -> Endpoint<()> {
         .subscription(NEWEST, |_, to: u32| async move { Ok(stream::iter(0..to).chain(pending())) })
 }
 
-/// Its messages stand beside the calls.
+/// A handler whose messages are independent of the calls.
 struct Shout;
 
 impl Handler for Shout {
@@ -66,7 +66,7 @@ impl Handler for Shout {
     }
 }
 
-/// In each form, with a client of an endpoint and a handler.
+/// Runs a test in each format, with a client of an endpoint and a handler.
 fn in_both_forms<R: Future<Output = ()>>(test: impl Fn(TestServer, TestClient<Shout>) -> R) {
     for form in ["realtime.v1.json", "realtime.v1.msgpack"] {
         block_on(async {

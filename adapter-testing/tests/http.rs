@@ -25,7 +25,7 @@ struct State {
     dropped: Arc<AtomicBool>,
 }
 
-/// Notes that what holds it was dropped.
+/// A value that records its drop.
 struct Held(Arc<AtomicBool>);
 
 impl Drop for Held {
@@ -180,14 +180,14 @@ fn a_source_that_reads_nothing_is_closed_and_the_others_go_on() {
             assert_eq!(quick.next().await.unwrap().json::<String>().len(), text.len());
         }
         assert_eq!(server.realtime().stats().slow_consumers, 1);
-        // Whoever holds its body never asks for more, and does not drop it.
+        // Like a framework that never pulls the body again, and does not drop it.
         server.advance(Duration::from_secs(6)).await;
         assert_eq!(server.realtime().connections(), 1);
         assert!(!slow.is_ended() && !quick.is_ended());
     });
 }
 
-/// Less waits for it than may, so nobody finds it slow.
+/// Less than the limit waits, so the source is not a slow consumer.
 #[test]
 fn a_source_that_takes_nothing_is_given_up_when_its_time_is_over() {
     let (server, _) = server();
@@ -206,7 +206,7 @@ fn a_source_that_takes_nothing_is_given_up_when_its_time_is_over() {
     });
 }
 
-/// With a heartbeat that is longer than the patience, it is asked in time all the same.
+/// A source that reads stays open even if comments are rarer than the idle timeout.
 #[test]
 fn a_source_that_reads_is_not_given_up() {
     let mut config = Config::default();

@@ -17,7 +17,7 @@ struct Greeting {
     name: String,
 }
 
-/// Greets, and shouts back what it is told.
+/// A handler that sends a greeting, and returns each message in capitals.
 struct Shout {
     closed: Sender<Close>,
 }
@@ -86,7 +86,7 @@ async fn works_on_threads() {
     }
 }
 
-/// A handler may use tokio's own clock; paused, it goes on by itself when nothing else can.
+/// A handler may use tokio's own clock. While paused, it advances whenever all tasks wait.
 #[tokio::test(start_paused = true)]
 async fn works_with_the_paused_time_of_tokio() {
     let realtime = Realtime::builder()
@@ -102,7 +102,7 @@ async fn works_with_the_paused_time_of_tokio() {
     assert_eq!(client.recv().await, Err(Ended::Closed { code: 1000, reason: String::new() }));
 }
 
-/// Bytes are bytes only there.
+/// Only MessagePack carries bytes as bytes.
 #[test]
 fn a_client_speaks_what_it_offers() {
     type Relay = Function<Bytes, Bytes, ()>;
@@ -147,7 +147,7 @@ fn time_goes_by_only_when_it_is_told_to() {
         server.advance(Duration::from_secs(59)).await;
         assert!(!ann_is_gone(&server));
         server.advance(Duration::from_secs(2)).await;
-        // The close frame is not answered by a client that is gone: then it is cut.
+        // A client that is gone does not reply to the close frame: then it is cut.
         server.advance(Duration::from_secs(6)).await;
         assert!(ann_is_gone(&server));
         assert_eq!(seen.try_recv().unwrap().code.get(), 1001);
@@ -170,7 +170,7 @@ fn a_client_answers_pings_by_itself() {
     });
 }
 
-/// A stopped process, a machine asleep: what came meanwhile is read before anyone is called silent.
+/// After a pause, as of a stopped process or a sleeping machine, waiting data is read before a client counts as silent.
 #[test]
 fn a_pause_of_the_server_is_no_silence_of_its_clients() {
     block_on(async {
@@ -179,7 +179,7 @@ fn a_pause_of_the_server_is_no_silence_of_its_clients() {
         ann.recv().await.unwrap();
         ann.silence();
         for seconds in [36, 60, 3600] {
-            // As long as may be without a word.
+            // Nearly the longest silence allowed.
             server.advance(Duration::from_secs(54)).await;
             server.pause(Duration::from_secs(seconds));
             ann.send("meanwhile".into()).await;
@@ -192,7 +192,7 @@ fn a_pause_of_the_server_is_no_silence_of_its_clients() {
     });
 }
 
-/// Of a pause no more counts than the time between two pings.
+/// Of a pause, at most one ping interval counts.
 #[test]
 fn a_client_that_was_quiet_before_a_pause_may_answer_a_ping() {
     block_on(async {
@@ -205,7 +205,7 @@ fn a_client_that_was_quiet_before_a_pause_may_answer_a_ping() {
     });
 }
 
-/// Nor is a call late whose answer was there.
+/// A call whose answer is ready is not late.
 #[test]
 fn what_is_ready_after_a_pause_is_answered() {
     let gate = Gate::default();
@@ -338,7 +338,7 @@ fn a_stalled_client_is_closed_and_its_memory_comes_back() {
     });
 }
 
-/// Its silence is our own doing: it is pinged at the usual times, and not closed.
+/// Its silence is caused by the server: it is pinged at the usual times, and not closed.
 #[test]
 fn a_client_that_is_held_up_is_left_alone() {
     let gate = Gate::default();
@@ -374,13 +374,13 @@ fn a_client_that_is_held_up_is_left_alone() {
             pings += 1;
             frame = ann.recv_frame().await.unwrap();
         }
-        // One in 25 seconds.
+        // One every 25 seconds.
         assert_eq!((pings, frame.opcode), (24, Opcode::Text));
     });
 }
 
 #[test]
-#[should_panic(expected = "what is awaited will not come")]
+#[should_panic(expected = "the test waits in vain")]
 fn a_message_that_never_comes_fails_the_test() {
     let (server, _seen) = server();
     block_on(async {

@@ -1,4 +1,4 @@
-//! The handlers that are measured, the same on every adapter.
+//! The measured handlers, the same on every adapter.
 
 use crate::{Outcome, process};
 use futures_util::stream;
@@ -9,19 +9,19 @@ use realtime_core::{
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 
-/// The variable with the bytes that may wait for one client, where it is not the default.
+/// The variable for the bytes that may wait for one client, if not the default.
 pub const OUTBOX: &str = "OUTBOX";
-/// The variable with the bytes of the largest message, where it is not the default; then clients may compress theirs.
+/// The variable for the bytes of the largest message, if not the default; clients may then compress.
 pub const MESSAGE: &str = "MESSAGE";
 
-/// The registry of our servers: `echo`, `typed`, `api`, `chat`, `rooms`, and `halls` and `control` beside them.
+/// Returns the registry of our servers: `echo`, `typed`, `api`, `chat`, `rooms`, and also `halls` and `control`.
 ///
 /// # Errors
 ///
-/// `OUTBOX` or `MESSAGE` is no number.
+/// `OUTBOX` or `MESSAGE` is not a number.
 pub fn realtime() -> Outcome<Realtime> {
     let mut config = Config::default();
-    // All clients of the bench have few addresses between them.
+    // All clients of the bench share a few addresses.
     config.connections_per_peer = config.connections;
     config.topics_per_connection = MOST_ROOMS;
     config.outbox_bytes = process::variable(OUTBOX)?.unwrap_or(config.outbox_bytes);
@@ -34,12 +34,12 @@ pub fn realtime() -> Outcome<Realtime> {
     let builder = builder.endpoint("api", api());
     let builder = builder.handler("rooms", Rooms.plain()).handler("halls", Halls.plain());
     let realtime = builder.handler("control", Control.plain()).build();
-    // A second registry of one process is not controlled.
+    // A second registry in one process is not controlled.
     let _ = REALTIME.set(realtime.clone());
     Ok(realtime)
 }
 
-/// Every message comes back as it came.
+/// A handler that returns every message unchanged.
 struct Echo;
 
 impl Handler for Echo {
@@ -53,7 +53,7 @@ impl Handler for Echo {
     }
 }
 
-/// Every text comes back, in the envelope, as JSON that was read and is written again.
+/// A handler that returns every text, in the envelope, parsed from JSON and serialised again.
 struct Typed;
 
 #[derive(Serialize, Deserialize)]
@@ -72,7 +72,7 @@ impl Handler for Typed {
     }
 }
 
-/// Texts that come back, and streams: one that always has more, and one that never has anything.
+/// A procedure that returns texts, and streams: one that always has more, and one that never yields.
 fn api() -> Endpoint<()> {
     Endpoint::new(())
         .procedure(ECHO, async |_, text| Ok(text))
@@ -83,10 +83,10 @@ fn api() -> Endpoint<()> {
 const ECHO: Procedure<Text, Text> = Procedure::new("echo");
 const TICKS: Subscription<(), String> = Subscription::new("ticks");
 const QUIET: Subscription<(), String> = Subscription::new("quiet");
-/// 64 bytes, as the messages of most cases.
+/// A text of 64 bytes, like the messages of most cases.
 const TICK: &str = "a text of sixty-four bytes, which is sent again and again, on...";
 
-/// Everybody is sent what anybody sends, the sender too.
+/// A handler that sends every message to all clients, including the sender.
 struct Chat;
 
 const TALK: Topic<Message> = Topic::fixed("talk");
@@ -105,7 +105,7 @@ impl Handler for Chat {
     }
 }
 
-/// As `Chat`, and everybody is in the room that they ask for.
+/// Like `Chat`, with the room that the client asks for.
 struct Rooms;
 
 #[derive(Deserialize)]
@@ -131,10 +131,10 @@ impl Handler for Rooms {
     }
 }
 
-/// A client is in many rooms, which are its own: so there are many topics without as many sockets.
+/// A handler that puts a client into many rooms of its own: many topics without as many sockets.
 struct Halls;
 
-/// `Config::topics_per_connection`, for the halls.
+/// `Config::topics_per_connection` for the halls.
 const MOST_ROOMS: usize = 1024;
 
 #[derive(Deserialize)]
@@ -148,7 +148,7 @@ impl Handler for Halls {
     type ClientMessage = Message;
     type ServerMessage = Message;
 
-    /// Says so when it is done: the load waits for it.
+    /// Confirms when it is done: the load waits for it.
     async fn on_open(&self, connection: &Connection<Self>) -> Result {
         let Hall { hall, rooms } = connection.input();
         for number in 0..*rooms {
@@ -163,7 +163,7 @@ impl Handler for Halls {
     }
 }
 
-/// Tells how many were closed because they did not keep up, and closes the members of the chat.
+/// A handler that reports the number of slow consumers, and closes the members of the chat.
 struct Control;
 
 static REALTIME: OnceLock<Realtime> = OnceLock::new();

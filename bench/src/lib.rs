@@ -1,4 +1,4 @@
-//! Shared by the servers of the bench: how they start, and the handlers of those that are ours.
+//! Code shared by the servers of the bench: their start, and the handlers of our own.
 //!
 //! The runner is `main.rs`, the load generator `bin/load`; every other file in `bin` is a server.
 

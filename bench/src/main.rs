@@ -1,7 +1,7 @@
 //! The project's performance bench: `cargo run --release -p bench`.
 //!
-//! It builds the servers and the load generator, starts them, lets the servers take turns at each
-//! case, and prints a table for each. `README.md` says how it is measured.
+//! It builds the servers and the load generator, starts them, measures the servers in turns for each case, and prints a
+//! table for each. `README.md` describes the method.
 
 #![allow(clippy::print_stdout)]
 

@@ -1,14 +1,14 @@
-//! The start of a server: its port, its runtime.
+//! The start of a server: its port and runtime.
 
 use crate::{Outcome, process};
 use std::{env, io::Write, net::TcpListener, thread::available_parallelism};
 
-/// Does what every process of the bench does first, then runs the server on the runtime that `RT`
-/// names: `current` (the default) is one thread, `multi` a pool.
+/// Sets up the process, then runs the server on the runtime in `RT`: `current` (the default) for one thread, `multi`
+/// for a pool.
 ///
 /// # Errors
 ///
-/// Those of the server, and of the variables.
+/// Errors of the server, and of the variables.
 pub fn run<F: Future<Output = Outcome>>(server: impl FnOnce(TcpListener) -> F) -> Outcome {
     process::prepare()?;
     let mut builder = match pool()? {
@@ -19,8 +19,8 @@ pub fn run<F: Future<Output = Outcome>>(server: impl FnOnce(TcpListener) -> F) -
     runtime.block_on(async { server(listen()?).await })
 }
 
-/// The threads of the pool, if `RT` asks for one: as many as the process may use cores, which is
-/// tokio's own default.
+/// Returns the number of threads of the pool, if `RT` asks for one: the number of available cores, as in tokio's
+/// default.
 ///
 /// # Errors
 ///
@@ -33,22 +33,22 @@ pub fn pool() -> Outcome<Option<usize>> {
     }
 }
 
-/// The variable with the bytes that the kernel keeps for each connection, of what is sent. By itself
-/// it keeps nearly 1 MiB on this way, from one core to the other: an outbox would fill late, or never.
+/// The variable for the kernel's send buffer of each connection. By default, the kernel buffers nearly 1 MiB between
+/// the two cores: an outbox would fill late, or never.
 pub const SEND_BUFFER: &str = "SEND_BUFFER";
 
-/// Listens on this machine at `PORT` (0, any, when it is not set) and prints the port.
+/// Listens on the loopback interface at `PORT` (by default any) and prints the port.
 ///
 /// # Errors
 ///
-/// The port is taken.
+/// The port is in use.
 pub fn listen() -> Outcome<TcpListener> {
     let port = process::variable("PORT")?.unwrap_or(0);
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     // The default is 128 connections; the load opens more than that at once.
     rustix::net::listen(&listener, 4096)?;
     if let Some(bytes) = process::variable(SEND_BUFFER)? {
-        // Those that are accepted take it over.
+        // Accepted sockets inherit the size.
         rustix::net::sockopt::set_socket_send_buffer_size(&listener, bytes)?;
     }
     listener.set_nonblocking(true)?;

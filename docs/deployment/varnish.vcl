@@ -9,17 +9,17 @@ backend app {
 
 sub vcl_recv {
     if (req.url ~ "^/__realtime/") {
-        # The client's address, and nothing that the client says of it.
+        # The client's address, without the client's own claims.
         set req.http.X-Forwarded-For = client.ip;
         unset req.http.Forwarded;
 
-        # Bytes as they come, in both directions, and a client that leaves ends its request at the server.
+        # Passes bytes on at once in both directions. When a client leaves, its request at the server ends.
         return (pipe);
     }
 }
 
 sub vcl_pipe {
-    # One request for each connection: one that follows, be it a refused WebSocket, would pass by `vcl_recv` and could
+    # One request for each connection: further ones, even after a refused WebSocket, would bypass `vcl_recv` and could
     # claim any address.
     set bereq.http.Connection = "close";
     if (req.http.Upgrade) {

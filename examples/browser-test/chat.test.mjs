@@ -1,4 +1,4 @@
-// Drives the chat example; `harness.mjs` says how it is run.
+// Drives the chat example; see `harness.mjs` for its usage.
 
 import { DESKTOP, PHONE, check, eventually, fits, id, killServer, openWindow, origin, run, same, screenshot, setServerIsDown, startServer } from "./harness.mjs";
 
@@ -387,7 +387,7 @@ async function scriptedServer() {
     const reached = (count) => eventually("said", () => said.length, (seen) => seen === count);
     said.length = 0;
     answer = (text) => {
-      // Two connections break on it: one after the server took the message, one before.
+      // Two connections break during the send: one after the server received the message, one before.
       if (said.length === 1) log = [message(text)];
       if (said.length <= 2) socket.close({ code: 1011, reason: "oops" });
       else accept(text);
@@ -407,7 +407,7 @@ async function scriptedServer() {
   });
 
   await check("the heartbeat notices a silent server and reconnects", async () => {
-    // In steps, so that the answers get through in between.
+    // In steps, so that replies arrive in between.
     pings.length = 0;
     for (let second = 0; second < 15; second += 1) await page.clock.runFor(1_000);
     same("pings", pings.length >= 10, true);

@@ -1,4 +1,4 @@
-// Drives the dashboard example; `harness.mjs` says how it is run.
+// Drives the dashboard example; see `harness.mjs` for its usage.
 
 import { DESKTOP, PHONE, check, eventually, id, killServer, openWindow, origin, run, same, screenshot, setServerIsDown, startServer } from "./harness.mjs";
 

@@ -1,11 +1,11 @@
-// What the browser tests share: real browser windows against a real server process.
+// Shared by the browser tests: real browser windows against a real server process.
 //
 //   node <test>.test.mjs --server <server binary> --name <label> --shots <directory> --prefix </path>
 //
-// Without --shots there are no screenshots. With --prefix the server stands behind a proxy that serves it under this
-// path and strips it, and answers 404 everywhere else. The server is started with PORT=<a free port>; tests kill it and start it
-// again on the way. One line per check; the last line is "N passed, M failed", and the exit status is 1 if anything
-// failed. CHROMIUM names the browser (default /usr/bin/chromium).
+// Without --shots there are no screenshots. With --prefix the server runs behind a proxy that serves it under this path
+// and strips it, and answers 404 everywhere else. The server is started with PORT=<a free port>; tests kill and restart
+// it. One line per check; the last line is "N passed, M failed", and the exit status is 1 if anything failed. CHROMIUM
+// is the path of the browser (default /usr/bin/chromium).
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -9,7 +9,7 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Counts the bytes that come. A long message on a slow line is a sign of life long before it is there.
+/// Counts the received bytes, so that a long message on a slow line counts as a sign of life before it is complete.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Activity(Arc<AtomicUsize>);
 
@@ -19,7 +19,7 @@ impl Activity {
         self.0.swap(0, Relaxed)
     }
 
-    /// Watches what is read from `io`.
+    /// Counts the bytes that are read from `io`.
     pub(crate) fn watch<T>(&self, io: T) -> Watched<T> {
         Watched { io, activity: self.clone() }
     }

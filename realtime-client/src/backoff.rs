@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-/// When a connection that was lost is made again: after a random time between nothing and a limit, which begins at
-/// `base` and doubles with each attempt that failed, up to `max`.
+/// The delays between attempts to connect. Each is random, between zero and a limit that starts at `base` and doubles
+/// with each failed attempt, up to `max`.
 ///
-/// It begins anew after a connection that stayed open for 5 s.
+/// A connection that stays open for 5 s resets the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reconnect {
@@ -22,14 +22,14 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
-    /// Sets the limit before the first attempt, and the highest.
+    /// Sets `base` and `max`.
     #[must_use = "the changed value is returned"]
     pub fn between(mut self, base: Duration, max: Duration) -> Self {
         (self.base, self.max) = (base, max);
         self
     }
 
-    /// Sets how many attempts may fail in a row.
+    /// Sets the number of attempts that may fail in a row.
     #[must_use = "the changed value is returned"]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = Some(attempts);
@@ -37,7 +37,7 @@ impl Reconnect {
     }
 }
 
-/// Counts the attempts, and says how long to wait before the next.
+/// Counts the attempts and returns the delays between them.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     policy: Reconnect,
@@ -50,18 +50,18 @@ impl Backoff {
         Self { policy, attempt: 1, failures: 0 }
     }
 
-    /// The number of the attempt that is made now or next, from 1.
+    /// Returns the number of the current or next attempt, from 1.
     pub(crate) fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// A connection stayed open: what failed before it does not count.
+    /// Forgets earlier failures, after a connection that stayed open.
     pub(crate) fn reset(&mut self) {
         (self.attempt, self.failures) = (0, 0);
     }
 
-    /// The attempt failed, or its connection was lost: gives how long to wait, for a `random` of 0 to 1. `None` if
-    /// there were enough.
+    /// Counts a failed attempt or a lost connection. Returns the delay before the next attempt, for a `random` from 0
+    /// to 1, or `None` if no attempt is left.
     pub(crate) fn fail(&mut self, random: f64) -> Option<Duration> {
         if self.policy.attempts.is_some_and(|attempts| self.attempt >= attempts.max(1)) {
             return None;

@@ -29,9 +29,9 @@ impl ClientBuilder {
         Self { config: Config::new(&url), handlers: Handlers::default() }
     }
 
-    /// Asks for a token before each attempt to connect, and sends it as `Authorization: Bearer …`.
+    /// Calls this function before each attempt to connect, and sends its token as `Authorization: Bearer …`.
     ///
-    /// An attempt without a token has failed, as any other, and so has one that the server refuses with 401 or 403.
+    /// An attempt without a token fails like any other, as does one that the server refuses with 401 or 403.
     pub fn token<F, Fut>(mut self, token: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -41,7 +41,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sends this header with the request for each connection, beside others of the same name.
+    /// Sends this header with each request for a connection, in addition to others of the same name.
     ///
     /// `Authorization` takes precedence over the user info of the URL, and a [token](Self::token) over both. Headers of
     /// the handshake itself cannot be set. With an invalid name or value, the client closes at once with
@@ -52,7 +52,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Fetches the value of this header before each attempt to connect. If that fails, so does the attempt.
+    /// Calls this function for the value of a header before each attempt to connect. If it fails, so does the attempt.
     pub fn header_with<F, Fut>(mut self, name: impl AsRef<str>, value: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -69,9 +69,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Trusts these certificates, in PEM, beside the system's: of a private authority, or self-signed.
+    /// Trusts these certificates, in PEM, in addition to the system's: for a private authority or a self-signed server.
     ///
-    /// If there is none in it, the client closes at once with [`Cause::Invalid`].
+    /// If the PEM has no certificate, the client closes at once with [`Cause::Invalid`].
     #[cfg(feature = "rustls")]
     pub fn root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
         let added = self.config.tls.trust(pem.as_ref());
@@ -79,9 +79,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Handles events of this name, one after the other. The last handler for a name counts.
+    /// Handles events of this name, one at a time. A later handler for the same name replaces it.
     ///
-    /// 256 events wait for it, and older ones are dropped.
+    /// Up to 256 events wait for the handler; beyond that the oldest is dropped.
     pub fn on<T, F, Fut>(mut self, event: Event<T>, handler: F) -> Self
     where
         T: DeserializeOwned + 'static,
@@ -92,10 +92,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Answers the server's calls to this procedure. The last handler for a name counts.
+    /// Answers the server's calls to this procedure. A later handler for the same name replaces it.
     ///
-    /// Up to 64 calls run at once, each in a task of its own. Its future is dropped when the server gives the call up,
-    /// its time is over, or the connection ends. A panic is answered with `INTERNAL`.
+    /// Up to 64 calls run at once, each in a task. The handler's future is dropped when the server cancels the call,
+    /// its timeout passes, or the connection ends. A panic is answered with `INTERNAL`.
     pub fn on_call<I, O, F, Fut>(mut self, procedure: Procedure<I, O>, handler: F) -> Self
     where
         I: DeserializeOwned + 'static,
@@ -107,22 +107,22 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets when a connection that was lost is made again.
+    /// Sets the delays between attempts to connect, and their number.
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
         self.config.reconnect = reconnect;
         self
     }
 
-    /// Says after which close codes a connection is made again: by default after all but 1000, 1002, 1003, 1007, 1008,
-    /// 1009 and 4000–4999. 1005 is a close frame without a code. A connection that broke without one is always made
-    /// again.
+    /// Sets the close codes after which the client reconnects: by default all but 1000, 1002, 1003, 1007, 1008, 1009
+    /// and 4000–4999. 1005 stands for a close frame without a code. The client always reconnects after a connection
+    /// that ended without a close frame.
     pub fn reconnect_on(mut self, reconnect_on: impl Fn(u16) -> bool + Send + Sync + 'static) -> Self {
         self.config.reconnect_on = Box::new(reconnect_on);
         self
     }
 
-    /// Sets the refusals by HTTP after which another attempt is made: by default those that
-    /// [are temporary](Refusal::is_temporary).
+    /// Sets the HTTP refusals after which the client tries again: by default
+    /// [temporary](Refusal::is_temporary) ones.
     pub fn reconnect_on_refusal(
         mut self,
         reconnect_on: impl Fn(&Refusal) -> bool + Send + Sync + 'static,
@@ -131,36 +131,36 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets what may wait while there is no connection.
+    /// Sets the bounds of the queue that holds calls, events and messages while there is no connection.
     pub fn offline_queue(mut self, queue: OfflineQueue) -> Self {
         self.config.offline = queue;
         self
     }
 
-    /// Sets how long an attempt may take, from the token to the server's welcome; 10 s by default.
+    /// Sets the time limit of an attempt, from fetching the token to the server's welcome; 10 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
         self
     }
 
-    /// Sets after how much silence the server is asked for a sign of life, and how long it has to give one before the
-    /// connection is taken for lost.
+    /// Sets the silence after which the client pings the server, and the time that the server has to answer before the
+    /// connection counts as lost.
     ///
-    /// By default the first is what the server says in its welcome, or 25 s, and the second 10 s.
+    /// The defaults are the interval from the server's welcome, or 25 s if there is none, and 10 s.
     pub fn heartbeat(mut self, ping_after: Duration, deadline: Duration) -> Self {
         self.config.ping_after = Some(ping_after);
         self.config.ping_deadline = deadline;
         self
     }
 
-    /// Sets how long [`Client::close`] waits for the server; 3 s by default.
+    /// Sets the time that [`Client::close`] waits for the server; 3 s by default.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.config.close_timeout = timeout;
         self
     }
 
-    /// Sets what makes the bytes of each connection, instead of TCP to the URL's host: a proxy, a Unix socket, a pipe.
-    /// TLS is put on top of it where the URL is one of `wss://`.
+    /// Sets the function that opens the byte stream of each connection, instead of TCP to the URL's host: a proxy, a
+    /// Unix socket, a pipe. TLS runs on top of it if the URL is `wss://`.
     pub fn dial<F, Fut, S>(mut self, dial: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -174,7 +174,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Begins to connect, and gives the client at once. What is asked of it meanwhile waits.
+    /// Starts connecting and returns the client at once. Calls, events and messages wait until it is connected.
     ///
     /// # Panics
     ///
@@ -190,7 +190,7 @@ impl ClientBuilder {
 
 /// The settings of a client's connections.
 pub(crate) struct Config {
-    /// The address, or the first setting that is wrong.
+    /// The address, or the first invalid setting.
     pub(crate) url: Result<Url, String>,
     pub(crate) format: Format,
     pub(crate) headers: Headers,
@@ -227,7 +227,7 @@ impl Config {
         }
     }
 
-    /// Remembers the first setting that is wrong: no attempt is made with it.
+    /// Keeps the first invalid setting, with which no attempt is made.
     fn check(&mut self, setting: Result<(), String>) {
         if let Err(wrong) = setting
             && self.url.is_ok()
@@ -236,11 +236,11 @@ impl Config {
         }
     }
 
-    /// Decides on another attempt, for a client that has been connected before or has not.
+    /// Returns true if another attempt may be made, which can depend on whether the client has been connected before.
     pub(crate) fn may_retry(&self, failure: &Failure, was_connected: bool) -> bool {
         match &failure.cause {
             Cause::Local => false,
-            // What worked was right: another server may have taken the place of that one for a while.
+            // The setting worked before: another server may have taken the place of that one for a while.
             Cause::Invalid(_) => was_connected,
             Cause::Lost(_) | Cause::Silent | Cause::Timeout | Cause::Token(_) | Cause::Header(_) => true,
             Cause::Closed { code, .. } => (self.reconnect_on)(*code),
@@ -263,7 +263,8 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Codes that say neither "done" nor "you are wrong". Those from 4000 on are the application's own.
+/// Returns true for codes that mean neither "done" nor "the client is wrong". Codes from 4000 on belong to the
+/// application.
 fn is_temporary(code: u16) -> bool {
     !matches!(code, 1000 | 1002 | 1003 | 1007 | 1008 | 1009 | 4000..=4999)
 }

@@ -32,22 +32,22 @@ impl CallOptions {
         Self::default()
     }
 
-    /// Sets a timeout; one that is longer than that of the procedure has no effect.
+    /// Sets a timeout; one longer than that of the procedure has no effect.
     #[must_use = "the changed options are returned"]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Names the call, in 1 to 128 bytes: the server carries out calls with one key once. The call is sent again when
-    /// its connection is lost, instead of failing.
+    /// Sets a key of 1 to 128 bytes; the server runs calls with the same key once. If the connection is lost, the call
+    /// is sent again instead of failing.
     #[must_use = "the changed options are returned"]
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
         self
     }
 
-    /// Sets a function that is called for each progress report while the future is polled. Reports that do not parse as `P`
+    /// Sets a function to call for each progress report while the future is polled. Reports that do not parse as `P`
     /// are skipped; of those that wait, the newest 64 are kept.
     #[must_use = "the changed options are returned"]
     pub fn on_progress<P: DeserializeOwned + 'static>(
@@ -70,7 +70,7 @@ impl fmt::Debug for CallOptions {
     }
 }
 
-/// A call that waits for its answer, which it is a future of.
+/// A running call, as a future of its result.
 ///
 /// The call starts on creation; dropping it cancels it, and an unsent call is never sent.
 #[must_use = "dropping a call cancels it"]
@@ -129,7 +129,7 @@ impl<O: DeserializeOwned + 'static> Future for PendingCall<O> {
                         on_progress(&data);
                     }
                 }
-                // Nothing ends a call's mailbox before its answer.
+                // Nothing ends the mailbox of a call before its answer.
                 None => break Err(ClientError::closed("its task ended")),
             }
         };
@@ -144,7 +144,7 @@ impl<O> PendingCall<O> {
     fn fail(&mut self) -> ClientError {
         match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Failed(error) => error,
-            // Polled after it was done, as no executor does.
+            // Polled again after completion.
             Stage::Running { .. } | Stage::Done => ClientError::closed("the call has its answer"),
         }
     }
@@ -167,5 +167,5 @@ impl<O> fmt::Debug for PendingCall<O> {
 /// The length limit of an idempotency key.
 const KEY_BYTES: usize = 128;
 
-/// A time that can be added to any other.
+/// A duration that can be added to any instant.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -11,8 +11,8 @@ use realtime_protocol::{Event, Position, Procedure, Subscription, client::Outgoi
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 
-/// A handle to a connection that is made again whenever it is lost. A clone is another handle; with the last one the
-/// client closes.
+/// A handle to a connection that is reopened whenever it is lost. Clones share the connection; dropping the last one
+/// closes the client.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Handle>);
 
@@ -26,7 +26,7 @@ impl Drop for Handle {
 }
 
 impl Client {
-    /// Sets up a client of the endpoint at `url`, as `ws://localhost:3000/__realtime/api`.
+    /// Sets up a client of the endpoint at `url`, such as `ws://localhost:3000/__realtime/api`.
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(url.into())
     }
@@ -35,9 +35,9 @@ impl Client {
         Self(Arc::new(Handle(shared)))
     }
 
-    /// Calls a procedure: at once, or when there is a connection. Dropping the call cancels it.
+    /// Calls a procedure, now or once connected. Dropping the call cancels it.
     ///
-    /// The [timeout](Procedure::timeout) of the procedure applies, the time without a connection included.
+    /// The procedure's [timeout](Procedure::timeout) includes the time without a connection.
     pub fn call<I: Serialize, O: DeserializeOwned + 'static>(
         &self,
         procedure: Procedure<I, O>,
@@ -56,7 +56,7 @@ impl Client {
         PendingCall::begin(self.shared(), procedure, &input, options)
     }
 
-    /// Begins a subscription: at once, or when there is a connection. Dropping what it gives ends it.
+    /// Starts a subscription, now or once connected. Dropping the stream ends it.
     pub fn subscribe<I: Serialize, T: DeserializeOwned + 'static>(
         &self,
         subscription: Subscription<I, T>,
@@ -65,7 +65,7 @@ impl Client {
         Updates::begin(self.shared(), subscription, &input, None)
     }
 
-    /// Like [`subscribe`](Self::subscribe), going on after a position that was [seen](Updates::position) before.
+    /// Like [`subscribe`](Self::subscribe), continuing after an earlier [position](Updates::position).
     pub fn subscribe_after<I: Serialize, T: DeserializeOwned + 'static>(
         &self,
         subscription: Subscription<I, T>,
@@ -75,7 +75,7 @@ impl Client {
         Updates::begin(self.shared(), subscription, &input, Some(position))
     }
 
-    /// Sends an event: at once, or when there is a connection.
+    /// Sends an event, now or once connected.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl Client {
         self.shared().change(|session| session.send(&Outgoing::Event { name: event.name(), data: &data }))
     }
 
-    /// Sends a message to the endpoint's handler: at once, or when there is a connection.
+    /// Sends a message to the endpoint's handler, now or once connected.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl Client {
         self.shared().change(|session| session.send(&Outgoing::Message { value: &value }))
     }
 
-    /// The messages that the endpoint's handler sends from now on.
+    /// Returns a stream of the messages that the endpoint's handler sends from now on.
     pub fn messages<V: DeserializeOwned + 'static>(&self) -> Messages<V> {
         Messages::new(self.shared().messages.subscribe(), &self.state())
     }
@@ -107,12 +107,12 @@ impl Client {
         self.shared().states.present()
     }
 
-    /// Returns a stream of the client's states, from now on.
+    /// Returns a stream of the client's states, starting with the current one.
     pub fn states(&self) -> States {
         self.shared().states.follow()
     }
 
-    /// Waits until there is a connection. Cancel safe.
+    /// Waits until the client is connected. Cancel safe.
     ///
     /// # Errors
     ///
@@ -129,10 +129,11 @@ impl Client {
         Err(ClientError::closed("its task ended"))
     }
 
-    /// Closes for good: what runs fails at once, events and messages that wait are sent, and the server is told.
-    /// Returns when it has answered, or after [3 s](ClientBuilder::close_timeout), however dead the network is.
+    /// Closes the client for good: running calls and subscriptions fail at once, waiting events and messages are sent,
+    /// and a close frame follows. Returns when the server has closed too, or after [3 s](ClientBuilder::close_timeout)
+    /// whatever the state of the network.
     ///
-    /// Cancel safe: the client closes all the same.
+    /// Cancel safe: the client closes even if the future is dropped.
     pub async fn close(&self) {
         self.shared().begin_close();
         let mut states = self.states();

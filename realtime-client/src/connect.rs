@@ -11,7 +11,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::CloseFrame},
 };
 
-/// The bytes of a connection, of whatever carries them.
+/// The byte stream of a connection.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -28,7 +28,7 @@ pub(crate) struct Connected {
     pub(crate) message_bytes: Option<u64>,
 }
 
-/// Why an attempt came to nothing, and what the server said about the next.
+/// The cause of a failed attempt, and the server's delay before the next.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) cause: Cause,
@@ -64,7 +64,7 @@ async fn encrypt(config: &Config, url: &Url, io: BoxIo) -> Result<BoxIo, Cause> 
     }
 }
 
-/// A URL that asks for more cannot be parsed.
+/// Returns the stream unchanged: without this feature, `wss://` URLs do not parse.
 #[cfg(not(feature = "rustls"))]
 async fn encrypt(_: &Config, _: &Url, io: BoxIo) -> Result<BoxIo, Cause> {
     Ok(io)
@@ -85,7 +85,7 @@ async fn welcome(format: Format, mut socket: Socket, activity: Activity) -> Resu
                 Ok(Connected { socket, activity, connection, heartbeat, message_bytes })
             }
             Ok(Incoming::Error { error, .. }) => Err(Cause::Lost(error.to_string()).into()),
-            Ok(_) => Err(Cause::Lost("the first frame is no welcome".to_owned()).into()),
+            Ok(_) => Err(Cause::Lost("the first frame is not a welcome".to_owned()).into()),
             Err(wrong) => Err(Cause::Lost(wrong).into()),
         };
     }
@@ -99,7 +99,7 @@ pub(crate) fn closed(frame: Option<CloseFrame>) -> Cause {
     }
 }
 
-/// A future that gives the bytes of a new connection.
+/// Opens the byte stream of a new connection.
 pub(crate) type Dial = Box<dyn Fn() -> BoxFuture<io::Result<BoxIo>> + Send + Sync>;
 
 /// A close frame without a code.

@@ -13,7 +13,7 @@ pub(crate) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(socket)
 }
 
-/// Puts an address of the one family behind each of the other, as long as there are both; which is first stays first.
+/// Alternates the two families, as long as both have addresses left. The first address stays first.
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =
@@ -30,8 +30,8 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// Tries the addresses in turn, each when the one before has failed or has not answered for a while, and takes the
-/// first that answers. The other attempts are dropped.
+/// Tries the addresses in order, each when the one before it has failed or has not answered for a while, and returns
+/// the first that answers. The other attempts are dropped.
 async fn race<T, F>(addresses: Vec<SocketAddr>, connect: impl Fn(SocketAddr) -> F) -> io::Result<T>
 where
     F: Future<Output = io::Result<T>>,
@@ -135,7 +135,8 @@ mod tests {
         assert_eq!(race(Vec::new(), connect).await.unwrap_err().kind(), ErrorKind::NotFound);
     }
 
-    /// Real sockets: an address that drops what it is sent, as its queue is full, then one that refuses, then a live one.
+    /// Uses real sockets: an address that drops packets because its queue is full, then one that refuses, then a live
+    /// one.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_dead_address_does_not_hide_a_live_one() {

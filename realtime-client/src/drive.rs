@@ -27,7 +27,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
-/// Runs one connection until it ends, and says why. The calls of the server's that run are dropped with it.
+/// Runs one connection until it ends, and returns the cause. Running calls of the server are dropped with it.
 pub(crate) async fn drive(
     shared: &Shared,
     handlers: &Handlers,
@@ -41,7 +41,7 @@ pub(crate) async fn drive(
     cause
 }
 
-/// A connection, and all that it needs to run.
+/// A connection with everything that it needs to run.
 struct Driver<'a> {
     shared: &'a Shared,
     handlers: &'a Handlers,
@@ -75,12 +75,12 @@ impl Driver<'_> {
         }
     }
 
-    /// Handles what lies in the socket. It came in time, whatever the clock says by now: the thread may have been busy,
-    /// or the process stopped.
+    /// Handles the data that is already in the socket. It arrived in time, whatever the clock says now: the thread may
+    /// have been busy, or the process stopped.
     async fn catch_up(&mut self) -> Result<(), Cause> {
         let mut left = SOCKET_BYTES;
         loop {
-            // The runtime looks at its sockets first.
+            // Lets the runtime poll its sockets first.
             yield_now().await;
             while let Poll::Ready(message) = poll_fn(|cx| Poll::Ready(self.link.poll(cx, self.shared))).await {
                 self.handle_message(message)?;
@@ -89,7 +89,7 @@ impl Driver<'_> {
                     return Ok(());
                 }
             }
-            // Where this task has had its share, the socket may have more.
+            // If the task's budget is used up, the socket may have more.
             if coop::has_budget_remaining() {
                 self.note_activity();
                 return Ok(());
@@ -97,7 +97,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Takes new bytes for a sign of life. Returns their number.
+    /// Counts new bytes as a sign of life. Returns their number.
     fn note_activity(&self) -> usize {
         let bytes = self.activity.take();
         if bytes > 0 {
@@ -126,7 +126,7 @@ impl Driver<'_> {
         match input {
             Input::Message(value) => shared.messages.publish(&Ok(Arc::new(value)), WAITING_MESSAGES).wake(),
             Input::Complaint(error) => {
-                tracing::warn!(?error, "the server complains");
+                tracing::warn!(?error, "the server reported an error");
                 shared.messages.publish(&Err(Arc::new(error)), WAITING_MESSAGES).wake();
             }
             Input::Event { name, data } => events.deliver(&name, data),
@@ -140,7 +140,7 @@ impl Driver<'_> {
     }
 }
 
-/// Says goodbye: sends what waits and a close frame, and waits for the server's.
+/// Sends the waiting frames and a close frame, and waits for the server's.
 pub(crate) async fn say_goodbye(shared: &Shared, socket: &mut Socket, limit: Duration) {
     let goodbye = async {
         while let Some(message) = shared.with(|session| session.take_frame(Instant::now())) {
@@ -154,31 +154,31 @@ pub(crate) async fn say_goodbye(shared: &Shared, socket: &mut Socket, limit: Dur
         }
         Ok::<_, tungstenite::Error>(())
     };
-    // A peer that is gone already has nothing to be told.
+    // A peer that is already gone needs no close frame.
     let _ = within(limit, goodbye).await;
 }
 
-/// Sends what the server's close frame is answered with, which was queued when it was read.
+/// Sends the reply to the server's close frame, which was queued when that was read.
 pub(crate) async fn answer_close(socket: &mut Socket) {
     let _ = within(CLOSE_ANSWER, socket.flush()).await;
 }
 
-/// A connection, and how far it is written.
+/// A connection, and whether it can be written to.
 struct Link<'a> {
     socket: &'a mut Socket,
     unflushed: bool,
-    /// Nothing can be written any more.
+    /// True once writing has failed.
     broken: bool,
 }
 
 impl Link<'_> {
-    /// Writes as much as there is and fits, and reads one message.
+    /// Writes as much as fits, and reads one message.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         shared: &Shared,
     ) -> Poll<Option<Result<Message, tungstenite::Error>>> {
-        // What cannot be written is no reason not to read: a close frame may be there, which says more.
+        // If writing fails, a close frame that explains it may still be read.
         if !self.broken && matches!(self.poll_write(cx, shared), Poll::Ready(Err(_))) {
             self.broken = true;
         }
@@ -199,11 +199,11 @@ impl Link<'_> {
     }
 }
 
-/// More than the buffers of a socket hold; what comes behind it came later.
+/// More than the buffers of a socket hold: further data arrived later.
 const SOCKET_BYTES: usize = 16 << 20;
 
-/// Messages that nobody takes.
+/// The number of messages that wait for a reader.
 const WAITING_MESSAGES: usize = 256;
 
-/// A server that closes reads at least that.
+/// The time limit for the reply to the server's close frame.
 const CLOSE_ANSWER: Duration = Duration::from_secs(1);

@@ -1,11 +1,11 @@
 use realtime_protocol::{Code, Error};
 use std::fmt;
 
-/// The result of what is asked of a client.
+/// The result of a client's operation.
 pub type Result<T = (), E = ClientError> = std::result::Result<T, E>;
 
-/// Why a call, a subscription or a message came to nothing: the server's own error, or one of the client's in the same
-/// words.
+/// The reason why a call, subscription or message failed: an error of the server, or one of the client in the same
+/// form.
 pub struct ClientError {
     kind: Kind,
     error: Error,
@@ -24,17 +24,17 @@ impl ClientError {
         self.error.code()
     }
 
-    /// The text, which may come from the server.
+    /// Returns the text, which may come from the server.
     pub fn message(&self) -> &str {
         self.error.message()
     }
 
-    /// The error in full.
+    /// Returns the underlying error, with its code and details.
     pub fn as_error(&self) -> &Error {
         &self.error
     }
 
-    /// The error in full.
+    /// Returns the underlying error, with its code and details.
     pub fn into_error(self) -> Error {
         self.error
     }
@@ -44,7 +44,7 @@ impl ClientError {
         self.kind == Kind::Remote
     }
 
-    /// Returns true if the client is closed: nothing will succeed any more.
+    /// Returns true if the client is closed, so that no retry can succeed.
     pub fn is_closed(&self) -> bool {
         self.kind == Kind::Closed
     }
@@ -99,7 +99,7 @@ impl ClientError {
         Self::local(Error::new(Code::PARSE_ERROR, format!("{what} is not of the expected type: {message}")))
     }
 
-    /// A value that the client's format has no form for.
+    /// Returns the error for a value that the client's format cannot represent.
     pub(crate) fn unwritable(what: &str, error: &str) -> Self {
         Self::local(Error::invalid_argument(format!("{what} cannot be written: {error}")))
     }

@@ -54,7 +54,7 @@ impl Handlers {
         self.calls.insert(procedure.name(), Arc::new(handler));
     }
 
-    /// The handler of calls to `path`.
+    /// Returns the handler of calls to `path`.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl Handlers {
         self.calls.get(path).cloned().ok_or_else(|| Error::not_found("this client has no such procedure"))
     }
 
-    /// Begins to run the handlers of events, each in a task of its own and one event after the other.
+    /// Starts the event handlers, each in a task that handles one event at a time.
     pub(crate) fn spawn_events(&mut self) -> Events {
         let spawn = |(name, handler)| {
             let mailbox = Mailbox::new();
@@ -80,7 +80,7 @@ impl fmt::Debug for Handlers {
     }
 }
 
-/// The events that wait for their handlers. Dropped, it ends their tasks after what waits.
+/// The events that wait for their handlers. On drop, the tasks end after handling them.
 #[derive(Debug)]
 pub(crate) struct Events(HashMap<&'static str, Arc<Mailbox<Payload>>>);
 
@@ -91,7 +91,7 @@ impl Events {
             waker.wake();
         }
         if mailbox.take_missed() > 0 {
-            tracing::warn!(event = name, "an event was dropped: its handler does not keep up");
+            tracing::warn!(event = name, "an event was dropped: its handler is too slow");
         }
     }
 }
@@ -107,10 +107,10 @@ async fn run_events(name: &'static str, handler: EventHandler, mailbox: Arc<Mail
         // The closure may panic as well as its future.
         let handled = AssertUnwindSafe(async { handler(data).await }).catch_unwind().await;
         if handled.is_err() {
-            tracing::error!(event = name, "the handler of an event panicked");
+            tracing::error!(event = name, "an event handler panicked");
         }
     }
 }
 
-/// Events of one name that wait for their handler.
+/// The number of events of one name that wait for their handler.
 const WAITING: usize = 256;

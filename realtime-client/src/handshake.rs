@@ -16,7 +16,7 @@ use tokio_tungstenite::{
     tungstenite::protocol::{Role, WebSocketConfig},
 };
 
-/// Asks for a WebSocket of this subprotocol.
+/// Requests a WebSocket with this subprotocol.
 pub(crate) async fn upgrade(
     mut io: BoxIo,
     url: &Url,
@@ -30,7 +30,7 @@ pub(crate) async fn upgrade(
     let response = read_response(&mut io, &mut received).await?;
     if response.status != StatusCode::SWITCHING_PROTOCOLS {
         let rest = read_body(&mut io, &mut received, &response);
-        // What there is of it by then says enough.
+        // Even part of the body is enough.
         let _ = within(BODY_TIME, rest).await;
         return Err(refusal(&response, &received));
     }
@@ -65,7 +65,7 @@ struct Response {
     headers: HeaderMap,
 }
 
-/// Reads the head of the answer. What follows it is left in `received`.
+/// Reads the head of the response. Bytes after it stay in `received`.
 async fn read_response(io: &mut BoxIo, received: &mut Vec<u8>) -> Result<Response, Failure> {
     loop {
         if let Some((response, len)) = parse(received)? {
@@ -80,12 +80,12 @@ async fn read_response(io: &mut BoxIo, received: &mut Vec<u8>) -> Result<Respons
             return Err(no_http(&"its head is too long"));
         }
         if io.read_buf(received).await.map_err(lost)? == 0 {
-            return Err(Cause::Lost("it ended before the answer to its request".to_owned()).into());
+            return Err(Cause::Lost("it ended before the response".to_owned()).into());
         }
     }
 }
 
-/// The first head in `bytes`, and its length; `None` where there is more to come.
+/// Parses the first head in `bytes` and returns it with its length, or `None` if it is incomplete.
 fn parse(bytes: &[u8]) -> Result<Option<(Response, usize)>, Failure> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Response::new(&mut headers);
@@ -103,7 +103,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Response, usize)>, Failure> {
     Ok(Some((Response { is_http_1_1: head.version == Some(1), status, headers }, len)))
 }
 
-/// Reads the body of a refusal, as much as is of interest.
+/// Reads the body of a refusal, up to a limit.
 async fn read_body(io: &mut BoxIo, received: &mut Vec<u8>, response: &Response) {
     let length = response.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let length = length.unwrap_or(usize::MAX).min(BODY_BYTES);
@@ -114,7 +114,7 @@ async fn read_body(io: &mut BoxIo, received: &mut Vec<u8>, response: &Response) 
     }
 }
 
-/// Checks that the server made of the connection what it was asked for.
+/// Checks that the response opens a WebSocket as requested.
 fn check(response: &Response, subprotocol: &str, key: &str) -> Result<(), Failure> {
     let headers = &response.headers;
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
@@ -122,16 +122,16 @@ fn check(response: &Response, subprotocol: &str, key: &str) -> Result<(), Failur
         return Err(no_websocket("it is HTTP/1.0"));
     }
     if !has_token(headers, header::UPGRADE, "websocket") {
-        return Err(no_websocket("Upgrade has no websocket"));
+        return Err(no_websocket("Upgrade does not contain websocket"));
     }
     if !has_token(headers, header::CONNECTION, "upgrade") {
-        return Err(no_websocket("Connection has no upgrade"));
+        return Err(no_websocket("Connection does not contain upgrade"));
     }
     if text(header::SEC_WEBSOCKET_ACCEPT) != Some(&*accept_key(key)) {
-        return Err(no_websocket("Sec-WebSocket-Accept is not that of the key"));
+        return Err(no_websocket("Sec-WebSocket-Accept does not match the key"));
     }
     if headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().any(|value| !value.is_empty()) {
-        return Err(no_websocket("it has an extension that was not offered"));
+        return Err(no_websocket("it selects an extension that was not offered"));
     }
     match text(header::SEC_WEBSOCKET_PROTOCOL) {
         Some(chosen) if chosen == subprotocol => Ok(()),
@@ -142,7 +142,7 @@ fn check(response: &Response, subprotocol: &str, key: &str) -> Result<(), Failur
     }
 }
 
-/// Looks for a token in all headers of this name, which are lists.
+/// Returns true if a header of this name, each a list, contains the token.
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     let lists = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     lists.flat_map(|list| list.split(',')).any(|listed| listed.trim().eq_ignore_ascii_case(token))
@@ -165,30 +165,30 @@ fn lost(error: std::io::Error) -> Failure {
 }
 
 fn no_http(wrong: &dyn std::fmt::Display) -> Failure {
-    Cause::Lost(format!("the server's answer is no HTTP: {wrong}")).into()
+    Cause::Lost(format!("the response is not HTTP: {wrong}")).into()
 }
 
 fn no_websocket(wrong: &str) -> Failure {
-    Cause::Lost(format!("the server's answer makes no WebSocket: {wrong}")).into()
+    Cause::Lost(format!("the response does not open a WebSocket: {wrong}")).into()
 }
 
-/// Far more than a head has; a server that sends more is none.
+/// Far more than a response's head needs.
 const HEAD_BYTES: usize = 32 << 10;
 
-/// Proxies add some.
+/// Includes headers that proxies add.
 const MAX_HEADERS: usize = 128;
 
-/// An error with its details.
+/// Enough for an error with its details.
 const BODY_BYTES: usize = 16 << 10;
 
-/// The time for the body of a refusal, after its head.
+/// The time limit for the body of a refusal, after its head.
 const BODY_TIME: Duration = Duration::from_secs(1);
 
-/// A server that says more is mistaken.
+/// A longer delay is a mistake of the server.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// The buffer of a quiet connection, which is allocated at its start.
+/// The read buffer, which is allocated when the connection starts.
 const READ_BYTES: usize = 8 << 10;
 
-/// Enough for frames to share a write; what waits on top of it can still be taken back.
+/// Enough for frames to share a write; frames beyond it wait in the queue, from which they can still be removed.
 const WRITE_BYTES: usize = 8 << 10;

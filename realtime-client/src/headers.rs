@@ -9,7 +9,7 @@ pub(crate) struct Headers {
     others: Vec<(HeaderName, Source)>,
 }
 
-/// A future of a new value.
+/// A function that returns a new value.
 pub(crate) type Fetch = Box<dyn Fn() -> BoxFuture<realtime_protocol::Result<String>> + Send + Sync>;
 
 enum Source {
@@ -24,7 +24,7 @@ impl Headers {
 
     /// # Errors
     ///
-    /// Says what is wrong with the name or the value.
+    /// The name or value is invalid.
     pub(crate) fn add(&mut self, name: &str, value: &str) -> Result<(), String> {
         let name = check_name(name)?;
         let value = check_value(&name, value)?;
@@ -34,18 +34,19 @@ impl Headers {
 
     /// # Errors
     ///
-    /// Says what is wrong with the name.
+    /// The name is invalid.
     pub(crate) fn add_fetched(&mut self, name: &str, fetch: Fetch) -> Result<(), String> {
         self.others.push((check_name(name)?, Source::Fetched(fetch)));
         Ok(())
     }
 
-    /// Returns whether the next request may have other credentials than the last.
+    /// Returns true if the next request may have other credentials than the last.
     pub(crate) fn are_fetched(&self) -> bool {
         self.token.is_some() || self.others.iter().any(|(_, source)| matches!(source, Source::Fetched(_)))
     }
 
-    /// The headers of one request. Of what may authorise it, a token counts before a header, and that before the URL.
+    /// Returns the headers of one request. As authorization, a token takes precedence over a header, and a header over
+    /// the URL.
     pub(crate) async fn fetch(&self, url: &Url) -> Result<HeaderMap, Cause> {
         let mut headers = HeaderMap::new();
         for (name, source) in &self.others {
@@ -61,7 +62,7 @@ impl Headers {
         if let Some(token) = &self.token {
             let token = token().await.map_err(|error| Cause::Token(format!("{error:?}")))?;
             let value = check_value(&header::AUTHORIZATION, &format!("Bearer {token}"));
-            let value = value.map_err(|_| Cause::Token("it has characters that no header may have".to_owned()))?;
+            let value = value.map_err(|_| Cause::Token("it has invalid characters".to_owned()))?;
             headers.insert(header::AUTHORIZATION, value);
         }
         if let Some(authorization) = &url.authorization {
@@ -78,18 +79,17 @@ impl fmt::Debug for Headers {
 }
 
 fn check_name(name: &str) -> Result<HeaderName, String> {
-    let parsed = HeaderName::try_from(name).map_err(|_| format!("no name of a header: {name:?}"))?;
+    let parsed = HeaderName::try_from(name).map_err(|_| format!("invalid header name: {name:?}"))?;
     let lower = parsed.as_str();
     if RESERVED.contains(&lower) || lower.starts_with("sec-websocket-") {
-        return Err(format!("the header {lower} is the client's own"));
+        return Err(format!("the header {lower} is reserved"));
     }
     Ok(parsed)
 }
 
 fn check_value(name: &HeaderName, value: &str) -> Result<HeaderValue, String> {
     let value = HeaderValue::try_from(value);
-    let mut value =
-        value.map_err(|_| format!("the value of the header {name} has characters that no header may have"))?;
+    let mut value = value.map_err(|_| format!("the value of the header {name} has invalid characters"))?;
     value.set_sensitive(true);
     Ok(value)
 }

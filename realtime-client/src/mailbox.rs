@@ -20,12 +20,12 @@ impl<T> Mailbox<T> {
         Arc::new(Self(Mutex::new(Inner { queue: VecDeque::new(), ended: false, missed: 0, reader: None })))
     }
 
-    /// Adds a value behind the others. The caller wakes the reader, after it has let go of its own locks.
+    /// Appends a value. The caller wakes the returned reader after releasing its own locks.
     pub(crate) fn push(&self, value: T) -> Option<Waker> {
         self.edit(|queue| queue.push_back(value))
     }
 
-    /// Like `push`, and drops the oldest value where `limit` wait already.
+    /// Like `push`, but drops the oldest value if `limit` values wait already.
     pub(crate) fn push_within(&self, value: T, limit: usize) -> Option<Waker> {
         let mut inner = self.lock();
         let dropped = if inner.queue.len() >= limit { inner.queue.pop_front() } else { None };
@@ -37,7 +37,7 @@ impl<T> Mailbox<T> {
         reader
     }
 
-    /// Changes what waits.
+    /// Changes the waiting values.
     pub(crate) fn edit(&self, change: impl FnOnce(&mut VecDeque<T>)) -> Option<Waker> {
         let mut inner = self.lock();
         if !inner.ended {
@@ -46,7 +46,7 @@ impl<T> Mailbox<T> {
         inner.reader.take()
     }
 
-    /// Nothing comes after what waits.
+    /// Ends the queue after the waiting values.
     pub(crate) fn end(&self) -> Option<Waker> {
         let mut inner = self.lock();
         inner.ended = true;
@@ -57,14 +57,14 @@ impl<T> Mailbox<T> {
         self.lock().queue.iter().filter(|value| counts(value)).count()
     }
 
-    /// Returns the number of values dropped before the one that is next, since this was last asked.
+    /// Returns the number of values dropped since the last call, all of them before the next value.
     pub(crate) fn take_missed(&self) -> u64 {
         std::mem::take(&mut self.lock().missed)
     }
 
-    /// The next value, and `None` after the last.
+    /// Returns the next value, or `None` after the last.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<T>> {
-        // A waker is the executor's code when it is cloned and dropped, too: neither happens under the lock.
+        // Cloning and dropping a waker run the executor's code: neither happens under the lock.
         let reader = cx.waker().clone();
         let mut inner = self.lock();
         if let Some(value) = inner.queue.pop_front() {
@@ -94,7 +94,7 @@ impl<T> fmt::Debug for Mailbox<T> {
     }
 }
 
-/// A queue for any number of readers, each of which gets the values from when it began to read.
+/// A queue for any number of readers, each of which receives the values from its start on.
 pub(crate) struct Feed<T>(Mutex<Vec<Weak<Mailbox<T>>>>);
 
 impl<T: Clone> Feed<T> {
@@ -102,19 +102,19 @@ impl<T: Clone> Feed<T> {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// A mailbox that gets what comes from now on.
+    /// Returns a mailbox that receives values from now on.
     pub(crate) fn subscribe(&self) -> Arc<Mailbox<T>> {
         let mailbox = Mailbox::new();
         self.lock().push(Arc::downgrade(&mailbox));
         mailbox
     }
 
-    /// Adds `value` to each mailbox; of the values that nobody takes, the newest `limit` wait.
+    /// Appends `value` to each mailbox, where the newest `limit` values wait.
     pub(crate) fn publish(&self, value: &T, limit: usize) -> Wakes<T> {
         self.each(|mailbox| mailbox.push_within(value.clone(), limit))
     }
 
-    /// Nothing comes any more.
+    /// Ends all mailboxes.
     pub(crate) fn end(&self) -> Wakes<T> {
         self.each(Mailbox::end)
     }
@@ -142,11 +142,11 @@ impl<T> fmt::Debug for Feed<T> {
     }
 }
 
-/// The readers of a feed that have got something. The caller wakes them, after it has let go of its own locks.
+/// The readers of a feed that have something to read. The caller wakes them after releasing its own locks.
 #[must_use = "the readers wait until they are woken"]
 pub(crate) struct Wakes<T> {
     readers: Vec<Waker>,
-    /// A reader may have gone meanwhile: the last reference to its mailbox drops its waker.
+    /// Keeps mailboxes alive: dropping the last reference drops a waker.
     _mailboxes: Vec<Arc<Mailbox<T>>>,
 }
 
@@ -184,7 +184,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Fails instead of waiting for a lock that its own thread holds.
+    /// Fails if `act` waits for a lock that its own thread holds.
     pub(crate) fn ends(act: impl FnOnce() + Send + 'static) {
         let (done, ended) = mpsc::channel();
         thread::spawn(move || {

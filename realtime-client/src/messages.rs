@@ -16,10 +16,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The messages of an endpoint's handler, from when this was made until the client is closed.
+/// The messages of an endpoint's handler, from the creation of this stream until the client is closed.
 ///
-/// An error stands in the place of what is no `V`, of messages that were dropped because more than 256 waited
-/// (`RESOURCE_EXHAUSTED`), and of what the server says about a message that was sent to it. More may follow.
+/// Errors keep their place in the stream: for a message that does not parse as `V`, for messages dropped because more
+/// than 256 waited (`RESOURCE_EXHAUSTED`), and for errors that the server reports outside of a call or subscription.
+/// Messages may follow.
 #[must_use = "it does nothing unless it is read"]
 pub struct Messages<V> {
     mailbox: Arc<Mailbox<MessageIn>>,
@@ -36,7 +37,7 @@ impl<V: DeserializeOwned + 'static> Messages<V> {
         Self { mailbox, next: VecDeque::new(), value: PhantomData }
     }
 
-    /// The next message. Cancel safe.
+    /// Returns the next message. Cancel safe.
     pub async fn next(&mut self) -> Option<Result<V>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
@@ -56,12 +57,13 @@ impl<V: DeserializeOwned + 'static> Stream for Messages<V> {
         let missed = self.mailbox.take_missed();
         if missed > 0 {
             self.next.push_front(message);
-            let error = Error::resource_exhausted(format!("{missed} messages were dropped: nobody took them"));
+            let error =
+                Error::resource_exhausted(format!("{missed} messages were dropped: they were not read in time"));
             return Poll::Ready(Some(Err(ClientError::local(error))));
         }
         Poll::Ready(Some(match message {
             Ok(value) => value.read().map_err(|error| ClientError::unreadable("a message", &error)),
-            // Any number of readers get it.
+            // Several readers receive the same error.
             Err(error) => Err(ClientError::remote(error.without_source())),
         }))
     }

@@ -1,24 +1,24 @@
 use std::time::Duration;
 
-/// An HTTP status with which the server, or a proxy before it, answered the request for a WebSocket.
+/// An HTTP status with which the server, or a proxy in front of it, refused a WebSocket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
     /// The status.
     pub status: u16,
-    /// The wait that the server asks for, if it does.
+    /// The delay that the server asks for, if any.
     pub retry_after: Option<Duration>,
-    /// True if this client has been connected before. Then the URL is right, and a balancer may refuse while its servers
-    /// are being replaced.
+    /// True if this client has been connected before. The URL is then right, and a load balancer may be refusing while
+    /// its servers are replaced.
     pub was_connected: bool,
     /// True if the next request may have other credentials.
     pub(crate) fetches_credentials: bool,
 }
 
 impl Refusal {
-    /// Returns whether another attempt may succeed; by default this decides.
+    /// Returns true if another attempt may succeed, which is the default policy.
     ///
-    /// - Any refusal that says when to try again is temporary.
+    /// - Any refusal with a delay is temporary.
     /// - 401 and 403 are, if the token or a header is fetched for each attempt.
     /// - 408, 425, 429 and everything but 3xx and 4xx are.
     /// - All others are once the client has been connected.

@@ -3,11 +3,11 @@ use realtime_protocol::{Code, Error, client::Payload};
 use std::{collections::HashMap, time::Duration};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-/// The server's calls that run, on one connection. Dropped, it drops their futures.
+/// The running calls of the server on one connection. Dropping it drops their futures.
 #[derive(Debug, Default)]
 pub(crate) struct Serving {
     tasks: JoinSet<Answer>,
-    /// The server's id of each, which it may use again after the answer.
+    /// The server's id of each call, which the server may use again after the answer.
     ids: HashMap<Id, String>,
     running: HashMap<String, AbortHandle>,
 }
@@ -19,7 +19,7 @@ impl Serving {
     ///
     /// # Errors
     ///
-    /// The answer, where it does not run.
+    /// The answer, if the handler does not run.
     pub(crate) fn start(
         &mut self,
         handlers: &Handlers,
@@ -41,14 +41,14 @@ impl Serving {
         Ok(())
     }
 
-    /// The server gives a call up: its future is dropped, and the answer says so.
+    /// Cancels a call: its future is dropped, and the answer says so.
     pub(crate) fn cancel(&self, id: &str) {
         if let Some(task) = self.running.get(id) {
             task.abort();
         }
     }
 
-    /// The next call that is done, with its answer. Pending while none runs. Cancel safe.
+    /// Returns the next finished call and its answer. Pending while no call runs. Cancel safe.
     pub(crate) async fn next(&mut self) -> (String, Answer) {
         loop {
             let Some(joined) = self.tasks.join_next_with_id().await else {
@@ -66,7 +66,7 @@ impl Serving {
     }
 }
 
-/// The closure may panic as well as its future: both run in the task.
+/// Runs closure and future in a task, since both may panic.
 async fn run(handler: CallHandler, input: Payload, timeout: Option<Duration>) -> Answer {
     let answer = async { handler(input).await };
     let answer = match timeout {
@@ -79,7 +79,7 @@ async fn run(handler: CallHandler, input: Payload, timeout: Option<Duration>) ->
     if let Err(error) = &answer
         && error.source().is_some()
     {
-        tracing::error!(?error, "a call of the server's failed");
+        tracing::error!(?error, "a call from the server failed");
     }
     answer
 }
@@ -92,5 +92,5 @@ fn failure(error: &JoinError) -> Error {
     Error::new(Code::INTERNAL, "internal error")
 }
 
-/// The server's calls that may run at once.
+/// The number of the server's calls that run at once.
 const CONCURRENT: usize = 64;

@@ -25,12 +25,12 @@ pub(crate) struct Shared {
     session: Mutex<Session>,
     pub(crate) states: StateCell,
     pub(crate) messages: Feed<MessageIn>,
-    /// There may be something to send.
+    /// Notified when there may be something to send.
     pub(crate) news: Notify,
     closing: watch::Sender<bool>,
 }
 
-/// A message of the handler's, or what it says is wrong.
+/// A message of the handler, or an error in its place.
 pub(crate) type MessageIn = Result<Arc<Payload>, Arc<Error>>;
 
 impl Shared {
@@ -45,16 +45,16 @@ impl Shared {
         })
     }
 
-    /// A value in the client's format.
+    /// Encodes a value in the client's format.
     ///
     /// # Errors
     ///
-    /// Says why it cannot be written.
+    /// The value cannot be encoded.
     pub(crate) fn write<T: Serialize + ?Sized>(&self, value: &T) -> Result<Payload, String> {
         Payload::write(self.format, value)
     }
 
-    /// Changes the session for the task's sake. Whoever has got something by that is woken afterwards.
+    /// Changes the session on behalf of the task, then wakes the readers that have something to read.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Session) -> T) -> T {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut session);
@@ -64,29 +64,29 @@ impl Shared {
         result
     }
 
-    /// Changes the session for the application's sake, and has the task look at it.
+    /// Changes the session on behalf of the application, then notifies the task.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Session) -> T) -> T {
         let result = self.with(change);
         self.news.notify_one();
         result
     }
 
-    /// Ends what runs, and asks the task to end the connection.
+    /// Ends everything that runs, and asks the task to close the connection.
     pub(crate) fn begin_close(&self) {
         self.with(|session| session.close(Cause::Local));
         self.closing.send_replace(true);
     }
 
-    /// Waits until a close was begun on this side. Cancel safe.
+    /// Waits until this side has begun to close. Cancel safe.
     pub(crate) async fn closing(&self) {
-        // The sender lives as long as `self`: the wait does not fail.
+        // The sender lives as long as `self`, so the wait cannot fail.
         let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 
-    /// Ends calls whose time is over, while there is no connection whose task does. Cancel safe.
+    /// Ends calls at their deadlines while there is no connection whose task does so. Cancel safe.
     pub(crate) async fn keep_time(&self) -> Infallible {
         loop {
-            // Without a connection there is none that could be dead.
+            // Without a connection, `handle_time` cannot fail.
             let _ = self.with(|session| session.handle_time(Instant::now()));
             match self.with(|session| session.next_deadline()) {
                 Some(deadline) => {
@@ -100,14 +100,14 @@ impl Shared {
         }
     }
 
-    /// The client is done.
+    /// Ends the client.
     pub(crate) fn finish(&self, why: Cause) {
         self.with(|session| {
             session.lose();
             session.close(why.clone());
         });
         self.states.set(State::Closed { why });
-        // Afterwards: whoever begins to read meanwhile sees the state.
+        // Last, so that a reader that starts meanwhile sees the state.
         self.messages.end().wake();
     }
 }

@@ -12,57 +12,57 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// It makes a connection.
+    /// The client is connecting.
     #[non_exhaustive]
     Connecting {
-        /// The number of the attempt, from 1; it counts on until a connection stays open for 5 s.
+        /// The number of the attempt, from 1; it increases until a connection has stayed open for 5 s.
         attempt: u32,
     },
-    /// It is connected.
+    /// The client is connected.
     #[non_exhaustive]
     Open {
-        /// The id that the server gave this connection.
+        /// The id that the server assigned to this connection.
         connection: String,
     },
-    /// It waits before it makes a connection.
+    /// The client waits before the next attempt.
     #[non_exhaustive]
     Reconnecting {
-        /// The number of the attempt that comes next.
+        /// The number of the next attempt.
         attempt: u32,
         /// The time until the next attempt.
         after: Duration,
         /// The cause of the last failure.
         cause: Cause,
     },
-    /// It is done for good. No other state follows.
+    /// The client is closed for good. No other state follows.
     #[non_exhaustive]
     Closed {
-        /// Why.
+        /// The cause.
         why: Cause,
     },
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
     /// This side closed: [`Client::close`](crate::Client::close), or the last handle was dropped.
     Local,
-    /// The server closed with this code, 1005 if it said none.
+    /// The server closed with this code; 1005 if it sent none.
     #[non_exhaustive]
     Closed {
         /// The close code.
         code: u16,
-        /// The reason beside it.
+        /// The reason in the close frame.
         reason: String,
     },
-    /// It broke without a word, or could not be made.
+    /// The connection ended without a close frame, or could not be opened.
     Lost(String),
-    /// Nothing was heard of the server, not even an answer to a ping.
+    /// The server sent nothing, not even an answer to a ping.
     Silent,
-    /// It could not be made in time.
+    /// The attempt to connect timed out.
     Timeout,
-    /// The server answered the request for a WebSocket with an HTTP status.
+    /// The server refused the WebSocket with an HTTP status.
     #[non_exhaustive]
     Refused {
         /// The status.
@@ -70,11 +70,11 @@ pub enum Cause {
         /// The server's error, if it sent one.
         message: String,
     },
-    /// There was no token.
+    /// No token could be fetched.
     Token(String),
-    /// A header of the request could not be fetched.
+    /// A header could not be fetched.
     Header(String),
-    /// It cannot be made: the URL, a header or a certificate is wrong, or the server does not speak the protocol.
+    /// The URL, a header or a certificate is invalid, or the server does not support the protocol.
     Invalid(String),
 }
 
@@ -90,21 +90,21 @@ impl fmt::Display for Cause {
             Self::Refused { status, message } if message.is_empty() => write!(f, "refused with {status}"),
             Self::Refused { status, message } => write!(f, "refused with {status}: {message}"),
             Self::Token(text) => write!(f, "no token: {text}"),
-            Self::Header(text) => write!(f, "no header: {text}"),
+            Self::Header(text) => write!(f, "cannot fetch a header: {text}"),
             Self::Invalid(text) => f.write_str(text),
         }
     }
 }
 
-/// The states of a client, from the present one on and in their order; ends after [`State::Closed`].
+/// The states of a client, in order, starting with the current one; ends after [`State::Closed`].
 ///
-/// Of states that nobody takes, the newest 64 wait.
+/// Of unread states, the newest 64 are kept.
 #[derive(Debug)]
 #[must_use = "it does nothing unless it is read"]
 pub struct States(Arc<Mailbox<State>>);
 
 impl States {
-    /// The next state. Cancel safe.
+    /// Returns the next state. Cancel safe.
     pub async fn next(&mut self) -> Option<State> {
         self.0.next().await
     }
@@ -118,7 +118,7 @@ impl Stream for States {
     }
 }
 
-/// The present state, and those who follow it.
+/// The current state, and the streams that follow it.
 #[derive(Debug)]
 pub(crate) struct StateCell {
     present: Mutex<State>,
@@ -134,7 +134,7 @@ impl StateCell {
         self.present.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Goes to `state`, unless that is the present one or the client is closed.
+    /// Enters `state`, unless the client is in it already or closed.
     pub(crate) fn set(&self, state: State) {
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
         if *present == state || matches!(*present, State::Closed { .. }) {
@@ -142,7 +142,7 @@ impl StateCell {
         }
         let closed = matches!(state, State::Closed { .. });
         *present = state.clone();
-        // Under the lock: who begins to read meanwhile gets each state once.
+        // Published under the lock, so that a new reader gets each state once.
         let told = self.feed.publish(&state, WAITING);
         let ended = closed.then(|| self.feed.end());
         drop(present);
@@ -161,7 +161,7 @@ impl StateCell {
     }
 }
 
-/// More changes than anyone follows, and few enough to keep.
+/// More than a reader ever falls behind, and few enough to keep.
 const WAITING: usize = 64;
 
 #[cfg(test)]

@@ -11,14 +11,14 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// Makes connections for a client until it is closed or gives up.
+/// Connects a client until it is closed or gives up.
 pub(crate) struct Task {
     backoff: Backoff,
     shared: Finish,
     config: Config,
     handlers: Handlers,
     events: Events,
-    /// The server has welcomed this client once.
+    /// True once the server has welcomed this client.
     was_connected: bool,
 }
 
@@ -44,7 +44,7 @@ impl Task {
                 return cause;
             }
             let Some(delay) = self.backoff.fail(fastrand::f64()) else { return cause };
-            // On top of what the server says: whoever it turned away does not come back all at once.
+            // Adds to the server's delay, so that refused clients do not all return at once.
             let after = delay.saturating_add(retry_after.unwrap_or_default());
             shared.states.set(State::Reconnecting { attempt: self.backoff.attempt(), after, cause });
             tokio::select! {
@@ -56,7 +56,7 @@ impl Task {
         }
     }
 
-    /// Makes one connection and runs it until it ends.
+    /// Opens one connection and runs it until it ends.
     async fn run_connection(&mut self) -> Failure {
         let shared = &self.shared.0;
         shared.states.set(State::Connecting { attempt: self.backoff.attempt() });
@@ -88,7 +88,7 @@ impl Task {
         match &cause {
             Cause::Local => say_goodbye(shared, &mut socket, self.config.close_timeout).await,
             Cause::Closed { .. } => {
-                // Those who wait for an answer need not wait for this.
+                // Callers need not wait for the reply to the close frame.
                 shared.with(|session| session.lose());
                 answer_close(&mut socket).await;
             }
@@ -98,7 +98,7 @@ impl Task {
     }
 }
 
-/// Ends the client with its task, also where that is dropped by its runtime before it ever ran.
+/// Ends the client with its task, even if the runtime drops the task before it runs.
 struct Finish(Arc<Shared>);
 
 impl Drop for Finish {
@@ -107,13 +107,13 @@ impl Drop for Finish {
     }
 }
 
-/// The server says after how much silence it pings: an interval that a client can use too, if it is one.
+/// Limits the server's ping interval to a sensible range, so that the client can use it.
 fn within_reason(heartbeat: Duration) -> Duration {
     heartbeat.clamp(Duration::from_secs(1), Duration::from_secs(300))
 }
 
-/// Where nobody says: below the minute after which many a proxy takes a quiet connection for a dead one.
+/// Used if the server names no interval: less than the minute after which many proxies drop a quiet connection.
 const PING_AFTER: Duration = Duration::from_secs(25);
 
-/// A connection that ends sooner does not show that the trouble is over.
+/// A connection that ends sooner does not show that the problem is solved.
 const STAYED_OPEN: Duration = Duration::from_secs(5);

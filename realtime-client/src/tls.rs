@@ -20,18 +20,18 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// Says why there is none in it.
+    /// The PEM has no valid certificate.
     pub(crate) fn trust(&mut self, pem: &[u8]) -> Result<(), String> {
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        let found = found.map_err(|error| format!("no root certificate: {error}"))?;
+        let found = found.map_err(|error| format!("invalid root certificates: {error}"))?;
         if found.is_empty() {
-            return Err("no root certificate: there is none in this PEM".to_owned());
+            return Err("invalid root certificates: the PEM has none".to_owned());
         }
         self.own.extend(found);
         Ok(())
     }
 
-    /// Makes a connection secure.
+    /// Runs the TLS handshake.
     ///
     /// # Errors
     ///
@@ -39,18 +39,18 @@ impl Tls {
     pub(crate) async fn connect(&self, host: &str, io: BoxIo) -> Result<BoxIo, Cause> {
         let config = self.config.get_or_try_init(|| load(self.own.clone())).await?;
         let name = ServerName::try_from(host.to_owned());
-        let name = name.map_err(|_| Cause::Invalid(format!("no TLS: {host:?} is no name of a host")))?;
+        let name = name.map_err(|_| Cause::Invalid(format!("TLS failed: {host:?} is not a host name")))?;
         let connected = TlsConnector::from(Arc::clone(config)).connect(name, io).await;
-        let stream = connected.map_err(|error| Cause::Lost(format!("no TLS: {error}")))?;
+        let stream = connected.map_err(|error| Cause::Lost(format!("TLS failed: {error}")))?;
         Ok(Box::new(stream))
     }
 }
 
 async fn load(own: Vec<CertificateDer<'static>>) -> Result<Arc<ClientConfig>, Cause> {
-    // The system's certificates are files.
+    // Loading the system's certificates reads files.
     let configured = tokio::task::spawn_blocking(|| configure(own)).await;
     let configured = configured.map_err(|error| Cause::Lost(error.to_string()))?;
-    configured.map_err(|error| Cause::Invalid(format!("no TLS: {error}")))
+    configured.map_err(|error| Cause::Invalid(format!("TLS failed: {error}")))
 }
 
 fn configure(own: Vec<CertificateDer<'static>>) -> Result<Arc<ClientConfig>, String> {
@@ -64,12 +64,12 @@ fn configure(own: Vec<CertificateDer<'static>>) -> Result<Arc<ClientConfig>, Str
     });
     let mut roots = system.clone();
     for certificate in own {
-        roots.add(certificate).map_err(|error| format!("a root certificate: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("invalid root certificate: {error}"))?;
     }
     if roots.is_empty() {
         return Err(format!("the system has no root certificates: {errors}"));
     }
-    // The process may have chosen another provider, or several of them be compiled in: this one is named.
+    // Names the provider, since the process may have installed another, or have several compiled in.
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;

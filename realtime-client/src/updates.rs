@@ -22,24 +22,24 @@ pub enum Update<T> {
     Item {
         /// The value.
         value: T,
-        /// Its place, where the subscription has places.
+        /// The item's position, if the subscription has positions.
         position: Option<Position>,
     },
-    /// Items are missing here. The cause `reconnect` says that some may be: the connection was lost, and there was no
-    /// position after which to go on.
+    /// Items are missing here. The cause `reconnect` means that some may be: the connection was lost, and there was no
+    /// position to continue from.
     Gap(Gap),
 }
 
-/// The stream of a subscription: its updates in their order, over any number of connections. It ends when the
-/// subscription is complete, or after an error.
+/// The stream of a subscription's updates, in order, across reconnections. It ends when the subscription is complete,
+/// or after an error.
 ///
-/// It holds at most 64 items that were not taken, and the server waits with more. Dropped, the subscription ends.
+/// At most 64 unread items are held; the server waits with further ones. Dropping the stream ends the subscription.
 #[must_use = "dropping it ends the subscription"]
 pub struct Updates<T> {
     stage: Stage,
     name: String,
     position: Option<Position>,
-    /// Items taken since the server was last granted more.
+    /// Items taken since the last grant.
     taken: usize,
     item: PhantomData<fn() -> T>,
 }
@@ -70,13 +70,13 @@ impl<T: DeserializeOwned + 'static> Updates<T> {
         Self { stage, name, position: after, taken: 0, item: PhantomData }
     }
 
-    /// The next update. Cancel safe.
+    /// Returns the next update. Cancel safe.
     pub async fn next(&mut self) -> Option<Result<Update<T>>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// The position of the last item that was taken, or that after which the subscription began: where to go on with
-    /// [`Client::subscribe_after`](crate::Client::subscribe_after).
+    /// Returns the position of the last item taken, or the one the subscription started after. Pass it to
+    /// [`Client::subscribe_after`](crate::Client::subscribe_after) to continue there.
     pub fn position(&self) -> Option<&Position> {
         self.position.as_ref()
     }
@@ -113,7 +113,7 @@ impl<T: DeserializeOwned + 'static> Stream for Updates<T> {
 }
 
 impl<T> Updates<T> {
-    /// An item was taken: has the server send more after each half of the window.
+    /// Counts an item as taken. Grants the server more after each half of the window.
     fn count(&mut self) {
         self.taken += 1;
         if self.taken < WINDOW / 2 {

@@ -2,7 +2,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Uri};
 use std::fmt;
 
-/// The address of an endpoint. Printed, it leaves out its user info and its query, which may be secret.
+/// The address of an endpoint. `Debug` leaves out user info and query, which may be secret.
 pub(crate) struct Url {
     pub(crate) is_secure: bool,
     /// Without the brackets of an IPv6 address.
@@ -19,9 +19,9 @@ pub(crate) struct Url {
 impl Url {
     /// # Errors
     ///
-    /// Says why it is no URL of a WebSocket.
+    /// The text is not a WebSocket URL.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
-        Self::read(url).map_err(|wrong| format!("no URL of a WebSocket, {}: {wrong}", redacted(url)))
+        Self::read(url).map_err(|wrong| format!("invalid WebSocket URL {}: {wrong}", redacted(url)))
     }
 
     fn read(url: &str) -> Result<Self, String> {
@@ -42,7 +42,7 @@ impl Url {
         let default = if is_secure { 443 } else { 80 };
         let port = authority.strip_prefix(uri.host().unwrap_or_default()).and_then(|port| port.strip_prefix(':'));
         let port = port.filter(|port| !port.is_empty()).map_or(Ok(default), str::parse);
-        let port = port.map_err(|_| "its port is no number up to 65535".to_owned())?;
+        let port = port.map_err(|_| "its port is not a number up to 65535".to_owned())?;
         let path = uri.path_and_query().map_or("", |path| path.as_str());
         let slash = if path.starts_with('/') { "" } else { "/" };
         Ok(Self {
@@ -64,7 +64,7 @@ impl fmt::Debug for Url {
     }
 }
 
-/// The user info of a URL as Basic authorization (RFC 7617).
+/// Converts the user info of a URL to Basic authorization (RFC 7617).
 fn basic(user: &str) -> Option<HeaderValue> {
     if user.is_empty() {
         return None;
@@ -95,7 +95,7 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     decoded
 }
 
-/// An invalid URL, without the parts that may be secret.
+/// Quotes an invalid URL without the parts that may be secret.
 fn redacted(url: &str) -> String {
     if !url.contains(['@', '?', '#']) {
         return format!("{url:?}");
@@ -163,7 +163,7 @@ mod tests {
         ] {
             let wrong = Url::parse(url).unwrap_err();
             assert!(!wrong.contains("s?cret") && !wrong.contains("sec"), "{wrong}");
-            assert!(wrong.starts_with("no URL of a WebSocket, \""), "{wrong}");
+            assert!(wrong.starts_with("invalid WebSocket URL \""), "{wrong}");
         }
         assert!(Url::parse("http://host/").unwrap_err().contains("\"http://host/\""));
     }

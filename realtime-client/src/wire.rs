@@ -1,9 +1,9 @@
-//! Between the messages of the protocol and those of the WebSocket.
+//! Conversions between messages of the protocol and of the WebSocket.
 
 use realtime_protocol::{Data, Message};
 use tokio_tungstenite::tungstenite;
 
-/// The payload of a message, without a copy; `None` for a control frame.
+/// Returns the payload of a message, without a copy, or `None` for a control frame.
 pub(crate) fn payload(message: &tungstenite::Message) -> Option<Data<'_>> {
     match message {
         tungstenite::Message::Text(text) => Some(Data::Text(text.as_str().into())),
@@ -12,7 +12,7 @@ pub(crate) fn payload(message: &tungstenite::Message) -> Option<Data<'_>> {
     }
 }
 
-/// The same message for the WebSocket, without a copy.
+/// Converts a message for the WebSocket, without a copy.
 pub(crate) fn to_websocket(message: Message) -> tungstenite::Message {
     match message {
         Message::Text(text) => tungstenite::Message::text(text),

@@ -1,13 +1,13 @@
 use std::{pin::pin, time::Duration};
 use tokio::time::timeout;
 
-/// Waits for `future` for at most `limit`, and returns `None` if it took longer. The time that this process was paused,
-/// as on a laptop that sleeps, counts for no more than a moment.
+/// Waits for `future` for at most `limit`, and returns `None` if it took longer. A pause of the process, such as a
+/// laptop's sleep, counts for 250 ms at most.
 pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut left = limit;
     while !left.is_zero() {
-        // However late it is noticed that a moment is over, it counts as one.
+        // A moment counts as one, however late its end is noticed.
         let moment = left.min(MOMENT);
         if let Ok(output) = timeout(moment, &mut future).await {
             return Some(output);

@@ -1,4 +1,4 @@
-//! The client and the library's own server, on loopback.
+//! The client and this library's server, on loopback.
 
 use adapter_hyper::{routes, serve};
 use bytes::Bytes;
@@ -32,7 +32,7 @@ const NOTE: Event<String> = Event::new("note");
 const NUMBERS: Subscription<u64, u64> = Subscription::new("numbers");
 const ALL: Topic<String> = Topic::fixed("all");
 
-/// The state that outlives a server: how often each number was added, what hangs now, what was noted.
+/// The state that outlives a server: how often each number was added, what hangs, what was noted.
 #[derive(Default)]
 struct Seen {
     added: Mutex<BTreeMap<u64, u32>>,
@@ -83,7 +83,7 @@ fn endpoint(seen: Arc<Seen>) -> Endpoint<Arc<Seen>> {
         .subscription(NUMBERS, numbers)
 }
 
-/// All numbers from the one behind the position, without end.
+/// Yields all numbers after the position, without end.
 async fn numbers(call: Call<Arc<Seen>>, first: u64) -> Result<impl futures_util::Stream<Item = Item<u64>>> {
     let first = call.after().map_or(first, |position| position.offset + 1);
     Ok(stream::iter(first..).map(|number| {
@@ -92,7 +92,7 @@ async fn numbers(call: Call<Arc<Seen>>, first: u64) -> Result<impl futures_util:
     }))
 }
 
-/// One life of a server. Dropped, it is gone with all its sockets, without a word.
+/// One life of a server. Dropping it ends its sockets without close frames.
 struct Server(Option<Runtime>);
 
 impl Server {
@@ -190,7 +190,7 @@ async fn everything_named_works_both_ways(format: Format) {
         }
     }
     assert_eq!(found, (4..203).collect::<Vec<_>>());
-    // The stream goes on without end; that one does not take it holds up nothing.
+    // The stream goes on without end; that it is not read delays no other call.
     assert_eq!(soon(client.call(ADD, 9)).await.unwrap(), 10);
     drop(numbers);
 
@@ -221,7 +221,7 @@ async fn messagepack_carries_what_json_cannot() {
     assert_eq!(error.code().as_str(), "INVALID_ARGUMENT");
 }
 
-/// In each life calls are answered, left and cut off; the subscription goes on through all of them.
+/// In each life, calls are answered, ignored and cut off; the subscription continues across all lives.
 #[tokio::test]
 async fn a_server_that_dies_twenty_times_is_followed_through_all_its_lives() {
     let (listener, address) = listen();
@@ -249,7 +249,7 @@ async fn a_server_that_dies_twenty_times_is_followed_through_all_its_lives() {
             soon(client.call(ADD, 1_000 + life)).await.unwrap();
         }
         drop(server);
-        // Some of these are cut off, some wait until there is a server again. None is run twice.
+        // Some are cut off, some wait for the next server. None runs twice.
         for number in 0..5 {
             unsettled
                 .push((2_000 + 10 * life + number, tokio::spawn(client.call(ADD, 2_000 + 10 * life + number))));

@@ -1,8 +1,8 @@
-//! The cost of the hot paths in instructions: `instructions WORK COUNT` does one work so many times,
-//! under a tool that counts. `cargo xtask test --only instructions` runs it and compares.
+//! The cost of the hot paths in instructions: `instructions WORK COUNT` runs one work COUNT times, under a tool that
+//! counts. `cargo xtask test --only instructions` runs it and compares.
 //!
-//! Without arguments it prints what the processor can do, as the program sees it, and then each work
-//! with a COUNT that is enough.
+//! Without arguments it prints the processor's features, as the program sees them, and then each work with a COUNT that
+//! is enough.
 
 #[path = "../tests/support/wire.rs"]
 mod wire;
@@ -18,7 +18,7 @@ use std::{
 struct Work {
     name: &'static str,
     count: usize,
-    /// Makes what does it once.
+    /// Creates the closure that does the work once.
     prepare: fn() -> Box<dyn FnMut()>,
 }
 
@@ -76,7 +76,7 @@ fn list() {
     }
 }
 
-/// Returns the features that libraries look at when they choose between several forms of a function.
+/// Returns the features by which libraries choose an implementation of a function.
 fn processor() -> String {
     #[cfg(target_arch = "x86_64")]
     let features = [

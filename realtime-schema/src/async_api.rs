@@ -7,7 +7,7 @@ use schemars::transform::{RemoveRefSiblings, ReplacePrefixItems, ReplaceUnevalua
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// The document of all ids, as they are over a WebSocket. It is written as the server sees it: it receives calls.
+/// Returns the document of all ids, as they are over a WebSocket, from the server's point of view: it receives calls.
 pub(crate) fn document(document: &Document, prefix: &str, title: &str, version: &str) -> Value {
     let components = Components::new(document, &[ERROR]);
     let (mut channels, mut operations) = (Map::new(), Map::new());
@@ -41,7 +41,7 @@ pub(crate) fn document(document: &Document, prefix: &str, title: &str, version: 
     })
 }
 
-/// The input of a handler is in the query of the URL.
+/// Describes the input of a handler, which is in the query of the URL.
 fn binding(components: &Components<'_>, handler: Option<&Handler>) -> Value {
     let mut binding = json!({ "method": "GET", "bindingVersion": "0.1.0" });
     let input = handler.and_then(|handler| handler.input.as_ref()).filter(|input| !is_unit(input));
@@ -118,7 +118,7 @@ impl<'a> Channel<'a> {
         }
     }
 
-    /// A frame that is answered under its id.
+    /// Adds a frame that is answered with the same id.
     fn asking(&mut self, of: &str, name: &str, direction: Direction, input: &Value) -> String {
         let mut fields = vec![("id", id()), ("path", json!({ "const": name }))];
         let mut required = vec!["id", "path"];
@@ -199,7 +199,7 @@ impl<'a> Channel<'a> {
         schema
     }
 
-    /// Adds a message, and returns the reference to it through the channel, without which parsers refuse it.
+    /// Adds a message and returns a reference to it through the channel; parsers refuse a direct one.
     fn message(&mut self, name: String, payload: Value) -> String {
         let title = name.clone();
         let name = unique(key(&name), &mut self.taken);
@@ -218,7 +218,7 @@ impl<'a> Channel<'a> {
     }
 }
 
-/// A whole frame of the protocol.
+/// Returns the schema of a whole frame of the protocol.
 fn frame(of: &str, fields: &[(&str, Value)], required: &[&str]) -> Value {
     let mut properties = Map::from_iter([("type".to_owned(), json!({ "const": of }))]);
     properties.extend(fields.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())));
@@ -238,7 +238,7 @@ fn position() -> Value {
     })
 }
 
-/// AsyncAPI's schemas are those of draft 07.
+/// Converts a schema to draft 07, which AsyncAPI uses.
 fn draft_07(schema: &mut Value) {
     let Ok(schema) = <&mut schemars::Schema>::try_from(schema) else { return };
     ReplaceUnevaluatedProperties::default().transform(schema);

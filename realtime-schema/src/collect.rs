@@ -1,4 +1,4 @@
-//! From the names of a registry to the neutral document.
+//! Converts the names of a registry to the neutral document.
 
 use crate::document::{Ask, Direction, Document, Endpoint, Procedure, ProcedureKind, Subscription};
 use crate::schemas::sort_required;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::{mem::discriminant, time::Duration};
 
-/// Makes the schemas of all names.
+/// Collects the schemas of all names.
 pub(crate) fn collect(descriptions: &[Description], options: &Options) -> Result<Document, Problems> {
     let (complete, incomplete): (Vec<_>, Vec<_>) = descriptions.iter().partition(|one| one.is_complete());
     if !options.partial {
@@ -87,7 +87,7 @@ impl Collect {
         }
     }
 
-    /// The types of a name, to compare it with another of that name.
+    /// Returns the types of a name, for a comparison with another registration of the same name.
     fn types(&mut self, description: &Description) -> [Option<(Value, Value)>; 3] {
         let Description { sent, received, progress, .. } = description;
         [sent, received, progress].map(|side| side.map(|side| self.schemas(side)))
@@ -111,14 +111,15 @@ impl Collect {
         self.schemas(description.received.expect("only complete descriptions are added")).1
     }
 
-    /// The schemas of a type as it is sent and received. Both are made whichever is asked for: so two types of one name
-    /// meet, of which one is only sent and the other only received.
+    /// Returns the schemas of a type as sent and as received. Making both detects two types with one name even if one
+    /// is only sent and the other only received.
     fn schemas(&mut self, side: Side) -> (Value, Value) {
         (schema(side, &mut self.sent), schema(side, &mut self.received))
     }
 }
 
-/// Clients send what the server deserializes, and receive what it serializes.
+/// Returns a generator for one direction: clients send values that the server deserializes, and receive those it
+/// serializes.
 fn generator(direction: Direction) -> SchemaGenerator {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = direction.path().into();
@@ -143,15 +144,15 @@ fn normal(mut schema: Value) -> Value {
     schema
 }
 
-/// Drops the definitions of the direction in which a type does not go.
+/// Drops the definitions of types in the direction in which they are not used.
 fn retain_used(document: &mut Document) {
     let used = document.reached(document.endpoints.values().flat_map(Endpoint::roots));
     document.definitions.sent.retain(|name, _| used.contains(&(Direction::Sent, name.clone())));
     document.definitions.received.retain(|name, _| used.contains(&(Direction::Received, name.clone())));
 }
 
-/// schemars calls the second of two types of one name `Page2`, in the order of their use: a new procedure would rename
-/// old types.
+/// Finds types with the same name. schemars calls the second one `Page2`, in the order of use, so that a new procedure
+/// would rename old types.
 fn clashes(document: &Document, allowed: &BTreeSet<String>) -> Vec<String> {
     let names: BTreeSet<&str> = [Direction::Sent, Direction::Received]
         .into_iter()
@@ -162,7 +163,7 @@ fn clashes(document: &Document, allowed: &BTreeSet<String>) -> Vec<String> {
     numbered.filter_map(|name| Some(clash(name, original(name, &names)?))).collect()
 }
 
-/// `Page` for `Page2`, where both are there.
+/// Returns `Page` for `Page2`, if both exist.
 fn original<'a>(name: &str, names: &BTreeSet<&'a str>) -> Option<&'a str> {
     let base = name.trim_end_matches(|last: char| last.is_ascii_digit());
     let number: u64 = name[base.len()..].parse().ok()?;

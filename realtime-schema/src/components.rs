@@ -1,4 +1,4 @@
-//! The named schemas of AsyncAPI and OpenAPI, which have one list for both directions.
+//! The named schemas of AsyncAPI and OpenAPI, which share one list for both directions.
 
 use crate::document::{Direction, Document};
 use crate::schemas::{each_reference, parts_mut, reference, strip};
@@ -12,8 +12,8 @@ pub(crate) struct Components<'a> {
 }
 
 impl<'a> Components<'a> {
-    /// Names all definitions: where the directions of one differ, it is `User` as it is received and `UserInput` as it is
-    /// sent. A name that is taken has `_` behind it.
+    /// Names all definitions. If the two directions of one differ, they are `User` as received and `UserInput` as sent.
+    /// A name that is already used gets the suffix `_`.
     pub(crate) fn new(document: &'a Document, reserved: &[&str]) -> Self {
         let differing = differing(document);
         let mut taken: BTreeSet<String> = reserved.iter().map(|name| (*name).to_owned()).collect();
@@ -33,11 +33,11 @@ impl<'a> Components<'a> {
         Self { document, names }
     }
 
-    /// A schema whose references lead to the list.
+    /// Returns a schema with its references pointing into the list.
     pub(crate) fn schema(&self, direction: Direction, schema: &Value) -> Value {
         let mut schema = schema.clone();
         self.refer(direction, &mut schema);
-        // A schema that is just `true` is refused by some parsers.
+        // Some parsers refuse a schema that is just `true`.
         match schema {
             Value::Bool(true) => json!({}),
             Value::Bool(false) => json!({ "not": {} }),
@@ -45,7 +45,7 @@ impl<'a> Components<'a> {
         }
     }
 
-    /// The list.
+    /// Returns all named schemas.
     pub(crate) fn all(&self) -> Map<String, Value> {
         let all = self.names.iter().filter_map(|((direction, definition), name)| {
             let schema = self.document.definition(*direction, definition)?;
@@ -64,7 +64,7 @@ impl<'a> Components<'a> {
     }
 }
 
-/// The definitions that are in both directions and differ, by themselves or by what they refer to.
+/// Returns the definitions whose directions differ, by themselves or in a type that they refer to.
 fn differing(document: &Document) -> BTreeSet<String> {
     let [sent, received] =
         [Direction::Sent, Direction::Received].map(|direction| document.definitions.of(direction));
@@ -92,7 +92,7 @@ fn differing(document: &Document) -> BTreeSet<String> {
     }
 }
 
-/// A schema without its direction and its words.
+/// Removes the direction and the descriptions from a schema.
 fn neutral(schema: &Value) -> Value {
     fn forget(schema: &mut Value) {
         if let Some(name) = reference(schema) {
@@ -106,7 +106,8 @@ fn neutral(schema: &Value) -> Value {
     schema
 }
 
-/// A name of letters, digits, `.`, `-` and `_`, as both formats want it for keys. Other characters become their number.
+/// Returns a name of letters, digits, `.`, `-` and `_`, which both formats require for keys. Other characters are
+/// replaced by their number.
 pub(crate) fn key(name: &str) -> String {
     let allowed = |one: char| one.is_ascii_alphanumeric() || matches!(one, '.' | '-' | '_');
     name.chars()
@@ -121,7 +122,7 @@ pub(crate) fn unique(mut name: String, taken: &mut BTreeSet<String>) -> String {
     name
 }
 
-/// The errors of the protocol.
+/// Returns the schema of the protocol's errors.
 pub(crate) fn error() -> Value {
     json!({
         "type": "object",
@@ -137,5 +138,5 @@ pub(crate) fn error() -> Value {
     })
 }
 
-/// The name under which the errors are listed.
+/// The name of the error schema.
 pub(crate) const ERROR: &str = "RealtimeError";

@@ -1,4 +1,4 @@
-//! The neutral document: what a server and its clients say to each other, apart from any language or format.
+//! The neutral document: the values that a server and its clients exchange, independent of language and format.
 
 use crate::Problems;
 use crate::schemas::each_reference;
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Document {
-    /// Breaking changes that are wanted; only in the file of a release.
+    /// Intended breaking changes; only in a release file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) definitions: Definitions,
@@ -18,10 +18,10 @@ pub(crate) struct Document {
     pub(crate) version: u32,
 }
 
-/// The version of the document's own form.
+/// The version of the document format.
 pub(crate) const VERSION: u32 = 1;
 
-/// A break that is wanted, in the words of the comparison, and why.
+/// An intended breaking change, in the words of the comparison, with a reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Accepted {
@@ -29,8 +29,8 @@ pub(crate) struct Accepted {
     pub(crate) reason: String,
 }
 
-/// The named types of each direction. The same type may have two shapes: what is optional when it is sent may always
-/// be there when it is received.
+/// The named types of each direction. A type may differ between them: a field that is optional when sent may always be
+/// present when received.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Definitions {
@@ -40,7 +40,7 @@ pub(crate) struct Definitions {
     pub(crate) sent: BTreeMap<String, Value>,
 }
 
-/// The way a value goes, as clients see it.
+/// The direction in which a value goes, from the client's point of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Direction {
     Received,
@@ -67,7 +67,7 @@ pub(crate) struct Endpoint {
     pub(crate) subscriptions: BTreeMap<String, Subscription>,
 }
 
-/// A handler of messages. A side that is `None` was registered without a schema.
+/// A handler of messages. A side without a schema is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Handler {
@@ -113,11 +113,11 @@ pub(crate) struct Ask {
     pub(crate) time_limit_ms: u64,
 }
 
-/// A schema that a name has by itself, and the direction in which its values go.
+/// A schema that belongs to a name, and the direction of its values.
 pub(crate) struct Root<'a> {
     pub(crate) direction: Direction,
     pub(crate) schema: &'a Value,
-    /// The role of the schema: `input of`, `event`.
+    /// The role of the schema, such as `input of` or `event`.
     pub(crate) role: &'static str,
     /// Empty for the types of a handler.
     pub(crate) name: &'a str,
@@ -133,7 +133,7 @@ impl Document {
         }
     }
 
-    /// As JSON with sorted keys, whatever serde_json was told to do with their order.
+    /// Returns the document as JSON with sorted keys, whatever the features of serde_json.
     pub(crate) fn to_json(&self) -> String {
         let value = serde_json::to_value(self).expect("a document has string keys");
         write_sorted(value)
@@ -151,12 +151,12 @@ impl Document {
         Ok(document)
     }
 
-    /// The schema that `name` stands for.
+    /// Returns the definition of `name`.
     pub(crate) fn definition(&self, direction: Direction, name: &str) -> Option<&Value> {
         self.definitions.of(direction).get(name)
     }
 
-    /// The names of the types that are reached from `schemas`.
+    /// Returns the names of the types reached from `roots`.
     pub(crate) fn reached<'a>(&self, roots: impl IntoIterator<Item = Root<'a>>) -> BTreeSet<(Direction, String)> {
         let mut reached = BTreeSet::new();
         let mut waiting: Vec<(Direction, String)> = Vec::new();
@@ -180,7 +180,7 @@ impl<'a> Root<'a> {
         Self { direction, schema, role, name }
     }
 
-    /// The role and the name, for people: `input of api/add`.
+    /// Returns the role and the name for people, such as `input of api/add`.
     pub(crate) fn label(&self, id: &str) -> String {
         if self.name.is_empty() {
             format!("{} {id}", self.role)
@@ -200,7 +200,7 @@ impl Definitions {
 }
 
 impl Direction {
-    /// The path of the definitions, as schemars wants it.
+    /// Returns the path of the definitions, in the form that schemars expects.
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Received => "/definitions/received",
@@ -210,7 +210,7 @@ impl Direction {
 }
 
 impl Endpoint {
-    /// All schemas of this id.
+    /// Returns all schemas of this id.
     pub(crate) fn roots(&self) -> Vec<Root<'_>> {
         use Direction::{Received, Sent};
         let mut roots: Vec<Root<'_>> = Vec::new();
@@ -241,7 +241,7 @@ impl Endpoint {
         roots
     }
 
-    /// All schemas of this id, to be changed.
+    /// Returns all schemas of this id for modification.
     pub(crate) fn schemas_mut(&mut self) -> Vec<&mut Value> {
         let mut schemas: Vec<&mut Value> = Vec::new();
         for procedure in self.procedures.values_mut() {
@@ -261,7 +261,7 @@ impl Endpoint {
     }
 }
 
-/// JSON with sorted keys, two spaces and a newline at the end.
+/// Writes JSON with sorted keys, an indentation of two spaces and a newline at the end.
 pub(crate) fn write_sorted(mut value: Value) -> String {
     value.sort_all_objects();
     let mut json = serde_json::to_string_pretty(&value).expect("a value can be written");
@@ -269,7 +269,7 @@ pub(crate) fn write_sorted(mut value: Value) -> String {
     json
 }
 
-/// A field that is there, `null` included: serde takes `null` for the absence of an `Option`.
+/// Deserializes a field as present even if it is `null`, which serde takes for the absence of an `Option`.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }

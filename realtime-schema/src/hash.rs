@@ -1,11 +1,11 @@
-//! The hash of what an id says and takes, by which a page knows that it is older than its server.
+//! The hash of an id's schema, by which a page detects that it is older than its server.
 
 use crate::document::{Direction, Document, write_sorted};
 use crate::schemas::strip;
 use serde_json::{Map, Value, json};
 use sha1::{Digest, Sha1};
 
-/// 16 hexadecimal digits, of shapes only: a doc comment changes nothing.
+/// Returns 16 hexadecimal digits, computed without doc comments.
 pub(crate) fn of(document: &Document, id: &str) -> String {
     let mut endpoint = document.endpoints.get(id).cloned().unwrap_or_default();
     let definitions: Map<String, Value> = document

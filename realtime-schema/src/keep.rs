@@ -4,20 +4,20 @@ use crate::Problems;
 use std::path::Path;
 use std::{env, fs};
 
-/// The environment variable that makes `keep` write files instead of comparing them.
+/// The environment variable with which `keep` writes files instead of comparing them.
 const UPDATE: &str = "UPDATE_SCHEMA";
 
-/// Compares a file with its expected content, or writes it if the environment says so.
+/// Compares a file with its expected content, or writes it if the environment variable is set.
 pub(crate) fn keep(path: &Path, content: &str) -> Result<(), Problems> {
     if is_set(UPDATE) { write(path, content) } else { compare(path, content) }
 }
 
-/// True if an environment variable is set, and neither empty nor `0`.
+/// Returns true if an environment variable is set, and neither empty nor `0`.
 pub(crate) fn is_set(variable: &str) -> bool {
     env::var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
-/// Writes a file and its parent directories. A file that is up to date is not touched, so nothing is rebuilt.
+/// Writes a file and its parent directories. An up-to-date file is not written, so that nothing is rebuilt.
 pub(crate) fn write(path: &Path, content: &str) -> Result<(), Problems> {
     if compare(path, content).is_ok() {
         return Ok(());
@@ -31,7 +31,7 @@ pub(crate) fn write(path: &Path, content: &str) -> Result<(), Problems> {
 fn compare(path: &Path, content: &str) -> Result<(), Problems> {
     let kept = fs::read_to_string(path)
         .map_err(|error| Problems::one(format!("{} cannot be read: {error}. {ADVICE}", path.display())))?;
-    // Git may have written the line ends of another system.
+    // Git may have converted the line endings.
     let kept = kept.replace("\r\n", "\n");
     if kept == content {
         return Ok(());
@@ -41,7 +41,7 @@ fn compare(path: &Path, content: &str) -> Result<(), Problems> {
 
 const ADVICE: &str = "Run the test with UPDATE_SCHEMA=1 to update it";
 
-/// The lines between the first and the last that differ, a few of them.
+/// Shows some of the lines between the first and the last that differ.
 fn difference(kept: &str, content: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (kept.lines().collect(), content.lines().collect());
     let first = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
@@ -61,7 +61,7 @@ fn some(lines: &[&str], sign: char) -> Vec<String> {
     shown
 }
 
-/// Enough to see what it is about; the rest is in the difference of the commit.
+/// Enough to recognise the change; the commit's diff has the rest.
 const MOST_LINES: usize = 8;
 
 #[cfg(test)]

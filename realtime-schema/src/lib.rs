@@ -112,17 +112,17 @@ impl Schema {
         Ok(Self { document: Document::from_json(document)? })
     }
 
-    /// Options for collecting a schema.
+    /// Returns options for collecting a schema.
     pub fn options() -> Options {
         Options::default()
     }
 
-    /// The neutral document: sorted JSON, the same on every run. Commit it at a release.
+    /// Returns the neutral document: sorted JSON, the same on every run. Commit it at a release.
     pub fn document(&self) -> String {
         self.document.to_json()
     }
 
-    /// A hash of everything behind an id, 16 hexadecimal digits. Doc comments do not change it.
+    /// Returns a hash of everything behind an id, as 16 hexadecimal digits. Doc comments do not change it.
     ///
     /// # Panics
     ///
@@ -136,7 +136,7 @@ impl Schema {
         hash::of(&self.document, id)
     }
 
-    /// TypeScript types and constants of an id, as a module that imports the npm package `realtime-client`.
+    /// Returns TypeScript types and constants of an id, as a module that imports the npm package `realtime-client`.
     ///
     /// # Panics
     ///
@@ -146,7 +146,7 @@ impl Schema {
         self.try_typescript(id).unwrap_or_else(|problems| panic!("TypeScript of {id:?}:\n{problems}"))
     }
 
-    /// TypeScript types and constants of an id, as a module that imports the npm package `realtime-client`.
+    /// Returns TypeScript types and constants of an id, as a module that imports the npm package `realtime-client`.
     ///
     /// # Errors
     ///
@@ -155,13 +155,13 @@ impl Schema {
         typescript::file(&self.document, id)
     }
 
-    /// An [AsyncAPI](https://www.asyncapi.com) 3.1 document in JSON, from the server's point of view: one channel for each
-    /// id, with the frames that go over its WebSocket.
+    /// Returns an [AsyncAPI](https://www.asyncapi.com) 3.1 document in JSON, from the server's point of view, with a
+    /// channel for each id that has the frames on its WebSocket.
     pub fn async_api(&self, title: &str, version: &str) -> String {
         document::write_sorted(async_api::document(&self.document, PREFIX, title, version))
     }
 
-    /// An [OpenAPI](https://www.openapis.org) 3.1 document in JSON of the calls by HTTP: one path,
+    /// Returns an [OpenAPI](https://www.openapis.org) 3.1 document in JSON of the calls by HTTP, with a path,
     /// `/__realtime/{id}/{name}`, for each procedure and subscription.
     pub fn open_api(&self, title: &str, version: &str) -> String {
         document::write_sorted(open_api::document(&self.document, PREFIX, title, version))
@@ -241,7 +241,7 @@ impl Schema {
 }
 
 impl Options {
-    /// Allows a type that is really named `Page2` beside `Page`, rather than being a second `Page`.
+    /// Allows a type that is really named `Page2` beside a type `Page`.
     pub fn allow_name(mut self, name: impl Into<String>) -> Self {
         self.allowed_names.insert(name.into());
         self

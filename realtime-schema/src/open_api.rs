@@ -6,7 +6,8 @@ use crate::schemas::is_unit;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// The document of all ids: a path for each procedure and subscription, since operations are told apart by path.
+/// Returns the document of all ids, with a path for each procedure and subscription: OpenAPI distinguishes operations
+/// by path.
 pub(crate) fn document(document: &Document, prefix: &str, title: &str, version: &str) -> Value {
     let components = Components::new(document, &[ERROR]);
     let mut paths = Paths { components: &components, paths: Map::new(), operations: BTreeSet::new() };
@@ -99,7 +100,7 @@ impl Paths<'_> {
         unique(key(&name), &mut self.operations)
     }
 
-    /// The input in the query of a URL.
+    /// Returns the parameters of an input in the query of a URL.
     fn input(&self, input: &Value) -> Vec<Value> {
         if is_unit(input) {
             return Vec::new();
@@ -144,7 +145,7 @@ fn idempotency_key() -> Value {
     })
 }
 
-/// A name as a segment of a path; braces would be a template.
+/// Encodes a name as a path segment; braces would be a template.
 fn encoded(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     name.bytes()

@@ -1,16 +1,16 @@
 use std::{error, fmt};
 
-/// Everything that is wrong, one line for each.
+/// A list of problems, each on one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(Vec<String>);
 
 impl Problems {
-    /// The lines.
+    /// Returns the problems, one for each line.
     pub fn lines(&self) -> &[String] {
         &self.0
     }
 
-    /// `Err` where there is a line.
+    /// Returns `Err` if there is a line.
     pub(crate) fn check(mut lines: Vec<String>) -> Result<(), Self> {
         if lines.is_empty() {
             return Ok(());

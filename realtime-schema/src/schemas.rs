@@ -1,9 +1,9 @@
-//! JSON Schemas as values: their parts, and what they refer to.
+//! JSON Schemas as values: their parts and references.
 
 use serde_json::Value;
 
-/// The schemas that a schema is made of. The value of a keyword is a schema, a list of them, or a map of names to them,
-/// where a name may look like a keyword; what is data of an instance is left out.
+/// Returns the direct subschemas of a schema. The value of a keyword is a schema, a list of schemas, or a map from
+/// names, which may look like keywords. Instance data is left out.
 pub(crate) fn parts(schema: &Value) -> Vec<&Value> {
     let mut parts = Vec::new();
     for (keyword, value) in schema.as_object().into_iter().flatten() {
@@ -17,7 +17,7 @@ pub(crate) fn parts(schema: &Value) -> Vec<&Value> {
     parts
 }
 
-/// The same, to be changed.
+/// Returns the direct subschemas for modification.
 pub(crate) fn parts_mut(schema: &mut Value) -> Vec<&mut Value> {
     let mut parts = Vec::new();
     for (keyword, value) in schema.as_object_mut().into_iter().flatten() {
@@ -45,19 +45,19 @@ fn is_for_people(keyword: &str) -> bool {
     matches!(keyword, "$comment" | "default" | "deprecated" | "description" | "examples" | "title")
 }
 
-/// The name of the definition that a `$ref` points at.
+/// Returns the name of the definition that a `$ref` points to.
 pub(crate) fn reference(schema: &Value) -> Option<String> {
     let pointer = schema.get("$ref")?.as_str()?;
     let last = pointer.rsplit('/').next()?;
     Some(percent_decoded(last).replace("~1", "/").replace("~0", "~"))
 }
 
-/// True for the schema of `()`.
+/// Returns true for the schema of `()`.
 pub(crate) fn is_unit(schema: &Value) -> bool {
     schema.get("type").and_then(Value::as_str) == Some("null")
 }
 
-/// Tells of each definition that a schema points at, itself or in its parts.
+/// Calls `found` with each definition that a schema refers to, itself or in its parts.
 pub(crate) fn each_reference(schema: &Value, found: &mut dyn FnMut(String)) {
     if let Some(name) = reference(schema) {
         found(name);
@@ -65,7 +65,7 @@ pub(crate) fn each_reference(schema: &Value, found: &mut dyn FnMut(String)) {
     parts(schema).into_iter().for_each(|part| each_reference(part, found));
 }
 
-/// Sorts what has no order, so that moving a field in the source changes nothing.
+/// Sorts unordered lists, so that moving a field in the source changes nothing.
 pub(crate) fn sort_required(schema: &mut Value) {
     if let Some(Value::Array(names)) = schema.get_mut("required") {
         names.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
@@ -74,7 +74,7 @@ pub(crate) fn sort_required(schema: &mut Value) {
     parts_mut(schema).into_iter().for_each(sort_required);
 }
 
-/// Takes away what is said for people, and leaves the shape.
+/// Removes descriptions, leaving the shape.
 pub(crate) fn strip(schema: &mut Value) {
     if let Some(keywords) = schema.as_object_mut() {
         keywords.retain(|keyword, _| !is_for_people(keyword));

@@ -1,4 +1,4 @@
-//! From names to the document: what is refused, what is left out, and what does not matter.
+//! From names to the document: refusals, omissions, and differences that do not matter.
 
 use realtime_schema::{Description, Kind, Problems, Schema, Side};
 use schemars::JsonSchema;
@@ -65,7 +65,7 @@ fn two_types_of_one_name_are_refused() {
     Schema::describing(&[call::<Named<u8>, Named<bool>>("a")]).unwrap();
 }
 
-/// Each direction has seen only one of them.
+/// Each direction has only one of them.
 #[test]
 fn two_types_of_one_name_are_refused_across_directions() {
     let problems = refused(&[call::<one::Point, two::Point>("a")]).to_string();

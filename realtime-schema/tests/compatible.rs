@@ -1,4 +1,4 @@
-//! The names of a server since its release, and what is accepted.
+//! The names of a server compared with its release, and accepted breaks.
 
 use realtime_schema::{Changes, Description, Kind, Schema, Side};
 use schemars::JsonSchema;
@@ -103,7 +103,7 @@ fn notices_fail_where_they_are_asked_for() {
     changes(&[keep.clone(), named("it", Kind::ServerEvent)], &[keep]).notices_too();
 }
 
-/// A procedure whose input is `()` does not look at it.
+/// A procedure with the input `()` ignores it.
 #[test]
 fn an_input_that_is_not_wanted_any_more_is_still_taken() {
     let call = |sent: Option<Side>| {

@@ -1,4 +1,4 @@
-//! AsyncAPI and OpenAPI documents, by the public parsers.
+//! AsyncAPI and OpenAPI documents, checked by public parsers.
 
 #[path = "nasty/mod.rs"]
 mod nasty;
@@ -34,7 +34,7 @@ struct Note {
     r#enum: Vec<bool>,
 }
 
-/// Every kind of name, names that are no keys of documents, and all types of the other tests.
+/// A schema with every kind of name, names that need escaping in documents, and all types of the other tests.
 fn everything() -> Schema {
     let mut all = vec![
         Description { progress: side::<f64>(), ..of::<Note>("save", Kind::Mutation { time_limit: LIMIT }) },
@@ -53,7 +53,7 @@ fn everything() -> Schema {
         Description { sent: side::<String>(), ..Description::new("talk", "", Kind::ClientMessage) },
         Description { received: side::<Note>(), ..Description::new("talk", "", Kind::ServerMessage) },
     ];
-    // The parser of AsyncAPI is written in JavaScript, and takes a field that is called `__proto__` for what it is there.
+    // AsyncAPI's parser is written in JavaScript, where `__proto__` is the object's prototype and not a field.
     let cases: Vec<_> = cases().into_iter().filter(|case| case.name != "odd").collect();
     all.extend(descriptions(&cases));
     Schema::describing(&all).unwrap()

@@ -8,7 +8,7 @@ use contexts::check;
 use schemars::JsonSchema;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// A test of a change: the type as it was, as it is, what it is when clients send it and when they receive it.
+/// A test of a change: the old type, the new type, and the effect when clients send it and when they receive it.
 macro_rules! change {
     ($($name:ident: { $($old:tt)* } => { $($new:tt)* }, sent: $sent:expr, received: $received:expr;)*) => {
         $(

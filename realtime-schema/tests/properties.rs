@@ -1,4 +1,4 @@
-//! Any value of a type fits its schema, and what a schema takes, serde takes.
+//! Any value of a type matches its schema, and serde accepts every value that a schema accepts.
 
 #[path = "nasty/mod.rs"]
 mod nasty;
@@ -27,7 +27,7 @@ fn schemas_take_what_serde_writes_and_takes_and_refuse_what_it_refuses() {
     }
 }
 
-/// Every type is changed into every other. Where the comparison finds nothing, no value is lost.
+/// Changes every type into every other. If the comparison finds nothing, no value is lost.
 #[test]
 fn a_change_that_breaks_nothing_keeps_every_value() {
     let cases = cases();
@@ -49,7 +49,7 @@ fn a_change_that_breaks_nothing_keeps_every_value() {
     let mut compared = 0;
     for (old, of_old) in cases.iter().zip(&validators) {
         for (new, of_new) in cases.iter().zip(&validators) {
-            // An event that takes `()` is given anything.
+            // An event with the data `()` accepts anything.
             if new.name != "unit" && is_fine(old, new, Kind::ClientEvent) {
                 compared += 1;
                 for value in values(old).iter().filter(|value| of_old.sent.is_valid(value)) {
@@ -66,7 +66,7 @@ fn a_change_that_breaks_nothing_keeps_every_value() {
     assert!(compared >= cases.len() - 1, "each is at least what it was: {compared}");
 }
 
-/// Makes values of `T`, and values that are nearly one.
+/// Checks values of `T`, and values that are nearly valid.
 fn check<T: Debug + Serialize + DeserializeOwned + schemars::JsonSchema>(strategy: impl Strategy<Value = T>) {
     let cases = [case::<T>("it").into()];
     let validators = Validators::of(&Schema::describing(&descriptions(&cases)).unwrap(), "it");
@@ -87,7 +87,7 @@ fn check<T: Debug + Serialize + DeserializeOwned + schemars::JsonSchema>(strateg
     result.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// The value with one of its parts replaced, or taken away.
+/// Returns the value with one of its parts replaced or removed.
 fn changed(value: &Value, place: Index, other: Option<Value>) -> Value {
     let mut changed = value.clone();
     let mut places = Vec::new();

@@ -1,4 +1,4 @@
-//! What a registry says of itself.
+//! The descriptions that a registry provides.
 
 use realtime_core::{
     Endpoint, Event, FnConnection, Gap, Item, Message, PRESENCE, Position, PresenceNotice, Procedure, Realtime,
@@ -14,7 +14,7 @@ struct User {
     name: String,
 }
 
-/// Has no schema.
+/// A type without a schema.
 #[derive(Serialize, Deserialize)]
 struct Bare;
 
@@ -118,7 +118,8 @@ fn a_name_of_two_types_is_refused() {
     assert!(Schema::options().of(&same.build()).is_ok());
 }
 
-/// What serde writes fits the schema of what is received, and what it takes fits that of what is sent.
+/// Values that serde writes match the schema of received values, and it accepts those that match the schema of sent
+/// ones.
 #[test]
 fn types_of_the_protocol_are_what_serde_makes_of_them() {
     const ALL: Procedure<(Position, Gap, realtime_core::ConnectionId), realtime_core::Error> =

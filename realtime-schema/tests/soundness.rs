@@ -1,4 +1,4 @@
-//! Any type is changed a little. Where the gate finds nothing, no value of the old server is lost.
+//! Small changes of arbitrary types: if the gate finds nothing, no value of the old server is lost.
 
 #[path = "gate/shapes.rs"]
 mod shapes;
@@ -17,7 +17,7 @@ fn change(of_new: bool) -> impl Strategy<Value = (Shape, Shape, Value)> {
     })
 }
 
-/// A server that takes, or sends, a type.
+/// A server that receives, or sends, a type.
 fn server(shape: &Shape, events: &str) -> Schema {
     let mut definitions = Map::new();
     let root = schema(shape, &mut definitions);
@@ -50,7 +50,7 @@ fn what_clients_send_is_taken_after_a_change_that_does_not_break() {
     check(false, |old, new, value| {
         let (before, after) = (server(old, "clientEvents"), server(new, "clientEvents"));
         let is_fine = after.changes_since(&before.document()).unwrap().breaks().is_empty();
-        // A union of types that overlap takes more than its parts were made for.
+        // A union of overlapping types accepts more values than its parts generate.
         let is_value = validator(old).is_valid(value);
         prop_assert!(!is_fine || !is_value || validator(new).is_valid(value), "{value}");
         Ok(())
@@ -81,7 +81,7 @@ fn nothing_has_changed_where_nothing_did() {
     });
 }
 
-/// The type as a client reads it, which passes over fields that it does not know.
+/// The type as a client reads it, ignoring unknown fields.
 fn opened(shape: &Shape) -> Shape {
     let all = |fields: &shapes::Fields| {
         fields.iter().map(|(name, (of, required))| (*name, (opened(of), *required))).collect()

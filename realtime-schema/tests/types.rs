@@ -1,4 +1,5 @@
-//! Types in both directions, by what serde writes, takes and refuses: in TypeScript, and by their schemas.
+//! Types in both directions, in TypeScript and as schemas, compared with the values that serde writes, accepts and
+//! refuses.
 
 #[path = "nasty/mod.rs"]
 mod nasty;
@@ -44,7 +45,7 @@ fn typescript_takes_what_serde_writes_and_takes_and_refuses_what_it_refuses() {
     tsc::check("types", &[("api.ts", &schema.typescript("nasty")), ("page.ts", &page)]);
 }
 
-/// The types of schemas of any shape, with values of each.
+/// Checks the types of schemas of any shape with values of each.
 #[test]
 fn typescript_takes_any_value_of_any_type() {
     let mut runner = TestRunner::deterministic();
@@ -75,7 +76,7 @@ fn typescript_takes_any_value_of_any_type() {
     tsc::check("any", &[("api.ts", &schema.typescript("api")), ("page.ts", &format!("{head}{page}"))]);
 }
 
-/// A value on one line, as source.
+/// Returns a value as source code on one line.
 fn literal(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("[{}]", items.iter().map(literal).collect::<Vec<_>>().join(", ")),

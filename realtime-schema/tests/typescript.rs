@@ -1,4 +1,4 @@
-//! Generated files: their constants, their names, and what cannot be one.
+//! Generated files: constants, names, and refusals.
 
 #[path = "support/tsc.rs"]
 mod tsc;
@@ -15,7 +15,7 @@ fn side<T: JsonSchema>() -> Option<Side> {
     Some(|generator| generator.subschema_for::<T>())
 }
 
-/// A procedure from an `I` to an `O`.
+/// A procedure with the input `I` and the output `O`.
 fn call<I: JsonSchema, O: JsonSchema>(name: &str) -> Description {
     Description { sent: side::<I>(), received: side::<O>(), ..Description::new("api", name, MUTATION) }
 }

@@ -1,4 +1,4 @@
-//! The limits that the architecture sets and the compiler doesn't check.
+//! Limits of the architecture that the compiler does not check.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -6,7 +6,7 @@ use crate::command::{Outcome, none_of, repository};
 use crate::metadata::{Kind, Metadata, Package};
 use crate::{documents, layers, sources};
 
-/// Checks every limit, also after one that does not hold.
+/// Checks every limit, even after a failure.
 pub(crate) fn check() -> Outcome {
     let metadata = Metadata::with_dependencies()?;
     let repository = repository();
@@ -25,14 +25,14 @@ const CORE: &str = "realtime-core";
 
 const CLIENT: &str = "realtime-client";
 
-/// Packages that one of ours must not need, directly or indirectly.
+/// Packages that one of ours must not depend on, directly or indirectly.
 struct Ban {
     of: &'static str,
     forbidden: &'static [&'static str],
     rule: &'static str,
 }
 
-/// The adapters bring both.
+/// The adapters depend on both.
 const CORE_HAS_NO_RUNTIME: Ban = Ban {
     of: CORE,
     forbidden: &[
@@ -62,7 +62,7 @@ const CORE_HAS_NO_RUNTIME: Ban = Ban {
     rule: "the core depends on no runtime and no web framework",
 };
 
-/// The shared parts are in realtime-protocol.
+/// Shared code is in realtime-protocol.
 const CLIENT_HAS_NO_SERVER: Ban =
     Ban { of: CLIENT, forbidden: &[CORE], rule: "the client does not compile a server" };
 
@@ -74,7 +74,7 @@ fn check_dependencies(metadata: &Metadata, ban: &Ban) -> Outcome {
 }
 
 impl Ban {
-    /// The problem with a way from a direct dependency to an indirect one, if its end is forbidden.
+    /// Returns a problem if the last package of a dependency path is forbidden.
     fn problem(&self, way: &[&str]) -> Option<String> {
         let Self { of, rule, .. } = self;
         let forbidden = way.last().is_some_and(|name| self.forbidden.contains(name));
@@ -93,7 +93,7 @@ const LIBRARIES: [&str; 8] = [
     "realtime-schema",
 ];
 
-/// A lower rust-version promises what a dependency breaks, a higher one shuts users out.
+/// A lower rust-version breaks in a dependency, a higher one excludes users.
 fn check_rust_version(metadata: &Metadata) -> Outcome {
     let (needed, by) = needed_rust_version(metadata)?;
     println!("rust-version: {needed}, which {by} needs");
@@ -113,7 +113,7 @@ fn check_rust_version(metadata: &Metadata) -> Outcome {
     ))
 }
 
-/// The highest among the dependencies, and a package that has it.
+/// Returns the highest rust-version among the dependencies, and a package that has it.
 fn needed_rust_version(metadata: &Metadata) -> Outcome<(RustVersion, String)> {
     let mut needed = (RustVersion::default(), "no dependency".to_owned());
     for name in LIBRARIES {
@@ -148,7 +148,7 @@ impl fmt::Display for RustVersion {
     }
 }
 
-/// The lowest version there is when the package names none.
+/// Returns the package's rust-version; the lowest possible if it has none.
 fn rust_version(package: &Package) -> Outcome<RustVersion> {
     let Some(text) = &package.rust_version else {
         return Ok(RustVersion::default());
@@ -166,17 +166,17 @@ fn parse_version(text: &str) -> Option<RustVersion> {
 
 const ADAPTERS: [&str; 3] = ["adapter-axum", "adapter-actix", "adapter-hyper"];
 
-/// The files of each adapter, under the same names: whoever knows one finds their way in the others.
+/// The files of each adapter: equal names make the adapters easy to compare.
 const FILES_OF_ALL: [&str; 3] = ["lib.rs", "routes.rs", "upgrade.rs"];
 
-/// The files of those adapters that do not take them over from another one.
+/// Files of adapters that do not reuse those of another.
 const FILES_OF_SOME: [&str; 2] = ["runtime.rs", "transport.rs"];
 
-/// The running and shutting down of a server, one file or a folder: it is about sockets and signals, not about realtime
-/// connections, and comes on top of an adapter's size.
+/// The server's start and shutdown, as a file or a folder: sockets and signals rather than realtime connections, not
+/// counted in an adapter's size.
 const SERVE: &str = "serve";
 
-/// Only hyper has a choice of runtimes, which come on top as well.
+/// The runtimes, which only hyper lets the application choose, not counted either.
 const RUNTIMES: &str = "runtimes/";
 
 const LINES_OF_AN_ADAPTER: usize = 300;
@@ -201,14 +201,14 @@ fn check_adapters(repository: &Path) -> Outcome {
 
 type Adapter = (&'static str, Files);
 
-/// The lines of each file, by its path in the folder.
+/// The number of lines of each file, by its path in the folder.
 type Files = BTreeMap<String, usize>;
 
 fn counted_lines(files: &Files) -> usize {
     files.iter().filter(|(file, _)| !is_apart(file)).map(|(_, lines)| lines).sum()
 }
 
-/// Returns true if a file is counted apart.
+/// Returns true if a file is not counted.
 fn is_apart(file: &str) -> bool {
     file.starts_with(RUNTIMES) || is_serve(file)
 }
@@ -238,7 +238,7 @@ fn name_problems((name, files): &Adapter) -> Vec<String> {
             || (*name == "adapter-hyper" && file.starts_with(RUNTIMES))
     };
     let odd = files.keys().filter(|file| !known(file));
-    problems.extend(odd.map(|file| format!("{name}/src has {file}, which is no file of an adapter")));
+    problems.extend(odd.map(|file| format!("{name}/src has {file}, which is not a file of an adapter")));
     problems
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn test() -> Outcome {
     })
 }
 
-/// Each test, the server that it is run against, and the path under which a proxy serves that, if there is one.
+/// Each test with its server, and the path under which a proxy serves that, if any.
 const SERVERS: [(&str, &str, &str); 8] = [
     ("chat.test.mjs", "chat", ""),
     ("chat.test.mjs", "chat-actix", ""),
@@ -58,7 +58,7 @@ pub(crate) fn check_node() -> Outcome {
 
 const DEBIAN_CHROMIUM: &str = "/usr/bin/chromium";
 
-/// The fonts are for the screenshots: without them letters and emoji are empty boxes.
+/// Includes fonts for the screenshots: without them letters and emoji are empty boxes.
 const DEBIAN_PACKAGES: [&str; 3] = ["chromium", "fonts-dejavu-core", "fonts-noto-color-emoji"];
 
 pub(crate) fn chromium() -> Outcome<PathBuf> {
@@ -67,7 +67,7 @@ pub(crate) fn chromium() -> Outcome<PathBuf> {
             return path::absolute(&chosen).map_err(|error| format!("CHROMIUM has no absolute path: {error}"));
         }
         return Err(format!(
-            "CHROMIUM is {}, which is no file: set it to a Chromium's path, or unset it",
+            "CHROMIUM is {}, which is not a file: set it to a Chromium's path, or unset it",
             chosen.display()
         ));
     }
@@ -78,8 +78,7 @@ pub(crate) fn chromium() -> Outcome<PathBuf> {
     Ok(DEBIAN_CHROMIUM.into())
 }
 
-/// Copies the tests to a folder among the build's products and installs there what they need: the
-/// work tree stays clean.
+/// Copies the tests to a folder in the build directory and installs their packages there: the work tree stays clean.
 fn prepare(folder: PathBuf) -> Outcome<PathBuf> {
     create_folder(&folder)?;
     let mut up_to_date = folder.join("node_modules/.package-lock.json").is_file();
@@ -108,7 +107,7 @@ fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Copies a file, and returns true if the copy was there already, the same as its source.
+/// Copies a file. Returns true if an identical copy existed.
 fn copy(from: &Path, to: &Path) -> Outcome<bool> {
     let content = fs::read(from).map_err(|error| format!("{} can't be read: {error}", from.display()))?;
     if fs::read(to).is_ok_and(|copied| copied == content) {

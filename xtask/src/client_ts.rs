@@ -4,10 +4,10 @@ use crate::browser::{check_node, chromium};
 use crate::command::{Outcome, cargo, program, repository, run, run_each};
 use crate::metadata::Metadata;
 
-/// The scripts of its package, in their order. What is larger than it may be fails the last one.
+/// The scripts of the package, in order. The last one fails if a size is over its limit.
 const SCRIPTS: [&str; 5] = ["check", "test", "build", "package", "size"];
 
-/// Those that need a server, which they start themselves.
+/// Scripts that start a server of their own.
 const AGAINST_SERVERS: [&str; 2] = ["server", "browser"];
 
 const CLEAN_INSTALL: [&str; 4] = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];

@@ -1,4 +1,4 @@
-//! Runs other programs in the repository and says why one failed.
+//! Runs other programs in the repository and reports their failures.
 
 use std::{
     borrow::Cow,
@@ -9,30 +9,30 @@ use std::{
     process::Command,
 };
 
-/// The `Err` says what failed and, where the cause is known, what to do about it.
+/// A result whose `Err` says what failed and, if the cause is known, how to fix it.
 pub(crate) type Outcome<T = ()> = Result<T, String>;
 
-/// Cargo says at run time where it found this package. What was compiled in may be another clone
-/// that shares the target directory.
+/// Returns the root of the repository, from cargo at run time: the compiled-in path may be of another clone that shares
+/// the target directory.
 pub(crate) fn repository() -> PathBuf {
     let compiled_in = || env!("CARGO_MANIFEST_DIR").into();
     let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(compiled_in);
     Path::new(&package).parent().expect("this package is a folder of the repository").to_path_buf()
 }
 
-/// The cargo that runs this program, to be run at the root of the repository.
+/// Returns a command for the cargo that runs this program, at the root of the repository.
 pub(crate) fn cargo() -> Command {
     program(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// The program, to be run at the root of the repository.
+/// Returns a command for a program, at the root of the repository.
 pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(name);
     command.current_dir(repository());
     command
 }
 
-/// Shows the command and lets its output stream through.
+/// Prints the command and runs it with its output visible.
 pub(crate) fn run(command: &mut Command) -> Outcome {
     let line = line(command);
     println!("$ {line}");
@@ -43,7 +43,7 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     Ok(())
 }
 
-/// Runs the command and returns what it prints on its standard output, which is not shown.
+/// Runs the command and returns its standard output, which is not shown.
 pub(crate) fn output(command: &mut Command) -> Outcome<Vec<u8>> {
     let line = line(command);
     let output = command.output().map_err(|error| format!("`{line}` could not be started: {error}"))?;
@@ -63,13 +63,13 @@ pub(crate) fn works(command: &mut Command) -> Outcome<bool> {
     }
 }
 
-/// Runs it for every item, also after a failure: one round shows everything there is to repair.
+/// Runs a function for every item, even after a failure: one round shows all problems.
 pub(crate) fn run_each<T>(items: impl IntoIterator<Item = T>, run_one: impl Fn(T) -> Outcome) -> Outcome {
     let outcomes = items.into_iter().map(run_one);
     none_of(outcomes.filter_map(Result::err).collect())
 }
 
-/// Fails with all of the problems when there are any.
+/// Fails with all of the problems, if there are any.
 pub(crate) fn none_of(problems: Vec<String>) -> Outcome {
     if problems.is_empty() {
         return Ok(());

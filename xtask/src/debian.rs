@@ -1,8 +1,8 @@
-//! Installs what a step needs where it may: as root on Debian.
+//! Installs the tools of a step, if possible: as root on Debian.
 
 use crate::command::{Outcome, output, program, run, works};
 
-/// Elsewhere it fails and says how to install the tool. The alternative is what else one can do.
+/// Installs packages. If it cannot, fails with a message that says how to install the tool, and the alternative.
 pub(crate) fn install(tool: &str, packages: &[&str], alternative: &str) -> Outcome {
     let by_hand = format!(
         "install {tool}, on Debian as root by `apt-get update && apt-get install -y \

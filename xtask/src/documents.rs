@@ -1,19 +1,19 @@
-//! The promises of the documents by name: a test that they name is there.
+//! Checks that the tests and files named in the documents exist.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::command::{Outcome, none_of};
 
-/// Documents whose tables say which test shows what.
+/// Documents with tables of tests.
 const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "docs/parity.md"];
 
-/// The names of the cases, and of the groups that they are in.
+/// The file with the names of the cases and their groups.
 const SUITE: &str = "adapter-testing/src/conformance/mod.rs";
 
-/// Tests that are named beside those of the suite.
+/// Other files with tests that the documents name.
 const TESTS: [&str; 2] = ["realtime-core/tests/allocations.rs", "realtime-core/tests/decoder.rs"];
 
-/// Where a path without its crate may be.
+/// Folders to which a path without its crate may be relative.
 const FOLDERS: [&str; 6] = [
     "",
     "adapter-testing/src/conformance/",
@@ -41,10 +41,10 @@ pub(crate) fn check(repository: &Path) -> Outcome {
             if is_case(name) {
                 named += 1;
                 if !known.contains(name) {
-                    problems.push(format!("{document} names the case {name:?}, which there is not"));
+                    problems.push(format!("{document} names the case {name:?}, which does not exist"));
                 }
             } else if is_file(name) && !FOLDERS.iter().any(|folder| repository.join(folder).join(name).exists()) {
-                problems.push(format!("{document} names the file {name:?}, which is not there"));
+                problems.push(format!("{document} names the file {name:?}, which does not exist"));
             }
         }
     }
@@ -52,13 +52,13 @@ pub(crate) fn check(repository: &Path) -> Outcome {
     none_of(problems)
 }
 
-/// The texts between backticks, outside of blocks of code.
+/// Returns the texts between backticks, outside of code blocks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     let prose = text.split("```").step_by(2);
     prose.flat_map(|prose| prose.lines()).flat_map(|line| line.split('`').skip(1).step_by(2))
 }
 
-/// Cases are statements: no other name here has so many words.
+/// Returns true for the name of a case: a statement has more words than any other name here.
 fn is_case(name: &str) -> bool {
     name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && name.matches('_').count() >= 4

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: every fuzz target of the core, one after the other.
+//! `cargo xtask fuzz`: runs every fuzz target of the core.
 
 use std::{fs, process::Command};
 
@@ -14,7 +14,7 @@ pub(crate) fn fuzz(arguments: &[&str]) -> Outcome {
     println!("{} targets, {seconds} s each", targets.len());
     let found = Metadata::of_workspace()?.target_directory.join("fuzz-corpus");
     run_each(targets, |target| {
-        // New inputs go to the first corpus, and not into the one that is committed.
+        // New inputs go to the first corpus, not to the committed one.
         let found = found.join(&target);
         fs::create_dir_all(&found).map_err(|error| format!("{} can't be made: {error}", found.display()))?;
         run(nightly_cargo()
@@ -30,7 +30,7 @@ fn seconds(arguments: &[&str]) -> Outcome<u32> {
     let usage = "usage: cargo xtask fuzz [SECONDS], a whole number above 0";
     match arguments {
         [] => Ok(DEFAULT_SECONDS),
-        // libFuzzer takes 0 for "without end".
+        // libFuzzer treats 0 as unlimited.
         [number] => match number.parse() {
             Ok(seconds) if seconds > 0 => Ok(seconds),
             _ => Err(usage.to_owned()),
@@ -49,8 +49,8 @@ fn check_tools() -> Outcome {
     Ok(())
 }
 
-/// `+nightly` is understood by rustup's cargo, the one on the PATH. The CARGO that names the
-/// cargo running this program has to go: cargo-fuzz would build with it instead.
+/// Returns the cargo on the PATH, which understands `+nightly`. Removes CARGO, with which cargo-fuzz would build
+/// instead.
 fn nightly_cargo() -> Command {
     let mut cargo = program("cargo");
     cargo.env_remove("CARGO").arg("+nightly");

@@ -1,4 +1,4 @@
-//! The cost of the core's hot paths in instructions, beside what was accepted.
+//! The cost of the core's hot paths in instructions, compared with accepted numbers.
 
 use std::{
     env, fs,
@@ -11,7 +11,7 @@ use crate::command::{Outcome, cargo, none_of, output, program, repository, run, 
 use crate::debian;
 use crate::metadata::Metadata;
 
-/// Fails where one costs more than was accepted.
+/// Fails if a path costs more than was accepted.
 pub(crate) fn test() -> Outcome {
     if !cfg!(target_os = "linux") {
         println!("valgrind counts on Linux only: nothing is compared");
@@ -21,8 +21,8 @@ pub(crate) fn test() -> Outcome {
     let measured = measure()?;
     print!("{}", table(&accepted, &measured));
     if accepted.machine != measured.machine {
-        println!("\nThis can't be compared. The accepted numbers are those of\n  {}", accepted.machine);
-        println!("and these are of\n  {}", measured.machine);
+        println!("\nNothing can be compared. The accepted numbers are from\n  {}", accepted.machine);
+        println!("and these are from\n  {}", measured.machine);
         println!("{ACCEPT} at an earlier commit gives numbers to compare with.");
         return Ok(());
     }
@@ -36,7 +36,7 @@ pub(crate) fn test() -> Outcome {
     none_of(problems)
 }
 
-/// `cargo xtask instructions`: the step alone, or what writes down the numbers it compares with.
+/// `cargo xtask instructions`: runs the step, or accepts the numbers of this machine.
 pub(crate) fn instructions(flags: &[&str]) -> Outcome {
     match flags {
         [] => test(),
@@ -45,7 +45,7 @@ pub(crate) fn instructions(flags: &[&str]) -> Outcome {
     }
 }
 
-/// Takes this machine's numbers for the accepted ones.
+/// Writes this machine's numbers into the file.
 fn accept() -> Outcome {
     let text = read()?;
     let accepted = parse(&text)?;
@@ -54,17 +54,17 @@ fn accept() -> Outcome {
     let path = repository().join(FILE);
     fs::write(&path, rewritten(&text, &measured)?)
         .map_err(|error| format!("{} can't be written: {error}", path.display()))?;
-    println!("\nThe numbers are in {FILE}: write there why they changed.");
+    println!("\nThe numbers are in {FILE}: add the reason for the change there.");
     Ok(())
 }
 
 const FILE: &str = "realtime-core/benches/instructions.txt";
 
-/// The per cent above the accepted number that are too many, and below it that are worth a word.
+/// The deviation in per cent: above it a path fails, below it a hint is printed.
 const TOLERANCE: u64 = 5;
 
-/// The instructions of each work, and of what: another compiler makes others, another C library brings others,
-/// and libraries choose by what the processor can do.
+/// The instructions of each work, and their origin: they depend on the compiler, the C library, and the features of the
+/// processor.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
     machine: String,
@@ -120,7 +120,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The same text with other numbers. What is no longer measured goes, what is new comes last.
+/// Returns the text with new numbers. Works that are no longer measured are removed, new ones appended.
 fn rewritten(text: &str, measured: &Counts) -> Outcome<String> {
     let mut lines = Vec::new();
     for line in text.lines() {
@@ -189,7 +189,7 @@ fn cheaper(accepted: &Counts, measured: &Counts) -> Vec<String> {
     let cheaper = |(name, count): &(String, u64)| {
         let before = accepted.of(name)?;
         (count * 100 < before * (100 - TOLERANCE))
-            .then(|| format!("{name} got cheaper: lower its number in {FILE} to {count}, and it stays so"))
+            .then(|| format!("{name} got cheaper: lower its number in {FILE} to {count}"))
     };
     measured.works.iter().filter_map(cheaper).collect()
 }
@@ -206,8 +206,8 @@ fn measure() -> Outcome<Counts> {
     let said = String::from_utf8_lossy(&said);
     let (processor, works) = said.split_once('\n').ok_or("the bench `instructions` lists no works")?;
     let works = works.lines().map(|line| {
-        let (name, times) = line.split_once(' ').ok_or_else(|| format!("there is an odd work {line:?}"))?;
-        let times: u64 = times.parse().map_err(|_| format!("there is an odd work {line:?}"))?;
+        let (name, times) = line.split_once(' ').ok_or_else(|| format!("invalid work {line:?}"))?;
+        let times: u64 = times.parse().map_err(|_| format!("invalid work {line:?}"))?;
         let file = folder.join(format!("{name}.out"));
         let few = count(&binary, name, times, &file)?;
         let many = count(&binary, name, 2 * times, &file)?;
@@ -217,7 +217,7 @@ fn measure() -> Outcome<Counts> {
     Ok(Counts { machine: format!("{}, {}, {processor}", rustc()?, libc()), works })
 }
 
-/// Returns the folder in which the output of callgrind stays to be read.
+/// Returns the folder for callgrind's output.
 fn folder() -> Outcome<PathBuf> {
     Ok(Metadata::of_workspace()?.target_directory.join("instructions"))
 }
@@ -239,13 +239,13 @@ fn executable(messages: &[u8]) -> Option<PathBuf> {
     messages.filter_map(|message| message.ok()?.executable).last()
 }
 
-/// The instructions of a whole run.
+/// Counts the instructions of a whole run.
 fn count(binary: &Path, name: &str, times: u64, file: &Path) -> Outcome<u64> {
     let mut out = "--callgrind-out-file=".to_owned();
     out.push_str(&file.to_string_lossy());
     output(
         program("valgrind")
-            // What the C library chooses is to be the same everywhere.
+            // The C library must choose the same implementations everywhere.
             .env_remove("GLIBC_TUNABLES")
             .args(["--command-line-only=yes", "--tool=callgrind", &out])
             .arg(binary)
@@ -264,7 +264,7 @@ fn rustc() -> Outcome<String> {
     Ok(String::from_utf8_lossy(&said).trim().to_owned())
 }
 
-/// Its allocator is part of what is counted.
+/// Returns the C library, whose allocator is part of the cost.
 fn libc() -> String {
     match output(program("getconf").arg("GNU_LIBC_VERSION")) {
         Ok(said) => String::from_utf8_lossy(&said).trim().to_owned(),

@@ -1,17 +1,17 @@
-//! `cargo xtask interleavings`: connections and those around them, in random interleavings.
+//! `cargo xtask interleavings`: runs connections and their environment in random interleavings.
 
 use crate::command::{Outcome, cargo, run};
 use crate::metadata::Metadata;
 
-/// Interleavings of each case: of those that once showed a fault, one in a hundred did.
+/// The number of interleavings of each case in CI: of those that once showed a fault, one in a hundred did.
 const SHORT: u32 = 1_000;
 
-/// As a step of CI.
+/// Runs the step of CI.
 pub(crate) fn test() -> Outcome {
     interleave(SHORT)
 }
 
-/// As a command of its own, with as many interleavings of each case as one likes.
+/// Runs each case with a chosen number of interleavings.
 pub(crate) fn interleavings(arguments: &[&str]) -> Outcome {
     match arguments {
         [] => interleave(100 * SHORT),
@@ -26,7 +26,7 @@ pub(crate) fn interleavings(arguments: &[&str]) -> Outcome {
 const USAGE: &str = "usage: cargo xtask interleavings [COUNT], a whole number above 0";
 
 fn interleave(count: u32) -> Outcome {
-    // The flag changes how everything is compiled: in a folder of its own, nothing else is compiled anew.
+    // The flag changes every compilation: its own folder keeps other builds valid.
     let target = Metadata::of_workspace()?.target_directory.join("interleavings");
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     run(cargo()

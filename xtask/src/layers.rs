@@ -1,6 +1,6 @@
-//! Imports between the folders of the core point down.
+//! Checks that imports between the folders of the core point down.
 //!
-//! The order stands once: as the modules of `realtime-core/src/lib.rs`, from the top to the bottom.
+//! The order is that of the modules in `realtime-core/src/lib.rs`, from top to bottom.
 
 use std::{fs, path::Path};
 
@@ -9,10 +9,10 @@ use crate::sources;
 
 const SRC: &str = "realtime-core/src";
 
-/// Shows the layers as a picture.
+/// The document with a picture of the layers.
 const DOCUMENT: &str = "ARCHITECTURE.md";
 
-/// Checks that each file names only folders beneath its own.
+/// Checks that each file imports only its own folder and those below.
 pub(crate) fn check(repository: &Path) -> Outcome {
     let mut files = sources::read(&repository.join(SRC))?;
     let root = files.remove("lib.rs").ok_or_else(|| format!("{SRC} has no lib.rs"))?;
@@ -42,12 +42,12 @@ fn problem(file: &str, layer: &str, layers: &[&str], found: &Import<'_>) -> Stri
              import what is beneath it"
         ),
         false => format!(
-            "{SRC}/{file}:{line} imports crate::{module} by way of the crate's root: name the folder that it is in"
+            "{SRC}/{file}:{line} imports crate::{module} through the crate's root: import it from its folder"
         ),
     }
 }
 
-/// The document has a block whose lines begin with the layers, in their order.
+/// Returns a problem unless the document has a block whose lines begin with the layers, in order.
 fn picture_problem(layers: &[&str], document: &str) -> Option<String> {
     let shown =
         |block: &str| block.lines().filter_map(|line| line.split_whitespace().next()).eq(layers.iter().copied());
@@ -55,7 +55,7 @@ fn picture_problem(layers: &[&str], document: &str) -> Option<String> {
     (!is_shown).then(|| format!("{DOCUMENT} has no picture of the layers {}, in this order", layers.join(", ")))
 }
 
-/// The modules that a file declares, in their order.
+/// Returns the modules that a file declares, in order.
 fn modules(text: &str) -> Vec<&str> {
     let declared = |line: &'_ str| -> Option<std::ops::Range<usize>> {
         let rest = line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod ")?.strip_suffix(';')?;
@@ -65,7 +65,7 @@ fn modules(text: &str) -> Vec<&str> {
     text.lines().filter_map(|line| declared(line).map(|range| &line[range])).collect()
 }
 
-/// The folder, or the file without one, that a path is in. `lib.rs` is above all.
+/// Returns the folder of a path, or the file itself if it has none. `lib.rs` is above all.
 fn layer_of<'a>(layers: &[&'a str], file: &str) -> Option<&'a str> {
     let first = file.split('/').next().unwrap_or_default();
     let first = first.strip_suffix(".rs").unwrap_or(first);
@@ -79,14 +79,14 @@ struct Import<'a> {
     line: usize,
 }
 
-/// Finds the imports of a file that are not beneath its layer; comments and tests do not count.
+/// Finds the imports of a file that are not below its layer; comments and tests do not count.
 fn upward<'a>(layers: &'a [&'a str], layer: &'a str, text: &'a str) -> impl Iterator<Item = Import<'a>> {
     let height = |module: &str| layers.iter().position(|known| *known == module);
     let own = height(layer);
     named(text).into_iter().filter(move |import| import.module != layer && height(import.module) <= own)
 }
 
-/// All modules that stand behind `crate::`, in a path or in braces.
+/// Returns all modules after `crate::`, in a path or in braces.
 fn named(text: &str) -> Vec<Import<'_>> {
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let mut found = Vec::new();
@@ -105,7 +105,7 @@ fn named(text: &str) -> Vec<Import<'_>> {
     found
 }
 
-/// The first names of a path, or of each path in the braces that it begins with, and in which line they stand.
+/// Returns the first name of a path, or of each path in its braces, with its line.
 fn heads(path: &str) -> Vec<(&str, usize)> {
     let Some(group) = path.strip_prefix('{') else { return vec![(word(path), 0)] };
     let mut heads = Vec::new();

@@ -48,14 +48,14 @@ fn help() -> ExitCode {
     println!("Usage: cargo xtask COMMAND\n");
     println!("  help                     lists the commands");
     println!("  test [FLAGS]             runs everything CI runs");
-    println!("  instructions [--accept]  counts what the hot paths cost; accepts the numbers");
-    println!("  interleavings [COUNT]    tries each case of shuttle's with as many interleavings");
+    println!("  instructions [--accept]  counts the cost of the hot paths; accepts the numbers");
+    println!("  interleavings [COUNT]    runs each case with that many random interleavings");
     println!(
         "  fuzz [SECONDS]           runs every fuzz target, each for that long ({} by default)",
         fuzz::DEFAULT_SECONDS
     );
     println!("  proxies [--short] [--server axum|actix|hyper] [NAME...]");
-    println!("                           tries a server behind each proxy, or behind those that are named");
+    println!("                           tests a server behind each proxy, or behind those named");
     println!("\nThe steps of `test`, in order; --skip NAME leaves one out, --only NAME runs just");
     println!("that one, and both may be repeated:\n");
     for step in &steps::STEPS {

@@ -1,4 +1,4 @@
-//! The packages and how they depend on each other, as `cargo metadata` tells.
+//! The packages and their dependencies, from `cargo metadata`.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -39,17 +39,17 @@ pub(crate) enum Kind {
 }
 
 impl Metadata {
-    /// The workspace with every feature on, and all that it depends on, on any platform.
+    /// Reads the workspace with every feature on, and all its dependencies on any platform.
     pub(crate) fn with_dependencies() -> Outcome<Self> {
         Self::load(&["--all-features"])
     }
 
-    /// The members of the workspace only; nothing is resolved or downloaded.
+    /// Reads only the members of the workspace; nothing is resolved or downloaded.
     pub(crate) fn of_workspace() -> Outcome<Self> {
         Self::load(&["--no-deps"])
     }
 
-    /// The same for the workspace of another manifest.
+    /// Reads the members of the workspace of another manifest.
     pub(crate) fn of_manifest(manifest: &Path) -> Outcome<Self> {
         let manifest = manifest.to_string_lossy();
         Self::load(&["--no-deps", "--manifest-path", &manifest])
@@ -69,8 +69,8 @@ impl Metadata {
         self.workspace_members.contains(&package.id)
     }
 
-    /// For everything that the package needs by dependencies of these kinds, the way to it: the
-    /// packages from the first dependency to the one that is meant.
+    /// Returns a path for every direct or indirect dependency of these kinds: the packages from the direct dependency
+    /// to it.
     pub(crate) fn dependencies(&self, of: &Package, kinds: &[Kind]) -> Vec<Vec<&Package>> {
         let packages = self.packages().map(|package| (package.id.as_str(), package));
         let packages: HashMap<&str, &Package> = packages.collect();
@@ -172,7 +172,7 @@ mod tests {
 
     type Dependencies<'a> = &'a [(&'a str, Option<&'a str>)];
 
-    /// The first package is the workspace's only member.
+    /// Returns metadata in which the first package is the only member of the workspace.
     fn metadata(packages: &[(&str, Dependencies<'_>)]) -> Metadata {
         let package = |name: &str| json!({"id": name, "name": name, "version": "1.0.0", "targets": []});
         let edge = |(name, kind): &(&str, Option<&str>)| json!({"pkg": name, "dep_kinds": [{"kind": kind}]});

@@ -8,7 +8,7 @@ use std::{
 use crate::command::{Outcome, cargo, run, run_each};
 use crate::{boundaries, browser, client_ts, instructions, interleavings, schema};
 
-/// Runs the steps that the flags leave, all of them even when one fails.
+/// Runs the steps selected by the flags, all of them even if one fails.
 pub(crate) fn test(flags: &[&str]) -> Outcome<ExitCode> {
     let selected = select(flags)?;
     let reports: Vec<Report> = selected.into_iter().map(run_step).collect();
@@ -35,18 +35,18 @@ pub(crate) const STEPS: [Step; 11] = [
     Step { name: "tests", about: "unit, conformance, compile-fail and documentation tests", run: tests },
     Step {
         name: "interleavings",
-        about: "nothing stands still in random interleavings of a connection and those around it",
+        about: "connections and their environment make progress in random interleavings",
         run: interleavings::test,
     },
     Step {
         name: "instructions",
-        about: "what the hot paths cost, in instructions, is what was accepted",
+        about: "the cost of the hot paths, in instructions, is the accepted one",
         run: instructions::test,
     },
     Step { name: "features", about: "crates compile with every combination of their features", run: features },
     Step {
         name: "boundaries",
-        about: "what the core depends on, the rust-version, the size of the adapters",
+        about: "the core's dependencies, the rust-version, the size of the adapters",
         run: boundaries::check,
     },
     Step {
@@ -79,7 +79,7 @@ fn docs() -> Outcome {
 }
 
 fn tests() -> Outcome {
-    // The bench is run by hand: its servers take longer to build than all the tests.
+    // The bench is run manually: its servers take longer to build than all tests.
     run(cargo().args(["test", "--workspace", "--exclude", "bench", "--all-features", "--no-fail-fast"]))
 }
 
@@ -101,7 +101,7 @@ fn features() -> Outcome {
     })
 }
 
-/// Every subset, the empty one first, as cargo takes them.
+/// Returns every subset of the features, the empty one first, in cargo's form.
 fn combinations(features: &[&str]) -> Vec<String> {
     let subset = |bits: usize| {
         let chosen = features.iter().enumerate();

@@ -17,19 +17,19 @@ use std::{
     time::Duration,
 };
 
-/// The state of an endpoint that does what it is told, and tells what happens in it.
+/// The state of an endpoint that does as its clients command, and reports it.
 #[derive(Debug)]
 pub(crate) struct Api {
     sights: Sender<Sight>,
-    /// Where `on_open` waits.
+    /// The gate at which `on_open` waits.
     gate: Gate,
-    /// Where calls wait that are told to.
+    /// The gates at which calls wait, by name.
     gates: Mutex<HashMap<String, Gate>>,
     feed: Feed,
     kept: Mutex<Option<Call<Api>>>,
 }
 
-/// A question of the server to a client.
+/// A call from the server to a client.
 pub(crate) const CONFIRM: Procedure<String, bool> = Procedure::new("confirm").with_timeout(Duration::from_secs(5));
 /// The event that is published to the topics of the lab.
 pub(crate) const SAID: Event<Said> = Event::new("SAID");
@@ -68,7 +68,7 @@ const OR_END: Subscription<(), Tick> = Subscription::new("or_end").with_overflow
 const SAY_TO_ROOM: Event<Said> = Event::new("SAY");
 const NOTE: Event<Note> = Event::new("NOTE");
 
-/// Where the lab says things.
+/// Returns the topic of the lab with this name.
 pub(crate) fn room(name: &str) -> Topic<super::Reply> {
     Topic::new(name.to_owned())
 }
@@ -90,21 +90,21 @@ struct Failure {
     retry_after_ms: Option<u64>,
 }
 
-/// When something goes wrong.
+/// The moment of a failure.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum When {
-    /// Before there is a future or a stream.
+    /// Before a future or stream is returned.
     AtOnce,
-    /// Once there is.
+    /// In the future or stream.
     Later,
-    /// By a panic, once there is.
+    /// By a panic in the future or stream.
     Panicking,
-    /// When it is dropped.
+    /// When the future or stream is dropped.
     Dropped,
 }
 
-/// Does not serialise, but begins to.
+/// A value that fails to serialise after its first part.
 #[derive(Debug)]
 struct Unserialisable;
 
@@ -135,7 +135,7 @@ pub(crate) struct Tick {
     missing: Option<u64>,
 }
 
-/// A text that is published to a topic.
+/// A text to publish to a topic.
 #[derive(Debug, Deserialize)]
 struct Say {
     topic: String,
@@ -149,7 +149,7 @@ struct Say {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Said {
     pub(crate) text: String,
-    /// The server's word, whatever the client's was.
+    /// The sender, as set by the server, whatever the client sent.
     #[serde(default)]
     pub(crate) from: Option<String>,
 }
@@ -158,7 +158,7 @@ pub(crate) struct Said {
 #[serde(rename_all = "snake_case")]
 enum Note {
     Text(String),
-    /// Is noted when the gate of this name is open.
+    /// Noted once the gate of this name is open.
     AtGate(String),
     Fail(String),
     Panic,
@@ -171,7 +171,7 @@ fn short(text: &str) -> Result {
     }
 }
 
-/// The endpoint, with what is nested in it and merged.
+/// Returns the endpoint, including its nested and merged endpoints.
 pub(crate) fn endpoint(sights: &Sender<Sight>, gate: &Gate) -> Endpoint<Api> {
     let api = Api {
         sights: sights.clone(),
@@ -187,7 +187,7 @@ pub(crate) fn endpoint(sights: &Sender<Sight>, gate: &Gate) -> Endpoint<Api> {
     endpoint.nest("admin", admin()).nest("slow", slow(sights, gate)).merge(merged())
 }
 
-/// Tells of the end of each connection, too.
+/// Reports the end of each connection.
 pub(crate) async fn on_close(connected: Connected<Api>, close: Close) {
     connected.state().saw(Sight::Closed(connected.id(), close));
 }
@@ -264,7 +264,7 @@ fn with_subscriptions(endpoint: Endpoint<Api>) -> Endpoint<Api> {
         .subscription(OR_END, feed)
 }
 
-/// For those whose request had `x-role: admin`; the order of the methods does not matter.
+/// An endpoint for requests with `x-role: admin`; the order of its methods does not matter.
 fn admin() -> Endpoint<&'static str> {
     Endpoint::new("the admins'")
         .procedure(Procedure::new("secret"), |call: Call<&'static str>, _: u32| async move { Ok(*call.state()) })
@@ -285,7 +285,7 @@ fn admin() -> Endpoint<&'static str> {
         })
 }
 
-/// Whose middleware a request has passed.
+/// The endpoints whose middleware a request has passed.
 #[derive(Clone, Debug, Default)]
 struct Entered(Vec<&'static str>);
 
@@ -295,7 +295,7 @@ fn enter(context: &mut Context, door: &'static str) {
     context.set(entered);
 }
 
-/// Its guard waits at the gate of the case.
+/// An endpoint whose guard waits at the gate of the case.
 fn slow(sights: &Sender<Sight>, gate: &Gate) -> Endpoint<Sender<Sight>> {
     let began = |call: &Call<Sender<Sight>>| drop(call.state().send(Sight::Began(call.name().to_owned())));
     let gate = gate.clone();
@@ -317,7 +317,7 @@ fn slow(sights: &Sender<Sight>, gate: &Gate) -> Endpoint<Sender<Sight>> {
         })
 }
 
-/// Its guard is its own.
+/// An endpoint with a guard of its own.
 fn merged() -> Endpoint<u32> {
     Endpoint::new(7)
         .guard(|call: Call<u32>| async move {
@@ -339,7 +339,7 @@ impl Api {
         let _ = self.sights.send(sight);
     }
 
-    /// Tells that something begins; what it gives tells when that is dropped.
+    /// Reports a start; the returned value reports the end when it is dropped.
     fn began(&self, name: &str) -> TellGone {
         self.saw(Sight::Began(name.to_owned()));
         TellGone(self.sights.clone(), name.to_owned())
@@ -438,7 +438,7 @@ async fn note(call: Call<Api>, note: Note) -> Result {
     Ok(())
 }
 
-/// The offsets 0 to 4 of the epoch `now`, behind what the client has seen; of another epoch, all.
+/// Yields the offsets 0 to 4 of the epoch `now`, after the client's position; all of them for another epoch.
 fn numbered(after: Option<&Position>) -> impl Stream<Item = Item<u64>> + use<> {
     let known = after.filter(|position| position.epoch == "now");
     let mut gap = after.filter(|_| known.is_none()).map(|_| Gap::new(0, "epoch"));
@@ -489,7 +489,7 @@ async fn feed(call: Call<Api>, (): ()) -> Result<impl Stream<Item = Item<Tick>> 
     }))
 }
 
-/// A feed that passes each item on to all who listen.
+/// A feed that passes each item to all listeners.
 #[derive(Debug, Default)]
 struct Feed(Mutex<Vec<Arc<Mutex<Listener>>>>);
 

@@ -57,8 +57,8 @@ const WATCHED: Event<bool> = Event::new("watched");
 const WARNING: Event<String> = Event::new("error");
 const COMPLETE: Event<String> = Event::new("complete");
 
-/// The registry of the cases by HTTP: `http`, which has procedures, subscriptions and a handler, and `text`, which
-/// has no envelope. Who is asked by is told by the header `x-user`.
+/// Returns the registry of the HTTP cases: `http`, with procedures, subscriptions and a handler, and `text`, without an
+/// envelope. The header `x-user` identifies the caller.
 pub(crate) fn builder(change: impl FnOnce(&mut Config)) -> (RealtimeBuilder, Notes, Gate) {
     let (notes, seen) = channel();
     let gate = Gate::default();
@@ -71,7 +71,7 @@ pub(crate) fn builder(change: impl FnOnce(&mut Config)) -> (RealtimeBuilder, Not
     (builder, Notes(seen), gate)
 }
 
-/// A note to the case about what happened in the application.
+/// The log of the application's events, for the case.
 #[derive(Debug)]
 pub(crate) struct Notes(Receiver<String>);
 
@@ -100,7 +100,7 @@ impl Lab {
         let _ = self.notes.send(note.into());
     }
 
-    /// Notes it when it is dropped.
+    /// Returns a value that logs its drop.
     fn held(&self, what: &'static str) -> Held {
         Held(self.notes.clone(), what)
     }
@@ -250,7 +250,7 @@ async fn send(call: Call<Lab>, sent: Sent) -> Result<Said> {
     Ok(said.message)
 }
 
-/// The events of a room from now on.
+/// Yields the events of a room from now on.
 fn room_events(call: &Call<Lab>, room: Room) -> impl Stream<Item = RoomEvent> + use<> {
     let said = Arc::clone(&call.state().said);
     let lock = |said: &Arc<Mutex<History>>| said.lock().unwrap_or_else(PoisonError::into_inner).events.len();
@@ -328,7 +328,7 @@ impl From<Failing> for Error {
     }
 }
 
-/// Cannot be written.
+/// A value that cannot be serialised.
 struct Broken;
 
 impl Serialize for Broken {
@@ -337,7 +337,7 @@ impl Serialize for Broken {
     }
 }
 
-/// Panics where it is read or written.
+/// A value that panics when it is read or written.
 struct Panics;
 
 impl Serialize for Panics {
@@ -355,9 +355,9 @@ impl<'de> Deserialize<'de> for Panics {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Counting {
-    /// So many runs fail.
+    /// The number of runs that fail.
     fails: usize,
-    /// For the gate.
+    /// True to wait at the gate.
     wait: bool,
 }
 
@@ -392,13 +392,14 @@ struct Said {
     timestamp: u64,
 }
 
-/// Greets, and tells the news.
+/// A handler that sends a greeting and the news.
 struct Talks(Sender<String>, Gate);
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct TalksInput {
-    /// The work of `on_open`: greets, or `fail`, `panic`; `names` says something before. With `wait`, `on_close` waits.
+    /// The action of `on_open`: a greeting by default, or `fail`, `panic`; `names` sends something before. With `wait`,
+    /// `on_close` waits.
     open: String,
     number: u32,
 }
@@ -439,7 +440,7 @@ impl Handler for Talks {
     }
 }
 
-/// Says lines.
+/// A handler that sends lines of text.
 struct Text;
 
 impl Handler for Text {

@@ -9,15 +9,15 @@ use realtime_core::websocket::{Opcode, accept_key};
 use realtime_protocol::client::{Format, Outgoing};
 use std::{fmt, time::Duration};
 
-/// The time that a case waits for what must come.
+/// The time limit of a case's waits.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The bytes of one connection, as the client has them.
+/// The client's end of a connection, in bytes.
 pub(crate) trait Wire: Send {
-    /// Gives whether the server still takes them.
+    /// Sends bytes. Returns true if the server still accepts them.
     fn send(&mut self, bytes: &[u8]) -> bool;
     fn recv(&mut self, into: &mut Vec<u8>, patience: Duration) -> Received;
-    /// Sends no more, and still reads.
+    /// Ends the client's stream, and goes on reading.
     fn finish(&mut self);
 }
 
@@ -29,7 +29,7 @@ pub(crate) enum Received {
     Nothing,
 }
 
-/// A request before it is made.
+/// A request before it is sent.
 #[must_use]
 pub struct Request<'a> {
     host: &'a dyn Host,
@@ -42,7 +42,7 @@ impl<'a> Request<'a> {
         Self { host, request: upgrade_request(target), early: Vec::new() }
     }
 
-    /// Changes the request in any way.
+    /// Changes the request.
     pub fn change(mut self, change: impl FnOnce(&mut http::Request<()>)) -> Self {
         change(&mut self.request);
         self
@@ -54,18 +54,18 @@ impl<'a> Request<'a> {
         self.change(|request| drop(request.headers_mut().insert(name, value)))
     }
 
-    /// Adds a header beside those of the same name.
+    /// Adds a header, in addition to those of the same name.
     pub fn and_header(self, name: &'static str, value: &str) -> Self {
         let value = value.parse().expect("a header's value");
         self.change(|request| _ = request.headers_mut().append(name, value))
     }
 
-    /// Offers subprotocols. The client speaks the format of the one that is chosen.
+    /// Offers subprotocols. The client uses the format of the selected one.
     pub fn subprotocol(self, names: &str) -> Self {
         self.header("sec-websocket-protocol", names)
     }
 
-    /// Leaves a header out.
+    /// Removes a header.
     pub fn without(self, name: &str) -> Self {
         self.change(|request| drop(request.headers_mut().remove(name)))
     }
@@ -84,7 +84,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Makes the request, which must be accepted.
+    /// Sends the request, which must be accepted.
     #[track_caller]
     pub fn connect(self) -> RawClient {
         let key =
@@ -101,7 +101,7 @@ impl<'a> Request<'a> {
         client
     }
 
-    /// Makes the request; `None` if all places are taken.
+    /// Sends the request. Returns `None` if the server is full.
     #[track_caller]
     pub fn try_connect(self) -> Option<RawClient> {
         let (response, wire) = self.host.request(&self.request, &self.early);
@@ -112,7 +112,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Makes the request, which must be refused with this status; gives the response.
+    /// Sends the request, which must be refused with this status. Returns the response.
     #[track_caller]
     pub fn refused(self, status: u16) -> RawClient {
         let (response, wire) = self.host.request(&self.request, &self.early);
@@ -127,7 +127,7 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// One connection of a case.
+/// A client's connection in a case.
 pub struct RawClient {
     wire: Box<dyn Wire>,
     bytes: Vec<u8>,
@@ -144,18 +144,18 @@ impl RawClient {
         self.format
     }
 
-    /// A header of the response.
+    /// Returns a header of the response.
     pub fn header(&self, name: &str) -> Option<String> {
         self.response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     }
 
-    /// All headers of one name.
+    /// Returns all headers of one name.
     pub fn headers(&self, name: &str) -> Vec<String> {
         let all = self.response.headers().get_all(name).iter();
         all.map(|value| value.to_str().expect("a header's text").to_owned()).collect()
     }
 
-    /// The body of a refusal: JSON.
+    /// Returns the body of a refusal, as JSON.
     #[track_caller]
     pub fn body(&mut self) -> serde_json::Value {
         loop {
@@ -163,18 +163,18 @@ impl RawClient {
                 return body;
             }
             if self.wire.recv(&mut self.bytes, PATIENCE) != Received::Bytes {
-                panic!("the body is no JSON: {}", String::from_utf8_lossy(&self.bytes));
+                panic!("the body is not JSON: {}", String::from_utf8_lossy(&self.bytes));
             }
         }
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     pub fn raw(&mut self, bytes: &[u8]) {
-        // The server may have closed already: what it said first is what counts.
+        // The server may have closed already: the case checks what it sent before.
         self.wire.send(bytes);
     }
 
-    /// Sends bytes as they are; gives whether the server still takes them.
+    /// Sends raw bytes. Returns true if the server still accepts them.
     pub fn try_raw(&mut self, bytes: &[u8]) -> bool {
         self.wire.send(bytes)
     }
@@ -194,7 +194,7 @@ impl RawClient {
         self.frame(&TestFrame::new(Opcode::Binary, bytes));
     }
 
-    /// Sends a value in the format of the protocol that was chosen, JSON by default.
+    /// Sends a value in the format of the selected protocol, JSON by default.
     #[track_caller]
     pub fn value(&mut self, value: &impl serde::Serialize) {
         let value = serde_json::to_value(value).expect("the value serialises");
@@ -202,7 +202,7 @@ impl RawClient {
         self.frame(&TestFrame::outgoing(self.format, &Outgoing::Message { value: &value }));
     }
 
-    /// The next frame.
+    /// Receives the next frame.
     #[track_caller]
     pub fn recv(&mut self) -> TestFrame {
         loop {
@@ -210,30 +210,30 @@ impl RawClient {
                 return frame;
             }
             let received = self.wire.recv(&mut self.bytes, PATIENCE);
-            assert_eq!(received, Received::Bytes, "no frame comes");
+            assert_eq!(received, Received::Bytes, "no frame was received");
         }
     }
 
-    /// The next frame is this text.
+    /// Checks that the next frame is this text.
     #[track_caller]
     pub fn expect_text(&mut self, text: &str) {
         assert_eq!(self.recv(), TestFrame::text(text));
     }
 
-    /// The next frame is this binary message.
+    /// Checks that the next frame is this binary message.
     #[track_caller]
     pub fn expect_binary(&mut self, bytes: &[u8]) {
         assert_eq!(self.recv(), TestFrame::new(Opcode::Binary, bytes));
     }
 
-    /// The next frame, which is one of the protocol.
+    /// Receives the next frame, which must be part of the protocol.
     #[track_caller]
     pub fn recv_packet(&mut self) -> serde_json::Value {
         let frame = self.recv();
         frame.value(self.format).unwrap_or_else(|error| panic!("{error}: {frame:?}"))
     }
 
-    /// The next frame is a message with this value.
+    /// Checks that the next frame is a message with this value.
     #[track_caller]
     pub fn expect_value(&mut self, value: &impl serde::Serialize) {
         let found = self.recv_packet();
@@ -241,7 +241,7 @@ impl RawClient {
         assert_eq!(found, serde_json::json!({ "type": "message", "value": value }));
     }
 
-    /// The next frame is an error with this code; gives the error.
+    /// Checks that the next frame is an error with this code. Returns the error.
     #[track_caller]
     pub fn expect_error(&mut self, code: &str) -> serde_json::Value {
         let found = self.recv_packet();
@@ -249,7 +249,7 @@ impl RawClient {
         found["error"].clone()
     }
 
-    /// The next frame closes with this code; it is answered, and the connection ends. Gives the
+    /// Checks that the next frame closes with this code, replies, and waits for the end of the connection. Returns the
     /// reason.
     #[track_caller]
     pub fn expect_close(&mut self, code: u16) -> String {
@@ -261,7 +261,7 @@ impl RawClient {
         reason
     }
 
-    /// Closes; the answer is the same code, and the connection ends.
+    /// Closes, and checks that the reply has the same code and that the connection ends.
     #[track_caller]
     pub fn close(mut self, code: u16, reason: &str) {
         self.frame(&TestFrame::close(code, reason));
@@ -270,27 +270,27 @@ impl RawClient {
         self.expect_end();
     }
 
-    /// Nothing comes but the end.
+    /// Checks that nothing follows but the end.
     #[track_caller]
     pub fn expect_end(&mut self) {
         let received = self.wire.recv(&mut self.bytes, PATIENCE);
         assert!(matches!(received, Received::End | Received::Reset), "{received:?}, {:?}", self.bytes);
-        assert!(self.bytes.is_empty(), "before the end came {:?}", self.bytes);
+        assert!(self.bytes.is_empty(), "received before the end: {:?}", self.bytes);
     }
 
-    /// Everything that comes until the end.
+    /// Receives everything up to the end.
     #[track_caller]
     pub fn rest(&mut self) -> Vec<u8> {
         loop {
             match self.wire.recv(&mut self.bytes, PATIENCE) {
                 Received::Bytes => {}
                 Received::End | Received::Reset => return std::mem::take(&mut self.bytes),
-                Received::Nothing => panic!("no end comes, but {:?}", self.bytes),
+                Received::Nothing => panic!("the connection did not end, after {:?}", self.bytes),
             }
         }
     }
 
-    /// The server has answered all that was sent before.
+    /// Waits until the server has replied to everything sent before.
     #[track_caller]
     pub fn settle(&mut self) {
         self.frame(&TestFrame::new(Opcode::Ping, "settle"));
@@ -298,7 +298,7 @@ impl RawClient {
         assert_eq!(frame, TestFrame::new(Opcode::Pong, "settle"));
     }
 
-    /// Sends bytes for which the connection is closed with this code and reason.
+    /// Sends bytes, and checks that they close the connection with this code and reason.
     #[track_caller]
     pub fn expect_failure(mut self, bytes: &[u8], code: u16, reason: &str) {
         self.raw(bytes);
@@ -308,7 +308,7 @@ impl RawClient {
         self.expect_end();
     }
 
-    /// Sends no more, and still reads.
+    /// Ends the client's stream, and goes on reading.
     pub fn finish(&mut self) {
         self.wire.finish();
     }

@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Longer than a server needs that has nothing else to do.
+/// Longer than an otherwise idle server needs.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// A request that becomes no connection, before it is made. By GET, unless it has a body.
+/// An HTTP request other than for a WebSocket, before it is sent. The method is GET unless there is a body.
 #[derive(Clone)]
 #[must_use]
 pub struct HttpRequest<'a> {
@@ -27,9 +27,9 @@ pub struct HttpRequest<'a> {
 pub(crate) enum Body {
     None,
     Whole(Bytes),
-    /// Pieces whose length is not told before.
+    /// Pieces without a total length.
     Chunks(Vec<Bytes>),
-    /// Less than its length says: the rest never comes.
+    /// Less than the length announced: the rest never follows.
     Unfinished(Bytes),
 }
 
@@ -51,13 +51,13 @@ impl<'a> HttpRequest<'a> {
         self
     }
 
-    /// Adds a header beside those of the same name.
+    /// Adds a header, in addition to those of the same name.
     pub fn and_header(mut self, name: &'static str, value: &str) -> Self {
         self.request.headers_mut().append(name, value.parse().expect("a header's value"));
         self
     }
 
-    /// Leaves a header out.
+    /// Removes a header.
     pub fn without(mut self, name: &str) -> Self {
         self.request.headers_mut().remove(name);
         self
@@ -76,7 +76,7 @@ impl<'a> HttpRequest<'a> {
         self
     }
 
-    /// Asks for a name with an input, in the query.
+    /// Sets a name and an input in the query.
     pub fn path(self, name: &str, input: &serde_json::Value) -> Self {
         let mut pairs = form_urlencoded::Serializer::new(String::new());
         self.query(&pairs.append_pair("path", name).append_pair("input", &input.to_string()).finish())
@@ -99,7 +99,7 @@ impl<'a> HttpRequest<'a> {
         self.header("transfer-encoding", "chunked").with(Body::Chunks(chunks))
     }
 
-    /// Posts bytes of which the last one never comes.
+    /// Posts bytes of which the last never follows.
     pub fn unfinished(self, body: &'static str) -> Self {
         self.header("content-length", &(body.len() + 1).to_string()).with(Body::Unfinished(body.into()))
     }
@@ -109,12 +109,12 @@ impl<'a> HttpRequest<'a> {
         self.method(Method::POST)
     }
 
-    /// Makes the request; the response is waited for where it is asked about.
+    /// Sends the request; the response is awaited when it is first needed.
     pub fn begin(self) -> Exchange {
         Exchange { wire: self.host.begin(&self.request, &self.body), bytes: Vec::new(), head: None }
     }
 
-    /// Makes the request, and gets a response of this status.
+    /// Sends the request, and checks the status of the response.
     #[track_caller]
     pub fn answered(self, status: u16) -> Exchange {
         let mut exchange = self.begin();
@@ -122,14 +122,14 @@ impl<'a> HttpRequest<'a> {
         exchange
     }
 
-    /// Makes the request, and gets this output.
+    /// Sends the request, and checks the output.
     #[track_caller]
     pub fn gives(self, data: &serde_json::Value) {
         let body = self.answered(200).json();
         assert_eq!(body, serde_json::json!({ "ok": true, "data": data }));
     }
 
-    /// Makes the request, and gets this error; gives the response.
+    /// Sends the request, and checks its error. Returns the response.
     #[track_caller]
     pub fn fails(self, status: u16, code: &str) -> Exchange {
         let mut exchange = self.answered(status);
@@ -138,7 +138,7 @@ impl<'a> HttpRequest<'a> {
         exchange
     }
 
-    /// Makes the request, and gets a stream of events.
+    /// Sends the request, and checks that the response is a stream of events.
     #[track_caller]
     pub fn events(self) -> Events {
         self.header("accept", "text/event-stream").begin().into_events()
@@ -151,7 +151,7 @@ impl fmt::Debug for HttpRequest<'_> {
     }
 }
 
-/// A request that was made. Dropping it is the client's leaving.
+/// A request that was sent. Dropping it disconnects the client.
 pub struct Exchange {
     wire: Box<dyn Wire>,
     bytes: Vec<u8>,
@@ -159,13 +159,13 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// The response's status.
+    /// Returns the response's status.
     #[track_caller]
     pub fn status(&mut self) -> u16 {
         self.head().status().as_u16()
     }
 
-    /// The response is a stream of events.
+    /// Returns the response as a stream of events.
     #[track_caller]
     pub fn into_events(mut self) -> Events {
         let status = self.status();
@@ -173,7 +173,7 @@ impl Exchange {
         Events { exchange: self, parser: EventParser::default(), done: false }
     }
 
-    /// The response has this status.
+    /// Checks the response's status.
     #[track_caller]
     pub fn expect_status(&mut self, status: u16) {
         let found = self.status();
@@ -182,20 +182,20 @@ impl Exchange {
         }
     }
 
-    /// A header of the response.
+    /// Returns a header of the response.
     #[track_caller]
     pub fn header(&mut self, name: &str) -> Option<String> {
         self.head().headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     }
 
-    /// All headers of one name.
+    /// Returns all headers of one name.
     #[track_caller]
     pub fn headers(&mut self, name: &str) -> Vec<String> {
         let all = self.head().headers().get_all(name).iter();
         all.map(|value| value.to_str().expect("a header's text").to_owned()).collect()
     }
 
-    /// The body of the request, where the server asks for it with a 100; the response comes behind it.
+    /// Sends the body if the server requests it with a 100; the response follows it.
     #[track_caller]
     pub fn send_if_asked(&mut self, body: &[u8]) {
         if self.status() == 100 {
@@ -204,14 +204,14 @@ impl Exchange {
         }
     }
 
-    /// The connection is not reset, also when the server ends it.
+    /// Checks that the connection is not reset, even when the server ends it.
     #[track_caller]
     pub fn expect_no_reset(&mut self) {
         let received = self.more(Duration::from_millis(10));
         assert!(matches!(received, Received::Nothing | Received::End), "{received:?}");
     }
 
-    /// The body: JSON. May be asked for once more.
+    /// Returns the body as JSON. May be called again.
     #[track_caller]
     pub fn json(&mut self) -> serde_json::Value {
         assert_eq!(self.header("content-type").as_deref(), Some("application/json"));
@@ -220,7 +220,7 @@ impl Exchange {
         json.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body)))
     }
 
-    /// The whole body.
+    /// Returns the whole body.
     #[track_caller]
     pub fn body(&mut self) -> Vec<u8> {
         let length = self.header("content-length").map(|length| length.parse().expect("a length"));
@@ -246,7 +246,7 @@ impl Exchange {
         self.head.is_some() || self.more(Duration::from_millis(1)) != Received::Nothing || !self.bytes.is_empty()
     }
 
-    /// No response has come yet.
+    /// Checks that no response was received yet.
     #[track_caller]
     pub fn nothing_yet(&mut self) {
         let received = self.more(Duration::from_millis(1));
@@ -278,23 +278,23 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// A stream of server-sent events. Dropping it is the client's leaving.
+/// A stream of server-sent events. Dropping it disconnects the client.
 #[derive(Debug)]
 pub struct Events {
     exchange: Exchange,
     parser: EventParser,
-    /// Its last chunk has come.
+    /// True once the last chunk was received.
     done: bool,
 }
 
 impl Events {
-    /// A header of the response.
+    /// Returns a header of the response.
     #[track_caller]
     pub fn header(&mut self, name: &str) -> Option<String> {
         self.exchange.header(name)
     }
 
-    /// The next event.
+    /// Receives the next event.
     #[track_caller]
     pub fn recv(&mut self) -> ServerSentEvent {
         loop {
@@ -305,20 +305,20 @@ impl Events {
         }
     }
 
-    /// The next event has this type and data, and no id.
+    /// Checks that the next event has this type and data, and no id.
     #[track_caller]
     pub fn expect(&mut self, event: &str, data: &str) {
         self.expect_with(None, event, data);
     }
 
-    /// The next event is this one.
+    /// Checks that the next event has this id, type and data.
     #[track_caller]
     pub fn expect_with(&mut self, id: Option<&str>, event: &str, data: &str) {
         let found = self.recv();
         assert_eq!((found.id.as_deref(), &*found.event, &*found.data), (id, event, data));
     }
 
-    /// Waits until so many comments have come, and no event.
+    /// Waits for this many comments, and checks that no event comes.
     #[track_caller]
     pub fn expect_comments(&mut self, count: usize) {
         loop {
@@ -330,7 +330,7 @@ impl Events {
         }
     }
 
-    /// Returns whether so many comments have come, and no event; waits for them for a moment.
+    /// Waits for a moment. Returns true if this many comments and no event were received.
     #[track_caller]
     pub fn has_comments(&mut self, count: usize) -> bool {
         if self.parser.comments() < count && self.exchange.more(MOMENT) == Received::Bytes {
@@ -342,17 +342,17 @@ impl Events {
         self.parser.comments() >= count
     }
 
-    /// Sends bytes; gives whether the server still takes them.
+    /// Sends bytes. Returns true if the server still accepts them.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         self.exchange.wire.send(bytes)
     }
 
-    /// After how long the server wants the client back, where it has said so.
+    /// Returns the reconnection delay that the server sent, if any.
     pub fn retry(&self) -> Option<Duration> {
         self.parser.retry()
     }
 
-    /// The stream says why nobody is served now and when to come back, in so many seconds at least, and ends.
+    /// Checks that the stream has the error and a delay of at least this many seconds, and ends.
     #[track_caller]
     pub fn expect_later(mut self, code: &str, seconds: u64) {
         let error = self.recv();
@@ -366,14 +366,14 @@ impl Events {
         self.expect_retry(seconds);
     }
 
-    /// The client is wanted back in so many seconds at least, and within as many or four more.
+    /// Checks that the reconnection delay is at least this many seconds, and at most that many or four more.
     #[track_caller]
     pub fn expect_retry(&self, seconds: u64) {
         let (retry, least) = (self.retry().expect("a time to come back"), Duration::from_secs(seconds));
         assert!((least..least + Duration::from_secs(seconds.max(4))).contains(&retry), "{retry:?}");
     }
 
-    /// Nothing comes but the end.
+    /// Checks that nothing follows but the end.
     #[track_caller]
     pub fn expect_end(&mut self) {
         loop {
@@ -384,7 +384,7 @@ impl Events {
         }
     }
 
-    /// Reads to the end; gives the number of events.
+    /// Reads to the end. Returns the number of events.
     #[track_caller]
     pub fn rest(&mut self) -> usize {
         let mut count = 0;
@@ -398,7 +398,7 @@ impl Events {
         }
     }
 
-    /// Takes more of the body; gives whether there was any before its end.
+    /// Reads more of the body. Returns false at its end.
     #[track_caller]
     fn more(&mut self) -> bool {
         let end = Instant::now() + PATIENCE;
@@ -413,14 +413,14 @@ impl Events {
             match self.exchange.more(PATIENCE) {
                 Received::Bytes => {}
                 Received::End | Received::Reset => return false,
-                Received::Nothing => panic!("neither an event nor the end comes"),
+                Received::Nothing => panic!("neither an event nor the end was received"),
             }
-            assert!(Instant::now() < end, "a chunk is never whole");
+            assert!(Instant::now() < end, "a chunk is never complete");
         }
         false
     }
 
-    /// Takes the received part of the body, without its framing.
+    /// Removes the received part of the body, without its framing.
     fn take_chunk(&mut self) -> Option<Vec<u8>> {
         let chunked = self.exchange.header("transfer-encoding").is_some_and(|encoding| encoding == "chunked");
         let bytes = &mut self.exchange.bytes;

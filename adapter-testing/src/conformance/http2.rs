@@ -22,12 +22,12 @@ async fn run(address: std::net::SocketAddr) {
     let (mut requests, connection) = h2::client::handshake(socket).await.expect("HTTP/2 is spoken");
     tokio::spawn(connection);
     while !requests.is_extended_connect_protocol_enabled() {
-        // Told by the server's first frame.
+        // The server's first frame announces the support.
         requests = requests.ready().await.expect("the connection lives");
         tokio::task::yield_now().await;
     }
     let mut first = Stream::open(&mut requests, address, None).await;
-    // As a proxy does that translates for a client of HTTP/1.1.
+    // Like a proxy that translates for an HTTP/1.1 client.
     let mut second = Stream::open(&mut requests, address, Some("dGhlIHNhbXBsZSBub25jZQ==")).await;
     for text in ["a", &"long ".repeat(20_000)] {
         first.echoes(text).await;
@@ -95,7 +95,7 @@ impl Stream {
     }
 }
 
-/// Makes calls beside two streams of events, and resets one of them.
+/// Makes calls beside two streams of events, and resets one of the streams.
 pub(crate) fn calls_and_streams(server: &Server, notes: &Notes) {
     let address = server.address().expect("an adapter with HTTP/2 has an address");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -139,7 +139,7 @@ async fn use_streams(address: std::net::SocketAddr, server: &Server, notes: &Not
     assert_eq!(ask("path=nothing", true).await.status(), 404);
     (0..2).for_each(|_| notes.expect("left 1000"));
     assert_eq!(server.realtime().connections(), 1);
-    // Its last handle: the stream is reset.
+    // Dropping the last handle resets the stream.
     drop(quiet);
     tokio::task::yield_now().await;
     let seven = ask("path=seven", false).await;

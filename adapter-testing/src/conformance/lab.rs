@@ -12,7 +12,7 @@ use std::{
     task::{Poll, Waker},
 };
 
-/// A handler that does what it is told, and tells what happens to it.
+/// A handler that does as its clients command, and reports each call.
 #[derive(Clone, Debug)]
 pub struct Lab {
     sights: Sender<Sight>,
@@ -58,7 +58,7 @@ pub enum Command {
         sent: String,
         published: String,
     },
-    /// Sends so many messages of so many bytes, and tells how many were taken.
+    /// Sends `count` messages of `bytes` each, and reports how many were accepted.
     Burst {
         count: usize,
         bytes: usize,
@@ -91,30 +91,30 @@ pub enum Reply {
 /// The input of a client when it connects.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LabInput {
-    /// The work of `on_open`: nothing, `wait` for the gate, `fail`, `panic`.
+    /// The action of `on_open`: nothing, `wait` for the gate, `fail`, `panic`.
     #[serde(default)]
     pub open: String,
-    /// The work of `on_close`: nothing, `panic`.
+    /// The action of `on_close`: nothing, `panic`.
     #[serde(default)]
     pub close: String,
-    /// A number, to be wrong about.
+    /// A number, for tests of invalid input.
     #[serde(default)]
     pub number: u32,
 }
 
-/// A call of the handler, as it was seen there.
+/// A call of the handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Sight {
     Opened(ConnectionId),
     Message,
     Error(String),
-    /// A hook that hangs was dropped.
+    /// A waiting hook was dropped.
     Dropped,
     Closed(ConnectionId, Close),
-    /// A call, subscription or event of an endpoint began that tells of its end.
+    /// A call, subscription or event that reports its end has started.
     Began(String),
-    /// It was dropped, whether it was done or not.
+    /// It was dropped, finished or not.
     Gone(String),
     /// An event was handled.
     Event(String),
@@ -125,13 +125,13 @@ pub enum Sight {
 pub struct Seen(Receiver<Sight>);
 
 impl Seen {
-    /// The next one.
+    /// Returns the next call.
     #[track_caller]
     pub fn next(&self) -> Sight {
         self.0.recv_timeout(PATIENCE).expect("the handler is called")
     }
 
-    /// The next one is an opening; gives the connection's id.
+    /// Checks that the next call is `on_open`. Returns the connection's id.
     #[track_caller]
     pub fn opened(&self) -> ConnectionId {
         match self.next() {
@@ -140,25 +140,25 @@ impl Seen {
         }
     }
 
-    /// The next one is the beginning of this.
+    /// Checks that the next is the start of this.
     #[track_caller]
     pub fn began(&self, name: &str) {
         assert_eq!(self.next(), Sight::Began(name.into()));
     }
 
-    /// The next one is the end of this.
+    /// Checks that the next is the end of this.
     #[track_caller]
     pub fn gone(&self, name: &str) {
         assert_eq!(self.next(), Sight::Gone(name.into()));
     }
 
-    /// The next one is this event.
+    /// Checks that the next is this event.
     #[track_caller]
     pub fn event(&self, text: &str) {
         assert_eq!(self.next(), Sight::Event(text.into()));
     }
 
-    /// The next closing, whatever is seen before; gives how.
+    /// Waits for the next close, skipping other calls. Returns it.
     #[track_caller]
     pub fn closed(&self) -> Close {
         loop {
@@ -168,7 +168,7 @@ impl Seen {
         }
     }
 
-    /// Nothing more was seen.
+    /// Checks that there are no further calls.
     #[track_caller]
     pub fn nothing_more(&self) {
         assert_eq!(self.0.try_recv().ok(), None);
@@ -176,7 +176,7 @@ impl Seen {
 }
 
 impl Lab {
-    /// A lab, what is seen in it, and a gate that is shut.
+    /// Creates a lab, its log, and a closed gate.
     pub fn new() -> (Self, Seen, Gate) {
         let (sights, seen) = channel();
         let gate = Gate::default();
@@ -188,9 +188,9 @@ impl Lab {
     }
 }
 
-/// The registry of most cases: `lab`; `echo`, which has no envelope; `api`, an endpoint; `closing`, one
-/// that tells of the end as well; and `both`, a handler and an endpoint. The node's number is fixed, so that ids are the
-/// same everywhere, and time is turned by hand.
+/// Returns the registry of most cases: `lab`; `echo`, without an envelope; `api`, an endpoint; `closing`, an endpoint
+/// that reports closes too; and `both`, a handler and an endpoint. The node's number is fixed, so that ids are the same
+/// everywhere, and time is manual.
 pub(crate) fn builder() -> (RealtimeBuilder, Seen, Gate) {
     let (lab, seen, gate) = Lab::new();
     let builder = Realtime::builder().node(0xc0ffee).manual_time();
@@ -201,7 +201,7 @@ pub(crate) fn builder() -> (RealtimeBuilder, Seen, Gate) {
     (builder, seen, gate)
 }
 
-/// Sends back what it is sent.
+/// A handler that returns every message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Echo;
 
@@ -329,7 +329,7 @@ impl Handler for Lab {
     }
 }
 
-/// Panics when it is read.
+/// A message that panics when it is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Explosive;
 
@@ -347,7 +347,7 @@ impl Drop for TellDropped<'_> {
     }
 }
 
-/// Holds up those who wait until it is opened.
+/// A gate that holds its callers until it is opened.
 #[derive(Clone, Debug, Default)]
 pub struct Gate(Arc<Mutex<GateState>>);
 
@@ -358,7 +358,7 @@ struct GateState {
 }
 
 impl Gate {
-    /// Lets everybody through, now and later.
+    /// Opens the gate for good.
     pub fn open(&self) {
         let waiting = {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -370,7 +370,7 @@ impl Gate {
         }
     }
 
-    /// Waits until it is open.
+    /// Waits until the gate is open.
     pub async fn wait(&self) {
         poll_fn(|cx| {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Connections in memory, run by a thread of their own.
+/// Connections in memory, run by one thread.
 pub(crate) struct Memory {
     realtime: Realtime,
     executor: Executor,
@@ -137,7 +137,7 @@ impl Host for Memory {
 }
 
 impl Pipe {
-    /// Sends a response as it goes over a socket, whose end is the end of its body.
+    /// Sends a response in the form that it has on a socket, its body delimited by the end.
     async fn say(&self, response: &Response<Bytes>) {
         let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
         for (name, value) in response.headers() {

@@ -1,7 +1,7 @@
 //! The suite that every adapter passes: one handler, the same behaviour and the same bytes.
 //!
-//! Each case is a public function of a [`Subject`]; [`conformance!`](crate::conformance!) makes a
-//! `#[test]` of each. An adapter says how it serves a listener, and what it can do:
+//! Each case is a public function of a [`Subject`]; [`conformance!`](crate::conformance!) makes a `#[test]` of each. An
+//! adapter provides a function that serves a listener, and its capabilities:
 //!
 //! ```no_run
 //! use adapter_testing::conformance::{Capabilities, Stop, Subject};
@@ -20,8 +20,8 @@
 //!
 //! With the feature `deflate`, the suite has cases that compress.
 //!
-//! Time is turned by hand ([`Server::advance`]), so that no case waits for a heartbeat or a
-//! timeout. What a case waits for it waits for ten seconds at most.
+//! Time is manual ([`Server::advance`]), so that no case waits for a heartbeat or a timeout. A case waits for ten
+//! seconds at most.
 
 pub mod cases;
 
@@ -46,7 +46,7 @@ pub use server::Server;
 pub use stop::Stop;
 pub use tcp::ServeFn;
 
-/// The subject of the suite.
+/// The server under test.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject {
     capabilities: Capabilities,
@@ -60,41 +60,41 @@ enum Kind {
 }
 
 impl Subject {
-    /// An adapter that serves a listening socket.
+    /// Creates a subject from an adapter that serves a listening socket.
     pub fn tcp(capabilities: Capabilities, serve: ServeFn) -> Self {
         Self { capabilities, kind: Kind::Tcp(serve) }
     }
 
-    /// The transport in memory.
+    /// Creates a subject from the transport in memory.
     pub fn memory() -> Self {
         Self { capabilities: Capabilities { peer_address: true, http2: false }, kind: Kind::Memory }
     }
 
-    /// Its capabilities.
+    /// Returns the subject's capabilities.
     pub fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
 }
 
-/// Optional capabilities of an adapter; cases that need others are left out.
+/// Optional capabilities of an adapter; cases that need others are skipped.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// It knows the client's address.
+    /// The adapter knows the client's address.
     pub peer_address: bool,
-    /// It serves WebSockets over HTTP/2.
+    /// The adapter serves WebSockets over HTTP/2.
     pub http2: bool,
 }
 
 impl Capabilities {
-    /// It knows the client's address.
+    /// Declares that the adapter knows the client's address.
     #[must_use]
     pub fn peer_address(mut self) -> Self {
         self.peer_address = true;
         self
     }
 
-    /// It serves WebSockets over HTTP/2.
+    /// Declares that the adapter serves WebSockets over HTTP/2.
     #[must_use]
     pub fn http2(mut self) -> Self {
         self.http2 = true;
@@ -102,7 +102,7 @@ impl Capabilities {
     }
 }
 
-/// Makes a `#[test]` of each case, run on the [`Subject`] that the expression gives.
+/// Makes a `#[test]` of each case for the [`Subject`] that the expression returns.
 #[macro_export]
 macro_rules! conformance {
     ($subject:expr) => {

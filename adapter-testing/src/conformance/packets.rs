@@ -3,7 +3,7 @@ use crate::TestFrame;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Frames of calls and subscriptions.
+/// Frames for calls and subscriptions.
 impl RawClient {
     /// Sends a frame of the protocol.
     pub fn packet(&mut self, packet: Value) {
@@ -16,19 +16,19 @@ impl RawClient {
         self.packet(json!({ "type": "call", "id": id, "path": path, "input": input }));
     }
 
-    /// Begins a subscription.
+    /// Starts a subscription.
     #[track_caller]
     pub fn subscribe(&mut self, id: &str, path: &str, input: impl Serialize) {
         self.packet(json!({ "type": "subscribe", "id": id, "path": path, "input": input }));
     }
 
-    /// Begins a subscription that may send so many items.
+    /// Starts a subscription with credit for this many items.
     #[track_caller]
     pub fn subscribe_with_credit(&mut self, id: &str, path: &str, input: impl Serialize, credit: u32) {
         self.packet(json!({ "type": "subscribe", "id": id, "path": path, "input": input, "credit": credit }));
     }
 
-    /// Lets a subscription send more.
+    /// Grants a subscription more items.
     pub fn grant(&mut self, id: &str, more: u32) {
         self.packet(json!({ "type": "credit", "id": id, "more": more }));
     }
@@ -38,7 +38,7 @@ impl RawClient {
         self.packet(json!({ "type": "unsubscribe", "id": id }));
     }
 
-    /// Gives a call up.
+    /// Cancels a call.
     pub fn cancel(&mut self, id: &str) {
         self.packet(json!({ "type": "cancel", "id": id }));
     }
@@ -49,19 +49,19 @@ impl RawClient {
         self.packet(json!({ "type": "event", "name": name, "data": data }));
     }
 
-    /// The next frame is this one of the protocol.
+    /// Checks that the next frame is this one.
     #[track_caller]
     pub fn expect_packet(&mut self, packet: Value) {
         assert_eq!(self.recv_packet(), packet);
     }
 
-    /// The next frame is the result of a call.
+    /// Checks that the next frame is the result of a call.
     #[track_caller]
     pub fn expect_result(&mut self, id: &str, data: impl Serialize) {
         self.expect_packet(json!({ "type": "result", "id": id, "data": data }));
     }
 
-    /// The next frame is the error with which a call or subscription ends; gives the error.
+    /// Checks that the next frame is the error that ends a call or subscription. Returns the error.
     #[track_caller]
     pub fn expect_failed(&mut self, id: &str, code: &str) -> Value {
         let found = self.recv_packet();
@@ -70,19 +70,19 @@ impl RawClient {
         found["error"].clone()
     }
 
-    /// The next frame is an item of a subscription, without a position.
+    /// Checks that the next frame is an item of a subscription, without a position.
     #[track_caller]
     pub fn expect_data(&mut self, id: &str, data: impl Serialize) {
         self.expect_packet(json!({ "type": "data", "id": id, "data": data }));
     }
 
-    /// The next frame is the end of a subscription.
+    /// Checks that the next frame is the end of a subscription.
     #[track_caller]
     pub fn expect_complete(&mut self, id: &str) {
         self.expect_packet(json!({ "type": "complete", "id": id }));
     }
 
-    /// Calls, and gets the answer next.
+    /// Makes a call, and checks that its result is the next frame.
     #[track_caller]
     pub fn echoes(&mut self) {
         self.call("echo", "echo", "still here");

@@ -11,22 +11,22 @@ pub struct Server {
     host: Box<dyn Host>,
 }
 
-/// Where requests go: a socket, or memory.
+/// The destination of requests: a socket, or memory.
 pub(crate) trait Host: Sync {
-    /// Makes a request, with bytes right behind its head; gives the response's head, and the wire
-    /// that follows it.
+    /// Sends a request, with bytes immediately after its head. Returns the response's head, and the connection after
+    /// it.
     fn request(&self, request: &http::Request<()>, early: &[u8]) -> (Response<()>, Box<dyn Wire>);
 
-    /// Makes a request that becomes no connection; gives the wire of the response.
+    /// Sends a request other than for a WebSocket. Returns the connection of the response.
     fn begin(&self, request: &http::Request<()>, body: &Body) -> Box<dyn Wire>;
 
-    /// The address to connect to, where there is one.
+    /// The address to connect to, if there is one.
     #[cfg(feature = "http2")]
     fn address(&self) -> Option<std::net::SocketAddr>;
 }
 
 impl Subject {
-    /// Starts a server. `realtime` must be built with time by hand.
+    /// Starts a server. `realtime` must be built with manual time.
     pub fn start(&self, realtime: Realtime) -> Server {
         let host: Box<dyn Host> = match self.kind {
             Kind::Memory => Box::new(Memory::start(realtime.clone())),
@@ -37,7 +37,7 @@ impl Subject {
 }
 
 impl Server {
-    /// The registry that is served.
+    /// Returns the served registry.
     pub fn realtime(&self) -> &Realtime {
         &self.realtime
     }
@@ -48,17 +48,17 @@ impl Server {
         self.request(id).connect()
     }
 
-    /// Begins a request for a handler.
+    /// Creates a request for a WebSocket.
     pub fn request(&self, id: &str) -> Request<'_> {
         Request::new(&*self.host, &format!("{}/{id}", self.realtime.prefix()))
     }
 
-    /// Begins a request by HTTP.
+    /// Creates an HTTP request.
     pub fn http(&self, id: &str) -> HttpRequest<'_> {
         HttpRequest::new(&*self.host, &format!("{}/{id}", self.realtime.prefix()))
     }
 
-    /// Lets the hub's time go by.
+    /// Advances the hub's clock.
     pub fn advance(&self, duration: Duration) {
         for _ in 0..duration.as_millis().div_ceil(TICK.as_millis()) {
             self.realtime.tick();

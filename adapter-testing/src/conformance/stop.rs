@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// Ready when the server of a case is no longer needed.
+/// A future that is ready once the case no longer needs its server.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<Mutex<State>>);
 

@@ -16,7 +16,7 @@ use std::{
 /// Serves a listener on the calling thread until the stop signal.
 pub type ServeFn = fn(Realtime, TcpListener, Stop);
 
-/// An adapter's server, on a thread and a port of its own.
+/// An adapter's server, with its own thread and port.
 pub(crate) struct Tcp {
     address: SocketAddr,
     stop: Stop,
@@ -36,7 +36,7 @@ impl Tcp {
 }
 
 impl Drop for Tcp {
-    /// Not joined: a framework may wait for its connections, which the case still holds.
+    /// Does not join the thread: a framework may wait for connections that the case still holds.
     fn drop(&mut self) {
         self.stop.stop();
     }
@@ -107,7 +107,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<(Response<()>, usize)> {
 
 struct TcpWire {
     socket: TcpStream,
-    /// The bytes that came with the head of the response.
+    /// The bytes received together with the head of the response.
     rest: Vec<u8>,
 }
 

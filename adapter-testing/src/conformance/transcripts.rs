@@ -12,7 +12,7 @@ pub(crate) struct Script {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The bytes that the server sends, from the first one after the upgrade to the end.
+/// The bytes that the server sends, from the upgrade to the end.
 pub(crate) struct Transcript {
     pub(crate) name: String,
     pub(crate) answer: Vec<u8>,
@@ -28,8 +28,7 @@ impl Transcript {
     }
 }
 
-/// The answers on record. With `UPDATE_TRANSCRIPTS` in the environment, those that were found are
-/// put in their place.
+/// Returns the recorded transcripts. With `UPDATE_TRANSCRIPTS` in the environment, records those that were found first.
 pub(crate) fn recorded(found: &[Transcript]) -> String {
     if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/conformance/transcripts.txt");
@@ -40,7 +39,7 @@ pub(crate) fn recorded(found: &[Transcript]) -> String {
     include_str!("transcripts.txt").to_owned()
 }
 
-/// Each ends the session, so that its answer has an end.
+/// Returns the scripts. Each ends the session, so that the server's bytes end too.
 pub(crate) fn scripts() -> Vec<Script> {
     let text = |text: &str| TestFrame::text(text);
     let value = |command: &Command| {

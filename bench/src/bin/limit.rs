@@ -1,8 +1,8 @@
-//! Measures what the kernel allows one thread: epoll, and nothing else.
+//! Measures the limit of the kernel for one thread: epoll, and nothing else.
 //!
-//! No server to use. It has no runtime, looks at no UTF-8, knows no fragments and no limits. `/echo`
-//! answers all that one read brought by one write; `/chat` builds a frame once and writes it to every
-//! member. With `BATCH=1` what one turn of the loop brought goes to each member in one write.
+//! This is not a usable server: it has no runtime, does not check UTF-8, and supports neither fragments nor limits.
+//! `/echo` answers all messages of one read with one write; `/chat` builds a frame once and writes it to every member.
+//! With `BATCH=1` all frames of one turn of the loop go to each member in one write.
 
 use bench::{Outcome, process};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -16,7 +16,7 @@ use std::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 const READ: usize = 64 * 1024;
-/// The listener among the numbers of the clients.
+/// The listener's number among those of the clients.
 const LISTENER: u64 = u64::MAX;
 
 fn main() -> Outcome {
@@ -28,19 +28,19 @@ struct Server {
     listener: TcpListener,
     epoll: OwnedFd,
     clients: Vec<Option<Client>>,
-    /// Places in `clients` that are empty.
+    /// Free indexes of `clients`.
     free: Vec<usize>,
     members: Vec<usize>,
-    /// Frames for all members that wait for the end of the turn.
+    /// Frames for all members, written at the end of the turn.
     batch: Option<Vec<u8>>,
 }
 
 struct Client {
     stream: TcpStream,
     role: Role,
-    /// The beginning of a frame or a request whose end has not come.
+    /// The start of an incomplete frame or request.
     unread: Vec<u8>,
-    /// The bytes that the socket would not take.
+    /// Bytes that did not fit into the socket.
     unsent: Vec<u8>,
 }
 
@@ -48,7 +48,7 @@ struct Client {
 enum Role {
     Request,
     Echo,
-    /// With its place in `members`.
+    /// A member of the chat, with its index in `members`.
     Chat(usize),
 }
 
@@ -107,7 +107,7 @@ impl Server {
         }
     }
 
-    /// Reads once and answers. Nothing is given when the client is to go.
+    /// Reads once and answers. Returns `None` if the client is to be dropped.
     fn read(&mut self, index: usize, buffers: &mut Buffers) -> Option<()> {
         let client = self.clients[index].as_mut()?;
         let length = match client.stream.read(&mut buffers.input) {
@@ -137,7 +137,7 @@ impl Server {
         Some(())
     }
 
-    /// Answers the request, if it is complete, and gives how long it is.
+    /// Answers the request, if it is complete, and returns its length.
     fn upgrade(&mut self, index: usize, bytes: &[u8]) -> Option<usize> {
         let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
             return Some(0);
@@ -160,7 +160,7 @@ impl Server {
         Some(end + 4)
     }
 
-    /// Takes all frames that are complete. Gives where the last one ends, or nothing after a close.
+    /// Handles all complete frames. Returns the end of the last one, or `None` after a close.
     fn answer(&mut self, index: usize, bytes: &mut [u8], output: &mut Vec<u8>) -> Option<usize> {
         let role = self.clients[index].as_ref()?.role;
         if role == Role::Request {
@@ -236,7 +236,7 @@ struct Buffers {
 impl Client {
     fn send(&mut self, epoll: &OwnedFd, index: usize, bytes: &[u8]) {
         let sent = match self.unsent.is_empty() {
-            // An error is seen again, and handled, when the client is read from.
+            // The next read sees the error again, and handles it.
             true => self.stream.write(bytes).unwrap_or(0),
             false => 0,
         };
@@ -268,7 +268,7 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// The first frame, unmasked where it lies, if it is complete.
+    /// Returns the first frame, unmasked in place, if it is complete.
     fn first(bytes: &'a mut [u8]) -> Option<Self> {
         let (&[first, second], rest) = bytes.split_first_chunk()?;
         let (header, payload): (usize, usize) = match second & 0x7f {

@@ -67,7 +67,7 @@ async fn chat(mut session: Session, mut stream: AggregatedMessageStream, talk: w
                 let mut sessions = talk.0.lock().await;
                 let mut there = Vec::with_capacity(sessions.len());
                 for mut session in sessions.drain(..) {
-                    // A session whose client has gone refuses, and is left out from then on.
+                    // A session whose client has left returns an error, and is removed.
                     if session.text(text.clone()).await.is_ok() {
                         there.push(session);
                     }

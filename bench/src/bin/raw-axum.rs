@@ -46,7 +46,7 @@ async fn open_typed(upgrade: WebSocketUpgrade) -> Response {
     upgrade.on_upgrade(typed)
 }
 
-/// An envelope like that of ours, by hand: read as JSON, and written again.
+/// An envelope like ours, written by hand: parsed from JSON, and serialised again.
 async fn typed(mut socket: WebSocket) {
     while let Some(Ok(message)) = socket.recv().await {
         let Message::Text(text) = message else {

@@ -62,7 +62,7 @@ async fn chat(upgrade: UpgradeFut, talk: Talk) -> Result<(), WebSocketError> {
         }
     });
     loop {
-        // What the reading half would answer, to a ping for example, is left out: the load sends none.
+        // Replies of the reading half, such as pongs, are left out: the load sends no pings.
         let answer = &mut async |_: Frame<'_>| Ok::<(), WebSocketError>(());
         match read.read_frame(answer).await {
             Ok(frame) if frame.opcode == OpCode::Text => {

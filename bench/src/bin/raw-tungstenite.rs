@@ -1,4 +1,4 @@
-//! tokio-tungstenite on hyper. The chat is a broadcast channel, written to each client as it comes.
+//! tokio-tungstenite on hyper. The chat is a broadcast channel, written to each client on arrival.
 
 use bench::Outcome;
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! socketioxide on axum: the same by events of Socket.IO. All clients are in one room.
+//! socketioxide on axum: the same cases with Socket.IO events. All clients are in one room.
 
 use axum::{Router, serve::ListenerExt};
 use bench::Outcome;
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 fn main() -> Outcome {
     bench::run(async |listener| {
-        // The default, 128 packets, is less than eight messages under way for each of many members need.
+        // The default of 128 packets is too small for eight messages under way with many members.
         let (layer, io) = SocketIo::builder().max_buffer_size(1024).build_layer();
         io.ns("/", open);
         let listener = TcpListener::from_std(listener)?.tap_io(|stream| {

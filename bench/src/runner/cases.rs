@@ -1,4 +1,4 @@
-//! The cases that are measured.
+//! The measured cases.
 
 use bench::{MESSAGE, SEND_BUFFER, process::connections_of};
 use std::time::Duration;
@@ -7,20 +7,20 @@ use std::time::Duration;
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) kind: Kind,
-    /// Bytes of the text in a message.
+    /// The length of a message's text in bytes.
     pub(crate) size: usize,
-    /// True if it is among those of `--short`.
+    /// True if `--short` includes the case.
     pub(crate) headline: bool,
-    /// The group that it is compared in.
+    /// The group in which it is compared.
     pub(crate) group: Option<Group>,
 }
 
-/// Cases that take turns, and share a table in which each is held against the first.
+/// Cases that take turns and share a table, in which each is compared with the first.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) title: String,
-    /// In what they differ.
+    /// The parameter in which they differ.
     pub(crate) by: &'static str,
 }
 
@@ -34,7 +34,7 @@ pub(crate) enum Kind {
         connections: usize,
         outstanding: usize,
     },
-    /// As `Typed`, by a procedure.
+    /// Like `Typed`, as calls of a procedure.
     Call {
         connections: usize,
         outstanding: usize,
@@ -57,39 +57,40 @@ pub(crate) enum Kind {
     Churn {
         connections: usize,
     },
-    /// Each in a room of its own; besides, so many with `ROOMS_OF_A_HALL` rooms each, and so many silent.
+    /// Each client in its own room; additionally this many clients with `ROOMS_OF_A_HALL` rooms each, and this many
+    /// silent ones.
     Rooms {
         connections: usize,
         halls: usize,
         silent: usize,
     },
-    /// One client's echoes, beside others that take all that they can get.
+    /// One client's echoes, beside greedy clients.
     Quiet {
         greed: &'static str,
-        /// Others that any server can have, and not only this library's.
+        /// True if any server supports the greedy load, not only this library.
         is_echo: bool,
     },
-    /// Members of a fan-out at a fixed rate, of whom some do not read.
+    /// A fan-out at a fixed rate, of whose members some do not read.
     Stalled {
         connections: usize,
         stalled: usize,
     },
 }
 
-/// The items that one of many subscriptions sends; the others are silent.
+/// The items of one of many subscriptions; the others are silent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ticks {
     Nothing,
-    /// Always something, as far as it is granted credit.
+    /// Always more items, as far as credit is granted.
     Granted,
-    /// Always something, as fast as the client reads.
+    /// Always more items, as fast as the client reads.
     Unbounded,
 }
 
-/// The server to which the others are compared.
+/// The server with which the others are compared.
 pub(crate) const BASELINE: &str = "limit";
 
-/// Those that the short run and the chart show.
+/// The cases of the short run and the chart.
 pub(crate) const ECHO: &str = "echo-c64-p1-s64";
 pub(crate) const FANOUT: &str = "fanout-n1000-w8-s64";
 pub(crate) const IDLE: &str = "idle-n10000";
@@ -104,7 +105,7 @@ const HEADLINES: [&str; 8] = [
     "churn-c64",
 ];
 
-/// In the order in which they are run. What shows how it scales has a place of its own.
+/// Returns all cases in the order in which they run. Series that show scaling come separately.
 pub(crate) fn all() -> Vec<Case> {
     [
         echo(),
@@ -189,7 +190,7 @@ fn scaling() -> Vec<Case> {
     cases
 }
 
-/// A message to a room of one, which comes back: beside more topics, and beside more connections.
+/// Messages to a room with one member, the sender: beside more topics, and beside more connections.
 fn rooms() -> Vec<Case> {
     let mut cases = Vec::new();
     for connections in [1, 64] {
@@ -222,7 +223,7 @@ fn quiet() -> Vec<Case> {
 
 fn stalled() -> Vec<Case> {
     let mut cases = Vec::new();
-    // Twice a number, for the halves.
+    // An even number, for the halves.
     for connections in [1000, connections_of(10_000) / 2 * 2] {
         let group = Group {
             name: format!("stalled-n{connections}"),
@@ -264,13 +265,13 @@ impl Case {
         self.group.is_some() && self.group == other.group
     }
 
-    /// Returns the label that tells it from the others of its group.
+    /// Returns the label that distinguishes it within its group.
     pub(crate) fn label(&self) -> &str {
         let group = self.group.as_ref().and_then(|group| self.name.strip_prefix(&group.name));
         group.map_or(&self.name, |label| label.trim_start_matches('-'))
     }
 
-    /// Returns the arguments of the load, with so many seconds if that was said.
+    /// Returns the arguments of the load, with the time if it was set.
     pub(crate) fn words(&self, time: Option<f64>) -> Vec<String> {
         let (mode, connections, outstanding) = match self.kind {
             Kind::Echo { connections, outstanding }
@@ -285,9 +286,9 @@ impl Case {
             Kind::Stalled { connections, .. } => ("stalled", connections, 1),
         };
         let time = match self.kind {
-            // Whatever was said: a whole interval must be in it.
+            // The time must include a whole interval, whatever was set.
             Kind::Heartbeat { .. } => HEARTBEAT.as_secs_f64(),
-            // Until the outboxes are full. The fewer there are, the more messages each gets.
+            // Until the outboxes are full: with fewer clients, each gets more messages.
             Kind::Stalled { .. } => self.stalled_time(time),
             _ => time.unwrap_or(2.0),
         };
@@ -323,7 +324,7 @@ impl Case {
         }
     }
 
-    /// The variables of a server that is measured by it.
+    /// Returns the variables of the servers in this case.
     pub(crate) fn variables(&self) -> &'static [(&'static str, &'static str)] {
         match self.kind {
             Kind::Stalled { .. } => &[(SEND_BUFFER, "16384")],
@@ -337,36 +338,36 @@ impl Case {
         time.unwrap_or(if few { 15.0 } else { 60.0 })
     }
 
-    /// The bytes that the server keeps for a client: the default, or what comes in a third of the time
-    /// if that is less. For one that is silent is closed after a minute whatever waits for it.
+    /// Returns the outbox size for a client: the default, or the bytes of a third of the time if that is less. A silent
+    /// client is closed after a minute, however full its outbox is.
     pub(crate) fn outbox(&self, rate: f64, time: Option<f64>) -> usize {
         let filled = rate * self.size as f64 * self.stalled_time(time) / 3.0;
         (filled as usize).next_multiple_of(SMALL_OUTBOX).min(OUTBOX_BYTES)
     }
 
-    /// The connections, where the load is to come at a rate that the server bears.
+    /// Returns the number of connections, if the case runs at a rate that the server can sustain.
     pub(crate) fn paced(&self) -> Option<usize> {
         let Kind::Stalled { connections, stalled } = self.kind else {
             return None;
         };
-        // The half that is alone is paced as all are.
+        // The half that runs alone has the rate for all.
         let alone = stalled == 0 && self.label() == "half-connected";
         Some(if alone { connections * 2 } else { connections })
     }
 
-    /// For `connections` that all read, to find that rate.
+    /// Returns the case that finds that rate, with `connections` that all read.
     pub(crate) fn probe(connections: usize) -> Self {
         Self::new(Kind::Stalled { connections, stalled: 0 }, 1024)
     }
 
-    /// Memory is that of a process which has done nothing else before.
+    /// Returns true if the case needs a fresh process, as for memory.
     pub(crate) fn wants_new_server(&self) -> bool {
         let kinds = matches!(self.kind, Kind::Idle { .. } | Kind::Heartbeat { .. } | Kind::Stalled { .. });
-        // One that has had many topics may have kept room for them.
+        // A process that has had many topics may have kept memory for them.
         kinds || matches!(self.kind, Kind::Rooms { .. } | Kind::Quiet { .. })
     }
 
-    /// The name, in words.
+    /// Returns the title.
     pub(crate) fn title(&self) -> String {
         let size = self.size;
         match self.kind {
@@ -420,15 +421,15 @@ fn subscribed_words(subscriptions: usize, ticks: Ticks) -> Vec<String> {
     words.chain(ticks.iter().map(|&word| word.to_owned())).collect()
 }
 
-/// Items that a client lets come, of which it grants the half again when that is read.
+/// The initial credit of a client, which grants half of it again once that is read.
 const CREDIT: &str = "64";
-/// Others who send 16 MiB to a message, compressed to 16 KiB.
+/// Clients that send 16 MiB in a message, compressed to 16 KiB.
 const INFLATING: &str = "deflate-16m";
-/// Of the heartbeats, in all servers that have them.
+/// The heartbeat interval of all servers that have heartbeats.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
-/// Longer than that.
+/// A time longer than the interval.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// Few enough for one connection, and so many that 400 connections have 100 000.
+/// Few enough for one connection, and enough that 400 connections have 100 000.
 const ROOMS_OF_A_HALL: usize = 250;
 /// The default of `Config::outbox_bytes`.
 const OUTBOX_BYTES: usize = 1024 * 1024;

@@ -1,4 +1,4 @@
-//! The headlines as bars, in SVG. The colours are those that a light and a dark page both bear.
+//! The headlines as bars, in SVG, in colours that suit a light and a dark page.
 
 use super::{
     cases,
@@ -9,7 +9,7 @@ use super::{
 use bench::Outcome;
 use std::fmt::Write;
 
-/// Each case with what its bars are.
+/// The cases, with titles and units.
 const PANELS: [(&str, &str, &str); 3] = [
     (cases::ECHO, "Echo", "messages per second of server CPU; 64 connections, one message each under way"),
     (cases::FANOUT, "Fan-out", "deliveries per second of server CPU; 1 000 members, 8 messages under way"),
@@ -58,7 +58,7 @@ pub(crate) fn svg(report: &[Measured]) -> Outcome<String> {
     ))
 }
 
-/// Draws below `top`, and gives where it ends.
+/// Draws a panel at `top`, and returns its end.
 fn panel(body: &mut String, top: f64, measured: &Measured, title: &str, about: &str) -> Outcome<f64> {
     writeln!(body, "<text class=\"title\" x=\"0\" y=\"{}\">{title}</text>", top + 16.0)?;
     writeln!(body, "<text x=\"0\" y=\"{}\">{about}</text>", top + 34.0)?;

@@ -1,4 +1,4 @@
-//! The processes that the runner starts. Each ends when it is dropped, or when the runner does.
+//! The child processes of the runner. Each ends when it is dropped, or when the runner ends.
 
 use bench::{
     Outcome,
@@ -11,10 +11,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Builds all binaries as the runner itself was built.
+/// Builds all binaries with the runner's own profile.
 pub(crate) fn build() -> Outcome {
     if cfg!(debug_assertions) {
-        return Err("what is measured is built for release: cargo run --release -p bench".into());
+        return Err("the bench needs a release build: cargo run --release -p bench".into());
     }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo).args(["build", "--release", "-p", "bench", "--bins"]).status()?;
@@ -27,7 +27,7 @@ pub(crate) fn build() -> Outcome {
 pub(crate) struct Program(Command);
 
 impl Program {
-    /// A binary of this package, which lies beside the runner's.
+    /// Creates a command for a binary of this package, which is next to the runner's.
     pub(crate) fn new(name: &str, core: usize, nice: i32) -> Outcome<Self> {
         let mut command = Command::new(folder()?.join(name));
         command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -48,7 +48,7 @@ impl Program {
     pub(crate) fn start(mut self) -> Outcome<Running> {
         let mut child = self.0.spawn()?;
         let output = child.stdout.take().ok_or("a child without output")?;
-        // From here on it is ended whatever happens.
+        // From here on, dropping it ends the process.
         let mut running = Running { child, port: 0 };
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
@@ -57,7 +57,7 @@ impl Program {
         Ok(running)
     }
 
-    /// Runs it to its end and gives what it printed.
+    /// Runs the program to its end and returns its output.
     pub(crate) fn output(mut self) -> Outcome<String> {
         let output = self.0.stderr(Stdio::piped()).output()?;
         if !output.status.success() {

@@ -1,4 +1,4 @@
-//! The order of things: build, start, measure in turns, write.
+//! The runner: build, start, measure in turns, write.
 
 mod cases;
 mod chart;
@@ -58,16 +58,16 @@ fn measure(options: &Options) -> Outcome<Vec<Measured>> {
 
 struct Bench<'a> {
     options: &'a Options,
-    /// Each with its process, where it has one for all cases.
+    /// The servers, each with its process if one runs all cases.
     servers: Vec<(Server, Option<Running>)>,
     json: Option<File>,
-    /// Those that were found, by the server and how many connections there are.
+    /// The rates found, by server and number of connections.
     rates: Vec<((&'static str, usize), f64)>,
 }
 
-/// For a new process to have done all that it does before its first client.
+/// The time for a new process to finish its start.
 const SETTLING: Duration = Duration::from_millis(500);
-/// Between two measurements, for the sockets of the first to be closed.
+/// The time between two measurements, for the first one's sockets to close.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl<'a> Bench<'a> {
@@ -84,8 +84,7 @@ impl<'a> Bench<'a> {
         Ok(Self { options, servers, json, rates: Vec::new() })
     }
 
-    /// Every case and server in turn, as often as there are rounds: a bad moment of the machine hits
-    /// them all.
+    /// Runs every case and server in turn, once for each round, so that a busy moment of the machine affects all.
     fn measure(&mut self, cases: &[Case]) -> Outcome<Vec<Measured>> {
         let mut measured: Vec<_> = cases.iter().cloned().map(Measured::new).collect();
         for round in 0..self.options.rounds {
@@ -124,8 +123,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Messages a second, where the case has a rate: the server, and the load too, are to have time
-    /// left when all members read, so that what is measured is no queue before them.
+    /// Returns the messages per second, if the case has a rate: with all members reading, the server and the load must
+    /// have time left, so that no queue is measured.
     fn rate(&mut self, case: &Case, server: Server) -> Outcome<Option<f64>> {
         let Some(connections) = case.paced() else {
             return Ok(None);
@@ -143,7 +142,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Begins far below what any server bears, and comes nearer: at a higher rate a message costs less.
+/// Starts far below any server's limit and approaches it: at a higher rate a message costs less.
 fn find_rate(connections: usize, server: Server, options: &Options) -> Outcome<f64> {
     let mut rate = FIRST_DELIVERIES / connections as f64;
     let case = Case::probe(connections);
@@ -154,25 +153,25 @@ fn find_rate(connections: usize, server: Server, options: &Options) -> Outcome<f
         rate *= (SERVER_SHARE / share("server_share")).min(MOST_OF_LOAD / share("load_share"));
         rate = rate.max(1.0);
     }
-    // Not more digits than it was measured with.
+    // As many digits as are significant.
     Ok(if rate < 20.0 { (rate * 10.0).floor() / 10.0 } else { rate.floor() })
 }
 
 const FIRST_DELIVERIES: f64 = 50_000.0;
 const PROBES: usize = 3;
-/// Seconds.
+/// The time of a probe, in seconds.
 const PROBE: f64 = 4.0;
 const SERVER_SHARE: f64 = 0.6;
 const MOST_OF_LOAD: f64 = 0.75;
 
-/// Shows what is being measured on the last line of the terminal.
+/// Shows the current measurement on the last line of the terminal.
 fn show(progress: &str) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{progress}");
     }
 }
 
-/// The servers are on the first core, the load is on the second.
+/// The servers use the first core, the load the second.
 const SERVER_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 
@@ -184,7 +183,7 @@ fn start(server: Server, variables: &[(&str, &str)], options: &Options) -> Outco
     program.start()
 }
 
-/// In a process that has done nothing else.
+/// Runs the load against a new process.
 fn load_new(case: &Case, server: Server, options: &Options, rate: Option<f64>) -> Outcome<Sample> {
     let outbox = rate.map(|rate| case.outbox(rate, options.time).to_string());
     let mut variables = case.variables().to_vec();

@@ -1,19 +1,19 @@
-//! The measured values, over the rounds.
+//! The measured values of all rounds.
 
 use super::{cases::Case, servers::Server};
 use std::collections::BTreeMap;
 
-/// One run of the load: numbers by their names.
+/// One run of the load: values by name.
 pub(crate) type Sample = BTreeMap<String, f64>;
 
-/// Those that share a table.
+/// Returns the cases that share a table.
 pub(crate) fn groups(report: &[Measured]) -> impl Iterator<Item = &[Measured]> {
     report.chunk_by(|a, b| a.case.is_beside(&b.case))
 }
 
 pub(crate) struct Measured {
     pub(crate) case: Case,
-    /// Each server with its rounds.
+    /// The servers with their rounds.
     pub(crate) servers: Vec<(Server, Rounds)>,
 }
 
@@ -57,7 +57,7 @@ impl Rounds {
         }
     }
 
-    /// From the least to the most, as a share of the median.
+    /// Returns the difference of maximum and minimum, as a share of the median.
     pub(crate) fn spread(&self, name: &str) -> Option<f64> {
         let values = self.sorted(name);
         let median = self.median(name).filter(|median| *median != 0.0)?;

@@ -10,13 +10,13 @@ use std::{path::PathBuf, str::FromStr};
 pub(crate) const USAGE: &str = "\
 Usage: cargo run --release -p bench -- [OPTIONS]
 
-  --cases P,…      only the cases whose names begin like one of these
+  --cases P,…      only the cases with one of these prefixes
   --servers S,…    only these servers
   --short          only the headline cases
-  --rounds N       how often each server has its turn at a case (3)
-  --time S         how long one turn is measured (2; stalled: 15, and 60 with 10 000)
-  --rate N         messages a second in stalled (what takes 60 % of the server's core when all read)
-  --nice N         the priority of what is measured, if it is permitted (-10)
+  --rounds N       the turns of each server at a case (3)
+  --time S         the measured time of a turn (2; stalled: 15, and 60 with 10 000)
+  --rate N         messages a second in stalled (by default found: 60 % of the server's core when all read)
+  --nice N         the priority of the server and the load, if permitted (-10)
   --json FILE      appends every turn as a line of JSON
   --report FILE    writes the tables as Markdown, with the machine and the command
   --chart FILE     writes the headlines as an SVG chart
@@ -38,7 +38,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Nothing when it is help that is asked for.
+    /// Parses the arguments. Returns `None` if they ask for help.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
         let mut options = Self::default();
         while let Some(name) = words.next() {
@@ -99,5 +99,5 @@ fn server(name: &str) -> Outcome<Server> {
 }
 
 fn number<T: FromStr>(text: &str) -> Outcome<T> {
-    text.parse().map_err(|_| format!("{text:?} is no number\n\n{USAGE}").into())
+    text.parse().map_err(|_| format!("{text:?} is not a number\n\n{USAGE}").into())
 }

@@ -1,4 +1,4 @@
-//! The page of results: the tables, and on what and by what they were measured.
+//! The page of results: the tables, and the machine and programs of the measurement.
 
 use super::{
     numbers::{Measured, groups},
@@ -18,7 +18,7 @@ pub(crate) fn page(report: &[Measured]) -> Outcome<String> {
     ))
 }
 
-/// The circumstances, as a table.
+/// Returns the circumstances, as a table.
 fn facts() -> Outcome<String> {
     let command: Vec<String> = env::args().skip(1).collect();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;

@@ -1,20 +1,20 @@
-//! The servers that are measured.
+//! The measured servers.
 
 use super::cases::{Case, Kind};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Server {
     pub(crate) name: &'static str,
-    /// The binary of this package.
+    /// The binary in this package.
     pub(crate) program: &'static str,
     pub(crate) variables: &'static [(&'static str, &'static str)],
     pub(crate) dialect: Dialect,
 }
 
-/// The protocol that a server is talked to in.
+/// The protocol of a server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// This library's: paths below `/__realtime`, and an envelope where the handler is typed.
+    /// This library's protocol: paths below `/__realtime`, and an envelope if the handler is typed.
     Ours,
     /// Bare WebSocket messages.
     Plain,
@@ -41,7 +41,7 @@ impl Server {
         Self { name, program: name, variables: &[], dialect }
     }
 
-    /// One of ours on a pool of threads.
+    /// One of our servers on a thread pool.
     const fn multi(name: &'static str, program: &'static str) -> Self {
         Self { name, program, variables: &[("RT", "multi")], dialect: Dialect::Ours }
     }
@@ -54,10 +54,10 @@ impl Server {
         !self.variables.contains(&("RT", "multi"))
     }
 
-    /// Returns true if the case says something about it.
+    /// Returns true if the case applies to the server.
     pub(crate) fn takes_part(self, case: &Case) -> bool {
         match case.kind {
-            // What the caches of the kernel cost is seen beside.
+            // A baseline for the cost of the kernel's caches.
             Kind::Fanout { .. } if case.group.is_some() => {
                 ["bench-axum", "bench-hyper", "limit"].contains(&self.name)
             }
@@ -67,11 +67,11 @@ impl Server {
             }
             Kind::Quiet { is_echo: true, .. } => self.dialect != Dialect::SocketIo && self.name != "limit-batch",
             Kind::Quiet { .. } => self.is_ours(),
-            // Hand-written on axum; and what it costs the kernel, which does not look at the text.
+            // A hand-written version on axum, and the kernel's share, which does not depend on the text.
             Kind::Typed { .. } => self.is_ours() || ["raw-axum", "limit"].contains(&self.name),
-            // What the frames cost the kernel; nobody else has calls of this form.
+            // The kernel's share; other servers have no calls of this form.
             Kind::Call { .. } => self.is_ours() || self.name == "limit",
-            // The others have no heartbeats.
+            // The other servers have no heartbeats.
             Kind::Heartbeat { .. } => self.dialect != Dialect::Plain && self.is_on_one_thread(),
             Kind::Echo { .. } | Kind::Idle { .. } | Kind::Churn { .. } => self.name != "limit-batch",
         }
@@ -79,7 +79,7 @@ impl Server {
 }
 
 impl Dialect {
-    /// Returns the arguments that tell the load about it.
+    /// Returns the arguments for the load.
     pub(crate) fn words(self, case: &Case) -> Vec<String> {
         let words = match (self, case.kind) {
             (Self::Ours, Kind::Typed { .. }) => {
@@ -112,7 +112,7 @@ impl Dialect {
     }
 }
 
-/// The server says two things before it is open: its handshake, and the answer to `40`.
+/// The server sends two messages before the connection is open: its handshake, and the reply to `40`.
 const SOCKET_IO: [&str; 9] = [
     "--path",
     "/socket.io/?EIO=4&transport=websocket",

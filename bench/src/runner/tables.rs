@@ -7,7 +7,7 @@ use super::{
 };
 use std::fmt::Write;
 
-/// The table of one case, or of those that are compared with each other, and what failed.
+/// Returns the table of a case or group, with the failures.
 pub(crate) fn table(measured: &[Measured]) -> String {
     let text = match measured {
         [one] if one.case.group.is_none() => ranking(one),
@@ -16,7 +16,7 @@ pub(crate) fn table(measured: &[Measured]) -> String {
     text + &measured.iter().map(failures).collect::<String>()
 }
 
-/// The best server first.
+/// Returns the servers of a case, best first.
 fn ranking(measured: &Measured) -> String {
     let columns = columns(&measured.case);
     let (key, rest) = (&columns[0], &columns[1..]);
@@ -34,7 +34,7 @@ fn ranking(measured: &Measured) -> String {
     text
 }
 
-/// Each server with all cases, each of which is held against the first.
+/// Returns each server with all cases of the group, compared with the first.
 fn comparison(group: &[Measured]) -> String {
     let Some((first, Some(about))) = group.first().map(|first| (first, &first.case.group)) else {
         return String::new();
@@ -55,7 +55,7 @@ fn comparison(group: &[Measured]) -> String {
     text
 }
 
-/// Of a server at one of the cases that are compared; nothing if it failed.
+/// Returns a row for a server and a case of a group, empty if it failed.
 fn row(server: Server, label: &str, columns: &[Column], rounds: &Rounds, of_first: Option<f64>) -> String {
     let (key, rest) = (&columns[0], &columns[1..]);
     rounds.median(key.name).map_or_else(String::new, |median| {
@@ -80,12 +80,12 @@ fn name(server: Server) -> String {
     if server.is_ours() { format!("**{}**", server.name) } else { server.name.to_owned() }
 }
 
-/// The number by which the servers of a case are compared, and how it is shown.
+/// Returns the value by which the servers of a case are compared, with its format.
 pub(crate) fn key(case: &Case) -> Column {
     columns(case).swap_remove(0)
 }
 
-/// Those that were measured, the best first.
+/// Returns the measured servers, best first.
 pub(crate) fn ranked(measured: &Measured) -> Vec<(Server, &Rounds)> {
     let key = key(&measured.case);
     let median = |rounds: &Rounds| rounds.median(key.name).unwrap_or(0.0);
@@ -106,18 +106,18 @@ pub(crate) struct Column {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unit {
-    /// So many a second, or of a thing.
+    /// A number of things, or a number per second.
     Number,
     Microseconds,
     Share,
     Bytes,
 }
 
-/// From here on a median says little.
+/// A spread above which a median means little.
 const LARGE: f64 = 0.25;
 
 impl Column {
-    /// The median over the rounds, and the spread where there is one. `~` says that it is large.
+    /// Returns the median of the rounds, and the spread if there is one. `~` marks a large spread.
     fn cell(&self, rounds: &Rounds) -> String {
         let value = self.value(rounds);
         match rounds.spread(self.name) {
@@ -127,7 +127,7 @@ impl Column {
         }
     }
 
-    /// The median alone.
+    /// Returns the median alone.
     pub(crate) fn value(&self, rounds: &Rounds) -> String {
         let Some(value) = rounds.median(self.name) else {
             return String::new();
@@ -228,7 +228,7 @@ fn columns(case: &Case) -> Vec<Column> {
     }
 }
 
-/// Where there is much to say it is a table for each part.
+/// Returns the columns, split into several tables if there are many.
 fn columns_of_group(case: &Case) -> Vec<Vec<Column>> {
     match case.kind {
         Kind::Stalled { .. } => stalled_columns().into(),
@@ -236,7 +236,7 @@ fn columns_of_group(case: &Case) -> Vec<Vec<Column>> {
     }
 }
 
-/// The columns of three tables: what those that read feel, then the memory, then how it ended for whom.
+/// Returns the columns of three tables: the effect on readers, the memory, and the closes.
 fn stalled_columns() -> [Vec<Column>; 3] {
     let felt = [
         ("p99_us", "p99", Unit::Microseconds),
@@ -291,7 +291,7 @@ fn failures(measured: &Measured) -> String {
     text
 }
 
-/// `1 234 567`, and tenths only below ten.
+/// Formats as `1 234 567`, with tenths only below ten.
 fn grouped(value: f64) -> String {
     if value < 10.0 && value.fract() != 0.0 {
         return format!("{value:.1}");

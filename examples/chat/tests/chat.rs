@@ -16,7 +16,7 @@ async fn join(server: &TestServer, room: &str, name: &str) -> TestClient<Chat> {
     server.connect("chat", Join { room: room.into(), name: name.into() }).await.expect("the chat is open to all")
 }
 
-/// Receives the two messages that a client is sent first; returns the history and the people.
+/// Receives the first two messages of a client. Returns the history and the people.
 async fn welcome(client: &mut TestClient<Chat>) -> (Vec<String>, Vec<String>) {
     let Ok(Event::History { messages }) = client.recv().await else { panic!("first comes the history") };
     let Ok(Event::Present { people, .. }) = client.recv().await else { panic!("second comes who is here") };

@@ -29,7 +29,7 @@ async fn frames(client: &mut TestClient<Chat>) -> Vec<Value> {
     frames
 }
 
-/// Calls a procedure; returns its answer when everybody has received the events.
+/// Calls a procedure. Returns its result once everybody has received the events.
 async fn call(client: &mut TestClient<Chat>, path: &str, input: Value) -> Value {
     let frame = json!({ "type": "call", "id": "1", "path": path, "input": input });
     client.send_text(&frame.to_string()).await;

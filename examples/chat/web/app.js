@@ -532,7 +532,7 @@ class Room {
   // -- connection --
 
   #connectionChanged(state) {
-    // Welcomed is not joined yet: the room counts as reached when it has told who is present.
+    // The welcome is not enough: the room counts as joined once the list of people has arrived.
     if (state.name === "welcomed") {
       this.#joined = false;
       this.#hasHistory = false;
@@ -550,7 +550,7 @@ class Room {
     for (const { timer } of this.#typing.values()) clearTimeout(timer);
     this.#typing.clear();
     this.#renderTyping();
-    // Whether the server got it is known only from the history after reconnecting.
+    // Only the history after reconnecting shows whether the server received it.
     if (this.#sending) this.#setDelivery(this.#sending, "waiting");
     this.#sending = null;
   }
@@ -621,7 +621,7 @@ class Room {
     $("composer").focus();
   }
 
-  // -- what the server says --
+  // -- messages from the server --
 
   /** @param {Event} value */
   #received(value) {
@@ -726,7 +726,7 @@ class Room {
   #history(messages) {
     const returning = this.#known.size > 0;
     if (!returning) {
-      // What was said before is not news: a screen reader would read out all of it.
+      // Older messages are not news: a screen reader would read all of them.
       $("scroller").setAttribute("aria-live", "off");
       setTimeout(() => $("scroller").setAttribute("aria-live", "polite"), 500);
     }
@@ -804,7 +804,7 @@ class Room {
 
   /** @param {Person} person */
   #isMine(person) {
-    // The name as well: a restarted server may hand out the same ids to other people.
+    // Compares the name too: a restarted server may give the same ids to other people.
     return (
       person.id === this.#you?.id ||
       (this.#mine.has(person.id) && this.#names.has(person.name))
@@ -817,7 +817,7 @@ class Room {
    * @param {Posted} message
    */
   #add(message) {
-    // The time as well: a restarted server may count its messages from the start again.
+    // Compares the time too: a restarted server numbers its messages from the start again.
     const key = `${message.id}@${message.at}`;
     if (this.#known.has(key)) return null;
     this.#known.add(key);
@@ -837,7 +837,7 @@ class Room {
     }
     entry.node.dataset.id = message.id;
 
-    // Nearly always the end; in between only if a history overtakes what it contains.
+    // Nearly always at the end, unless a history arrives before messages that it contains.
     let index = this.#entries.length;
     for (let i = index - 1; i >= 0; i -= 1) {
       if (this.#entries[i].kind !== "message") continue;
@@ -1050,7 +1050,7 @@ class Room {
       if (!Object.hasOwn(COMMANDS, name)) throw new Error(`there is no command /${name}`);
       const said = await COMMANDS[name].run(this.#connection, rest);
       if (said) this.#remark(said);
-      // It may have been written on meanwhile.
+      // The text may have changed meanwhile.
       if ($("composer").value.trim() === text) $("composer").value = "";
       this.#edited();
     } catch (/** @type {any} */ error) {
@@ -1147,7 +1147,7 @@ class Room {
   }
 
   #retry(entry) {
-    // To the end: what was written after it may have been sent meanwhile.
+    // At the end: later messages may have been sent meanwhile.
     this.#outbox.splice(this.#outbox.indexOf(entry), 1);
     this.#outbox.push(entry);
     this.#setDelivery(entry, "waiting");
@@ -1274,7 +1274,7 @@ $("join-form").addEventListener("submit", (event) => {
     $(id).reportValidity();
     return;
   }
-  // Without the name: the address is an invitation to the room.
+  // Leaves out the name: the address is an invitation to the room.
   history.pushState(null, "", `?${new URLSearchParams({ room })}`);
   enter(room, name);
 });

@@ -1,4 +1,4 @@
-//! The server: the count, and who may change it.
+//! The server: the count, and the permission to change it.
 
 use crate::api::{CONFIRM, COUNT_CHANGED, Changed, ENDPOINT, GET_COUNT, RESET, UPDATE_COUNT};
 use adapter_axum::{App, Serve};

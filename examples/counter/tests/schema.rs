@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use realtime_schema::Schema;
 use tower_service::Service;
 
-/// With `UPDATE_SCHEMA=1` it writes the files.
+/// With `UPDATE_SCHEMA=1`, writes the files instead.
 #[test]
 fn the_files_have_the_types_of_the_server() {
     let schema = Schema::of(&server::realtime());

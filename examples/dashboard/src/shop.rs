@@ -34,7 +34,7 @@ pub struct Viewed {
     pub views: u64,
 }
 
-/// A shop whose visitors are told what others view. Clones share the counts.
+/// A shop that notifies its visitors of others' views. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Shop(Arc<Counts>);
 

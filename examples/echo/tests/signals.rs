@@ -30,7 +30,7 @@ fn ends_by_sigterm(main: &str) {
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
-/// As a person does, who does not want to wait for a client that does not answer.
+/// A second signal ends the main at once, without waiting for a client that does not answer.
 fn ends_at_once_by_a_second_sigint(main: &str) {
     let mut server = Server::start(main);
     let mut client = server.websocket();

@@ -9,14 +9,14 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// A step of a call, as its caller is told: any number of times that it goes on, and once how it ended.
+/// A step of a call: any number of progress reports, and one result.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Progress(Payload),
     Done(Result<Payload, ClientError>),
 }
 
-/// One call, as it was asked for.
+/// One call, as requested by the application.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) path: String,
@@ -25,7 +25,7 @@ pub(crate) struct Request {
     pub(crate) deadline: Instant,
 }
 
-/// The calls that have no answer yet. Whichever answer removes one is its only answer.
+/// The calls without an answer. Removing a call makes its first answer the only one.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     running: HashMap<u64, Running>,
@@ -47,17 +47,17 @@ impl Calls {
         answers
     }
 
-    /// The frame that makes the call, if there still is one.
+    /// Returns the frame of the call, if it is still wanted.
     pub(super) fn send(&mut self, format: Format, id: u64, now: Instant) -> Option<Message> {
         let call = self.running.get_mut(&id)?;
         let left = call.request.deadline.saturating_duration_since(now);
-        // Where it is too late already, `expire` says so.
+        // `expire` reports a call that is too late.
         if left.is_zero() {
             return None;
         }
         call.sent = true;
         let Request { path, input, key, .. } = &call.request;
-        // On the wire it is in whole milliseconds.
+        // The wire format has whole milliseconds.
         let timeout = Some(left.max(Duration::from_millis(1)));
         let (id, idempotency_key) = (&*id.to_string(), key.as_deref());
         Some(Outgoing::Call { id, path, input, timeout, idempotency_key }.encode(format))
@@ -76,12 +76,12 @@ impl Calls {
         call.answers.push(Answer::Done(result))
     }
 
-    /// Its caller is gone. Gives whether the server knows of it.
+    /// Removes a call whose caller is gone. Returns true if the server knows the call.
     pub(super) fn drop_call(&mut self, id: u64) -> Option<bool> {
         Some(self.take(id)?.sent)
     }
 
-    /// A call whose time is over, if there is one.
+    /// Returns a call whose deadline has passed, if there is one.
     pub(super) fn next_expired(&self, now: Instant) -> Option<(u64, bool)> {
         let (_, id) = *self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
         Some((id, self.running.get(&id).is_some_and(|call| call.sent)))
@@ -91,8 +91,7 @@ impl Calls {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// The connection is lost: gives the calls that were sent on it, first those that may be sent again, then those
-    /// that may not.
+    /// Removes the sent calls of a lost connection. Returns the calls that may be sent again, then those that may not.
     pub(super) fn unsend(&mut self) -> (Vec<u64>, Vec<u64>) {
         let mut sent: Vec<_> = self.running.iter_mut().filter(|(_, call)| call.sent).collect();
         sent.iter_mut().for_each(|(_, call)| call.sent = false);
@@ -112,5 +111,5 @@ impl Calls {
     }
 }
 
-/// Progress that its caller does not take.
+/// The number of progress reports that wait for the caller.
 const PROGRESS: usize = 64;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Asks a peer that was silent for a sign of life.
+/// Decides when to ping a silent peer, and when it is dead.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     interval: Duration,
@@ -14,9 +14,9 @@ pub(super) struct Heartbeat {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Silence {
     Short,
-    /// A ping is to be sent.
+    /// A ping is due.
     Long,
-    /// There was no answer to it.
+    /// The last ping was not answered.
     Dead,
 }
 
@@ -39,7 +39,7 @@ impl Heartbeat {
         if now < deadline {
             return Silence::Short;
         }
-        // Who looks so late did not run: the peer was not listened to, and has its time from now on.
+        // A check this late means that this process did not run: the peer gets its full time from now on.
         let was_paused = now > deadline + PAUSE;
         if self.pinged.is_some() && !was_paused {
             return Silence::Dead;
@@ -49,10 +49,10 @@ impl Heartbeat {
     }
 }
 
-/// Far more than a timer is late where there is nothing but load.
+/// Far more than load alone delays a timer.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A time that can be added to any other.
+/// A duration that can be added to any instant.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A client's state without its connection: frames in, frames out, and the time is told.
+//! A client's state without its connection: frames and the time come in as arguments, frames go out as results.
 
 mod calls;
 mod heartbeat;
@@ -25,10 +25,10 @@ use std::{task::Waker, time::Duration};
 use subscriptions::Subscriptions;
 use tokio::time::Instant;
 
-/// Calls, subscriptions and what is to be sent, over all connections of a client.
+/// The calls, subscriptions and queued frames of a client, across its connections.
 ///
-/// One count gives the ids of calls and subscriptions and the places in the queue. An id is therefore never used
-/// twice, and what is sent again on a new connection is sent in its first order.
+/// One counter provides the ids of calls and subscriptions and the order of the queue. Ids are therefore never reused,
+/// and frames sent again on a new connection keep their order.
 #[derive(Debug)]
 pub(crate) struct Session {
     format: Format,
@@ -51,11 +51,11 @@ enum Phase {
     Closed(Cause),
 }
 
-/// A request of the server to the application.
+/// Input from the server to the application.
 #[derive(Debug)]
 pub(crate) enum Input {
     Message(Payload),
-    /// Something about the connection, or a message to its handler, is wrong.
+    /// An error of the connection, or of a message to its handler.
     Complaint(Error),
     Event {
         name: String,
@@ -87,7 +87,7 @@ impl Session {
         }
     }
 
-    /// There is a connection.
+    /// Starts a connection.
     pub(crate) fn open(&mut self, now: Instant, ping_after: Duration, ping_deadline: Duration) {
         if matches!(self.phase, Phase::Offline) {
             self.phase = Phase::Open;
@@ -115,13 +115,13 @@ impl Session {
         for id in lost {
             self.wakers.extend(self.calls.settle(id, Err(ClientError::lost())));
         }
-        // They were let in before: they do not count again.
+        // Already admitted: they do not count again.
         again.into_iter().for_each(|id| self.queue.insert(id, Frame::Call, 0));
         let subscriptions = self.subscriptions.unsend();
         subscriptions.into_iter().for_each(|id| self.queue.insert(id, Frame::Subscribe, 0));
     }
 
-    /// Ends everything that runs. While a connection is open, events and messages that wait can still be taken.
+    /// Ends everything that runs. While a connection is open, waiting events and messages can still be sent.
     pub(crate) fn close(&mut self, cause: Cause) {
         match std::mem::replace(&mut self.phase, Phase::Closed(cause.clone())) {
             Phase::Open => self.queue.keep_written(),
@@ -139,18 +139,18 @@ impl Session {
         }
     }
 
-    /// Takes a sign of life.
+    /// Notes a sign of life.
     pub(crate) fn hear(&mut self, now: Instant) {
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.hear(now);
         }
     }
 
-    /// Takes a frame of the server's, and gives what is for the application.
+    /// Handles a frame of the server, and returns the input for the application.
     ///
     /// # Errors
     ///
-    /// Says why it cannot be read.
+    /// The frame cannot be read.
     pub(crate) fn handle_frame(&mut self, message: &Data<'_>) -> Result<Option<Input>, String> {
         match Incoming::decode(self.format, message)? {
             Incoming::Message { value } => return Ok(Some(Input::Message(value))),
@@ -175,14 +175,14 @@ impl Session {
                 let waker = own(&id).and_then(|id| self.subscriptions.end(id, None));
                 self.wakers.extend(waker);
             }
-            // A topic's gap belongs to no subscription of ours.
+            // A topic's gap belongs to no subscription.
             Incoming::Gap { id: None, .. } | Incoming::Welcome { .. } => {}
             _ => {}
         }
         Ok(None)
     }
 
-    /// Does what is due. What the server has sent until now was handled before.
+    /// Does everything that is due. All received frames were handled before.
     ///
     /// # Errors
     ///
@@ -203,25 +203,25 @@ impl Session {
         Ok(())
     }
 
-    /// Checks that the server takes what it is sent.
+    /// Checks that the server keeps reading.
     ///
     /// # Errors
     ///
     /// It does not.
     pub(crate) fn check_queue(&self) -> Result<(), Cause> {
         match self.queue.is_overfull() {
-            true => Err(Cause::Lost("the server does not read what it is sent".to_owned())),
+            true => Err(Cause::Lost("the server has stopped reading".to_owned())),
             false => Ok(()),
         }
     }
 
-    /// When something is due, if nothing happens before.
+    /// Returns the time of the next deadline.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let heartbeat = self.heartbeat.as_ref().map(Heartbeat::next_deadline);
         [self.calls.next_deadline(), heartbeat].into_iter().flatten().min()
     }
 
-    /// The next frame that is to be sent.
+    /// Returns the next frame to send.
     pub(crate) fn take_frame(&mut self, now: Instant) -> Option<Message> {
         loop {
             let (id, frame) = self.queue.pop()?;
@@ -292,10 +292,10 @@ impl Session {
     }
 }
 
-/// The number in an id, if it is one of ours.
+/// Returns the number in an id of this client.
 fn own(id: &str) -> Option<u64> {
     let number = id.parse().ok()?;
-    // "+1" and "01" are numbers too, and not what was sent.
+    // "+1" and "01" parse too, but were never sent.
     (id == u64::to_string(&number)).then_some(number)
 }
 

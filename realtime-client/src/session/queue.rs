@@ -1,9 +1,9 @@
 use realtime_protocol::Message;
 use std::collections::BTreeMap;
 
-/// The bound of what may wait while there is no connection: calls, events and messages. Subscriptions do not count.
+/// The bound of calls, events and messages that wait while there is no connection. Subscriptions do not count.
 ///
-/// 256 frames and 1 MiB by default, and what does not fit is refused.
+/// By default 256 frames and 1 MiB wait, and further ones are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OfflineQueue {
     frames: usize,
@@ -19,17 +19,17 @@ enum Full {
 }
 
 impl OfflineQueue {
-    /// Up to so many frames and bytes wait, and what comes on top fails with `RESOURCE_EXHAUSTED`.
+    /// Holds up to this number of frames and bytes; further ones fail with `RESOURCE_EXHAUSTED`.
     pub const fn reject_newest(frames: usize, bytes: usize) -> Self {
         Self { frames, bytes, full: Full::RejectNewest }
     }
 
-    /// The newest of up to so many frames and bytes wait. A call that is dropped fails with `RESOURCE_EXHAUSTED`.
+    /// Holds the newest frames, up to this number of frames and bytes. A dropped call fails with `RESOURCE_EXHAUSTED`.
     pub const fn drop_oldest(frames: usize, bytes: usize) -> Self {
         Self { frames, bytes, full: Full::DropOldest }
     }
 
-    /// Nothing waits: without a connection everything fails at once with `UNAVAILABLE`.
+    /// Holds nothing: without a connection everything fails at once with `UNAVAILABLE`.
     pub const fn off() -> Self {
         Self { frames: 0, bytes: 0, full: Full::Off }
     }
@@ -41,12 +41,12 @@ impl Default for OfflineQueue {
     }
 }
 
-/// The frames that are to be sent, in their order.
+/// The frames to send, in order.
 #[derive(Debug)]
 pub(super) struct Queue {
     policy: OfflineQueue,
     frames: BTreeMap<u64, Waiting>,
-    /// Those of them that count.
+    /// The number of frames that count toward the bound.
     count: usize,
     bytes: usize,
 }
@@ -54,24 +54,24 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct Waiting {
     frame: Frame,
-    /// 0 where it does not count.
+    /// 0 if the frame does not count.
     cost: usize,
 }
 
-/// One that is to be sent.
+/// A frame to send.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame {
-    /// The call with this id, which is written when it is sent: its time runs meanwhile.
+    /// The call with this id, encoded when it is sent, with the time that is left.
     Call,
-    /// The subscription with this id: its position changes meanwhile.
+    /// The subscription with this id, encoded when it is sent, with its latest position.
     Subscribe,
     /// An event or a message.
     Data(Message),
-    /// Of use on the present connection only.
+    /// A frame for the current connection only.
     Control(Message),
 }
 
-/// Why a frame may not wait.
+/// The reason why a frame may not wait.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     Full,
@@ -83,7 +83,7 @@ impl Queue {
         Self { policy, frames: BTreeMap::new(), count: 0, bytes: 0 }
     }
 
-    /// Makes room for a frame of `cost` bytes, and gives the calls that were dropped for it.
+    /// Makes room for a frame of `cost` bytes. Returns the calls that were dropped for it.
     pub(super) fn admit(&mut self, cost: usize, online: bool) -> Result<Vec<u64>, Refusal> {
         if online {
             let fits = cost <= ONLINE_BYTES.saturating_sub(self.bytes);
@@ -103,7 +103,7 @@ impl Queue {
         }
     }
 
-    /// Puts a frame in its place, which `key` is.
+    /// Inserts a frame, in the order of `key`.
     pub(super) fn insert(&mut self, key: u64, frame: Frame, cost: usize) {
         self.count += usize::from(cost > 0);
         self.bytes += cost;
@@ -122,13 +122,13 @@ impl Queue {
         Some((key, waiting.frame))
     }
 
-    /// The connection is lost: forgets what was of use on it only, and what may not wait. Gives the calls among that.
+    /// Drops the frames for the lost connection and those beyond the bound. Returns the calls among them.
     pub(super) fn go_offline(&mut self) -> Vec<u64> {
         self.forget(|frame| !matches!(frame, Frame::Control(_)));
         self.trim(self.policy.frames, self.policy.bytes)
     }
 
-    /// Only what can still be sent before a close stays.
+    /// Keeps only frames that can still be sent before a close.
     pub(super) fn keep_written(&mut self) {
         self.forget(|frame| matches!(frame, Frame::Control(_) | Frame::Data(_)));
     }
@@ -137,7 +137,7 @@ impl Queue {
         self.forget(|_| false);
     }
 
-    /// More waits than a peer that reads at all lets wait.
+    /// Returns true if more waits than it ever does with a peer that reads.
     pub(super) fn is_overfull(&self) -> bool {
         self.bytes > 2 * ONLINE_BYTES
     }
@@ -148,7 +148,7 @@ impl Queue {
         self.bytes = self.frames.values().map(|waiting| waiting.cost).sum();
     }
 
-    /// Drops frames that count until no more than these are left. Gives the calls among them.
+    /// Drops frames that count until at most this many frames and bytes are left. Returns the calls among them.
     fn trim(&mut self, frames: usize, bytes: usize) -> Vec<u64> {
         let mut dropped = Vec::new();
         while self.count > frames || self.bytes > bytes {
@@ -158,7 +158,7 @@ impl Queue {
             self.uncount(&waiting);
             match waiting.frame {
                 Frame::Call => dropped.push(key),
-                _ => tracing::warn!("an event or message was dropped: too much waits for a connection"),
+                _ => tracing::warn!("an event or message was dropped: the offline queue is full"),
             }
         }
         dropped
@@ -170,7 +170,7 @@ impl Queue {
     }
 }
 
-/// While there is a connection a queue is short, except behind a burst or a peer that does not read.
+/// While connected, a queue is short except after a burst, or with a peer that does not read.
 const ONLINE_BYTES: usize = 16 << 20;
 
 #[cfg(test)]

@@ -15,11 +15,11 @@ use realtime_protocol::{
 use std::sync::Arc;
 
 impl Session {
-    /// Makes a call, now or when there is a connection.
+    /// Makes a call, now or once connected.
     ///
     /// # Errors
     ///
-    /// The client is closed, or nothing more may wait.
+    /// The client is closed, or the queue is full.
     pub(crate) fn call(&mut self, request: Request) -> Result<(u64, Arc<Mailbox<Answer>>)> {
         let cost = request.path.len() + request.input.as_bytes().len() + OVERHEAD;
         self.admit(cost)?;
@@ -28,7 +28,7 @@ impl Session {
         Ok((id, self.calls.add(id, request)))
     }
 
-    /// Nobody waits for the answer any more.
+    /// Drops a call whose caller is gone.
     pub(crate) fn drop_call(&mut self, id: u64) {
         match self.calls.drop_call(id) {
             Some(true) => self.control(&Outgoing::Cancel { id: &id.to_string() }),
@@ -37,7 +37,7 @@ impl Session {
         }
     }
 
-    /// Begins a subscription, now or when there is a connection.
+    /// Starts a subscription, now or once connected.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl Session {
         Ok((id, self.subscriptions.add(id, path, input, after)))
     }
 
-    /// Nobody reads it any more.
+    /// Drops a subscription whose reader is gone.
     pub(crate) fn drop_subscription(&mut self, id: u64) {
         match self.subscriptions.drop_subscription(id) {
             Some(true) => self.control(&Outgoing::Unsubscribe { id: &id.to_string() }),
@@ -63,14 +63,14 @@ impl Session {
         }
     }
 
-    /// Its reader has taken items: lets the server send more.
+    /// Grants the server more items, after the reader has taken some.
     pub(crate) fn grant(&mut self, id: u64) {
         if let Some(more) = self.subscriptions.grant(id) {
             self.control(&Outgoing::Credit { id: &id.to_string(), more });
         }
     }
 
-    /// Sends an event or a message, now or when there is a connection.
+    /// Sends an event or message, now or once connected.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Session {
         Ok(())
     }
 
-    /// Answers a call of the server's. It must have come on the present connection.
+    /// Answers a call of the server, which must have arrived on the current connection.
     pub(crate) fn answer(&mut self, id: &str, result: Result<Payload, Error>) {
         let encode = |result: &Result<Payload, Error>| match result {
             Ok(data) => Outgoing::Result { id, data }.encode(self.format),
@@ -122,5 +122,5 @@ impl Session {
     }
 }
 
-/// The bytes that a frame costs beside its values.
+/// The size of a frame without its values, in bytes.
 const OVERHEAD: usize = 64;

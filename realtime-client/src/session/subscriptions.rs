@@ -6,7 +6,7 @@ use realtime_protocol::{
 };
 use std::{collections::HashMap, sync::Arc, task::Waker};
 
-/// A step of a subscription, in its order.
+/// A step of a subscription.
 #[derive(Debug)]
 pub(crate) enum Delivery {
     Item { data: Payload, position: Option<Position> },
@@ -22,12 +22,12 @@ pub(super) struct Subscriptions(HashMap<u64, Running>);
 struct Running {
     path: String,
     input: Payload,
-    /// The last that was seen.
+    /// The position of the last item.
     position: Option<Position>,
     deliveries: Arc<Mailbox<Delivery>>,
-    /// On the present connection, how many items the server may still send.
+    /// The number of items that the server may still send on the current connection.
     credit: Option<u32>,
-    /// It was sent on some connection.
+    /// True once the subscription was sent, on any connection.
     begun: bool,
 }
 
@@ -46,7 +46,7 @@ impl Subscriptions {
         deliveries
     }
 
-    /// The frame that begins it, if there still is one.
+    /// Returns the frame that starts the subscription, if it is still wanted.
     pub(super) fn send(&mut self, format: Format, id: u64, wakers: &mut Vec<Waker>) -> Option<Message> {
         let running = self.0.get_mut(&id)?;
         if running.begun && running.position.is_none() {
@@ -60,7 +60,7 @@ impl Subscriptions {
         Some(Outgoing::Subscribe { id, path, input, after, credit }.encode(format))
     }
 
-    /// Adds an item. One that was not granted ends the subscription: gives `false`.
+    /// Adds an item. Returns false if the item was not granted, which ends the subscription.
     pub(super) fn item(
         &mut self,
         id: u64,
@@ -87,7 +87,7 @@ impl Subscriptions {
         self.0.get_mut(&id).filter(|running| running.credit.is_some())?.add_gap(gap)
     }
 
-    /// Ends it: with an error, or because it is complete.
+    /// Ends the subscription, with an error or as complete.
     pub(super) fn end(&mut self, id: u64, error: Option<ClientError>) -> Option<Waker> {
         let running = self.0.remove(&id)?;
         let waker = error.and_then(|error| running.deliveries.push(Delivery::Failed(error)));
@@ -95,7 +95,7 @@ impl Subscriptions {
         waker.or(ended)
     }
 
-    /// Its reader is gone. Gives whether the server knows of it.
+    /// Removes a subscription whose reader is gone. Returns true if the server knows it.
     pub(super) fn drop_subscription(&mut self, id: u64) -> Option<bool> {
         Some(self.0.remove(&id)?.credit.is_some())
     }
@@ -110,7 +110,7 @@ impl Subscriptions {
         (more > 0).then_some(more)
     }
 
-    /// The connection is lost. Gives those that are to be sent on the next.
+    /// Ends the subscriptions on a lost connection. Returns those to send on the next.
     pub(super) fn unsend(&mut self) -> Vec<u64> {
         let sent = |(id, running): (&u64, &mut Running)| running.credit.take().map(|_| *id);
         self.0.iter_mut().filter_map(sent).collect()
@@ -131,11 +131,11 @@ impl Running {
         self.deliveries.count(|delivery| matches!(delivery, Delivery::Item { .. }))
     }
 
-    /// Adds a gap to the one at the end, if there is one: gaps cost no credit, and any number may come.
+    /// Merges a gap into one at the end of the queue: gaps cost no credit, and their number is not bounded.
     fn add_gap(&self, gap: Gap) -> Option<Waker> {
         self.deliveries.edit(|queue| match queue.back_mut() {
             Some(Delivery::Gap(last)) => {
-                // Where one of the counts is not known, neither is the sum.
+                // If either count is unknown, so is the sum.
                 last.count =
                     if last.count == 0 || gap.count == 0 { 0 } else { last.count.saturating_add(gap.count) };
                 last.from = last.from.or(gap.from);

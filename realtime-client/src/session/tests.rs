@@ -119,8 +119,8 @@ fn answers_that_pile_up_end_the_connection() {
     assert!(frames(&mut session, now).is_empty());
 }
 
-/// Whatever the application, the server and the network do: each call is answered once, none is sent after its answer,
-/// and no more items are held or on their way than the window allows.
+/// Whatever the application, the server and the network do, each call is answered once, none is sent after its answer,
+/// and no more items are held or under way than the window allows.
 #[test]
 fn every_call_is_answered_once_whatever_happens() {
     for seed in 0..300 {
@@ -138,10 +138,10 @@ struct Lab {
     now: Instant,
     online: bool,
     calls: BTreeMap<u64, Asked>,
-    /// Those that the server has on the present connection.
+    /// The calls that the server has on the current connection.
     running: Vec<u64>,
     subscription: (u64, Arc<Mailbox<Delivery>>),
-    /// The number of items that the server may send on the present connection.
+    /// The number of items that the server may send on the current connection.
     credit: usize,
     taken: usize,
     settled: usize,

@@ -120,7 +120,7 @@ async fn a_call_without_an_answer_ends_at_its_deadline_and_is_cancelled() {
         assert!(call.await.unwrap_err().is_timeout());
         assert_eq!(begin.elapsed(), Duration::from_millis(expected));
         assert_eq!(server.recv().await, json!({"type": "cancel", "id": frame["id"]}));
-        // Its late answer is nobody's.
+        // A late answer is ignored.
         server.send(json!({"type": "result", "id": frame["id"], "data": null})).await;
     }
 }

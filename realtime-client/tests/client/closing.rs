@@ -24,7 +24,7 @@ async fn closing_sends_what_waits_and_then_a_close_frame() {
     let peer = async {
         assert_eq!(server.recv().await, json!({"type": "event", "name": "TYPING", "data": true}));
         assert_eq!(server.closed().await, 1000);
-        // Which answers, and leaves the socket to the client.
+        // The server replies, and leaves closing the socket to the client.
         server.gone().await;
     };
     tokio::join!(client.close(), peer);
@@ -42,7 +42,7 @@ async fn closing_takes_3_seconds_on_a_dead_network() {
     let client = builder.connect();
     let _dead = network.accept("c1").await;
     soon(client.opened()).await.unwrap();
-    // More than the network holds: not even the close frame gets through.
+    // More than the network buffers, so that not even the close frame gets through.
     client.send("x".repeat(1 << 20)).unwrap();
     settle().await;
     let begin = Instant::now();

@@ -208,7 +208,7 @@ async fn a_server_that_never_answers_is_given_up() {
     assert_eq!(next_states(&mut states, 2).await, ["connecting 1", "reconnecting 2: timeout"]);
     assert_eq!(begin.elapsed(), Duration::from_secs(10));
 
-    // One that upgrades and does not welcome is no better.
+    // A server that upgrades but does not send a welcome is no better.
     let _silent = network.upgraded().await;
     assert_eq!(next_states(&mut states, 2).await, ["connecting 2", "reconnecting 3: timeout"]);
     let _server = network.accept("c1").await;
@@ -233,7 +233,7 @@ async fn a_url_of_no_websocket_is_told() {
     }
 }
 
-/// Real sockets, and a port of the system's choice.
+/// Uses real sockets, and a port chosen by the system.
 #[tokio::test]
 async fn tcp_is_dialed_where_nothing_else_is_said() {
     let listener = tokio::net::TcpListener::bind("[::1]:0").await;

@@ -15,8 +15,8 @@ use tokio::net::TcpListener;
 const ADD: Procedure<u64, u64> = Procedure::new("add");
 const EVENTS: Subscription<(), u64> = Subscription::new("events");
 
-/// In each of its lives the server gets three calls: it answers one, leaves one, and dies of the third. The one that has
-/// a key is carried out in the next life.
+/// In each of its lives the server gets three calls: it answers one, ignores one, and dies of the third. The one with a
+/// key runs in the next life.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_killed_twenty_times_loses_nothing_that_was_promised() {
     const LIVES: u64 = 20;
@@ -125,7 +125,7 @@ async fn a_server_that_stops_reading_is_noticed_and_left() {
         client.send("x".repeat(512 << 10)).unwrap();
     }
     assert_eq!(next_states(&mut states, 3).await[2], "reconnecting 1: silent");
-    // What was not written may wait, as far as there is room for it.
+    // Unsent calls may wait, as far as the queue has room.
     let mut server = network.accept("c2").await;
     assert_eq!(server.recv().await["value"].as_str().map(str::len), Some(512 << 10));
     server.hears_nothing_for(Duration::from_secs(60)).await;
@@ -149,7 +149,7 @@ async fn states_nobody_reads_are_bounded_and_the_last_is_true() {
     assert_eq!(all.last(), Some(&client.state()));
 }
 
-/// Real sockets and threads: a lost wake-up would leave a call without an answer.
+/// Uses real sockets and threads: a lost wake-up would leave a call without an answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn calls_of_many_tasks_survive_a_server_that_dies_again_and_again() {
     const TASKS: u64 = 8;

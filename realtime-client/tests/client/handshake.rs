@@ -11,13 +11,13 @@ use std::{
 };
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
-/// The value of a header in a request, and `None` where it has none.
+/// Returns the value of a header in a request.
 fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = request.lines().filter_map(|line| line.split_once(": "));
     lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
-/// Writes a 101 with these headers beside those that say what was agreed on.
+/// Writes a 101 with these headers, in addition to those for the agreed key and protocol.
 async fn agree(io: &mut DuplexStream, request: &str, headers: &str) {
     let accept = accept_key(header(request, "sec-websocket-key").unwrap());
     let response = format!(
@@ -27,7 +27,7 @@ async fn agree(io: &mut DuplexStream, request: &str, headers: &str) {
     io.write_all(response.as_bytes()).await.unwrap();
 }
 
-/// The request of a client of `url`.
+/// Returns the request of a client of `url`.
 async fn request_of(url: &str, set: impl FnOnce(ClientBuilder) -> ClientBuilder) -> String {
     let (mut network, dial) = Network::behind();
     let _client = set(Client::builder(url).dial(dial)).connect();
@@ -72,9 +72,9 @@ async fn the_format_is_offered_and_must_be_chosen() {
 async fn an_answer_that_makes_no_websocket_is_told() {
     let both = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
     for (headers, wrong) in [
-        ("Connection: Upgrade\r\n", "Upgrade has no websocket"),
-        ("Upgrade: websocket\r\nConnection: keep-alive\r\n", "Connection has no upgrade"),
-        (&format!("{both}Sec-WebSocket-Extensions: x\r\n"), "it has an extension that was not offered"),
+        ("Connection: Upgrade\r\n", "Upgrade does not contain websocket"),
+        ("Upgrade: websocket\r\nConnection: keep-alive\r\n", "Connection does not contain upgrade"),
+        (&format!("{both}Sec-WebSocket-Extensions: x\r\n"), "it selects an extension that was not offered"),
     ] {
         let (mut network, builder) = Network::new();
         let client = builder.connect();
@@ -87,7 +87,7 @@ async fn an_answer_that_makes_no_websocket_is_told() {
     for (response, wrong) in [
         (
             "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n",
-            "Sec-WebSocket-Accept is not that of the key",
+            "Sec-WebSocket-Accept does not match the key",
         ),
         ("HTTP/1.0 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "it is HTTP/1.0"),
         ("SSH-2.0-OpenSSH\r\n\r\n", "no HTTP: invalid HTTP version"),
@@ -113,7 +113,7 @@ async fn an_answer_may_come_in_pieces_and_behind_others() {
         settle().await;
     }
     agree(&mut io, &request, "Upgrade: websocket\r\nConnection: Upgrade\r\n").await;
-    // The welcome comes with the head.
+    // The welcome arrives together with the head.
     let welcome = br#"{"type":"welcome","connection":"c1"}"#;
     io.write_all(&[0x81, welcome.len() as u8]).await.unwrap();
     io.write_all(welcome).await.unwrap();
@@ -211,10 +211,10 @@ async fn a_header_that_cannot_be_made_fails_the_attempt_and_not_the_client() {
 #[tokio::test(start_paused = true)]
 async fn a_header_that_may_not_be_set_is_told() {
     for (name, value, wrong) in [
-        ("sec-websocket-key", "x", "the header sec-websocket-key is the client's own"),
-        ("Host", "x", "the header host is the client's own"),
-        ("a b", "x", "no name of a header: \"a b\""),
-        ("x-key", "a\r\nsecret", "the value of the header x-key has characters that no header may have"),
+        ("sec-websocket-key", "x", "the header sec-websocket-key is reserved"),
+        ("Host", "x", "the header host is reserved"),
+        ("a b", "x", "invalid header name: \"a b\""),
+        ("x-key", "a\r\nsecret", "the value of the header x-key has invalid characters"),
     ] {
         let (network, builder) = Network::new();
         let client = builder.header(name, value).connect();

@@ -1,4 +1,4 @@
-//! The thread is busy, or the process is stopped, while time goes on: what lies in the socket then counts before any
+//! The thread is busy, or the process is stopped, while time goes on: data already in the socket counts before any
 //! deadline.
 
 use crate::support::{Network, Server, next_states, settle, soon};
@@ -11,7 +11,7 @@ use tokio::time::advance;
 const ADD: Procedure<(), u32> = Procedure::new("add");
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A client that has several things to do begins with any of them.
+/// A `select!` starts with any of its branches: each case runs several times.
 const ROUNDS: usize = 20;
 
 #[tokio::test(start_paused = true)]
@@ -37,7 +37,7 @@ async fn a_pause_of_the_client_is_no_silence_of_the_server() {
     let mut server = network.accept("c1").await;
     server.pinged().await;
     advance(HOUR).await;
-    // It is asked once more, and has its time for the answer.
+    // The client pings once more, and waits the full time for the answer.
     server.pinged().await;
     advance(Duration::from_secs(4)).await;
     server.send(json!({"type": "pong"})).await;
@@ -55,7 +55,7 @@ async fn an_answer_that_lies_in_the_socket_counts_before_the_calls_deadline() {
         let mut server = network.accept("c1").await;
         let call = client.call_with(ADD, (), CallOptions::new().timeout(Duration::from_secs(5)));
         let id = server.recv().await["id"].clone();
-        // Behind more than one turn of a task may take from its socket.
+        // More messages than one turn of a task may take from its socket.
         for _ in 0..1000 {
             server.send(json!({"type": "message", "value": 0})).await;
         }

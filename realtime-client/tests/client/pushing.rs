@@ -197,7 +197,7 @@ async fn messages_that_were_dropped_are_told() {
     }
 }
 
-/// A handler that never ends, and counts those that run.
+/// A handler that never ends, and counts the running calls.
 fn hang(running: &Arc<AtomicU32>) -> impl Fn(String) -> Hanging + Send + Sync + 'static {
     let running = Arc::clone(running);
     move |_| {

@@ -74,7 +74,7 @@ async fn silence_is_asked_about_and_then_is_a_lost_connection() {
     let (mut network, builder) = Network::new();
     let client = builder.heartbeat(Duration::from_secs(20), Duration::from_secs(5)).connect();
     let mut states = client.states();
-    // It reads nothing, and so it answers nothing.
+    // A server that reads nothing answers no ping.
     let _silent = network.accept("c1").await;
     soon(client.opened()).await.unwrap();
     let begin = Instant::now();
@@ -100,7 +100,7 @@ async fn a_long_message_on_a_slow_line_is_no_silence() {
     let mut server = network.accept("c1").await;
     soon(client.opened()).await.unwrap();
     let text = json!({"type": "message", "value": "x".repeat(60_000)}).to_string();
-    // The head of a frame of text with 16 bits of length.
+    // The header of a text frame with a 16-bit length.
     let mut bytes = vec![0x81, 126];
     bytes.extend((text.len() as u16).to_be_bytes());
     bytes.extend(text.into_bytes());

@@ -164,7 +164,7 @@ async fn dropping_it_unsubscribes_and_its_id_is_not_used_again() {
     let subscribe = server.recv().await;
     assert_eq!(subscribe["input"], 2);
     assert_ne!(subscribe["id"], id);
-    // What was on its way to the first reaches nobody.
+    // Data for the first is ignored.
     server.send(json!({"type": "data", "id": id, "data": 1})).await;
     server.send(json!({"type": "complete", "id": id})).await;
     server.send(json!({"type": "data", "id": subscribe["id"], "data": 2})).await;
@@ -215,7 +215,7 @@ async fn what_an_old_connection_still_says_reaches_nobody() {
     let client = builder.heartbeat(Duration::from_secs(1), Duration::from_secs(1)).connect();
     let mut updates = client.subscribe(EVENTS, 7);
     let mut old = network.accept("c1").await;
-    // It is silent for so long that the client leaves it.
+    // The server is silent until the client disconnects.
     let mut server = network.accept("c2").await;
     server.recv().await;
     assert!(old.try_send(json!({"type": "data", "id": "1", "data": 1, "offset": 1, "epoch": "e"})).await.is_err());

@@ -34,13 +34,13 @@ struct Switch {
 }
 
 impl Network {
-    /// A network, and a client that will connect through it.
+    /// Creates a network, and a client that connects through it.
     pub(crate) fn new() -> (Self, ClientBuilder) {
         let (network, dial) = Self::behind();
         (network, Client::builder("ws://server/__realtime/api").dial(dial))
     }
 
-    /// A network, and what dials through it.
+    /// Creates a network, and a function that dials through it.
     pub(crate) fn behind()
     -> (Self, impl Fn() -> std::future::Ready<io::Result<DuplexStream>> + Send + Sync + 'static) {
         let (sender, dialed) = mpsc::unbounded_channel();
@@ -55,7 +55,7 @@ impl Network {
         (Self { dialed, switch }, dial)
     }
 
-    /// Says whether the port refuses from now on.
+    /// Sets whether the port refuses from now on.
     pub(crate) fn refuse(&self, refuses: bool) {
         self.switch.lock().unwrap().refuses = refuses;
     }
@@ -65,31 +65,31 @@ impl Network {
         self.switch.lock().unwrap().attempts
     }
 
-    /// The next connection, before anything was said on it.
+    /// Returns the next connection, before any data was sent.
     pub(crate) async fn dialed(&mut self) -> DuplexStream {
         soon(self.dialed.recv()).await.expect("the network ended")
     }
 
-    /// The next connection, upgraded and not welcomed.
+    /// Returns the next connection, upgraded but not welcomed.
     pub(crate) async fn upgraded(&mut self) -> Server {
         Server::upgrade(self.dialed().await).await
     }
 
-    /// The next connection, welcomed as `name`.
+    /// Returns the next connection, welcomed as `name`.
     pub(crate) async fn accept(&mut self, name: &str) -> Server {
         let mut server = self.upgraded().await;
         server.send(json!({"type": "welcome", "connection": name, "heartbeatMs": 25_000})).await;
         server
     }
 
-    /// Answers the next request for an upgrade with this HTTP response. Gives the request.
+    /// Answers the next upgrade request with this HTTP response. Returns the request.
     pub(crate) async fn respond(&mut self, response: &str) -> String {
         let (mut io, request) = self.requested().await;
         io.write_all(response.as_bytes()).await.unwrap();
         request
     }
 
-    /// The next connection, and the request on it, which is not answered yet.
+    /// Returns the next connection and its request, which is not answered yet.
     pub(crate) async fn requested(&mut self) -> (DuplexStream, String) {
         let mut io = self.dialed().await;
         let mut request = Vec::new();
@@ -112,14 +112,14 @@ impl Switch {
     }
 }
 
-/// The server's side of a connection. Dropped, it breaks without a close frame.
+/// The server's side of a connection. Dropping it ends the connection without a close frame.
 pub(crate) struct Server<S = DuplexStream> {
     socket: WebSocketStream<S>,
     pub(crate) authorization: Option<String>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
-    /// A connection whose upgrade was answered by hand.
+    /// Creates the server's side of a connection that was upgraded by hand.
     pub(crate) async fn upgraded(io: S) -> Self {
         Self { socket: WebSocketStream::from_raw_socket(io, Role::Server, None).await, authorization: None }
     }
@@ -143,12 +143,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         self.send_text(&frame.to_string()).await;
     }
 
-    /// Sends, where the client may be gone.
+    /// Sends to a client that may be gone.
     pub(crate) async fn try_send(&mut self, frame: Value) -> Result<(), tungstenite::Error> {
         soon(self.socket.send(Message::text(frame.to_string()))).await
     }
 
-    /// Writes bytes beside the WebSocket.
+    /// Writes raw bytes, past the WebSocket.
     pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
         soon(self.socket.get_mut().write_all(bytes)).await.expect("the client is gone");
     }
@@ -157,19 +157,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         soon(self.socket.send(Message::text(text))).await.expect("the client is gone");
     }
 
-    /// The next frame of the client's. Pings are answered, and passed over.
+    /// Returns the client's next frame. Pings are answered and skipped.
     pub(crate) async fn recv(&mut self) -> Value {
         soon(self.next_frame()).await.expect("the client is gone")
     }
 
-    /// The client sends nothing for this long but pings, and stays.
+    /// Checks that the client stays and sends nothing but pings for this long.
     pub(crate) async fn hears_nothing_for(&mut self, duration: Duration) {
         if let Ok(frame) = timeout(duration, self.next_frame()).await {
             panic!("{frame:?} was not expected");
         }
     }
 
-    /// Waits for the client's close frame, and gives its code. What comes before it is passed over.
+    /// Waits for the client's close frame and returns its code. Earlier frames are skipped.
     pub(crate) async fn closed(&mut self) -> u16 {
         loop {
             match soon(self.socket.next()).await.expect("no close frame").expect("no close frame") {
@@ -190,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         while let Some(Ok(_)) = soon(self.socket.next()).await {}
     }
 
-    /// Closes, and waits for the client to agree.
+    /// Sends a close frame and waits for the client's.
     pub(crate) async fn close(mut self, code: u16) {
         self.say_close(code).await;
         self.gone().await;
@@ -201,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         soon(self.socket.close(Some(frame))).await.expect("the client is gone");
     }
 
-    /// The next frame of the client's, if it stays.
+    /// Returns the client's next frame, or `None` if the client left.
     pub(crate) async fn next_frame(&mut self) -> Option<Value> {
         loop {
             let Message::Text(text) = self.socket.next().await?.ok()? else { continue };
@@ -214,18 +214,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
     }
 }
 
-/// A wait that ends the test instead of never.
+/// Waits, with a time limit that fails the test.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(60 * 60), future).await.expect("it never came")
 }
 
-/// Lets every other task run until all of them wait.
+/// Lets all other tasks run until they wait.
 pub(crate) async fn settle() {
-    // Virtual time goes on only where nobody can run.
+    // Virtual time advances only when no task can run.
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-/// The next states, one word and a detail for each.
+/// Returns the next states, each as a word and a detail.
 pub(crate) async fn next_states(states: &mut States, count: usize) -> Vec<String> {
     let mut told = Vec::new();
     for _ in 0..count {

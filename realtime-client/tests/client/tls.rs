@@ -1,4 +1,4 @@
-//! `wss://`, with certificates that are made for each test.
+//! `wss://`, with certificates made for each test.
 
 use crate::support::{Network, Server, settle, soon};
 use rcgen::{CertifiedKey, KeyPair};
@@ -11,7 +11,7 @@ use tokio_rustls::{
     rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
 };
 
-/// A server's certificate for `name`, as PEM, and what accepts with it.
+/// Returns a server's certificate for `name`, as PEM, and an acceptor that uses it.
 fn certified(name: &str) -> (String, TlsAcceptor) {
     let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(KeyPair::serialize_der(&signing_key).into());
@@ -24,7 +24,7 @@ fn certified(name: &str) -> (String, TlsAcceptor) {
     (cert.pem(), TlsAcceptor::from(Arc::new(config)))
 }
 
-/// The client's cause for a connection that `acceptor` should not get.
+/// Returns the client's cause for refusing the connection to `acceptor`.
 async fn failure(url: &str, trusted: &str, acceptor: &TlsAcceptor) -> String {
     let (mut network, dial) = Network::behind();
     let client = Client::builder(url).root_certificates(trusted).dial(dial).connect();
@@ -37,7 +37,7 @@ async fn failure(url: &str, trusted: &str, acceptor: &TlsAcceptor) -> String {
     }
 }
 
-/// Real sockets, and a port of the system's choice.
+/// Uses real sockets, and a port chosen by the system.
 #[tokio::test]
 async fn a_certificate_of_a_trusted_authority_makes_a_connection() {
     let (pem, acceptor) = certified("localhost");
@@ -61,7 +61,7 @@ async fn a_certificate_of_nobody_who_is_trusted_makes_none() {
     let (_, acceptor) = certified("localhost");
     let (other, _) = certified("localhost");
     let told = failure("wss://localhost/", &other, &acceptor).await;
-    assert!(told.starts_with("connection lost: no TLS: invalid peer certificate: "), "{told}");
+    assert!(told.starts_with("connection lost: TLS failed: invalid peer certificate: "), "{told}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,9 +75,9 @@ async fn a_certificate_of_another_host_makes_none() {
 #[tokio::test(start_paused = true)]
 async fn a_certificate_that_is_none_is_told() {
     for (pem, wrong) in [
-        ("", "there is none in this PEM"),
-        ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "no root certificate: "),
-        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "a root certificate: "),
+        ("", "the PEM has none"),
+        ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "invalid root certificates: "),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "invalid root certificate: "),
     ] {
         let (_network, dial) = Network::behind();
         let client = Client::builder("wss://localhost/").root_certificates(pem).dial(dial).connect();

@@ -1,4 +1,4 @@
-//! The scripts that all clients pass. `README.md` says what their steps mean.
+//! The scripts that all clients pass. `README.md` describes the steps.
 
 mod play;
 #[allow(dead_code, reason = "it has more than these scripts need")]

@@ -33,7 +33,7 @@ pub(crate) struct Play {
     calls: HashMap<String, AbortHandle>,
     updates: HashMap<String, Updates<Value>>,
     messages: Option<Messages<Value>>,
-    /// The step, for whoever reads a failure.
+    /// The current step, for failure messages.
     pub(crate) place: String,
 }
 
@@ -177,7 +177,7 @@ impl Play {
         }
     }
 
-    /// Connects, once it is settled whether that is possible.
+    /// Connects, after an initial `port` step has opened or closed the port.
     fn begin(&mut self) {
         let Some(builder) = self.builder.take() else { return };
         let client = builder.connect();
@@ -317,7 +317,7 @@ const VERBS: [&str; 14] = [
     "goodbye", "attempts",
 ];
 
-/// Lets every task run until all of them wait, without any time that passes.
+/// Lets all tasks run until they wait, without advancing time.
 async fn turns() {
     for _ in 0..500 {
         yield_now().await;

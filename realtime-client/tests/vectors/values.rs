@@ -1,4 +1,4 @@
-//! Values between a script and the client.
+//! Conversions between a script's values and the client's.
 
 use realtime_client::{ClientError, OfflineQueue, Update};
 use realtime_core::{Code, Error, Position, Procedure};
@@ -73,7 +73,7 @@ pub(crate) fn procedure(name: &str) -> Procedure<Value, Value> {
     Procedure::new(leak(name))
 }
 
-/// Names are constants elsewhere.
+/// Returns a name with the lifetime of a constant.
 pub(crate) fn leak(name: &str) -> &'static str {
     Box::leak(name.to_owned().into_boxed_str())
 }

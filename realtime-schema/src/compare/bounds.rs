@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-/// The changes of all keywords that are no schemas themselves.
+/// Compares all keywords that are not schemas themselves.
 pub(super) fn changes(old: &Variant, new: &Variant) -> Vec<Change> {
     let keywords: BTreeSet<&String> = old.keywords.keys().chain(new.keywords.keys()).collect();
     let mut changes: Vec<Change> = keywords
@@ -21,7 +21,7 @@ pub(super) fn changes(old: &Variant, new: &Variant) -> Vec<Change> {
     changes
 }
 
-/// Keywords that are compared as schemas, as ranges, or that choose the variant.
+/// Keywords that are compared as schemas or ranges, or that select the variant.
 const ELSEWHERE: [&str; 15] = [
     "$comment",
     "additionalProperties",
@@ -63,7 +63,7 @@ fn change(keyword: &str, old: Option<&Value>, new: Option<&Value>) -> Option<Cha
         }
         "readOnly" | "writeOnly" => None,
         _ if keyword.starts_with("x-") => None,
-        // What is not known may mean anything.
+        // An unknown keyword may mean anything.
         _ => Some(Change::Other(what)),
     }
 }
@@ -82,7 +82,7 @@ fn most(what: String, old: Option<&Value>, new: Option<&Value>) -> Change {
     if number(old) > number(new) { Change::Narrower(what) } else { Change::Wider(what) }
 }
 
-/// The ranges of two numbers, by their bounds and by the width that their format tells.
+/// Compares the ranges of two numbers, from their bounds and the width of their format.
 fn range(old: &Variant, new: &Variant) -> Vec<Change> {
     let (was, is) = (Range::of(old), Range::of(new));
     let what = || format!("was {was}, now {is}");
@@ -102,7 +102,7 @@ struct Range {
     most: Bound,
 }
 
-/// An end of a range: exact where it is an integer of JSON, or of a format.
+/// The end of a range: exact if it is an integer in JSON or in the format.
 #[derive(Clone, Copy, PartialEq)]
 enum Bound {
     Integer(i128),
@@ -159,7 +159,7 @@ fn of_format(format: &str) -> (Bound, Bound) {
         "uint16" => integers(0, u16::MAX.into()),
         "uint32" => integers(0, u32::MAX.into()),
         "uint64" | "uint" => integers(0, u64::MAX.into()),
-        // Its end is beyond what is counted here, and beyond all others.
+        // Its upper end exceeds an `i128`; this bound exceeds all others.
         "uint128" => (Bound::Integer(0), Bound::Real(f64::MAX)),
         "float" => (Bound::Real(f32::MIN.into()), Bound::Real(f32::MAX.into())),
         "double" => (Bound::Real(f64::MIN), Bound::Real(f64::MAX)),

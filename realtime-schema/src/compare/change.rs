@@ -1,4 +1,4 @@
-//! The kinds of changes, and whom they break.
+//! The kinds of changes, and their effect on clients.
 
 use crate::document::Direction;
 use std::fmt;
@@ -35,8 +35,8 @@ pub(super) enum Severity {
 }
 
 impl Change {
-    /// The effect on clients that were built before the change: the server must still take what they send, and they must
-    /// still understand what they receive.
+    /// Returns the effect on clients that were built before the change: the server must still accept what they send,
+    /// and they must still understand what they receive.
     pub(super) fn severity(&self, direction: Direction) -> Severity {
         match direction {
             Direction::Sent => self.when_sent(),

@@ -7,7 +7,7 @@ use crate::schemas::is_unit;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// All changes, in the order of their text.
+/// Compares two servers. Returns the changes, sorted by text.
 pub(super) fn compare(old: &Document, new: &Document) -> BTreeMap<String, Severity> {
     let mut comparison = Comparison {
         sent: Shapes::new(old, new, Direction::Sent),
@@ -91,7 +91,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Compares what a name takes. One that takes `()` is given anything.
+    /// Compares two inputs. A `()` input accepts anything.
     fn input(&mut self, old: &Value, new: &Value, place: &str) {
         if !is_unit(new) {
             self.sent.compare(old, new, place);
@@ -179,7 +179,7 @@ impl Users {
         Self(users)
     }
 
-    /// Adds who uses the changed type, in brackets.
+    /// Appends the names that use the changed type, in brackets.
     fn behind(&self, direction: Direction, line: String) -> String {
         let name = line.split_once([' ', '.', '[', '{']).map_or(line.as_str(), |(name, _)| name);
         let Some(users) = self.0.get(&(direction, name.to_owned())) else { return line };

@@ -1,4 +1,4 @@
-//! Pairing the variants of the old schema with those of the new one.
+//! Pairs the variants of the old schema with those of the new one.
 
 use super::change::Change;
 use super::is_of_type;
@@ -6,7 +6,7 @@ use super::variants::Variant;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// The variants that are on both sides, and what is said of the others.
+/// The variants on both sides, and the changes to all others.
 pub(super) struct Pairs<'v> {
     pub(super) pairs: Vec<(&'v Variant, &'v Variant)>,
     pub(super) changes: Vec<Change>,
@@ -18,7 +18,7 @@ enum Key {
     Anything,
     /// A constant, or the tag of an object.
     Tag(String),
-    /// An object without a tag, by the fields that are always there.
+    /// An object without a tag, identified by the fields that are always present.
     Object(String),
     Type(String),
 }
@@ -84,7 +84,7 @@ impl<'v> Matching<'v> {
         }
     }
 
-    /// A side that allows anything covers all variants of the other.
+    /// Removes all variants of a side if the other allows anything.
     fn anything(&mut self) {
         let has = |side: &[(Key, &Variant)]| side.iter().any(|(key, _)| *key == Key::Anything);
         if has(&self.new) {
@@ -110,7 +110,7 @@ impl<'v> Matching<'v> {
         }
     }
 
-    /// Objects without a tag are the same in their order.
+    /// Pairs objects without a tag in their order.
     fn objects(&mut self) {
         let find = |side: &[(Key, &Variant)]| side.iter().position(|(key, _)| matches!(key, Key::Object(_)));
         while let (Some(old), Some(new)) = (find(&self.old), find(&self.new)) {
@@ -118,7 +118,7 @@ impl<'v> Matching<'v> {
         }
     }
 
-    /// True if all variants of an enum were replaced: its tag was renamed, or every name.
+    /// Returns true if all variants of an enum were replaced: its tag was renamed, or every name.
     fn has_other_tags(&self) -> bool {
         let are_tags =
             |side: &[(Key, &Variant)]| !side.is_empty() && side.iter().all(|(key, _)| matches!(key, Key::Tag(_)));
@@ -157,13 +157,13 @@ impl<'v> Matching<'v> {
     }
 }
 
-/// True if a variant is a constant that one of the types allows.
+/// Returns true if a variant is a constant that one of the types allows.
 fn covers(variants: &[Variant], variant: &Variant) -> bool {
     let Some(constant) = variant.constant() else { return false };
     variants.iter().any(|variant| variant.of().is_some_and(|of| is_of_type(constant, of)))
 }
 
-/// True if the other side has variants of the same kind, so that this one was added or removed.
+/// Returns true if the other side has variants of the same kind, so that this one was added or removed.
 fn is_like(key: &Key, side: &[Variant]) -> bool {
     side.iter().any(|variant| match key {
         Key::Tag(_) => matches!(self::key(variant, false), Key::Tag(_)),

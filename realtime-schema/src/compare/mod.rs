@@ -1,4 +1,4 @@
-//! The changes since a release, and those that break its clients.
+//! Compares a server with a release, to find changes that break its clients.
 
 mod bounds;
 mod change;
@@ -27,7 +27,8 @@ impl Changes {
         &self.breaks
     }
 
-    /// Changes that clients survive but may want to know: a new variant, an event that is no longer sent.
+    /// Changes that clients survive but may need to know about, such as a new variant or an event that is no longer
+    /// sent.
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
@@ -64,7 +65,7 @@ pub(crate) fn compare(old: &Document, new: &Document) -> Changes {
     changes
 }
 
-/// True if every value that is received can be sent back.
+/// Returns true if every received value can be sent back.
 pub(crate) fn fits(document: &Document, received: &Value, sent: &Value) -> bool {
     let mut from = document.clone();
     from.definitions.sent = document.definitions.received.clone();
@@ -73,7 +74,7 @@ pub(crate) fn fits(document: &Document, received: &Value, sent: &Value) -> bool 
     shapes.found.values().all(|severity| *severity != Severity::Break)
 }
 
-/// Compares the words of a change, without its users in brackets.
+/// Compares the text of a change, without its users in brackets.
 fn is_accepted(accepted: &[Accepted], line: &str) -> bool {
     let change = words(line);
     accepted.iter().any(|accepted| words(&accepted.change) == change && !accepted.reason.trim().is_empty())
@@ -88,7 +89,7 @@ fn unexplained(accepted: &[Accepted]) -> impl Iterator<Item = String> {
     without.map(|accepted| format!("{:?} is accepted without a reason", accepted.change))
 }
 
-/// The breaks, and what to add to the release file to accept them.
+/// Returns the breaks, and the text that accepts them in the release file.
 pub(crate) fn advice(changes: &Changes) -> String {
     let accepted =
         changes.breaks.iter().map(|line| Accepted { change: words(line).to_owned(), reason: String::new() });

@@ -1,4 +1,4 @@
-//! The fields of objects, and maps.
+//! Compares the fields of objects, and maps.
 
 use super::change::Change;
 use super::shapes::Shapes;
@@ -61,7 +61,7 @@ fn field<'v>(variant: &'v Variant, name: &str, required: &BTreeSet<String>) -> O
     declared.or_else(|| required.contains(name).then_some(&Value::Bool(true)))
 }
 
-/// The rule for fields that are not named.
+/// The rule for fields without a name in the schema.
 enum Others<'v> {
     /// No rule: they are ignored.
     Free,
@@ -99,7 +99,7 @@ fn others(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
     let at = format!("{place}{{}}");
     match (&was, &is) {
         (Others::Free, Others::Free) | (Others::Refused, Others::Refused) => {}
-        // Clients read the fields that they know, whatever else is there.
+        // Clients ignore fields that they do not know.
         (Others::Free, Others::Refused) | (Others::Refused, Others::Free)
             if shapes.direction == Direction::Received => {}
         (Others::Free, Others::Refused) => {
@@ -118,7 +118,7 @@ fn others(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
     }
 }
 
-/// Maps by number.
+/// Compares maps with numbers as keys.
 fn patterns(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
     let empty = Map::new();
     let was = map(old, "patternProperties").unwrap_or(&empty);

@@ -1,4 +1,4 @@
-//! The schemas of one direction, old and new.
+//! Compares the schemas of one direction.
 
 use super::bounds;
 use super::change::{Change, Severity};
@@ -9,12 +9,12 @@ use crate::document::{Direction, Document};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Compares what goes one way.
+/// A comparison in one direction.
 pub(super) struct Shapes<'a> {
     pub(super) old: &'a Document,
     pub(super) new: &'a Document,
     pub(super) direction: Direction,
-    /// Pairs that are, or were, compared: this ends recursion, and reports a shared type once.
+    /// Pairs that have been compared or are being compared: ends recursion, and reports a shared type once.
     seen: BTreeSet<(String, String)>,
     /// The changes found, and their severity.
     pub(super) found: BTreeMap<String, Severity>,
@@ -25,7 +25,7 @@ impl<'a> Shapes<'a> {
         Self { old, new, direction, seen: BTreeSet::new(), found: BTreeMap::new() }
     }
 
-    /// Compares two schemas at a place: the name of a type and the fields below it, or what a name takes.
+    /// Compares two schemas at a place: a type and the path of a field in it, or an input or output of a name.
     pub(super) fn compare(&mut self, old: &Value, new: &Value, place: &str) {
         let (Some(old), Some(new)) =
             (variants(self.old, self.direction, old), variants(self.new, self.direction, new))
@@ -85,7 +85,7 @@ impl<'a> Shapes<'a> {
     }
 }
 
-/// The type that all variants of both sides come from.
+/// Returns the type that all variants of both sides come from.
 fn origin<'v>(old: &'v [Variant], new: &[Variant]) -> Option<&'v str> {
     let name = old.first()?.origin.as_deref()?;
     let is_same = |variant: &Variant| variant.origin.as_deref() == Some(name);

@@ -1,25 +1,24 @@
-//! A schema as the list of what a value may be.
+//! Expands a schema into a list of variants.
 
 use crate::document::{Direction, Document};
 use crate::schemas::reference;
 use serde_json::{Map, Value, json};
 
-/// One of the kinds of values that a schema takes: a constant, or the values of one type, with all that is said of them
-/// in one place.
+/// A kind of value that a schema accepts: a constant, or values of one type, with all their constraints.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Variant {
     pub(super) keywords: Map<String, Value>,
-    /// The named type that it comes from.
+    /// The named type that the variant comes from.
     pub(super) origin: Option<String>,
 }
 
-/// All kinds of values that a schema takes. References are followed, what is combined is joined. `None` where they are
-/// too many to compare.
+/// Expands a schema: follows references and joins combinations. Returns `None` if there are too many variants to
+/// compare.
 pub(super) fn variants(document: &Document, direction: Direction, schema: &Value) -> Option<Vec<Variant>> {
     Expansion { document, direction }.expand(schema, &mut Vec::new())
 }
 
-/// Several flattened enums multiply.
+/// The limit of variants, which multiply if several enums are flattened.
 const MOST_VARIANTS: usize = 4096;
 
 struct Expansion<'a> {
@@ -28,7 +27,7 @@ struct Expansion<'a> {
 }
 
 impl Expansion<'_> {
-    /// `above` has the names that are being followed: a type that is a union with itself adds nothing.
+    /// Expands a schema. `above` has the names being followed: a type that is a union with itself adds nothing.
     fn expand(&self, schema: &Value, above: &mut Vec<String>) -> Option<Vec<Variant>> {
         let Value::Object(keywords) = schema else {
             return Some(if schema == &Value::Bool(false) { Vec::new() } else { vec![Variant::anything()] });
@@ -59,7 +58,7 @@ impl Expansion<'_> {
         if above.contains(&name) {
             return Some(Vec::new());
         }
-        // Like a schema that is not there, it takes anything.
+        // An unknown reference accepts anything, like a missing schema.
         let Some(target) = self.document.definition(self.direction, &name) else {
             return Some(vec![Variant::anything()]);
         };
@@ -82,7 +81,7 @@ impl Variant {
         self.keywords.get("const")
     }
 
-    /// The type of its values; `None` for anything.
+    /// Returns the type of the values, or `None` for any type.
     pub(super) fn of(&self) -> Option<&str> {
         self.keywords.get("type").and_then(Value::as_str)
     }
@@ -95,7 +94,7 @@ impl Variant {
         self.of() == Some("object")
     }
 
-    /// Text that is the same for the same variant.
+    /// Returns a text that is the same for equal variants.
     pub(super) fn text(&self) -> String {
         let mut value = Value::Object(self.keywords.clone());
         value.sort_all_objects();
@@ -107,7 +106,7 @@ fn list<'a>(keywords: &'a Map<String, Value>, keyword: &str) -> impl Iterator<It
     keywords.get(keyword).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// The schema's own keywords as variants, without references and combinations.
+/// Returns the variants of the schema's own keywords, without references and combinations.
 fn own(keywords: &Map<String, Value>) -> Vec<Variant> {
     if let Some(Value::Array(values)) = keywords.get("enum") {
         return values.iter().map(constant).collect();
@@ -117,7 +116,7 @@ fn own(keywords: &Map<String, Value>) -> Vec<Variant> {
     }
     let mut keywords = keywords.clone();
     keywords.retain(|keyword, _| !["$ref", "allOf", "anyOf", "oneOf"].contains(&keyword.as_str()));
-    // Beside what is combined it means the same.
+    // Beside a combination, it means the same as `additionalProperties`.
     if let Some(others) = keywords.remove("unevaluatedProperties") {
         keywords.entry("additionalProperties").or_insert(others);
     }
@@ -138,7 +137,7 @@ fn constant(value: &Value) -> Variant {
     Variant { keywords: Map::from_iter([("const".to_owned(), value.clone())]), origin: None }
 }
 
-/// The values of one of several types, with what is said of that type.
+/// Returns the variant of one of several types, with the keywords for that type.
 fn of_type(of: String, keywords: &Map<String, Value>) -> Variant {
     let others: &[&[&str]] = match of.as_str() {
         "object" => &[&ARRAY, &NUMBER, &STRING],
@@ -167,7 +166,7 @@ const ARRAY: [&str; 5] = ["items", "maxItems", "minItems", "prefixItems", "uniqu
 const NUMBER: [&str; 5] = ["exclusiveMaximum", "exclusiveMinimum", "maximum", "minimum", "multipleOf"];
 const STRING: [&str; 5] = ["contentEncoding", "contentMediaType", "maxLength", "minLength", "pattern"];
 
-/// Each of the one with each of the other, where they can be true together.
+/// Combines each variant of one side with each of the other, if a value can satisfy both.
 fn product(left: Vec<Variant>, right: Vec<Variant>) -> Option<Vec<Variant>> {
     if left.len().saturating_mul(right.len()) > MOST_VARIANTS {
         return None;
@@ -208,7 +207,7 @@ fn join(one: &Variant, other: &Variant) -> Option<Variant> {
     Some(Variant { keywords: joined, origin: None })
 }
 
-/// Two values of a keyword, both of which hold.
+/// Joins two values of a keyword, both of which apply.
 fn join_keyword(keyword: &str, one: &Value, other: &Value) -> Value {
     match (keyword, one, other) {
         ("properties" | "patternProperties", Value::Object(one), Value::Object(other)) => {
@@ -226,7 +225,7 @@ fn join_keyword(keyword: &str, one: &Value, other: &Value) -> Value {
             let more = other.iter().filter(|name| !one.contains(name));
             Value::Array(one.iter().chain(more).cloned().collect())
         }
-        // A part of a flattened type is open for the fields of the others.
+        // A part of a flattened type admits the fields of the other parts.
         ("additionalProperties", Value::Bool(_), other) => other.clone(),
         ("additionalProperties", one, Value::Bool(_)) => one.clone(),
         ("additionalProperties" | "items" | "propertyNames", ..) => json!({ "allOf": [one, other] }),
@@ -236,7 +235,7 @@ fn join_keyword(keyword: &str, one: &Value, other: &Value) -> Value {
         ("maximum" | "exclusiveMaximum" | "maxItems" | "maxLength" | "maxProperties", ..) => {
             if one.as_f64() < other.as_f64() { one.clone() } else { other.clone() }
         }
-        // Not to be told in one value: any change of it is a change.
+        // One value cannot express both: any change of them is a change.
         _ => json!([one, other]),
     }
 }

@@ -1,10 +1,10 @@
-//! The constants of a file: names as values, in groups by their dots.
+//! The constants of a file: names as values, grouped by the parts between their dots.
 
 use super::doc::Doc;
 use super::syntax::{text_literal, value_name};
 use std::collections::BTreeMap;
 
-/// The names of an id, by the parts between their dots.
+/// The names of an id, grouped by the parts between their dots.
 #[derive(Default)]
 pub(super) struct Constants(BTreeMap<String, Entry>);
 
@@ -13,27 +13,27 @@ enum Entry {
     Group(Constants),
 }
 
-/// A call that makes a constant: `mutation<number, number>("add")`.
+/// A call that creates a constant: `mutation<number, number>("add")`.
 pub(super) struct Constant<'a> {
     pub(super) helper: &'static str,
     pub(super) types: Vec<String>,
     pub(super) name: &'a str,
-    /// The time limit, where it is not the default.
+    /// The time limit, if it is not the default.
     pub(super) time_limit_ms: Option<u64>,
     pub(super) doc: Doc,
 }
 
-/// The default time limit of a procedure, which the client knows as well.
+/// The default time limit of a procedure, which the client assumes too.
 pub(super) const DEFAULT_TIME_LIMIT_MS: u64 = 30_000;
 
 impl Constants {
-    /// Adds a constant; one that stands where another, or a group, stands is a problem.
+    /// Adds a constant; it is a problem if another constant or a group has its place.
     pub(super) fn add(&mut self, constant: Constant<'_>, problems: &mut Vec<String>) {
         let parts: Vec<&str> = constant.name.split('.').collect();
         let entry = Entry::Constant { call: constant.call(), doc: constant.doc };
         if self.insert(&parts, entry).is_none() {
             problems.push(format!(
-                "`{}` names two things, or a thing and a group of names, and needs a constant of its own",
+                "`{}` names two things, or a thing and a group of names: rename one of them",
                 constant.name
             ));
         }
@@ -58,7 +58,7 @@ impl Constants {
         self.0.is_empty()
     }
 
-    /// The object of a group, its lines indented by `depth`.
+    /// Writes the object of a group, its lines indented by `depth`.
     pub(super) fn write(&self, depth: usize) -> String {
         let indent = "  ".repeat(depth + 1);
         let mut text = "{\n".to_owned();

@@ -10,7 +10,7 @@ pub(super) struct Doc(Vec<String>);
 const WIDE: &str = "Exact to 2^53 − 1.";
 
 impl Doc {
-    /// The description of a schema, and tags for what its type cannot express.
+    /// Returns the description of a schema, with tags for constraints that its type cannot express.
     pub(super) fn of(schema: &Value) -> Self {
         let mut lines = Vec::new();
         if let Some(description) = schema.get("description").and_then(Value::as_str) {
@@ -35,7 +35,7 @@ impl Doc {
         self.0.is_empty()
     }
 
-    /// The comment and a new line, indented by `depth`; nothing where there is nothing to say.
+    /// Writes the comment and a new line, indented by `depth`, or nothing if it is empty.
     pub(super) fn write(&self, depth: usize) -> String {
         let indent = "  ".repeat(depth);
         match self.0.as_slice() {
@@ -58,7 +58,7 @@ fn written_line(line: &str, indent: &str) -> String {
     format!("{}\n", line.trim_end())
 }
 
-/// A line that cannot end the comment in which it stands.
+/// Escapes a line so that it cannot end the comment around it.
 fn harmless(line: &str) -> String {
     line.replace("*/", "*\\/").replace(['\r', '\u{2028}', '\u{2029}'], " ")
 }

@@ -1,4 +1,4 @@
-//! The types of an id in TypeScript, and constants for its names.
+//! TypeScript types and constants of an id.
 
 mod constants;
 mod doc;
@@ -14,7 +14,7 @@ pub(crate) use wide::wide_integers;
 
 use serde_json::Value;
 
-/// The types that a schema names: `type` may be one or several.
+/// Returns the types named by a schema's `type`, which may be one or a list.
 fn schema_types(schema: &Value) -> Vec<String> {
     match schema.get("type") {
         Some(Value::String(one)) => vec![one.clone()],

@@ -12,8 +12,8 @@ pub(super) struct Names(BTreeMap<(Direction, String), String>);
 type Used = BTreeSet<(Direction, String)>;
 
 impl Names {
-    /// Names the types that are used. One whose directions differ, by itself or by what it refers to, is `User` as it is
-    /// received and `UserInput` as it is sent; where they agree there is one.
+    /// Names the used types. If the two directions of one differ, by itself or in a type that it refers to, it is
+    /// `User` as received and `UserInput` as sent; otherwise there is one name.
     pub(super) fn new(document: &Document, used: &Used, problems: &mut Vec<String>) -> Self {
         let plain = Self(used.iter().map(|used| (used.clone(), identifier(&used.1))).collect());
         let differing = differing(document, &plain, used);
@@ -31,13 +31,13 @@ impl Names {
         self.0.get(&(direction, definition.to_owned())).cloned().unwrap_or_else(|| identifier(definition))
     }
 
-    /// The definition of a name.
+    /// Returns the definition that has a name.
     pub(super) fn definition(&self, direction: Direction, name: &str) -> Option<String> {
         let found = self.0.iter().find(|((of, _), known)| *of == direction && *known == name);
         found.map(|((_, definition), _)| definition.clone())
     }
 
-    /// Each name once, with the definition that it is made of.
+    /// Returns each name once, with the definition it stands for.
     pub(super) fn each(&self) -> BTreeMap<&str, (Direction, &str)> {
         self.0
             .iter()
@@ -72,7 +72,7 @@ fn place(definition: &str, direction: Direction) -> String {
     }
 }
 
-/// The types that have two shapes: those whose own text differs, then those that refer to one of them.
+/// Returns the types with two shapes: those that differ themselves, and those that refer to one of them.
 fn differing(document: &Document, names: &Names, used: &Used) -> BTreeSet<String> {
     let both: Vec<&String> = used
         .iter()
@@ -111,7 +111,7 @@ fn refers(document: &Document, name: &str, to: &BTreeSet<String>) -> bool {
     found
 }
 
-/// A name with what TypeScript does not allow replaced by `_`.
+/// Replaces characters that TypeScript does not allow with `_`.
 fn identifier(name: &str) -> String {
     let allowed = |one: char| if one.is_ascii_alphanumeric() || one == '_' || one == '$' { one } else { '_' };
     let name: String = name.chars().map(allowed).collect();
@@ -122,7 +122,7 @@ fn identifier(name: &str) -> String {
     }
 }
 
-/// Names that a type cannot have: words of the language, its own types, and names of a generated file.
+/// Returns true for names that a type cannot have: keywords, built-in types, and names of a generated file.
 fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
 }

@@ -1,4 +1,4 @@
-//! Objects: their fields, their maps, and what keeps the variants of an enum apart.
+//! Objects: their fields and maps, and fields that keep the variants of an enum apart.
 
 use super::doc::Doc;
 use super::read::Reader;
@@ -7,7 +7,7 @@ use crate::schemas::reference;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// True if a schema has keywords about the fields of an object.
+/// Returns true if a schema has keywords for the fields of an object.
 pub(super) fn has_keywords(keywords: &Map<String, Value>) -> bool {
     let is_open = |value: &Value| value != &Value::Bool(false);
     let says = |keyword: &str| keywords.get(keyword).is_some_and(is_open);
@@ -68,14 +68,14 @@ fn indices(reader: &Reader<'_>, keywords: &Map<String, Value>) -> Vec<Index> {
     indices
 }
 
-/// The type of a map that has named fields as well: TypeScript wants every field to be one of the map.
+/// Returns the type of a map that has named fields too: TypeScript requires every field to match the map's type.
 fn admitting(of: &Type, fields: &[Field]) -> Type {
     let optional = fields.iter().any(|field| field.optional).then(|| Type::plain("undefined"));
     let types = fields.iter().map(|field| field.of.clone());
     Type::union_of([of.clone()].into_iter().chain(types).chain(optional))
 }
 
-/// Opens the maps of an intersection for the fields of its other parts.
+/// Makes the maps of an intersection admit the fields of its other parts.
 pub(super) fn admit(parts: &mut [Type]) {
     if parts.len() < 2 {
         return;
@@ -88,8 +88,8 @@ pub(super) fn admit(parts: &mut [Type]) {
     }
 }
 
-/// Keeps variants apart: the keys of the others are `?: never`, since an object has the keys of one variant only.
-/// Fields that all variants share may be there.
+/// Keeps variants apart: the keys of other variants become `?: never`, since an object has the keys of one variant
+/// only. Fields that all variants share stay allowed.
 pub(super) fn exclude(reader: &Reader<'_>, members: &mut [Member], shared: &Map<String, Value>) {
     let shared = shared.get("properties").and_then(Value::as_object);
     let is_shared = |key: &str| shared.is_some_and(|fields| fields.contains_key(key));
@@ -105,7 +105,7 @@ pub(super) fn exclude(reader: &Reader<'_>, members: &mut [Member], shared: &Map<
     }
 }
 
-/// Members that every object of JavaScript has. A type with one of them as `?: never` would have no values.
+/// Members of every JavaScript object. A type with one of them as `?: never` would have no values.
 const OF_ALL_OBJECTS: [&str; 7] = [
     "constructor",
     "hasOwnProperty",
@@ -119,7 +119,7 @@ const OF_ALL_OBJECTS: [&str; 7] = [
 /// The keys that an object may have.
 enum Keys {
     Named(BTreeSet<String>),
-    /// Those of a map, or of something else; they are not known.
+    /// Unknown keys: those of a map, or of another type.
     Any,
 }
 
@@ -137,7 +137,7 @@ fn keys(reader: &Reader<'_>, of: &Type) -> Keys {
         Type::Object(object) if object.indices.is_empty() => {
             Keys::Named(object.fields.iter().map(|field| field.name.clone()).collect())
         }
-        // The tag of a variant, and the type that it holds.
+        // A variant's tag, combined with the type that it holds.
         Type::Intersection(parts) => {
             let mut all = BTreeSet::new();
             for part in parts {
@@ -158,7 +158,7 @@ fn part_keys(reader: &Reader<'_>, part: &Type) -> Option<BTreeSet<String>> {
     Some(found)
 }
 
-/// The keys of the objects that a schema describes; `None` where any key may be there.
+/// Collects the keys of the objects that a schema describes. Returns `None` if any key is allowed.
 fn schema_keys(reader: &Reader<'_>, schema: &Value, found: &mut BTreeSet<String>, depth: usize) -> Option<()> {
     let keywords = schema.as_object().filter(|_| depth < DEEPEST_FLATTENING)?;
     let is_map = |keyword: &str| keywords.get(keyword).is_some_and(|value| value != &Value::Bool(false));
@@ -181,7 +181,7 @@ fn schema_keys(reader: &Reader<'_>, schema: &Value, found: &mut BTreeSet<String>
 
 const DEEPEST_FLATTENING: usize = 16;
 
-/// Adds fields to an object, or to the part of an intersection that is one.
+/// Adds fields to an object, or to the object of an intersection.
 fn add(of: &mut Type, never: Vec<Field>) {
     match of {
         Type::Object(object) => {

@@ -1,4 +1,4 @@
-//! From a schema to a type.
+//! Converts schemas to types.
 
 use super::doc::Doc;
 use super::names::Names;
@@ -11,12 +11,12 @@ use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-/// Reads the schemas of one direction.
+/// A reader of the schemas of one direction.
 pub(super) struct Reader<'a> {
     pub(super) document: &'a Document,
     pub(super) direction: Direction,
     pub(super) names: &'a Names,
-    /// The keywords that were met and are not known.
+    /// Unknown keywords found so far.
     pub(super) unknown: RefCell<BTreeSet<String>>,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Reader<'a> {
         Self { document, direction, names, unknown: RefCell::default() }
     }
 
-    /// A type that holds every value of the schema. What the schema says in words that are not known is `unknown`, and
+    /// Returns a type that has every value of the schema. A schema with unknown keywords is `unknown`: its type is
     /// never guessed.
     pub(super) fn read(&self, schema: &Value) -> Type {
         let Value::Object(keywords) = schema else {
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         Type::intersection(parts)
     }
 
-    /// The types that a schema refers to, combines and chooses from.
+    /// Returns the types that a schema refers to, combines, or chooses from.
     fn combined(&self, keywords: &Map<String, Value>) -> Vec<Type> {
         let mut parts = Vec::new();
         if let Some(name) = keywords.get("$ref").and_then(|_| reference(&Value::Object(keywords.clone()))) {
@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
         if let Some(Value::Array(all)) = keywords.get("allOf") {
             parts.extend(all.iter().map(|schema| self.read(schema)));
         }
-        // An optional enum that is flattened may be missing as a whole: `{}`.
+        // A flattened optional enum may be absent as a whole: `{}`.
         let is_object = keywords.contains_key("properties") || is_type(keywords, "object");
         for keyword in ["oneOf", "anyOf"] {
             if let Some(Value::Array(variants)) = keywords.get(keyword) {
@@ -63,7 +63,7 @@ impl<'a> Reader<'a> {
         parts
     }
 
-    /// A union of variants, beside the other `keywords` of its schema.
+    /// Returns the union of variants, given the other `keywords` of the schema.
     fn choice(&self, variants: &[Value], is_object: bool, keywords: &Map<String, Value>) -> Type {
         let mut members = Vec::new();
         for variant in variants {
@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
         Type::union(members)
     }
 
-    /// The type of a schema's own keywords, if it has any.
+    /// Returns the type of a schema's own keywords, if there are any.
     fn own(&self, keywords: &Map<String, Value>, is_part: bool) -> Option<Type> {
         if let Some(Value::Array(values)) = keywords.get("enum") {
             return Some(Type::union_of(values.iter().map(literal)));
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         Type::Array(Box::new(item))
     }
 
-    /// Remembers the keywords that are not known.
+    /// Records unknown keywords. Returns true if there are any.
     fn has_unknown(&self, keywords: &Map<String, Value>) -> bool {
         let unknown: Vec<String> = keywords.keys().filter(|keyword| !is_known(keyword)).cloned().collect();
         let any = !unknown.is_empty();
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A longer array of fixed length is written as an array.
+/// The longest tuple; a longer array of fixed length becomes an array type.
 const LONGEST_TUPLE: usize = 16;
 
 fn literal(value: &Value) -> Type {
@@ -161,7 +161,7 @@ fn is_type(keywords: &Map<String, Value>, of: &str) -> bool {
     keywords.get("type").and_then(Value::as_str) == Some(of)
 }
 
-/// The keywords whose meaning is in the type, or that only narrow it further than TypeScript can say.
+/// Returns true for keywords that the type expresses, or that narrow it further than TypeScript can.
 fn is_known(keyword: &str) -> bool {
     matches!(
         keyword,

@@ -1,11 +1,11 @@
-//! The types of TypeScript, as far as schemas need them, and how they are written.
+//! The TypeScript types that schemas need, and their text.
 
 use super::doc::Doc;
 
-/// A type of TypeScript.
+/// A TypeScript type.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Type {
-    /// `number`, `unknown`, the literal `"a"`: what is written as it is.
+    /// A type that is written unchanged: `number`, `unknown`, the literal `"a"`.
     Plain(String),
     /// A named type.
     Named(String),
@@ -75,7 +75,7 @@ impl Type {
         matches!(self, Self::Plain(plain) if plain == text)
     }
 
-    /// A union without doubles, in which nothing that says more is lost: `unknown` takes all.
+    /// Creates a union without duplicates; `unknown` absorbs all other members.
     pub(super) fn union(members: impl IntoIterator<Item = Member>) -> Self {
         let mut flat: Vec<Member> = Vec::new();
         for member in members {
@@ -104,7 +104,7 @@ impl Type {
         Self::union(types.into_iter().map(Member::from))
     }
 
-    /// The type that is called `name`, without itself among its own variants: a name cannot stand for itself.
+    /// Returns the type for a definition called `name`, without references to itself among its variants.
     pub(super) fn called(self, name: &str) -> Self {
         let is_itself = |of: &Self| matches!(of, Self::Named(own) if own == name);
         match self {
@@ -137,7 +137,7 @@ impl Type {
         }
     }
 
-    /// In parentheses where an operator binds less than what is around it.
+    /// Writes the type in parentheses if its operator binds less tightly than its context.
     fn write_tightly(&self, depth: usize) -> String {
         match self {
             Self::Union(_) | Self::Intersection(_) => format!("({})", self.write(depth)),
@@ -192,7 +192,7 @@ impl Object {
     }
 }
 
-/// True if the fields of an object fit on one line.
+/// Returns true if the fields of an object fit on one line.
 fn fits(lines: &[String], depth: usize) -> bool {
     let width: usize = lines.iter().map(|line| line.len() + 2).sum();
     width + 2 * depth < WIDTH && lines.iter().all(|line| !line.contains('\n'))
@@ -206,7 +206,7 @@ impl Field {
     }
 }
 
-/// Puts something before a type, without a space at the end of a line.
+/// Puts a prefix before a type, without a space at the end of a line.
 pub(super) fn before(what: &str, of: &str) -> String {
     if of.starts_with('\n') { format!("{what}{of}") } else { format!("{what} {of}") }
 }
@@ -232,23 +232,23 @@ fn write_union(members: &[Member], depth: usize) -> String {
 /// The width of a line.
 const WIDTH: usize = 100;
 
-/// A name of a field: as it is where it is an identifier, else in quotes.
+/// Returns the name of a field, in quotes unless it is an identifier.
 pub(super) fn quoted_name(name: &str) -> String {
     if is_identifier(name) { name.to_owned() } else { text_literal(name) }
 }
 
-/// A name of a field of a value: `__proto__: x` and `"__proto__": x` would set the object's prototype.
+/// Returns the name of a field of a value. `__proto__: x` and `"__proto__": x` would set the object's prototype.
 pub(super) fn value_name(name: &str) -> String {
     if name == "__proto__" { format!("[{}]", text_literal(name)) } else { quoted_name(name) }
 }
 
-/// A string of TypeScript; one of JSON is one, and nothing in a generated file ends a line in its middle.
+/// Returns a TypeScript string. A JSON string is one, once line separators are escaped.
 pub(super) fn text_literal(text: &str) -> String {
     let json = serde_json::to_string(text).expect("a string can be written");
     json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
-/// True if a name needs no quotes. TypeScript allows letters beyond ASCII too; here they are quoted.
+/// Returns true if a name needs no quotes. Letters beyond ASCII are quoted, although TypeScript allows them.
 pub(super) fn is_identifier(name: &str) -> bool {
     let starts = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_' || first == '$');
     starts && name.chars().all(|one| one.is_ascii_alphanumeric() || one == '_' || one == '$')

@@ -4,7 +4,7 @@ use super::doc::is_wide;
 use crate::document::{Direction, Document};
 use serde_json::Value;
 
-/// Lists the places where a server sends or takes integers of 64 bits or more.
+/// Returns the places where a server sends or accepts integers of 64 bits or more.
 pub(crate) fn wide_integers(document: &Document) -> Vec<String> {
     let mut found = Vec::new();
     for direction in [Direction::Sent, Direction::Received] {

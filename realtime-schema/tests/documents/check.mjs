@@ -1,4 +1,4 @@
-// Checks documents with the public parsers: `node check.mjs async-api|open-api FILE`. Every complaint is printed.
+// Checks documents with the public parsers: `node check.mjs async-api|open-api FILE`. Prints every error.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 

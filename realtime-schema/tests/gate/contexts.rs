@@ -1,4 +1,4 @@
-//! Where a changed type may stand.
+//! The places in which a changed type may stand.
 
 use realtime_schema::{Changes, Description, Kind, Schema, Side};
 use schemars::JsonSchema;
@@ -12,7 +12,7 @@ pub(crate) enum For {
     Break,
 }
 
-/// Checks a change of a type, by itself and in all places where a type may stand, when it is sent and when it is received.
+/// Checks a change of a type, by itself and in every context, as sent and as received.
 #[track_caller]
 pub(crate) fn check<Old: JsonSchema, New: JsonSchema>(sent: For, received: For) {
     for (context, old, new) in contexts::<Old, New>() {

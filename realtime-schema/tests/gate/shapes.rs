@@ -1,4 +1,4 @@
-//! Any type, as schemars describes it; its values, and the types that are nearly it.
+//! Arbitrary types as schemars describes them, their values, and similar types.
 
 #![allow(dead_code)] // Each test takes what it needs.
 
@@ -9,7 +9,7 @@ use proptest::sample::select;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// A type as serde and schemars know them.
+/// A type of serde and schemars.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Shape {
     Bool,
@@ -25,13 +25,13 @@ pub(crate) enum Shape {
     External(BTreeMap<&'static str, Option<Shape>>),
     Internal(BTreeMap<&'static str, Fields>),
     Untagged(Vec<Shape>),
-    /// A struct that holds itself.
+    /// A struct that contains itself.
     Recursive(Fields),
-    /// Fields, and an enum that is flattened among them.
+    /// Fields with a flattened enum among them.
     Flattened(Fields, BTreeMap<&'static str, Fields>),
 }
 
-/// Types by name, and whether they are always there.
+/// Types by field name, each with true if the field is always present.
 pub(crate) type Fields = BTreeMap<&'static str, (Shape, bool)>;
 
 /// Any type.
@@ -73,7 +73,7 @@ fn name() -> impl Strategy<Value = &'static str> {
     select(&["a", "b", "c", "d"][..])
 }
 
-/// The type, with some of its parts replaced.
+/// The type with some of its parts replaced.
 pub(crate) fn near(shape: &Shape) -> BoxedStrategy<Shape> {
     let same = match shape {
         Shape::Optional(of) => prop_oneof![near_box(of).prop_map(Shape::Optional), near(of)].boxed(),
@@ -211,7 +211,7 @@ fn one_of<T>(
     proptest::strategy::Union::new(variants.iter().map(|(name, variant)| of(name, variant))).boxed()
 }
 
-/// The schema of a type, its named types in `definitions`.
+/// Returns the schema of a type, with its named types in `definitions`.
 pub(crate) fn schema(shape: &Shape, definitions: &mut Map<String, Value>) -> Value {
     match shape {
         Shape::Bool => json!({ "type": "boolean" }),

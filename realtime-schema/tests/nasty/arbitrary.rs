@@ -1,4 +1,4 @@
-//! Any value of the types.
+//! Arbitrary values of the types.
 
 use super::types::*;
 use proptest::collection::{btree_map, hash_map, vec};
@@ -140,7 +140,7 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![".{0,4}", "[a-z]{1,3}"]
 }
 
-/// NaN and the infinities are `null` on the wire, which no type says.
+/// Finite numbers only: NaN and the infinities are `null` on the wire, which no type shows.
 fn real() -> impl Strategy<Value = f64> {
     any::<i32>().prop_map(|number| f64::from(number) / 8.0)
 }

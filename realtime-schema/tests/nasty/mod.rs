@@ -1,4 +1,4 @@
-//! Types with attributes of serde, and what it does with them.
+//! Types with serde attributes, and serde's results for their values.
 
 #![allow(dead_code)] // Each test takes what it needs.
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// A type and its values, each of which serde has been asked for.
+/// A type and its values, each checked against serde.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) side: Side,
@@ -22,7 +22,7 @@ pub(crate) struct Case {
     pub(crate) refused: Vec<Value>,
 }
 
-/// A case in the making.
+/// A case under construction.
 pub(crate) struct Of<T>(Case, PhantomData<T>);
 
 pub(crate) fn case<T: JsonSchema>(name: &'static str) -> Of<T> {
@@ -31,13 +31,13 @@ pub(crate) fn case<T: JsonSchema>(name: &'static str) -> Of<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Of<T> {
-    /// A value that serde writes.
+    /// Adds a value that serde writes.
     pub(crate) fn writes(mut self, value: T) -> Self {
         self.0.written.push(serde_json::to_value(value).expect("serde writes it"));
         self
     }
 
-    /// A value that serde takes.
+    /// Adds a value that serde accepts.
     pub(crate) fn takes(mut self, value: Value) -> Self {
         if let Err(error) = serde_json::from_value::<T>(value.clone()) {
             panic!("{}: serde refuses {value}: {error}", self.0.name);
@@ -46,7 +46,7 @@ impl<T: Serialize + DeserializeOwned> Of<T> {
         self
     }
 
-    /// A value that serde refuses.
+    /// Adds a value that serde refuses.
     pub(crate) fn refuses(mut self, value: Value) -> Self {
         assert!(serde_json::from_value::<T>(value.clone()).is_err(), "{}: serde takes {value}", self.0.name);
         self.0.refused.push(value);
@@ -60,7 +60,7 @@ impl<T> From<Of<T>> for Case {
     }
 }
 
-/// An endpoint that takes and returns each of the types.
+/// Returns an endpoint with a procedure for each of the types, as input and output.
 pub(crate) fn descriptions(cases: &[Case]) -> Vec<Description> {
     let kind = Kind::Mutation { time_limit: Duration::from_secs(30) };
     let description = |case: &Case| Description {

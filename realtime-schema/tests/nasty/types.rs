@@ -1,4 +1,4 @@
-//! Types with every attribute of serde that users meet.
+//! Types with all serde attributes that users meet.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use schemars::JsonSchema;
@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Who has an account.
+/// The owner of an account.
 ///
 /// Two lines */ and an end of a comment.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Account {
-    /// What they are called.
+    /// The name on the page.
     pub display_name: String,
     #[serde(rename = "e-mail")]
     pub mail: Option<String>,
@@ -39,7 +39,7 @@ fn five() -> u8 {
 #[serde(rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub(crate) enum Shape {
     Nothing,
-    /// Nothing either, but with words.
+    /// No content either, but a comment.
     Hidden,
     Circle(f64),
     Line(f64, f64),
@@ -132,7 +132,7 @@ pub(crate) struct Wrapper {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Id(pub String);
 
-/// Written as a text, `3/4`.
+/// Written as text, `3/4`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct Fraction(pub u8, pub u8);
@@ -168,7 +168,7 @@ pub(crate) struct Page<T> {
 pub(crate) mod other {
     use super::*;
 
-    /// Another type that is called `Inner` in Rust.
+    /// Another type with the Rust name `Inner`.
     #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
     #[schemars(rename = "OtherInner")]
     pub(crate) struct Inner {

@@ -1,4 +1,4 @@
-//! The values of the types: what serde writes, what it takes beside that, and what it refuses.
+//! The values of the types: those that serde writes, others that it accepts, and those that it refuses.
 
 use super::types::*;
 use super::{Case, case};

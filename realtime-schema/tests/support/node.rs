@@ -1,4 +1,4 @@
-//! Programs of Node.js, in tests.
+//! Node.js programs in tests.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-/// Installs what the lock file of a directory of tests says, once, and returns the directory.
+/// Installs the packages in the lock file of a test directory, once, and returns the directory.
 ///
 /// # Panics
 ///
 /// Without Node.js and npm.
 pub(crate) fn installed(directory: &str) -> PathBuf {
-    // Tests of one program run side by side.
+    // Tests of one program run in parallel.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(directory);
@@ -33,7 +33,7 @@ pub(crate) fn installed(directory: &str) -> PathBuf {
 ///
 /// # Panics
 ///
-/// Where it fails, with what it says.
+/// If the script fails, with its output.
 pub(crate) fn run(script: &Path, arguments: &[&OsStr]) {
     let output = Command::new("node").arg(script).args(arguments).output();
     let output = output.expect("this test needs Node.js 20 or later");

@@ -1,4 +1,4 @@
-//! The compiler of TypeScript, in tests.
+//! The TypeScript compiler in tests.
 
 #[path = "node.rs"]
 mod node;
@@ -10,7 +10,7 @@ use std::path::Path;
 ///
 /// # Panics
 ///
-/// Where the compiler complains, with what it says and where the files are.
+/// If the compiler reports errors, with these and the path of the files.
 pub(crate) fn check(name: &str, files: &[(&str, &str)]) {
     let tools = node::installed("tsc");
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

@@ -1,10 +1,10 @@
-//! The schemas of a procedure, to check values with.
+//! Validators for the schemas of a procedure.
 
 use jsonschema::Validator;
 use realtime_schema::Schema;
 use serde_json::{Value, json};
 
-/// The schemas of the input and the output of a procedure of the endpoint `nasty`.
+/// The schemas of the input and output of a procedure of the endpoint `nasty`.
 pub(crate) struct Validators {
     pub(crate) sent: Validator,
     pub(crate) received: Validator,

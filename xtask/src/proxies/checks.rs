@@ -1,4 +1,4 @@
-//! The checks that have to hold through a proxy.
+//! The checks through a proxy.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::command::Outcome;
 
-/// The ways through a proxy, and to the server behind it.
+/// The ways through a proxy, and directly to the server behind it.
 #[derive(Clone, Copy)]
 pub(super) struct Ways {
     pub(super) proxy: Way,
@@ -22,9 +22,9 @@ pub(super) struct Ways {
 
 pub(super) struct Check {
     pub(super) name: &'static str,
-    /// Returns what the table says.
+    /// Returns the text for the table.
     pub(super) run: fn(Ways, &Proxy) -> Outcome<String>,
-    /// True if it is left out of the short form.
+    /// True if `--short` skips the check.
     pub(super) is_long: bool,
 }
 
@@ -46,7 +46,7 @@ pub(super) const CHECKS: [Check; 15] = [
     Check { name: "2 minutes at rest: WebSocket, events", run: |ways, _| rest(ways), is_long: true },
 ];
 
-/// The measurements with another setting, where nothing is promised.
+/// The measurements with other settings, whose results are not checked.
 pub(super) const MEASURES: [Measure; 3] = [
     (EVENTS, |ways| slowest_event(ways).map(shown)),
     (EVENTS_LEFT, |ways| events_left(ways, Notice::ByTimeout)),
@@ -63,7 +63,7 @@ const fn quick(name: &'static str, run: fn(Ways, &Proxy) -> Outcome<String>) -> 
     Check { name, run, is_long: false }
 }
 
-/// As a browser finds them. Where the proxy has only the paths of the library, there is none.
+/// Loads the page like a browser. There is none if the proxy passes on only the library's paths.
 fn page(way: Way) -> Outcome<String> {
     if way.prefix.is_empty() {
         return Ok("–".into());
@@ -168,7 +168,7 @@ fn length_of(length: usize) -> String {
     format!(r#"{{"path":"length","input":"{}"}}"#, "x".repeat(length))
 }
 
-/// Checks the address of a client that says nothing, and of one that claims another in either header or in both.
+/// Checks the address of a client without headers, and of one that claims another in either header or in both.
 fn address(ways: Ways) -> Outcome<String> {
     let (x, forwarded) = (("X-Forwarded-For", "203.0.113.7"), ("Forwarded", "for=203.0.113.7"));
     for headers in [&[] as &[_], &[x], &[forwarded], &[x, forwarded]] {
@@ -180,8 +180,8 @@ fn address(ways: Ways) -> Outcome<String> {
     yes()
 }
 
-/// A proxy may look at the first request of a connection and hand on what follows as it is: then the server must not
-/// take what follows for another one.
+/// A proxy may check only the first request of a connection and pass on further ones unchanged: the server must not
+/// accept the address that they claim.
 fn address_in_second_request(ways: Ways) -> Outcome<String> {
     let refused = Request { method: "GET", query: "", headers: &headers(FOREIGN), body: b"" };
     let answered = Request { method: "GET", query: "?path=address", headers: &[], body: b"" };
@@ -190,7 +190,7 @@ fn address_in_second_request(ways: Ways) -> Outcome<String> {
     for first in [&refused, &answered] {
         let (_, mut body) = read(first.send(ways.proxy)?)?;
         io::copy(&mut body, &mut io::sink()).map_err(|error| format!("the first answer: {error}"))?;
-        // Closed, or refused, is fine.
+        // A closed connection or a refusal is fine.
         if let Ok((200, said)) = second.send_over(body.into_inner().into_socket(), ways.proxy).and_then(whole) {
             expect((200, said), 200, &format!(r#""{CLIENT}""#))?;
         }
@@ -198,7 +198,7 @@ fn address_in_second_request(ways: Ways) -> Outcome<String> {
     yes()
 }
 
-/// Measures the time from the going of a stream's client until the server ends the stream.
+/// Measures the time from a disconnection until the server ends the stream.
 fn events_left(ways: Ways, expected: Notice) -> Outcome<String> {
     noticed(ways, expected, || {
         let mut events = Events::open(ways.proxy)?;
@@ -207,16 +207,16 @@ fn events_left(ways: Ways, expected: Notice) -> Outcome<String> {
     })
 }
 
-/// Measures the time from the going of a caller until the server ends the call.
+/// Measures the time from a disconnection until the server ends the call.
 fn call_left(ways: Ways, expected: Notice) -> Outcome<String> {
     let headers = [("Content-Type", "application/json"), ("Origin", ORIGIN)];
     let request = Request { method: "POST", query: "", headers: &headers, body: br#"{"path":"wait"}"# };
     noticed(ways, expected, || request.send(ways.proxy))
 }
 
-/// Measures the time from a client's going until the server has nobody.
+/// Measures the time from a disconnection until the server has no client.
 fn noticed<C>(ways: Ways, expected: Notice, come: impl FnOnce() -> Outcome<C>) -> Outcome<String> {
-    // Clients of earlier checks may have gone without notice.
+    // Clients of earlier checks may have left unnoticed.
     until(Notice::ByComments.patience(), || has_nobody(ways))?.ok_or("the server has clients from before")?;
     let client = come()?;
     until(AT_ONCE, || has_nobody(ways).map(|nobody| !nobody))?.ok_or("the server saw nobody come")?;
@@ -245,7 +245,7 @@ impl Notice {
     }
 }
 
-/// Loaded machines included.
+/// Includes the delays of a loaded machine.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 fn rest(ways: Ways) -> Outcome<String> {
@@ -273,7 +273,7 @@ impl Events {
         }
     }
 
-    /// Reads on to the next event, which has this data.
+    /// Reads the next event and checks its data.
     fn expect(&mut self, data: &str) -> Outcome {
         loop {
             let mut line = String::new();
@@ -318,14 +318,14 @@ fn shown(took: Duration) -> String {
     }
 }
 
-/// When it was so, if it ever was.
+/// Polls a condition. Returns the time until it was true, or `None`.
 fn until(patience: Duration, mut is_so: impl FnMut() -> Outcome<bool>) -> Outcome<Option<Duration>> {
     let started = Instant::now();
     while started.elapsed() < patience {
         if is_so()? {
             return Ok(Some(started.elapsed()));
         }
-        // Each question takes a port for a minute.
+        // Each request occupies a port for a minute.
         thread::sleep((started.elapsed() / 50).max(Duration::from_millis(10)));
     }
     Ok(None)

@@ -1,4 +1,4 @@
-//! Requests by HTTP/1.1, just as much of it as proxies need to be tried with.
+//! A minimal HTTP/1.1 client for tests of proxies.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -10,14 +10,14 @@ use socket2::{Domain, Socket, Type};
 
 use crate::command::Outcome;
 
-/// The address that clients come from: not that of the proxies, 127.0.0.1, so that the two can be told apart.
+/// The address of clients: not that of the proxies, 127.0.0.1, so that the two can be told apart.
 pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// The `Host` that a browser sends for a page behind a proxy, port and all.
+/// The `Host` that a browser sends for a page behind a proxy, with the port.
 pub(super) const HOST: &str = "app.example.com:8443";
 pub(super) const ORIGIN: &str = "https://app.example.com:8443";
 
-/// Longer than a proxy may take for anything that is not meant to wait.
+/// Longer than a proxy takes for anything that does not wait.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A way to the server.
@@ -50,25 +50,25 @@ impl Request<'_> {
         head + "\r\n"
     }
 
-    /// Sends it over a connection of its own.
+    /// Sends the request over a new connection.
     pub(super) fn send(&self, way: Way) -> Outcome<TcpStream> {
         self.send_over(connect(way.port)?, way)
     }
 
     pub(super) fn send_over(&self, mut stream: TcpStream, way: Way) -> Outcome<TcpStream> {
         stream.write_all(self.head(way.prefix).as_bytes()).map_err(|error| format!("the request: {error}"))?;
-        // It may be answered, and the connection closed, before all of it is sent: the answer is what counts.
+        // The server may respond and close before the whole body is sent: only the response counts.
         let _ = stream.write_all(self.body);
         Ok(stream)
     }
 
-    /// The answer, with its whole body.
+    /// Sends the request and returns the status and the whole body.
     pub(super) fn answer(&self, way: Way) -> Outcome<(u16, String)> {
         whole(self.send(way)?)
     }
 }
 
-/// Asks for a file by its whole path, as it is in the browser's address bar.
+/// Requests a file by its whole path, as in the browser's address bar.
 pub(super) fn fetch(port: u16, path: &str) -> Outcome<(u16, String)> {
     let mut stream = connect(port)?;
     let head = format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
@@ -110,18 +110,18 @@ impl Head {
     }
 }
 
-/// Reads a response's head; the body is read as it comes.
+/// Reads a response's head; the body is read on demand.
 pub(super) fn read(stream: TcpStream) -> Outcome<(Head, BufReader<Body>)> {
     let mut stream = BufReader::new(stream);
     let status = line(&mut stream)?;
     let code = status.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let mut head = Head { status: code.ok_or(format!("{status:?} is no status line"))?, headers: Vec::new() };
+    let mut head = Head { status: code.ok_or(format!("{status:?} is not a status line"))?, headers: Vec::new() };
     loop {
         let line = line(&mut stream)?;
         if line.is_empty() {
             break;
         }
-        let (name, value) = line.split_once(':').ok_or(format!("{line:?} is no header"))?;
+        let (name, value) = line.split_once(':').ok_or(format!("{line:?} is not a header"))?;
         head.headers.push((name.to_owned(), value.trim().to_owned()));
     }
     let left = match head.header("content-length").map(str::parse) {
@@ -149,7 +149,7 @@ pub(super) struct Body {
 
 enum Left {
     Bytes(u64),
-    /// The bytes that are left of the chunk.
+    /// The number of bytes left in the chunk.
     Chunk(u64),
     UntilTheEnd,
 }
@@ -188,6 +188,6 @@ fn next_chunk(stream: &mut impl BufRead) -> io::Result<Left> {
     match u64::from_str_radix(size.trim(), 16) {
         Ok(0) => Ok(Left::Bytes(0)),
         Ok(size) => Ok(Left::Chunk(size)),
-        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{size:?} is no chunk's size"))),
+        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{size:?} is not a chunk size"))),
     }
 }

@@ -17,8 +17,7 @@ use proxy::{Change, Notice, PROXIES, Proxy};
 use crate::command::{Outcome, cargo, none_of, program, run};
 use crate::metadata::Metadata;
 
-/// Tries the proxies that are named, or all; `--short` leaves out what takes longer than seconds, and `--server` chooses
-/// the adapter.
+/// Tests the named proxies, or all; `--short` skips checks that take minutes, and `--server` selects the adapter.
 pub(crate) fn proxies(words: &[&str]) -> Outcome {
     let options = Options::parse(words)?;
     for proxy in &options.proxies {
@@ -69,7 +68,7 @@ impl Options {
                     let known = PROXIES.iter().find(|proxy| proxy.name == name);
                     let names = PROXIES.iter().map(|proxy| proxy.name).collect::<Vec<_>>().join(", ");
                     options.proxies.push(known.ok_or(format!(
-                        "{name:?} is no proxy; `proxies` takes --short, --server NAME, and any of {names}"
+                        "{name:?} is not a proxy; `proxies` takes --short, --server NAME, and any of {names}"
                     ))?);
                 }
             }
@@ -88,7 +87,7 @@ impl Options {
     }
 }
 
-/// Where and with what the servers run.
+/// The binaries and folder of the servers.
 struct Place {
     binary: PathBuf,
     folder: Folder,
@@ -105,7 +104,7 @@ struct Pair {
 impl Pair {
     fn start(proxy: &Proxy, place: &Place, change: Option<&Change>) -> Outcome<Self> {
         let named = format!("{} {}", proxy.name, change.map_or("as-documented", |change| change.name));
-        // It stands in configurations, without quotes.
+        // The name appears in configurations, without quotes.
         let folder = place.folder.0.join(named.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
         fs::create_dir_all(&folder).map_err(|error| format!("{} can't be created: {error}", folder.display()))?;
         let port = free_port()?;
@@ -125,7 +124,7 @@ impl Pair {
 struct Column {
     name: &'static str,
     results: Vec<Outcome<String>>,
-    /// Why there are none.
+    /// The reason, if there are none.
     failed: Option<String>,
 }
 
@@ -172,7 +171,7 @@ fn print_table(columns: &[Column]) {
     println!();
 }
 
-/// Prints what other settings change.
+/// Prints the effect of other settings.
 fn print_changes(proxies: &[&'static Proxy], place: &Place) {
     let changes: Vec<_> =
         proxies.iter().flat_map(|proxy| proxy.otherwise.iter().map(move |change| (*proxy, change))).collect();
@@ -199,7 +198,7 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], run_one: impl Fn(&T) -> R + Sync) 
     })
 }
 
-/// A temporary folder, which is removed in the end.
+/// A temporary folder, which is removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {

@@ -1,4 +1,4 @@
-//! Child processes that end with what they were started for.
+//! Child processes that end with their handle.
 
 use std::{
     fs::File,
@@ -11,15 +11,15 @@ use std::{
 
 use crate::command::{Outcome, program};
 
-/// A server that listens. Dropped, it is asked to end, so that it can end its own children, and is killed where it does
-/// not.
+/// A listening server. Dropping it asks the process to end, so that it can end its own children, and kills it if it
+/// does not.
 pub(super) struct Server {
     child: Child,
     pub(super) port: u16,
 }
 
 impl Server {
-    /// Starts it and waits until it takes connections; what it prints goes into the log.
+    /// Starts a server and waits until it accepts connections; its output goes to the log.
     pub(super) fn start(command: &mut Command, port: u16, log: &Path) -> Outcome<Self> {
         let create = || File::create(log).map_err(|error| format!("{} can't be created: {error}", log.display()));
         let command = command.stdin(Stdio::null()).stdout(create()?).stderr(create()?);
@@ -30,7 +30,7 @@ impl Server {
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             if !server.is_running() || Instant::now() > end {
                 let said = std::fs::read_to_string(log).unwrap_or_default();
-                return Err(format!("{name} does not listen. It said: {}", said.trim()));
+                return Err(format!("{name} does not listen. Its output: {}", said.trim()));
             }
             thread::sleep(POLL);
         }
@@ -60,7 +60,7 @@ impl Drop for Server {
     }
 }
 
-/// A port of the loopback interface that nobody listens on.
+/// Returns a free port of the loopback interface.
 pub(super) fn free_port() -> Outcome<u16> {
     let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     bound.map(|address| address.port()).map_err(|error| format!("there is no free port: {error}"))

@@ -1,4 +1,4 @@
-//! The proxies: their configurations, which are those of the documentation, and how each is started with them.
+//! The proxies: their configurations, which are those of the documentation, and their command lines.
 
 use std::{fs, path::Path};
 
@@ -10,28 +10,28 @@ pub(super) struct Proxy {
     pub(super) name: &'static str,
     program: &'static str,
     package: &'static str,
-    /// In `docs/deployment`.
+    /// The file name in `docs/deployment`.
     config: &'static str,
     /// The prefix of the server's own paths, which is stripped.
     pub(super) prefix: &'static str,
-    /// The text around the configuration where it is only a part of one.
+    /// The surrounding text, if the configuration is only part of a file.
     around: Option<&'static str>,
-    /// With `FOLDER` for that of the files, and the proxy's port.
+    /// The arguments, with `FOLDER` for the folder of the files, and the proxy's port.
     arguments: &'static [&'static str],
-    /// When the server notices that a client has left its stream of events.
+    /// The time at which the server notices that a client has left its stream of events.
     pub(super) events_left: Notice,
-    /// When it notices that one has left its call.
+    /// The time at which it notices that a client has left its call.
     pub(super) call_left: Notice,
-    /// Other settings, whose effect on that is measured.
+    /// Other settings, whose effect on these times is measured.
     pub(super) otherwise: &'static [Change],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Notice {
     AtOnce,
-    /// When the next comment of the stream cannot be written, or the one after it.
+    /// When the next comment of the stream, or the one after it, cannot be written.
     ByComments,
-    /// When the proxy no longer waits for the answer; or the call is over before.
+    /// When the proxy stops waiting for the response, or the call ends first.
     ByTimeout,
 }
 
@@ -179,7 +179,7 @@ impl Proxy {
         }
     }
 
-    /// Starts it before the server at the port, with all its files in the folder.
+    /// Starts the proxy in front of the server at the port, with all files in the folder.
     pub(super) fn start(&self, server: u16, folder: &Path, change: Option<&Change>) -> Outcome<Server> {
         let port = free_port()?;
         let shown = folder.display().to_string();
@@ -203,7 +203,7 @@ impl Proxy {
     }
 }
 
-/// The ports that the documentation has are those of examples. Of the new ones, one may contain an old one.
+/// Replaces the documentation's example ports. A new port may contain an old one.
 fn with_ports(text: &str, server: u16, proxy: u16) -> String {
     let pieces = text.split("3000").map(|piece| piece.replace("8080", &proxy.to_string()));
     pieces.collect::<Vec<_>>().join(&server.to_string())
@@ -213,7 +213,7 @@ fn changed(config: String, change: Option<&Change>) -> Outcome<String> {
     let Some(change) = change else { return Ok(config) };
     match config.contains(change.from) {
         true => Ok(config.replace(change.from, change.to)),
-        false => Err(format!("the configuration has no {:?} to be changed", change.from)),
+        false => Err(format!("the configuration has no {:?} to change", change.from)),
     }
 }
 

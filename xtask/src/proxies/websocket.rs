@@ -1,4 +1,4 @@
-//! A WebSocket client, just as much of it as proxies need to be tried with.
+//! A minimal WebSocket client for tests of proxies.
 
 use std::{
     io::{BufReader, Read, Write},
@@ -10,7 +10,7 @@ use crate::command::Outcome;
 
 pub(super) struct WebSocket(BufReader<Body>);
 
-/// A frame of the server.
+/// A frame from the server.
 #[derive(Debug, PartialEq)]
 pub(super) enum Frame {
     Text(String),
@@ -19,7 +19,7 @@ pub(super) enum Frame {
 
 const SUBPROTOCOL: &str = "realtime.v1.json";
 
-/// The headers of a request for a WebSocket, as a page of the origin makes it.
+/// Returns the headers of a request for a WebSocket, from a page of the origin.
 pub(super) fn headers(origin: &str) -> [(&'static str, &str); 6] {
     [
         ("Connection", "Upgrade"),
@@ -32,7 +32,7 @@ pub(super) fn headers(origin: &str) -> [(&'static str, &str); 6] {
 }
 
 impl WebSocket {
-    /// Connects, and reads the two frames with which the probe welcomes its clients.
+    /// Connects, and reads the two greeting frames of the probe.
     pub(super) fn open(way: Way) -> Outcome<Self> {
         let request = Request { method: "GET", query: "", headers: &headers(ORIGIN), body: b"" };
         let (head, mut body) = read(request.send(way)?)?;
@@ -59,7 +59,7 @@ impl WebSocket {
         self.write(CLOSE, &code.to_be_bytes())
     }
 
-    /// The next text or close frame. Pings are answered.
+    /// Returns the next text or close frame. Pings are answered.
     pub(super) fn next(&mut self) -> Outcome<Frame> {
         loop {
             let (opcode, payload) = self.read().map_err(|error| format!("reading a frame: {error}"))?;
@@ -89,7 +89,7 @@ impl WebSocket {
         }
     }
 
-    /// Says nothing of its own accord for that long.
+    /// Checks that nothing but pings arrives for this long.
     pub(super) fn rest(&mut self, time: Duration) -> Outcome {
         let end = Instant::now() + time;
         loop {
@@ -129,7 +129,7 @@ impl WebSocket {
         Ok((head[0] & 0x0f, payload))
     }
 
-    /// Masked with zeros: a mask is there for proxies that take a WebSocket for something else, and these do not.
+    /// Masks with zeros: a real mask protects proxies that do not recognise a WebSocket, and these do.
     fn write(&mut self, opcode: u8, payload: &[u8]) -> Outcome {
         let mut frame = vec![0x80 | opcode];
         match payload.len() {

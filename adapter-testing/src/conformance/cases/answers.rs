@@ -1,4 +1,4 @@
-//! Calls of the server's, which a client answers.
+//! Calls from the server, which a client answers.
 
 use super::{each_form, start, start_with};
 use crate::{
@@ -13,13 +13,13 @@ use std::{
     time::Duration,
 };
 
-/// The one connection that there is.
+/// Returns the only connection.
 #[track_caller]
 fn connection(server: &Server) -> AnyConnection {
     server.realtime().filter(|_| true).pop().expect("a client is connected")
 }
 
-/// The next frame is a call of the server's; gives its id.
+/// Checks that the next frame is a call from the server. Returns its id.
 #[track_caller]
 fn expect_call(client: &mut RawClient, question: &str) -> String {
     let packet = client.recv_packet();
@@ -34,7 +34,7 @@ fn answer(client: &mut RawClient, id: &str, data: impl serde::Serialize) {
     client.packet(json!({ "type": "result", "id": id, "data": data }));
 }
 
-/// Begins a call, which is sent when it is polled for the first time.
+/// Starts a call, which is sent when it is first polled.
 fn begin<T>(call: &mut Pin<&mut impl Future<Output = Result<T>>>) {
     let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(polled.is_pending(), "nobody has answered yet");
@@ -55,7 +55,7 @@ pub fn the_client_answers_a_call_of_the_server(subject: &Subject) {
     client.expect_text(r#"{"type":"call","id":"c1","path":"confirm","input":"sure?","timeoutMs":5000}"#);
 }
 
-/// In the order of the answers, each to whom it is for.
+/// Results reach their callers in the order of the answers.
 pub fn several_calls_of_the_server_wait_at_once(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("api");
@@ -92,7 +92,7 @@ pub fn an_answer_of_another_type_is_an_error_of_the_call(subject: &Subject) {
     }
 }
 
-/// It is told that nobody waits any more, not a tick before the time is over; an answer after that is ignored.
+/// The client receives `cancel` when the time is over, not a tick earlier; a later answer is ignored.
 pub fn a_client_that_does_not_answer_in_time_is_told_and_waited_for_no_more(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("api");
@@ -145,7 +145,7 @@ pub fn the_client_is_told_of_a_call_that_is_dropped(subject: &Subject) {
     client.echoes();
 }
 
-/// The call that asks is cancelled, and what it asks with it.
+/// Cancelling a call cancels the server's call inside it.
 pub fn a_cancelled_call_gives_up_what_it_asks(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("api");
@@ -159,7 +159,7 @@ pub fn a_cancelled_call_gives_up_what_it_asks(subject: &Subject) {
     client.echoes();
 }
 
-/// Among them an id that was used, and those of the client's own calls.
+/// Answers with ids that were used before, or that belong to the client's own calls, are ignored.
 pub fn answers_that_nobody_waits_for_are_ignored(subject: &Subject) {
     let (server, seen, _) = start(subject);
     let mut client = server.connect("api");
@@ -206,7 +206,7 @@ pub fn too_many_calls_of_the_server_are_refused_at_once(subject: &Subject) {
     assert!(matches!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
 }
 
-/// While `on_open` waits for the answer, calls of the client do.
+/// Calls of the client wait while `on_open` waits for the answer.
 pub fn the_server_may_ask_before_it_lets_a_client_in(subject: &Subject) {
     let (server, ..) = start(subject);
     for welcome in [true, false] {
@@ -224,7 +224,7 @@ pub fn the_server_may_ask_before_it_lets_a_client_in(subject: &Subject) {
     }
 }
 
-/// And messages of its handler are not held up meanwhile.
+/// Messages of the handler are not delayed meanwhile.
 pub fn a_handlers_client_is_asked_too(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("lab");

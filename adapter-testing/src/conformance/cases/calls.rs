@@ -1,4 +1,4 @@
-//! Calls of a client: each has one end, whatever happens.
+//! Calls of a client: each has exactly one end.
 
 use super::{each_form, give_turns, start, start_with, works};
 use crate::{
@@ -9,7 +9,7 @@ use realtime_core::{CloseCode, Config};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// In both forms; the name may be text or its parts, and an input that is left out is null.
+/// In both formats, the path is text or an array of its parts, and an absent input is null.
 pub fn a_call_is_answered_with_its_result(subject: &Subject) {
     let (server, ..) = start(subject);
     for mut client in each_form(&server) {
@@ -68,7 +68,7 @@ pub fn input_that_does_not_pass_its_check_is_refused(subject: &Subject) {
     client.echoes();
 }
 
-/// With its id where it has one.
+/// The error has the call's id if it can be read.
 pub fn a_call_with_wrong_fields_is_answered(subject: &Subject) {
     let (server, ..) = start(subject);
     for mut client in each_form(&server) {
@@ -95,7 +95,7 @@ pub fn a_call_with_wrong_fields_is_answered(subject: &Subject) {
     }
 }
 
-/// Many languages write a field that is left out as null.
+/// Many languages write an absent field as null.
 pub fn null_is_an_optional_field_that_is_left_out(subject: &Subject) {
     let (server, ..) = start(subject);
     for mut client in each_form(&server) {
@@ -139,7 +139,7 @@ pub fn a_whole_float_is_an_integer(subject: &Subject) {
     }
 }
 
-/// None is rounded. From 2⁵³ on a float stands for several integers.
+/// Numbers are never rounded: from 2⁵³ on, a float is ambiguous.
 pub fn a_float_that_is_no_integer_is_refused_and_its_field_named(subject: &Subject) {
     let (server, ..) = start(subject);
     for mut client in each_form(&server) {
@@ -182,7 +182,7 @@ pub fn an_error_of_a_procedure_is_told_whole(subject: &Subject) {
     }
 }
 
-/// Wherever it panics: before there is a future, in it, and while it is dropped.
+/// The panic may be in the function, in its future, or in the future's drop.
 pub fn a_panic_is_an_internal_error_and_the_connection_lives(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("api");
@@ -202,7 +202,7 @@ pub fn a_panic_is_an_internal_error_and_the_connection_lives(subject: &Subject) 
     client.expect_result("other", "a");
 }
 
-/// And is neither half an answer nor none.
+/// The client receives an error instead of a partial result.
 pub fn an_output_that_does_not_serialise_is_an_error(subject: &Subject) {
     let (server, ..) = start(subject);
     for mut client in each_form(&server) {
@@ -222,7 +222,7 @@ pub fn a_result_larger_than_an_outbox_is_an_error(subject: &Subject) {
     client.echoes();
 }
 
-/// None is lost, and the client that does not read yet is not closed.
+/// No result is lost, and a client that does not read yet is not closed.
 pub fn results_wait_for_room_in_the_outbox(subject: &Subject) {
     const CALLS: usize = 60;
     let (server, ..) = start_with(subject, |config| config.outbox_bytes = 150_000);
@@ -273,7 +273,7 @@ pub fn calls_and_messages_do_not_wait_for_each_other(subject: &Subject) {
     client.expect_value(&Reply::Text("slow".into()));
 }
 
-/// They are held, and run in their order; so do cancellations among them.
+/// Calls are held and run in order, including cancellations.
 pub fn calls_wait_for_on_open(subject: &Subject) {
     let (server, seen, gate) = start(subject);
     let mut client = server.request("api").header("x-open", "wait").connect();
@@ -297,17 +297,17 @@ pub fn calls_wait_for_on_open(subject: &Subject) {
     seen.event("noted");
 }
 
-/// None is lost, and the client is held up until they fit.
+/// No call is lost, and nothing is read until there is room.
 pub fn more_calls_than_may_wait_for_on_open_are_read_later(subject: &Subject) {
     hold_up(subject, 200, 1, |config| config.queued_messages = 4);
 }
 
-/// As many bytes as one message may have, and one message more.
+/// The limit is the bytes of one largest message: these calls exceed it by one.
 pub fn larger_calls_than_may_wait_for_on_open_are_read_later(subject: &Subject) {
     hold_up(subject, 40, 9_000, |config| config.message_bytes = 10_000);
 }
 
-/// Calls so often with so many bytes, while `on_open` waits.
+/// Makes `count` calls of `bytes` each, while `on_open` waits.
 fn hold_up(subject: &Subject, count: usize, bytes: usize, change: impl FnOnce(&mut Config)) {
     let (server, _, gate) = start_with(subject, change);
     let mut client = server.request("api").header("x-open", "wait").connect();
@@ -335,7 +335,7 @@ pub fn on_open_may_refuse_and_nothing_is_called(subject: &Subject) {
     seen.nothing_more();
 }
 
-/// Its future is dropped by the time the client is told, without anything else that would wake it.
+/// The future is dropped before the client is notified, without any other wake-up.
 pub fn a_cancelled_call_is_dropped_at_once(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for mut client in each_form(&server) {
@@ -363,7 +363,7 @@ pub fn a_cancel_while_a_guard_decides_calls_nothing(subject: &Subject) {
     seen.began("slow.call");
 }
 
-/// Without another word from it; and before `on_close`.
+/// Calls are dropped without a further frame, and before `on_close`.
 pub fn calls_of_a_client_that_is_gone_are_dropped_at_once(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for leave in [|client| drop(client), |client: RawClient| client.close(1000, "bye")] {
@@ -376,7 +376,7 @@ pub fn calls_of_a_client_that_is_gone_are_dropped_at_once(subject: &Subject) {
     }
 }
 
-/// Whatever its handler still does with a message, which it may finish.
+/// The handler may finish its message, while the calls are dropped.
 pub fn a_busy_handler_does_not_keep_the_calls_of_a_client_that_is_gone(subject: &Subject) {
     let (server, seen, gate) = start(subject);
     for leave in [drop, |mut client: RawClient| client.frame(&TestFrame::close(1000, "bye"))] {
@@ -407,7 +407,7 @@ pub fn calls_are_dropped_when_the_server_closes(subject: &Subject) {
     assert_eq!(client.expect_close(1001), "enough");
 }
 
-/// The refusal has no id: it would look like the end of the first.
+/// The refusal has no id, since it would look like the end of the first call.
 pub fn an_id_in_use_is_refused_without_ending_the_first(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for mut client in each_form(&server) {
@@ -433,7 +433,7 @@ pub fn an_id_in_use_is_refused_without_ending_the_first(subject: &Subject) {
     }
 }
 
-/// The error of the second is not told as the end of the first either.
+/// The error of the second call is not reported as the end of the first.
 pub fn a_wrong_call_with_an_id_in_use_does_not_end_the_first(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for mut client in each_form(&server) {
@@ -453,7 +453,7 @@ pub fn a_wrong_call_with_an_id_in_use_does_not_end_the_first(subject: &Subject) 
     }
 }
 
-/// Whatever its end was.
+/// The id is free after an end of any kind.
 pub fn an_id_is_free_after_its_end(subject: &Subject) {
     let (server, seen, _) = start(subject);
     let mut client = server.connect("api");
@@ -521,7 +521,7 @@ pub fn progress_comes_before_the_result_and_not_after(subject: &Subject) {
     }
 }
 
-/// Not a tick before its time is over.
+/// The call ends at its deadline, not a tick earlier.
 pub fn a_call_ends_at_its_callers_deadline(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for mut client in each_form(&server) {
@@ -537,7 +537,7 @@ pub fn a_call_ends_at_its_callers_deadline(subject: &Subject) {
     }
 }
 
-/// Which its caller cannot make later.
+/// A caller cannot extend the procedure's time limit.
 pub fn a_call_ends_at_its_procedures_deadline(subject: &Subject) {
     let (server, seen, _) = start(subject);
     let mut client = server.connect("api");
@@ -569,7 +569,7 @@ pub fn a_deadline_counts_the_time_of_guards(subject: &Subject) {
     seen.nothing_more();
 }
 
-/// In the order of their deadlines, and those that have none before then are left alone.
+/// Calls end in the order of their deadlines; others are not affected.
 pub fn each_call_has_a_deadline_of_its_own(subject: &Subject) {
     let (server, seen, _) = start(subject);
     let mut client = server.connect("api");
@@ -606,7 +606,7 @@ pub fn too_many_calls_are_refused_at_once(subject: &Subject) {
     client.settle();
 }
 
-/// Before its input is read, for calls, subscriptions and events alike.
+/// The guard runs before the input is read, for calls, subscriptions and events.
 pub fn a_guard_decides_by_the_request(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut stranger = server.connect("api");
@@ -645,7 +645,7 @@ pub fn a_merged_endpoint_keeps_its_guard_and_state_for_itself(subject: &Subject)
     client.expect_failed("1", "PERMISSION_DENIED");
 }
 
-/// Of a merged one as well, in the order in which they were taken in.
+/// Middleware of nested and merged endpoints runs in the order in which these were added.
 pub fn middleware_of_a_nested_endpoint_is_kept(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut refused = server.request("api").header("x-role", "nobody").refused(403);
@@ -674,7 +674,7 @@ pub fn a_call_to_a_handler_without_endpoint_is_not_found(subject: &Subject) {
     works(&mut client);
 }
 
-/// However they end, in whatever order; and nothing comes after it.
+/// Ends may come in any order and of any kind; nothing follows an end.
 pub fn each_of_many_calls_and_subscriptions_has_one_end(subject: &Subject) {
     const COUNT: usize = 400;
     let (server, ..) = start(subject);
@@ -733,9 +733,8 @@ pub fn each_of_many_calls_and_subscriptions_has_one_end(subject: &Subject) {
     }
 }
 
-/// It is told of its calls only as much as may wait for it.
-/// The queue for it stays within its bound: nothing more is read of it, and when it has taken nothing for as long as a
-/// client may be silent, it is closed.
+/// The queue of a client that does not read stays within its bound: nothing more is read from the client, and after the
+/// idle timeout it is closed.
 pub fn a_client_that_calls_and_never_reads_is_closed(subject: &Subject) {
     let (server, ..) = start_with(subject, |config| config.outbox_bytes = 64 * 1024);
     let mut other = server.connect("api");
@@ -749,7 +748,7 @@ pub fn a_client_that_calls_and_never_reads_is_closed(subject: &Subject) {
     other.echoes();
 }
 
-/// The client that asks and asks is not served without end, and loses nothing.
+/// A client that makes calls without end is served in turns, and loses none.
 pub fn a_flood_of_calls_is_answered(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("api");
@@ -760,7 +759,7 @@ pub fn a_flood_of_calls_is_answered(subject: &Subject) {
     }
 }
 
-/// However much it asks at once: who reads gets all answers.
+/// A client that reads gets all results, however many calls it makes at once.
 pub fn calls_in_one_write_are_answered_to_one_who_reads(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("api");
@@ -771,7 +770,7 @@ pub fn calls_in_one_write_are_answered_to_one_who_reads(subject: &Subject) {
     client.echoes();
 }
 
-/// A frame that cannot be read is counted whatever it is: also where it has an id, and is answered under it.
+/// An unreadable frame counts even if its id can be read and the error has that id.
 pub fn a_flood_of_calls_that_cannot_be_read_is_closed(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("api");

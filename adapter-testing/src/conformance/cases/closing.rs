@@ -1,4 +1,4 @@
-//! However it ends: `on_close` once, and nobody else notices.
+//! The end of a connection: `on_close` runs once, and no other client is affected.
 
 use super::{said, start, start_with, works};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 use realtime_core::{CloseCode, FnConnection, Initiator, handler_fn};
 use std::time::Duration;
 
-/// Longer than the time for closing.
+/// Longer than the closing timeout.
 const LONG: Duration = Duration::from_secs(6);
 
 #[track_caller]
@@ -236,7 +236,7 @@ pub fn a_cut_connection_gets_no_close_frame(subject: &Subject) {
     assert_eq!(closed_once_after_message(&seen), 1006);
 }
 
-/// A type may fail in any way while it reads a message.
+/// Reading a message may fail in any way, including a panic.
 pub fn a_panic_over_a_message_closes_its_connection(subject: &Subject) {
     let (builder, ..) = super::builder(|_| {});
     let handler = handler_fn(|connection: FnConnection<Explosive, ()>| async move {

@@ -14,7 +14,7 @@ fn on(config: &mut Config) {
     config.deflate = Some(Deflate::default());
 }
 
-/// Connects with the offer of a browser.
+/// Connects with a browser's offer.
 fn connect(server: &Server, id: &str) -> RawClient {
     offer(server, id, "permessage-deflate; client_max_window_bits")
 }
@@ -49,7 +49,7 @@ fn compressed(opcode: Opcode, payload: &[u8]) -> TestFrame {
     TestFrame::new(opcode, compress(payload)).compressed()
 }
 
-/// The next frame is compressed, with a window of so many bits; gives it inflated.
+/// Checks that the next frame is compressed, with this window. Returns it inflated.
 #[track_caller]
 fn inflated(client: &mut RawClient, window_bits: u8) -> TestFrame {
     let frame = client.recv();
@@ -187,7 +187,7 @@ pub fn a_compressed_message_may_come_in_pieces_with_pings_between(subject: &Subj
     }
 }
 
-/// Of two protocols, too.
+/// Members may use different protocols too.
 pub fn a_publication_is_right_for_each_window_and_for_none(subject: &Subject) {
     let (lab, ..) = crate::conformance::Lab::new();
     let (builder, ..) = super::builder(on);
@@ -247,7 +247,7 @@ pub fn a_compressed_message_of_the_limit_is_taken(subject: &Subject) {
     scene.fails(&compressed(Opcode::Binary, &vec![7; LIMIT + 1]).to_bytes(), 1009, "message over the limit");
 }
 
-/// One who agreed on compression is sent bytes that no server takes; another one must not notice.
+/// A client with compression sends bytes that violate the protocol; another client is not affected.
 struct Scene {
     server: Server,
     _seen: Seen,
@@ -303,7 +303,7 @@ pub fn a_compressed_bit_out_of_place_is_refused(subject: &Subject) {
     }
 }
 
-/// A thousand times the bytes that are sent, and far over the limit.
+/// The message inflates to a thousand times its bytes, far over the limit.
 pub fn a_bomb_is_refused(subject: &Subject) {
     let mut scene = scene(subject);
     let bomb = compress(&vec![0; 32 << 20]);

@@ -1,4 +1,4 @@
-//! Events: one way each, in order.
+//! Events: one-way messages, in order.
 
 use super::{each_form, give_turns, messagepack_of, start, start_with};
 use crate::conformance::{
@@ -8,7 +8,7 @@ use crate::conformance::{
 use realtime_core::{AnyConnection, Config, Overflow, Topic};
 use serde_json::{Value, json};
 
-/// One is done before the next begins; calls go on meanwhile.
+/// An event is done before the next begins; calls continue meanwhile.
 pub fn events_are_handled_one_after_the_other(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for (mut client, name) in each_form(&server).zip(["json", "msgpack"]) {
@@ -29,17 +29,17 @@ pub fn events_are_handled_one_after_the_other(subject: &Subject) {
     }
 }
 
-/// The client is held up until they fit, and none is lost.
+/// Nothing is read until there is room, and no event is lost.
 pub fn more_events_than_may_wait_are_read_later(subject: &Subject) {
     hold_up(subject, 200, 1, |config| config.queued_messages = 4);
 }
 
-/// As many bytes as one message may have, and one message more.
+/// The limit is the bytes of one largest message: these events exceed it by one.
 pub fn larger_events_than_may_wait_are_read_later(subject: &Subject) {
     hold_up(subject, 40, 9_000, |config| config.message_bytes = 10_000);
 }
 
-/// Sends so many events of so many bytes, while the first one waits.
+/// Sends `count` events of `bytes` each, while the first one waits.
 fn hold_up(subject: &Subject, count: usize, bytes: usize, change: impl FnOnce(&mut Config)) {
     let (server, seen, _) = start_with(subject, change);
     let (mut client, mut other) = (server.connect("api"), server.connect("api"));
@@ -67,7 +67,7 @@ fn hold_up(subject: &Subject, count: usize, bytes: usize, change: impl FnOnce(&m
     client.expect_failed("1", "CANCELLED");
 }
 
-/// Whatever is wrong with one: the client is told, without an id, and the next is handled.
+/// The client receives an error without an id, and the next event is handled.
 pub fn an_event_that_fails_is_told_and_the_next_is_handled(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for mut client in each_form(&server) {
@@ -89,7 +89,7 @@ pub fn an_event_that_fails_is_told_and_the_next_is_handled(subject: &Subject) {
     }
 }
 
-/// The event that is being handled, and those that wait.
+/// The event being handled and those that wait are dropped.
 pub fn events_of_a_client_that_is_gone_are_dropped(subject: &Subject) {
     let (server, seen, _) = start(subject);
     let mut client = server.connect("closing");
@@ -116,7 +116,7 @@ pub fn an_event_goes_to_one_client(subject: &Subject) {
     client.expect_text(r#"{"type":"event","name":"SAID","data":{"text":"é","from":null}}"#);
 }
 
-/// In its own form each, and not to the one who publishes.
+/// Each member receives the event in its own format; the publisher does not receive it.
 pub fn a_published_event_goes_to_the_others_of_a_topic(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut members = members(&server);
@@ -135,7 +135,7 @@ pub fn a_published_event_goes_to_the_others_of_a_topic(subject: &Subject) {
     }
 }
 
-/// Those whom the caller leaves out are added to the one who publishes, not put in its place.
+/// The members left out are in addition to the publisher.
 pub fn an_audience_of_an_event_leaves_out_the_sender_and_others(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut members = members(&server);
@@ -162,7 +162,7 @@ pub fn the_registry_publishes_events_to_all(subject: &Subject) {
     assert_eq!(server.realtime().stats().delivered, members.len() as u64);
 }
 
-/// Whatever it writes into its frame: others get the server's word for who it is.
+/// Other clients receive the sender that the server sets, whatever the client writes into its frame.
 pub fn a_client_cannot_say_that_it_is_another(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut members = members(&server);
@@ -198,7 +198,7 @@ pub fn messages_and_events_of_a_publisher_stay_in_order(subject: &Subject) {
     }
 }
 
-/// The newest are left, and how many were dropped is told before them; the member stays.
+/// The newest messages are kept, a gap before them counts the dropped ones, and the member stays.
 pub fn a_topic_may_drop_what_a_member_does_not_take(subject: &Subject) {
     let newest = room("prices").with_overflow(Overflow::drop_oldest(3));
     let published = overflow(subject, &newest, |_| "x");
@@ -211,7 +211,7 @@ pub fn a_topic_may_drop_what_a_member_does_not_take(subject: &Subject) {
     published.gaps_are_where_something_is_missing();
 }
 
-/// Of each key the newest is left.
+/// The newest message of each key is kept.
 pub fn a_topic_may_conflate_what_a_member_does_not_take(subject: &Subject) {
     let of_each = room("prices").with_overflow(Overflow::conflate(|reply| match reply {
         Reply::Text(text) => text.split(':').nth(1).unwrap_or_default().to_owned(),
@@ -225,12 +225,12 @@ pub fn a_topic_may_conflate_what_a_member_does_not_take(subject: &Subject) {
     published.gaps_are_where_something_is_missing();
 }
 
-/// The messages and gaps of a member that did not read while much was published.
+/// The messages and gaps received by a member that did not read for a while.
 struct Published {
     count: u64,
-    /// The numbers of the messages, in their order.
+    /// The numbers of the messages, in order.
     received: Vec<u64>,
-    /// The numbers said to be missing, each with the received message that it came before.
+    /// The counts of the gaps, each with the index of the message after it.
     gaps: Vec<(usize, u64)>,
     causes: Vec<String>,
 }
@@ -295,7 +295,7 @@ fn overflow(subject: &Subject, topic: &Topic<Reply>, key: fn(u64) -> &'static st
     published
 }
 
-/// Three clients in the room, one of them of MessagePack, each with its connection.
+/// Connects three clients in the room, one with MessagePack. Returns each with its connection.
 fn members(server: &Server) -> Vec<(RawClient, AnyConnection)> {
     let connect = [
         |server: &Server| server.connect("api"),
@@ -312,7 +312,7 @@ fn members(server: &Server) -> Vec<(RawClient, AnyConnection)> {
     connect.map(join).into()
 }
 
-/// The connection that was made last.
+/// Returns the newest connection.
 fn newest(server: &Server) -> AnyConnection {
     let all = server.realtime().filter(|_| true);
     all.into_iter().max_by_key(AnyConnection::id).expect("a client is connected")

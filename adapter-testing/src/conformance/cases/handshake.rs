@@ -1,4 +1,4 @@
-//! From the request to the session.
+//! The handshake, from the request to the session.
 
 use super::{builder, start, start_with, works};
 use crate::{
@@ -27,7 +27,7 @@ pub fn an_unknown_id_is_404(subject: &Subject) {
     assert_eq!((&body["ok"], &body["error"]["code"]), (&false.into(), &"NOT_FOUND".into()));
 }
 
-/// A plain GET, as a browser's address bar makes it.
+/// A plain GET, as from a browser's address bar.
 pub fn a_request_without_upgrade_is_426(subject: &Subject) {
     let (server, ..) = start(subject);
     let request = server.request("lab").without("upgrade").without("connection");
@@ -35,7 +35,7 @@ pub fn a_request_without_upgrade_is_426(subject: &Subject) {
     assert_eq!(refused.header("upgrade").as_deref(), Some("websocket"));
 }
 
-/// A proxy that does not know WebSockets removes `Upgrade` and leaves the rest.
+/// A proxy without support for WebSockets removes `Upgrade` and keeps the rest.
 pub fn a_stripped_upgrade_header_is_426(subject: &Subject) {
     let (server, ..) = start(subject);
     server.request("lab").without("upgrade").refused(426);
@@ -62,13 +62,13 @@ pub fn a_bad_key_is_400(subject: &Subject) {
     server.request("lab").without("sec-websocket-key").refused(400);
 }
 
-/// The bits behind the last byte do not matter: this is the example of RFC 6455, section 4.1.
+/// The bits after the last byte are ignored, as in the example of RFC 6455, section 4.1.
 pub fn the_key_of_the_rfc_is_taken(subject: &Subject) {
     let (server, ..) = start(subject);
     works(&mut server.request("lab").header("sec-websocket-key", "AQIDBAUGBwgJCgsMDQ4PEC==").connect());
 }
 
-/// A proxy may take the other one, and who checks it another one than who acts on it.
+/// A proxy may interpret the head differently from the server, as may two parts of the server.
 pub fn a_head_that_can_be_read_in_two_ways_is_400(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for (name, value) in [
@@ -87,7 +87,7 @@ pub fn a_head_that_can_be_read_in_two_ways_is_400(subject: &Subject) {
     works(&mut server.request("lab").header("origin", "http://localhost").connect());
 }
 
-/// Of a target that has an authority, that is the host (RFC 9112, section 3.2.2).
+/// If the target has an authority, that is the host (RFC 9112, section 3.2.2).
 pub fn the_authority_of_the_target_is_the_host(subject: &Subject) {
     let (server, ..) = start(subject);
     let request = |origin| {
@@ -98,7 +98,7 @@ pub fn the_authority_of_the_target_is_the_host(subject: &Subject) {
     request("http://other.test").refused(403);
 }
 
-/// Bytes behind it are frames of a client or proxy that does not wait for the answer, and a page may choose them.
+/// Further bytes are frames of a client or proxy that did not wait for the response, and a page may choose them.
 pub fn nothing_behind_a_refused_upgrade_is_served(subject: &Subject) {
     let (server, ..) = start(subject);
     let next = b"GET /__realtime/nobody HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -125,7 +125,7 @@ pub fn an_id_may_be_percent_encoded(subject: &Subject) {
     server.request("til%7E").refused(404);
 }
 
-/// Adapters would not agree about the body: some would take it for the first frames.
+/// Adapters would treat the body differently: some would take it for the first frames.
 pub fn an_upgrade_with_a_body_is_400(subject: &Subject) {
     let (server, ..) = start(subject);
     let bodies = [
@@ -169,7 +169,7 @@ pub fn the_origin_of_the_same_host_is_let_in(subject: &Subject) {
     works(&mut request.header("origin", "https://chat.example:8443").connect());
 }
 
-/// Some clients write it and browsers do not, and some proxies write it into `Host`.
+/// Some clients send the port and browsers do not, and some proxies add it to `Host`.
 pub fn a_default_port_may_be_left_out_of_origin_and_host(subject: &Subject) {
     let (server, ..) = start(subject);
     for (host, origin) in [
@@ -216,7 +216,7 @@ pub fn bad_input_is_400_and_names_the_field(subject: &Subject) {
     seen.nothing_more();
 }
 
-/// A type may fail in any way while it reads its input.
+/// Reading an input may fail in any way, including a panic.
 pub fn a_panic_over_the_input_is_500(subject: &Subject) {
     let (builder, ..) = builder(|_| {});
     let handler = realtime_core::handler_fn(|_: realtime_core::FnConnection<(), (), Explosive>| async { Ok(()) });
@@ -435,7 +435,7 @@ pub fn over_the_limit_of_a_peer_is_429(subject: &Subject) {
     assert_eq!(refused.body()["error"]["code"], "RESOURCE_EXHAUSTED");
 }
 
-/// They come from the loopback interface here, as from a proxy.
+/// The clients connect from the loopback interface, like those of a local proxy.
 pub fn a_private_address_has_no_limit_of_its_own(subject: &Subject) {
     let (server, ..) = start_with(subject, |config| config.connections_per_peer = 1);
     let _clients = [server.connect("lab"), server.connect("lab")];

@@ -1,4 +1,4 @@
-//! Input that nobody means well with. Each case has a bystander, who must not notice.
+//! Hostile input. In each case, a bystander must not be affected.
 
 use super::{start_with, works};
 use crate::{
@@ -25,7 +25,7 @@ fn scene_with(subject: &Subject, change: impl FnOnce(&mut Config)) -> Scene {
 }
 
 impl Scene {
-    /// These bytes close the connection with this code and reason, and the bystander lives.
+    /// Checks that these bytes close the connection with this code and reason, and that the bystander stays.
     #[track_caller]
     fn fails(&mut self, bytes: &[u8], code: u16, reason: &str) {
         self.server.connect("echo").expect_failure(bytes, code, reason);
@@ -41,7 +41,7 @@ pub fn a_frame_of_2_to_the_63_bytes_is_refused_at_its_header(subject: &Subject) 
     scene.fails(&[0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4], 1009, reason);
 }
 
-/// RFC 6455, section 5.2: in all cases the minimal number of bytes must be used.
+/// RFC 6455, section 5.2, requires the minimal number of bytes.
 pub fn a_length_in_a_longer_form_than_it_needs_is_refused(subject: &Subject) {
     let mut scene = scene(subject);
     let reason = "length not in its shortest form";
@@ -104,7 +104,7 @@ pub fn fragmented_control_frames_are_refused(subject: &Subject) {
     scene.fails(&frame.to_bytes(), 1002, "fragmented control frame");
 }
 
-/// The frame is not complete, and never will be.
+/// The frame is never completed.
 pub fn bad_utf8_is_refused_at_its_first_byte(subject: &Subject) {
     let mut scene = scene(subject);
     for bad in [&b"\xff"[..], b"\xc0\x80", b"\xed\xa0", b"\xf4\x90", b"\xe2\x28"] {
@@ -232,7 +232,7 @@ pub fn a_flood_of_malformed_messagepack_is_closed(subject: &Subject) {
     works(&mut scene.bystander);
 }
 
-/// Nor are calls read of which no more is known than their id.
+/// Calls are not read either if only their ids can be read.
 pub fn a_flood_of_unreadable_calls_is_closed(subject: &Subject) {
     let mut scene = scene(subject);
     let mut client = scene.server.connect("api");
@@ -251,7 +251,7 @@ pub fn a_flood_of_unreadable_calls_is_closed(subject: &Subject) {
     works(&mut scene.bystander);
 }
 
-/// Nothing of it is read until all is sent: the answers are bounded, and the last one comes.
+/// The server's replies are not read until all pings are sent: they are bounded, and the last one arrives.
 pub fn a_flood_of_pings_is_survived(subject: &Subject) {
     let mut scene = scene(subject);
     let mut client = scene.server.connect("lab");
@@ -274,7 +274,7 @@ pub fn a_flood_of_pings_is_survived(subject: &Subject) {
     works(&mut scene.bystander);
 }
 
-/// It asks for more and more and takes nothing: what waits for it stays within its bound.
+/// The queue of a client that requests more and more but reads nothing stays within its bound.
 pub fn a_client_that_never_reads_is_closed(subject: &Subject) {
     let mut scene = scene_with(subject, |config| config.outbox_bytes = 64 * 1024);
     let mut client = scene.server.connect("lab");
@@ -299,7 +299,7 @@ pub fn a_client_that_never_reads_is_closed(subject: &Subject) {
     drop(client);
 }
 
-/// Its session ends, and what was queued for it is freed. Its socket may stay: then so does its place.
+/// The session ends, and its queue is freed. While the socket stays, it counts as a connection.
 pub fn the_place_of_a_client_that_never_reads_is_taken_until_its_socket_is_gone(subject: &Subject) {
     let (server, ..) = super::start_with(subject, |config| {
         config.outbox_bytes = 64 * 1024;
@@ -339,7 +339,8 @@ pub fn garbage_after_a_close_is_ignored(subject: &Subject) {
     works(&mut scene.bystander);
 }
 
-/// Its answers are data like any other: who asks without end and reads none of them is closed.
+/// Replies to pings are data like any other: a client that sends pings without end and reads none of the replies is
+/// closed.
 pub fn a_flood_of_pings_of_the_protocol_is_bounded(subject: &Subject) {
     let Scene { server, mut bystander, _seen } = scene_with(subject, |config| config.outbox_bytes = 64 * 1024);
     let mut client = server.connect("lab");

@@ -35,7 +35,7 @@ pub fn a_procedure_is_called_by_post(subject: &Subject) {
     server.http("http").chunks(&[r#"{"path":"#, r#""sev"#, r#"en"}"#]).gives(&json!(7));
 }
 
-/// As over a WebSocket.
+/// The rules for null and for whole floats are those of a WebSocket.
 pub fn a_call_may_have_null_for_what_is_left_out_and_whole_floats(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     let absent =
@@ -148,7 +148,7 @@ pub fn a_body_of_another_type_is_415(subject: &Subject) {
     }
 }
 
-/// A body in a coding has another size than it says.
+/// The length of an encoded body says nothing about its decoded size.
 pub fn a_body_in_a_coding_is_415(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     let seven = || post(&server, &json!({ "path": "seven" }));
@@ -168,7 +168,7 @@ pub fn a_mark_of_byte_order_is_passed_over(subject: &Subject) {
     assert_eq!(client.recv_packet(), json!({ "type": "pong" }));
 }
 
-/// A page must not get past the check of its origin, nor JSON past that of its type, by saying it twice.
+/// A repeated header must not bypass the check of the origin or of the content type.
 pub fn a_call_whose_head_can_be_read_in_two_ways_is_400(subject: &Subject) {
     let (server, notes, _) = start_http(subject, |_| {});
     let call = || post(&server, &json!({ "path": "count", "input": {} })).header("origin", "http://localhost");
@@ -188,7 +188,7 @@ pub fn a_call_whose_head_can_be_read_in_two_ways_is_400(subject: &Subject) {
     pieces.gives(&json!(1));
 }
 
-/// HTTP/2 has each cookie in a field of its own.
+/// HTTP/2 sends each cookie in its own field.
 pub fn cookies_of_several_headers_are_one(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     let request =
@@ -274,7 +274,7 @@ pub fn a_panic_is_500_and_nothing_of_it_is_told(subject: &Subject) {
     server.http("http").query("path=seven").gives(&json!(7));
 }
 
-/// Whatever is asked for, and the next request of the connection is served.
+/// The response is 500 for every kind of request, and the connection's next request is served.
 pub fn a_panic_of_a_middleware_is_500(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     for request in [
@@ -317,16 +317,16 @@ pub fn no_answer_is_to_be_stored(subject: &Subject) {
     assert_eq!(refused.header("cache-control").as_deref(), Some("no-store"));
 }
 
-/// As large as a body through a proxy may be.
+/// A body size that proxies pass on.
 const LARGE: usize = 1024 * 1024;
 
-/// A piece of one.
+/// A piece of a large body.
 const PIECE: &str = match std::str::from_utf8(&[b' '; 4096]) {
     Ok(piece) => piece,
     Err(_) => "",
 };
 
-/// A client that is still sending sees the answer and no reset, of which a proxy would make a 502.
+/// A client that is still sending receives the response rather than a reset, which a proxy would turn into a 502.
 pub fn a_refusal_arrives_though_nobody_wants_the_body(subject: &Subject) {
     let (server, ..) = start_http(subject, |config| config.cors = Some(realtime_core::Cors::default()));
     refuses_large(&server, "nobody", 404, |request| request);
@@ -343,7 +343,7 @@ pub fn a_refusal_arrives_though_nobody_wants_the_body(subject: &Subject) {
     refuses_large(&server, "http", 503, |request| request);
 }
 
-/// Posts a large body, with and without its length.
+/// Posts a large body, with and without its length, and checks the status.
 #[track_caller]
 fn refuses_large(
     server: &Server,
@@ -360,7 +360,7 @@ fn refuses_large(
     }
 }
 
-/// Nobody waits for ever for a body that is only to be discarded, and not at all for one that is too long.
+/// A body that is only discarded is read for a limited time, and not at all if it is too long.
 pub fn a_refusal_does_not_wait_for_an_endless_body(subject: &Subject) {
     let (server, ..) = start_http(subject, |config| config.discarded_bytes = 64 * 1024);
     let mut exchange = server.http("nobody").unfinished("{").begin();
@@ -372,8 +372,7 @@ pub fn a_refusal_does_not_wait_for_an_endless_body(subject: &Subject) {
     server.http("nobody").chunks(&[PIECE; 17]).answered(404);
 }
 
-/// A client that waits for a 100 before it sends its body gets the refusal in its place, where the framework leaves
-/// that to us.
+/// A client that waits for a 100 receives the refusal instead, if the framework leaves the 100 to the library.
 pub fn a_refusal_comes_in_place_of_a_100(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     let large = vec![b' '; LARGE];
@@ -534,7 +533,7 @@ pub fn the_key_of_another_is_another(subject: &Subject) {
     call("bob").gives(&json!(2));
 }
 
-/// An address may be that of many: nobody has the outcome of another's call.
+/// An address may be shared by many clients: no client may receive the outcome of another's call.
 pub fn a_key_of_a_caller_who_is_not_known_is_refused(subject: &Subject) {
     let (server, notes, _) = start_http(subject, |_| {});
     let call = json!({ "path": "count", "input": {}, "idempotencyKey": "same" });
@@ -565,7 +564,7 @@ pub fn an_outcome_is_kept_for_its_window(subject: &Subject) {
     call().gives(&json!(2));
 }
 
-/// A message sent by HTTP reaches those who have subscribed over a WebSocket.
+/// A message sent by HTTP reaches the subscribers over WebSockets.
 pub fn a_posted_message_reaches_a_websocket_once(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     let mut client = server.connect("http");
@@ -604,7 +603,7 @@ fn post<'a>(server: &'a Server, call: &Value) -> HttpRequest<'a> {
     server.http("http").json(call)
 }
 
-/// Lets time go by until a response comes; how far the server has come with the request is not known.
+/// Advances the clock until a response is received, since the server's progress with the request is unknown.
 pub(super) fn late(server: &Server, exchange: &mut Exchange) {
     let end = Instant::now() + PATIENCE;
     while !exchange.has_come() && Instant::now() < end {
@@ -612,7 +611,7 @@ pub(super) fn late(server: &Server, exchange: &mut Exchange) {
     }
 }
 
-/// Waits until there is a place for one more: who has left is noticed by the server's thread.
+/// Waits until a connection is free: the server's thread notices disconnections with a delay.
 pub(super) fn settle(server: &Server) {
     let end = Instant::now() + PATIENCE;
     while server.http("http").query("path=seven").begin().status() == 503 {

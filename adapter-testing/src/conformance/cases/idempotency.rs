@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 
-/// Says how often it has run.
+/// Returns the number of runs.
 const COUNT: Procedure<Input, u32> = Procedure::new("count").with_check(Input::check);
-/// The same, once the gate is open; then it tells how far it is, too.
+/// Returns the number of runs once the gate is open, with progress.
 const WAIT: Procedure<(), u32> = Procedure::new("wait");
 
 #[derive(Serialize, Deserialize)]
@@ -68,7 +68,7 @@ fn start_with(
     (subject.start(builder.endpoint("pay", guard(endpoint)).build()), gate, state)
 }
 
-/// Takes the user from the header `x-user`.
+/// Sets the principal from the header `x-user`.
 async fn login(mut context: Context, next: Next) -> Result<Accepted, Reject> {
     if let Some(user) = context.header("x-user") {
         let user = user.to_owned();
@@ -93,14 +93,14 @@ fn count_of(client: &mut RawClient, key: &str, input: Value) -> Value {
     if answer["type"] == "error" { answer["error"]["code"].clone() } else { answer["data"].clone() }
 }
 
-/// Begins a call that waits.
+/// Starts a call that waits.
 fn begin(client: &mut RawClient, id: &str, key: &str, timeout: u64) {
     let call = json!({ "type": "call", "id": id, "path": "wait", "idempotencyKey": key, "timeoutMs": timeout });
     client.packet(call);
     client.settle();
 }
 
-/// Also by another connection: the first one may have been lost before the answer came.
+/// The key also works on another connection: the first may have been lost before the result arrived.
 pub fn a_call_with_a_key_is_run_once(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = connect(&server, "ann");
@@ -121,7 +121,7 @@ pub fn a_key_is_its_connections_where_nobody_is_known(subject: &Subject) {
     assert_eq!([count(&mut other, "a"), count(&mut one, "a")], [2, 1]);
 }
 
-/// To know a key is no permission.
+/// Knowing a key gives no permission.
 pub fn a_guard_decides_on_each_caller(subject: &Subject) {
     async fn admins(call: Call<Arc<State>>) -> Result {
         let is_admin = call.context().header("x-admin").is_some();
@@ -143,7 +143,7 @@ pub fn what_a_guard_counts_is_counted_for_each_caller(subject: &Subject) {
     assert_eq!([(); 3].map(|()| count(&mut client, "a")), [json!(1), json!(1), json!("RESOURCE_EXHAUSTED")]);
 }
 
-/// Whatever the order of its fields, the same input is the same.
+/// Inputs that differ only in the order of fields are equal.
 pub fn a_key_used_with_another_input_is_refused(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = connect(&server, "ann");
@@ -162,7 +162,7 @@ pub fn input_that_is_wrong_uses_up_no_key(subject: &Subject) {
     assert_eq!(count(&mut client, "a"), 1);
 }
 
-/// Also when it was cancelled: a client has no more calls at a time for that.
+/// A call that continues after its cancellation still counts: cancelling does not allow more calls at a time.
 pub fn a_call_that_runs_on_counts_for_its_connection(subject: &Subject) {
     let (server, gate, state) = start_with(subject, |config| config.calls_per_connection = 4, |endpoint| endpoint);
     let mut client = connect(&server, "ann");
@@ -197,7 +197,7 @@ pub fn each_caller_waits_as_long_as_it_wants(subject: &Subject) {
     patient.expect_result("2", 1);
 }
 
-/// No progress, though the call runs on: the id may be that of another by now.
+/// There is no progress after the end, although the call continues: the id may be in use again.
 pub fn nothing_comes_for_an_id_that_has_ended(subject: &Subject) {
     let (server, gate, _) = start(subject);
     let (mut client, mut other) = (connect(&server, "ann"), connect(&server, "ann"));

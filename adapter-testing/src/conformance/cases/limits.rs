@@ -1,4 +1,4 @@
-//! Limits of rate and of connections, by address.
+//! Rate limits, and limits of connections by address.
 
 use crate::conformance::{RawClient, Server, Subject};
 use realtime_core::{
@@ -83,7 +83,7 @@ fn expect_add(client: &mut RawClient, expected: u32) {
     client.expect_result("1", expected);
 }
 
-/// With the time after which it may be tried again, and then it may.
+/// Checks that the error has a delay, and that a retry after it succeeds.
 #[track_caller]
 fn expect_exhausted(client: &mut RawClient, path: &str) -> Duration {
     client.call("1", path, 1);
@@ -120,7 +120,7 @@ pub fn a_procedure_may_have_a_bucket_of_its_own_and_a_cost(subject: &Subject) {
     assert_eq!(error["details"], json!({ "cost": 1, "capacity": 10, "remaining": 0 }));
 }
 
-/// Another connection from there is no way around it.
+/// Another connection from the same address shares its limit.
 pub fn an_address_has_one_bucket_for_all_its_connections(subject: &Subject) {
     if !subject.capabilities().peer_address {
         return;
@@ -130,7 +130,7 @@ pub fn an_address_has_one_bucket_for_all_its_connections(subject: &Subject) {
     expect_exhausted(&mut server.connect("counter"), "add");
 }
 
-/// A header that anyone may send says nothing, unless a trusted proxy sends it.
+/// Any client can send the header: it counts only from a trusted proxy.
 pub fn the_word_of_a_trusted_proxy_is_taken_for_the_address(subject: &Subject) {
     if !subject.capabilities().peer_address {
         return;
@@ -153,7 +153,7 @@ pub fn the_word_of_a_trusted_proxy_is_taken_for_the_address(subject: &Subject) {
     assert_eq!(add_from(&server, "198.51.100.9, 203.0.113.1"), "error");
 }
 
-/// A proxy writes one header, and hands on the other as the client has forged it.
+/// A proxy writes one header, and passes on the other as forged by a client.
 pub fn only_the_forwarding_header_that_is_configured_is_read(subject: &Subject) {
     if !subject.capabilities().peer_address {
         return;
@@ -181,7 +181,7 @@ fn trust(config: &mut Config) {
     config.trusted_proxies = ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network")).into();
 }
 
-/// A machine has a /64 of IPv6 to itself: its connections are those of one client, whatever they say.
+/// A host has a whole /64 of IPv6: its connections count as those of one client.
 pub fn addresses_of_one_network_are_one_client(subject: &Subject) {
     if !subject.capabilities().peer_address {
         return;
@@ -197,7 +197,7 @@ pub fn addresses_of_one_network_are_one_client(subject: &Subject) {
     request("2001:db8:0:1::1").connect();
 }
 
-/// With the id of the call, and without one for a message; what ends something is not counted.
+/// The error has the call's id, and none for a message; frames that end something do not count.
 pub fn too_many_messages_of_a_connection_are_refused(subject: &Subject) {
     let rate = Rate::new(1, Duration::from_secs(1)).with_burst(2);
     let server = start(subject, |config| config.rates.messages_per_connection = Some(rate), |endpoint| endpoint);

@@ -1,4 +1,4 @@
-//! Both ways, in order.
+//! Messages in both directions, in order.
 
 use super::{builder, messagepack, said, start, start_with, subscribe, works};
 use crate::{
@@ -81,7 +81,7 @@ pub fn the_messagepack_protocol_wraps_values(subject: &Subject) {
     client.close(1000, "done");
 }
 
-/// In whatever way it is written.
+/// Every notation of a whole float is accepted.
 pub fn a_whole_float_in_a_message_is_an_integer(subject: &Subject) {
     let (server, ..) = start(subject);
     for mut client in [server.connect("lab"), messagepack(&server)] {
@@ -104,7 +104,7 @@ pub fn a_whole_float_in_a_message_is_an_integer(subject: &Subject) {
     client.expect_value(&Reply::Taken(1));
 }
 
-/// Each gets exactly one answer, and the session goes on.
+/// Each message gets exactly one error, and the session goes on.
 pub fn malformed_messagepack_is_answered_and_the_session_goes_on(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = messagepack(&server);
@@ -142,7 +142,7 @@ pub fn malformed_messagepack_is_answered_and_the_session_goes_on(subject: &Subje
     works(&mut client);
 }
 
-/// Each gets exactly one answer, and the session goes on.
+/// Each message gets exactly one error, and the session goes on.
 pub fn a_malformed_message_is_answered_and_the_session_goes_on(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("lab");
@@ -214,7 +214,7 @@ pub fn a_ping_frame_is_answered_with_its_payload(subject: &Subject) {
     }
 }
 
-/// However the bytes arrive: in one read, or one by one.
+/// The bytes may arrive in one read or one by one.
 pub fn replies_keep_the_order_of_what_they_answer(subject: &Subject) {
     let (server, ..) = start(subject);
     let echo = r#"{"type":"message","value":{"echo":"1"}}"#;
@@ -253,7 +253,7 @@ pub fn messages_wait_for_on_open(subject: &Subject) {
     said(&mut client, "second");
 }
 
-/// None is lost and none handled out of turn: the client is held up until they fit.
+/// No message is lost or handled out of order: nothing is read until there is room.
 pub fn more_messages_than_may_wait_are_read_later(subject: &Subject) {
     let (server, seen, gate) = start_with(subject, |config| config.queued_messages = 4);
     let mut client = server.request("lab").query("open=wait").connect();
@@ -267,8 +267,7 @@ pub fn more_messages_than_may_wait_are_read_later(subject: &Subject) {
     }
 }
 
-/// A wait that the server imposes is no slowness: a client that reads all it is sent gets it, however much it asks
-/// at once.
+/// A client that reads gets all replies, however much it sends at once: waiting for the server does not make it slow.
 pub fn messages_in_one_write_are_answered_to_one_who_reads(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("lab");
@@ -281,7 +280,7 @@ pub fn messages_in_one_write_are_answered_to_one_who_reads(subject: &Subject) {
     works(&mut client);
 }
 
-/// The same for messages of which the outbox does not hold many.
+/// The outbox holds only a few of these messages.
 pub fn large_messages_in_one_write_are_answered_to_one_who_reads(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("lab");
@@ -326,7 +325,7 @@ pub fn send_then_publish_arrive_in_that_order(subject: &Subject) {
     }
 }
 
-/// It has no frame for an error, so the close code and the reason say it.
+/// Without a frame for errors, the close code and the reason report them.
 pub fn a_plain_handler_is_told_errors_by_the_close_code(subject: &Subject) {
     struct Add;
     impl Handler for Add {
@@ -451,7 +450,7 @@ pub fn a_function_sees_the_end_of_its_client(subject: &Subject) {
     assert_eq!(received, ["a", "b"]);
 }
 
-/// One that only waits for the end is left alone until then.
+/// A function that only waits for the end is not polled until then.
 pub fn a_function_that_waits_for_the_end_is_not_polled_again(subject: &Subject) {
     let (builder, ..) = builder(|_| {});
     let polls = Arc::new(AtomicUsize::new(0));
@@ -479,7 +478,7 @@ pub fn a_function_that_waits_for_the_end_is_not_polled_again(subject: &Subject) 
     client.close(1000, "");
 }
 
-/// It may hand its connection to another thread, which takes what has held the client up.
+/// The function may pass its connection to another thread, whose receiving lets the server read again.
 pub fn messages_may_be_received_on_another_thread(subject: &Subject) {
     let (builder, ..) = builder(|config| config.queued_messages = 4);
     let function = handler_fn(|connection: FnConnection<u32, u32>| async move {
@@ -511,7 +510,7 @@ fn echo_on_a_thread(connection: &FnConnection<u32, u32>) {
     });
 }
 
-/// Each message goes to one of them, and none of them sleeps while there is one.
+/// Each message goes to one of the tasks, and none of them sleeps while a message waits.
 pub fn several_tasks_may_receive(subject: &Subject) {
     let (builder, ..) = builder(|_| {});
     let function = handler_fn(|connection: FnConnection<u32, u32>| async move {

@@ -37,7 +37,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The registry of most cases, with limits as the case wants them.
+/// Returns the registry of most cases, with changed limits.
 fn builder(change: impl FnOnce(&mut Config)) -> (RealtimeBuilder, super::Seen, super::Gate) {
     let (builder, seen, gate) = lab::builder();
     let mut config = Config::default();
@@ -45,7 +45,7 @@ fn builder(change: impl FnOnce(&mut Config)) -> (RealtimeBuilder, super::Seen, s
     (builder.config(config), seen, gate)
 }
 
-/// The server of most cases.
+/// Starts the server of most cases.
 fn start(subject: &Subject) -> (Server, super::Seen, super::Gate) {
     start_with(subject, |_| {})
 }
@@ -55,13 +55,13 @@ fn start_with(subject: &Subject, change: impl FnOnce(&mut Config)) -> (Server, s
     (subject.start(builder.build()), seen, gate)
 }
 
-/// The server of the cases by HTTP, with limits as the case wants them.
+/// Starts the server of the HTTP cases, with changed limits.
 fn start_http(subject: &Subject, change: impl FnOnce(&mut Config)) -> (Server, api_http::Notes, super::Gate) {
     let (builder, notes, gate) = api_http::builder(change);
     (subject.start(builder.build()), notes, gate)
 }
 
-/// A client that speaks MessagePack, and has been welcomed.
+/// Connects with MessagePack, and receives the welcome.
 fn messagepack(server: &Server) -> RawClient {
     messagepack_of(server, "lab")
 }
@@ -72,13 +72,13 @@ fn messagepack_of(server: &Server, id: &str) -> RawClient {
     client
 }
 
-/// Clients of the endpoint, one of each form; the second connects when the first is done.
+/// Connects to the endpoint in each format; the second client connects when the first is done.
 fn each_form(server: &Server) -> impl Iterator<Item = RawClient> {
     let connect = [|server: &Server| server.connect("api"), |server: &Server| messagepack_of(server, "api")];
     connect.into_iter().map(|connect| connect(server))
 }
 
-/// Lets the server do what it can: it answers another client many times.
+/// Lets the server make progress: it answers another client many times.
 #[track_caller]
 fn give_turns(server: &Server) {
     let mut other = server.connect("api");
@@ -87,7 +87,7 @@ fn give_turns(server: &Server) {
     }
 }
 
-/// Connects as soon as there is a place.
+/// Connects as soon as the server is below its limit.
 #[track_caller]
 fn connect_when_free(server: &Server) -> RawClient {
     let end = Instant::now() + PATIENCE;
@@ -100,7 +100,7 @@ fn connect_when_free(server: &Server) -> RawClient {
     }
 }
 
-/// The server has closed a socket that is not read: what is sent to it is soon refused.
+/// Waits until the server has closed a socket that is not read, so that sends to it fail.
 #[track_caller]
 fn expect_gone(server: &Server, mut send: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
@@ -111,7 +111,7 @@ fn expect_gone(server: &Server, mut send: impl FnMut() -> bool) {
     }
 }
 
-/// Asks for a text, and gets it.
+/// Sends a text and receives it back.
 #[track_caller]
 fn works(client: &mut RawClient) {
     client.value(&Command::Echo("still here".into()));
@@ -123,19 +123,18 @@ fn said(client: &mut RawClient, text: &str) {
     client.expect_value(&Reply::Text(text.into()));
 }
 
-/// Subscribes a client, and waits until it is.
+/// Subscribes a client, and waits for the confirmation.
 #[track_caller]
 fn subscribe(client: &mut RawClient, topic: &str) {
     client.value(&Command::Subscribe(topic.into()));
     client.expect_value(&Reply::Answer(true));
 }
 
-/// With more than this waiting, nothing is read of a client: half of an outbox of 64 KiB.
+/// Nothing is read from a client while more than this waits for it: half of an outbox of 64 KiB.
 const HELD_BYTES: usize = 32 * 1024;
 
-/// A client sends these bytes again and again and reads nothing, until the server reads nothing of it either; and when
-/// the client has taken nothing for as long as it may be silent, it is closed as a slow consumer. `look` is called on
-/// the way with the bytes that wait for it.
+/// Sends these bytes without end and reads nothing, until the server stops reading; then advances the clock until the
+/// client is closed as a slow consumer. Calls `look` repeatedly with the number of bytes that wait for the client.
 #[track_caller]
 fn flood_until_closed(server: &Server, client: RawClient, bytes: Vec<u8>, mut look: impl FnMut(usize)) {
     let realtime = server.realtime();
@@ -164,7 +163,7 @@ fn most_queued(realtime: &Realtime) -> usize {
     queued.unwrap_or_default()
 }
 
-/// A client that sends whenever it is read, on a thread of its own.
+/// A client that sends from its own thread whenever the server reads.
 struct Flood {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,

@@ -38,7 +38,7 @@ async fn who(call: Call<()>, (): ()) -> Result<Vec<Value>> {
     Ok(call.realtime().present(&HERE).into_iter().map(|present| present.data).collect())
 }
 
-/// The next packet is a notice; gives it without the name of the place.
+/// Checks that the next packet is a notice. Returns it without the name of the place.
 #[track_caller]
 fn notice(client: &mut RawClient) -> Value {
     let mut packet = client.recv_packet();
@@ -49,7 +49,7 @@ fn notice(client: &mut RawClient) -> Value {
     notice
 }
 
-/// Enters; the client is told who is here, and that it came.
+/// Enters, and checks the notices of the clients here and of the entry.
 #[track_caller]
 fn enter(client: &mut RawClient, data: &str, here: &[&str]) -> Value {
     client.call("enter", "enter", data);
@@ -95,7 +95,7 @@ pub fn who_enters_again_changes_its_data(subject: &Subject) {
     expect_who(&mut bob, &["Anna", "Bob"]);
 }
 
-/// By leaving, by closing, by a lost connection and by a protocol error.
+/// Clients leave by a call, a close, a lost connection or a protocol error.
 pub fn who_goes_in_whatever_way_has_left(subject: &Subject) {
     let server = start(subject);
     let mut ann = server.connect("place");
@@ -141,8 +141,7 @@ pub fn who_observes_is_told_and_is_not_here(subject: &Subject) {
     expect_who(&mut eve, &["Ann", "Bob", "Eve"]);
 }
 
-/// Nobody can say that it is another, or be told of itself as one.
-/// Whatever name a client can say, it is not told who is in a place that it has not entered.
+/// No topic name lets a client receive the notices of a place that it has not entered.
 pub fn a_topic_is_no_place(subject: &Subject) {
     let server = start(subject);
     let (mut spy, mut ann) = (server.connect("place"), server.connect("place"));

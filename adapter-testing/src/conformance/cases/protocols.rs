@@ -1,8 +1,8 @@
-//! Other ways to a WebSocket.
+//! WebSockets over other protocols than HTTP/1.1.
 
 use super::{Subject, start};
 
-/// Two sessions on one connection of HTTP/2 (RFC 8441), and one of HTTP/1.1 beside them.
+/// Runs two sessions on one HTTP/2 connection (RFC 8441), and one over HTTP/1.1 beside them.
 pub fn a_websocket_over_http2_works(subject: &Subject) {
     if !subject.capabilities().http2 {
         return;

@@ -25,7 +25,7 @@ pub fn a_handlers_messages_and_events_are_a_stream(subject: &Subject) {
     assert_eq!(server.realtime().stats().accepted, 1);
 }
 
-/// As browsers and others ask for it.
+/// The header may have the form of browsers and of other clients.
 pub fn a_stream_is_asked_for_by_accept(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     for accept in ["text/event-stream", "text/html, Text/Event-Stream;q=0.9"] {
@@ -95,7 +95,7 @@ pub fn what_fails_before_the_first_item_is_a_status(subject: &Subject) {
     gone(&server);
 }
 
-/// A page's `EventSource` takes any status but 200 for the end of all trying.
+/// A page's `EventSource` never reconnects after a status other than 200.
 pub fn a_refusal_that_may_pass_says_when_to_come_back(subject: &Subject) {
     let (server, notes, _) = start_http(subject, |config| {
         config.connections = 1;
@@ -126,7 +126,7 @@ pub fn a_refusal_that_may_pass_says_when_to_come_back(subject: &Subject) {
     server.http("http").query("path=seven").fails(503, "UNAVAILABLE");
 }
 
-/// By the same rule: what it refuses with, or how long it takes.
+/// The same rule applies to a refusal of the middleware, and to its timeout.
 pub fn a_middleware_may_say_when_to_come_back(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     let quiet = |user: &str| subscribe(&server, "quiet", &Value::Null).header("x-user", user);
@@ -145,7 +145,7 @@ pub fn an_event_named_error_or_complete_is_an_event(subject: &Subject) {
     events.expect("message", r#""hello 0""#);
 }
 
-/// Clients of HTTP/1.0 are told the end by that of the connection.
+/// For clients of HTTP/1.0, the end of the connection is the end of the stream.
 pub fn a_stream_may_be_asked_for_by_http_1_0(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     let mut events = subscribe(&server, "ticks", &json!(1)).version(http::Version::HTTP_10).events();
@@ -175,7 +175,7 @@ pub fn a_stream_is_resumed_behind_the_last_event(subject: &Subject) {
     pairs.events().expect_comments(1);
 }
 
-/// A page would say it again and again.
+/// A page would send the same unreadable id again and again.
 pub fn a_stream_begins_anew_where_the_last_event_cannot_be_read(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     let begins_anew = |request: HttpRequest<'_>| {
@@ -214,8 +214,8 @@ pub fn a_quiet_stream_is_kept_alive_by_comments(subject: &Subject) {
     talks.expect("message", r#""still here""#);
 }
 
-/// Lets time go by until so many comments have come. One is due within 15 s of the time at which the last was seen to be
-/// taken, which is when the server next runs.
+/// Advances the clock until this many comments were received. One is due within 15 s after the server has noticed that
+/// the last was read, which is when it next runs.
 #[track_caller]
 fn advance_to_comments(server: &Server, events: &mut Events, count: usize) {
     let begun = Instant::now();
@@ -225,7 +225,7 @@ fn advance_to_comments(server: &Server, events: &mut Events, count: usize) {
     }
 }
 
-/// Nothing is sent that would show it.
+/// The disconnection is noticed although nothing is sent.
 pub fn a_stream_is_dropped_when_its_client_leaves(subject: &Subject) {
     let (server, notes, _) = start_http(subject, |_| {});
     let mut quiet = subscribe(&server, "quiet", &Value::Null).events();
@@ -261,7 +261,7 @@ pub fn a_publication_reaches_streams_and_websockets(subject: &Subject) {
     }
 }
 
-/// Though its body is neither pulled nor dropped, its session ends, and on time.
+/// The session ends on time although the framework neither pulls nor drops the body.
 pub fn a_stream_that_is_not_read_is_closed(subject: &Subject) {
     let (server, notes, _) = start_http(subject, |config| config.outbox_bytes = 256 * 1024);
     let (mut slow, mut quick) = (greeted(&server), greeted(&server));
@@ -296,7 +296,7 @@ pub fn the_place_of_a_stream_that_is_not_read_is_taken_until_its_socket_is_gone(
     super::http::settle(&server);
 }
 
-/// Publishes until the one stream that is not read is full; gives how often.
+/// Publishes until the only stream that is not read is full. Returns the number of messages.
 fn publish_until_slow(server: &Server, text: &String, mut each: impl FnMut(&String)) -> usize {
     let mut published = 0;
     while server.realtime().stats().slow_consumers == 0 {
@@ -309,7 +309,7 @@ fn publish_until_slow(server: &Server, text: &String, mut each: impl FnMut(&Stri
     published
 }
 
-/// Lets the time go by that a close may take, until so many are left.
+/// Advances the clock by the closing timeout, until this many connections are left.
 fn end_slow(server: &Server, left: usize) {
     let end = Instant::now() + PATIENCE;
     while server.realtime().connections() > left {
@@ -320,7 +320,7 @@ fn end_slow(server: &Server, left: usize) {
     }
 }
 
-/// It may wait for something, though nobody pulls the body any more.
+/// `on_close` may wait for something although the body is not pulled any more.
 pub fn on_close_of_a_stream_runs_to_its_end(subject: &Subject) {
     let (server, notes, gate) = start_http(subject, |_| {});
     let mut events = server.http("http").query("open=wait").events();
@@ -357,7 +357,7 @@ pub fn a_drain_ends_all_streams(subject: &Subject) {
     gone(&server);
 }
 
-/// One connection of HTTP/2 has calls and streams, and each ends by itself.
+/// One HTTP/2 connection has calls and streams, each of which ends by itself.
 pub fn calls_and_streams_work_over_http2(subject: &Subject) {
     if !subject.capabilities().http2 {
         return;
@@ -384,7 +384,7 @@ fn subscribe<'a>(server: &'a Server, name: &str, input: &Value) -> HttpRequest<'
     server.http("http").path(name, input)
 }
 
-/// Waits until nobody is connected: who has left is noticed by the server's thread.
+/// Waits until no client is connected: the server's thread notices disconnections with a delay.
 fn gone(server: &Server) {
     let end = Instant::now() + PATIENCE;
     while server.realtime().connections() > 0 {

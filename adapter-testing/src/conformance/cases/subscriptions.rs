@@ -1,4 +1,4 @@
-//! Subscriptions of a client: what they send, how they end, and what happens where the client does not keep up.
+//! Subscriptions of a client: their items, their ends, and clients that do not keep up.
 
 use super::{each_form, give_turns, start, start_with};
 use crate::conformance::{RawClient, Seen, Server, Sight, Subject};
@@ -36,7 +36,7 @@ pub fn items_come_when_they_are_there(subject: &Subject) {
     seen.gone("feed");
 }
 
-/// Also where it is idle, and nothing else would wake it.
+/// An idle stream is dropped too, without any other wake-up.
 pub fn an_unsubscribed_stream_is_dropped_at_once(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for mut client in each_form(&server) {
@@ -74,7 +74,7 @@ pub fn streams_of_a_client_that_is_gone_are_dropped_at_once(subject: &Subject) {
     }
 }
 
-/// A subscription that is being set up is dropped, and its stream never begins.
+/// The stream of a subscription that is still being set up never begins.
 pub fn an_unsubscribe_during_the_set_up_starts_nothing(subject: &Subject) {
     let (server, seen, gate) = start(subject);
     let mut client = server.connect("api");
@@ -103,7 +103,7 @@ pub fn an_unsubscribe_during_the_set_up_starts_nothing(subject: &Subject) {
     client.expect_complete("s");
 }
 
-/// After what it gave before; and nothing comes after its end.
+/// The error follows the items before it, and nothing follows the error.
 pub fn a_failing_stream_ends_with_its_error(subject: &Subject) {
     let (server, ..) = start(subject);
     for mut client in each_form(&server) {
@@ -120,7 +120,7 @@ pub fn a_failing_stream_ends_with_its_error(subject: &Subject) {
     }
 }
 
-/// And not its normal end, which would hide what is missing.
+/// A normal end would hide that items are missing.
 pub fn an_item_that_does_not_serialise_is_an_error(subject: &Subject) {
     let (server, ..) = start(subject);
     for mut client in each_form(&server) {
@@ -139,7 +139,7 @@ pub fn an_item_larger_than_an_outbox_is_an_error(subject: &Subject) {
     client.echoes();
 }
 
-/// In an epoch that is not the present one there is nothing to go on from: what is missing is told.
+/// After a position in an old epoch, a gap reports that items may be missing.
 pub fn a_subscription_goes_on_behind_a_position(subject: &Subject) {
     let (server, ..) = start(subject);
     let item = |offset: u64| {
@@ -180,7 +180,7 @@ pub fn too_many_subscriptions_are_refused_at_once(subject: &Subject) {
     seen.began("c");
 }
 
-/// Other streams and calls go on meanwhile.
+/// Other streams and calls continue meanwhile.
 pub fn credit_bounds_what_is_sent(subject: &Subject) {
     let (server, ..) = start(subject);
     for mut client in each_form(&server) {
@@ -204,7 +204,7 @@ pub fn credit_bounds_what_is_sent(subject: &Subject) {
     }
 }
 
-/// However much is granted.
+/// Credit may be granted without limit.
 pub fn credit_does_not_overflow(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("api");
@@ -219,7 +219,7 @@ pub fn credit_does_not_overflow(subject: &Subject) {
     client.expect_complete("s");
 }
 
-/// Its stream is not asked for more, and it is not closed for that; when it reads again, nothing is missing.
+/// The stream is not polled, and the client is not closed; when it reads again, no item is missing.
 pub fn the_streams_of_a_client_that_does_not_read_stop(subject: &Subject) {
     const COUNT: usize = 1000;
     const BYTES: usize = 50_000;
@@ -254,7 +254,7 @@ pub fn the_streams_of_a_client_that_does_not_read_stop(subject: &Subject) {
     stalled.echoes();
 }
 
-/// Although nothing can be sent to its client.
+/// The stream is dropped although nothing can be sent to its client.
 pub fn a_stream_that_waits_for_its_client_is_dropped_at_once(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for leave in [|client: &mut RawClient| client.unsubscribe("s"), |client: &mut RawClient| client.cancel("s")] {
@@ -274,7 +274,7 @@ pub fn a_stream_that_waits_for_its_client_is_dropped_at_once(subject: &Subject) 
     seen.gone("flood");
 }
 
-/// Nor does one stream hold up another.
+/// One stream does not delay another either.
 pub fn an_endless_stream_does_not_hold_up_calls(subject: &Subject) {
     let (server, ..) = start(subject);
     let mut client = server.connect("api");
@@ -291,7 +291,7 @@ pub fn an_endless_stream_does_not_hold_up_calls(subject: &Subject) {
     client.echoes();
 }
 
-/// Items of the stream `s`, none of them missing, until the frame that is waited for.
+/// Receives items of the stream `s`, checking that none is missing, until the last frame.
 #[track_caller]
 fn pass_items(client: &mut RawClient, next: &mut u64, is_last: impl Fn(&Value) -> bool) {
     for _ in 0..1_000_000 {
@@ -305,7 +305,7 @@ fn pass_items(client: &mut RawClient, next: &mut u64, is_last: impl Fn(&Value) -
     panic!("a million items came first");
 }
 
-/// Of what was pushed while the client took nothing the newest two are left; the gap is told before them.
+/// Of the items pushed while the client had no credit, the newest two are kept, after a gap.
 pub fn dropped_items_are_told_in_their_place(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for mut client in each_form(&server) {
@@ -343,7 +343,7 @@ pub fn a_gap_tells_the_offsets_that_are_missing(subject: &Subject) {
     client.expect_packet(item);
 }
 
-/// Behind the items that were given before it; where its item is dropped, it is a part of that gap.
+/// The gap follows the items before it; if its own item is dropped, it becomes part of that gap.
 pub fn a_gap_of_the_application_stays_in_its_place(subject: &Subject) {
     let (server, seen, _) = start(subject);
     let mut client = server.connect("api");
@@ -364,7 +364,7 @@ pub fn a_gap_of_the_application_stays_in_its_place(subject: &Subject) {
     client.expect_data("s", tick("a", 5));
 }
 
-/// And in the order in which those that are left were given.
+/// The kept items are in the order in which they were produced.
 pub fn of_conflated_items_the_newest_of_each_is_left(subject: &Subject) {
     let (server, seen, _) = start(subject);
     let mut client = server.connect("api");
@@ -379,7 +379,7 @@ pub fn of_conflated_items_the_newest_of_each_is_left(subject: &Subject) {
     client.echoes();
 }
 
-/// That alone: the connection and its other subscriptions go on.
+/// Only the subscription ends: the connection and its other subscriptions continue.
 pub fn a_subscription_may_end_where_its_client_does_not_keep_up(subject: &Subject) {
     let (server, seen, _) = start(subject);
     let mut client = server.connect("api");
@@ -420,7 +420,7 @@ fn subscribe_to_feed(client: &mut RawClient, seen: &Seen, feed: &str, credit: Op
     client.echoes();
 }
 
-/// Gives to the feeds, all at once.
+/// Pushes items to the feeds, all at once.
 #[track_caller]
 fn push(client: &mut RawClient, ticks: &[(&str, u32)]) {
     let ticks: Vec<_> = ticks.iter().map(|(key, value)| tick(key, *value)).collect();
@@ -432,7 +432,7 @@ fn tick(key: &str, value: u32) -> Value {
     json!({ "key": key, "value": value })
 }
 
-/// Connections of whom nothing is left: neither calls nor streams keep them.
+/// Ended calls and streams do not keep their connection alive.
 pub fn nothing_of_a_subscription_is_left_behind(subject: &Subject) {
     let (server, seen, _) = start(subject);
     for _ in 0..20 {

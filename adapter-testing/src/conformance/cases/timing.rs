@@ -1,4 +1,4 @@
-//! Signs of life.
+//! Heartbeats and timeouts.
 
 use super::{start, works};
 use crate::{
@@ -33,7 +33,7 @@ pub fn a_client_that_answers_pings_stays(subject: &Subject) {
     works(&mut client);
 }
 
-/// No FIN, no answer: as after a cable was pulled.
+/// There is no FIN and no answer, as after a cable was pulled.
 pub fn a_half_open_client_is_closed(subject: &Subject) {
     let (server, seen, _) = start(subject);
     let mut client = server.connect("lab");
@@ -67,7 +67,7 @@ pub fn a_half_open_client_is_closed(subject: &Subject) {
     lives(&mut other);
 }
 
-/// It may have been pinged meanwhile.
+/// Checks that the client is connected, skipping pings.
 #[track_caller]
 fn lives(client: &mut RawClient) {
     client.frame(&TestFrame::new(Opcode::Ping, "alive"));

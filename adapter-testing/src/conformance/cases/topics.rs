@@ -1,4 +1,4 @@
-//! One to many.
+//! Topics: messages from one client to many.
 
 use super::{builder, messagepack, said, start, start_with, subscribe, works};
 use crate::{
@@ -94,7 +94,7 @@ pub fn membership_ends_with_the_connection(subject: &Subject) {
     assert_eq!(server.realtime().stats().delivered, 0);
 }
 
-/// Framed once for each protocol.
+/// A publication is framed once for each protocol.
 pub fn a_client_of_each_protocol_gets_its_own_form(subject: &Subject) {
     let (lab, ..) = crate::conformance::Lab::new();
     let (builder, ..) = builder(|_| {});
@@ -151,8 +151,7 @@ pub fn a_topic_name_of_a_client_is_checked(subject: &Subject) {
     subscribe(&mut client, &"x".repeat(256));
 }
 
-/// One of a thousand reads nothing: it is closed, its memory comes back, and all the others get
-/// everything.
+/// One of a thousand members reads nothing: it is closed, its memory is freed, and all others receive everything.
 pub fn a_slow_consumer_is_closed_and_the_others_get_everything(subject: &Subject) {
     const READERS: usize = 999;
     const MESSAGES: usize = 40;
@@ -226,7 +225,7 @@ pub fn ready_waits_for_room(subject: &Subject) {
     works(&mut client);
 }
 
-/// And the members of the topic, whose fault it is not, stay.
+/// The members of the topic are not affected.
 pub fn a_message_larger_than_an_outbox_is_refused_to_who_sends_it(subject: &Subject) {
     let (server, ..) = start_with(subject, |config| config.outbox_bytes = 10_000);
     let mut clients = members(&server, 2);

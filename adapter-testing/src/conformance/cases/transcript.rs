@@ -4,13 +4,13 @@ use super::{Subject, start_with};
 use crate::conformance::transcripts::{Transcript, recorded, scripts};
 use realtime_core::Config;
 
-/// Each script is sent whole, byte by byte and in odd pieces; the answer is always the same, and
-/// the one that is on record.
+/// Sends each script whole, byte by byte and in odd pieces; the server's bytes are always the same, and those on
+/// record.
 pub fn the_bytes_are_those_of_all_adapters(subject: &Subject) {
     compare(subject, |_| {});
 }
 
-/// With a server that is configured as `change` says.
+/// Compares the transcripts of a server with a changed configuration.
 pub(super) fn compare(subject: &Subject, change: impl Fn(&mut Config)) {
     let mut transcripts = Vec::new();
     for script in scripts() {

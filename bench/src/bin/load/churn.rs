@@ -1,4 +1,4 @@
-//! Each place connects, sends one message, waits for the reply, closes, and begins again.
+//! Each client connects, sends one message, waits for the reply, closes, and starts over.
 
 use crate::{
     Report,
@@ -77,7 +77,7 @@ impl Place {
             right &= template.is_in(reply, 0);
         })?;
         if !right {
-            return Err("a reply without the text that was sent".into());
+            return Err("a reply does not contain the text sent".into());
         }
         match self.step {
             Step::Connecting if clients.state(index) == State::Open => {

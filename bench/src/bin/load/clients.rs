@@ -1,4 +1,4 @@
-//! The connections: sockets, epoll, the handshake, and whole messages out of what arrives.
+//! The connections: sockets, epoll, the handshake, and the assembly of messages.
 
 use crate::{
     frames::{Kind, Template, close_frame, first_frame, pong_frame, text_frame},
@@ -21,14 +21,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Read at once: all that a full pipeline brings.
+/// The size of a read: enough for a full pipeline.
 const READ: usize = 256 * 1024;
-/// Connections whose handshake is under way at the same time.
+/// The number of concurrent handshakes.
 const OPENING: usize = 64;
-/// Connections that come from one address: each has about 28 000 ports, and a port stays taken for
-/// a minute after its connection.
+/// The number of connections from one address: each has about 28 000 ports, and a port stays in use for a minute after
+/// its connection.
 const SOURCES: usize = 64;
-/// For all of them to be open.
+/// The time limit for opening all connections.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The example of RFC 6455: one pair for all, so that nothing is computed.
@@ -44,38 +44,38 @@ pub(crate) struct Clients<'a> {
     hello: Option<Vec<u8>>,
     buffer: Vec<u8>,
     connects: usize,
-    /// Of the next connections, where it is not the kernel's default.
+    /// The receive buffer of the next connections, if it is not the kernel's default.
     receive_buffer: Option<usize>,
-    /// Heartbeats of the server, by WebSocket or Engine.IO.
+    /// The number of the server's heartbeats, by WebSocket or Engine.IO.
     pings: u64,
 }
 
 /// The request of the next connections.
 struct Request {
     head: String,
-    /// Messages to receive before a connection counts as open.
+    /// The messages to receive before a connection counts as open.
     replies: usize,
 }
 
 struct Client {
     stream: Option<TcpStream>,
     state: State,
-    /// Messages that it still awaits when its handshake is done.
+    /// The messages to receive after the handshake.
     replies: usize,
-    /// Answers to its own pings.
+    /// The number of its pings that were answered.
     pongs: usize,
-    /// The close code of the server.
+    /// The close code from the server.
     code: Option<u16>,
-    /// The beginning of a frame whose end has not come.
+    /// The start of an incomplete frame.
     unread: Vec<u8>,
-    /// The bytes that the socket would not take.
+    /// Bytes that did not fit into the socket.
     unsent: Vec<u8>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Handshake,
-    /// So many messages are still to come before it is open.
+    /// The number of messages to receive before the connection is open.
     Greeting(usize),
     Open,
     Closed,
@@ -97,22 +97,22 @@ impl<'a> Clients<'a> {
         })
     }
 
-    /// Sets the request of the next connections; `{INDEX}` in the path is a number of their own.
+    /// Sets the request of the next connections; `{INDEX}` in the path is replaced by the connection's number.
     pub(crate) fn ask_for(&mut self, path: &str, replies: usize) {
         self.request = Request::new(self.options, path, replies);
     }
 
-    /// The kernel keeps little for the next connections: that one does not read is soon felt.
+    /// Sets a small receive buffer for the next connections, so that a stalled client shows soon.
     pub(crate) fn take_little(&mut self, bytes: usize) {
         self.receive_buffer = Some(bytes);
     }
 
-    /// Opens all connections, a few at a time, and waits until each has been greeted.
+    /// Opens all connections, a few at a time, and waits until each is open.
     pub(crate) fn open_all(&mut self) -> Outcome {
         self.open(self.options.connections)
     }
 
-    /// Opens so many more, not before their time where they are to be spread over one.
+    /// Opens `count` more connections, paced if they are to be spread over a time.
     pub(crate) fn open(&mut self, count: usize) -> Outcome {
         let begin = Instant::now();
         let first = self.list.len();
@@ -138,13 +138,13 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// Returns the number of connections that may have begun after this time.
+    /// Returns the number of connections that may have been started after this time.
     fn due(&self, count: usize, elapsed: Duration) -> usize {
         let spread = self.options.spread.as_secs_f64();
         if spread == 0.0 { count } else { (count as f64 * elapsed.as_secs_f64() / spread) as usize }
     }
 
-    /// Connects the client with this index, for the first time or again.
+    /// Connects the client with this index, or reconnects it.
     pub(crate) fn connect(&mut self, index: usize) -> Outcome {
         let source = Ipv4Addr::new(127, 0, 1, (1 + self.connects % SOURCES) as u8);
         self.connects += 1;
@@ -173,22 +173,22 @@ impl<'a> Clients<'a> {
         self.list[index].state
     }
 
-    /// The code of the server's close frame, if there was one.
+    /// Returns the code of the server's close frame, if there was one.
     pub(crate) fn close_code(&self, index: usize) -> Option<u16> {
         self.list[index].code
     }
 
-    /// Returns the number of its pings that were answered since this was asked last.
+    /// Returns the number of answered pings since the last call.
     pub(crate) fn take_pongs(&mut self, index: usize) -> usize {
         mem::take(&mut self.list[index].pongs)
     }
 
-    /// Returns the number of heartbeats from the server, of all clients.
+    /// Returns the number of heartbeats from the server, over all clients.
     pub(crate) fn pings(&self) -> u64 {
         self.pings
     }
 
-    /// Stops reading from this client: what arrives for it is left to the kernel.
+    /// Stops reading from this client: its data stays in the kernel.
     pub(crate) fn stall(&mut self, index: usize) -> Outcome {
         match &self.list[index].stream {
             Some(stream) => Ok(epoll::delete(&self.epoll, stream)?),
@@ -196,7 +196,7 @@ impl<'a> Clients<'a> {
         }
     }
 
-    /// It reads again.
+    /// Starts reading again.
     pub(crate) fn resume(&mut self, index: usize) -> Outcome {
         let data = EventData::new_u64(index as u64);
         match &self.list[index].stream {
@@ -210,12 +210,12 @@ impl<'a> Clients<'a> {
         self.list.iter().filter(|client| client.state != State::Open).count()
     }
 
-    /// The clients for which something has arrived, or none after a tenth of a second.
+    /// Returns the clients with new data, or none after a tenth of a second.
     pub(crate) fn wait(&mut self) -> Outcome<Vec<usize>> {
         self.wait_for(Duration::from_millis(100))
     }
 
-    /// The clients for which something has arrived, or none after this time.
+    /// Returns the clients with new data, or none after this time.
     pub(crate) fn wait_for(&mut self, time: Duration) -> Outcome<Vec<usize>> {
         let timeout = Timespec::try_from(time)?;
         self.events.clear();
@@ -237,7 +237,7 @@ impl<'a> Clients<'a> {
         self.send(index, &bytes);
     }
 
-    /// Reads once, and calls `take` with each reply that counts.
+    /// Reads once, and calls `take` with each relevant reply.
     pub(crate) fn receive(&mut self, index: usize, take: impl FnMut(&[u8])) -> Outcome {
         let mut buffer = mem::take(&mut self.buffer);
         let received = self.receive_into(&mut buffer, index, take);
@@ -352,7 +352,7 @@ impl Client {
         }
     }
 
-    /// Reads behind what is unread. Gives where the bytes end, if there are new ones.
+    /// Appends to the unread bytes. Returns the end of the bytes, if there are new ones.
     fn read(&mut self, buffer: &mut Vec<u8>) -> Option<usize> {
         let kept = self.unread.len();
         if buffer.len() < kept + READ {
@@ -403,7 +403,7 @@ impl Request {
     }
 }
 
-/// In a path: the connection's number.
+/// The placeholder for the connection's number in a path.
 const INDEX: &str = "{INDEX}";
 
 fn check_response(head: &[u8]) -> Outcome {

@@ -1,4 +1,4 @@
-//! Every connection keeps so many messages under way, and sends the next for each that comes back.
+//! Every connection keeps a number of messages under way, and sends the next for each reply.
 
 use crate::{
     Report,
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A server that answers nothing for so long has failed.
+/// A server that sends nothing for this long has failed.
 const SILENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(options: &Options) -> Outcome<Report> {
@@ -63,15 +63,15 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
 
 struct Senders {
     template: Template,
-    /// As many copies of the message as are ever sent at once, where all are the same.
+    /// The largest number of messages sent at once, as copies, if all messages are the same.
     copies: Option<Vec<u8>>,
     scratch: Vec<u8>,
     number: u64,
-    /// For each connection, when each message was sent that is not back yet, and its number.
+    /// For each connection, the number and the send time of each message under way.
     sent: Vec<VecDeque<(u64, Instant)>>,
-    /// Where in a reply its id was found, if replies are matched by it.
+    /// The offset of the id in a reply, if replies are matched by id.
     by_id: Option<usize>,
-    /// For each connection, the number that its first reply must carry.
+    /// For each connection, the number expected in its first reply.
     unverified: Vec<Option<u64>>,
 }
 
@@ -89,7 +89,7 @@ impl Senders {
         }
     }
 
-    /// The first messages of the next connection.
+    /// Sends the first messages of the next connection.
     fn begin(&mut self, clients: &mut Clients<'_>, messages: usize) {
         let first = if self.copies.is_some() { 0 } else { self.number + 1 };
         self.unverified.push(Some(first));
@@ -110,7 +110,7 @@ impl Senders {
         clients.send(index, &self.scratch);
     }
 
-    /// Reads what has come, and returns the number of replies.
+    /// Reads the available data, and returns the number of replies.
     fn receive(
         &mut self,
         clients: &mut Clients<'_>,
@@ -137,10 +137,10 @@ impl Senders {
             }
         })?;
         if wrong {
-            return Err("a reply without the text that was sent".into());
+            return Err("a reply does not contain the text sent".into());
         }
         if unasked {
-            return Err("a reply to nothing that is under way".into());
+            return Err("a reply matches no message under way".into());
         }
         if clients.state(index) == State::Closed {
             return Err("the server closed a connection".into());

@@ -1,4 +1,4 @@
-//! Every connection is a member; the first publishes, and again when all have what it published.
+//! Every connection is a member; the first publishes, and publishes again once all members have the message.
 
 use crate::{
     Report,
@@ -11,9 +11,9 @@ use crate::{
 use bench::Outcome;
 use std::time::{Duration, Instant};
 
-/// The silence after which all that has not arrived is lost.
+/// The silence after which missing messages count as lost.
 const SILENCE: Duration = Duration::from_secs(3);
-/// The number of calls to the members before it begins, and the time that they have to hear one.
+/// The number of calls to the members before the load begins, and the time that they have to hear one.
 const CALLS: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
     Ok(report)
 }
 
-/// A member is not yet one when its handshake is answered: publishes until each has heard something.
+/// Publishes until each member has received something: membership may begin after the handshake.
 pub(crate) fn gather(clients: &mut Clients<'_>, options: &Options) -> Outcome {
     let template = Template::new(&options.message, options.size);
     let mut heard = vec![false; options.connections];
@@ -61,15 +61,15 @@ pub(crate) fn gather(clients: &mut Clients<'_>, options: &Options) -> Outcome {
         }
     }
     let deaf = heard.iter().filter(|heard| !**heard).count();
-    Err(format!("{deaf} of {} members do not hear what is published", heard.len()).into())
+    Err(format!("{deaf} of {} members receive no publications", heard.len()).into())
 }
 
 struct Room {
     template: Template,
     members: usize,
-    /// Of the last message.
+    /// The number of the last message.
     number: u64,
-    /// One place for each message that may be under way.
+    /// A slot for each message that may be under way.
     places: Vec<Published>,
     numbers: Numbers,
     progress: Instant,
@@ -79,18 +79,18 @@ struct Room {
 struct Published {
     number: u64,
     at: Instant,
-    /// Members that do not have it yet. The place is free when there are none.
+    /// The number of members that do not have it yet. The slot is free at 0.
     left: usize,
 }
 
 struct Tally {
     deliveries: u64,
     lost: u64,
-    /// Messages that came after they were given up.
+    /// The number of messages that arrived after they were given up.
     late: u64,
-    /// The time of a message to each member.
+    /// The time until each member has a message.
     each: Histogram,
-    /// The time of a message to the last member.
+    /// The time until the last member has a message.
     last: Histogram,
 }
 
@@ -108,7 +108,7 @@ impl Room {
         }
     }
 
-    /// Fills every place that is free.
+    /// Publishes a message for each free slot.
     fn publish(&mut self, clients: &mut Clients<'_>) {
         for place in self.places.iter_mut().filter(|place| place.left == 0) {
             self.number += 1;
@@ -122,7 +122,7 @@ impl Room {
         let mut right = true;
         clients.receive(index, |message| right &= self.deliver(message, now))?;
         if !right {
-            return Err("a message without the text that was published".into());
+            return Err("a message does not contain the text published".into());
         }
         if clients.state(index) == State::Closed {
             return Err("the server closed the connection of a member".into());
@@ -130,7 +130,7 @@ impl Room {
         Ok(())
     }
 
-    /// Counts the message, and returns true if it is one of those that were published.
+    /// Counts the message. Returns true if it is one of those published.
     fn deliver(&mut self, message: &[u8], now: Instant) -> bool {
         let Some(number) = self.numbers.read(message, &self.template) else {
             return false;
@@ -149,7 +149,7 @@ impl Room {
         true
     }
 
-    /// Frees the places of what does not arrive any more.
+    /// Frees the slots of lost messages.
     fn give_up(&mut self) {
         if self.progress.elapsed() < SILENCE {
             return;

@@ -1,8 +1,8 @@
-//! Client frames, built before the load begins, and what is read of server frames.
+//! Client frames, built before the load begins, and the parsing of server frames.
 
 use std::ops::Range;
 
-/// Any key will do: it is there for proxies, and there is none on the way.
+/// An arbitrary key: masking protects proxies, and there are none here.
 const MASK: [u8; 4] = [0x5a, 0x13, 0xc7, 0x68];
 
 const TEXT_FRAME: u8 = 0x1;
@@ -12,12 +12,12 @@ const PING_FRAME: u8 = 0x9;
 const PONG_FRAME: u8 = 0xa;
 
 const DIGITS: usize = 10;
-/// The id of the first message; the number of a message is added to it.
+/// The id of the first message; the id of a message is this plus its number.
 const FIRST_ID: u64 = 1_000_000_000;
-/// The length of the beginning of `{TEXT}`: a number between two marks, by which a message is known again.
+/// The length of the start of `{TEXT}`: a number between two marks, which identifies a message.
 const SEQUENCE: usize = DIGITS + 2;
 
-/// A text message, of which only the numbers change from one to the next.
+/// A text message in which only the numbers change.
 pub(crate) struct Template {
     frame: Vec<u8>,
     payload: usize,
@@ -59,17 +59,17 @@ impl Template {
             write_masked(&mut into[start..], at, digits(number));
         }
         for &at in &self.ids {
-            // Such a number has no zeros at its front, in JSON or elsewhere.
+            // The sum never begins with a zero, which JSON would not allow.
             write_masked(&mut into[start..], at, digits(FIRST_ID + number));
         }
     }
 
-    /// The message, if it is the same whatever its number.
+    /// Returns the message, if it does not depend on its number.
     pub(crate) fn constant(&self) -> Option<&[u8]> {
         self.ids.is_empty().then_some(self.frame.as_slice())
     }
 
-    /// Returns true if the reply carries the text of the message with this number.
+    /// Returns true if the reply has the text of the message with this number.
     pub(crate) fn is_in(&self, reply: &[u8], number: u64) -> bool {
         let mut text = self.text.clone();
         text[1..=DIGITS].copy_from_slice(&digits(number));
@@ -77,7 +77,7 @@ impl Template {
     }
 }
 
-/// `<0000000000>abc…`: nothing that JSON would escape.
+/// Returns `<0000000000>abc…`, without characters that JSON escapes.
 fn text(size: usize) -> Vec<u8> {
     let letters = (b'a'..=b'z').cycle().take(size - SEQUENCE);
     [b'<'].into_iter().chain([b'0'; DIGITS]).chain([b'>']).chain(letters).collect()
@@ -145,14 +145,14 @@ fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 
 pub(crate) enum Kind {
     Message,
-    /// A part of a message that goes on.
+    /// A part of an unfinished message.
     Fragment,
     Close,
     Ping,
     Pong,
 }
 
-/// The first frame of the bytes, if it is complete: what it is, and where its payload ends with it.
+/// Parses the first frame, if it is complete. Returns its kind and the range of its payload, which ends with the frame.
 pub(crate) fn first_frame(bytes: &[u8]) -> Option<(Kind, Range<usize>)> {
     let (&[first, second], rest) = bytes.split_first_chunk()?;
     let (header, length): (usize, usize) = match second & 0x7f {
@@ -174,16 +174,16 @@ pub(crate) fn first_frame(bytes: &[u8]) -> Option<(Kind, Range<usize>)> {
     Some((kind, payload))
 }
 
-/// Reads the numbers of messages that come back.
+/// A reader of the numbers in messages.
 #[derive(Default)]
 pub(crate) struct Numbers {
-    /// Where in a message its number was found.
+    /// The offset of the last number found in a message.
     hint: usize,
     verified: bool,
 }
 
 impl Numbers {
-    /// The number of a message. `None` if it has none, or is the first and not as it was sent.
+    /// Returns the number of a message, or `None` if it has none or is a first message that was changed.
     pub(crate) fn read(&mut self, message: &[u8], template: &Template) -> Option<u64> {
         let number = sequence(message, &mut self.hint)?;
         if !self.verified && !template.is_in(message, number) {
@@ -194,7 +194,7 @@ impl Numbers {
     }
 }
 
-/// The number of the message whose id the reply carries, behind `"id":"`. Where it was found is looked at first.
+/// Returns the number of the message whose id the reply has, after `"id":"`. Looks at the last offset first.
 pub(crate) fn number_of_reply(reply: &[u8], hint: &mut usize) -> Option<u64> {
     let found = |at: usize| reply.get(at..).is_some_and(|rest| rest.starts_with(ID));
     if !found(*hint) {
@@ -206,7 +206,7 @@ pub(crate) fn number_of_reply(reply: &[u8], hint: &mut usize) -> Option<u64> {
 
 const ID: &[u8] = br#""id":""#;
 
-/// The number of the text that the payload carries. Where it was found is looked at first.
+/// Returns the number of the text in the payload. Looks at the last offset first.
 fn sequence(payload: &[u8], hint: &mut usize) -> Option<u64> {
     if let Some(number) = sequence_at(payload, *hint) {
         return Some(number);

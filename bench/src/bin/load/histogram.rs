@@ -21,7 +21,7 @@ impl Histogram {
         self.total += 1;
     }
 
-    /// In microseconds: what that share of all did not exceed, if there was any.
+    /// Returns this quantile in microseconds, if there are any values.
     pub(crate) fn quantile(&self, share: f64) -> Option<f64> {
         let wanted = (self.total as f64 * share).ceil() as u64;
         let mut seen = 0;
@@ -35,7 +35,7 @@ impl Histogram {
     }
 }
 
-/// Numbers below 64 have a bucket each; above, each doubling is divided into 64.
+/// Returns the bucket of a value: values below 64 have one each; above, each doubling is divided into 64.
 fn bucket(value: u64) -> usize {
     if value < STEPS {
         return value as usize;

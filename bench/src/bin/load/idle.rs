@@ -1,7 +1,7 @@
-//! Connections that have sent one message each, and then are silent: what they cost the server.
+//! The cost of silent connections to the server, after one message on each.
 //!
-//! Those that were opened over a time have sent nothing: each one's heartbeats come at its own moment,
-//! as they do on a server that runs for long, and not all at once.
+//! Connections that are opened over a time have sent nothing: their heartbeats are spread, as on a server that runs for
+//! long.
 
 use crate::{Report, clients::Clients, frames::Template, options::Options};
 use bench::{
@@ -10,14 +10,14 @@ use bench::{
 };
 use std::time::{Duration, Instant};
 
-/// Messages under way at once, so that no buffer is larger than one message needs.
+/// The number of messages under way, so that no buffer is larger than one message needs.
 const AT_ONCE: usize = 64;
-/// Time for the server to put away what it needed for the last message.
+/// The time for the server to release memory after the last message.
 const SETTLING: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(options: &Options) -> Outcome<Report> {
-    let resident = || resident_bytes(options.pid).ok_or("--pid is needed, of a process that can be read");
+    let resident = || resident_bytes(options.pid).ok_or("--pid is required, of a readable process");
     let mut clients = Clients::new(options)?;
     let before = resident()?;
     clients.open_all()?;
@@ -43,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
     ]))
 }
 
-/// Sends a message on each connection, so that what a server makes at the first one is there.
+/// Sends a message on each connection, so that the server has allocated everything that a first message needs.
 fn use_each(clients: &mut Clients<'_>, options: &Options) -> Outcome {
     let template = Template::new(&options.message, options.size);
     let (mut sent, mut replies) = (0, 0);
@@ -64,7 +64,7 @@ fn use_each(clients: &mut Clients<'_>, options: &Options) -> Outcome {
     Ok(())
 }
 
-/// Answers heartbeats, and nothing else.
+/// Answers heartbeats, and does nothing else.
 pub(crate) fn rest(clients: &mut Clients<'_>, time: Duration) -> Outcome {
     let start = Instant::now();
     while start.elapsed() < time {

@@ -1,8 +1,8 @@
-//! The load generator: one thread, epoll, this machine only. It stops by itself and prints what it
-//! measured as one JSON object.
+//! The load generator: one thread, epoll, this machine only. It stops by itself and prints its measurements as one JSON
+//! object.
 //!
-//! It builds its frames before it measures and looks into replies as little as it can, so that it
-//! takes less of its core than the server of its own: what is measured is to be the server.
+//! It builds its frames before it measures and inspects replies as little as possible, so that it uses less of its core
+//! than the server: the measurement is of the server.
 
 #![allow(clippy::print_stdout)]
 
@@ -39,5 +39,5 @@ fn main() -> Outcome {
     Ok(())
 }
 
-/// The measured values by name. The runner's tables know the names.
+/// The measured values by name. The runner's tables use the names.
 type Report = BTreeMap<&'static str, f64>;

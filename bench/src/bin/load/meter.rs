@@ -1,4 +1,4 @@
-//! The measured time: when it begins and ends, and the CPU that was used in it.
+//! The measured time: its start and end, and the CPU time used in it.
 
 use crate::{Report, histogram::Histogram, options::Options};
 use bench::process::{CpuTime, ticks};
@@ -13,7 +13,7 @@ pub(crate) struct Meter {
 
 #[derive(PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The end of the warm-up: all that was counted before it is dropped.
+    /// The end of the warm-up: earlier counts are dropped.
     Begin,
     Going,
     End,
@@ -79,7 +79,7 @@ impl Readings {
     }
 }
 
-/// Adds these shares of what was recorded, if anything was.
+/// Adds these quantiles of the recorded values, if there are any.
 pub(crate) fn add_latency<const N: usize>(
     report: &mut Report,
     histogram: &Histogram,
@@ -89,5 +89,5 @@ pub(crate) fn add_latency<const N: usize>(
     report.extend(quantiles);
 }
 
-/// The names of the round trip.
+/// The names for round trips.
 pub(crate) const LATENCY: [(&str, f64); 3] = [("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999)];

@@ -12,38 +12,38 @@ Usage: load MODE --port PORT [OPTIONS]
   churn    connect, one echo, close, again: connections a second
   subscribed  one connection has subscriptions, and makes one call after the other: round trips
   idle     connections that have sent one message each: the server's memory, and its CPU at rest
-  stalled  as fanout, at a given rate, and some stop reading: the server's memory, what the others feel
-  quiet    one client's round trips beside others that take all that they can get
+  stalled  as fanout, at a given rate, and some stop reading: the server's memory, the others' latency
+  quiet    one client's round trips beside greedy clients
 
   --port N           the server, on 127.0.0.1
-  --pid N            its process, whose CPU and memory are read
-  --connections N    how many (64)
-  --outstanding N    messages under way: for each connection in echo, in all in fanout (1)
-  --size N           bytes of {TEXT}, 16 at least (64)
-  --time S           how long to measure (2)
-  --warmup S         how long not to, before (0.5)
-  --path P           where the server is asked (/echo)
+  --pid N            the server's process, whose CPU and memory are read
+  --connections N    the number of connections (64)
+  --outstanding N    messages under way: for each connection in echo, in total in fanout (1)
+  --size N           bytes of {TEXT}, at least 16 (64)
+  --time S           the measured time (2)
+  --warmup S         the time before it (0.5)
+  --path P           the path of the WebSocket (/echo)
   --subprotocol P    offered in the handshake
   --hello T          a message to send first
   --replies N        messages to receive before a connection counts as open (0)
-  --message T        the message ({TEXT}); may have {TEXT}, and {ID}, ten digits that grow
-  --prefix P         only messages that begin like this are replies
-  --by-id            in echo, replies are matched by the {ID} that they carry, and not by their order
-  --subscriptions N  in subscribed, how many (1000)
-  --ticks            one of them is saturated
-  --credit N         items that it may send ahead; any number without it
-  --spread S         opens the connections over so long (0); in idle, they then send nothing at all
-  --beside N         in echo, so many connections besides, which are silent (0)
-  --beside-path P    where they ask the server (/echo); {INDEX} in any path is a number of each
-  --beside-replies N messages that they receive before they count as open (0)
-  --stalled N        how many of the connections stop reading (0)
+  --message T        the message ({TEXT}); may contain {TEXT}, and {ID}, ten increasing digits
+  --prefix P         only messages with this prefix are replies
+  --by-id            in echo, matches replies by their {ID} rather than their order
+  --subscriptions N  in subscribed, the number of subscriptions (1000)
+  --ticks            saturates one of them
+  --credit N         the credit of that one; unlimited by default
+  --spread S         opens the connections over this time (0); in idle, they then send nothing
+  --beside N         in echo, the number of additional, silent connections (0)
+  --beside-path P    the path of these (/echo); {INDEX} in any path is replaced by the connection's number
+  --beside-replies N messages that these receive before they count as open (0)
+  --stalled N        the number of connections that stop reading (0)
   --rate N           messages a second in stalled, each to all (10)
-  --outbox N         bytes that the server keeps for one client, to say what memory is expected
-  --control P        where a server of this project is asked how many were too slow, and to close all
-  --greed NAME       what the others do in quiet: nobody, echo-1k, echo-64k, echo-16-clients, calls-250k, subscribing,
-                     streams-1024, msgpack-calls or deflate-16m (nobody)
-  --api P            where they call and subscribe (/__realtime/api)
-  --engine-io        answer 2 with 3, the heartbeat of Engine.IO";
+  --outbox N         bytes of the server's outbox for one client, for the expected memory
+  --control P        the path at which this project's servers report slow consumers, and close all
+  --greed NAME       the load of the others in quiet: nobody, echo-1k, echo-64k, echo-16-clients, calls-250k,
+                     subscribing, streams-1024, msgpack-calls or deflate-16m (nobody)
+  --api P            the path of their calls and subscriptions (/__realtime/api)
+  --engine-io        answers 2 with 3, the heartbeat of Engine.IO";
 
 #[derive(Clone)]
 pub(crate) struct Options {
@@ -76,7 +76,7 @@ pub(crate) struct Options {
     pub(crate) control: String,
     pub(crate) greed: Greed,
     pub(crate) api: String,
-    /// A close frame of the server gets one of ours, before the end. Else it is only counted.
+    /// True if the client replies to the server's close frames; otherwise they are only counted.
     pub(crate) answer_close: bool,
 }
 
@@ -178,7 +178,7 @@ impl Options {
         Ok(())
     }
 
-    /// Every bound is here: a load that is asked for too much says so instead of taking the machine.
+    /// Checks all bounds, so that an excessive load is refused.
     fn checked(self) -> Outcome<Self> {
         let bounds = [
             ("--port", usize::from(self.port), 1, 65_535),
@@ -189,7 +189,7 @@ impl Options {
             ("--warmup", self.warmup.as_secs() as usize, 0, 60),
             ("--spread", self.spread.as_secs() as usize, 0, 60),
             ("--subscriptions", self.subscriptions, 1, 1024),
-            // Half of it is granted at a time.
+            // Credit is granted by halves.
             ("--credit", self.credit.unwrap_or(2), 2, 100_000),
             ("--beside", self.beside, 0, 100_000),
             // The first one publishes.
@@ -219,5 +219,5 @@ fn mode(word: Option<&str>) -> Outcome<Mode> {
 }
 
 fn number<T: FromStr>(text: &str) -> Outcome<T> {
-    text.parse().map_err(|_| format!("{text:?} is no number\n\n{USAGE}").into())
+    text.parse().map_err(|_| format!("{text:?} is not a number\n\n{USAGE}").into())
 }

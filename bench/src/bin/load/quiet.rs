@@ -1,8 +1,8 @@
-//! One client sends a message and waits for its echo, again and again, beside others who take all that they can get: what
-//! it feels of them.
+//! One client sends a message and waits for its echo, repeatedly, beside greedy clients: the effect of these on its
+//! latency.
 //!
-//! Each of the others has two threads, one that writes as fast as the socket takes it and one that reads. They have the
-//! lowest priority, so that what is measured is not how the load's own threads wait for each other.
+//! Each greedy client has two threads, one that writes as fast as the socket accepts and one that reads. They have the
+//! lowest priority, so that the load's own threads do not delay the measurement.
 
 use crate::{
     Report,
@@ -25,30 +25,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between two messages.
+/// The time between two messages.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// A server that does not answer for so long has failed.
+/// A server that sends nothing for this long has failed.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// The load of the others.
+/// The load of the greedy clients.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Greed {
     Nobody,
-    /// So many clients, who send messages of so many bytes to have them echoed.
+    /// Several clients that send messages of this size to be echoed.
     Echo {
         clients: usize,
         bytes: usize,
     },
-    /// One that calls with a quarter of a megabyte, and is answered with as much.
+    /// A client that makes calls with a quarter of a megabyte, and receives as much.
     LargeCalls,
-    /// One that subscribes and unsubscribes.
+    /// A client that subscribes and unsubscribes.
     Subscriptions,
-    /// One with 1024 subscriptions that always have more.
+    /// A client with 1024 subscriptions that always have more items.
     Streams,
-    /// One that makes small calls in MessagePack.
+    /// A client that makes small calls in MessagePack.
     MessagePack,
-    /// Sixteen that send 16 MiB to a message, compressed to 16 KiB, to one who does not answer.
+    /// Sixteen clients that send messages of 16 MiB, compressed to 16 KiB, to a handler that does not answer.
     Inflating,
 }
 
@@ -66,7 +66,7 @@ impl FromStr for Greed {
             "streams-1024" => Self::Streams,
             "msgpack-calls" => Self::MessagePack,
             "deflate-16m" => Self::Inflating,
-            _ => return Err(format!("nobody is greedy as {name:?}")),
+            _ => return Err(format!("there is no load {name:?}")),
         })
     }
 }
@@ -92,14 +92,14 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
         histogram.record(begin.elapsed());
         thread::sleep(PAUSE);
     }
-    // Bytes that the others were sent: that they get less is no way to help the quiet one.
+    // The bytes received by the greedy clients: giving them less does not count as an improvement.
     let mut report = meter.report(taken.load(Relaxed) - taken_before);
     add_latency(&mut report, &histogram, LATENCY);
     add_latency(&mut report, &histogram, [("max_us", 1.0)]);
     Ok(report)
 }
 
-/// Starts the others. They go on until the process ends.
+/// Starts the greedy clients, which run until the process ends.
 fn begin(options: &Options, taken: &Arc<AtomicU64>) -> Outcome {
     let (json, msgpack) = (Some("realtime.v1.json"), Some("realtime.v1.msgpack"));
     let call = |text: &str| format!(r#"{{"type":"call","id":"1","path":"echo","input":{{"text":"{text}"}}}}"#);
@@ -145,7 +145,7 @@ fn begin(options: &Options, taken: &Arc<AtomicU64>) -> Outcome {
     Ok(())
 }
 
-/// A message of so many bytes as it goes over the wire, without the end of its last block (RFC 7692, section 7.2.1).
+/// Returns a compressed message without the end of its last block (RFC 7692, section 7.2.1).
 fn deflated(bytes: usize) -> Outcome<Vec<u8>> {
     let mut payload = Vec::with_capacity(bytes / 100);
     let mut stream = Compress::new(Compression::best(), false);
@@ -154,7 +154,7 @@ fn deflated(bytes: usize) -> Outcome<Vec<u8>> {
     Ok(payload)
 }
 
-/// Sends `first` once and `again` without end, and takes all that comes.
+/// Sends `first` once and `again` without end, and reads everything.
 fn flood(stream: TcpStream, first: &[u8], again: Vec<u8>, taken: &Arc<AtomicU64>) -> Outcome {
     let (mut reader, mut writer) = (stream.try_clone()?, stream);
     let taken = Arc::clone(taken);
@@ -165,7 +165,7 @@ fn flood(stream: TcpStream, first: &[u8], again: Vec<u8>, taken: &Arc<AtomicU64>
         while let Ok(count @ 1..) = reader.read(&mut buffer) {
             taken.fetch_add(count as u64, Relaxed);
         }
-        eprintln!("the server has closed one who takes all that it is sent");
+        eprintln!("the server has closed a client that reads everything");
         std::process::exit(1);
     });
     thread::spawn(move || {

@@ -1,7 +1,7 @@
-//! Every connection is a member, the first publishes at a fixed rate, and some stop reading. What the
-//! others feel of it is measured, what the server keeps for those, and how they are closed.
+//! Every connection is a member, the first publishes at a fixed rate, and some stop reading. The load measures the
+//! effect on the others, the memory that the server keeps for stalled clients, and how they are closed.
 //!
-//! Times are from when a message was to be sent, so that a load which is late hides nothing.
+//! Latency counts from the scheduled time of a message, so that a late load hides nothing.
 
 use crate::{
     Report,
@@ -19,23 +19,23 @@ use bench::{
 };
 use std::time::{Duration, Instant};
 
-/// Kept by the kernel for one that does not read, so that the rest waits at the server.
+/// The kernel's buffer of a stalled client, small so that most data waits at the server.
 const RECEIVE_BUFFER: usize = 8 * 1024;
-/// So many send a ping each, in turn, one every `PING_EVERY`.
+/// The number of members that send pings in turn, one every `PING_EVERY`.
 const PINGERS: usize = 100;
 const PING_EVERY: Duration = Duration::from_millis(20);
-/// The time between two questions to the server about how many were too slow.
+/// The interval for asking the server for the number of slow consumers.
 const ASK_EVERY: Duration = Duration::from_millis(250);
-/// From the first that is closed as too slow until all of them read again. The server waits 5 s for
-/// the answer to its close frame; who reads later finds none.
+/// The time from the first close of a slow consumer until all stalled clients read again. The server waits 5 s for the
+/// reply to its close frame; a later reader finds none.
 const GRACE: Duration = Duration::from_secs(2);
-/// So many begin to read again in one turn: the others are not to wait for that.
+/// The number of clients that start to read again in one turn, so that the others do not wait.
 const RESUMED: usize = 64;
 const SETTLING: Duration = Duration::from_secs(1);
-/// The silence after which nothing more is expected.
+/// The silence after which no more messages are expected.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// The bytes that the server may keep for a connection, for each frame that waits, and once for its thread.
+/// The server's memory for a connection, for each waiting frame, and once for its thread, in bytes.
 const CONNECTION: usize = 2048;
 const QUEUED_FRAME: usize = 32;
 const THREAD: usize = 256 * 1024;
@@ -81,8 +81,8 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
     Ok(report)
 }
 
-/// One member comes, hears itself and goes: what the server makes once, and the pages of its code,
-/// are no memory of the others.
+/// Connects one member, publishes to it and closes it, so that the server's one-time allocations and the pages of its
+/// code do not count as memory of the others.
 fn warm_up(options: &Options) -> Outcome {
     let options = Options { connections: 1, stalled: 0, ..options.clone() };
     let mut clients = Clients::new(&options)?;
@@ -92,11 +92,11 @@ fn warm_up(options: &Options) -> Outcome {
 }
 
 fn resident(options: &Options) -> Outcome<f64> {
-    let bytes = resident_bytes(options.pid).ok_or("--pid is needed, of a process that can be read")?;
+    let bytes = resident_bytes(options.pid).ok_or("--pid is required, of a readable process")?;
     Ok(bytes as f64)
 }
 
-/// Those that read are first, then those that will not, then the one that asks the server.
+/// Opens the clients that read, then those that will stall, then the one that asks the server.
 fn open(clients: &mut Clients<'_>, options: &Options) -> Outcome {
     clients.open(options.connections - options.stalled)?;
     clients.take_little(RECEIVE_BUFFER);
@@ -105,10 +105,10 @@ fn open(clients: &mut Clients<'_>, options: &Options) -> Outcome {
     clients.open(1)
 }
 
-/// By how much the server may grow: the connections, a place in each queue for every frame that it
-/// holds, and the frames once, for they are shared.
+/// Returns the bound of the server's growth: the connections, a place in each queue for every frame that it holds, and
+/// the shared frames once.
 fn bound(options: &Options) -> f64 {
-    // A queue doubles as it grows.
+    // A queue doubles when it grows.
     let queued = (options.outbox / (options.size + 4)).next_power_of_two();
     let waiting = if options.stalled > 0 { options.outbox } else { 0 };
     let bytes = options.connections * CONNECTION + options.stalled * queued * QUEUED_FRAME + waiting + THREAD;
@@ -118,23 +118,23 @@ fn bound(options: &Options) -> f64 {
 struct Crowd<'a> {
     options: &'a Options,
     template: Template,
-    /// Those that read.
+    /// The number of clients that read.
     healthy: usize,
-    /// When the message with number 0 would have been sent.
+    /// The scheduled time of the message with number 0.
     start: Instant,
-    /// Of the last message.
+    /// The number of the last message.
     number: u64,
     received: u64,
-    /// Those of the measured time.
+    /// The deliveries in the measured time.
     deliveries: u64,
     latency: Histogram,
-    /// The delay between the time that a message was due and its sending.
+    /// The delay between a message's scheduled time and its sending.
     lateness: Histogram,
     numbers: Numbers,
     progress: Instant,
     pings: Pings,
     slow: Slow,
-    /// Heartbeats of the server before the measured time.
+    /// The server's heartbeats before the measured time.
     pinged: u64,
 }
 
@@ -163,7 +163,7 @@ impl<'a> Crowd<'a> {
         (self.healthy..self.options.connections).try_for_each(|index| clients.stall(index))
     }
 
-    /// The measured time begins.
+    /// Starts the measured time.
     fn begin(&mut self, clients: &Clients<'_>) {
         self.deliveries = 0;
         self.latency = Histogram::new();
@@ -176,13 +176,13 @@ impl<'a> Crowd<'a> {
         self.start + Duration::from_secs_f64(number as f64 / self.options.rate)
     }
 
-    /// Until the next thing is to be done.
+    /// Returns the time until the next action.
     fn idle_time(&self) -> Duration {
         let next = self.due(self.number + 1).min(self.pings.next);
         next.saturating_duration_since(Instant::now())
     }
 
-    /// Does all that is due.
+    /// Does everything that is due.
     fn act(&mut self, clients: &mut Clients<'_>) -> Outcome {
         let now = Instant::now();
         while self.due(self.number + 1) <= now {
@@ -205,7 +205,7 @@ impl<'a> Crowd<'a> {
         let mut right = true;
         clients.receive(index, |message| right &= self.deliver(message, now))?;
         if !right {
-            return Err("a message without the text that was published".into());
+            return Err("a message does not contain the text published".into());
         }
         if clients.take_pongs(index) > 0 {
             self.pings.answered(index, now);
@@ -218,7 +218,7 @@ impl<'a> Crowd<'a> {
             return false;
         };
         if number == 0 {
-            // A call from when they gathered.
+            // A call to gather the members.
             return true;
         }
         self.progress = now;
@@ -228,7 +228,8 @@ impl<'a> Crowd<'a> {
         true
     }
 
-    /// Waits for what is under way, lets all read, and has the server close what is still open.
+    /// Waits for messages under way, starts reading on all clients, and lets the server close the remaining
+    /// connections.
     fn end(&mut self, clients: &mut Clients<'_>) -> Outcome {
         let wanted = self.number * self.healthy as u64;
         self.progress = Instant::now();
@@ -286,14 +287,14 @@ impl<'a> Crowd<'a> {
     }
 }
 
-/// The pings that some members send, each when its last one has been answered.
+/// The pings of some members, each sent after the last one was answered.
 struct Pings {
-    /// When each was sent that is under way.
+    /// The send time of each ping under way.
     sent: Vec<Option<Instant>>,
     turn: usize,
     next: Instant,
     latency: Histogram,
-    /// Not answered when its sender's next turn came.
+    /// The number of pings not answered by the sender's next turn.
     missed: u64,
 }
 
@@ -328,16 +329,16 @@ impl Pings {
     }
 }
 
-/// Those that do not read, as the server sees them.
+/// The stalled clients, from the server's view.
 struct Slow {
-    /// The clients that do not yet read again.
+    /// The clients that do not read again yet.
     stalled: std::ops::Range<usize>,
     all: usize,
     asked: Instant,
-    /// The number of clients that the server has closed as too slow, and since when there are any.
+    /// The number of clients closed as slow consumers, and the time of the first.
     count: usize,
     first: Option<Instant>,
-    /// Members that read and were closed all the same.
+    /// The number of members that read and were closed all the same.
     closed_before: usize,
 }
 
@@ -347,7 +348,7 @@ impl Slow {
         Self { stalled, all, asked: Instant::now(), count: 0, first: None, closed_before: 0 }
     }
 
-    /// Asks the server, and lets them read when it has closed them.
+    /// Asks the server, and starts reading once it has closed the stalled clients.
     fn look(&mut self, clients: &mut Clients<'_>, control: usize, now: Instant) -> Outcome {
         if now - self.asked >= ASK_EVERY {
             self.asked = now;
@@ -369,7 +370,7 @@ impl Slow {
         self.stalled.by_ref().take(RESUMED).try_for_each(|index| clients.resume(index))
     }
 
-    /// All that are left read again.
+    /// Starts reading on all remaining clients.
     fn finish(&mut self, clients: &mut Clients<'_>) -> Outcome {
         self.stalled.by_ref().try_for_each(|index| clients.resume(index))
     }

@@ -1,4 +1,4 @@
-//! One connection with many subscriptions, of which one may be saturated, makes one call after the other.
+//! One connection with many subscriptions, one of which may be saturated, makes one call after the other.
 
 use crate::{
     Report,
@@ -11,11 +11,11 @@ use crate::{
 use bench::Outcome;
 use std::time::{Duration, Instant};
 
-/// A server that answers nothing for so long has failed.
+/// A server that sends nothing for this long has failed.
 const SILENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(options: &Options) -> Outcome<Report> {
-    // All that comes is looked at here: results, and items.
+    // All messages are inspected here: results and items.
     let all = Options { prefix: String::new(), ..options.clone() };
     let mut clients = Clients::new(&all)?;
     clients.open_all()?;
@@ -40,7 +40,7 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
     }
     let tally = &subscriber.tally;
     if options.ticks && tally.items == 0 {
-        return Err("the subscription that was to be saturated sends nothing".into());
+        return Err("the saturated subscription sends nothing".into());
     }
     let mut report = meter.report(tally.calls);
     let items = tally.items as f64 / tally.begin.elapsed().as_secs_f64();
@@ -52,12 +52,12 @@ pub(crate) fn run(options: &Options) -> Outcome<Report> {
 struct Subscriber<'a> {
     options: &'a Options,
     template: Template,
-    /// Of the call that is under way.
+    /// The number of the current call.
     number: u64,
     called: Instant,
-    /// Where in a result its id was found.
+    /// The offset of the id in a result.
     hint: usize,
-    /// Items that were read and for which nothing was granted yet.
+    /// The items received since the last grant.
     read: usize,
     tally: Tally,
 }
@@ -115,7 +115,7 @@ impl<'a> Subscriber<'a> {
             }
         })?;
         if let Some(wrong) = wrong {
-            return Err(format!("something was not served: {wrong}").into());
+            return Err(format!("a request failed: {wrong}").into());
         }
         if clients.state(0) == State::Closed {
             return Err("the server closed the connection".into());
@@ -130,7 +130,7 @@ impl<'a> Subscriber<'a> {
         Ok(())
     }
 
-    /// Grants half of the credit when so many items were read.
+    /// Grants half of the credit after this many items.
     fn grant(&mut self, clients: &mut Clients<'_>, items: usize) {
         let Some(credit) = self.options.credit else { return };
         let more = credit / 2;

@@ -1,4 +1,4 @@
-//! The echo on hyper and async-std, which is discontinued: new applications take smol.
+//! The echo on hyper and async-std, which is discontinued: use smol in new applications.
 
 use async_std::net::TcpListener;
 
