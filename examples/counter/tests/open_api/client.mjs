@@ -6,7 +6,7 @@ import createClient from "openapi-fetch";
 /** @import { paths } from "counter-open-api" */
 
 /** @type {import("openapi-fetch").Client<paths>} */
-const client = createClient({ baseUrl: process.argv[2], headers: { authorization: "Ann" }, fetch: byField });
+const client = createClient({ baseUrl: process.argv[2], headers: { authorization: "Ann" } });
 
 const zero = await client.GET("/__realtime/counter/get_count");
 assert.deepEqual(zero.data, { ok: true, data: 0 });
@@ -34,20 +34,4 @@ function number(body) {
 /** @param {{ error: { code: string } } | undefined} body */
 function code(body) {
   return body?.error.code;
-}
-
-/**
- * Names the procedure in the query of a GET and in the body of a POST.
- *
- * @param {Request} request
- */
-async function byField(request) {
-  const { origin, pathname } = new URL(request.url);
-  const [, prefix, id, path = ""] = pathname.split("/");
-  const url = `${origin}/${prefix}/${id}`;
-  const { headers } = request;
-  if (request.method === "GET") return fetch(`${url}?path=${path}`, { headers });
-  const input = JSON.parse((await request.text()) || "null");
-  headers.set("content-type", "application/json");
-  return fetch(url, { method: "POST", headers, body: JSON.stringify({ path, input }) });
 }
