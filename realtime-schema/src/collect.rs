@@ -1,6 +1,7 @@
 //! Converts the names of a registry to the neutral document.
 
 use crate::document::{Ask, Direction, Document, Endpoint, Procedure, ProcedureKind, Subscription};
+use crate::links;
 use crate::schemas::sort_required;
 use crate::{Options, Problems};
 use realtime_core::schema::{Description, Kind, Side};
@@ -141,6 +142,7 @@ fn definitions(generator: &mut SchemaGenerator) -> BTreeMap<String, Value> {
 
 fn normal(mut schema: Value) -> Value {
     sort_required(&mut schema);
+    links::remove(&mut schema);
     schema
 }
 

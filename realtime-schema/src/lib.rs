@@ -29,6 +29,7 @@ mod components;
 mod document;
 mod hash;
 mod keep;
+mod links;
 mod open_api;
 mod problems;
 mod schemas;

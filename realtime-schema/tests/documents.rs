@@ -73,7 +73,7 @@ fn two_validators_of_open_api_have_nothing_to_say() {
 fn the_parsers_have_nothing_to_say_of_the_examples() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     for (example, format) in
-        ["chat", "counter", "dashboard"].into_iter().flat_map(|one| [(one, "async"), (one, "open")])
+        ["board", "chat", "counter", "dashboard"].into_iter().flat_map(|one| [(one, "async"), (one, "open")])
     {
         let file = examples.join(example).join(format!("api.{format}api.json"));
         run(&format!("{format}-api"), &file);

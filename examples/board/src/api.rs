@@ -1,6 +1,7 @@
-//! The names and types that the server and the page share. `web/src/api.ts` has the same in TypeScript.
+//! The names and types that the server and the page share. `web/src/api.ts` is generated from them.
 
 use realtime_core::{Event, Position, Presence, Procedure, Result, Subscription, validate::Invalid};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Returns the cards, with the position after which [`CHANGES`] continues.
@@ -31,7 +32,7 @@ pub const POINT: Event<Option<Point>> = Event::new("point");
 pub const PEOPLE: Presence<Person> = Presence::fixed("board");
 
 /// The state of the board.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Current {
     /// The cards, in their order.
     pub cards: Vec<Card>,
@@ -40,7 +41,7 @@ pub struct Current {
 }
 
 /// A card.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Card {
     /// The number of the card, from 1.
     pub id: u32,
@@ -53,7 +54,7 @@ pub struct Card {
 }
 
 /// A column of the board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Column {
     /// Nobody works on it.
@@ -65,7 +66,7 @@ pub enum Column {
 }
 
 /// An item of [`CHANGES`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Change {
     /// A card was added at the end.
@@ -80,7 +81,7 @@ pub enum Change {
 }
 
 /// An item of [`ACTIVITY`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Entry {
     /// The time, in milliseconds since 1970.
     pub at: u64,
@@ -91,7 +92,7 @@ pub struct Entry {
 }
 
 /// The input of [`ADD`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Add {
     /// The title.
     pub title: String,
@@ -100,7 +101,7 @@ pub struct Add {
 }
 
 /// The input of [`MOVE`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Move {
     /// The card.
     pub id: u32,
@@ -111,7 +112,7 @@ pub struct Move {
 }
 
 /// A place on the page, in parts of the board's width and height.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
     /// From the left.
     pub x: f64,
@@ -120,7 +121,7 @@ pub struct Point {
 }
 
 /// Somebody who looks at the board.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Person {
     /// A name that the server gave them.
     pub name: String,

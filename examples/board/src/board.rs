@@ -5,7 +5,7 @@ use crate::{
     },
     feed::Feed,
 };
-use realtime_core::{Call, Code, Connected, ConnectionId, Endpoint, Error, Result};
+use realtime_core::{Call, Code, Connected, ConnectionId, Described, Endpoint, Error, Result};
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -59,8 +59,10 @@ impl Board {
     }
 
     /// Returns the endpoint for pages.
-    pub fn endpoint(self) -> Endpoint<Self> {
-        Endpoint::new(self)
+    pub fn endpoint(self) -> Endpoint<Self, Described> {
+        Endpoint::described(self)
+            .asks(CONFIRM)
+            .presence::<Person>("board")
             .on_open(|connected| async move { open(&connected) })
             .on_close(|connected, _| async move {
                 connected.state().state().people.remove(&connected.id());

@@ -110,7 +110,7 @@ export type Posted = {
   text: string;
 };
 
-/** The data of [`RENAMED`]. */
+/** The data of `RENAMED`. */
 export type Renamed = {
   /** The old name. */
   before: string;
@@ -118,7 +118,7 @@ export type Renamed = {
   person: Person;
 };
 
-/** The result of [`ROLL`], and the data of [`ROLLED`]. */
+/** The result of `ROLL`, and the data of `ROLLED`. */
 export type Rolled = {
   /** The person who rolled. */
   person: Person;
@@ -145,7 +145,7 @@ export type Say =
     type: "typing";
   };
 
-/** The data of [`TOPIC_CHANGED`]. */
+/** The data of `TOPIC_CHANGED`. */
 export type TopicChanged = {
   /** The person who set it. */
   person: Person;

@@ -50,7 +50,7 @@ export type Position = {
   offset: number | string;
 };
 
-/** The input of [`RAISE`]. */
+/** The input of `RAISE`. */
 export type Raise = {
   /** The severity. */
   level: Level;
@@ -76,7 +76,7 @@ export type Sample = {
   messagesPerSecond: number;
 };
 
-/** An item of [`LIVE`]. */
+/** An item of `LIVE`. */
 export type Update =
   /** The figures of the last second. */
   | ({ id?: never; level?: never; text?: never; type: "sample" } & Sample)

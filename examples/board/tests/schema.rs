@@ -1,0 +1,12 @@
+//! What other languages know of the server is kept in step with it.
+
+use realtime_schema::Schema;
+
+/// With `UPDATE_SCHEMA=1` it writes the files.
+#[test]
+fn the_files_have_the_types_of_the_server() {
+    let schema = Schema::of(&board::realtime(board::Board::new("epoch")));
+    schema.keep("web/src/api.ts", &schema.typescript("board"));
+    schema.keep("api.asyncapi.json", &schema.async_api("Board", "1.0.0"));
+    schema.keep("api.openapi.json", &schema.open_api("Board", "1.0.0"));
+}
