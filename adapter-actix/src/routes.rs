@@ -3,28 +3,23 @@ use actix_web::{
     HttpRequest, Route,
     web::{self, Payload, ServiceConfig},
 };
-use realtime_core::{Realtime, raw::Ending};
+use realtime_core::{Realtime, raw};
 
 /// Serves all handlers and endpoints under `{prefix}/{id}`, and their procedures and subscriptions by HTTP under
 /// `{prefix}/{id}/{name}` too: the argument for `App::configure`.
 pub fn routes(realtime: &Realtime) -> impl FnOnce(&mut ServiceConfig) {
     let id = format!("{}/{{id}}", realtime.prefix());
-    let (route, by_name) = (upgrade_websocket(realtime), answer(realtime, Ending::IdAndName));
-    move |config| {
-        config.route(&id, route).route(&format!("{id}/{{name}}"), by_name);
-    }
+    let (route, by_name) = (upgrade_websocket(realtime), answer(realtime, raw::Ending::IdAndName));
+    move |config| _ = config.route(&id, route).route(&format!("{id}/{{name}}"), by_name)
 }
 
 /// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a
 /// request select one of the three. The last segment of the path is the id of the handler or endpoint.
 pub fn upgrade_websocket(realtime: &Realtime) -> Route {
-    answer(realtime, Ending::Id)
+    answer(realtime, raw::Ending::Id)
 }
 
-fn answer(realtime: &Realtime, ending: Ending) -> Route {
-    let realtime = realtime.clone();
-    web::to(move |request: HttpRequest, payload: Payload| {
-        let realtime = realtime.clone();
-        async move { upgrade(&realtime, &request, payload, ending).await }
-    })
+fn answer(realtime: &Realtime, ending: raw::Ending) -> Route {
+    let route = raw::Route::new(realtime, ending);
+    web::to(move |request: HttpRequest, payload: Payload| upgrade(route.clone(), request, payload))
 }

@@ -8,8 +8,8 @@ use actix_web::{
 };
 use bytes::Bytes;
 use realtime_core::{
-    Context, Realtime,
-    raw::{Answer, Ending, RequestHead},
+    Context,
+    raw::{Answer, RequestHead, Route},
 };
 
 /// Values that actix middleware passes to a handler: insert a `Vars` into the request's extensions, and the handler
@@ -19,22 +19,16 @@ use realtime_core::{
 pub type Vars = http::Extensions;
 
 /// Answers a request of actix-web. If it becomes a connection, that runs on this worker.
-pub(crate) async fn upgrade(
-    realtime: &Realtime,
-    request: &HttpRequest,
-    mut payload: Payload,
-    ending: Ending,
-) -> HttpResponse {
-    let context = context(request).with_ending(ending);
-    let mut upgrade = match realtime.answer(context, &mut payload, Actix).await {
+pub(crate) async fn upgrade(route: Route, request: HttpRequest, mut payload: Payload) -> HttpResponse {
+    let mut upgrade = match route.answer(context(&request), &mut payload, Actix).await {
         Answer::Upgrade(upgrade) => upgrade,
         Answer::Response(response) => {
             let (head, body) = response.into_parts();
-            return builder(request, &head).body(body);
+            return builder(&request, &head).body(body);
         }
         Answer::Events(response) => {
             let (head, events) = response.into_parts();
-            let mut builder = builder(request, &head);
+            let mut builder = builder(&request, &head);
             return match request.version() {
                 Version::HTTP_10 => unchunked(builder, BodyStream::new(events)),
                 _ => builder.body(BodyStream::new(events)),
@@ -44,7 +38,7 @@ pub(crate) async fn upgrade(
     let (head, ()) = upgrade.response().into_parts();
     let (transport, body) = pipe(payload, upgrade.permit());
     rt::spawn(upgrade.serve(transport, Bytes::new()));
-    builder(request, &head).upgrade("websocket").body(body)
+    builder(&request, &head).upgrade("websocket").body(body)
 }
 
 /// Converts a response head: actix-web uses another version of the `http` crate.

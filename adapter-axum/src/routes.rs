@@ -4,7 +4,10 @@ use axum::{
     extract::Request,
     routing::{MethodRouter, any},
 };
-use realtime_core::{Realtime, raw::Ending};
+use realtime_core::{
+    Realtime,
+    raw::{Ending, Route},
+};
 
 /// Returns a router that serves all handlers and endpoints under `{prefix}/{id}`, and their procedures and subscriptions
 /// by HTTP under `{prefix}/{id}/{name}` too, to be merged into the application's router.
@@ -23,6 +26,6 @@ pub fn upgrade_websocket<S: Clone + Send + Sync + 'static>(realtime: &Realtime) 
 }
 
 fn answer<S: Clone + Send + Sync + 'static>(realtime: &Realtime, ending: Ending) -> MethodRouter<S> {
-    let realtime = realtime.clone();
-    any(move |request: Request| async move { upgrade(&realtime, request, ending).await })
+    let route = Route::new(realtime, ending);
+    any(move |request: Request| async move { upgrade(&route, request).await })
 }

@@ -4,16 +4,16 @@ use axum::{
     extract::{ConnectInfo, RawPathParams, Request},
     response::Response,
 };
-use realtime_core::{Realtime, raw::Ending};
+use realtime_core::raw::Route;
 use std::net::SocketAddr;
 
 /// Answers an axum request, as a hyper request on tokio.
-pub(crate) async fn upgrade(realtime: &Realtime, mut request: Request, ending: Ending) -> Response {
+pub(crate) async fn upgrade(route: &Route, mut request: Request) -> Response {
     if let Some(ConnectInfo(peer)) = request.extensions_mut().remove::<ConnectInfo<SocketAddr>>() {
         request.extensions_mut().insert(peer);
     }
     forget_path_params(&mut request).await;
-    adapter_hyper::raw::upgrade(realtime, request, ending).await.map(Body::new)
+    adapter_hyper::raw::upgrade(route, request).await.map(Body::new)
 }
 
 /// Drops axum's path parameters, which would cost each connection 250 bytes for nothing. Their type is private, so

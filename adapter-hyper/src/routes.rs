@@ -3,7 +3,7 @@ use http::{Request, Response, Uri};
 use hyper::service::Service;
 use realtime_core::{
     Realtime,
-    raw::{BoxFuture, Ending},
+    raw::{BoxFuture, Ending, Route},
 };
 use std::convert::Infallible;
 
@@ -58,7 +58,7 @@ impl<B: Incoming> Service<Request<B>> for Routes {
             *request.uri_mut() = Uri::default();
             Ending::Id
         });
-        let realtime = self.realtime.clone();
-        Box::pin(async move { Ok(upgrade(&realtime, request, ending).await) })
+        let route = Route::new(&self.realtime, ending);
+        Box::pin(async move { Ok(upgrade(&route, request).await) })
     }
 }

@@ -9,8 +9,8 @@ use http_body_util::{BodyDataStream, Either, Full};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::server::conn::auto::upgrade::downcast;
 use realtime_core::{
-    Context, Error, Realtime, Reject,
-    raw::{self, Answer, Ending, EventStream, Runtime},
+    Context, Error, Reject,
+    raw::{self, Answer, EventStream, Route, Runtime},
 };
 use std::{net::SocketAddr, sync::Arc};
 
@@ -28,17 +28,12 @@ fn whole(bytes: Bytes) -> Body {
 
 /// Answers a hyper request. If it becomes a connection, that runs in the background, on the runtime of
 /// [`serve`](crate::serve()) or else the current tokio runtime.
-pub async fn upgrade(realtime: &Realtime, request: Request<impl Incoming>, ending: Ending) -> Response<Body> {
+pub async fn upgrade(route: &Route, request: Request<impl Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    accept(realtime, parts, body, ending).await.unwrap_or_else(|reject| reject.into_response().map(whole))
+    accept(route, parts, body).await.unwrap_or_else(|reject| reject.into_response().map(whole))
 }
 
-async fn accept(
-    realtime: &Realtime,
-    mut parts: Parts,
-    body: impl Incoming,
-    ending: Ending,
-) -> Result<Response<Body>, Reject> {
+async fn accept(route: &Route, mut parts: Parts, body: impl Incoming) -> Result<Response<Body>, Reject> {
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
     let spawner = parts.extensions.remove().or_else(Spawner::current);
     let protocol = parts.extensions.remove::<hyper::ext::Protocol>();
@@ -49,8 +44,8 @@ async fn accept(
     let Some(Spawner(runtime)) = spawner else {
         return Err(misuse("requests must be served by `adapter_hyper::serve`, or on tokio"));
     };
-    let context = Context::from_parts(parts, peer, extended_connect).with_ending(ending);
-    let mut upgrade = match realtime.answer(context, &mut BodyDataStream::new(body), runtime.clone()).await {
+    let context = Context::from_parts(parts, peer, extended_connect);
+    let mut upgrade = match route.answer(context, &mut BodyDataStream::new(body), runtime.clone()).await {
         Answer::Upgrade(upgrade) => upgrade,
         Answer::Response(response) => return Ok(response.map(whole)),
         Answer::Events(response) => return Ok(response.map(Either::Right)),

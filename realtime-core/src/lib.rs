@@ -84,7 +84,7 @@ pub mod raw {
     pub use crate::{
         context::{Ending, RequestHead},
         hub::ConnectionPermit,
-        request::{Answer, EventStream, Upgrade},
+        request::{Answer, EventStream, Route, Upgrade},
         seams::{BoxFuture, Runtime, SendQueue, Transport},
         util::{Chunks, TICK, register_waker},
     };

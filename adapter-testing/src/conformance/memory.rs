@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::Response;
 use realtime_core::{
     Context, Realtime,
-    raw::{Answer, Ending, Runtime},
+    raw::{Answer, Ending, Route, Runtime},
 };
 use std::{
     future::poll_fn,
@@ -48,13 +48,17 @@ impl Memory {
 }
 
 impl Memory {
-    /// The request as the routes of an adapter have it.
-    fn context(&self, parts: http::request::Parts) -> Context {
-        let behind = parts.uri.path().strip_prefix(self.realtime.prefix()).unwrap_or_default();
+    /// The route of an adapter that a request would come to.
+    fn route(&self, request: &http::Request<()>) -> Route {
+        let behind = request.uri().path().strip_prefix(self.realtime.prefix()).unwrap_or_default();
         let ending = if behind.matches('/').count() == 2 { Ending::IdAndName } else { Ending::Id };
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        Context::from_parts(parts, Some(peer), false).with_ending(ending)
+        Route::new(&self.realtime, ending)
     }
+}
+
+fn context(request: &http::Request<()>) -> Context {
+    let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+    Context::from_parts(request.clone().into_parts().0, Some(peer), false)
 }
 
 /// Like `block_on`, without its patience: a case may leave its server idle for as long as it likes.
@@ -76,18 +80,17 @@ fn park_on(future: impl Future<Output = ()>) {
 impl Host for Memory {
     fn request(&self, request: &http::Request<()>, early: &[u8]) -> (Response<()>, Box<dyn Wire>) {
         let pipe = Pipe::new();
-        let parts = request.clone().into_parts().0;
-        let context = self.context(parts);
         let (sender, receiver) = std::sync::mpsc::channel();
-        let (realtime, runtime) = (self.realtime.clone(), self.executor.clone());
+        let (route, context, runtime) = (self.route(request), context(request), self.executor.clone());
         let (transport, early) = (MemoryTransport(Arc::clone(&pipe)), Bytes::copy_from_slice(early));
         self.executor.spawn(Box::pin(async move {
-            match realtime.upgrade(context, runtime).await {
-                Ok(mut upgrade) => {
+            match route.answer(context, &mut body(Vec::new(), false), runtime).await {
+                Answer::Upgrade(mut upgrade) => {
                     let _ = sender.send(upgrade.response().map(|()| Bytes::new()));
                     upgrade.serve(transport, early).await;
                 }
-                Err(reject) => drop(sender.send(reject.into_response())),
+                Answer::Response(response) => drop(sender.send(response)),
+                Answer::Events(_) => panic!("a stream of events is asked for with `begin`"),
             }
         }));
         let response = receiver.recv_timeout(Duration::from_secs(10)).expect("a response comes");
@@ -98,17 +101,17 @@ impl Host for Memory {
 
     fn begin(&self, request: &http::Request<()>, sent: &Body) -> Box<dyn Wire> {
         let pipe = Pipe::new();
-        let context = self.context(request.clone().into_parts().0);
         let mut body = match sent {
             Body::None => body(Vec::new(), false),
             Body::Whole(bytes) => body(vec![bytes.clone()], false),
             Body::Chunks(chunks) => body(chunks.clone(), false),
             Body::Unfinished(bytes) => body(vec![bytes.clone()], true),
         };
-        let (realtime, runtime, client) = (self.realtime.clone(), self.executor.clone(), Arc::clone(&pipe));
+        let (route, context) = (self.route(request), context(request));
+        let (runtime, client) = (self.executor.clone(), Arc::clone(&pipe));
         self.executor.spawn(Box::pin(async move {
             let answered = {
-                let mut answer = pin!(realtime.answer(context, &mut body, runtime));
+                let mut answer = pin!(route.answer(context, &mut body, runtime));
                 poll_fn(|cx| match client.poll_gone(cx) {
                     Poll::Ready(()) => Poll::Ready(None),
                     Poll::Pending => answer.as_mut().poll(cx).map(Some),

@@ -131,9 +131,8 @@ impl Context {
         percent_decoded(self.segments().nth(behind).unwrap_or_default())
     }
 
-    /// Sets the last segments of the path, as the route has them; [`Ending::Id`] by default. For adapters.
-    #[must_use = "the request is returned"]
-    pub fn with_ending(mut self, ending: Ending) -> Self {
+    /// Sets the last segments of the path, as the [`Route`](crate::raw::Route) has them; [`Ending::Id`] by default.
+    pub(crate) fn with_ending(mut self, ending: Ending) -> Self {
         self.0.ending = ending;
         self
     }

@@ -16,7 +16,7 @@ use crate::{
 use bytes::Bytes;
 use futures_core::Stream;
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use realtime_protocol::Error;
+use realtime_protocol::{Error, internal::check_path};
 use std::sync::Arc;
 
 /// Answers a call by GET or POST, or an event by POST.
@@ -31,9 +31,12 @@ where
     let admission = Checked::of(hub, &context, Kind::Call)?.take_place(&context)?;
     let mounted = admission.mounted;
     let Admitted { context, headers, permit: _permit, .. } = admission.let_through(context, false).await?;
-    let asked = match *context.method() {
-        Method::GET => AskedCall::by_get(&context).map(Asked::Call).map_err(Reject::from),
-        _ => posted(hub, &context, body).await,
+    let asked = match check_name(mounted, &context) {
+        Err(error) => Err(error.into()),
+        Ok(()) if *context.method() == Method::GET => {
+            AskedCall::by_get(&context).map(Asked::Call).map_err(Reject::from)
+        }
+        Ok(()) => posted(hub, &context, body).await,
     };
     let answered = match asked {
         Ok(Asked::Call(asked)) => run(hub, mounted, context, asked).await.map_err(Reject::from),
@@ -46,6 +49,14 @@ where
     };
     merge(response.headers_mut(), headers);
     Ok(response)
+}
+
+/// Checks a name in the path, before the body is read.
+fn check_name(mounted: &Mounted, context: &Context) -> Result<(), Error> {
+    let Some(name) = context.name() else { return Ok(()) };
+    check_path(&name)?;
+    let router = &mounted.service.router;
+    router.find(&name).map(drop).ok_or_else(|| nothing_named(router, &name))
 }
 
 /// Runs a call to its end; dropping the future cancels it.

@@ -25,6 +25,7 @@ mod upgrade;
 pub use event_stream::EventStream;
 pub(crate) use middleware::ErasedMiddleware;
 pub use middleware::{Accepted, Middleware, Next};
+pub use realtime::Route;
 pub(crate) use registry::{Mounted, Registry};
 pub use reject::Reject;
 pub use upgrade::Upgrade;

@@ -1,7 +1,11 @@
 use super::{Answer, Registry, Reject, Upgrade, upgrade};
 #[cfg(feature = "schema")]
 use crate::describe::Description;
-use crate::{context::Context, handles::Realtime, seams::Runtime};
+use crate::{
+    context::{Context, Ending},
+    handles::Realtime,
+    seams::Runtime,
+};
 use bytes::Bytes;
 use futures_core::Stream;
 use std::sync::Arc;
@@ -62,5 +66,31 @@ impl Realtime {
         let mut mounted: Vec<_> = Registry::of(&self.0).mounted.values().collect();
         mounted.sort_unstable_by_key(|mounted| &mounted.id);
         mounted.into_iter().flat_map(|mounted| mounted.descriptions()).collect()
+    }
+}
+
+/// A route on which an adapter serves a [`Realtime`], with the last segments of its path.
+#[derive(Clone, Debug)]
+pub struct Route {
+    realtime: Realtime,
+    ending: Ending,
+}
+
+impl Route {
+    /// Creates a route whose path ends so.
+    pub fn new(realtime: &Realtime, ending: Ending) -> Self {
+        Self { realtime: realtime.clone(), ending }
+    }
+
+    /// Answers a request: see [`Realtime::answer`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As of [`Realtime::answer`].
+    pub async fn answer<B, E>(&self, context: Context, body: &mut B, runtime: impl Runtime) -> Answer
+    where
+        B: Stream<Item = std::result::Result<Bytes, E>> + Unpin,
+    {
+        self.realtime.answer(context.with_ending(self.ending), body, runtime).await
     }
 }

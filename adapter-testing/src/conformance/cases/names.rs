@@ -57,7 +57,15 @@ pub fn a_name_in_the_path_is_refused_as_one_in_the_query_is(subject: &Subject) {
         server.http(id).fails(404, "NOT_FOUND");
         server.http(id).json(&Value::Null).fails(404, "NOT_FOUND");
     }
-    server.http(&format!("http/{}", "x".repeat(257))).fails(400, "INVALID_ARGUMENT");
+    let long = format!("http/{}", "x".repeat(257));
+    server.http(&long).fails(400, "INVALID_ARGUMENT");
+    server.http(&long).json(&Value::Null).fails(400, "INVALID_ARGUMENT");
+    // Nothing is read for it.
+    server
+        .http("http/nothing")
+        .header("content-type", "text/plain")
+        .body(vec![b' '; 1024 * 1024])
+        .fails(404, "NOT_FOUND");
     for (request, allow) in [
         (server.http("http/count"), "POST"),
         (server.http("http/ticks").query("input=1"), "GET"),
