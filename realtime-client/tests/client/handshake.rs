@@ -90,7 +90,7 @@ async fn an_answer_that_makes_no_websocket_is_told() {
             "Sec-WebSocket-Accept does not match the key",
         ),
         ("HTTP/1.0 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "it is HTTP/1.0"),
-        ("SSH-2.0-OpenSSH\r\n\r\n", "no HTTP: invalid HTTP version"),
+        ("SSH-2.0-OpenSSH\r\n\r\n", "not HTTP: invalid HTTP version"),
         (&format!("HTTP/1.1 101 S\r\nx: {}", "x".repeat(40_000)), "its head is too long"),
     ] {
         let (mut network, builder) = Network::new();
