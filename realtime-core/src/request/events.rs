@@ -103,7 +103,8 @@ fn subscribe(context: &Context, path: String) -> Result<(Box<Packet<'static>>, V
         }
     };
     let input = input_of_query(context, &["path", LAST_EVENT_ID]);
-    let first = Packet::Subscribe { id: STREAM.into(), path: path.into(), input, after, credit: None };
+    let first =
+        Packet::Subscribe { id: STREAM.into(), path: path.into(), input, after, credit: None, shared: false };
     Ok((Box::new(first), preface))
 }
 

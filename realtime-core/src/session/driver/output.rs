@@ -1,6 +1,6 @@
 use super::{Carrier, Driver, end::Stage};
 use crate::{
-    outbox::Signals,
+    outbox::{Held, Signals},
     seams::{SendQueue, put_queue, take_queue},
     session::turn::Turn,
 };
@@ -80,8 +80,12 @@ impl<T: Carrier> Driver<T> {
     /// Queues the publications that were held back while the client was behind.
     #[cold]
     fn catch_up(&self) {
-        while let Some((topic, gap)) = self.session.client.outbox.catch_up() {
-            self.session.client.reply(&Outgoing::Gap { id: None, topic: Some(&topic), gap: &gap });
+        let client = &self.session.client;
+        while let Some(held) = client.outbox.catch_up() {
+            match held {
+                Held::Gap(topic, gap) => client.reply(&Outgoing::Gap { id: None, topic: Some(&topic), gap: &gap }),
+                Held::Feeds => client.catch_up_feeds(),
+            }
         }
     }
 }
