@@ -97,12 +97,35 @@ fn feed(at: usize) -> Feed<Entry> {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Append { feed: usize, key: u8, large: bool },
-    Begin { slot: usize, feed: usize, from: From, credit: Option<u32> },
-    Grant { slot: usize, more: u32 },
-    Stall { slot: usize },
-    Read { slot: usize },
-    Leave { slot: usize },
+    Append {
+        feed: usize,
+        key: u8,
+        large: bool,
+    },
+    /// So many large entries.
+    Burst {
+        feed: usize,
+        count: usize,
+    },
+    Begin {
+        slot: usize,
+        feed: usize,
+        from: From,
+        credit: Option<u32>,
+    },
+    Grant {
+        slot: usize,
+        more: u32,
+    },
+    Stall {
+        slot: usize,
+    },
+    Read {
+        slot: usize,
+    },
+    Leave {
+        slot: usize,
+    },
     Advance,
 }
 
@@ -124,6 +147,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         8 => (0..FEEDS, 0..3_u8, any::<bool>()).prop_map(|(feed, key, large)| Step::Append { feed, key, large }),
+        2 => (0..FEEDS, 10..24_usize).prop_map(|(feed, count)| Step::Burst { feed, count }),
         3 => (slot(), 0..FEEDS, from, select(vec![None, Some(0), Some(1), Some(5)]))
             .prop_map(|(slot, feed, from, credit)| Step::Begin { slot, feed, from, credit }),
         2 => (slot(), 0..4_u32).prop_map(|(slot, more)| Step::Grant { slot, more }),
@@ -250,6 +274,14 @@ impl World {
     async fn take(&mut self, step: Step) {
         match step {
             Step::Append { feed: at, key, large } => self.append(at, key, large).await,
+            Step::Burst { feed: at, count } => {
+                for number in 0..count {
+                    self.append(at, number as u8 % 5, true).await;
+                    if number % 4 == 0 {
+                        self.server.settle().await;
+                    }
+                }
+            }
             Step::Begin { slot, feed, from, credit } => self.begin(slot, feed, from, credit).await,
             Step::Grant { slot, more } => self.grant(slot, more).await,
             Step::Stall { slot } => self.stall(slot, true),
