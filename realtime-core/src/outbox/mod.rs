@@ -168,7 +168,7 @@ impl Outbox {
 
     /// Queues a shared frame, if no more is queued than its kind may have. The caller wakes the driver after it has
     /// released its own locks.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_within(&self, frame: &Frame, share: Share) -> Result<Option<Waker>, PushError> {
         let mut state = self.admit(frame.len())?;
         if state.bytes() > share.of(self.limit) {

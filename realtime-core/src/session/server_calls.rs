@@ -294,8 +294,16 @@ impl Calls {
     }
 
     /// Polls the tasks that were woken.
-    #[inline(never)]
+    #[inline]
     pub(super) fn poll(&mut self, turn: &mut Turn) {
+        let nothing = self.held.is_empty() && self.blocked.is_empty() && self.events.is_empty();
+        if !nothing || self.deadline.is_some() || self.tasks.has_ready() {
+            self.poll_due(turn);
+        }
+    }
+
+    #[inline(never)]
+    fn poll_due(&mut self, turn: &mut Turn) {
         if !self.held.is_empty() && self.client.is_opened() {
             self.open(turn);
         }

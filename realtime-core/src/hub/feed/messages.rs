@@ -3,7 +3,9 @@
 use super::{Beginning, Log, To};
 use crate::{
     hub::{Client, topics::Membership},
-    outbox::Keeping,
+    outbox::{Held, Keeping},
+    protocol::Outgoing,
+    util::wake,
 };
 use realtime_protocol::{Error, Position, Result};
 use std::sync::Arc;
@@ -35,7 +37,7 @@ impl Client {
         };
         drop(replaced);
         if !follower.arm() {
-            crate::util::wake(self.outbox.hold_feeds());
+            wake(self.outbox.hold_feeds());
         }
         Ok(beginning)
     }
@@ -50,8 +52,19 @@ impl Client {
         drop(ended);
     }
 
-    /// Queues the entries that the client's followers have not sent, while there is room. For the driver.
-    pub(crate) fn catch_up_feeds(&self) {
+    /// Queues what was held back while the client was behind. For the driver.
+    #[cold]
+    pub(crate) fn catch_up(&self) {
+        while let Some(held) = self.outbox.catch_up() {
+            match held {
+                Held::Gap(topic, gap) => self.reply(&Outgoing::Gap { id: None, topic: Some(&topic), gap: &gap }),
+                Held::Feeds => self.catch_up_feeds(),
+            }
+        }
+    }
+
+    /// Queues the entries that the client's followers have not sent, while there is room.
+    fn catch_up_feeds(&self) {
         let followers: Vec<_> = {
             let topics = self.topics.lock();
             topics.list.iter().filter_map(Membership::follower).cloned().collect()
