@@ -75,7 +75,7 @@ fn is_message(frame: &Incoming) -> bool {
 
 fn read_message<T: DeserializeOwned + 'static>(frame: Incoming) -> Result<T, Ended> {
     match frame {
-        Incoming::Message { value } => Ok(read(&value)),
+        Incoming::Message { value, .. } => Ok(read(&value)),
         Incoming::Error { error, .. } => Err(Ended::Error(error.into())),
         other => panic!("expected a message, received {other:?}"),
     }

@@ -34,4 +34,4 @@ pub use http::{RequestBody, TestHttp, TestHttpRequest, TestHttpResponse};
 pub use request::{NoBody, Refused, TestRequest};
 pub use server::TestServer;
 pub use sse::ServerSentEvent;
-pub use subscription::{TestSubscribeOptions, TestSubscription};
+pub use subscription::{TestBegun, TestSubscribeOptions, TestSubscription};

@@ -12,6 +12,7 @@ pub struct TestSubscription<T> {
     id: String,
     position: Option<Position>,
     gap: Option<Gap>,
+    begun: Option<TestBegun>,
     item: PhantomData<fn() -> T>,
 }
 
@@ -26,11 +27,11 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
         I: Serialize + Send + 'static,
     {
         let id = wire.next_id();
-        let TestSubscribeOptions { after, credit } = options;
+        let TestSubscribeOptions { after, credit, shared } = options;
         let (path, input, after) = (subscription.name(), wire.write(input), after.as_ref());
-        let subscribe = Outgoing::Subscribe { id: &id, path: &path, input: &input, after, credit };
+        let subscribe = Outgoing::Subscribe { id: &id, path: &path, input: &input, after, credit, shared };
         wire.send(subscribe).await;
-        Self { wire: wire.clone(), id, position: None, gap: None, item: PhantomData }
+        Self { wire: wire.clone(), id, position: None, gap: None, begun: None, item: PhantomData }
     }
 
     /// Returns the id of the subscription on the wire.
@@ -51,7 +52,7 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
     pub async fn next(&mut self) -> Result<T, Ended> {
         self.gap = None;
         loop {
-            let frame = self.wire.wait(|frame| frame.id() == Some(&self.id)).await?;
+            let frame = self.wire.wait(|frame| self.is_own(frame)).await?;
             if let Some(item) = self.read(frame)? {
                 return Ok(item);
             }
@@ -69,7 +70,7 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
     /// As [`next`](Self::next).
     pub async fn try_next(&mut self) -> Result<Option<T>, Ended> {
         self.gap = None;
-        while let Some(frame) = self.wire.look(|frame| frame.id() == Some(&self.id)).await? {
+        while let Some(frame) = self.wire.look(|frame| self.is_own(frame)).await? {
             if let Some(item) = self.read(frame)? {
                 return Ok(Some(item));
             }
@@ -82,7 +83,24 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
         self.gap.as_ref()
     }
 
-    /// Returns the position of the last item that had one, to resume from.
+    /// Waits until a subscription of a feed has begun.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`next`](Self::next).
+    ///
+    /// # Panics
+    ///
+    /// If an item comes first.
+    pub async fn begun(&mut self) -> Result<TestBegun, Ended> {
+        while self.begun.is_none() {
+            let frame = self.wire.wait(|frame| self.is_own(frame)).await?;
+            assert!(self.read(frame)?.is_none(), "the first frame is an item");
+        }
+        Ok(self.begun.clone().expect("it has begun"))
+    }
+
+    /// Returns the position of the last item that had one, or at which a feed began, to resume from.
     pub fn position(&self) -> Option<&Position> {
         self.position.as_ref()
     }
@@ -108,12 +126,29 @@ impl<T: DeserializeOwned + 'static> TestSubscription<T> {
         }
     }
 
-    /// Returns the item of a frame, or `None` for a gap.
+    fn is_own(&self, frame: &Incoming) -> bool {
+        let shares = |topic: &str| self.begun.as_ref().is_some_and(|begun| begun.shared && begun.topic == topic);
+        match frame {
+            Incoming::Entry { topic, .. } => shares(topic),
+            frame => frame.id() == Some(&self.id),
+        }
+    }
+
+    /// Returns the item of a frame, or `None` for a gap and for the beginning of a feed.
     fn read(&mut self, frame: Incoming) -> Result<Option<T>, Ended> {
         match frame {
             Incoming::Data { data, position, .. } => {
                 self.position = position.or(self.position.take());
                 Ok(Some(read(&data)))
+            }
+            Incoming::Entry { data, position, .. } => {
+                self.position = Some(position);
+                Ok(Some(read(&data)))
+            }
+            Incoming::Subscribed { topic, position, shared, resumed, .. } => {
+                self.position = Some(position.clone());
+                self.begun = Some(TestBegun { topic, position, shared, resumed });
+                Ok(None)
             }
             Incoming::Gap { gap, .. } => {
                 self.gap = Some(gap);
@@ -132,18 +167,39 @@ impl<T> fmt::Debug for TestSubscription<T> {
     }
 }
 
-/// The options of a subscription: where to resume, and credit.
+/// The beginning of a subscription of a feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TestBegun {
+    /// The name of the feed.
+    pub topic: String,
+    /// The position behind which it goes on.
+    pub position: Position,
+    /// The items come under the name of the feed.
+    pub shared: bool,
+    /// Nothing is missing behind the position that the client came with; `None` if it came with none.
+    pub resumed: Option<bool>,
+}
+
+/// The options of a subscription: where to resume, credit, and shared frames.
 #[derive(Clone, Debug, Default)]
 #[must_use = "options are given to `subscribe_with`"]
 pub struct TestSubscribeOptions {
     after: Option<Position>,
     credit: Option<u32>,
+    shared: bool,
 }
 
 impl TestSubscribeOptions {
     /// Continues after this position, the last one received.
     pub fn after(mut self, position: Position) -> Self {
         self.after = Some(position);
+        self
+    }
+
+    /// Takes the items under the name of the feed.
+    pub fn shared(mut self) -> Self {
+        self.shared = true;
         self
     }
 

@@ -54,6 +54,9 @@ const WORKS: &[Work] = &[
     Work { name: "publish-1", count: 200, prepare: || Box::new(work::publish(1, 1)) },
     Work { name: "publish-1000", count: 4, prepare: || Box::new(work::publish(1000, 1)) },
     Work { name: "publish-1000-8", count: 4, prepare: || Box::new(work::publish(1000, 8)) },
+    Work { name: "append-1000", count: 4, prepare: || Box::new(work::append(1000, 0)) },
+    Work { name: "append-1000-stalled", count: 4, prepare: || Box::new(work::append(1000, 500)) },
+    Work { name: "resume-100", count: 20, prepare: || Box::new(work::resume(100)) },
 ];
 
 fn main() -> ExitCode {

@@ -61,12 +61,15 @@ pub use describe::Described;
 pub use describe::{Bare, Gives, Takes};
 pub use endpoint::{Call, Connected, Endpoint, Guard};
 pub use handler::{Connection, FnConnection, Function, Handler, IntoMount, Mount, handler_fn};
-pub use handles::{AnyConnection, Audience, Realtime, SendError, Stats, Topic};
-pub use hub::Drained;
+pub use handles::{
+    AnyConnection, AppendError, Audience, Begun, Feed, FeedUpdate, FeedUpdates, Follow, History, Past, Realtime,
+    SendError, Stats, Topic,
+};
+pub use hub::{Drained, Log};
 pub use ipnet::IpNet;
 pub use realtime_protocol::{
-    Close, CloseCode, Code, ConnectionId, Error, Event, Gap, Initiator, IntoItem, Item, Message, Overflow,
-    PRESENCE, Position, Presence, PresenceNotice, Present, Procedure, Result, Subscription, validate,
+    Appended, Close, CloseCode, Code, ConnectionId, Error, Event, Gap, Initiator, IntoItem, Item, Message,
+    Overflow, PRESENCE, Position, Presence, PresenceNotice, Present, Procedure, Result, Subscription, validate,
 };
 pub use request::{Accepted, Middleware, Next, Reject};
 pub use seams::{Broker, MemoryBroker, Publication};

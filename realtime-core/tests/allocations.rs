@@ -48,6 +48,20 @@ fn a_publication_allocates_nothing_for_a_member() {
     }
 }
 
+/// The followers share the frame of the entry, and one that does not keep up costs nothing.
+#[test]
+fn an_append_allocates_nothing_for_a_follower() {
+    for (followers, stalled) in [(1, 0), (10, 0), (1000, 0), (1000, 500), (10, 10)] {
+        assert_eq!(allocations(work::append(followers, stalled)), 13, "{stalled} of {followers} have no credit");
+    }
+}
+
+/// The frames are those of the log.
+#[test]
+fn one_who_comes_back_allocates_nothing_for_an_entry() {
+    assert_eq!(allocations(work::resume(100)), allocations(work::resume(10)));
+}
+
 #[test]
 fn the_codec_allocates_the_frames_that_it_builds() {
     assert_eq!(allocations(work::decode(16)), 0);
@@ -63,10 +77,13 @@ fn compression_allocates_its_results() {
 
 /// Of one time, after enough of them to have everything at its size.
 fn allocations(mut work: impl FnMut()) -> u64 {
-    for _ in 0..8 {
+    for _ in 0..ENOUGH {
         work();
     }
     let counted = measure(&mut work);
     assert_eq!(counted.count_current, 0, "what it allocates, it frees");
     counted.count_total
 }
+
+/// So many that the log of the feed is full.
+const ENOUGH: usize = 128;

@@ -8,8 +8,8 @@
 use adapter_testing::TestFrame;
 use bytes::Bytes;
 use realtime_core::{
-    Call, CloseCode, Config, Connection, Context, Endpoint, FnConnection, Handler, Message, Overflow, Presence,
-    Procedure, Realtime, Result, Topic, handler_fn,
+    Call, CloseCode, Config, Connection, Context, Endpoint, Feed, FnConnection, Handler, Log, Message, Overflow,
+    Presence, Procedure, Realtime, Result, Subscription, Topic, handler_fn,
     raw::{BoxFuture, Runtime, SendQueue, Transport},
 };
 use serde_json::{Value, json};
@@ -273,6 +273,82 @@ fn a_close_goes_behind_what_was_sent() {
         closer.join().unwrap();
         client.leave();
     });
+}
+
+/// Entries come once and in order to one who begins to follow while they are appended, with and without credit, and
+/// whose window opens only in part.
+#[test]
+fn entries_come_once_to_one_who_joins_while_they_are_appended() {
+    for (shared, credit) in [(true, None), (false, None), (true, Some(1))] {
+        check(move || {
+            let follow = Subscription::<(), Value>::new("follow");
+            let endpoint = Endpoint::new(()).feed(follow, |_, ()| async { Ok(LOG.follow()) });
+            let realtime = realtime(1 << 16, |builder| builder.endpoint("feeds", endpoint));
+            let client = Client::connect(&realtime, "feeds", None);
+            let appending = realtime.clone();
+            let appender = thread::spawn(move || {
+                for number in 1..=COUNT {
+                    block_on(appending.append(&LOG, &json!(number))).unwrap();
+                }
+            });
+            let subscribe =
+                json!({ "type": "subscribe", "id": "s", "path": "follow", "shared": shared, "credit": credit });
+            client.wire.packet(&subscribe);
+            let begun: Value = serde_json::from_str(&client.wire.take().as_text()).unwrap();
+            assert_eq!(begun["type"], "subscribed");
+            for offset in begun["offset"].as_u64().unwrap() + 1..=COUNT as u64 {
+                let entry: Value = serde_json::from_str(&client.wire.take().as_text()).unwrap();
+                assert_eq!((&entry["offset"], &entry["data"]), (&json!(offset), &json!(offset)), "{entry}");
+                if credit.is_some() {
+                    client.wire.packet(&json!({ "type": "credit", "id": "s", "more": 1 }));
+                }
+            }
+            appender.join().unwrap();
+            client.leave();
+        });
+    }
+}
+
+/// The same for a handler's client, which reads slowly, and for another one that leaves.
+#[test]
+fn messages_of_a_feed_come_once_to_a_slow_reader() {
+    check(|| {
+        let realtime = realtime(300, |builder| builder.handler("follower", Follower));
+        let client = Client::connect(&realtime, "follower", Some(0));
+        let other = Client::connect(&realtime, "follower", None);
+        let appending = realtime.clone();
+        let appender = thread::spawn(move || {
+            for number in 1..=COUNT {
+                block_on(appending.append(&LOG, &json!(number))).unwrap();
+            }
+        });
+        other.leave();
+        for offset in 1..=COUNT {
+            client.wire.open(100);
+            let entry: Value = serde_json::from_str(&client.wire.take().as_text()).unwrap();
+            assert_eq!((&entry["offset"], &entry["value"]), (&json!(offset), &json!(offset)), "{entry}");
+        }
+        appender.join().unwrap();
+        client.leave();
+    });
+}
+
+const LOG: Feed<Value> = Topic::fixed("log").log(Log::last(100));
+
+struct Follower;
+
+impl Handler for Follower {
+    type Input = ();
+    type ClientMessage = Value;
+    type ServerMessage = Value;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        connection.follow(&LOG, None).map(drop)
+    }
+
+    async fn on_message(&self, _: &Connection<Self>, _: Value) -> Result {
+        Ok(())
+    }
 }
 
 fn realtime(

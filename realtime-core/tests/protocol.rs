@@ -48,6 +48,7 @@ impl Protocol for CborFrames {
                 input: value("input")?,
                 after: None,
                 credit: None,
+                shared: false,
             },
             other => return Err(parse_error(&format!("an unknown type: {other}"))),
         })

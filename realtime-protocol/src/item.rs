@@ -12,7 +12,8 @@ use std::{fmt, str::FromStr};
 
 /// A position in a sequence of messages, from which a client resumes after a lost connection.
 ///
-/// Offsets are comparable only within one epoch. A source that restarts or loses messages starts a new epoch.
+/// Offsets are comparable only within one epoch. A source that restarts or loses messages starts a new epoch. A source
+/// that spans several nodes adds a proof, which no other history has at this offset.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Position {
@@ -22,19 +23,30 @@ pub struct Position {
     #[serde(with = "offset")]
     #[cfg_attr(feature = "schema", schemars(with = "Offset"))]
     pub offset: u64,
+    /// The proof of the history up to this offset, 1 to 16 ASCII letters and digits; absent where the epoch is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
 }
 
 impl Position {
     /// Creates the position `offset` in the sequence `epoch`.
     pub fn new(epoch: impl Into<String>, offset: u64) -> Self {
-        Self { epoch: epoch.into(), offset }
+        Self { epoch: epoch.into(), offset, proof: None }
+    }
+
+    /// Adds the proof.
+    #[must_use = "the position with its proof is returned"]
+    pub fn with_proof(mut self, proof: impl Into<String>) -> Self {
+        self.proof = Some(proof.into());
+        self
     }
 }
 
-/// Formats as `epoch:offset`, the `id` of a server-sent event.
+/// Formats as `epoch:offset`, or `epoch:offset~proof`: the `id` of a server-sent event.
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.epoch, self.offset)
+        write!(f, "{}:{}", self.epoch, self.offset)?;
+        self.proof.as_ref().map_or(Ok(()), |proof| write!(f, "~{proof}"))
     }
 }
 
@@ -43,16 +55,38 @@ impl FromStr for Position {
 
     fn from_str(text: &str) -> Result<Self> {
         let parse = || {
-            let (epoch, offset) = text.rsplit_once(':')?;
-            let valid = (1..=MAX_EPOCH_BYTES).contains(&epoch.len());
+            let (epoch, rest) = text.rsplit_once(':')?;
+            let (offset, proof) = match rest.split_once('~') {
+                Some((offset, proof)) => (offset, Some(proof)),
+                None => (rest, None),
+            };
+            let valid = (1..=MAX_EPOCH_BYTES).contains(&epoch.len()) && proof.is_none_or(is_proof);
             let digits = offset.bytes().all(|byte| byte.is_ascii_digit());
-            (valid && digits).then_some(Self { epoch: epoch.to_owned(), offset: offset.parse().ok()? })
+            let proof = proof.map(str::to_owned);
+            (valid && digits).then_some(Self { epoch: epoch.to_owned(), offset: offset.parse().ok()?, proof })
         };
         parse().ok_or_else(|| Error::invalid_argument("not a position: expected `epoch:offset`"))
     }
 }
 
 pub(crate) const MAX_EPOCH_BYTES: usize = 64;
+
+pub(crate) const MAX_PROOF_BYTES: usize = 16;
+
+/// Returns true if the text may be a proof: then a position with it has one meaning as text.
+pub(crate) fn is_proof(text: &str) -> bool {
+    (1..=MAX_PROOF_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// The position of an entry that a call has appended to a feed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appended {
+    /// The name of the feed.
+    pub topic: String,
+    /// The place of the entry in its log.
+    #[serde(flatten)]
+    pub position: Position,
+}
 
 /// An offset in its wire form: a number, or from 2⁵³ on a string of digits, because JavaScript's numbers lose
 /// precision there. Both forms are accepted. Binary formats always have the number.
@@ -232,11 +266,16 @@ mod tests {
 
     #[test]
     fn a_position_survives_its_text() {
-        for position in [Position::new("a:b", 7), Position::new("x", u64::MAX)] {
+        let proven = Position::new("a~b:c", 7).with_proof("0123456789abcdef");
+        assert_eq!(proven.to_string(), "a~b:c:7~0123456789abcdef");
+        for position in [Position::new("a:b", 7), Position::new("x", u64::MAX), proven] {
             assert_eq!(position.to_string().parse::<Position>().unwrap(), position);
         }
         assert!("e:+7".parse::<Position>().is_err());
-        for wrong in ["", ":", "7", ":7", "a:", "a:-1", "a:x", &format!("{}:1", "e".repeat(65))] {
+        let long = [format!("{}:1", "e".repeat(65)), format!("e:1~{}", "p".repeat(17))];
+        let long = long.iter().map(String::as_str);
+        let wrong = ["", ":", "7", ":7", "a:", "a:-1", "a:x", "a:1~", "a:~p", "a:1~p~p", "a:1~é", "a~p"];
+        for wrong in wrong.into_iter().chain(long) {
             assert!(wrong.parse::<Position>().is_err(), "{wrong}");
         }
     }

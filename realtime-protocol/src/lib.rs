@@ -22,7 +22,7 @@ pub use accept_key::accept_key;
 pub use close::{Close, CloseCode, Initiator};
 pub use connection_id::ConnectionId;
 pub use error::{Code, Error, Result};
-pub use item::{IntoItem, Item, Offset, Position};
+pub use item::{Appended, IntoItem, Item, Offset, Position};
 pub use message::{Data, Kind, Message};
 pub use names::{Event, Procedure, Subscription};
 pub use overflow::{Gap, Overflow};

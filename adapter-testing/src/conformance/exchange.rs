@@ -318,6 +318,18 @@ impl Events {
         assert_eq!((found.id.as_deref(), &*found.event, &*found.data), (id, event, data));
     }
 
+    /// Waits until a source would come back with this id, and no event has come.
+    #[track_caller]
+    pub fn expect_last_id(&mut self, id: &str) {
+        loop {
+            assert_eq!(self.parser.next(), None);
+            if self.parser.last_event_id() == id {
+                return;
+            }
+            assert!(self.more(), "the stream has ended");
+        }
+    }
+
     /// Waits for this many comments, and checks that no event comes.
     #[track_caller]
     pub fn expect_comments(&mut self, count: usize) {

@@ -26,6 +26,7 @@
 pub mod cases;
 
 mod api;
+mod api_feeds;
 mod api_http;
 mod client;
 mod exchange;
@@ -311,6 +312,35 @@ macro_rules! conformance {
                 the_server_may_ask_before_it_lets_a_client_in,
                 a_handlers_client_is_asked_too,
                 a_plain_connection_cannot_be_asked,
+            ],
+            feeds: [
+                a_feed_begins_with_its_position,
+                an_entry_has_its_place,
+                a_client_goes_on_where_it_was,
+                what_the_log_has_dropped_is_a_counted_gap,
+                entries_that_are_too_old_are_a_counted_gap,
+                a_position_of_another_log_is_told,
+                credit_holds_back_entries_that_are_kept,
+                an_entry_is_dropped_for_one_who_does_not_keep_up,
+                of_each_key_the_newest_entry_is_kept,
+                one_who_does_not_keep_up_is_ended_where_the_feed_says_so,
+                shared_frames_come_under_the_name_of_the_feed,
+                a_second_subscription_of_a_feed_has_frames_of_its_own,
+                nothing_comes_after_an_unsubscribe_of_a_feed,
+                a_state_comes_first_and_its_changes_behind_it,
+                a_state_that_fails_ends_the_subscription,
+                a_result_says_what_was_written,
+                a_retried_call_says_what_was_written,
+                a_call_by_http_says_what_was_written,
+                a_stream_of_a_feed_begins_with_an_id,
+                a_stream_of_a_feed_goes_on_behind_its_last_id,
+                a_handler_follows_a_feed,
+                a_handler_goes_on_behind_a_position,
+                a_plain_handler_follows_a_feed,
+                a_client_that_reads_nothing_of_a_feed_is_not_closed,
+                the_past_of_a_feed_is_read,
+                too_many_feeds_are_refused,
+                all_logs_together_are_bounded,
             ],
             subscriptions: [
                 a_subscription_gives_its_items_and_ends,

@@ -153,14 +153,14 @@ impl Session {
     /// The frame cannot be read.
     pub(crate) fn handle_frame(&mut self, message: &Data<'_>) -> Result<Option<Input>, String> {
         match Incoming::decode(self.format, message)? {
-            Incoming::Message { value } => return Ok(Some(Input::Message(value))),
+            Incoming::Message { value, .. } => return Ok(Some(Input::Message(value))),
             Incoming::Event { name, data } => return Ok(Some(Input::Event { name, data })),
             Incoming::Call { id, path, input, timeout } => {
                 return Ok(Some(Input::Call { id, path, input, timeout }));
             }
             Incoming::Cancel { id } => return Ok(Some(Input::Cancel { id })),
             Incoming::Error { id: None, error } => return Ok(Some(Input::Complaint(error))),
-            Incoming::Result { id, data } => self.settle(&id, Ok(data)),
+            Incoming::Result { id, data, .. } => self.settle(&id, Ok(data)),
             Incoming::Error { id: Some(id), error } => self.settle(&id, Err(error)),
             Incoming::Progress { id, data } => {
                 let waker = own(&id).and_then(|id| self.calls.progress(id, data));
@@ -175,6 +175,8 @@ impl Session {
                 let waker = own(&id).and_then(|id| self.subscriptions.end(id, None));
                 self.wakers.extend(waker);
             }
+            // The client asks for no shared frames.
+            Incoming::Subscribed { .. } | Incoming::Entry { .. } => {}
             // A topic's gap belongs to no subscription.
             Incoming::Gap { id: None, .. } | Incoming::Welcome { .. } => {}
             _ => {}

@@ -57,7 +57,7 @@ impl Subscriptions {
         running.credit = Some(credit);
         let Running { path, input, position, .. } = running;
         let (id, after, credit) = (&*id.to_string(), position.as_ref(), Some(credit));
-        Some(Outgoing::Subscribe { id, path, input, after, credit }.encode(format))
+        Some(Outgoing::Subscribe { id, path, input, after, credit, shared: false }.encode(format))
     }
 
     /// Adds an item. Returns false if the item was not granted, which ends the subscription.

@@ -11,7 +11,7 @@ use crate::{
         wake,
     },
 };
-use realtime_protocol::{Position, Result};
+use realtime_protocol::{Appended, Position, Result};
 use std::{sync::Arc, task::Waker};
 
 /// The part of a call that has no types.
@@ -26,6 +26,7 @@ pub(crate) struct CallCore {
     /// The call that began this one; this one goes on without it.
     caller: Option<Arc<CallCore>>,
     over: AtomicBool,
+    wrote: Mutex<Vec<Appended>>,
     pub(crate) waiting: Mutex<Wakers>,
 }
 
@@ -45,6 +46,7 @@ impl CallCore {
             after: None,
             caller: None,
             over: AtomicBool::new(false),
+            wrote: Mutex::default(),
             waiting: Mutex::default(),
         }
     }
@@ -87,6 +89,29 @@ impl CallCore {
         }
     }
 
+    /// Notes an entry that the call has appended: of each feed the last one.
+    pub(crate) fn note(&self, topic: &str, position: &Position) {
+        let mut wrote = self.wrote.lock();
+        if let Some(known) = wrote.iter_mut().find(|known| known.topic == topic) {
+            // Of two appends under way at a time, either may be noted first.
+            if known.position.epoch != position.epoch || known.position.offset < position.offset {
+                known.position = position.clone();
+            }
+        } else if wrote.len() < NOTED {
+            wrote.push(Appended { topic: topic.to_owned(), position: position.clone() });
+        } else {
+            tracing::warn!(
+                call = &*self.name,
+                "a call appends to more than {NOTED} feeds: its caller is not told of all"
+            );
+        }
+    }
+
+    /// Takes the entries that the call has appended.
+    pub(crate) fn take_wrote(&self) -> Vec<Appended> {
+        std::mem::take(&mut self.wrote.lock())
+    }
+
     /// Ends the call: its result is no longer needed.
     pub(crate) fn end(&self) {
         // `end` is called again on drop.
@@ -118,3 +143,6 @@ impl CallCore {
         Ok(())
     }
 }
+
+/// Feeds whose entries the caller of one call is told of.
+const NOTED: usize = 256;

@@ -3,7 +3,7 @@ use super::{
     run::{begin, late_error, run_to_end},
 };
 use crate::{
-    hub::{Begin, Client, Hub, Keyed, Outcome, Scope, Ticket},
+    hub::{Begin, Client, Done, Hub, Keyed, Outcome, Scope, Ticket},
     seams::BoxFuture,
     util::TICK,
 };
@@ -86,7 +86,10 @@ async fn call_once(
     let outcome = waiter.await;
     drop(attended);
     match outcome {
-        Ok(data) => Ok(Box::new(Shared(data))),
+        Ok(done) => {
+            done.wrote.iter().for_each(|appended| call.note(&appended.topic, &appended.position));
+            Ok(Box::new(Shared(done)))
+        }
         Err(error) => Err(error.without_source()),
     }
 }
@@ -133,7 +136,8 @@ fn scope(call: &CallCore) -> Result<Scope<'_>> {
 /// Encodes an outcome, since the application's values may panic.
 fn encode(call: &CallCore, outcome: Result<Reply>) -> Outcome {
     let encoded = outcome.and_then(|value| begin(call, move || Encoded::of(&*value)));
-    encoded.map(Arc::new).map_err(|error| {
+    let done = encoded.map(|data| Arc::new(Done { data, wrote: call.take_wrote() }));
+    done.map_err(|error| {
         if error.code() == &Code::INTERNAL {
             tracing::error!(call = &*call.name, ?error, "a call with an idempotency key failed");
         }
@@ -184,22 +188,22 @@ impl Drop for Runs {
 }
 
 /// The encoded outcome of a call that is sent to several callers.
-struct Shared(Arc<Encoded>);
+struct Shared(Arc<Done>);
 
 impl Encode for Shared {
     fn encode_json(&self, out: &mut Vec<u8>) -> Result {
-        self.0.encode_json(out)
+        self.0.data.encode_json(out)
     }
 
     fn encode_msgpack(&self, out: &mut Vec<u8>) -> Result {
-        self.0.encode_msgpack(out)
+        self.0.data.encode_msgpack(out)
     }
 
     fn encode_with(&self, write: WriteWith<'_>) -> Result {
-        self.0.encode_with(write)
+        self.0.data.encode_with(write)
     }
 
     fn as_whole(&self) -> Option<(Kind, &[u8])> {
-        self.0.as_whole()
+        self.0.data.as_whole()
     }
 }

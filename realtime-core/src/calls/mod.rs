@@ -13,7 +13,7 @@ pub(crate) use self::core::{CallCore, Origin};
 pub use idempotent::Principal;
 pub(crate) use idempotent::{begin_call, run_call};
 pub(crate) use route::{
-    ErasedGuard, Next, OnClose, OnOpen, Piece, Reply, Route, Source, Start, Starts, Streaming,
+    Begin, ErasedGuard, FeedOf, Next, OnClose, OnOpen, Piece, Reply, Route, Source, Start, Starts, Streaming,
 };
 pub(crate) use router::Router;
 pub(crate) use run::{begin, drop_running, late_error, panicked, poll_running, run_to_end};

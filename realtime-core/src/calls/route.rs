@@ -1,7 +1,12 @@
 use super::CallCore;
 #[cfg(feature = "schema")]
 use crate::describe::{Description, Kind};
-use crate::{describe::Sides, hub::Client, outbox::Keeping, seams::BoxFuture};
+use crate::{
+    describe::Sides,
+    hub::{Client, Log},
+    outbox::Keeping,
+    seams::BoxFuture,
+};
 use realtime_protocol::{
     Close, Error, Gap, Position, Result,
     format::{Encode, Value},
@@ -39,11 +44,25 @@ pub(crate) trait Start<T>: Send + Sync {
 /// The output of a procedure.
 pub(crate) type Reply = Box<dyn Encode + Send + Sync>;
 
-/// The stream of a subscription, and the policy for a client that does not keep up.
-pub(crate) struct Streaming {
-    pub(crate) source: Pin<Box<dyn Source>>,
-    pub(crate) keeping: Keeping,
+/// The items of a subscription, and the policy for a client that does not keep up.
+pub(crate) enum Streaming {
+    Items { source: Pin<Box<dyn Source>>, keeping: Keeping },
+    Feed(FeedOf),
 }
+
+/// The feed that a subscription is served from.
+pub(crate) struct FeedOf {
+    pub(crate) name: String,
+    pub(crate) log: Log,
+    pub(crate) keeping: Keeping,
+    /// The position to follow it from.
+    pub(crate) after: Option<Position>,
+    /// Makes the first item for a client that cannot resume.
+    pub(crate) begin: Option<Begin>,
+}
+
+/// Begins the first item of a feed's subscription.
+pub(crate) type Begin = Box<dyn FnOnce() -> BoxFuture<'static, Result<Reply>> + Send>;
 
 /// The items of a subscription, without their type.
 pub(crate) trait Source: Send {

@@ -145,6 +145,16 @@ pub struct Config {
     /// of publications at a megabyte a second; a broker that is away for longer loses some in any case.
     pub broker_queue_bytes: usize,
 
+    /// Bytes of the logs of all [feeds](crate::Feed), counted as in [`Log::bytes`](crate::Log::bytes). Over it the
+    /// oldest entries of the largest logs are dropped, and who has not got them is told. Default 64 MiB: 64 logs of
+    /// the default size, or the last ten entries of 16 000 feeds.
+    pub log_bytes: usize,
+
+    /// Feeds that have followers or entries, or had them lately. Over it one that has neither makes place; if there is
+    /// none, `RESOURCE_EXHAUSTED`. Default 100 000: as many as [`connections`](Self::connections), and each takes
+    /// about a kilobyte beside its log.
+    pub feeds: usize,
+
     /// Interval between the comment lines of a stream of server-sent events, which show the server a broken
     /// connection and proxies a live one; up to a quarter shorter, so that not all are sent at once. Default 15 s.
     pub comment_interval: Duration,
@@ -213,6 +223,8 @@ impl Default for Config {
             connections_per_peer: 1024,
             private_peers: PrivatePeers::Many,
             broker_queue_bytes: 64 * 1024 * 1024,
+            log_bytes: 64 * 1024 * 1024,
+            feeds: 100_000,
             comment_interval: Duration::from_secs(15),
             discarded_bytes: 4 * 1024 * 1024,
             cors: None,

@@ -1,7 +1,7 @@
 use crate::{
     calls::CallCore,
     context::Context,
-    handles::{AnyConnection, Audience, Realtime, Topic},
+    handles::{AnyConnection, AppendError, Audience, Feed, Past, Realtime, Topic},
     util::TICK,
 };
 use realtime_protocol::{Code, ConnectionId, Error, Position, Result, format::Outgoing};
@@ -133,6 +133,41 @@ impl<S> Call<S> {
     /// ```
     pub fn to<'a, T>(&'a self, topic: &'a Topic<T>) -> Audience<'a, T> {
         Audience::new(self.core.hub(), self.connection_id(), topic)
+    }
+
+    /// Appends an entry to a feed. The caller is told its position with the result of the call, and can wait until a
+    /// subscription has got it.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, the entry may be in the log or not.
+    pub async fn append<T: Serialize + Sync + 'static>(
+        &self,
+        feed: &Feed<T>,
+        entry: &T,
+    ) -> Result<Position, AppendError> {
+        let position = self.realtime().append(feed, entry).await?;
+        self.core.note(feed.name(), &position);
+        Ok(position)
+    }
+
+    /// Returns the position of the newest entry of a feed. Take it before the state that the entries change is loaded,
+    /// and [follow](crate::Follow::after) the feed behind it: nothing is missed then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realtime::position`].
+    pub async fn position<T>(&self, feed: &Feed<T>) -> Result<Position> {
+        self.realtime().position(feed).await
+    }
+
+    /// Returns the past of a feed.
+    pub fn history<'a, T>(&self, feed: &'a Feed<T>) -> Past<'a, T> {
+        self.realtime().history(feed)
     }
 
     /// The id of the connection that the call came over; `None` by HTTP.

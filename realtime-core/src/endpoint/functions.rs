@@ -1,6 +1,7 @@
 use super::{Call, Connected};
 use crate::{
     calls::{CallCore, Next, OnClose, OnOpen, Piece, Reply, Source, Start, Streaming},
+    handles::Follow,
     hub::Client,
     seams::BoxFuture,
 };
@@ -68,8 +69,30 @@ where
         let policy = self.subscription.policy().0;
         Ok(Box::pin(async move {
             let source = Box::pin(Items { stream: running.await?, policy });
-            Ok(Streaming { source, keeping: policy.into() })
+            Ok(Streaming::Items { source, keeping: policy.into() })
         }))
+    }
+}
+
+pub(super) struct FeedFn<S, I, T, F> {
+    pub(super) state: Arc<S>,
+    pub(super) subscription: Subscription<I, T>,
+    pub(super) function: F,
+}
+
+impl<S, I, T, F, R> Start<Streaming> for FeedFn<S, I, T, F>
+where
+    S: Send + Sync + 'static,
+    I: DeserializeOwned + Send + 'static,
+    T: Serialize + Send + Sync + 'static,
+    F: Fn(Call<S>, I) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Follow<T>>> + Send + 'static,
+{
+    fn start(&self, call: &Arc<CallCore>, input: Value<'_>) -> Result<BoxFuture<'static, Result<Streaming>>> {
+        let input = read(input)?;
+        self.subscription.validate(&input)?;
+        let running = (self.function)(Call::new(call, &self.state), input);
+        Ok(Box::pin(async move { Ok(Streaming::Feed(running.await?.into_erased())) }))
     }
 }
 

@@ -17,12 +17,16 @@ use crate::{
     calls::{ErasedGuard, Route, Router, Starts},
     describe::{Bare, Gives, Sides, Takes},
     handler::{IntoMount, Mount},
+    handles::Follow,
     request::{ErasedMiddleware, Middleware},
 };
-use functions::{CloseFn, EventFn, OpenFn, ProcedureFn, SubscriptionFn};
+use functions::{CloseFn, EventFn, FeedFn, OpenFn, ProcedureFn, SubscriptionFn};
 use futures_core::Stream;
 use guard::Guarded;
-use realtime_protocol::{Close, Event, IntoItem, Procedure, Result, Subscription, internal::check_path};
+use realtime_protocol::{
+    Close, Event, IntoItem, Procedure, Result, Subscription,
+    internal::{Policy, check_path},
+};
 use std::{fmt, marker::PhantomData, panic::Location, sync::Arc};
 
 /// Procedures, subscriptions and events under one id, with a state of type `S` that they share.
@@ -122,6 +126,46 @@ impl<S: Send + Sync + 'static, D> Endpoint<S, D> {
     {
         let starts = SubscriptionFn { state: Arc::clone(&self.state), subscription, function };
         self.add(subscription.name(), Starts::Subscription(Box::new(starts)), Sides::both::<D, I, T>())
+    }
+
+    /// Registers a subscription that is served from the log of a feed: the function returns which feed to
+    /// [follow](crate::Feed::follow). A client that comes back goes on where it was, or is told what it has missed.
+    ///
+    /// # Panics
+    ///
+    /// As [`procedure`](Self::procedure), and if the subscription has an overflow policy: the feed's applies.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use realtime_core::{Call, Endpoint, Feed, Log, Procedure, Result, Subscription, Topic};
+    ///
+    /// const NEWS: Feed<String> = Topic::fixed("news").log(Log::last(100));
+    /// const STORIES: Subscription<(), String> = Subscription::new("stories");
+    /// const TELL: Procedure<String, ()> = Procedure::new("tell");
+    ///
+    /// async fn tell(call: Call<()>, story: String) -> Result {
+    ///     call.append(&NEWS, &story).await?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let endpoint = Endpoint::new(()).feed(STORIES, |_, ()| async { Ok(NEWS.follow()) }).procedure(TELL, tell);
+    /// ```
+    #[track_caller]
+    pub fn feed<I, T, F, R>(self, subscription: Subscription<I, T>, function: F) -> Self
+    where
+        I: Takes<D>,
+        T: Gives<D>,
+        F: Fn(Call<S>, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Follow<T>>> + Send + 'static,
+    {
+        let name = subscription.name();
+        assert!(
+            matches!(subscription.policy().0, Policy::Block),
+            "the subscription {name:?} has an overflow policy, and is served from a feed: set it with `Feed::with_overflow`"
+        );
+        let starts = FeedFn { state: Arc::clone(&self.state), subscription, function };
+        self.add(name, Starts::Subscription(Box::new(starts)), Sides::both::<D, I, T>())
     }
 
     /// Registers a function for an event that clients send. The events of one connection are handled one after the other; an

@@ -1,10 +1,10 @@
 use super::{Handler, typed::Typed};
 use crate::{
-    handles::{AnyConnection, SendError, Topic},
+    handles::{AnyConnection, Begun, Feed, SendError, Topic},
     hub::{Client, SendFailure},
     outbox::PushError,
 };
-use realtime_protocol::Result;
+use realtime_protocol::{Position, Result};
 use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
 
 /// A handle to one client, with the message types of its handler. [`AnyConnection`] has the methods that do not depend
@@ -57,6 +57,15 @@ impl<H: Handler> Connection<H> {
     /// Ends a subscription. Messages published earlier may still arrive.
     pub fn unsubscribe(&self, topic: &Topic<H::ServerMessage>) {
         self.any.unsubscribe(topic);
+    }
+
+    /// Sends the client the entries of a feed that carries its handler's messages; see [`AnyConnection::follow`].
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`AnyConnection::follow`].
+    pub fn follow(&self, feed: &Feed<H::ServerMessage>, after: Option<&Position>) -> Result<Begun> {
+        self.any.follow(feed, after)
     }
 
     /// Returns true if the client is a member of the topic.

@@ -1,10 +1,10 @@
-use super::{Audience, Realtime, Topic};
+use super::{AppendError, Audience, Begun, Feed, Realtime, Topic};
 use crate::{
     context::Context,
     hub::{Calling, Client, Name},
     protocol::Outgoing,
 };
-use realtime_protocol::{CloseCode, ConnectionId, Error, Event, Presence, Procedure, Result};
+use realtime_protocol::{CloseCode, ConnectionId, Error, Event, Position, Presence, Procedure, Result};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, future::poll_fn, sync::Arc};
 
@@ -153,6 +153,50 @@ impl AnyConnection {
     /// ```
     pub fn to<'a, T>(&'a self, topic: &'a Topic<T>) -> Audience<'a, T> {
         Audience::new(&self.0.hub, Some(self.id()), topic)
+    }
+
+    /// Sends the client the entries of a feed, as messages with their positions: behind `after`, a position that the
+    /// client has got, or from the end of the log on. Until the client disconnects; a second call replaces the first.
+    ///
+    /// If what is behind `after` is not known to be whole, the client is told of a gap. A client that does not keep up
+    /// reads on later, and with [`Overflow::close`](crate::Overflow::close) it is closed with 1013.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`subscribe`](Self::subscribe): a feed counts as a topic. Also those of [`Realtime::position`].
+    pub fn follow<T>(&self, feed: &Feed<T>, after: Option<&Position>) -> Result<Begun> {
+        self.0.follow(feed.name(), feed.log(), feed.keeping(), after).map(Begun::from)
+    }
+
+    /// Stops sending the entries of a feed. Those that are queued may still arrive.
+    pub fn unfollow<T>(&self, feed: &Feed<T>) {
+        self.0.unfollow(feed.name());
+    }
+
+    /// Appends an entry to a feed, and returns its position.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, the entry may be in the log or not.
+    pub async fn append<T: Serialize + Sync + 'static>(
+        &self,
+        feed: &Feed<T>,
+        entry: &T,
+    ) -> Result<Position, AppendError> {
+        self.realtime().append(feed, entry).await
+    }
+
+    /// Returns the position of the newest entry of a feed: for a client to go on from, even if it is sent none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realtime::position`].
+    pub async fn position<T>(&self, feed: &Feed<T>) -> Result<Position> {
+        self.realtime().position(feed).await
     }
 
     /// Enters a place. The client is sent a [`PRESENCE`](crate::PRESENCE) event with the list of clients present, and

@@ -1,15 +1,23 @@
-//! The handles that applications hold: the registry of their node, a client, a topic.
+//! The handles that applications hold: the registry of their node, a client, a topic, a feed.
 //!
-//! May import `hub` and the layers beneath it.
+//! May import `calls` and the layers beneath it.
 
+mod append_error;
 mod audience;
 mod connection;
+mod feed;
+mod feed_updates;
+mod past;
 mod realtime;
 mod send_error;
 mod topic;
 
+pub use append_error::AppendError;
 pub use audience::Audience;
 pub use connection::AnyConnection;
+pub use feed::{Feed, Follow};
+pub use feed_updates::{Begun, FeedUpdate, FeedUpdates};
+pub use past::{History, Past};
 pub use realtime::{Realtime, Stats};
 pub use send_error::SendError;
 pub use topic::Topic;

@@ -1,11 +1,11 @@
-use super::{AnyConnection, Audience, Topic};
+use super::{AnyConnection, AppendError, Audience, Feed, FeedUpdates, Past, Topic};
 use crate::{
     config::Config,
     hub::{Drained, Hub, drain},
     seams::Runtime,
 };
-use realtime_protocol::{ConnectionId, Presence, Present};
-use serde::de::DeserializeOwned;
+use realtime_protocol::{ConnectionId, Position, Presence, Present, Result};
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -57,6 +57,62 @@ impl Realtime {
         Audience::new(&self.0, None, topic)
     }
 
+    /// Appends an entry to a feed, and returns its position.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, the entry may be in the log or not.
+    #[expect(clippy::unused_async, reason = "a log on other nodes is appended to by asking for it")]
+    pub async fn append<T: Serialize + Sync + 'static>(
+        &self,
+        feed: &Feed<T>,
+        entry: &T,
+    ) -> Result<Position, AppendError> {
+        self.0.append(feed.name(), feed.log(), entry, feed.key_of(entry)).map_err(AppendError::Refused)
+    }
+
+    /// Returns the position of the newest entry of a feed, or that before its first.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a feed whose name is empty or over 256 bytes, `RESOURCE_EXHAUSTED` over
+    /// [`Config::feeds`], `UNIMPLEMENTED` on a node with a broker.
+    #[expect(clippy::unused_async, reason = "a log on other nodes is known by asking for it")]
+    pub async fn position<T>(&self, feed: &Feed<T>) -> Result<Position> {
+        self.0.position_of(feed.name(), feed.log())
+    }
+
+    /// Returns the past of a feed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use realtime_core::{Feed, Log, Realtime, Result, Topic};
+    ///
+    /// const NEWS: Feed<String> = Topic::fixed("news").log(Log::last(100));
+    ///
+    /// async fn latest(realtime: &Realtime) -> Result<Vec<String>> {
+    ///     let history = realtime.history(&NEWS).last(10).await?;
+    ///     Ok(history.items.into_iter().map(|item| item.value).collect())
+    /// }
+    /// ```
+    pub fn history<'a, T>(&self, feed: &'a Feed<T>) -> Past<'a, T> {
+        Past::new(self.clone(), feed)
+    }
+
+    /// Follows a feed on the server, for a projection or a bot: behind a position, or from the end of the log on.
+    ///
+    /// # Errors
+    ///
+    /// As [`position`](Self::position).
+    pub fn follow<T>(&self, feed: &Feed<T>, after: Option<&Position>) -> Result<FeedUpdates<T>> {
+        FeedUpdates::new(self, feed, after)
+    }
+
     /// Returns the clients present in a place; those whose data does not parse as `P` are skipped.
     pub fn present<P: DeserializeOwned>(&self, presence: &Presence<P>) -> Vec<Present<P>> {
         let present = self.0.present(presence.name()).into_iter();
@@ -91,6 +147,9 @@ impl Realtime {
             topics: hub.topics.len(),
             accepted: counters.accepted.load(Relaxed),
             refused: counters.refused.load(Relaxed),
+            feeds: hub.feeds.len(),
+            log_bytes: hub.feeds.bytes(),
+            appended: counters.appended.load(Relaxed),
             published: counters.published.load(Relaxed),
             delivered: counters.delivered.load(Relaxed),
             slow_consumers: counters.slow_consumers.load(Relaxed),
@@ -150,9 +209,15 @@ pub struct Stats {
     pub accepted: u64,
     /// Refused requests.
     pub refused: u64,
+    /// Feeds that have followers or entries, or had them lately.
+    pub feeds: usize,
+    /// Bytes of the logs of all feeds.
+    pub log_bytes: usize,
+    /// Entries appended to feeds.
+    pub appended: u64,
     /// Publications.
     pub published: u64,
-    /// Publications queued for a member, counted for each member.
+    /// Publications queued for a member, and entries queued as they were appended, counted for each member.
     pub delivered: u64,
     /// Connections closed because the client did not read fast enough.
     pub slow_consumers: u64,

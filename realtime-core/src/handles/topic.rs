@@ -1,4 +1,5 @@
-use crate::outbox::Keeping;
+use super::Feed;
+use crate::{hub::Log, outbox::Keeping};
 use realtime_protocol::{Overflow, internal::Policy};
 use std::{borrow::Cow, fmt};
 
@@ -18,18 +19,19 @@ use std::{borrow::Cow, fmt};
 /// where they are used, and invalid ones are refused with `INVALID_ARGUMENT`, so a name may contain client input.
 pub struct Topic<T> {
     name: Cow<'static, str>,
-    overflow: Overflow<T>,
+    /// `None` for the default.
+    overflow: Option<Overflow<T>>,
 }
 
 impl<T> Topic<T> {
     /// Creates a topic named at compile time.
     pub const fn fixed(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), overflow: Overflow::close() }
+        Self { name: Cow::Borrowed(name), overflow: None }
     }
 
     /// Creates a topic named at run time.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
-        Self { name: name.into(), overflow: Overflow::close() }
+        Self { name: name.into(), overflow: None }
     }
 
     /// Sets the policy for a member that does not keep up; by default it is [closed](Overflow::close). The policy of
@@ -37,8 +39,15 @@ impl<T> Topic<T> {
     /// to.
     #[must_use = "the changed topic is returned"]
     pub const fn with_overflow(mut self, overflow: Overflow<T>) -> Self {
-        self.overflow = overflow;
+        self.overflow = Some(overflow);
         self
+    }
+
+    /// Makes it a feed: its messages are kept in a log, from which clients that were away go on.
+    ///
+    /// The names of topics and feeds are separate: publishing to a topic adds nothing to the log of a feed.
+    pub const fn log(self, log: Log) -> Feed<T> {
+        Feed::new(self, log)
     }
 
     /// Returns the name.
@@ -47,7 +56,7 @@ impl<T> Topic<T> {
     }
 
     pub(crate) fn keeping(&self) -> Keeping {
-        match self.overflow.0.into() {
+        match self.policy().unwrap_or(Policy::Close).into() {
             // A publisher never waits.
             Keeping::Block => Keeping::Nothing,
             keeping => keeping,
@@ -56,7 +65,12 @@ impl<T> Topic<T> {
 
     /// Returns the key of the messages that this one replaces.
     pub(crate) fn key_of(&self, message: &T) -> Option<String> {
-        if let Policy::Conflate(key) = self.overflow.0 { Some(key(message)) } else { None }
+        if let Some(Policy::Conflate(key)) = self.policy() { Some(key(message)) } else { None }
+    }
+
+    /// Returns the policy that was set.
+    pub(super) fn policy(&self) -> Option<Policy<T>> {
+        self.overflow.map(|overflow| overflow.0)
     }
 }
 

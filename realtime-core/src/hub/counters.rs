@@ -6,6 +6,7 @@ pub(crate) struct Counters {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) published: AtomicU64,
+    pub(crate) appended: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) slow_consumers: AtomicU64,
     pub(crate) broker_failures: AtomicU64,

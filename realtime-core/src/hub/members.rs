@@ -130,7 +130,7 @@ pub(super) struct Effects {
 
 impl Effects {
     /// Takes the thread's own list of wakers.
-    fn take() -> Self {
+    pub(super) fn take() -> Self {
         Self { wake: spare::take(&WAKERS), ..Self::default() }
     }
 
@@ -139,6 +139,18 @@ impl Effects {
         self.delivered += other.delivered;
         self.wake.append(&mut other.wake);
         self.slow.append(&mut other.slow);
+    }
+
+    /// Adds a delivery, and the task to wake for it.
+    #[inline]
+    pub(super) fn deliver(&mut self, waker: Option<Waker>) {
+        self.delivered += 1;
+        self.wake.extend(waker);
+    }
+
+    /// Adds a client to close because it does not keep up.
+    pub(super) fn slow(&mut self, client: &Arc<Client>) {
+        self.slow.push(Arc::clone(client));
     }
 
     /// Adds a task to wake.

@@ -11,6 +11,7 @@ mod client_calls;
 mod connections;
 mod counters;
 mod drain;
+mod feed;
 mod inflating;
 mod life;
 mod link;
@@ -30,11 +31,14 @@ use connections::Connections;
 use counters::Counters;
 pub use drain::Drained;
 pub(crate) use drain::drain;
+use feed::Feeds;
+pub use feed::Log;
+pub(crate) use feed::{Beginning, Behind, Entry, Following, To};
 pub(crate) use inflating::{Inflating, Place};
 use life::Life;
 use link::Link;
 use members::Effects;
-pub(crate) use outcome::Outcome;
+pub(crate) use outcome::{Done, Outcome};
 pub(crate) use outcomes::{Begin, Keyed, Outcomes, Scope, Ticket};
 pub use permits::ConnectionPermit;
 pub(crate) use permits::{Permits, Refused};
@@ -80,6 +84,7 @@ pub(crate) struct Hub {
     pub(crate) permits: Arc<Permits>,
     pub(crate) inflating: Arc<Inflating>,
     pub(crate) topics: Topics,
+    pub(crate) feeds: Feeds,
     pub(crate) counters: Counters,
     pub(crate) warnings: Warnings,
     places: Places,
@@ -123,6 +128,7 @@ impl Hub {
             wheel: Wheel::default(),
             connections: Connections::default(),
             topics: Topics::default(),
+            feeds: Feeds::default(),
             places: Places::default(),
             counters: Counters::default(),
             warnings: Warnings::default(),
@@ -310,6 +316,7 @@ impl Hub {
             }
         }
         self.outcomes.expire(now);
+        self.feeds.expire(now);
     }
 }
 

@@ -1,5 +1,5 @@
 use crate::util::sync::Mutex;
-use realtime_protocol::{Error, Result, internal::Encoded};
+use realtime_protocol::{Appended, Error, Result, internal::Encoded};
 use std::{
     collections::BTreeMap,
     fmt, mem,
@@ -9,7 +9,28 @@ use std::{
 };
 
 /// The result of a call, shared by all its callers; encoded, so that its size is known.
-pub(crate) type Outcome = Result<Arc<Encoded>, Arc<Error>>;
+pub(crate) type Outcome = Result<Arc<Done>, Arc<Error>>;
+
+/// The output of a call, and what it has appended to feeds.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) data: Encoded,
+    pub(crate) wrote: Vec<Appended>,
+}
+
+impl Done {
+    /// Returns the bytes that it takes, without those of the output's own structure.
+    pub(super) fn len(&self) -> usize {
+        let wrote = self.wrote.iter().map(|appended| {
+            let Appended { topic, position } = appended;
+            size_of::<Appended>()
+                + topic.len()
+                + position.epoch.len()
+                + position.proof.as_ref().map_or(0, String::len)
+        });
+        self.data.len() + wrote.sum::<usize>()
+    }
+}
 
 /// The outcome of one call once it is known, and the callers that wait for it.
 #[derive(Default)]
@@ -111,7 +132,7 @@ mod tests {
     };
 
     fn number(number: u32) -> Outcome {
-        Encoded::of(&number).map(Arc::new).map_err(Arc::new)
+        Encoded::of(&number).map(|data| Arc::new(Done { data, wrote: Vec::new() })).map_err(Arc::new)
     }
 
     fn poll(waiter: &mut Waiter, waker: &Waker) -> bool {

@@ -1,5 +1,6 @@
 use super::{
     Client,
+    feed::{Follower, Following},
     members::{Effects, Members},
 };
 use crate::{
@@ -42,7 +43,7 @@ const SHARDS: usize = 64;
 const MAX_NAME_BYTES: usize = 256;
 
 #[derive(Debug)]
-struct TopicState {
+pub(crate) struct TopicState {
     /// True for the topic of a place.
     is_place: bool,
     name: Arc<str>,
@@ -51,11 +52,17 @@ struct TopicState {
 
 /// A client's side of a subscription.
 #[derive(Debug)]
-pub(crate) struct Membership {
-    topic: Arc<TopicState>,
-    /// The part it is in; 0 is the first.
-    part: usize,
+pub(crate) enum Membership {
+    Topic {
+        topic: Arc<TopicState>,
+        /// The part it is in; 0 is the first.
+        part: u32,
+    },
+    Feed(Following),
 }
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Membership>() == 16, "there is one for each topic of each connection");
 
 impl Default for Topics {
     fn default() -> Self {
@@ -83,7 +90,7 @@ impl Topics {
         loop {
             let topic = self.find_or_insert(name);
             if let Some(part) = topic.members.insert(client, keeping) {
-                topics.list.push(Membership { topic, part });
+                topics.list.push(Membership::Topic { topic, part: part as u32 });
                 return Ok(());
             }
             // Its last member has left and it is being removed: wait for that by taking its lock.
@@ -108,8 +115,10 @@ impl Topics {
         };
         let mut places = Vec::new();
         for membership in list {
-            if membership.topic.is_place {
-                places.push(Arc::clone(&membership.topic.name));
+            if let Membership::Topic { topic, .. } = &membership
+                && topic.is_place
+            {
+                places.push(Arc::clone(&topic.name));
             }
             self.end(client, membership);
         }
@@ -146,8 +155,9 @@ impl Topics {
     }
 
     fn end(&self, client: &Client, membership: Membership) {
-        let Membership { topic, part } = membership;
-        if topic.members.remove(client, part) {
+        // A follower leaves when it is dropped.
+        let Membership::Topic { topic, part } = membership else { return };
+        if topic.members.remove(client, part as usize) {
             self.remove(&topic);
         }
     }
@@ -221,6 +231,14 @@ impl TopicState {
 
 impl Membership {
     fn is_of(&self, name: Name<'_>) -> bool {
-        self.topic.name() == name
+        matches!(self, Self::Topic { topic, .. } if topic.name() == name)
+    }
+
+    pub(super) fn is_of_feed(&self, name: &str) -> bool {
+        self.follower().is_some_and(|follower| **follower.feed_name() == *name)
+    }
+
+    pub(super) fn follower(&self) -> Option<&Arc<Follower>> {
+        if let Self::Feed(following) = self { Some(following.follower()) } else { None }
     }
 }

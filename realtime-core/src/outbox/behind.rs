@@ -6,7 +6,20 @@ use std::{collections::VecDeque, sync::Arc};
 /// Publications held back for a client that is behind, topic by topic, if the topic's policy is to drop some of them
 /// rather than close the client.
 #[derive(Debug, Default)]
-pub(super) struct Behind(VecDeque<OfTopic>);
+pub(super) struct Behind {
+    topics: VecDeque<OfTopic>,
+    /// The client follows feeds whose entries it has not got.
+    feeds: bool,
+}
+
+/// What the driver has to do before it queues more of what was held back.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// Report the publications of a topic that were dropped.
+    Gap(Arc<str>, Gap),
+    /// Read on in the client's feeds.
+    Feeds,
+}
 
 #[derive(Debug)]
 struct OfTopic {
@@ -18,20 +31,21 @@ struct OfTopic {
 impl Behind {
     /// Returns true if publications of this topic are held back: then later ones are too.
     pub(super) fn has(&self, topic: &str) -> bool {
-        self.0.iter().any(|waiting| &*waiting.topic == topic)
+        self.topics.iter().any(|waiting| &*waiting.topic == topic)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.topics.is_empty() && !self.feeds
     }
 
     /// Adds a publication, and drops those that it replaces or that exceed the limit.
     pub(super) fn add(&mut self, frame: &Frame, post: &Post<'_>, keeping: Keeping) {
-        let at = self.0.iter().position(|waiting| waiting.topic == *post.topic).unwrap_or_else(|| {
-            self.0.push_back(OfTopic { topic: Arc::clone(post.topic), frames: VecDeque::new(), dropped: None });
-            self.0.len() - 1
+        let at = self.topics.iter().position(|waiting| waiting.topic == *post.topic).unwrap_or_else(|| {
+            let topic = Arc::clone(post.topic);
+            self.topics.push_back(OfTopic { topic, frames: VecDeque::new(), dropped: None });
+            self.topics.len() - 1
         });
-        let waiting = &mut self.0[at];
+        let waiting = &mut self.topics[at];
         if keeping == Keeping::NewestOfEach
             && post.key.is_some()
             && let Some(at) = waiting.frames.iter().position(|(key, _)| key.as_deref() == post.key)
@@ -45,20 +59,29 @@ impl Behind {
     }
 
     /// Takes the gap to report before the next publication, if some were dropped.
-    pub(super) fn take_gap(&mut self) -> Option<(Arc<str>, Gap)> {
-        let waiting = self.0.front_mut()?;
-        Some((Arc::clone(&waiting.topic), waiting.dropped.take()?))
+    pub(super) fn take_gap(&mut self) -> Option<Held> {
+        let waiting = self.topics.front_mut()?;
+        Some(Held::Gap(Arc::clone(&waiting.topic), waiting.dropped.take()?))
+    }
+
+    pub(super) fn hold_feeds(&mut self) {
+        self.feeds = true;
+    }
+
+    /// Returns true if only feeds are left.
+    pub(super) fn take_feeds(&mut self) -> bool {
+        self.topics.is_empty() && std::mem::take(&mut self.feeds)
     }
 
     /// Takes the next publication, unless a gap has to be reported first.
     pub(super) fn pop(&mut self) -> Option<Frame> {
-        let waiting = self.0.front_mut()?;
+        let waiting = self.topics.front_mut()?;
         if waiting.dropped.is_some() {
             return None;
         }
         let frame = waiting.frames.pop_front();
         if waiting.frames.is_empty() {
-            self.0.pop_front();
+            self.topics.pop_front();
         }
         frame.map(|(_, frame)| frame)
     }

@@ -1,5 +1,5 @@
 use super::{
-    Outbox,
+    Held, Outbox,
     signals::Signals,
     state::{Closing, Parked, Phase},
 };
@@ -11,8 +11,8 @@ use crate::{
         wake,
     },
 };
-use realtime_protocol::{Close, Gap};
-use std::{sync::Arc, task::Context};
+use realtime_protocol::Close;
+use std::task::Context;
 
 /// The driver's side.
 impl Outbox {
@@ -22,14 +22,19 @@ impl Outbox {
         self.is_behind.load(Acquire)
     }
 
-    /// Queues held back publications while there is room. If some were dropped, returns the gap to report before the
-    /// rest; call it again after that. For the driver.
-    pub(crate) fn catch_up(&self) -> Option<(Arc<str>, Gap)> {
+    /// Queues held back publications while there is room. Returns what the caller has to do before the rest; call it
+    /// again after that. For the driver.
+    pub(crate) fn catch_up(&self) -> Option<Held> {
         let mut state = self.lock();
         while self.has_room(&state) {
             let Some(behind) = &mut state.behind else { break };
             if let Some(gap) = behind.take_gap() {
                 return Some(gap);
+            }
+            if behind.take_feeds() {
+                state.behind = None;
+                self.is_behind.store(false, Release);
+                return Some(Held::Feeds);
             }
             let frame = behind.pop();
             if behind.is_empty() {

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `send`, `emit`, a call of the client's procedure | [`push`](Outbox::push) | [`PushError::Full`] |
 //! | a publication | [`push_shared`](Outbox::push_shared), [`push_or_keep`](Outbox::push_or_keep) | `Full`, or the topic's overflow policy |
+//! | an entry of a feed | [`push_within`](Outbox::push_within) | `Full` above its share; [`hold_feeds`](Outbox::hold_feeds) has the driver read on later |
 //! | an item or an answer, in the driver's own task | [`offer`](Outbox::offer), [`offer_frame`](Outbox::offer_frame) | returns the frame, to be retried by [`push_late`](Outbox::push_late) |
 //! | the protocol itself: pongs, errors, gaps | [`push_reply`](Outbox::push_reply) | one frame above it |
 //! | the end of a call of the client's procedure | [`push_control`](Outbox::push_control) | 4 KiB above it |
@@ -23,7 +24,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use behind::Post;
+pub(crate) use behind::{Held, Post};
 pub(crate) use keeping::Keeping;
 pub(crate) use opening::Opening;
 pub(crate) use signals::Signals;
@@ -71,6 +72,23 @@ pub(crate) struct Outbox {
 pub(crate) enum PushError {
     Full,
     Closed,
+}
+
+/// The bytes that may be queued before something is queued that can wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// Those of all streams of a connection together.
+    Streams,
+    Half,
+}
+
+impl Share {
+    fn of(self, limit: usize) -> usize {
+        match self {
+            Self::Streams => STREAM_BYTES.min(limit / 2),
+            Self::Half => limit / 2,
+        }
+    }
 }
 
 impl Outbox {
@@ -148,6 +166,34 @@ impl Outbox {
         Ok(state.unpark_for_frames())
     }
 
+    /// Queues a shared frame, if no more is queued than its kind may have. The caller wakes the driver after it has
+    /// released its own locks.
+    #[inline(always)]
+    pub(crate) fn push_within(&self, frame: &Frame, share: Share) -> Result<Option<Waker>, PushError> {
+        let mut state = self.admit(frame.len())?;
+        if state.bytes() > share.of(self.limit) {
+            return Err(PushError::Full);
+        }
+        self.add_shared(&mut state, frame);
+        Ok(state.unpark_for_frames())
+    }
+
+    /// Has the driver catch up with the client's feeds as soon as there is room.
+    pub(crate) fn hold_feeds(&self) -> Option<Waker> {
+        let mut state = self.lock();
+        if !state.phase.takes_frames() {
+            return None;
+        }
+        state.behind.get_or_insert_default().hold_feeds();
+        self.is_behind.store(true, Release);
+        if !self.has_room(&state) {
+            // The driver is awake and looks here before it parks, or it waits for its transport.
+            return None;
+        }
+        self.news.store(true, Release);
+        state.unpark_for_frames()
+    }
+
     /// Queues a frame of this client's own; returns it if there is no room. For the driver's own task.
     pub(crate) fn offer(&self, frame: Draft<'_>) -> Option<Frame> {
         let admitted = self.admit(frame.len());
@@ -189,7 +235,7 @@ impl Outbox {
     pub(crate) fn takes_stream(&self, bytes: usize) -> bool {
         let state = self.lock();
         let waiting = state.bytes();
-        let fits = waiting <= STREAM_BYTES.min(self.limit / 2) && bytes <= self.limit - waiting;
+        let fits = waiting <= Share::Streams.of(self.limit) && bytes <= self.limit - waiting;
         !state.phase.takes_frames() || fits
     }
 

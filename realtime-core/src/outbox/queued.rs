@@ -51,7 +51,7 @@ impl Queued {
 
     /// Adds a frame without copying it, unless copying keeps the order without another buffer. If the client is
     /// `blocked` the frame stays shared, since it may wait for long.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add_shared(&mut self, frame: &Frame, blocked: bool) {
         if !self.tail.is_empty() {
             if frame.len() <= SMALL_BYTES && !blocked {

@@ -46,6 +46,12 @@ impl Protocol for Events {
                 }
                 self.data(*data, out)?;
             }
+            // Kept by the browser and not shown to the page: it comes back as `Last-Event-ID`.
+            Outgoing::Subscribed { position, .. } => field("id", &position.to_string(), out)?,
+            Outgoing::Entry { data: value, position, .. } | Outgoing::Followed { value, position, .. } => {
+                field("id", &position.to_string(), out)?;
+                self.data(*value, out)?;
+            }
             Outgoing::Complete { .. } => out.extend_from_slice(b"event: complete\ndata: null\n"),
             Outgoing::Gap { topic, gap, .. } => {
                 out.extend_from_slice(b"event: gap\n");
@@ -177,6 +183,18 @@ mod tests {
                 Outgoing::Data { id: "s", data: &1, position: Some(&position), event: Some("tick") },
                 "id: e:7\nevent: tick\ndata: 1\n\n",
             ),
+            (
+                Outgoing::Subscribed {
+                    id: "s",
+                    topic: "t",
+                    position: &position,
+                    shared: false,
+                    resumed: Some(true),
+                },
+                "id: e:7\n\n",
+            ),
+            (Outgoing::Entry { topic: "t", data: &1, position: &position }, "id: e:7\ndata: 1\n\n"),
+            (Outgoing::Followed { topic: "t", value: &1, position: &position }, "id: e:7\ndata: 1\n\n"),
             (Outgoing::Complete { id: "s" }, "event: complete\ndata: null\n\n"),
             (
                 Outgoing::Gap { id: Some("s"), topic: None, gap: &gap },

@@ -44,6 +44,7 @@ impl Protocols {
     const EVENTS: ProtocolId = ProtocolId(2);
     const WHOLE_EVENTS: ProtocolId = ProtocolId(3);
     const FRAMES: ProtocolId = ProtocolId(4);
+    const MESSAGE_PACK: ProtocolId = ProtocolId(5);
 
     /// Creates the registry with the built-in protocols.
     pub(crate) fn new(deflate: Option<Deflate>) -> Self {
@@ -56,6 +57,7 @@ impl Protocols {
         debug_assert_eq!(id, Self::FRAMES);
         protocols.offered.push(Self::JSON);
         protocols.offer(Arc::new(MessagePack));
+        debug_assert_eq!(protocols.offered, [Self::JSON, Self::MESSAGE_PACK]);
         protocols
     }
 
@@ -84,6 +86,16 @@ impl Protocols {
     pub(crate) fn find(&self, subprotocol: &str, prescribed: Option<ProtocolId>) -> Option<ProtocolId> {
         let candidates = prescribed.as_ref().map_or(&self.offered[..], std::slice::from_ref);
         candidates.iter().copied().find(|id| self.get(*id).subprotocol() == Some(subprotocol))
+    }
+
+    /// Returns the format of the frames that feeds keep their entries in.
+    pub(crate) fn shared(&self) -> Format {
+        self.messages(Self::JSON, None)
+    }
+
+    /// Returns true if the frames of this format are written by this library alone.
+    pub(crate) fn is_built_in(&self, format: Format) -> bool {
+        format.protocol.0 <= Self::MESSAGE_PACK.0
     }
 
     /// Returns the protocol of a client that asks for none.

@@ -23,6 +23,7 @@ impl Protocol for Plain {
     fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
         match packet {
             Outgoing::Message(value) | Outgoing::Event { data: value, .. } => value.encode_whole(out).map(Some),
+            Outgoing::Followed { value, .. } => value.encode_whole(out).map(Some),
             _ => Ok(None),
         }
     }
@@ -34,6 +35,7 @@ impl Protocol for Plain {
     fn borrow<'a>(&self, packet: &Outgoing<'a>) -> Option<(Kind, &'a [u8])> {
         match packet {
             Outgoing::Message(value) | Outgoing::Event { data: value, .. } => value.as_whole(),
+            Outgoing::Followed { value, .. } => value.as_whole(),
             _ => None,
         }
     }
@@ -42,7 +44,7 @@ impl Protocol for Plain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use realtime_protocol::Gap;
+    use realtime_protocol::{Gap, Position};
     use std::time::Duration;
 
     #[test]
@@ -51,7 +53,9 @@ mod tests {
         for packet in [
             Outgoing::Data { id, data, position: None, event: Some("a") },
             Outgoing::Complete { id },
-            Outgoing::Reply { id, data },
+            Outgoing::Reply { id, data, wrote: &[] },
+            Outgoing::Subscribed { id, topic: "a", position: &Position::new("e", 1), shared: true, resumed: None },
+            Outgoing::Entry { topic: "a", data, position: &Position::new("e", 1) },
             Outgoing::Progress { id, data },
             Outgoing::Call { id, path: "a", input: data, timeout: Duration::from_secs(1) },
             Outgoing::Cancel { id },

@@ -93,6 +93,11 @@ async fn run(
     let mut json = br#"{"ok":true,"data":"#.to_vec();
     // The output's own `Serialize` may panic.
     catch(|| data.encode_json(&mut json)).map_err(|panic| Error::internal(panic.0))??;
+    let wrote = running.call.take_wrote();
+    if !wrote.is_empty() {
+        json.extend_from_slice(br#","wrote":"#);
+        serde_json::to_writer(&mut json, &wrote).map_err(Error::internal)?;
+    }
     json.push(b'}');
     let mut response = Response::new(Bytes::from(json));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

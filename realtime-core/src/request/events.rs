@@ -103,7 +103,8 @@ fn subscribe(context: &Context, path: String) -> Result<(Packet<'static>, Vec<u8
         }
     };
     let input = input_of_query(context, Some(LAST_EVENT_ID));
-    let first = Packet::Subscribe { id: STREAM.into(), path: path.into(), input, after, credit: None };
+    let first =
+        Packet::Subscribe { id: STREAM.into(), path: path.into(), input, after, credit: None, shared: false };
     Ok((first, preface))
 }
 

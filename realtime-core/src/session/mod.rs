@@ -4,6 +4,7 @@
 
 mod carrier;
 mod driver;
+mod feed;
 mod hooks;
 mod running;
 mod server_calls;

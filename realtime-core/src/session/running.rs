@@ -31,7 +31,7 @@ impl Call {
             let outcome = ready!(poll_running(&self.core, running, cx));
             self.core.end();
             drop_running(&mut self.running);
-            self.unsent = answer(client, &self.core.id, outcome);
+            self.unsent = answer(client, &self.core, outcome);
         }
         poll_send(client, &mut self.unsent, cx)
     }
@@ -86,9 +86,10 @@ impl fmt::Debug for Event {
 }
 
 /// Queues the answer to a call; returns its frame if there is no room.
-fn answer(client: &Client, id: &str, outcome: Result<Reply>) -> Option<Frame> {
+fn answer(client: &Client, core: &CallCore, outcome: Result<Reply>) -> Option<Frame> {
+    let id = &*core.id;
     let failed = match outcome {
-        Ok(data) => match offer(client, &Outgoing::Reply { id, data: &*data }) {
+        Ok(data) => match offer(client, &Outgoing::Reply { id, data: &*data, wrote: &core.take_wrote() }) {
             Ok(unsent) => return unsent,
             Err(error) => error,
         },

@@ -1,7 +1,8 @@
 use super::{
     Purpose, Service, Session,
+    feed::SharedFeeds,
     running::{Call, Event},
-    subscription::Stream,
+    subscription::{Stream, Terms},
     tasks::Tasks,
     turn::Turn,
 };
@@ -44,6 +45,8 @@ pub(super) struct Calls {
     blocked: VecDeque<usize>,
     /// The first tick at which a call may be late.
     deadline: Option<u32>,
+    /// The feeds whose frames a subscription shares, once one has asked for it.
+    shared: Option<Arc<SharedFeeds>>,
 }
 
 #[derive(Debug)]
@@ -69,6 +72,7 @@ impl Calls {
             waiting_bytes: 0,
             blocked: VecDeque::new(),
             deadline: None,
+            shared: None,
         }
     }
 
@@ -94,8 +98,10 @@ impl Calls {
             Packet::Call { id, path, input, timeout, key } => {
                 self.call(&id, &path, input, timeout, key.as_deref());
             }
-            Packet::Subscribe { id, path, input, after, credit } => {
-                self.subscribe(&id, &path, input, after, credit, turn);
+            Packet::Subscribe { id, path, input, after, credit, shared } => {
+                let terms =
+                    Terms { credit, shared: shared.then(|| Arc::clone(self.shared.get_or_insert_default())) };
+                self.subscribe(&id, &path, input, after, terms, turn);
             }
             Packet::Event { name, data } => self.event(&name, data, turn),
             Packet::Invalid { id, error } => self.refuse_unread(&id, &error),
@@ -155,7 +161,7 @@ impl Calls {
         path: &str,
         input: Value<'_>,
         after: Option<Position>,
-        credit: Option<u32>,
+        terms: Terms,
         turn: &mut Turn,
     ) {
         let Some(route) = self.admit(id, path) else { return };
@@ -175,7 +181,7 @@ impl Calls {
         };
         let (seat, _) = self.tasks.reserve();
         self.streams += 1;
-        self.keep(id, seat, Task::Stream(Box::new(Stream::new(core, starting, credit))));
+        self.keep(id, seat, Task::Stream(Box::new(Stream::new(core, starting, terms))));
         self.poll_task(seat, turn);
     }
 
@@ -286,8 +292,16 @@ impl Calls {
     }
 
     /// Polls the tasks that were woken.
-    #[inline(never)]
+    #[inline]
     pub(super) fn poll(&mut self, turn: &mut Turn) {
+        let nothing = self.held.is_empty() && self.blocked.is_empty() && self.events.is_empty();
+        if !nothing || self.deadline.is_some() || self.tasks.has_ready() {
+            self.poll_due(turn);
+        }
+    }
+
+    #[inline(never)]
+    fn poll_due(&mut self, turn: &mut Turn) {
         if !self.held.is_empty() && self.client.is_opened() {
             self.open(turn);
         }

@@ -1,9 +1,10 @@
 use super::{
+    feed::{Ahead, Feed, SharedFeeds, Taken},
     running::{offer, poll_send},
     turn::Turn,
 };
 use crate::{
-    calls::{CallCore, Next, Piece, Source, Streaming, drop_running, panicked, poll_running},
+    calls::{CallCore, FeedOf, Next, Piece, Source, Streaming, drop_running, panicked, poll_running},
     hub::Client,
     outbox::{Keeping, may_hold},
     seams::BoxFuture,
@@ -27,9 +28,12 @@ pub(super) struct Stream {
     core: Arc<CallCore>,
     starting: Option<BoxFuture<'static, Result<Streaming>>>,
     source: Option<Pin<Box<dyn Source>>>,
+    /// The feed that it is served from, instead of a source.
+    feed: Option<Box<Feed>>,
     keeping: Keeping,
     /// Items that the client accepts; `None` for any number.
     credit: Option<u32>,
+    shared: Option<Arc<SharedFeeds>>,
     /// Encoded items that are not sent yet.
     kept: VecDeque<Kept>,
     dropped: Option<Gap>,
@@ -65,14 +69,16 @@ impl Stream {
     pub(super) fn new(
         core: Arc<CallCore>,
         starting: BoxFuture<'static, Result<Streaming>>,
-        credit: Option<u32>,
+        Terms { credit, shared }: Terms,
     ) -> Self {
         Self {
             core,
             starting: Some(starting),
             source: None,
+            feed: None,
             keeping: Keeping::Block,
             credit,
+            shared,
             kept: VecDeque::new(),
             dropped: None,
             end: End::None,
@@ -87,6 +93,9 @@ impl Stream {
     }
 
     pub(super) fn grant(&mut self, more: u32) {
+        if let Some(feed) = &self.feed {
+            feed.grant(more);
+        }
         if let Some(credit) = &mut self.credit {
             *credit = credit.saturating_add(more);
         }
@@ -114,9 +123,12 @@ impl Stream {
     }
 
     /// Ready when its last frame is queued.
-    pub(super) fn poll(&mut self, client: &Client, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
+    pub(super) fn poll(&mut self, client: &Arc<Client>, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
         if self.starting.is_some() {
             ready!(self.poll_start(client, cx));
+        }
+        if self.feed.is_some() {
+            ready!(self.poll_feed(client, cx, turn));
         }
         for _ in 0..BATCH {
             self.send_kept(client);
@@ -139,18 +151,83 @@ impl Stream {
         self.poll_end(client, cx)
     }
 
-    fn poll_start(&mut self, client: &Client, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_start(&mut self, client: &Arc<Client>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(starting) = &mut self.starting else { return Poll::Ready(()) };
         let started = ready!(poll_running(&self.core, starting, cx));
         drop_running(&mut self.starting);
         match started {
-            Ok(streaming) => {
-                (self.source, self.keeping) = (Some(streaming.source), streaming.keeping);
+            Ok(Streaming::Items { source, keeping }) => {
+                (self.source, self.keeping) = (Some(source), keeping);
                 client.tell_opened();
             }
+            Ok(Streaming::Feed(of)) => self.start_feed(client, of),
             Err(error) => self.end = End::Due(Err(error)),
         }
         Poll::Ready(())
+    }
+
+    fn start_feed(&mut self, client: &Arc<Client>, of: FeedOf) {
+        self.keeping = of.keeping;
+        match Feed::begin(client, &self.core, of, self.shared.take()) {
+            Ok(feed) => {
+                feed.set_credit(self.credit);
+                self.feed = Some(Box::new(feed));
+            }
+            Err(error) => self.end = End::Due(Err(error)),
+        }
+    }
+
+    /// Sends entries of the feed while there is room. Ready when the subscription has ended.
+    fn poll_feed(&mut self, client: &Arc<Client>, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
+        for _ in 0..BATCH {
+            self.send_kept(client);
+            if !self.kept.is_empty() {
+                return Poll::Pending;
+            }
+            if turn.is_over() {
+                break;
+            }
+            let Some(feed) = &mut self.feed else { return Poll::Ready(()) };
+            let next = match feed.poll_next(client, &self.core, cx) {
+                Poll::Ready(next) => next,
+                Poll::Pending => return Poll::Pending,
+            };
+            let taken = match next {
+                Ahead::First(frame) => {
+                    self.keep_entry(frame);
+                    Ok(())
+                }
+                Ahead::Entries if self.may_send(client) => self.take_entry(client, turn),
+                Ahead::Entries if self.keeping == Keeping::Nothing => Err(too_slow()),
+                Ahead::Entries => return Poll::Pending,
+                Ahead::Failed(error) => Err(error),
+            };
+            if let Err(error) = taken {
+                self.kept.clear();
+                self.feed = None;
+                self.end = End::Due(Err(error));
+                return Poll::Ready(());
+            }
+        }
+        self.again = true;
+        Poll::Pending
+    }
+
+    /// Takes what stands behind the cursor in the feed.
+    fn take_entry(&mut self, client: &Client, turn: &mut Turn) -> Result {
+        turn.spend(0);
+        let Some(feed) = &self.feed else { return Ok(()) };
+        match feed.take(client, &self.core)? {
+            Taken::Nothing => {}
+            Taken::Gap(gap) => self.tell_gap(client, &gap),
+            Taken::Sent => self.use_credit(),
+            Taken::Unsent(frame) => self.keep_entry(frame),
+        }
+        Ok(())
+    }
+
+    fn keep_entry(&mut self, frame: Frame) {
+        self.kept.push_back(Kept { key: None, offset: None, after: None, frame });
     }
 
     /// Takes one item of the source, to send or to keep.
@@ -195,7 +272,7 @@ impl Stream {
             return Ok(());
         }
         if self.keeping == Keeping::Nothing {
-            return Err(Error::new(Code::RESOURCE_EXHAUSTED, "the client does not keep up").with_retry());
+            return Err(too_slow());
         }
         let Some(frame) = client.encode(&packet, |frame| frame.into_frame())? else { return Ok(()) };
         may_hold(client.hub.config.outbox_bytes, frame.len())?;
@@ -203,7 +280,14 @@ impl Stream {
         Ok(())
     }
 
+    fn has_credit(&self) -> bool {
+        self.feed.as_ref().map_or(self.credit != Some(0), |feed| feed.has_credit())
+    }
+
     fn use_credit(&mut self) {
+        if let Some(feed) = &self.feed {
+            return feed.use_credit();
+        }
         if let Some(credit) = &mut self.credit {
             *credit -= 1;
         }
@@ -257,7 +341,7 @@ impl Stream {
     }
 
     fn may_send(&mut self, client: &Client) -> bool {
-        if self.credit == Some(0) {
+        if !self.has_credit() {
             return false;
         }
         self.blocked = !client.outbox.takes_stream(self.kept_bytes());
@@ -289,6 +373,18 @@ impl Stream {
     fn has_ended(&self) -> bool {
         !matches!(self.end, End::None)
     }
+}
+
+fn too_slow() -> Error {
+    Error::new(Code::RESOURCE_EXHAUSTED, "the client does not keep up").with_retry()
+}
+
+/// The terms on which a client subscribes.
+pub(super) struct Terms {
+    /// Items that it accepts; `None` for any number.
+    pub(super) credit: Option<u32>,
+    /// The feeds whose frames its subscriptions share, if it takes shared ones.
+    pub(super) shared: Option<Arc<SharedFeeds>>,
 }
 
 /// Items of one stream before it is the others' turn.

@@ -2,7 +2,10 @@ use crate::{
     hub::Client,
     util::sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering::AcqRel},
+        atomic::{
+            AtomicBool,
+            Ordering::{AcqRel, Acquire, Release},
+        },
     },
 };
 use std::{
@@ -31,6 +34,8 @@ struct Seat<T> {
 struct Ready {
     client: Arc<Client>,
     seats: Mutex<VecDeque<usize>>,
+    /// A hint that there are some, to save the lock. Set under it, before the driver is signalled.
+    any: AtomicBool,
 }
 
 struct Wakes {
@@ -42,7 +47,8 @@ struct Wakes {
 
 impl<T> Tasks<T> {
     pub(super) fn new(client: &Arc<Client>) -> Self {
-        let ready = Arc::new(Ready { client: Arc::clone(client), seats: Mutex::default() });
+        let ready =
+            Arc::new(Ready { client: Arc::clone(client), seats: Mutex::default(), any: AtomicBool::new(false) });
         Self { seats: Vec::new(), free: Vec::new(), ready, running: 0 }
     }
 
@@ -94,14 +100,23 @@ impl<T> Tasks<T> {
 
     /// Returns the next seat that was woken. It may be empty by now, or have another task.
     pub(super) fn next_ready(&self) -> Option<usize> {
-        let seat = self.ready.seats.lock().pop_front()?;
+        if !self.has_ready() {
+            return None;
+        }
+        let seat = {
+            let mut seats = self.ready.seats.lock();
+            let seat = seats.pop_front();
+            self.ready.any.store(!seats.is_empty(), Release);
+            seat?
+        };
         // From here on a wake-up queues it again.
         self.seats[seat].wakes.queued.swap(false, AcqRel);
         Some(seat)
     }
 
+    #[inline]
     pub(super) fn has_ready(&self) -> bool {
-        !self.ready.seats.lock().is_empty()
+        self.ready.any.load(Acquire)
     }
 
     /// Adds a seat to the end of the ready list.
@@ -125,7 +140,9 @@ impl Wakes {
     fn queue(&self) -> bool {
         let queued = self.queued.swap(true, AcqRel);
         if !queued {
-            self.ready.seats.lock().push_back(self.seat);
+            let mut seats = self.ready.seats.lock();
+            seats.push_back(self.seat);
+            self.ready.any.store(true, Release);
         }
         !queued
     }

@@ -3,7 +3,7 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use realtime_core::{
-    Error, Gap, Position,
+    Appended, Error, Gap, Position,
     protocol::{Outgoing, Packet},
 };
 use serde_json::{Map, Value, json};
@@ -35,7 +35,7 @@ pub(crate) fn seen(read: Result<Packet<'_>, Error>) -> Value {
             json!({ "type": "call", "id": id, "path": path, "input": input, "timeoutMs": timeout, "idempotencyKey": key })
         }
         Ok(Packet::Cancel { id }) => json!({ "type": "cancel", "id": id }),
-        Ok(Packet::Subscribe { id, path, input, after, credit }) => {
+        Ok(Packet::Subscribe { id, path, input, after, credit, .. }) => {
             let after = after.map(|after| json!({ "epoch": after.epoch, "offset": after.offset }));
             let input = tree(input);
             json!({ "type": "subscribe", "id": id, "path": path, "input": input, "after": after, "credit": credit })
@@ -314,12 +314,21 @@ fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect::<Map<_, _>>().into()
 }
 
+/// The fields of a position.
+fn at(position: &Position) -> Fields {
+    let mut fields = vec![("offset", offset_of(position.offset)), ("epoch", json!(position.epoch))];
+    fields.extend(position.proof.as_ref().map(|proof| ("proof", json!(proof))));
+    fields
+}
+
 /// One of each packet that is about a call or a subscription, with the fields that it must have.
 pub(crate) fn each_outgoing(
     (id, path, value, number): (&str, &str, &Value, u64),
     mut check: impl FnMut(&Outgoing<'_>, Fields),
 ) {
     let position = Position::new(path, number);
+    let proven = position.clone().with_proof("p7");
+    let wrote = [Appended { topic: path.to_owned(), position: position.clone() }];
     let (gap, timeout) = (Gap::new(number, path), Duration::from_millis(number));
     let between = gap.clone().with_range(number, 7);
     let error = Error::new("A_1", path.to_owned()).with_details(value.clone()).with_retry_after(timeout);
@@ -340,8 +349,40 @@ pub(crate) fn each_outgoing(
         ),
         (Outgoing::Complete { id }, vec![("type", json!("complete")), ("id", json!(id))]),
         (
-            Outgoing::Reply { id, data: value },
+            Outgoing::Subscribed { id, topic: path, position: &position, shared: false, resumed: None },
+            [vec![("type", json!("subscribed")), ("id", json!(id)), ("topic", json!(path))], at(&position)]
+                .concat(),
+        ),
+        (
+            Outgoing::Subscribed { id, topic: path, position: &proven, shared: true, resumed: Some(false) },
+            [
+                vec![("type", json!("subscribed")), ("id", json!(id)), ("topic", json!(path))],
+                at(&proven),
+                vec![("shared", json!(true)), ("resumed", json!(false))],
+            ]
+            .concat(),
+        ),
+        (
+            Outgoing::Entry { topic: path, data: value, position: &proven },
+            [vec![("type", json!("data")), ("topic", json!(path)), ("data", value.clone())], at(&proven)].concat(),
+        ),
+        (
+            Outgoing::Followed { topic: path, value, position: &position },
+            [vec![("type", json!("message")), ("value", value.clone()), ("topic", json!(path))], at(&position)]
+                .concat(),
+        ),
+        (
+            Outgoing::Reply { id, data: value, wrote: &[] },
             vec![("type", json!("result")), ("id", json!(id)), ("data", value.clone())],
+        ),
+        (
+            Outgoing::Reply { id, data: value, wrote: &wrote },
+            vec![
+                ("type", json!("result")),
+                ("id", json!(id)),
+                ("data", value.clone()),
+                ("wrote", json!([whole(&[vec![("topic", json!(path))], at(&position)].concat())])),
+            ],
         ),
         (
             Outgoing::Progress { id, data: value },

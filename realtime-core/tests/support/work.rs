@@ -2,11 +2,16 @@
 
 use super::wire::{Client, frame};
 use realtime_core::{
-    Connection, Endpoint, Handler, Message, Procedure, Realtime, RealtimeBuilder, Result, Topic,
+    Connection, Endpoint, Feed, Handler, Log, Message, Procedure, Realtime, RealtimeBuilder, Result, Subscription,
+    Topic,
     websocket::{Decoder, Frame, Limits, Opcode},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 const TEXT: &str = "sixty-four bytes of text, as a chat or a game sends them, or so.";
 
@@ -125,6 +130,66 @@ pub(crate) fn publish(members: usize, messages: usize) -> impl FnMut() {
     }
 }
 
+/// An entry for the followers of a feed, of whom so many have no credit and have not got the entry before.
+pub(crate) fn append(followers: usize, stalled: usize) -> impl FnMut() {
+    let realtime = realtime();
+    let mut appender = Client::connect(&realtime, "appender", None);
+    let follow = |at: usize| {
+        let mut follower = Client::connect(&realtime, "feeds", None);
+        let credit = if at < stalled { 0 } else { u32::MAX };
+        follower.send(&subscribe(json!({ "shared": true, "credit": credit })));
+        follower.take_sent();
+        follower
+    };
+    let mut followers: Vec<_> = (0..followers).map(follow).collect();
+    let input = frame(1, TEXT.as_bytes());
+    appender.send(&input);
+    for follower in &mut followers {
+        follower.poll();
+        follower.take_sent();
+    }
+    move || {
+        appender.send(&input);
+        for follower in &mut followers[stalled..] {
+            assert!(follower.is_woken());
+            follower.poll();
+            let (bytes, writes) = follower.take_sent();
+            assert!(bytes > 66 && writes == 1);
+        }
+    }
+}
+
+/// A client that comes back to a feed, gets so many entries, and leaves it.
+pub(crate) fn resume(entries: usize) -> impl FnMut() {
+    let realtime = realtime();
+    let mut appender = Client::connect(&realtime, "appender", None);
+    for _ in 0..entries {
+        appender.send(&frame(1, TEXT.as_bytes()));
+    }
+    let feed = FEED;
+    let mut position = pin!(realtime.position(&feed));
+    let Poll::Ready(Ok(end)) = position.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+        panic!("the log is here");
+    };
+    let mut client = Client::connect(&realtime, "feeds", None);
+    let input = subscribe(json!({ "shared": true, "after": { "epoch": end.epoch, "offset": 0 } }));
+    let leave = frame(1, br#"{"type":"unsubscribe","id":"s"}"#);
+    move || {
+        client.send(&input);
+        while client.is_woken() {
+            client.poll();
+        }
+        client.send(&leave);
+        let (bytes, _) = client.take_sent();
+        assert!(bytes > entries * (66 + TEXT.len()));
+    }
+}
+
+fn subscribe(mut terms: Value) -> Vec<u8> {
+    (terms["type"], terms["id"], terms["path"]) = ("subscribe".into(), "s".into(), "feed".into());
+    frame(1, terms.to_string().as_bytes())
+}
+
 fn realtime() -> Realtime {
     builder().build()
 }
@@ -136,7 +201,25 @@ fn builder() -> RealtimeBuilder {
         .handler("typed", Typed)
         .handler("chat", Chat.plain())
         .handler("publisher", Publisher.plain())
+        .handler("appender", Appender.plain())
+        .endpoint("feeds", Endpoint::new(()).feed(FOLLOW, |_, ()| async { Ok(FEED.follow()) }))
         .endpoint("api", Endpoint::new(()).procedure(ECHO, async |_, said| Ok(said)))
+}
+
+const FEED: Feed<String> = Topic::fixed("feed").log(Log::last(100));
+const FOLLOW: Subscription<(), String> = Subscription::new("feed");
+
+struct Appender;
+
+impl Handler for Appender {
+    type Input = ();
+    type ClientMessage = String;
+    type ServerMessage = String;
+
+    async fn on_message(&self, connection: &Connection<Self>, message: String) -> Result {
+        connection.append(&FEED, &message).await?;
+        Ok(())
+    }
 }
 
 fn room() -> Topic<Message> {

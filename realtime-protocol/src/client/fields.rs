@@ -20,7 +20,7 @@ enum Slot<'a> {
 }
 
 /// All fields of the server's frames, and those of an error.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 29] = [
     "type",
     "id",
     "value",
@@ -28,6 +28,10 @@ const NAMES: [&str; 25] = [
     "data",
     "offset",
     "epoch",
+    "proof",
+    "shared",
+    "resumed",
+    "wrote",
     "error",
     "path",
     "input",
@@ -111,6 +115,10 @@ impl<'a> Fields<'a> {
 
     pub(super) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.optional(name)?.text()
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+        self.optional(name)?.read().ok()
     }
 
     pub(super) fn number(&self, name: &str) -> Option<u64> {

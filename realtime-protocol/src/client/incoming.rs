@@ -2,7 +2,7 @@ use super::{
     fields::Fields,
     value::{Format, Payload, Raw},
 };
-use crate::{Data, Error, Gap, Position};
+use crate::{Appended, Data, Error, Gap, Position};
 use std::time::Duration;
 
 /// A frame of the server's. Of an unknown type it is [`Unknown`](Self::Unknown), whatever its fields are.
@@ -24,6 +24,8 @@ pub enum Incoming {
     Message {
         /// The message.
         value: Payload,
+        /// Its place in the feed of this name, where it comes from one.
+        place: Option<Appended>,
     },
     /// A named one-way event.
     Event {
@@ -41,6 +43,28 @@ pub enum Incoming {
         /// Its place, where it has one.
         position: Option<Position>,
     },
+    /// The beginning of a subscription of a feed, and its position.
+    Subscribed {
+        /// The subscription.
+        id: String,
+        /// The name of the feed.
+        topic: String,
+        /// The position behind which it goes on.
+        position: Position,
+        /// Its items come as [`Entry`](Self::Entry).
+        shared: bool,
+        /// Nothing is missing behind the position that the client came with; `None` if it came with none.
+        resumed: Option<bool>,
+    },
+    /// An item of the subscription that shares the frames of a feed.
+    Entry {
+        /// The name of the feed.
+        topic: String,
+        /// The item.
+        data: Payload,
+        /// Its place.
+        position: Position,
+    },
     /// The end of a subscription.
     Complete {
         /// The subscription.
@@ -52,6 +76,8 @@ pub enum Incoming {
         id: String,
         /// The output.
         data: Payload,
+        /// The entries that the call has appended to feeds.
+        wrote: Vec<Appended>,
     },
     /// A progress report of a call.
     Progress {
@@ -119,13 +145,18 @@ impl Incoming {
     pub fn id(&self) -> Option<&str> {
         match self {
             Self::Data { id, .. }
+            | Self::Subscribed { id, .. }
             | Self::Complete { id }
             | Self::Result { id, .. }
             | Self::Progress { id, .. }
             | Self::Call { id, .. }
             | Self::Cancel { id } => Some(id),
             Self::Error { id, .. } | Self::Gap { id, .. } => id.as_deref(),
-            Self::Welcome { .. } | Self::Message { .. } | Self::Event { .. } | Self::Unknown => None,
+            Self::Welcome { .. }
+            | Self::Message { .. }
+            | Self::Entry { .. }
+            | Self::Event { .. }
+            | Self::Unknown => None,
         }
     }
 
@@ -139,11 +170,27 @@ impl Incoming {
                 message_bytes: fields.number("messageBytes"),
                 schema: fields.text("schema").map(String::from),
             },
-            "message" => Self::Message { value: fields.payload("value")? },
+            "message" => {
+                let place = fields.text("topic").zip(position(fields));
+                let place = place.map(|(topic, position)| Appended { topic: topic.into_owned(), position });
+                Self::Message { value: fields.payload("value")?, place }
+            }
             "event" => Self::Event { name: fields.required_text("name")?, data: fields.payload("data")? },
-            "data" => Self::Data { id: id()?, data: fields.payload("data")?, position: position(fields) },
+            "data" => match (fields.text("topic"), fields.text("id"), position(fields)) {
+                (Some(topic), None, Some(position)) => {
+                    Self::Entry { topic: topic.into_owned(), data: fields.payload("data")?, position }
+                }
+                (.., position) => Self::Data { id: id()?, data: fields.payload("data")?, position },
+            },
+            "subscribed" => Self::Subscribed {
+                id: id()?,
+                topic: fields.required_text("topic")?,
+                position: position(fields).ok_or("it has no position")?,
+                shared: fields.flag("shared").unwrap_or(false),
+                resumed: fields.flag("resumed"),
+            },
             "complete" => Self::Complete { id: id()? },
-            "result" => Self::Result { id: id()?, data: fields.payload("data")? },
+            "result" => Self::Result { id: id()?, data: fields.payload("data")?, wrote: wrote(fields) },
             "progress" => Self::Progress { id: id()?, data: fields.payload("data")? },
             "error" => Self::Error { id: optional_id(), error: fields.error() },
             "call" => Self::Call {
@@ -171,7 +218,12 @@ pub fn error_in(body: &[u8]) -> Option<Error> {
 }
 
 fn position(fields: &Fields<'_>) -> Option<Position> {
-    Some(Position { epoch: fields.text("epoch")?.into_owned(), offset: fields.offset("offset")? })
+    let (epoch, offset) = (fields.text("epoch")?.into_owned(), fields.offset("offset")?);
+    Some(Position { epoch, offset, proof: fields.text("proof").map(String::from) })
+}
+
+fn wrote(fields: &Fields<'_>) -> Vec<Appended> {
+    fields.optional("wrote").and_then(|raw| raw.read().ok()).unwrap_or_default()
 }
 
 fn gap(fields: &Fields<'_>) -> Gap {

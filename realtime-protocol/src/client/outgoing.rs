@@ -51,6 +51,8 @@ pub enum Outgoing<'a> {
         after: Option<&'a Position>,
         /// The number of items that the server may send before it is granted more; by default any number.
         credit: Option<u32>,
+        /// The items may come under the name of a topic, as [`Incoming::Entry`](super::Incoming::Entry).
+        shared: bool,
     },
     /// Lets a subscription send more items.
     Credit {
@@ -94,12 +96,13 @@ impl Outgoing<'_> {
                 .optional("timeoutMs", timeout.map(millis).as_ref())
                 .optional("idempotencyKey", idempotency_key),
             Self::Cancel { id } => Frame::new(format, "cancel").id(id),
-            Self::Subscribe { id, path, input, after, credit } => Frame::new(format, "subscribe")
+            Self::Subscribe { id, path, input, after, credit, shared } => Frame::new(format, "subscribe")
                 .id(id)
                 .field("path", path)
                 .payload("input", input)
                 .optional("after", after)
-                .optional("credit", credit.as_ref()),
+                .optional("credit", credit.as_ref())
+                .optional("shared", shared.then_some(&true)),
             Self::Credit { id, more } => Frame::new(format, "credit").id(id).field("more", &more),
             Self::Unsubscribe { id } => Frame::new(format, "unsubscribe").id(id),
             Self::Result { id, data } => Frame::new(format, "result").id(id).payload("data", data),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Data, Error, Gap, Message, Position, format::MessagePack};
+use crate::{Appended, Data, Error, Gap, Message, Position, format::MessagePack};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -49,13 +49,20 @@ fn frames_have_the_fields_of_the_protocol() {
         let call = Outgoing::Call { id: "1", path: "p", input: &one, timeout: None, idempotency_key: None };
         assert_eq!(encoded(call), json!({"type":"call","id":"1","path":"p","input":1}));
         let after = Position::new("e", 7);
-        let subscribe =
-            Outgoing::Subscribe { id: "2", path: "p", input: &one, after: Some(&after), credit: Some(64) };
+        let subscribe = Outgoing::Subscribe {
+            id: "2",
+            path: "p",
+            input: &one,
+            after: Some(&after),
+            credit: Some(64),
+            shared: true,
+        };
         let expected = json!({
-            "type":"subscribe","id":"2","path":"p","input":1,"after":{"epoch":"e","offset":7},"credit":64
+            "type":"subscribe","id":"2","path":"p","input":1,"after":{"epoch":"e","offset":7},"credit":64,"shared":true
         });
         assert_eq!(encoded(subscribe), expected);
-        let subscribe = |credit| Outgoing::Subscribe { id: "2", path: "p", input: &one, after: None, credit };
+        let subscribe =
+            |credit| Outgoing::Subscribe { id: "2", path: "p", input: &one, after: None, credit, shared: false };
         let expected = json!({"type":"subscribe","id":"2","path":"p","input":1,"credit":0});
         assert_eq!(encoded(subscribe(Some(0))), expected);
         assert_eq!(encoded(subscribe(None)), json!({"type":"subscribe","id":"2","path":"p","input":1}));
@@ -107,7 +114,7 @@ fn fields_that_a_type_does_not_have_are_not_looked_at() {
     let others = json!({
         "id": 7, "value": 1, "name": 2, "offset": null, "epoch": 3, "error": 4, "path": 5, "input": 6,
         "timeoutMs": "x", "connection": [], "heartbeatMs": {}, "count": -1, "from": [], "to": {}, "cause": 0,
-        "topic": 8,
+        "topic": 8, "proof": 9, "shared": 10, "resumed": 11, "wrote": 12,
         "code": 1, "message": 2, "details": 3, "retryable": 4, "retryAfterMs": null, "later": 1.5,
     });
     for format in FORMATS {
@@ -116,6 +123,8 @@ fn fields_that_a_type_does_not_have_are_not_looked_at() {
             json!({"type":"message","value":1}),
             json!({"type":"event","name":"n","data":1}),
             json!({"type":"data","id":"1","data":1}),
+            json!({"type":"data","topic":"t","data":1,"offset":1,"epoch":"e"}),
+            json!({"type":"subscribed","id":"1","topic":"t","offset":1,"epoch":"e"}),
             json!({"type":"complete","id":"1"}),
             json!({"type":"result","id":"1","data":1}),
             json!({"type":"progress","id":"1","data":1}),
@@ -282,5 +291,40 @@ fn a_gap_is_that_of_a_subscription_or_of_a_topic() {
             assert_eq!(((id.as_deref(), topic.as_deref()), gap), (expected, Gap::new(2, "c")));
         }
         assert!(matches!(decode(format, &json!({"type":"gap","count":2})), Ok(Incoming::Unknown)));
+    }
+}
+
+#[test]
+fn the_frames_of_feeds_are_read() {
+    let at = Position::new("e", 1 << 60);
+    let proven = Position::new("e", 7).with_proof("p1");
+    for format in FORMATS {
+        let frame =
+            json!({"type":"subscribed","id":"1","topic":"t","offset":(1_u64 << 60).to_string(),"epoch":"e"});
+        let Ok(Incoming::Subscribed { id, topic, position, shared, resumed }) = decode(format, &frame) else {
+            panic!("{frame}");
+        };
+        assert_eq!((&*id, &*topic, position, shared, resumed), ("1", "t", at.clone(), false, None));
+        let mut frame = json!({"type":"subscribed","id":"1","topic":"t","offset":7,"epoch":"e","proof":"p1"});
+        frame["shared"] = json!(true);
+        frame["resumed"] = json!(false);
+        let Ok(Incoming::Subscribed { position, shared, resumed, .. }) = decode(format, &frame) else {
+            panic!("{frame}");
+        };
+        assert_eq!((position, shared, resumed), (proven.clone(), true, Some(false)));
+        let frame = json!({"type":"data","topic":"t","data":[1],"offset":7,"epoch":"e","proof":"p1"});
+        let Ok(Incoming::Entry { topic, data, position }) = decode(format, &frame) else { panic!("{frame}") };
+        assert_eq!((&*topic, data.read::<Value>().unwrap(), position), ("t", json!([1]), proven.clone()));
+        let frame = json!({"type":"message","value":1,"topic":"t","offset":7,"epoch":"e","proof":"p1"});
+        let Ok(Incoming::Message { place: Some(place), .. }) = decode(format, &frame) else { panic!("{frame}") };
+        let appended = Appended { topic: "t".into(), position: proven.clone() };
+        assert_eq!(place, appended);
+        let wrote = json!([{"topic":"t","offset":7,"epoch":"e","proof":"p1"}]);
+        let frame = json!({"type":"result","id":"1","data":1,"wrote":wrote});
+        let Ok(Incoming::Result { wrote, .. }) = decode(format, &frame) else { panic!("{frame}") };
+        assert_eq!(wrote, [appended]);
+        for without in [json!({"type":"subscribed","id":"1","topic":"t"}), json!({"type":"data","topic":"t"})] {
+            assert!(decode(format, &without).is_err(), "{without}");
+        }
     }
 }

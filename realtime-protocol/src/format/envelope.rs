@@ -1,7 +1,7 @@
 use super::{Packet, Value};
 use crate::{
     error::{Code, Error},
-    item::{MAX_EPOCH_BYTES, Offset, Position},
+    item::{MAX_EPOCH_BYTES, MAX_PROOF_BYTES, Offset, Position, is_proof},
     names::check_path,
     text::clip,
 };
@@ -26,6 +26,7 @@ pub(super) struct Envelope<'a, R> {
     key: Option<R>,
     after: Option<R>,
     credit: Option<R>,
+    shared: Option<R>,
     more: Option<R>,
     error: Option<R>,
 }
@@ -44,6 +45,7 @@ impl<'a, R: Raw<'a>> Envelope<'a, R> {
             "idempotencyKey" => &mut self.key,
             "after" => &mut self.after,
             "credit" => &mut self.credit,
+            "shared" => &mut self.shared,
             "more" => &mut self.more,
             "error" => &mut self.error,
             _ => return None,
@@ -89,9 +91,11 @@ impl<'a, R: Raw<'a>> Envelope<'a, R> {
     }
 
     fn subscribe(&self, id: Cow<'a, str>) -> Packet<'a> {
-        let read = || Ok((self.path("subscribe")?, self.after()?, self.credit()?));
+        let read = || Ok((self.path("subscribe")?, self.after()?, self.credit()?, self.shared()?));
         match read() {
-            Ok((path, after, credit)) => Packet::Subscribe { id, path, input: or_null(self.input), after, credit },
+            Ok((path, after, credit, shared)) => {
+                Packet::Subscribe { id, path, input: or_null(self.input), after, credit, shared }
+            }
             Err(error) => Packet::Invalid { id, error },
         }
     }
@@ -125,9 +129,19 @@ impl<'a, R: Raw<'a>> Envelope<'a, R> {
 
     fn after(&self) -> Result<Option<Position>, Error> {
         let Some(raw) = self.after.filter(is_given) else { return Ok(None) };
-        let After { epoch: Text(epoch), offset: Offset(offset) } = object(raw, "after")?;
+        let After { epoch: Text(epoch), offset: Offset(offset), proof } = object(raw, "after")?;
         check_length("after.epoch", epoch.len(), MAX_EPOCH_BYTES)?;
-        Ok(Some(Position { epoch, offset }))
+        let proof = proof.map(|Text(proof)| proof);
+        if !proof.as_deref().is_none_or(is_proof) {
+            let what = format!("must be 1 to {MAX_PROOF_BYTES} ASCII letters and digits");
+            return Err(wrong("after.proof", &what));
+        }
+        Ok(Some(Position { epoch, offset, proof }))
+    }
+
+    fn shared(&self) -> Result<bool, Error> {
+        let Some(raw) = self.shared.filter(is_given) else { return Ok(false) };
+        raw.value().parse().map_err(|_| wrong("shared", "must be true or false"))
     }
 
     fn credit(&self) -> Result<Option<u32>, Error> {
@@ -231,6 +245,8 @@ fn object<'a, T: DeserializeOwned + 'static>(raw: impl Raw<'a>, field: &str) -> 
 struct After {
     epoch: Text,
     offset: Offset,
+    #[serde(default)]
+    proof: Option<Text>,
 }
 
 /// Text from a string only: serde's own takes byte strings as well.
@@ -436,6 +452,8 @@ mod tests {
             ("subscribe", "credit", json!(1_u64 << 32), &format!(" {short}")),
             ("subscribe", "credit", json!(4_294_967_296.0), &format!(" {short}")),
             ("subscribe", "credit", json!([1]), &format!(" {short}")),
+            ("subscribe", "shared", json!(1), " must be true or false"),
+            ("subscribe", "shared", json!("true"), " must be true or false"),
             ("subscribe", "after", json!(7), " must be an object"),
             ("subscribe", "after", json!(["e", 7]), " must be an object"),
             ("subscribe", "after", json!({}), ": missing field `epoch`"),
@@ -463,6 +481,12 @@ mod tests {
             let frame = json!({ "type": "subscribe", "id": "1", "path": "a", "after": after });
             let what = format!("PARSE_ERROR: the field \"after.epoch\" has {bytes} bytes instead of 1 to 64");
             assert_eq!(refusal(&frame), (Some("1".into()), what));
+        }
+        for proof in [String::new(), "p".repeat(17), "é".into(), "a:b".into()] {
+            let after = json!({ "epoch": "e", "offset": 7, "proof": proof });
+            let frame = json!({ "type": "subscribe", "id": "1", "path": "a", "after": after });
+            let what = "PARSE_ERROR: the field \"after.proof\" must be 1 to 16 ASCII letters and digits";
+            assert_eq!(refusal(&frame), (Some("1".into()), what.into()));
         }
         for kind in ["call", "subscribe"] {
             let what = format!("INVALID_ARGUMENT: a {kind} needs the field \"path\"");
@@ -520,7 +544,7 @@ mod tests {
         for (mut frame, optional) in [
             (json!({ "type": "event", "name": "A" }), &["data"][..]),
             (json!({ "type": "call", "id": "1", "path": "a" }), &["input", "timeoutMs", "idempotencyKey"]),
-            (json!({ "type": "subscribe", "id": "1", "path": "a" }), &["input", "after", "credit"]),
+            (json!({ "type": "subscribe", "id": "1", "path": "a" }), &["input", "after", "credit", "shared"]),
             (json!({ "type": "result", "id": "1" }), &["data"]),
         ] {
             let absent = read(&frame);

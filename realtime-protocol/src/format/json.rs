@@ -75,15 +75,45 @@ impl Protocol for Json {
             }
             Outgoing::Data { id, data, position, event: _ } => {
                 write_data("data", id, *data, out)?;
-                if let Some(Position { epoch, offset }) = position {
-                    out.extend_from_slice(br#","offset":"#);
-                    write_offset(*offset, out)?;
-                    out.extend_from_slice(br#","epoch":"#);
-                    write_str(epoch, out)?;
+                if let Some(position) = position {
+                    write_position(position, out)?;
                 }
             }
+            Outgoing::Subscribed { id, topic, position, shared, resumed } => {
+                begin("subscribed", id, out)?;
+                out.extend_from_slice(br#","topic":"#);
+                write_str(topic, out)?;
+                write_position(position, out)?;
+                if *shared {
+                    out.extend_from_slice(br#","shared":true"#);
+                }
+                if let Some(resumed) = resumed {
+                    out.extend_from_slice(br#","resumed":"#);
+                    resumed.encode_json(out)?;
+                }
+            }
+            Outgoing::Entry { topic, data, position } => {
+                out.extend_from_slice(br#"{"type":"data","topic":"#);
+                write_str(topic, out)?;
+                out.extend_from_slice(br#","data":"#);
+                data.encode_json(out)?;
+                write_position(position, out)?;
+            }
+            Outgoing::Followed { topic, value, position } => {
+                out.extend_from_slice(MESSAGE.as_bytes());
+                value.encode_json(out)?;
+                out.extend_from_slice(br#","topic":"#);
+                write_str(topic, out)?;
+                write_position(position, out)?;
+            }
             Outgoing::Complete { id } => begin("complete", id, out)?,
-            Outgoing::Reply { id, data } => write_data("result", id, *data, out)?,
+            Outgoing::Reply { id, data, wrote } => {
+                write_data("result", id, *data, out)?;
+                if !wrote.is_empty() {
+                    out.extend_from_slice(br#","wrote":"#);
+                    serde_json::to_writer(&mut *out, wrote).map_err(Error::internal)?;
+                }
+            }
             Outgoing::Progress { id, data } => write_data("progress", id, *data, out)?,
             Outgoing::Call { id, path, input, timeout } => {
                 begin("call", id, out)?;
@@ -280,6 +310,18 @@ fn write_str(text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
     serde_json::to_writer(out, text).map_err(Error::internal)
 }
 
+fn write_position(Position { epoch, offset, proof }: &Position, out: &mut Vec<u8>) -> Result<(), Error> {
+    out.extend_from_slice(br#","offset":"#);
+    write_offset(*offset, out)?;
+    out.extend_from_slice(br#","epoch":"#);
+    write_str(epoch, out)?;
+    if let Some(proof) = proof {
+        out.extend_from_slice(br#","proof":"#);
+        write_str(proof, out)?;
+    }
+    Ok(())
+}
+
 fn write_offset(offset: u64, out: &mut Vec<u8>) -> Result<(), Error> {
     serde_json::to_writer(out, &Offset(offset)).map_err(Error::internal)
 }
@@ -348,11 +390,11 @@ mod tests {
             (
                 r#"{"type":"subscribe","id":"s","path":"a","input":{"b": 1},"after":{"offset":7,"epoch":"e"},"credit":64}"#,
                 "Subscribe { id: \"s\", path: \"a\", input: Json(\"{\\\"b\\\": 1}\"), \
-                 after: Some(Position { epoch: \"e\", offset: 7 }), credit: Some(64) }",
+                 after: Some(Position { epoch: \"e\", offset: 7, proof: None }), credit: Some(64), shared: false }",
             ),
             (
                 r#"{"type":"subscribe","id":"s","path":"a"}"#,
-                r#"Subscribe { id: "s", path: "a", input: Json("null"), after: None, credit: None }"#,
+                r#"Subscribe { id: "s", path: "a", input: Json("null"), after: None, credit: None, shared: false }"#,
             ),
             (r#"{"type":"credit","id":"s","more":32}"#, r#"Credit { id: "s", more: 32 }"#),
             (r#"{"type":"unsubscribe","id":"s"}"#, r#"Unsubscribe { id: "s" }"#),
@@ -390,7 +432,7 @@ mod tests {
                 r#"{"type":"data","id":"s1","data":null,"offset":8,"epoch":"e\""}"#,
             ),
             (Outgoing::Complete { id: "s1" }, r#"{"type":"complete","id":"s1"}"#),
-            (Outgoing::Reply { id: "1", data: &"o" }, r#"{"type":"result","id":"1","data":"o"}"#),
+            (Outgoing::Reply { id: "1", data: &"o", wrote: &[] }, r#"{"type":"result","id":"1","data":"o"}"#),
             (Outgoing::Progress { id: "1", data: &0.5 }, r#"{"type":"progress","id":"1","data":0.5}"#),
             (
                 Outgoing::Call { id: "c1", path: "a.b", input: &true, timeout: Duration::from_secs(30) },

@@ -20,7 +20,7 @@ pub use value::{parse_json, parse_pairs};
 use crate::{
     connection_id::ConnectionId,
     error::Error,
-    item::Position,
+    item::{Appended, Position},
     message::{Data, Kind},
     overflow::Gap,
 };
@@ -107,6 +107,8 @@ pub enum Packet<'a> {
         after: Option<Position>,
         /// The number of items that the client accepts before it grants more; without it, any number.
         credit: Option<u32>,
+        /// The items may come under the name of a topic, as an [`Outgoing::Entry`].
+        shared: bool,
     },
     /// Ends a subscription.
     Unsubscribe {
@@ -162,9 +164,14 @@ impl Packet<'_> {
                 timeout,
                 key: key.map(owned),
             },
-            Self::Subscribe { id, path, input, after, credit } => {
-                Packet::Subscribe { id: owned(id), path: owned(path), input: input.into_owned(), after, credit }
-            }
+            Self::Subscribe { id, path, input, after, credit, shared } => Packet::Subscribe {
+                id: owned(id),
+                path: owned(path),
+                input: input.into_owned(),
+                after,
+                credit,
+                shared,
+            },
             Self::Cancel { id } => Packet::Cancel { id: owned(id) },
             Self::Unsubscribe { id } => Packet::Unsubscribe { id: owned(id) },
             Self::Credit { id, more } => Packet::Credit { id: owned(id), more },
@@ -213,6 +220,37 @@ pub enum Outgoing<'a> {
         /// The name it has among server-sent events.
         event: Option<&'a str>,
     },
+    /// A subscription of a feed has begun, or begins anew. The first packet of it.
+    Subscribed {
+        /// The subscription.
+        id: &'a str,
+        /// The name of the feed.
+        topic: &'a str,
+        /// The position behind which it goes on.
+        position: &'a Position,
+        /// Its items come as [`Entry`](Self::Entry).
+        shared: bool,
+        /// Nothing is missing behind the client's position; `None` if it came with none.
+        resumed: Option<bool>,
+    },
+    /// An item of the subscription that shares the frames of this feed.
+    Entry {
+        /// The name of the feed.
+        topic: &'a str,
+        /// The item.
+        data: &'a dyn Encode,
+        /// Its place.
+        position: &'a Position,
+    },
+    /// A message of a feed that the handler follows.
+    Followed {
+        /// The name of the feed.
+        topic: &'a str,
+        /// The message.
+        value: &'a dyn Encode,
+        /// Its place.
+        position: &'a Position,
+    },
     /// A subscription is over.
     Complete {
         /// The subscription.
@@ -224,6 +262,8 @@ pub enum Outgoing<'a> {
         id: &'a str,
         /// The result.
         data: &'a dyn Encode,
+        /// The entries that the call has appended to feeds.
+        wrote: &'a [Appended],
     },
     /// A progress report of a call.
     Progress {

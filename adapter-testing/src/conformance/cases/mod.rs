@@ -8,6 +8,7 @@ pub mod cors;
 #[cfg(feature = "deflate")]
 pub mod deflate;
 pub mod events;
+pub mod feeds;
 pub mod frames;
 pub mod handshake;
 pub mod hostile;
@@ -26,7 +27,7 @@ pub mod timing;
 pub mod topics;
 pub mod transcript;
 
-use super::{Command, RawClient, Reply, Server, Subject, api_http, client::PATIENCE, lab};
+use super::{Command, RawClient, Reply, Server, Subject, api_feeds, api_http, client::PATIENCE, lab};
 use realtime_core::{Config, Realtime, RealtimeBuilder};
 use std::{
     sync::{
@@ -59,6 +60,11 @@ fn start_with(subject: &Subject, change: impl FnOnce(&mut Config)) -> (Server, s
 fn start_http(subject: &Subject, change: impl FnOnce(&mut Config)) -> (Server, api_http::Notes, super::Gate) {
     let (builder, notes, gate) = api_http::builder(change);
     (subject.start(builder.build()), notes, gate)
+}
+
+/// The server of the cases about feeds, with limits as the case wants them.
+fn start_feeds(subject: &Subject, change: impl FnOnce(&mut Config)) -> Server {
+    subject.start(api_feeds::builder(change).build())
 }
 
 /// Connects with MessagePack, and receives the welcome.

@@ -31,6 +31,7 @@ impl Form {
                 check_length(&id, 64);
                 check_path(&path);
                 after.iter().for_each(|after| check_length(&after.epoch, 64));
+                after.iter().flat_map(|after| &after.proof).for_each(|proof| check_length(proof, 16));
                 (self.read_value)(&input);
             }
             Packet::Cancel { id } | Packet::Unsubscribe { id } | Packet::Credit { id, .. } => {

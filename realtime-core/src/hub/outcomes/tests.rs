@@ -1,4 +1,5 @@
 use super::*;
+use crate::hub::Done;
 use realtime_protocol::{format::Encode, internal::Encoded};
 use std::{
     net::IpAddr,
@@ -70,11 +71,15 @@ impl Of {
 }
 
 fn text(text: &str) -> Outcome {
-    Encoded::of(&vec![text.to_owned()]).map(Arc::new).map_err(Arc::new)
+    done(Encoded::of(&vec![text.to_owned()]))
+}
+
+fn done(data: Result<Encoded>) -> Outcome {
+    data.map(|data| Arc::new(Done { data, wrote: Vec::new() })).map_err(Arc::new)
 }
 
 fn number(number: u32) -> Outcome {
-    Encoded::of(&number).map(Arc::new).map_err(Arc::new)
+    done(Encoded::of(&number))
 }
 
 /// Returns the outcome as a client is told it, if there is one.
@@ -84,7 +89,7 @@ fn told(mut waiter: Waiter) -> Option<String> {
         Poll::Ready(Err(error)) => Some(error.to_string()),
         Poll::Ready(Ok(value)) => {
             let mut json = Vec::new();
-            value.encode_json(&mut json).unwrap();
+            value.data.encode_json(&mut json).unwrap();
             Some(String::from_utf8(json).unwrap())
         }
     }

@@ -4,7 +4,6 @@ use crate::{
     seams::{SendQueue, put_queue, take_queue},
     session::turn::Turn,
 };
-use realtime_protocol::format::Outgoing;
 use std::task::{Context, Poll};
 
 impl<T: Carrier> Driver<T> {
@@ -26,7 +25,7 @@ impl<T: Carrier> Driver<T> {
 
     fn send(&mut self, cx: &mut Context<'_>, sending: &mut SendQueue, turn: &mut Turn) {
         if self.session.client.outbox.is_behind() {
-            self.catch_up();
+            self.session.client.catch_up();
         }
         let is_lost = self.stage == Stage::Lost;
         let signals = self.session.client.outbox.take(sending);
@@ -74,14 +73,6 @@ impl<T: Carrier> Driver<T> {
         }
         if !self.is_closing() {
             self.carrier.push_ping(sending);
-        }
-    }
-
-    /// Queues the publications that were held back while the client was behind.
-    #[cold]
-    fn catch_up(&self) {
-        while let Some((topic, gap)) = self.session.client.outbox.catch_up() {
-            self.session.client.reply(&Outgoing::Gap { id: None, topic: Some(&topic), gap: &gap });
         }
     }
 }

@@ -76,16 +76,50 @@ impl Protocol for MessagePack {
                 write(error, out).map_err(Error::internal)?;
             }
             Outgoing::Data { id, data, position, event: _ } => {
-                write_data(if position.is_some() { 5 } else { 3 }, "data", id, *data, out)?;
-                if let Some(Position { epoch, offset }) = position {
-                    text("offset", out)?;
-                    write_offset(*offset, out)?;
-                    text("epoch", out)?;
-                    text(epoch, out)?;
+                write_data(3 + position.map_or(0, fields_of), "data", id, *data, out)?;
+                if let Some(position) = position {
+                    write_position(position, out)?;
                 }
             }
+            Outgoing::Subscribed { id, topic, position, shared, resumed } => {
+                let optional = usize::from(*shared) + usize::from(resumed.is_some());
+                begin_with_id(3 + fields_of(position) + optional, "subscribed", id, out)?;
+                text("topic", out)?;
+                text(topic, out)?;
+                write_position(position, out)?;
+                if *shared {
+                    text("shared", out)?;
+                    shared.encode_msgpack(out)?;
+                }
+                if let Some(resumed) = resumed {
+                    text("resumed", out)?;
+                    resumed.encode_msgpack(out)?;
+                }
+            }
+            Outgoing::Entry { topic, data, position } => {
+                begin(3 + fields_of(position), "data", out)?;
+                text("topic", out)?;
+                text(topic, out)?;
+                text("data", out)?;
+                data.encode_msgpack(out)?;
+                write_position(position, out)?;
+            }
+            Outgoing::Followed { topic, value, position } => {
+                begin(3 + fields_of(position), "message", out)?;
+                text("value", out)?;
+                value.encode_msgpack(out)?;
+                text("topic", out)?;
+                text(topic, out)?;
+                write_position(position, out)?;
+            }
             Outgoing::Complete { id } => begin_with_id(2, "complete", id, out)?,
-            Outgoing::Reply { id, data } => write_data(3, "result", id, *data, out)?,
+            Outgoing::Reply { id, data, wrote } => {
+                write_data(3 + usize::from(!wrote.is_empty()), "result", id, *data, out)?;
+                if !wrote.is_empty() {
+                    text("wrote", out)?;
+                    write(wrote, out).map_err(Error::internal)?;
+                }
+            }
             Outgoing::Progress { id, data } => write_data(3, "progress", id, *data, out)?,
             Outgoing::Call { id, path, input, timeout } => {
                 begin_with_id(5, "call", id, out)?;
@@ -244,6 +278,23 @@ fn text(text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
     write_text(text, out).map_err(Error::internal)
 }
 
+/// The number of a position's fields.
+fn fields_of(position: &Position) -> usize {
+    2 + usize::from(position.proof.is_some())
+}
+
+fn write_position(Position { epoch, offset, proof }: &Position, out: &mut Vec<u8>) -> Result<(), Error> {
+    text("offset", out)?;
+    write_offset(*offset, out)?;
+    text("epoch", out)?;
+    text(epoch, out)?;
+    if let Some(proof) = proof {
+        text("proof", out)?;
+        text(proof, out)?;
+    }
+    Ok(())
+}
+
 fn write_offset(offset: u64, out: &mut Vec<u8>) -> Result<(), Error> {
     write(&Offset(offset), out).map_err(Error::internal)
 }
@@ -365,11 +416,11 @@ mod tests {
             (
                 b"\x86\xa4type\xa9subscribe\xa2id\xa1s\xa4path\xa1a\xa5input\x90\xa5after\x82\xa6offset\x07\xa5epoch\xa1e\xa6credit\x40",
                 "Subscribe { id: \"s\", path: \"a\", input: MessagePack([144]), \
-                 after: Some(Position { epoch: \"e\", offset: 7 }), credit: Some(64) }",
+                 after: Some(Position { epoch: \"e\", offset: 7, proof: None }), credit: Some(64), shared: false }",
             ),
             (
                 b"\x83\xa4type\xa9subscribe\xa2id\xa1s\xa4path\xa1a",
-                "Subscribe { id: \"s\", path: \"a\", input: MessagePack([192]), after: None, credit: None }",
+                "Subscribe { id: \"s\", path: \"a\", input: MessagePack([192]), after: None, credit: None, shared: false }",
             ),
             (b"\x83\xa4type\xa6credit\xa2id\xa1s\xa4more\xd3\0\0\0\0\0\0\0\x20", "Credit { id: \"s\", more: 32 }"),
             (b"\x82\xa4type\xabunsubscribe\xa2id\xa1s", "Unsubscribe { id: \"s\" }"),
@@ -442,7 +493,10 @@ mod tests {
                 b"\x85\xa4type\xa4data\xa2id\xa2s1\xa4data\xc0\xa6offset\x08\xa5epoch\xa1e",
             ),
             (Outgoing::Complete { id: "s1" }, b"\x82\xa4type\xa8complete\xa2id\xa2s1"),
-            (Outgoing::Reply { id: "1", data: &"o" }, b"\x83\xa4type\xa6result\xa2id\xa11\xa4data\xa1o"),
+            (
+                Outgoing::Reply { id: "1", data: &"o", wrote: &[] },
+                b"\x83\xa4type\xa6result\xa2id\xa11\xa4data\xa1o",
+            ),
             (Outgoing::Progress { id: "1", data: &7 }, b"\x83\xa4type\xa8progress\xa2id\xa11\xa4data\x07"),
             (
                 Outgoing::Call { id: "c1", path: "a.b", input: &true, timeout: Duration::from_secs(30) },

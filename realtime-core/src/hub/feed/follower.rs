@@ -1,0 +1,312 @@
+use super::{
+    FeedState,
+    entry::{Entry, Form, FormKind, Frames},
+    tail::Behind,
+};
+use crate::{
+    hub::{Client, members::Effects},
+    outbox::{Keeping, PushError, Share, may_hold},
+    protocol::{Outgoing, Protocols},
+    util::{
+        register_waker,
+        sync::{
+            Mutex,
+            atomic::{
+                AtomicBool, AtomicU64, AtomicUsize,
+                Ordering::{Acquire, Relaxed, Release},
+            },
+        },
+    },
+    websocket::Frame,
+};
+use realtime_protocol::{Gap, Position};
+use std::{
+    fmt,
+    ops::Deref,
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+/// One that follows a feed: a cursor into its log, and no queue.
+///
+/// It is *level* when it has all entries. While it is, an appender sends it the next one, or wakes it. Otherwise it
+/// reads on by itself, and an append costs no more than a look at the flag. Whoever holds the lock of its part may
+/// change a level follower; only its own task changes another.
+pub(crate) struct Follower {
+    pub(super) feed: Arc<FeedState>,
+    to: To,
+    keeping: Keeping,
+    level: AtomicBool,
+    /// The offset of the last entry that it was sent.
+    cursor: AtomicU64,
+    /// Entries that the client accepts; [`UNLIMITED`] for any number.
+    credit: AtomicU64,
+    /// It is not told yet that its position was of another history.
+    diverged: AtomicBool,
+    /// Its part of the feed's followers, and its place there.
+    pub(super) part: AtomicUsize,
+    pub(super) place: AtomicUsize,
+}
+
+/// The way in which a follower gets its entries.
+pub(crate) enum To {
+    /// Its task reads them.
+    Task(Mutex<Option<Waker>>),
+    /// The frames of a subscription: an appender queues them, and its task catches up.
+    Items { client: Arc<Client>, form: Form, task: Mutex<Option<Waker>> },
+    /// The messages of a handler: an appender queues them, and the driver catches up.
+    Messages { client: Arc<Client>, form: Form },
+}
+
+const UNLIMITED: u64 = u64::MAX;
+
+/// The beginning of following.
+#[derive(Clone, Debug)]
+pub(crate) struct Beginning {
+    pub(crate) position: Position,
+    /// `None` if no position was given.
+    pub(crate) resumed: Option<bool>,
+}
+
+impl Follower {
+    pub(super) fn new(feed: &Arc<FeedState>, to: To, keeping: Keeping, cursor: u64, diverged: bool) -> Self {
+        Self {
+            feed: Arc::clone(feed),
+            to,
+            keeping,
+            level: AtomicBool::new(false),
+            cursor: AtomicU64::new(cursor),
+            credit: AtomicU64::new(UNLIMITED),
+            diverged: AtomicBool::new(diverged),
+            part: AtomicUsize::new(0),
+            place: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn feed_name(&self) -> &Arc<str> {
+        &self.feed.name
+    }
+
+    pub(crate) fn form(&self) -> Option<Form> {
+        match &self.to {
+            To::Task(_) => None,
+            To::Items { form, .. } | To::Messages { form, .. } => Some(*form),
+        }
+    }
+
+    pub(crate) fn set_credit(&self, credit: Option<u32>) {
+        self.credit.store(credit.map_or(UNLIMITED, u64::from), Release);
+    }
+
+    pub(crate) fn grant(&self, more: u32) {
+        let add =
+            |credit: u64| (credit != UNLIMITED).then(|| credit.saturating_add(more.into()).min(UNLIMITED - 1));
+        // Without a limit there is nothing to add to.
+        let _ = self.credit.fetch_update(Release, Relaxed, add);
+    }
+
+    pub(crate) fn has_credit(&self) -> bool {
+        self.credit.load(Acquire) > 0
+    }
+
+    pub(crate) fn use_credit(&self) {
+        let less = |credit: u64| (credit != UNLIMITED).then(|| credit.saturating_sub(1));
+        let _ = self.credit.fetch_update(Release, Relaxed, less);
+    }
+
+    /// Goes on at the end of the log, and returns its position: for one whose state is loaded anew. For its own task,
+    /// before it is level for the first time.
+    pub(crate) fn restart(&self) -> Position {
+        let end = self.feed.end();
+        self.diverged.store(false, Relaxed);
+        self.cursor.store(end, Relaxed);
+        self.feed.position_at(end)
+    }
+
+    /// Registers the task to wake when there is something to read.
+    pub(crate) fn register(&self, cx: &Context<'_>) {
+        let (To::Task(task) | To::Items { task, .. }) = &self.to else { return };
+        let replaced = register_waker(&mut task.lock(), cx);
+        drop(replaced);
+    }
+
+    /// Lets appenders take over, if nothing is left to read. Returns false if there is something.
+    ///
+    /// The flag is set first: an entry that comes after the look at the log finds it.
+    pub(crate) fn arm(&self) -> bool {
+        if self.diverged.load(Relaxed) || self.cursor.load(Relaxed) < self.feed.end_hint() {
+            return false;
+        }
+        self.feed.followers.change(self, || self.level.store(true, Release));
+        let end = self.feed.end();
+        self.feed.followers.change(self, || {
+            let is_level = self.cursor.load(Relaxed) >= end;
+            if !is_level {
+                self.level.store(false, Release);
+            }
+            is_level
+        })
+    }
+
+    /// Returns what the follower is to be sent next, and moves its cursor over a gap. For its own task, while it is
+    /// not level.
+    pub(crate) fn read(&self, now: u32) -> Behind {
+        if self.diverged.swap(false, Relaxed) {
+            return Behind::Gap(Gap::new(0, "diverged"));
+        }
+        let mut cursor = self.cursor.load(Relaxed);
+        let behind = self.feed.behind(&mut cursor, self.keeping, self.form(), now);
+        self.cursor.store(cursor, Relaxed);
+        behind
+    }
+
+    /// Notes that the entry which was read is sent.
+    pub(crate) fn pass(&self, entry: &Entry) {
+        self.cursor.store(entry.position.offset, Relaxed);
+    }
+
+    /// Returns the frame of an entry in the follower's form, and keeps it with the entry for others.
+    pub(crate) fn frame(&self, protocols: &Protocols, entry: &Entry, known: Option<Frame>) -> Option<Frame> {
+        if known.is_some() {
+            return known;
+        }
+        let form = self.form()?;
+        let mut frames = Frames { protocols, topic: &self.feed.name, entry, known: Vec::new(), none: Vec::new() };
+        let frame = frames.of(form)?.clone();
+        self.feed.keep_form(entry.position.offset, form, &frame);
+        Some(frame)
+    }
+
+    /// Takes part in an append. For appenders, under the lock of the follower's part.
+    #[inline(always)]
+    pub(super) fn handle(&self, frames: &mut Frames<'_>, effects: &mut Effects) {
+        if self.level.load(Relaxed) {
+            self.handle_level(frames, effects);
+        }
+    }
+
+    fn handle_level(&self, frames: &mut Frames<'_>, effects: &mut Effects) {
+        let offset = frames.entry.position.offset;
+        if self.cursor.load(Relaxed) + 1 != offset {
+            // It has read the entry already.
+            return;
+        }
+        let (client, form, share) = match &self.to {
+            To::Task(_) | To::Messages { form: Form { kind: FormKind::Bare, .. }, .. } => {
+                return self.stall(effects);
+            }
+            To::Items { client, form, .. } => (client, *form, Share::Streams),
+            To::Messages { client, form } => (client, *form, Share::Half),
+        };
+        let credit = self.credit.load(Relaxed);
+        if credit == 0 {
+            return self.stall(effects);
+        }
+        let Some(frame) = frames.of(form) else {
+            // The client's protocol has no such thing.
+            return self.cursor.store(offset, Relaxed);
+        };
+        match client.outbox.push_within(frame, share) {
+            Ok(waker) => {
+                effects.deliver(waker);
+                self.cursor.store(offset, Relaxed);
+                if credit != UNLIMITED {
+                    self.credit.fetch_sub(1, Relaxed);
+                }
+            }
+            Err(PushError::Full) => self.stall(effects),
+            Err(PushError::Closed) => self.level.store(false, Release),
+        }
+    }
+
+    /// Leaves the rest to the follower's own task.
+    #[cold]
+    fn stall(&self, effects: &mut Effects) {
+        self.level.store(false, Release);
+        match &self.to {
+            To::Task(task) | To::Items { task, .. } => effects.wake(task.lock().clone()),
+            To::Messages { client, .. } if self.keeping == Keeping::Nothing => effects.slow(client),
+            To::Messages { client, .. } => effects.wake(client.outbox.hold_feeds()),
+        }
+    }
+
+    /// Queues messages until the follower is level. Returns false if there is no room. For the driver.
+    pub(super) fn catch_up(&self, client: &Client) -> bool {
+        let hub = &client.hub;
+        while !self.arm() {
+            match self.read(hub.clock.now()) {
+                Behind::Nothing => {}
+                Behind::Gap(gap) => self.tell(client, &gap),
+                Behind::Entry(entry, known) => {
+                    let Some(frame) = self.frame(&hub.protocols, &entry, known) else {
+                        self.pass(&entry);
+                        continue;
+                    };
+                    if may_hold(hub.config.outbox_bytes, frame.len()).is_err() {
+                        self.tell(client, &Gap::new(1, "overflow"));
+                        self.pass(&entry);
+                        continue;
+                    }
+                    match client.outbox.push_within(&frame, Share::Half) {
+                        Ok(_) => self.pass(&entry),
+                        Err(PushError::Full) => return false,
+                        Err(PushError::Closed) => return true,
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn tell(&self, client: &Client, gap: &Gap) {
+        client.reply(&Outgoing::Gap { id: None, topic: Some(&self.feed.name), gap });
+    }
+}
+
+impl To {
+    pub(crate) fn task() -> Self {
+        Self::Task(Mutex::default())
+    }
+
+    pub(crate) fn items(client: &Arc<Client>) -> Self {
+        let form = Form { format: client.format, kind: FormKind::Item };
+        Self::Items { client: Arc::clone(client), form, task: Mutex::default() }
+    }
+
+    pub(crate) fn messages(client: &Arc<Client>) -> Self {
+        let is_built_in = client.hub.protocols.is_built_in(client.format);
+        let kind = if is_built_in { FormKind::Message } else { FormKind::Bare };
+        let form = Form { format: client.format, kind };
+        Self::Messages { client: Arc::clone(client), form }
+    }
+}
+
+impl fmt::Debug for Follower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Follower({:?} at {})", self.feed.name, self.cursor.load(Relaxed))
+    }
+}
+
+/// A follower of a feed, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Following(pub(super) Arc<Follower>);
+
+impl Following {
+    pub(crate) fn follower(&self) -> &Arc<Follower> {
+        &self.0
+    }
+}
+
+impl Deref for Following {
+    type Target = Follower;
+
+    fn deref(&self) -> &Follower {
+        &self.0
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.feed.leave(&self.0);
+    }
+}

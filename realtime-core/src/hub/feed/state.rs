@@ -1,0 +1,286 @@
+use super::{
+    Log,
+    entry::{Entry, Form, FormKind, Frames, Stored},
+    follower::{Beginning, Follower, Following, To},
+    followers::Followers,
+    tail::{Behind, ENTRY_BYTES, Tail, size_of_entry},
+};
+use crate::{
+    hub::members::Effects,
+    outbox::{Keeping, may_hold},
+    protocol::Protocols,
+    util::sync::{
+        Mutex, MutexGuard,
+        atomic::{
+            AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+    websocket::Frame,
+};
+use realtime_protocol::{Error, Position, Result};
+use std::{fmt, sync::Arc};
+
+/// One feed: its log and its followers.
+pub(crate) struct FeedState {
+    pub(super) name: Arc<str>,
+    epoch: Box<str>,
+    /// Held while an entry is added and queued for the followers, so that all get the entries in one order. Followers
+    /// that join, leave or catch up do not take it.
+    order: Mutex<()>,
+    tail: Mutex<Tail>,
+    /// The offset of the newest entry, as a hint without the lock of the tail.
+    end: AtomicU64,
+    pub(super) followers: Followers,
+    /// The bytes of the tail, as counted in `total`.
+    bytes: AtomicUsize,
+    /// The bytes of all tails of the node.
+    total: Arc<AtomicUsize>,
+}
+
+/// The newest entries of a log.
+#[derive(Debug)]
+pub(crate) struct Newest {
+    pub(crate) entries: Vec<Arc<Entry>>,
+    /// The position before the first of them.
+    pub(crate) begin: Position,
+    pub(crate) end: Position,
+}
+
+impl FeedState {
+    pub(super) fn new(name: Arc<str>, epoch: u64, tail: Tail, total: &Arc<AtomicUsize>) -> Self {
+        Self {
+            name,
+            epoch: format!("{epoch:016x}").into(),
+            order: Mutex::default(),
+            tail: Mutex::new(tail),
+            end: AtomicU64::new(0),
+            followers: Followers::default(),
+            bytes: AtomicUsize::new(0),
+            total: Arc::clone(total),
+        }
+    }
+
+    /// Appends an entry, and sends it to the followers that are level. Returns `None` if the feed has ended.
+    pub(super) fn append(
+        &self,
+        asked: &Asked<'_>,
+        mut value: Stored,
+        key: Option<Arc<str>>,
+        limits: &Limits<'_>,
+    ) -> Result<Option<(Position, Effects)>> {
+        let mut effects = Effects::take();
+        let order = self.order.lock();
+        let offset = {
+            let mut tail = self.tail.lock();
+            if tail.ended {
+                return Ok(None);
+            }
+            (tail.log, tail.within) = (asked.log, asked.within);
+            tail.end() + 1
+        };
+        let position = self.position_at(offset);
+        // The value is encoded already: no code of an application runs from here on.
+        let frame = frame_of(limits.protocols, &self.name, &mut value, &position)?;
+        let entry = Arc::new(Entry { position: position.clone(), value, key, time: asked.now });
+        limits.check(&entry, &frame)?;
+        let form = Form { format: limits.protocols.shared(), kind: FormKind::Item };
+        self.change(|tail| {
+            tail.trim(asked.now);
+            tail.push(Arc::clone(&entry), form, frame.clone());
+        });
+        let mut frames = Frames {
+            protocols: limits.protocols,
+            topic: &self.name,
+            entry: &entry,
+            known: vec![(form, frame)],
+            none: Vec::new(),
+        };
+        self.followers.handle(&mut frames, &mut effects);
+        drop(order);
+        for (form, frame) in &frames.known[1..] {
+            self.keep_form(offset, *form, frame);
+        }
+        Ok(Some((position, effects)))
+    }
+
+    /// Adds a follower. Returns `None` if the feed has ended.
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        to: To,
+        keeping: Keeping,
+        after: Option<&Position>,
+        now: u32,
+    ) -> Option<(Following, Beginning)> {
+        let (cursor, diverged) = {
+            let mut tail = self.tail.lock();
+            if tail.ended {
+                return None;
+            }
+            tail.followers += 1;
+            tail.used = now;
+            let known = after.filter(|after| self.is_here(after, tail.end()));
+            (known.map_or(tail.end(), |known| known.offset), after.is_some() && known.is_none())
+        };
+        let follower = Arc::new(Follower::new(self, to, keeping, cursor, diverged));
+        self.followers.insert(&follower);
+        let whole = !diverged && cursor + 1 >= self.lock_trimmed(now).first();
+        let beginning = Beginning { position: self.position_at(cursor), resumed: after.map(|_| whole) };
+        Some((Following(follower), beginning))
+    }
+
+    /// Returns true if this log once ended at the position. The epoch alone decides: the log lives and dies with its
+    /// process, so nothing of it is lost before its end is.
+    fn is_here(&self, position: &Position, end: u64) -> bool {
+        position.proof.is_none() && position.epoch == *self.epoch && position.offset <= end
+    }
+
+    pub(super) fn leave(&self, follower: &Follower) {
+        self.followers.remove(follower);
+        self.tail.lock().followers -= 1;
+    }
+
+    /// Returns the position of the newest entry; `None` if the feed has ended.
+    pub(super) fn position(&self, now: u32) -> Option<Position> {
+        let mut tail = self.tail.lock();
+        tail.used = now;
+        (!tail.ended).then(|| self.position_at(tail.end()))
+    }
+
+    /// Returns the newest entries; `None` if the feed has ended.
+    pub(super) fn newest(&self, count: usize, now: u32) -> Option<Newest> {
+        let mut tail = self.lock_trimmed(now);
+        tail.used = now;
+        let entries = tail.newest(count);
+        let end = tail.end();
+        let begin = self.position_at(end - entries.len() as u64);
+        (!tail.ended).then(|| Newest { entries, begin, end: self.position_at(end) })
+    }
+
+    pub(super) fn behind(&self, cursor: &mut u64, keeping: Keeping, form: Option<Form>, now: u32) -> Behind {
+        self.lock_trimmed(now).behind(cursor, keeping, form)
+    }
+
+    pub(super) fn keep_form(&self, offset: u64, form: Form, frame: &Frame) {
+        self.change(|tail| tail.keep(offset, form, frame));
+    }
+
+    /// Drops what is too old. Returns the tick of the next look, or `None` if the feed has ended: nobody follows it,
+    /// nothing is kept, and it was not used for as long as entries are kept.
+    pub(super) fn expire(&self, now: u32) -> Option<u32> {
+        let mut tail = self.lock_trimmed(now);
+        if let Some(due) = tail.next_due() {
+            return Some(due);
+        }
+        if tail.followers > 0 {
+            tail.used = now;
+        }
+        let due = tail.used.saturating_add(tail.within);
+        tail.ended = due <= now;
+        (!tail.ended).then_some(due)
+    }
+
+    /// Ends the feed if nobody follows it and nothing is kept.
+    pub(super) fn end_if_empty(&self) -> bool {
+        let mut tail = self.tail.lock();
+        if tail.followers == 0 && tail.is_empty() {
+            tail.ended = true;
+        }
+        tail.ended
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Drops the oldest entry.
+    pub(super) fn drop_oldest(&self) {
+        self.change(Tail::drop_oldest);
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.tail.lock().end()
+    }
+
+    pub(super) fn end_hint(&self) -> u64 {
+        self.end.load(Acquire)
+    }
+
+    pub(super) fn position_at(&self, offset: u64) -> Position {
+        Position::new(&*self.epoch, offset)
+    }
+
+    fn lock_trimmed(&self, now: u32) -> MutexGuard<'_, Tail> {
+        let mut tail = self.tail.lock();
+        if tail.next_due().is_some_and(|due| due <= now) {
+            tail.trim(now);
+            self.count(&tail);
+        }
+        tail
+    }
+
+    /// Changes the tail, and counts its bytes anew.
+    fn change(&self, change: impl FnOnce(&mut Tail)) {
+        let mut tail = self.tail.lock();
+        change(&mut tail);
+        self.end.store(tail.end(), Release);
+        self.count(&tail);
+    }
+
+    fn count(&self, tail: &Tail) {
+        let (before, after) = (self.bytes.swap(tail.bytes(), Relaxed), tail.bytes());
+        if after >= before {
+            self.total.fetch_add(after - before, Relaxed);
+        } else {
+            self.total.fetch_sub(before - after, Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for FeedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FeedState({:?})", self.name)
+    }
+}
+
+/// A feed as it was asked for, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) name: &'a str,
+    pub(super) log: Log,
+    /// `log.within`, in ticks.
+    pub(super) within: u32,
+    pub(super) now: u32,
+}
+
+/// The bounds of one entry.
+pub(super) struct Limits<'a> {
+    pub(super) protocols: &'a Protocols,
+    pub(super) outbox_bytes: usize,
+    pub(super) log_bytes: usize,
+}
+
+impl Limits<'_> {
+    fn check(&self, entry: &Entry, frame: &Frame) -> Result {
+        may_hold(self.outbox_bytes, frame.len())?;
+        let bytes = size_of_entry(entry, frame);
+        if bytes <= self.log_bytes {
+            return Ok(());
+        }
+        Err(Error::resource_exhausted(format!(
+            "an entry of {bytes} bytes does not fit: a log holds {}",
+            self.log_bytes
+        )))
+    }
+}
+
+/// Writes the frame that most followers are sent. The value becomes a part of it.
+fn frame_of(protocols: &Protocols, topic: &str, value: &mut Stored, position: &Position) -> Result<Frame> {
+    let packet = crate::protocol::Outgoing::Entry { topic, data: &*value, position };
+    let frame = protocols.frame(protocols.shared(), &packet)?;
+    let frame = frame.ok_or_else(|| Error::internal("JSON has entries"))?;
+    value.keep_in(&frame);
+    Ok(frame)
+}
+
+const _: () = assert!(ENTRY_BYTES >= 2 * size_of::<Entry>(), "an entry is counted with all that belongs to it");

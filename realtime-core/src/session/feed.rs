@@ -1,0 +1,177 @@
+use super::running::offer;
+use crate::{
+    calls::{CallCore, FeedOf, Reply, drop_running, poll_running},
+    hub::{Behind, Client, Entry, Following, To},
+    outbox::may_hold,
+    protocol::{Carrier, Encode},
+    seams::BoxFuture,
+    util::sync::Mutex,
+    websocket::Frame,
+};
+use realtime_protocol::{Gap, Position, Result, format::Outgoing};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+/// The feed of a subscription: a cursor into its log.
+pub(super) struct Feed {
+    following: Following,
+    /// The first item, while it is being made, and its position.
+    first: Option<BoxFuture<'static, Result<Reply>>>,
+    position: Position,
+    /// The entries are sent in frames that other clients are sent too.
+    is_shared: bool,
+    _share: Option<Share>,
+}
+
+/// What is ahead of a subscription.
+pub(super) enum Ahead {
+    /// The frame of its first item.
+    First(Frame),
+    Entries,
+    Failed(realtime_protocol::Error),
+}
+
+/// What was taken from the log.
+pub(super) enum Taken {
+    Nothing,
+    Gap(Gap),
+    Sent,
+    /// There is no room for it.
+    Unsent(Frame),
+}
+
+impl Feed {
+    /// Begins to follow, and tells the client from where.
+    pub(super) fn begin(
+        client: &Arc<Client>,
+        core: &CallCore,
+        of: FeedOf,
+        shared: Option<Arc<SharedFeeds>>,
+    ) -> Result<Self> {
+        let is_built_in = client.hub.protocols.is_built_in(client.format);
+        let share = shared.filter(|_| is_built_in).and_then(|shared| Share::of(&shared, &of.name));
+        // A stream of events is of one subscription: its frames need no name.
+        let is_shared = share.is_some() || client.format.carrier() == Carrier::Events;
+        let to = || if is_shared { To::items(client) } else { To::task() };
+        let after = of.after.as_ref().or(core.after.as_ref());
+        let (following, mut beginning) = client.hub.follow(&of.name, of.log, of.keeping, after, to)?;
+        let begin = of.begin.filter(|_| beginning.resumed != Some(true));
+        if begin.is_some() {
+            // First the position, then the state: what is appended meanwhile comes behind it.
+            beginning.position = following.restart();
+        }
+        client.tell_opened();
+        let position = beginning.position;
+        // Of the client's own position: another one says nothing about what is behind that.
+        let is_own = of.after.is_none() || of.after == core.after;
+        let resumed = core.after.as_ref().map(|_| is_own && beginning.resumed == Some(true));
+        client.reply(&Outgoing::Subscribed {
+            id: &core.id,
+            topic: &of.name,
+            position: &position,
+            shared: share.is_some(),
+            resumed,
+        });
+        let first =
+            begin.map(|begin| -> BoxFuture<'static, Result<Reply>> { Box::pin(async move { begin().await }) });
+        Ok(Self { following, first, position, is_shared, _share: share })
+    }
+
+    pub(super) fn set_credit(&self, credit: Option<u32>) {
+        self.following.set_credit(credit);
+    }
+
+    pub(super) fn grant(&self, more: u32) {
+        self.following.grant(more);
+    }
+
+    pub(super) fn has_credit(&self) -> bool {
+        self.following.has_credit()
+    }
+
+    pub(super) fn use_credit(&self) {
+        self.following.use_credit();
+    }
+
+    /// Ready when there is something to send. Otherwise the task is woken, or appenders send what comes.
+    pub(super) fn poll_next(&mut self, client: &Client, core: &CallCore, cx: &mut Context<'_>) -> Poll<Ahead> {
+        if let Some(first) = &mut self.first {
+            let made = ready!(poll_running(core, first, cx));
+            drop_running(&mut self.first);
+            let framed = made.and_then(|value| self.frame_of(client, core, &*value));
+            return Poll::Ready(framed.map_or_else(Ahead::Failed, Ahead::First));
+        }
+        self.following.register(cx);
+        if self.following.arm() { Poll::Pending } else { Poll::Ready(Ahead::Entries) }
+    }
+
+    fn frame_of(&self, client: &Client, core: &CallCore, value: &dyn Encode) -> Result<Frame> {
+        let position = Some(&self.position);
+        let frame = client.frame(&Outgoing::Data { id: &core.id, data: value, position, event: None })?;
+        may_hold(client.hub.config.outbox_bytes, frame.len())?;
+        Ok(frame)
+    }
+
+    /// Sends the next entry.
+    pub(super) fn take(&self, client: &Client, core: &CallCore) -> Result<Taken> {
+        let (entry, known) = match self.following.read(client.hub.clock.now()) {
+            Behind::Nothing => return Ok(Taken::Nothing),
+            Behind::Gap(gap) => return Ok(Taken::Gap(gap)),
+            Behind::Entry(entry, known) => (entry, known),
+        };
+        let unsent = match self.is_shared {
+            true => self.offer_shared(client, &entry, known)?,
+            false => {
+                let position = Some(&entry.position);
+                offer(client, &Outgoing::Data { id: &core.id, data: &entry.value, position, event: None })?
+            }
+        };
+        self.following.pass(&entry);
+        Ok(unsent.map_or(Taken::Sent, Taken::Unsent))
+    }
+
+    fn offer_shared(&self, client: &Client, entry: &Entry, known: Option<Frame>) -> Result<Option<Frame>> {
+        let Some(frame) = self.following.frame(&client.hub.protocols, entry, known) else { return Ok(None) };
+        may_hold(client.hub.config.outbox_bytes, frame.len())?;
+        Ok(client.outbox.offer_frame(frame))
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        drop_running(&mut self.first);
+    }
+}
+
+/// The feeds whose frames a subscription of one connection shares. One of each: a frame under the name of a feed does
+/// not say which of two subscriptions it is for, and one may be further than the other.
+#[derive(Debug, Default)]
+pub(super) struct SharedFeeds(Mutex<Vec<Arc<str>>>);
+
+/// One of them, until it is dropped.
+struct Share {
+    feeds: Arc<SharedFeeds>,
+    name: Arc<str>,
+}
+
+impl Share {
+    /// Returns `None` if another subscription has it.
+    fn of(feeds: &Arc<SharedFeeds>, name: &str) -> Option<Self> {
+        let mut names = feeds.0.lock();
+        if names.iter().any(|known| **known == *name) {
+            return None;
+        }
+        let name: Arc<str> = name.into();
+        names.push(Arc::clone(&name));
+        drop(names);
+        Some(Self { feeds: Arc::clone(feeds), name })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.feeds.0.lock().retain(|name| *name != self.name);
+    }
+}

@@ -1,0 +1,521 @@
+//! Feeds in any order of appends, followers that come, stall, go and come back, and time that passes: each follower gets
+//! every entry once and in order, or is told how many are missing and why, against a list of what was appended.
+
+use adapter_testing::{TestClient, TestFrame, TestServer, block_on};
+use futures_util::Stream;
+use proptest::{collection::vec, prelude::*, sample::select};
+use realtime_core::{
+    AppendError, Config, Connection, Endpoint, Feed, FeedUpdate, FeedUpdates, Gap, Handler, Log, MemoryBroker,
+    Overflow, Position, Realtime, Result, Subscription, Topic,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 500,
+        // What once failed becomes a test of its own.
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn what_was_appended_is_delivered_or_told(steps in vec(step(), 1..80)) {
+        run(&steps);
+    }
+}
+
+/// A follower that was level reads on by itself once an entry did not fit.
+#[test]
+fn one_who_stalls_in_the_middle_of_a_burst_gets_the_rest() {
+    for slot in [0, 1, 2] {
+        let mut steps = vec![Step::Begin { slot, feed: 0, from: From::End, credit: None }, Step::Stall { slot }];
+        steps.extend([Step::Append { feed: 0, key: 0, large: true }; 18]);
+        steps.push(Step::Read { slot });
+        steps.push(Step::Append { feed: 0, key: 0, large: false });
+        run(&steps);
+    }
+}
+
+#[test]
+fn a_node_with_a_broker_refuses_feeds() {
+    let realtime = Realtime::builder().broker(MemoryBroker::new()).manual_time().build();
+    let feed = feed(0);
+    let refused = block_on(realtime.append(&feed, &Entry::new(0, false, 1))).unwrap_err();
+    assert!(matches!(refused, AppendError::Refused(ref error) if error.code().as_str() == "UNIMPLEMENTED"));
+    assert!(realtime.follow(&feed, None).is_err());
+}
+
+#[test]
+#[should_panic(expected = "the subscription \"follow\" has an overflow policy, and is served from a feed")]
+fn a_subscription_of_a_feed_has_no_policy_of_its_own() {
+    let subscription = FOLLOW.with_overflow(Overflow::close());
+    let _ = Endpoint::new(()).feed(subscription, |_, at: usize| async move { Ok(feed(at).follow()) });
+}
+
+/// Bytes of a large entry: a dozen of them are more than a client that does not read takes.
+const LARGE: usize = 30_000;
+const KEPT: usize = 20;
+const WITHIN: u64 = 30;
+const FEEDS: usize = 3;
+const SLOTS: usize = 4;
+
+const FOLLOW: Subscription<usize, Entry> = Subscription::new("follow");
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    key: u8,
+    number: u64,
+    padding: String,
+}
+
+impl Entry {
+    fn new(key: u8, large: bool, number: u64) -> Self {
+        Self { key, number, padding: "x".repeat(if large { LARGE } else { 0 }) }
+    }
+}
+
+/// The first waits for those who do not keep up, the second keeps the newest three, the third the newest of each key.
+fn feed(at: usize) -> Feed<Entry> {
+    let log = Log::last(KEPT).within(Duration::from_secs(WITHIN)).bytes(16 << 20);
+    let feed = Topic::new(format!("feed {at}")).log(log);
+    match at {
+        0 => feed,
+        1 => feed.with_overflow(Overflow::drop_oldest(3)),
+        _ => feed.with_overflow(Overflow::conflate(|entry: &Entry| entry.key.to_string())),
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Append {
+        feed: usize,
+        key: u8,
+        large: bool,
+    },
+    /// So many large entries.
+    Burst {
+        feed: usize,
+        count: usize,
+    },
+    Begin {
+        slot: usize,
+        feed: usize,
+        from: From,
+        credit: Option<u32>,
+    },
+    Grant {
+        slot: usize,
+        more: u32,
+    },
+    Stall {
+        slot: usize,
+    },
+    Read {
+        slot: usize,
+    },
+    Leave {
+        slot: usize,
+    },
+    Advance,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum From {
+    End,
+    /// The last position of the follower before, so many entries earlier.
+    Known(u64),
+    AnotherLog,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let slot = || 0..SLOTS;
+    let from = prop_oneof![
+        Just(From::End),
+        (0..4_u64).prop_map(From::Known),
+        (0..60_u64).prop_map(From::Known),
+        Just(From::AnotherLog)
+    ];
+    prop_oneof![
+        8 => (0..FEEDS, 0..3_u8, any::<bool>()).prop_map(|(feed, key, large)| Step::Append { feed, key, large }),
+        2 => (0..FEEDS, 10..24_usize).prop_map(|(feed, count)| Step::Burst { feed, count }),
+        3 => (slot(), 0..FEEDS, from, select(vec![None, Some(0), Some(1), Some(5)]))
+            .prop_map(|(slot, feed, from, credit)| Step::Begin { slot, feed, from, credit }),
+        2 => (slot(), 0..4_u32).prop_map(|(slot, more)| Step::Grant { slot, more }),
+        1 => slot().prop_map(|slot| Step::Stall { slot }),
+        1 => slot().prop_map(|slot| Step::Read { slot }),
+        1 => slot().prop_map(|slot| Step::Leave { slot }),
+        1 => Just(Step::Advance),
+    ]
+}
+
+/// Follows what it is told to.
+struct Follower;
+
+#[derive(Serialize, Deserialize)]
+struct Told {
+    feed: usize,
+    after: Option<Position>,
+}
+
+impl Handler for Follower {
+    type Input = ();
+    type ClientMessage = Told;
+    type ServerMessage = Entry;
+
+    async fn on_message(&self, connection: &Connection<Self>, told: Told) -> Result {
+        connection.follow(&feed(told.feed), told.after.as_ref())?;
+        Ok(())
+    }
+}
+
+fn run(steps: &[Step]) {
+    block_on(async {
+        let mut world = World::new();
+        // The clock runs from the first connection on.
+        let _client = world.server.open("api").await.unwrap();
+        for step in steps {
+            world.take(*step).await;
+        }
+        world.finish().await;
+    });
+}
+
+struct World {
+    server: TestServer,
+    books: Vec<Book>,
+    slots: Vec<Option<Slot>>,
+    /// The last position of each slot in each feed.
+    known: [[Option<Position>; FEEDS]; SLOTS],
+    seconds: u64,
+}
+
+/// What was appended to a feed: key, number and time.
+#[derive(Default)]
+struct Book {
+    entries: Vec<(u8, u64)>,
+    epoch: Option<String>,
+}
+
+impl Book {
+    fn end(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    /// The offset of the first entry that is kept.
+    fn first(&self, now: u64) -> u64 {
+        let by_count = self.entries.len().saturating_sub(KEPT);
+        let by_age = self.entries.iter().take_while(|(_, time)| time + WITHIN <= now).count();
+        by_count.max(by_age) as u64 + 1
+    }
+}
+
+struct Slot {
+    reads: Reads,
+    account: Account,
+    stalled: bool,
+    is_limited: bool,
+}
+
+/// The way in which a slot follows.
+enum Reads {
+    /// With its own frames, or with shared ones.
+    Subscribed(Box<TestClient>),
+    Messages(Box<TestClient>),
+    Updates(Pin<Box<FeedUpdates<Entry>>>, Arc<Woken>),
+}
+
+/// What a follower was told.
+#[derive(Debug)]
+struct Account {
+    slot: usize,
+    feed: usize,
+    cursor: u64,
+    begun: bool,
+    /// A gap of another history is due.
+    diverged: bool,
+    resumed: Option<bool>,
+    delivered: u64,
+    missing: u64,
+    from: u64,
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let mut config = Config::default();
+        config.outbox_bytes = 128 * 1024;
+        // Nobody is closed for being silent.
+        (config.ping_interval, config.idle_timeout) = (Duration::from_secs(1 << 20), Duration::from_secs(1 << 21));
+        let endpoint = Endpoint::new(()).feed(FOLLOW, |_, at: usize| async move { Ok(feed(at).follow()) });
+        let builder = Realtime::builder().config(config).endpoint("api", endpoint);
+        let server = TestServer::new(builder.handler("follower", Follower).build());
+        let books = (0..FEEDS).map(|_| Book::default()).collect();
+        Self { server, books, slots: (0..SLOTS).map(|_| None).collect(), known: Default::default(), seconds: 0 }
+    }
+
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Append { feed: at, key, large } => self.append(at, key, large).await,
+            Step::Burst { feed: at, count } => {
+                for number in 0..count {
+                    self.append(at, number as u8 % 5, true).await;
+                    if number % 4 == 0 {
+                        self.server.settle().await;
+                    }
+                }
+            }
+            Step::Begin { slot, feed, from, credit } => self.begin(slot, feed, from, credit).await,
+            Step::Grant { slot, more } => self.grant(slot, more).await,
+            Step::Stall { slot } => self.stall(slot, true),
+            Step::Read { slot } => self.stall(slot, false),
+            Step::Leave { slot } => self.slots[slot] = None,
+            Step::Advance => {
+                self.server.advance(Duration::from_secs(7)).await;
+                self.seconds += 7;
+            }
+        }
+        self.read().await;
+    }
+
+    async fn append(&mut self, at: usize, key: u8, large: bool) {
+        let book = &mut self.books[at];
+        let entry = Entry::new(key, large, book.end() + 1);
+        let position = self.server.realtime().append(&feed(at), &entry).await.unwrap();
+        if book.epoch.as_ref() != Some(&position.epoch) {
+            // The feed was forgotten, which it may be after all of it was.
+            assert!(book.first(self.seconds) > book.end(), "an epoch ends before its log");
+            assert!(self.slots.iter().flatten().all(|slot| slot.account.feed != at || slot.account.cursor == 0));
+            *book = Book { epoch: Some(position.epoch.clone()), entries: Vec::new() };
+        }
+        assert_eq!(position.offset, book.end() + 1);
+        book.entries.push((key, self.seconds));
+    }
+
+    async fn begin(&mut self, slot: usize, at: usize, from: From, credit: Option<u32>) {
+        self.slots[slot] = None;
+        let end = self.server.realtime().position(&feed(at)).await.unwrap();
+        let book = &mut self.books[at];
+        if book.epoch.as_ref() != Some(&end.epoch) {
+            assert_eq!(end.offset, 0);
+            *book = Book { epoch: Some(end.epoch.clone()), entries: Vec::new() };
+        }
+        assert_eq!(end.offset, book.end());
+        let after = match from {
+            From::End => None,
+            From::Known(earlier) => self.known[slot][at].clone().map(|known| {
+                let offset = known.offset.saturating_sub(earlier);
+                Position { offset, ..known }
+            }),
+            From::AnotherLog => Some(Position::new("another", 3)),
+        };
+        let known = after.as_ref().filter(|after| after.epoch == end.epoch).map(|after| after.offset);
+        let cursor = known.unwrap_or(end.offset);
+        let resumed = after.as_ref().map(|_| known.is_some_and(|known| known + 1 >= book.first(self.seconds)));
+        let diverged = after.is_some() && known.is_none();
+        let reads = self.follow(slot, at, after, credit).await;
+        let account = Account {
+            slot,
+            feed: at,
+            cursor,
+            begun: false,
+            diverged,
+            resumed,
+            delivered: 0,
+            missing: 0,
+            from: cursor,
+        };
+        let is_limited = credit.is_some() && matches!(reads, Reads::Subscribed(_));
+        self.slots[slot] = Some(Slot { reads, account, stalled: false, is_limited });
+    }
+
+    async fn follow(&self, slot: usize, at: usize, after: Option<Position>, credit: Option<u32>) -> Reads {
+        match slot {
+            0 | 1 => {
+                let mut client = self.server.open("api").await.unwrap();
+                let shared = slot == 1;
+                let frame = json!({ "type": "subscribe", "id": "s", "path": "follow", "input": at, "after": after,
+                    "credit": credit, "shared": shared });
+                client.send_text(&frame.to_string()).await;
+                Reads::Subscribed(Box::new(client))
+            }
+            2 => {
+                let mut client = self.server.open("follower").await.unwrap();
+                let frame = json!({ "type": "message", "value": { "feed": at, "after": after } });
+                client.send_text(&frame.to_string()).await;
+                Reads::Messages(Box::new(client))
+            }
+            _ => {
+                let updates = self.server.realtime().follow(&feed(at), after.as_ref()).unwrap();
+                let woken = Arc::new(Woken(AtomicBool::new(true)));
+                Reads::Updates(Box::pin(updates), woken)
+            }
+        }
+    }
+
+    async fn grant(&mut self, slot: usize, more: u32) {
+        let Some(Slot { reads: Reads::Subscribed(client), .. }) = &mut self.slots[slot] else { return };
+        client.send_text(&json!({ "type": "credit", "id": "s", "more": more }).to_string()).await;
+    }
+
+    fn stall(&mut self, slot: usize, stalled: bool) {
+        let Some(slot) = &mut self.slots[slot] else { return };
+        slot.stalled = stalled;
+        if let Reads::Subscribed(client) | Reads::Messages(client) = &mut slot.reads {
+            if stalled { client.stall() } else { client.resume() }
+        }
+    }
+
+    /// Takes what has come for all that read.
+    async fn read(&mut self) {
+        self.server.settle().await;
+        for slot in self.slots.iter_mut().flatten().filter(|slot| !slot.stalled) {
+            match &mut slot.reads {
+                Reads::Subscribed(client) | Reads::Messages(client) => {
+                    while let Some(frame) = client.try_frame().await.unwrap() {
+                        slot.account.take_frame(&frame, &self.books, self.seconds);
+                    }
+                }
+                Reads::Updates(updates, woken) => {
+                    let waker = Waker::from(Arc::clone(woken));
+                    while woken.0.load(Relaxed) {
+                        match updates.as_mut().poll_next(&mut Context::from_waker(&waker)) {
+                            Poll::Ready(Some(update)) => {
+                                slot.account.take_update(update.unwrap(), &self.books, self.seconds)
+                            }
+                            Poll::Ready(None) => panic!("it never ends"),
+                            Poll::Pending => woken.0.store(false, Relaxed),
+                        }
+                    }
+                }
+            }
+            let Account { slot, feed, cursor, .. } = slot.account;
+            let epoch = self.books[feed].epoch.clone().unwrap();
+            self.known[slot][feed] = Some(Position::new(epoch, cursor));
+        }
+    }
+
+    /// Lets all read and gives them all credit: each has got or been told of everything.
+    async fn finish(mut self) {
+        for slot in 0..SLOTS {
+            self.stall(slot, false);
+            if self.slots[slot].as_ref().is_some_and(|slot| slot.is_limited) {
+                self.grant(slot, 1000).await;
+            }
+        }
+        self.read().await;
+        for Slot { account, .. } in self.slots.iter().flatten() {
+            // A handler's client is not told of the beginning.
+            assert!((account.begun || account.slot == 2) && !account.diverged, "{account:?}");
+            assert_eq!(account.cursor, self.books[account.feed].end(), "{account:?}");
+            assert_eq!(account.delivered + account.missing, account.cursor - account.from, "{account:?}");
+        }
+        // Those that are level get what comes next at once.
+        for at in 0..FEEDS {
+            self.append(at, 0, false).await;
+        }
+        self.read().await;
+        for Slot { account, .. } in self.slots.iter().flatten() {
+            assert_eq!(account.cursor, self.books[account.feed].end(), "{account:?}");
+        }
+    }
+}
+
+impl Account {
+    fn take_frame(&mut self, frame: &TestFrame, books: &[Book], now: u64) {
+        let frame: Value = serde_json::from_str(&frame.as_text()).unwrap();
+        let name = format!("feed {}", self.feed);
+        match frame["type"].as_str() {
+            Some("subscribed") => {
+                assert_eq!((&frame["id"], &frame["topic"]), (&json!("s"), &json!(name)));
+                assert_eq!(frame["shared"], if self.slot == 1 { json!(true) } else { Value::Null });
+                self.begin(frame["offset"].as_u64().unwrap(), frame["resumed"].as_bool());
+            }
+            Some("gap") => {
+                let gap: Gap = serde_json::from_value(frame).unwrap();
+                self.skip(&gap, books, now);
+            }
+            Some(kind @ ("data" | "message")) => {
+                // A handler's client is not told of the beginning.
+                self.begun |= kind == "message";
+                assert_eq!(frame["id"], if self.slot == 0 { json!("s") } else { Value::Null });
+                assert_eq!(frame["topic"], if self.slot == 0 { Value::Null } else { json!(name) });
+                let entry = if kind == "data" { &frame["data"] } else { &frame["value"] };
+                let position = Position::new(frame["epoch"].as_str().unwrap(), frame["offset"].as_u64().unwrap());
+                self.deliver(&serde_json::from_value(entry.clone()).unwrap(), &position, books);
+            }
+            _ => panic!("{frame}"),
+        }
+    }
+
+    fn take_update(&mut self, update: FeedUpdate<Entry>, books: &[Book], now: u64) {
+        match update {
+            FeedUpdate::Begun(begun) => self.begin(begun.position.offset, begun.resumed),
+            FeedUpdate::Gap(gap) => self.skip(&gap, books, now),
+            FeedUpdate::Item(item) => self.deliver(&item.value, &item.position.unwrap(), books),
+            update => panic!("{update:?}"),
+        }
+    }
+
+    fn begin(&mut self, offset: u64, resumed: Option<bool>) {
+        assert!(!self.begun, "it begins twice: {self:?}");
+        self.begun = true;
+        assert_eq!((offset, resumed), (self.cursor, self.resumed), "{self:?}");
+    }
+
+    fn deliver(&mut self, entry: &Entry, position: &Position, books: &[Book]) {
+        assert!(self.begun && !self.diverged, "{self:?}");
+        let book = &books[self.feed];
+        assert_eq!(book.epoch.as_ref(), Some(&position.epoch));
+        assert_eq!(position.offset, self.cursor + 1, "{self:?}");
+        assert_eq!((entry.number, entry.key), (position.offset, book.entries[self.cursor as usize].0));
+        self.cursor += 1;
+        self.delivered += 1;
+    }
+
+    fn skip(&mut self, gap: &Gap, books: &[Book], now: u64) {
+        // A handler's client is not told of the beginning.
+        self.begun |= self.slot == 2;
+        assert!(self.begun, "{self:?}");
+        if gap.cause == "diverged" {
+            assert!(gap.count == 0 && std::mem::take(&mut self.diverged), "{self:?}");
+            return;
+        }
+        assert!(!self.diverged, "{self:?}");
+        let (from, to) = (gap.from.unwrap(), gap.to.unwrap());
+        assert_eq!((from, to), (self.cursor + 1, self.cursor + gap.count), "{gap:?} {self:?}");
+        let book = &books[self.feed];
+        assert!(to <= book.end());
+        match (&*gap.cause, self.feed) {
+            ("retention", _) => assert!(to < book.first(now), "{gap:?} {self:?}"),
+            ("overflow", 1) => assert!(to + 3 <= book.end(), "{gap:?} {self:?}"),
+            ("conflated", 2) => {
+                let has_newer = |offset: u64| {
+                    let (key, _) = book.entries[offset as usize - 1];
+                    book.entries[offset as usize..].iter().any(|(newer, _)| *newer == key)
+                };
+                assert!((from..=to).all(has_newer), "{gap:?} {self:?}");
+            }
+            _ => panic!("{gap:?} {self:?}"),
+        }
+        self.cursor = to;
+        self.missing += gap.count;
+    }
+}
