@@ -398,7 +398,7 @@ impl World {
                     while woken.0.load(Relaxed) {
                         match updates.as_mut().poll_next(&mut Context::from_waker(&waker)) {
                             Poll::Ready(Some(update)) => {
-                                slot.account.take_update(update.unwrap(), &self.books, self.seconds)
+                                slot.account.take_update(update.unwrap(), &self.books, self.seconds);
                             }
                             Poll::Ready(None) => panic!("it never ends"),
                             Poll::Pending => woken.0.store(false, Relaxed),
