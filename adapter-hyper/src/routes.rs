@@ -8,7 +8,8 @@ use realtime_core::{
 use std::convert::Infallible;
 
 /// Returns a service that serves all handlers and endpoints under `{prefix}/{id}`, and their procedures and subscriptions
-/// by HTTP under `{prefix}/{id}/{name}` too. It answers everything else with 404.
+/// by HTTP under `{prefix}/{id}/{name}` too, and those with [paths of their own](realtime_core::Mount::at) there as
+/// well. It answers everything else with 404.
 pub fn routes(realtime: &Realtime) -> Routes {
     Routes { realtime: realtime.clone(), everywhere: false }
 }
@@ -34,6 +35,9 @@ impl Routes {
 
     fn ending<B>(&self, request: &Request<B>) -> Option<Ending> {
         if self.everywhere {
+            return Some(Ending::Id);
+        }
+        if self.realtime.paths().any(|path| path == request.uri().path()) {
             return Some(Ending::Id);
         }
         let rest = request.uri().path().strip_prefix(self.realtime.prefix())?.strip_prefix('/')?;
