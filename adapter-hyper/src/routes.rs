@@ -58,8 +58,8 @@ impl<B: Incoming> Service<Request<B>> for Routes {
 
     fn call(&self, mut request: Request<B>) -> Self::Future {
         let ending = self.ending(&request).unwrap_or_else(|| {
-            // An empty path has no id, so it is refused as an unknown id is.
-            *request.uri_mut() = Uri::default();
+            // This has no id and is no path of a handler, so it is refused as an unknown id is.
+            *request.uri_mut() = Uri::from_static("*");
             Ending::Id
         });
         let realtime = self.realtime.clone();

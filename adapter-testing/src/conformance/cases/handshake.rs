@@ -27,7 +27,7 @@ pub fn an_unknown_id_is_404(subject: &Subject) {
     assert_eq!((&body["ok"], &body["error"]["code"]), (&false.into(), &"NOT_FOUND".into()));
 }
 
-/// Beside the path with the id, and not for paths below or above it.
+/// Beside the path with the id, and not for other paths, although the root is one.
 pub fn a_path_of_its_own_is_served(subject: &Subject) {
     let (server, ..) = start(subject);
     for mut echo in [server.request_at("/").query("cid=1").connect(), server.connect("echo")] {
