@@ -48,7 +48,8 @@ impl Mount {
     }
 
     /// Adds a path of its own, such as `/` or `/api/rpc`: clients connect there as well as under the id. The `routes` of
-    /// each adapter serve it. Procedures and subscriptions are asked for with `?path=` there, or by `POST`.
+    /// each adapter serve it. Procedures and subscriptions are asked for with `?path=` there, or by `POST`. Below a nested
+    /// router of axum it is the rest of the path.
     ///
     /// # Panics
     ///
