@@ -6,11 +6,16 @@ use actix_web::{
 use realtime_core::{Realtime, raw};
 
 /// Serves all handlers and endpoints under `{prefix}/{id}`, and their procedures and subscriptions by HTTP under
-/// `{prefix}/{id}/{name}` too: the argument for `App::configure`.
+/// `{prefix}/{id}/{name}` too: the argument for `App::configure`. Those with [paths of their
+/// own](realtime_core::Mount::at) are served there as well.
 pub fn routes(realtime: &Realtime) -> impl FnOnce(&mut ServiceConfig) {
     let id = format!("{}/{{id}}", realtime.prefix());
     let (route, by_name) = (upgrade_websocket(realtime), answer(realtime, raw::Ending::IdAndName));
-    move |config| _ = config.route(&id, route).route(&format!("{id}/{{name}}"), by_name)
+    let own: Vec<_> = realtime.paths().map(|path| (path.to_owned(), upgrade_websocket(realtime))).collect();
+    move |config| {
+        own.into_iter().for_each(|(path, route)| _ = config.route(&path, route));
+        config.route(&id, route).route(&format!("{id}/{{name}}"), by_name);
+    }
 }
 
 /// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a

@@ -10,11 +10,13 @@ use realtime_core::{
 };
 
 /// Returns a router that serves all handlers and endpoints under `{prefix}/{id}`, and their procedures and subscriptions
-/// by HTTP under `{prefix}/{id}/{name}` too, to be merged into the application's router.
+/// by HTTP under `{prefix}/{id}/{name}` too, to be merged into the application's router. Those with [paths of their
+/// own](realtime_core::Mount::at) are served there as well.
 pub fn routes<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> Router<S> {
     let id = format!("{}/{{id}}", realtime.prefix());
     let by_name = answer(realtime, Ending::IdAndName);
-    Router::new().route(&id, upgrade_websocket(realtime)).route(&format!("{id}/{{name}}"), by_name)
+    let router = Router::new().route(&id, upgrade_websocket(realtime)).route(&format!("{id}/{{name}}"), by_name);
+    realtime.paths().fold(router, |router, path| router.route(path, upgrade_websocket(realtime)))
 }
 
 /// Serves WebSockets, HTTP calls and server-sent events on a route of the application; the method and headers of a

@@ -8,7 +8,8 @@ use realtime_core::{
 use std::convert::Infallible;
 
 /// Returns a service that serves all handlers and endpoints under `{prefix}/{id}`, and their procedures and subscriptions
-/// by HTTP under `{prefix}/{id}/{name}` too. It answers everything else with 404.
+/// by HTTP under `{prefix}/{id}/{name}` too, and those with [paths of their own](realtime_core::Mount::at) there as
+/// well. It answers everything else with 404.
 pub fn routes(realtime: &Realtime) -> Routes {
     Routes { realtime: realtime.clone(), everywhere: false }
 }
@@ -36,6 +37,9 @@ impl Routes {
         if self.everywhere {
             return Some(Ending::Id);
         }
+        if self.realtime.paths().any(|path| path == request.uri().path()) {
+            return Some(Ending::Id);
+        }
         let rest = request.uri().path().strip_prefix(self.realtime.prefix())?.strip_prefix('/')?;
         match rest.split_once('/') {
             None => (!rest.is_empty()).then_some(Ending::Id),
@@ -54,8 +58,8 @@ impl<B: Incoming> Service<Request<B>> for Routes {
 
     fn call(&self, mut request: Request<B>) -> Self::Future {
         let ending = self.ending(&request).unwrap_or_else(|| {
-            // An empty path has no id, so it is refused as an unknown id is.
-            *request.uri_mut() = Uri::default();
+            // This has no id and is no path of a handler, so it is refused as an unknown id is.
+            *request.uri_mut() = Uri::from_static("*");
             Ending::Id
         });
         let route = Route::new(&self.realtime, ending);

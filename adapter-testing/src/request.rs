@@ -119,8 +119,12 @@ impl<B> TestRequest<B> {
 /// Requests for a WebSocket.
 impl TestRequest {
     pub(crate) fn upgrade_of(server: TestServer, id: &str) -> Self {
-        let request = upgrade_request(&format!("{}/{id}", server.realtime().prefix()));
-        Self::new(server, request, NoBody)
+        let path = format!("{}/{id}", server.realtime().prefix());
+        Self::upgrade_at(server, &path)
+    }
+
+    pub(crate) fn upgrade_at(server: TestServer, path: &str) -> Self {
+        Self::new(server, upgrade_request(path), NoBody)
     }
 
     /// Offers a subprotocol. The client uses the one that the server selects: MessagePack for `realtime.v1.msgpack`,

@@ -72,6 +72,16 @@ impl TestServer {
         TestRequest::upgrade_of(self.clone(), id)
     }
 
+    /// Creates a request to a handler's [path of its own](realtime_core::Mount::at).
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be a path.
+    #[track_caller]
+    pub fn request_at(&self, path: &str) -> TestRequest {
+        TestRequest::upgrade_at(self.clone(), path)
+    }
+
     /// Returns a client that calls an endpoint by HTTP.
     pub fn http(&self, id: &str) -> TestHttp {
         TestHttp::new(self.clone(), id)

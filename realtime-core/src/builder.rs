@@ -188,8 +188,8 @@ impl RealtimeBuilder {
     ///
     /// # Panics
     ///
-    /// If a limit of the [`Config`] is 0 and nothing could work with it, or an id [with a schema](Self::with_schema) is
-    /// not mounted.
+    /// If a limit of the [`Config`] is 0 and nothing could work with it, an id [with a schema](Self::with_schema) is
+    /// not mounted, or two mounts have [one path](Mount::at).
     #[track_caller]
     pub fn build(self) -> Realtime {
         self.config.check();
@@ -200,12 +200,19 @@ impl RealtimeBuilder {
         for protocol in self.protocols {
             protocols.offer(protocol);
         }
-        let mounted = self.mounts.into_iter().map(|(id, mount)| {
-            let mounted = mount.into_mounted(&id, &mut protocols);
-            (id, Arc::new(mounted))
-        });
+        let (mut mounted, mut paths) = (HashMap::new(), HashMap::new());
+        for (id, mut mount) in self.mounts {
+            let own = mount.take_paths();
+            let mount = Arc::new(mount.into_mounted(&id, &mut protocols));
+            for path in own {
+                let taken = paths.insert(path.clone(), Arc::clone(&mount.id));
+                assert!(taken.is_none(), "two handlers have the path {path:?}");
+            }
+            mounted.insert(id, mount);
+        }
         let registry = Registry {
-            mounted: mounted.collect(),
+            mounted,
+            paths,
             middleware: self.middleware.into_iter().map(|boxed| boxed.0).collect(),
             prefix: self.prefix,
             schemas: self.schemas,

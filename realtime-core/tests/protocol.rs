@@ -5,8 +5,8 @@ use cbor4ii::core::utils::SliceReader;
 use ciborium::{Value as Cbor, cbor};
 use futures_util::stream;
 use realtime_core::{
-    Call, Code, Connection, Endpoint, Error, Event, Handler, IntoMount, Procedure, Realtime, Result, Subscription,
-    Topic,
+    Accepted, Call, CloseCode, Code, Connection, Context, Endpoint, Error, Event, Handler, IntoMount, Next,
+    Procedure, Realtime, Reject, Result, Subscription, Topic,
     protocol::{Encode, Outgoing, Packet, Protocol, ReadWith, Value, ValueFormat},
     websocket::{Data, Kind, Opcode},
 };
@@ -218,4 +218,161 @@ fn what_is_shared_by_all_formats_reaches_it() {
             cbor!({ "type" => "result", "id" => "1", "data" => [97, 98] }).unwrap()
         );
     });
+}
+
+/// Lines of text, of which the first word says what the line is. It has no subprotocol, and more to say than most.
+#[derive(Debug)]
+struct Lines;
+
+impl Protocol for Lines {
+    fn subprotocol(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn decode<'a>(&self, data: &'a Data<'_>) -> Result<Packet<'a>, Error> {
+        let Data::Text(text) = data else { return Err(parse_error("bytes are no line")) };
+        match text.split_once(' ') {
+            Some(("say", json)) => Ok(Packet::Message(Value::Json(json.into()))),
+            Some(("note", _)) => Ok(Packet::Ignored),
+            _ => Err(parse_error("what is this line?")),
+        }
+    }
+
+    fn encode(&self, packet: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Option<Kind>, Error> {
+        match packet {
+            Outgoing::Welcome { .. } => out.extend_from_slice(b"welcome"),
+            Outgoing::Opened => out.extend_from_slice(b"ready"),
+            Outgoing::Message(value) => {
+                out.extend_from_slice(b"said ");
+                value.encode_json(out)?;
+            }
+            _ => return Ok(None),
+        }
+        Ok(Some(Kind::Text))
+    }
+
+    /// The query is the name itself.
+    fn input(&self, query: &str) -> Result<Value<'static>, Error> {
+        match query {
+            "" => Err(parse_error("nobody")),
+            name => Ok(Value::Json(format!("{name:?}").into())),
+        }
+    }
+
+    fn close<'a>(&self, error: &'a Error) -> (CloseCode, &'a str) {
+        match error.code() {
+            code if *code == Code::PARSE_ERROR => (CloseCode::new(4000).unwrap(), "learn to write"),
+            code => (code.close_code(), error.message()),
+        }
+    }
+}
+
+/// Greets by name in `on_open`.
+struct Greeter;
+
+impl Handler for Greeter {
+    type Input = String;
+    type ClientMessage = String;
+    type ServerMessage = String;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        if connection.input() == "nobody" {
+            return Err(Error::new(Code::PARSE_ERROR, "a name, please"));
+        }
+        Ok(connection.send(format!("hello {}", connection.input()))?)
+    }
+
+    async fn on_message(&self, connection: &Connection<Self>, message: String) -> Result {
+        Ok(connection.send(message)?)
+    }
+}
+
+fn lines() -> TestServer {
+    let mount = Greeter.into_mount().protocol(Lines).at("/").at("/lines/of.text");
+    TestServer::new(Realtime::builder().handler("lines", mount).manual_time().build())
+}
+
+async fn recv_line(client: &mut TestClient) -> String {
+    client.recv_frame().await.expect("the connection is open").as_text()
+}
+
+#[test]
+fn a_protocol_without_a_name_welcomes_and_says_when_on_open_is_over() {
+    block_on(async {
+        let mut client = lines().request("lines").query("ann").open().await.unwrap();
+        for line in ["welcome", r#"said "hello ann""#, "ready"] {
+            assert_eq!(recv_line(&mut client).await, line);
+        }
+        client.send_text("note me").await;
+        client.send_text(r#"say "hi""#).await;
+        assert_eq!(recv_line(&mut client).await, r#"said "hi""#);
+    });
+}
+
+#[test]
+fn a_protocol_reads_the_input_of_the_url() {
+    block_on(async {
+        assert_eq!(lines().request("lines").open().await.unwrap_err().status(), 400);
+        let probe = |query: &'static str| async move {
+            let server = lines();
+            let request = server.http("lines").request(http::Method::HEAD).query(query);
+            request.send().await.status().as_u16()
+        };
+        assert_eq!(probe("ann").await, 204);
+        assert_eq!(probe("").await, 400);
+    });
+}
+
+#[test]
+fn a_protocol_chooses_how_an_error_closes() {
+    block_on(async {
+        let mut client = lines().request("lines").query("ann").open().await.unwrap();
+        client.send_text("gibberish").await;
+        for _ in 0..3 {
+            recv_line(&mut client).await;
+        }
+        assert_eq!(client.recv_frame().await.unwrap().as_close(), learn_to_write());
+        // A refusal has no `ready` before it.
+        let mut refused = lines().request("lines").query("nobody").open().await.unwrap();
+        assert_eq!(recv_line(&mut refused).await, "welcome");
+        assert_eq!(refused.recv_frame().await.unwrap().as_close(), learn_to_write());
+    });
+}
+
+fn learn_to_write() -> Option<(u16, String)> {
+    Some((4000, "learn to write".into()))
+}
+
+/// Refuses requests for other ids than this one.
+async fn only_lines(context: Context, next: Next) -> Result<Accepted, Reject> {
+    match &*context.endpoint() {
+        "lines" => next.run(context).await,
+        _ => Err(Reject::forbidden("not an id that is known")),
+    }
+}
+
+#[test]
+fn a_mount_has_paths_of_its_own() {
+    block_on(async {
+        let mount = Greeter.into_mount().protocol(Lines).at("/").at("/lines/of.text").middleware(only_lines);
+        let server = TestServer::new(Realtime::builder().handler("lines", mount).manual_time().build());
+        for path in ["/", "/lines/of.text", "/__realtime/lines"] {
+            let mut client = server.request_at(path).query("ann").open().await.unwrap();
+            assert_eq!(recv_line(&mut client).await, "welcome");
+        }
+        assert_eq!(server.request_at("/of.text").open().await.unwrap_err().status(), 404);
+    });
+}
+
+#[test]
+#[should_panic(expected = "two handlers have the path \"/\"")]
+fn two_mounts_with_one_path_are_refused() {
+    let _ =
+        Realtime::builder().handler("a", Greeter.plain().at("/")).handler("b", Greeter.plain().at("/")).build();
+}
+
+#[test]
+#[should_panic(expected = "the path \"rooms/{id}\"")]
+fn a_path_has_no_patterns() {
+    let _ = Greeter.plain().at("rooms/{id}");
 }

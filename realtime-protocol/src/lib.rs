@@ -34,7 +34,7 @@ pub mod internal {
     #[cfg(feature = "schema")]
     pub use crate::schema::{Side, side};
     pub use crate::{
-        format::{Encoded, parse_json, parse_pairs, read_timeout},
+        format::{Encoded, read_timeout},
         message::{is, same},
         names::check_path,
         overflow::Policy,

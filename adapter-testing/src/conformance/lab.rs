@@ -1,6 +1,7 @@
 use super::{api, client::PATIENCE};
 use realtime_core::{
-    Close, CloseCode, Connection, ConnectionId, Error, Handler, Message, Realtime, RealtimeBuilder, Result, Topic,
+    Close, CloseCode, Connection, ConnectionId, Error, Handler, IntoMount, Message, Realtime, RealtimeBuilder,
+    Result, Topic,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -190,14 +191,15 @@ impl Lab {
 
 /// Returns the registry of most cases: `lab`; `echo`, without an envelope; `api`, an endpoint; `closing`, an endpoint
 /// that reports closes too; and `both`, a handler and an endpoint. The node's number is fixed, so that ids are the same
-/// everywhere, and time is manual.
+/// everywhere, and time is manual. `echo` and `api` have paths of their own, too.
 pub(crate) fn builder() -> (RealtimeBuilder, Seen, Gate) {
     let (lab, seen, gate) = Lab::new();
     let builder = Realtime::builder().node(0xc0ffee).manual_time();
     let endpoint = || api::endpoint(&lab.sights, &lab.gate);
-    let builder = builder.endpoint("api", endpoint()).endpoint("closing", endpoint().on_close(api::on_close));
+    let api = endpoint().into_mount().at("/own/path");
+    let builder = builder.handler("api", api).endpoint("closing", endpoint().on_close(api::on_close));
     let builder = builder.endpoint("both", endpoint());
-    let builder = builder.handler("both", lab.clone()).handler("lab", lab).handler("echo", Echo.plain());
+    let builder = builder.handler("both", lab.clone()).handler("lab", lab).handler("echo", Echo.plain().at("/"));
     (builder, seen, gate)
 }
 

@@ -111,6 +111,7 @@ macro_rules! conformance {
             handshake: [
                 an_upgrade_is_accepted,
                 an_unknown_id_is_404,
+                a_path_of_its_own_is_served,
                 a_request_without_upgrade_is_426,
                 a_stripped_upgrade_header_is_426,
                 http_1_0_is_400,

@@ -53,6 +53,11 @@ impl Server {
         Request::new(&*self.host, &format!("{}/{id}", self.realtime.prefix()))
     }
 
+    /// Creates a request for a handler with a path of its own.
+    pub fn request_at(&self, path: &str) -> Request<'_> {
+        Request::new(&*self.host, path)
+    }
+
     /// Creates an HTTP request.
     pub fn http(&self, id: &str) -> HttpRequest<'_> {
         HttpRequest::new(&*self.host, &format!("{}/{id}", self.realtime.prefix()))

@@ -18,6 +18,7 @@ use std::{
     borrow::Cow,
     fmt,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 /// The request that opened a connection. Middleware reads and extends it; a handler can read it for as long as the
@@ -38,6 +39,8 @@ struct Head {
     client: Option<IpAddr>,
     extended_connect: bool,
     ending: Ending,
+    /// The id, where the path does not say it.
+    endpoint: Option<Arc<str>>,
     variables: Extensions,
 }
 
@@ -125,8 +128,11 @@ impl Context {
     }
 
     /// Returns the id of the requested handler, decoded: the last segment of the path, or the one before a name
-    /// where the [route has both](crate::raw::Ending).
+    /// where the [route has both](crate::raw::Ending). On a [path of its own](crate::Mount::at) it is the handler's id.
     pub fn endpoint(&self) -> Cow<'_, str> {
+        if let Some(endpoint) = &self.0.endpoint {
+            return Cow::Borrowed(endpoint);
+        }
         let behind = usize::from(self.0.ending == Ending::IdAndName);
         percent_decoded(self.segments().nth(behind).unwrap_or_default())
     }
@@ -135,6 +141,12 @@ impl Context {
     pub(crate) fn with_ending(mut self, ending: Ending) -> Self {
         self.0.ending = ending;
         self
+    }
+
+    /// Sets the id of a path that does not say it.
+    pub(crate) fn set_endpoint(&mut self, endpoint: Arc<str>) {
+        self.0.ending = Ending::Id;
+        self.0.endpoint = Some(endpoint);
     }
 
     /// Returns the name in the path, decoded, if the route has one.
@@ -272,6 +284,7 @@ impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for C
             client: head.peer.map(|address| address.ip().to_canonical()),
             extended_connect: head.extended_connect,
             ending: Ending::Id,
+            endpoint: None,
             // A map that was emptied keeps its table.
             variables: if head.extensions.is_empty() { Extensions::new() } else { head.extensions },
         }))

@@ -18,6 +18,7 @@ pub struct Mount {
     router: Option<Router>,
     middleware: Vec<Arc<dyn ErasedMiddleware>>,
     protocol: Prescribed,
+    paths: Vec<Box<str>>,
     /// The types of the handler.
     messages: Messages,
 }
@@ -46,6 +47,26 @@ impl Mount {
         self
     }
 
+    /// Adds a path of its own, such as `/` or `/api/rpc`: clients connect there as well as under the id. The `routes` of
+    /// each adapter serve it. Procedures and subscriptions are asked for with `?path=` there, or by `POST`. Below a nested
+    /// router of axum it is the rest of the path.
+    ///
+    /// # Panics
+    ///
+    /// If it does not begin with a slash, or has other characters than letters, digits, `/`, `-`, `_`, `.` and `~`.
+    /// [`build`](crate::RealtimeBuilder::build) panics if two mounts have the same path.
+    #[must_use = "the mount with the path is returned"]
+    #[track_caller]
+    pub fn at(mut self, path: &str) -> Self {
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
+        assert!(
+            path.starts_with('/') && path.bytes().all(valid),
+            "the path {path:?} is not a slash and letters, digits, '/', '-', '_', '.' and '~'",
+        );
+        self.paths.push(path.into());
+        self
+    }
+
     /// Adds a middleware, which runs after the ones added before.
     #[must_use = "the mount with the middleware is returned"]
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
@@ -71,6 +92,7 @@ impl Mount {
         }
         self.router = self.router.take().or(other.router);
         self.middleware.extend(other.middleware);
+        self.paths.extend(other.paths);
     }
 
     pub(crate) fn of_router(router: Router, middleware: Vec<Arc<dyn ErasedMiddleware>>) -> Self {
@@ -79,8 +101,14 @@ impl Mount {
             router: Some(router),
             middleware,
             protocol: Prescribed::None,
+            paths: Vec::new(),
             messages: Messages::default(),
         }
+    }
+
+    /// Takes the paths of its own.
+    pub(crate) fn take_paths(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.paths)
     }
 
     /// The same with the types of its handler.
@@ -143,6 +171,7 @@ impl<H: Handler> IntoMount for H {
             router: None,
             middleware: Vec::new(),
             protocol: Prescribed::None,
+            paths: Vec::new(),
             messages: Messages::default(),
         }
     }

@@ -6,6 +6,7 @@ use super::{
 use crate::{
     context::Context,
     hub::{Client, Stage},
+    protocol::Protocol,
     seams::BoxFuture,
     session::{Backlog, Delivered, Hooks, is_turn_over},
     util::panics::{Panicked, catch},
@@ -91,8 +92,8 @@ impl<H: Handler> Typed<H> {
 pub(crate) struct HandlerHooks<H>(pub(crate) Arc<H>);
 
 impl<H: Handler> Hooks for HandlerHooks<H> {
-    fn open(&self, context: &Context) -> Result<Box<dyn Any + Send + Sync>, Error> {
-        Ok(Box::new(Typed::<H> { input: input::parse(context)?, inbox: Inbox::new() }))
+    fn open(&self, context: &Context, protocol: &dyn Protocol) -> Result<Box<dyn Any + Send + Sync>, Error> {
+        Ok(Box::new(Typed::<H> { input: input::parse(context, protocol)?, inbox: Inbox::new() }))
     }
 
     fn run(&self, client: &Arc<Client>) -> BoxFuture<'static> {

@@ -2,7 +2,7 @@ use super::{ClientCalls, ConnectionPermit, Hub, Membership};
 use crate::{
     context::Context,
     outbox::{Opening, Outbox, PushError, may_hold},
-    protocol::{Encode, Format, Outgoing},
+    protocol::{Encode, Format, Outgoing, Protocol},
     util::sync::{
         Mutex,
         atomic::{
@@ -194,7 +194,10 @@ impl Client {
         match self.encode(&Outgoing::Error { id: None, error }, |frame| self.outbox.push(frame)) {
             Ok(Some(Err(PushError::Full))) => self.close_slow(),
             Ok(Some(_)) => {}
-            Ok(None) | Err(_) => self.close(error.code().close_code(), error.message()),
+            Ok(None) | Err(_) => {
+                let (code, reason) = self.protocol().close(error);
+                self.close(code, reason);
+            }
         }
     }
 
@@ -203,12 +206,17 @@ impl Client {
         self.log(error);
         // Without room for the packet, the close frame's reason carries the message.
         let _ = self.encode(&Outgoing::Error { id: None, error }, |frame| self.outbox.push(frame));
-        let code = match error.code().close_code() {
+        let (code, reason) = self.protocol().close(error);
+        let code = match code {
             // This code is for malformed messages, and here the session was refused.
             CloseCode::INVALID_PAYLOAD => CloseCode::POLICY,
             code => code,
         };
-        self.close(code, error.message());
+        self.close(code, reason);
+    }
+
+    fn protocol(&self) -> &dyn Protocol {
+        self.hub.protocols.get(self.format.protocol())
     }
 
     /// Logs an error with its causes, which the client is not told.
@@ -309,14 +317,15 @@ impl Client {
         self.tell_opened();
     }
 
-    /// Marks the client as served, if its response waits for that.
+    /// Tells the client that it is served, unless it is closed already. A response that waits for it begins.
     pub(crate) fn tell_opened(&self) {
-        if let Some(opening) = &self.opening
-            && !self.outbox.is_closing()
-        {
-            opening.open();
-            self.reply(&Outgoing::Opened);
+        if self.outbox.is_closing() {
+            return;
         }
+        if let Some(opening) = &self.opening {
+            opening.open();
+        }
+        self.reply(&Outgoing::Opened);
     }
 }
 

@@ -98,9 +98,15 @@ impl Protocols {
         format.protocol.0 <= Self::MESSAGE_PACK.0
     }
 
-    /// Returns the protocol of a client that asks for none.
-    pub(crate) fn default_id(&self) -> ProtocolId {
-        Self::JSON
+    /// Returns the protocol of a client that asks for none: the required one, or else JSON.
+    pub(crate) fn of(&self, prescribed: Option<ProtocolId>) -> ProtocolId {
+        prescribed.unwrap_or(Self::JSON)
+    }
+
+    /// Returns true if clients are welcomed that did not ask for the protocol: they cannot ask for one without a name.
+    pub(crate) fn always_welcomes(&self, id: ProtocolId) -> bool {
+        let protocol = self.get(id);
+        protocol.subprotocol().is_none() && !protocol.is_plain()
     }
 
     /// Returns the protocol without an envelope.
@@ -110,6 +116,11 @@ impl Protocols {
 
     pub(crate) fn get(&self, id: ProtocolId) -> &dyn Protocol {
         &*self.list[usize::from(id.0)]
+    }
+
+    /// Returns a protocol, for one who outlives the borrow of the registry.
+    pub(crate) fn share(&self, id: ProtocolId) -> Arc<dyn Protocol> {
+        Arc::clone(&self.list[usize::from(id.0)])
     }
 
     /// Returns the format of a WebSocket with this protocol.

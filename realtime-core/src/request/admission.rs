@@ -8,6 +8,7 @@ use crate::{
     config::Foreign,
     context::Context,
     hub::{ConnectionPermit, Hub, Refused},
+    protocol::ProtocolId,
     session::Service,
 };
 use http::HeaderMap;
@@ -97,10 +98,15 @@ impl<P> Admission<'_, P> {
         self.service = service;
     }
 
-    /// Runs the middleware. `opens` is true if a session follows, whose input is then parsed.
-    pub(super) async fn let_through(self, context: Context, opens: bool) -> Result<Admitted<P>, Reject> {
+    /// Runs the middleware. `opens` is the protocol of the session that follows, if one does: its input is then parsed.
+    pub(super) async fn let_through(
+        self,
+        context: Context,
+        opens: Option<ProtocolId>,
+    ) -> Result<Admitted<P>, Reject> {
         let Self { hub, mounted, service, permit } = self;
         let middleware: Vec<_> = Registry::of(hub).middleware.iter().chain(&mounted.middleware).cloned().collect();
+        let opens = opens.map(|protocol| hub.protocols.share(protocol));
         let next = Next { rest: middleware.into_iter(), service, opens };
         let accepted = hub.before(hub.config.handshake_timeout, run_caught(next, context)).await;
         let accepted = accepted.unwrap_or_else(|| Err(Error::unavailable("the handshake took too long").into()));

@@ -30,7 +30,7 @@ where
 {
     let admission = Checked::of(hub, &context, Kind::Call)?.take_place(&context)?;
     let mounted = admission.mounted;
-    let Admitted { context, headers, permit: _permit, .. } = admission.let_through(context, false).await?;
+    let Admitted { context, headers, permit: _permit, .. } = admission.let_through(context, None).await?;
     let asked = match check_name(mounted, &context) {
         Err(error) => Err(error.into()),
         Ok(()) if *context.method() == Method::GET => {

@@ -39,7 +39,8 @@ pub(super) async fn events(
             (hub.protocols.events(None), service, vec![first], preface)
         }
     };
-    let Admitted { context, typed, headers, permit } = admission.let_through(context, true).await?;
+    let Admitted { context, typed, headers, permit } =
+        admission.let_through(context, Some(hub.protocols.of(mounted.protocol))).await?;
     let opening = Arc::<Opening>::default();
     let (stream, carrier) = EventStream::new(preface, Arc::clone(&opening), permit.clone());
     let client = NewClient {

@@ -48,7 +48,8 @@ where
     }
     let service = if is_session { Arc::clone(&mounted.service) } else { mounted.without_handler() };
     admission.serve_by(Arc::clone(&service));
-    let Admitted { context, typed, headers, permit } = admission.let_through(context, true).await?;
+    let Admitted { context, typed, headers, permit } =
+        admission.let_through(context, Some(hub.protocols.of(mounted.protocol))).await?;
     let subscriptions = match is_session {
         true => Vec::new(),
         false => posted(hub, &context, body).await.map_err(|reject| reject.behind(headers.clone()))?,

@@ -1,5 +1,5 @@
 use super::Reject;
-use crate::{context::Context, seams::BoxFuture, session::Service, util::panics::catch};
+use crate::{context::Context, protocol::Protocol, seams::BoxFuture, session::Service, util::panics::catch};
 use http::HeaderMap;
 use realtime_protocol::Error;
 use std::{any::Any, fmt, future::poll_fn, sync::Arc, task::Poll};
@@ -52,8 +52,8 @@ where
 pub struct Next {
     pub(crate) rest: std::vec::IntoIter<Arc<dyn ErasedMiddleware>>,
     pub(crate) service: Arc<Service>,
-    /// True if a session follows.
-    pub(crate) opens: bool,
+    /// The protocol of the session that follows, if one does.
+    pub(crate) opens: Option<Arc<dyn Protocol>>,
 }
 
 impl Next {
@@ -66,11 +66,12 @@ impl Next {
         if let Some(middleware) = self.rest.next() {
             return middleware.handle_boxed(context, self).await;
         }
-        if !self.opens {
+        let Some(protocol) = self.opens else {
             return Ok(Accepted { context, typed: Box::new(()), headers: HeaderMap::new() });
-        }
+        };
         // The input's own `Deserialize` may panic.
-        let typed = catch(|| self.service.hooks.open(&context)).map_err(|panic| Error::internal(panic.0))??;
+        let typed = catch(|| self.service.hooks.open(&context, &*protocol))
+            .map_err(|panic| Error::internal(panic.0))??;
         Ok(Accepted { context, typed, headers: HeaderMap::new() })
     }
 }

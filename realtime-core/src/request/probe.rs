@@ -16,13 +16,13 @@ use std::{borrow::Cow, sync::Arc};
 /// Takes no place, opens no session and calls nothing. If the request has the name of a call, it must exist.
 pub(super) async fn probe(hub: &Arc<Hub>, context: Context) -> Result<Response<Bytes>, Reject> {
     let checked = Checked::of(hub, &context, Kind::Probe)?;
-    choose_protocol(hub, checked.mounted, &context)?;
+    let (protocol, _) = choose_protocol(hub, checked.mounted, &context)?;
     let mounted = checked.mounted;
     let admission = checked.look_for_place(&context)?;
     let is_named = context.name().is_some() || mounted.has_names();
     let name = name_of(&context).filter(|_| is_named).map(Cow::into_owned);
     // Beside a name the query is the input of a call, and not that of a session.
-    let Admitted { headers, .. } = admission.let_through(context, name.is_none()).await?;
+    let Admitted { headers, .. } = admission.let_through(context, name.is_none().then_some(protocol)).await?;
     let router = &mounted.service.router;
     if let Some(name) = name.filter(|name| router.find(name).is_none()) {
         return Err(Reject::from(nothing_named(router, &name)).behind(headers));

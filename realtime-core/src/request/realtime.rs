@@ -20,7 +20,7 @@ impl Realtime {
     /// The response that refuses the request.
     pub async fn upgrade(&self, mut context: Context, runtime: impl Runtime) -> Result<Upgrade, Reject> {
         self.start(runtime);
-        self.resolve_client(&mut context);
+        self.resolve(&mut context);
         upgrade(&self.0, context).await
     }
 
@@ -41,7 +41,7 @@ impl Realtime {
     {
         let mut runtime = Some(runtime);
         self.0.start(|| Arc::new(runtime.take().expect("a hub takes one runtime")));
-        self.resolve_client(&mut context);
+        self.resolve(&mut context);
         // The given runtime, even if the hub keeps one of another thread.
         super::answer(&self.0, context, body, |task| match &runtime {
             Some(runtime) => runtime.spawn(task),
@@ -50,7 +50,8 @@ impl Realtime {
         .await
     }
 
-    fn resolve_client(&self, context: &mut Context) {
+    fn resolve(&self, context: &mut Context) {
+        Registry::of(&self.0).locate(context);
         let config = &self.0.config;
         context.resolve_client(&config.trusted_proxies, config.forwarding_header);
     }
@@ -58,6 +59,11 @@ impl Realtime {
     /// Returns the path under which adapters mount the handlers, without a trailing slash.
     pub fn prefix(&self) -> &str {
         &Registry::of(&self.0).prefix
+    }
+
+    /// Returns the [paths of their own](crate::Mount::at) that handlers have, which adapters route as well.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        Registry::of(&self.0).paths.keys().map(|path| &**path)
     }
 
     /// The names of what is mounted and the schemas of their types, sorted by id. For `realtime-schema`.

@@ -17,6 +17,8 @@ pub(crate) struct Registry {
     /// Runs for every request, before the mounts' own middleware.
     pub(crate) middleware: Vec<Arc<dyn ErasedMiddleware>>,
     pub(crate) prefix: Box<str>,
+    /// The ids of mounts by the paths of their own.
+    pub(crate) paths: HashMap<Box<str>, Arc<str>>,
     /// Hashes of the types of mounts, by id.
     pub(crate) schemas: HashMap<Box<str>, Arc<str>>,
 }
@@ -37,6 +39,16 @@ impl Registry {
     /// Returns the registry of a hub.
     pub(crate) fn of(hub: &Hub) -> &Self {
         hub.registry.downcast_ref().expect("a hub keeps the registry that it was built with")
+    }
+
+    /// Notes the id of a request for the path of a mount.
+    pub(super) fn locate(&self, context: &mut Context) {
+        if self.paths.is_empty() {
+            return;
+        }
+        if let Some(id) = self.paths.get(context.path()) {
+            context.set_endpoint(Arc::clone(id));
+        }
     }
 
     /// Finds the mount that a request asks for.

@@ -76,7 +76,7 @@ pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, 
     let (deflate, extension) = hub.protocols.negotiate(offers).unzip();
     let mut response = handshake::response(&context, subprotocol, extension);
 
-    let Admitted { mut context, typed, headers, permit } = admission.let_through(context, true).await?;
+    let Admitted { mut context, typed, headers, permit } = admission.let_through(context, Some(protocol)).await?;
     context.forget_handshake();
     merge(response.headers_mut(), headers);
     let client = NewClient {
@@ -89,7 +89,8 @@ pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, 
         permit,
     };
     let service = Arc::clone(&mounted.service);
-    let welcome = subprotocol.map(|_| Registry::of(hub).welcome(&mounted));
+    let welcomes = subprotocol.is_some() || hub.protocols.always_welcomes(protocol);
+    let welcome = welcomes.then(|| Registry::of(hub).welcome(&mounted));
     let session = NewSession { client, service, welcome, subscriptions: Vec::new() };
     Ok(Upgrade { session, response: Some(response) })
 }
@@ -112,5 +113,5 @@ pub(super) fn choose_protocol(
     if native {
         return Err(Reject::bad_request("none of the offered realtime subprotocols is supported"));
     }
-    Ok((mounted.protocol.unwrap_or(hub.protocols.default_id()), None))
+    Ok((hub.protocols.of(mounted.protocol), None))
 }

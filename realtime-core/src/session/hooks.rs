@@ -2,6 +2,7 @@ use super::Session;
 use crate::{
     context::Context,
     hub::{Client, Stage},
+    protocol::Protocol,
     seams::BoxFuture,
     util::panics::Panicked,
 };
@@ -10,8 +11,8 @@ use std::{any::Any, sync::Arc, task};
 
 /// The hooks of a handler, without its types. One value serves all connections of an endpoint.
 pub(crate) trait Hooks: Send + Sync {
-    /// Parses the input of a new connection and returns the typed part of its session.
-    fn open(&self, context: &Context) -> Result<Box<dyn Any + Send + Sync>, Error>;
+    /// Parses the input of a new connection, as the protocol has it, and returns the typed part of its session.
+    fn open(&self, context: &Context, protocol: &dyn Protocol) -> Result<Box<dyn Any + Send + Sync>, Error>;
 
     /// Runs the session from `on_open` to the last message.
     fn run(&self, client: &Arc<Client>) -> BoxFuture<'static>;
@@ -77,7 +78,7 @@ pub(crate) enum NoHandler {
 }
 
 impl Hooks for NoHandler {
-    fn open(&self, _: &Context) -> Result<Box<dyn Any + Send + Sync>, Error> {
+    fn open(&self, _: &Context, _: &dyn Protocol) -> Result<Box<dyn Any + Send + Sync>, Error> {
         Ok(Box::new(()))
     }
 

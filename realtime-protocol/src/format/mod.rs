@@ -15,9 +15,9 @@ pub use json::Json;
 pub use json::read_timeout;
 pub use msgpack::MessagePack;
 pub use value::{Encode, ReadWith, Value, ValueFormat, WriteWith};
-pub use value::{parse_json, parse_pairs};
 
 use crate::{
+    close::CloseCode,
     connection_id::ConnectionId,
     error::Error,
     item::{Appended, Position},
@@ -59,6 +59,29 @@ pub trait Protocol: Send + Sync + fmt::Debug + 'static {
     fn borrow<'a>(&self, packet: &Outgoing<'a>) -> Option<(Kind, &'a [u8])> {
         let _ = packet;
         None
+    }
+
+    /// Finds the input of a handler in the query of the URL. By default it is the JSON in the pair `input`, or else all
+    /// pairs.
+    ///
+    /// # Errors
+    ///
+    /// The query is not of this format; the request is refused with 400.
+    fn input(&self, query: &str) -> Result<Value<'static>, Error> {
+        Ok(input_of_query(query))
+    }
+
+    /// Returns the code and reason of a close that is caused by an error: of a session that is refused, and of one in
+    /// which this format has no packet for the error. By default those of the error.
+    fn close<'a>(&self, error: &'a Error) -> (CloseCode, &'a str) {
+        (error.code().close_code(), error.message())
+    }
+}
+
+fn input_of_query(query: &str) -> Value<'static> {
+    match form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "input") {
+        Some((_, json)) => Value::Json(json.into_owned().into()),
+        None => Value::Pairs(query.to_owned()),
     }
 }
 
@@ -145,6 +168,8 @@ pub enum Packet<'a> {
     },
     /// Asks for a [`Outgoing::Pong`].
     Ping,
+    /// Means nothing here, and is no error: for formats whose clients may send more than the server knows.
+    Ignored,
 }
 
 impl Packet<'_> {
@@ -179,6 +204,7 @@ impl Packet<'_> {
             Self::Reply { id, data } => Packet::Reply { id: owned(id), data: data.into_owned() },
             Self::Error { id, error } => Packet::Error { id: owned(id), error },
             Self::Ping => Packet::Ping,
+            Self::Ignored => Packet::Ignored,
         }
     }
 }
@@ -187,7 +213,7 @@ impl Packet<'_> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Outgoing<'a> {
-    /// The first packet, if a subprotocol was chosen.
+    /// The first packet, if the client asked for the format by its subprotocol, or the format has none.
     Welcome {
         /// The id of the connection.
         connection: ConnectionId,
@@ -198,7 +224,7 @@ pub enum Outgoing<'a> {
         /// A hash of the types of the endpoint, if the application sets one.
         schema: Option<&'a str>,
     },
-    /// The client is served from here on. Only server-sent events say so.
+    /// `on_open` is over, and the client is served from here on.
     Opened,
     /// A handler's message.
     Message(&'a dyn Encode),

@@ -197,7 +197,7 @@ fn parse_other<T: DeserializeOwned>(bytes: &[u8], format: &dyn ValueFormat) -> R
 }
 
 /// Reads the pairs of a query. A type that has no fields takes no pairs as it takes null.
-pub fn parse_pairs<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
+fn parse_pairs<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
     let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
     let parsed = serde_path_to_error::deserialize(pairs)
         .map_err(|error| describe(&error.path().to_string(), &error.inner().to_string()));
@@ -235,7 +235,7 @@ fn parse_frame<T: DeserializeOwned>(frame: &str) -> Result<T, Error> {
 /// # Errors
 ///
 /// `INVALID_ARGUMENT`.
-pub fn parse_json<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
+fn parse_json<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
     check_keys(json)?;
     // The quick way first: finding the path costs, and most messages are right.
     serde_json::from_str(json).or_else(|_| parse_slowly(json))

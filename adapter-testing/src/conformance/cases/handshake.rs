@@ -27,6 +27,22 @@ pub fn an_unknown_id_is_404(subject: &Subject) {
     assert_eq!((&body["ok"], &body["error"]["code"]), (&false.into(), &"NOT_FOUND".into()));
 }
 
+/// A mount with paths of its own is served there and under its id, and at no other path, although the root is one.
+pub fn a_path_of_its_own_is_served(subject: &Subject) {
+    let (server, ..) = start(subject);
+    for mut echo in [server.request_at("/").query("cid=1").connect(), server.connect("echo")] {
+        echo.text("hello");
+        echo.expect_text("hello");
+    }
+    for mut api in [server.request_at("/own/path").connect(), server.connect("api")] {
+        api.call("1", "echo", "hello");
+        api.expect_result("1", "hello");
+    }
+    for path in ["/own", "/own/path/below", "/path"] {
+        server.request_at(path).refused(404);
+    }
+}
+
 /// A plain GET, as from a browser's address bar.
 pub fn a_request_without_upgrade_is_426(subject: &Subject) {
     let (server, ..) = start(subject);

@@ -229,6 +229,7 @@ impl<T: Carrier> Driver<T> {
     #[inline(never)]
     fn handle_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>, turn: &mut Turn) {
         match packet {
+            Packet::Ignored => {}
             Packet::Reply { id, data } => self.session.client.calls.settle(&id, Ok(data)),
             Packet::Error { id, error } => self.session.client.calls.settle(&id, Err(error)),
             Packet::Ping => {
@@ -254,7 +255,8 @@ impl<T: Carrier> Driver<T> {
     fn is_limited(&mut self, cx: &mut Context<'_>, packet: &Result<Packet<'_>, Error>, bytes: usize) -> bool {
         let id = match packet {
             Ok(Packet::Call { id, .. } | Packet::Subscribe { id, .. } | Packet::Invalid { id, .. }) => Some(&**id),
-            Ok(Packet::Message(_) | Packet::Whole | Packet::Event { .. } | Packet::Ping) | Err(_) => None,
+            Ok(Packet::Message(_) | Packet::Whole | Packet::Event { .. } | Packet::Ping | Packet::Ignored)
+            | Err(_) => None,
             // These end something.
             Ok(_) => return false,
         };
