@@ -149,6 +149,15 @@ macro_rules! conformance {
                 a_stuck_middleware_is_timed_out,
                 frames_sent_with_the_request_are_handled,
             ],
+            credentials: [
+                a_fresh_token_is_asked_for_and_extends_the_connection,
+                a_connection_ends_with_its_credentials,
+                short_credentials_are_asked_for_at_half_of_their_time,
+                a_fresh_token_that_is_refused_closes,
+                a_token_that_was_not_asked_for_is_refused,
+                a_stream_ends_with_its_credentials,
+                credentials_that_have_ended_are_401,
+            ],
             messages: [
                 text_and_binary_come_back_as_they_came,
                 every_length_of_a_frame_works,

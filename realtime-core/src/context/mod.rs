@@ -3,12 +3,15 @@
 //! May import `util` alone.
 
 mod bearer;
+mod expiry;
 mod peer;
+mod principal;
 mod proxies;
 
 pub(crate) use bearer::is_bearer;
 pub(crate) use peer::Peer;
 pub use peer::PrivatePeers;
+pub use principal::Principal;
 pub use proxies::ForwardingHeader;
 use proxies::{client_ip, is_forwarded};
 
@@ -18,6 +21,7 @@ use std::{
     borrow::Cow,
     fmt,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 /// The request that opened a connection. Middleware reads and extends it; a handler can read it for as long as the
@@ -39,6 +43,8 @@ struct Head {
     extended_connect: bool,
     ending: Ending,
     variables: Extensions,
+    /// The time for which it is let in, from when middleware began to look at it.
+    lifetime: Option<Duration>,
 }
 
 /// The last segments of the path on a route.
@@ -274,6 +280,7 @@ impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for C
             extended_connect: head.extended_connect,
             ending: Ending::Id,
             // A map that was emptied keeps its table.
+            lifetime: None,
             variables: if head.extensions.is_empty() { Extensions::new() } else { head.extensions },
         }))
     }

@@ -1,4 +1,4 @@
-use super::{ClientCalls, ConnectionPermit, Hub, Membership};
+use super::{ClientCalls, ConnectionPermit, Credentials, Hub, Membership};
 use crate::{
     context::Context,
     outbox::{Opening, Outbox, PushError, may_hold},
@@ -32,6 +32,8 @@ pub(crate) struct Client {
     /// Number of calls that go on after their caller has left.
     pub(crate) unattended: AtomicUsize,
     pub(super) life: super::Life,
+    /// Its credentials, if they end.
+    pub(super) credentials: Option<Box<Credentials>>,
     reading: AtomicU8,
     stage: AtomicU8,
     /// The decision whether it is served, if its response waits for one.
@@ -80,6 +82,7 @@ pub(crate) struct NewClient {
     pub(crate) typed: Box<dyn Any + Send + Sync>,
     pub(crate) format: Format,
     pub(crate) opening: Option<Arc<Opening>>,
+    pub(crate) credentials: Option<Box<Credentials>>,
     pub(crate) permit: ConnectionPermit,
 }
 
@@ -98,6 +101,7 @@ impl Client {
             calls: ClientCalls::default(),
             unattended: AtomicUsize::new(0),
             life: super::Life::new(hub.clock.now()),
+            credentials: new.credentials,
             reading: AtomicU8::new(Reading::On as u8),
             stage: AtomicU8::new(Stage::Opening as u8),
             opening: new.opening,
@@ -109,6 +113,7 @@ impl Client {
         hub.counters.accepted.fetch_add(1, Relaxed);
         hub.wheel.watch(client.id, client.first_turn());
         tracing::debug!(connection = %client.id, endpoint = %client.endpoint, "opened");
+        client.watch_credentials(hub.clock.now());
         // A drain that began after the request was accepted has not seen this connection.
         if hub.draining.load(Relaxed) {
             client.close(CloseCode::GOING_AWAY, "the server is going away");
@@ -242,6 +247,8 @@ impl Client {
         } else if code == CloseCode::INTERNAL && self.outbox.bytes() == 0 {
             // The error itself is logged where it happened.
             opening.refuse(&Error::internal("the stream failed before it opened"));
+        } else if code == CloseCode::UNAUTHORIZED && self.outbox.bytes() == 0 {
+            opening.refuse(&Error::unauthenticated());
         } else {
             opening.open();
         }

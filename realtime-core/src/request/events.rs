@@ -39,9 +39,9 @@ pub(super) async fn events(
             (hub.protocols.events(None), service, vec![first], preface)
         }
     };
-    let Admitted { context, typed, headers, permit } = admission.let_through(context, true).await?;
+    let Admitted { context, typed, headers, permit, term } = admission.let_through(context, true).await?;
     let opening = Arc::<Opening>::default();
-    let (stream, carrier) = EventStream::new(preface, Arc::clone(&opening), permit.clone());
+    let (stream, carrier) = EventStream::new(Events::Values, preface, Arc::clone(&opening), permit.clone());
     let client = NewClient {
         hub: Arc::clone(hub),
         endpoint: Arc::clone(&mounted.id),
@@ -49,6 +49,7 @@ pub(super) async fn events(
         typed,
         format,
         opening: Some(Arc::clone(&opening)),
+        credentials: term.credentials(hub, false),
         permit,
     };
     let session = NewSession { client, service, welcome: None, subscriptions };

@@ -76,7 +76,7 @@ pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, 
     let (deflate, extension) = hub.protocols.negotiate(offers).unzip();
     let mut response = handshake::response(&context, subprotocol, extension);
 
-    let Admitted { mut context, typed, headers, permit } = admission.let_through(context, true).await?;
+    let Admitted { mut context, typed, headers, permit, term } = admission.let_through(context, true).await?;
     context.forget_handshake();
     merge(response.headers_mut(), headers);
     let client = NewClient {
@@ -86,6 +86,8 @@ pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, 
         typed,
         format: hub.protocols.messages(protocol, deflate),
         opening: None,
+        // A client that chose no protocol of this library knows no frame that asks for a token.
+        credentials: term.credentials(hub, subprotocol.is_some()),
         permit,
     };
     let service = Arc::clone(&mounted.service);

@@ -5,6 +5,7 @@
 mod carrier;
 mod driver;
 mod hooks;
+mod renewing;
 mod running;
 mod server_calls;
 mod serving;

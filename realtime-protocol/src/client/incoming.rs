@@ -92,6 +92,11 @@ pub enum Incoming {
         /// The number of missing items, and the cause.
         gap: Gap,
     },
+    /// The server asks for a fresh token, as [`Outgoing::Authenticate`](super::Outgoing::Authenticate).
+    Reauthenticate {
+        /// The time until the credentials of the connection end.
+        within: Option<Duration>,
+    },
     /// A frame of a type that is not known here.
     Unknown,
 }
@@ -125,7 +130,8 @@ impl Incoming {
             | Self::Call { id, .. }
             | Self::Cancel { id } => Some(id),
             Self::Error { id, .. } | Self::Gap { id, .. } => id.as_deref(),
-            Self::Welcome { .. } | Self::Message { .. } | Self::Event { .. } | Self::Unknown => None,
+            Self::Welcome { .. } | Self::Message { .. } | Self::Event { .. } => None,
+            Self::Reauthenticate { .. } | Self::Unknown => None,
         }
     }
 
@@ -153,6 +159,7 @@ impl Incoming {
                 timeout: fields.millis("timeoutMs"),
             },
             "cancel" => Self::Cancel { id: id()? },
+            "reauthenticate" => Self::Reauthenticate { within: fields.millis("withinMs") },
             "gap" => match (optional_id(), fields.text("topic").map(String::from)) {
                 // It is missing nowhere.
                 (None, None) => Self::Unknown,

@@ -119,6 +119,10 @@ impl Protocol for Json {
                 write_str(&gap.cause, out)?;
             }
             Outgoing::Opened => return Ok(None),
+            Outgoing::Reauthenticate { within } => {
+                out.extend_from_slice(br#"{"type":"reauthenticate","withinMs":"#);
+                out.extend_from_slice(within.as_millis().to_string().as_bytes());
+            }
             Outgoing::Pong => out.extend_from_slice(br#"{"type":"pong""#),
         }
         out.push(b'}');

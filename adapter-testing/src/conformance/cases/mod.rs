@@ -5,6 +5,7 @@ pub mod answers;
 pub mod calls;
 pub mod closing;
 pub mod cors;
+pub mod credentials;
 #[cfg(feature = "deflate")]
 pub mod deflate;
 pub mod events;

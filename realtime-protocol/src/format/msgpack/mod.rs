@@ -122,6 +122,11 @@ impl Protocol for MessagePack {
                 text(&gap.cause, out)?;
             }
             Outgoing::Opened => return Ok(None),
+            Outgoing::Reauthenticate { within } => {
+                begin(2, "reauthenticate", out)?;
+                text("withinMs", out)?;
+                number(within.as_millis() as u64, out)?;
+            }
             Outgoing::Pong => begin(1, "pong", out)?,
         }
         Ok(Some(Kind::Binary))
