@@ -158,6 +158,16 @@ macro_rules! conformance {
                 a_stream_ends_with_its_credentials,
                 credentials_that_have_ended_are_401,
             ],
+            revoke: [
+                a_revoked_principal_is_closed_and_hears_nothing_more,
+                nothing_that_waits_for_a_revoked_client_is_sent,
+                a_principal_revoked_from_a_topic_stays_connected,
+                streams_of_a_revoked_principal_end,
+                calls_by_http_of_a_revoked_principal_are_refused,
+                kept_outcomes_of_a_revoked_principal_are_forgotten,
+                a_running_call_of_a_revoked_principal_ends,
+                who_is_on_the_way_in_is_revoked_too,
+            ],
             messages: [
                 text_and_binary_come_back_as_they_came,
                 every_length_of_a_frame_works,

@@ -93,8 +93,9 @@ fn run_once(
     let own_hub = Arc::clone(hub);
     hub.spawn(Box::pin(async move {
         let hub = own_hub;
-        let outcome = run_call(&hub, &own, running).await;
+        let outcome = ticket.run(run_call(&hub, &own, running)).await;
         own.end();
+        let Some(outcome) = outcome else { return };
         let outcome = encode(&own, outcome);
         drop(runs);
         ticket.finish(outcome, hub.clock.now());

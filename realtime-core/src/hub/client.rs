@@ -1,4 +1,4 @@
-use super::{ClientCalls, ConnectionPermit, Credentials, Hub, Membership};
+use super::{ClientCalls, ConnectionPermit, Credentials, Hub, Mark, Membership, revocations::Ahead};
 use crate::{
     context::Context,
     outbox::{Opening, Outbox, PushError, may_hold},
@@ -37,7 +37,9 @@ pub(crate) struct Client {
     reading: AtomicU8,
     stage: AtomicU8,
     /// The decision whether it is served, if its response waits for one.
-    opening: Option<Arc<Opening>>,
+    pub(super) opening: Option<Arc<Opening>>,
+    /// Frames behind the outbox, if they wait to be pulled.
+    pub(super) ahead: Option<Arc<dyn Ahead>>,
     /// Released at the end, even if handles to the connection remain.
     permit: Mutex<Option<ConnectionPermit>>,
 }
@@ -82,7 +84,10 @@ pub(crate) struct NewClient {
     pub(crate) typed: Box<dyn Any + Send + Sync>,
     pub(crate) format: Format,
     pub(crate) opening: Option<Arc<Opening>>,
+    pub(crate) ahead: Option<Arc<dyn Ahead>>,
     pub(crate) credentials: Option<Box<Credentials>>,
+    /// The revocations when its request began.
+    pub(crate) since: Mark,
     pub(crate) permit: ConnectionPermit,
 }
 
@@ -105,6 +110,7 @@ impl Client {
             reading: AtomicU8::new(Reading::On as u8),
             stage: AtomicU8::new(Stage::Opening as u8),
             opening: new.opening,
+            ahead: new.ahead,
             permit: Mutex::new(Some(new.permit)),
             hub,
         });
@@ -113,6 +119,7 @@ impl Client {
         hub.counters.accepted.fetch_add(1, Relaxed);
         hub.wheel.watch(client.id, client.first_turn());
         tracing::debug!(connection = %client.id, endpoint = %client.endpoint, "opened");
+        client.revoke_if_late(new.since);
         client.watch_credentials(hub.clock.now());
         // A drain that began after the request was accepted has not seen this connection.
         if hub.draining.load(Relaxed) {

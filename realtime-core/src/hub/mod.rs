@@ -21,6 +21,7 @@ mod outcomes;
 mod permits;
 mod presence;
 mod rates;
+mod revocations;
 mod ticker;
 mod topics;
 mod wheel;
@@ -42,6 +43,8 @@ pub use permits::ConnectionPermit;
 pub(crate) use permits::{Permits, Refused};
 use presence::Places;
 use rates::Limits;
+use revocations::Revocations;
+pub(crate) use revocations::{Ahead, Mark};
 use ticker::Ticker;
 pub(crate) use topics::Name;
 use topics::{Membership, Topics};
@@ -88,6 +91,7 @@ pub(crate) struct Hub {
     limits: Limits,
     /// Outcomes of calls with an idempotency key.
     pub(crate) outcomes: Arc<Outcomes>,
+    pub(crate) revocations: Revocations,
     link: Option<Link>,
     pub(crate) draining: AtomicBool,
     next: AtomicU64,
@@ -127,6 +131,7 @@ impl Hub {
             topics: Topics::default(),
             places: Places::default(),
             counters: Counters::default(),
+            revocations: Revocations::default(),
             warnings: Warnings::default(),
             link: plan.broker.map(|broker| Link::new(broker, link_bytes)),
             draining: AtomicBool::new(false),
@@ -312,6 +317,7 @@ impl Hub {
             }
         }
         self.outcomes.expire(now);
+        self.revocations.expire(now);
     }
 }
 

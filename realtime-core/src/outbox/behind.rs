@@ -1,4 +1,4 @@
-use super::Keeping;
+use super::{Keeping, Tag};
 use crate::websocket::Frame;
 use realtime_protocol::Gap;
 use std::{collections::VecDeque, sync::Arc};
@@ -11,14 +11,15 @@ pub(super) struct Behind(VecDeque<OfTopic>);
 #[derive(Debug)]
 struct OfTopic {
     topic: Arc<str>,
+    tag: Tag,
     frames: VecDeque<(Option<Box<str>>, Frame)>,
     dropped: Option<Gap>,
 }
 
 impl Behind {
     /// Returns true if publications of this topic are held back: then later ones are too.
-    pub(super) fn has(&self, topic: &str) -> bool {
-        self.0.iter().any(|waiting| &*waiting.topic == topic)
+    pub(super) fn has(&self, topic: Tag) -> bool {
+        self.0.iter().any(|waiting| waiting.tag == topic)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -27,8 +28,9 @@ impl Behind {
 
     /// Adds a publication, and drops those that it replaces or that exceed the limit.
     pub(super) fn add(&mut self, frame: &Frame, post: &Post<'_>, keeping: Keeping) {
-        let at = self.0.iter().position(|waiting| waiting.topic == *post.topic).unwrap_or_else(|| {
-            self.0.push_back(OfTopic { topic: Arc::clone(post.topic), frames: VecDeque::new(), dropped: None });
+        let at = self.0.iter().position(|waiting| waiting.tag == post.tag).unwrap_or_else(|| {
+            let topic = Arc::clone(post.topic);
+            self.0.push_back(OfTopic { topic, tag: post.tag, frames: VecDeque::new(), dropped: None });
             self.0.len() - 1
         });
         let waiting = &mut self.0[at];
@@ -50,17 +52,22 @@ impl Behind {
         Some((Arc::clone(&waiting.topic), waiting.dropped.take()?))
     }
 
-    /// Takes the next publication, unless a gap has to be reported first.
-    pub(super) fn pop(&mut self) -> Option<Frame> {
+    /// Drops the publications of a topic.
+    pub(super) fn remove(&mut self, topic: Tag) {
+        self.0.retain(|waiting| waiting.tag != topic);
+    }
+
+    /// Takes the next publication and its topic, unless a gap has to be reported first.
+    pub(super) fn pop(&mut self) -> Option<(Tag, Frame)> {
         let waiting = self.0.front_mut()?;
         if waiting.dropped.is_some() {
             return None;
         }
-        let frame = waiting.frames.pop_front();
+        let (tag, frame) = (waiting.tag, waiting.frames.pop_front());
         if waiting.frames.is_empty() {
             self.0.pop_front();
         }
-        frame.map(|(_, frame)| frame)
+        frame.map(|(_, frame)| (tag, frame))
     }
 }
 
@@ -75,6 +82,7 @@ impl OfTopic {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Post<'a> {
     pub(crate) topic: &'a Arc<str>,
+    pub(crate) tag: Tag,
     /// The key of which only the newest publication is kept.
     pub(crate) key: Option<&'a str>,
 }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     config::Foreign,
     context::Context,
-    hub::{ConnectionPermit, Credentials, Hub, Refused, Renewal},
+    hub::{ConnectionPermit, Credentials, Hub, Mark, Refused, Renewal},
     session::Service,
 };
 use http::{Extensions, HeaderMap};
@@ -62,6 +62,8 @@ pub(super) struct Term {
     /// The tick at which it ends, if it does.
     end: Option<u32>,
     mounted: Arc<Mounted>,
+    /// The revocations when its middleware began.
+    pub(super) since: Mark,
     /// The variables that the request had before any middleware.
     variables: Extensions,
 }
@@ -69,7 +71,7 @@ pub(super) struct Term {
 impl Term {
     /// Returns the credentials of a client, if they end. One that `answers` can be asked for fresh ones.
     pub(super) fn credentials(self, hub: &Hub, answers: bool) -> Option<Box<Credentials>> {
-        let Self { end, mounted, variables } = self;
+        let Self { end, mounted, variables, .. } = self;
         let renewal = answers.then(|| Arc::new(Again { mounted, variables }) as Arc<dyn Renewal>);
         end.map(|end| Box::new(Credentials::new(hub, end, renewal)))
     }
@@ -120,11 +122,11 @@ impl<P> Admission<'_, P> {
     /// Runs the middleware. `opens` is true if a session follows, whose input is then parsed.
     pub(super) async fn let_through(self, context: Context, opens: bool) -> Result<Admitted<P>, Reject> {
         let Self { hub, mounted, service, permit } = self;
-        let began = hub.clock.now();
+        let (began, since) = (hub.clock.now(), hub.revocations.mark());
         let variables = if opens { context.variables() } else { Extensions::new() };
         let Accepted { context, typed, headers } = run_all(hub, mounted, service, context, opens).await?;
         let end = context.lifetime().map(|lifetime| began + hub.clock.ticks(lifetime));
-        let term = Term { end, mounted: Arc::clone(mounted), variables };
+        let term = Term { end, mounted: Arc::clone(mounted), since, variables };
         Ok(Admitted { context, typed, headers, permit, term })
     }
 }

@@ -1,7 +1,7 @@
 //! The two halves of an event stream: the transport of its session, and the body that the framework pulls.
 
 use crate::{
-    hub::ConnectionPermit,
+    hub::{Ahead, ConnectionPermit},
     outbox::{Closing, Opening},
     protocol::{Events, Outgoing, Protocol as _, write_retry},
     seams::{SendQueue, Transport},
@@ -201,6 +201,20 @@ impl State {
 /// The session's half: the transport whose bytes the framework pulls.
 #[derive(Debug)]
 pub(super) struct Pulled(Arc<Shared>, Events);
+
+impl Pulled {
+    /// Returns the bytes that are not pulled, to be dropped.
+    pub(super) fn ahead(&self) -> Arc<dyn Ahead> {
+        Arc::clone(&self.0) as Arc<dyn Ahead>
+    }
+}
+
+impl Ahead for Shared {
+    fn discard(&self) {
+        let bytes = mem::take(&mut self.lock().bytes);
+        drop(bytes);
+    }
+}
 
 /// Bytes that may wait to be pulled: as much as one write takes.
 const PULLED_AHEAD: usize = 64 * 1024;

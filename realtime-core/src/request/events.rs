@@ -42,6 +42,7 @@ pub(super) async fn events(
     let Admitted { context, typed, headers, permit, term } = admission.let_through(context, true).await?;
     let opening = Arc::<Opening>::default();
     let (stream, carrier) = EventStream::new(Events::Values, preface, Arc::clone(&opening), permit.clone());
+    let since = term.since;
     let client = NewClient {
         hub: Arc::clone(hub),
         endpoint: Arc::clone(&mounted.id),
@@ -49,7 +50,9 @@ pub(super) async fn events(
         typed,
         format,
         opening: Some(Arc::clone(&opening)),
+        ahead: Some(carrier.ahead()),
         credentials: term.credentials(hub, false),
+        since,
         permit,
     };
     let session = NewSession { client, service, welcome: None, subscriptions };

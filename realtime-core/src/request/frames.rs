@@ -55,6 +55,7 @@ where
     };
     let (stream, carrier) =
         EventStream::new(Events::Frames, Vec::new(), Arc::new(Opening::opened()), permit.clone());
+    let since = term.since;
     let client = NewClient {
         hub: Arc::clone(hub),
         endpoint: Arc::clone(&mounted.id),
@@ -62,7 +63,9 @@ where
         typed,
         format: hub.protocols.frames(),
         opening: None,
+        ahead: Some(carrier.ahead()),
         credentials: term.credentials(hub, false),
+        since,
         permit,
     };
     let welcome = Some(Registry::of(hub).welcome(&mounted));

@@ -21,6 +21,7 @@ pub mod posted_events;
 pub mod presence;
 pub mod probe;
 pub mod protocols;
+pub mod revoke;
 pub mod server_sent_events;
 pub mod subscriptions;
 pub mod timing;
