@@ -29,7 +29,8 @@ impl ClientBuilder {
         Self { config: Config::new(&url), handlers: Handlers::default() }
     }
 
-    /// Asks for a token before each attempt to connect, and sends it as `Authorization: Bearer …`.
+    /// Asks for a token before each attempt to connect, and sends it as `Authorization: Bearer …`; and for a fresh one
+    /// when the server wants it because the last one ends.
     ///
     /// An attempt without a token has failed, as any other, and so has one that the server refuses with 401 or 403.
     pub fn token<F, Fut>(mut self, token: F) -> Self

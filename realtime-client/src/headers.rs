@@ -45,6 +45,11 @@ impl Headers {
         self.token.is_some() || self.others.iter().any(|(_, source)| matches!(source, Source::Fetched(_)))
     }
 
+    /// Fetches a fresh token, if there is a way to.
+    pub(crate) fn fetch_token(&self) -> Option<BoxFuture<realtime_protocol::Result<String>>> {
+        self.token.as_ref().map(|token| token())
+    }
+
     /// The headers of one request. Of what may authorise it, a token counts before a header, and that before the URL.
     pub(crate) async fn fetch(&self, url: &Url) -> Result<HeaderMap, Cause> {
         let mut headers = HeaderMap::new();

@@ -402,6 +402,10 @@ mod tests {
             ),
             (Outgoing::Cancel { id: "c1" }, r#"{"type":"cancel","id":"c1"}"#),
             (
+                Outgoing::Reauthenticate { within: Duration::from_secs(30) },
+                r#"{"type":"reauthenticate","withinMs":30000}"#,
+            ),
+            (
                 Outgoing::Gap { id: Some("s1"), topic: None, gap: &between },
                 r#"{"type":"gap","id":"s1","count":3,"from":8,"to":"18446744073709551615","cause":"overflow"}"#,
             ),

@@ -455,6 +455,10 @@ mod tests {
             ),
             (Outgoing::Cancel { id: "c1" }, b"\x82\xa4type\xa6cancel\xa2id\xa2c1"),
             (
+                Outgoing::Reauthenticate { within: Duration::from_secs(30) },
+                b"\x82\xa4type\xaereauthenticate\xa8withinMs\xcd\x75\x30",
+            ),
+            (
                 Outgoing::Gap { id: Some("s1"), topic: None, gap: &between },
                 b"\x86\xa4type\xa3gap\xa2id\xa2s1\xa5count\x03\xa4from\x08\xa2to\xcd\x01\0\xa5cause\xa8overflow",
             ),
