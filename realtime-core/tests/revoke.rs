@@ -107,7 +107,7 @@ fn play(steps: &[Step]) -> (Vec<(usize, TestFrame)>, Vec<String>, Revoked) {
     node.settle().unwrap();
     let others = bob.take();
     if others.iter().all(|frame| frame.opcode == Opcode::Text) {
-        let others = others.into_iter().map(|frame| String::from_utf8(frame.payload.into()).unwrap());
+        let others = others.into_iter().map(|frame| String::from_utf8(frame.payload).unwrap());
         let others: Vec<_> = others.filter(|text| !is_kept(text)).collect();
         let expected: Vec<_> = published.iter().filter(|text| !is_kept(text)).collect();
         assert!(others.iter().eq(expected), "others have to do with it");
@@ -149,7 +149,7 @@ proptest! {
             if let Some(close) = frame.as_close() {
                 closed = Some(close);
             } else if frame.opcode == Opcode::Text {
-                let text = String::from_utf8(frame.payload.into()).unwrap();
+                let text = String::from_utf8(frame.payload).unwrap();
                 let topic = topic_of(&text);
                 for left in [revoked.topics[topic], revoked.all].into_iter().flatten() {
                     prop_assert!(begins < left, "{:.9} left at {}, revoked at {}", text, begins, left);

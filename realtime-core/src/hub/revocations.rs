@@ -20,7 +20,7 @@ use std::{
     mem,
     pin::pin,
     sync::Arc,
-    task::{self, Poll},
+    task::{self, Poll, Waker},
 };
 
 /// The principals revoked of late, and the requests that are being answered to principals.
@@ -213,10 +213,8 @@ impl Client {
         if let Some(opening) = &self.opening {
             opening.refuse(&revoked());
         }
-        self.outbox.revoke(Close::by_server(CloseCode::UNAUTHORIZED, REASON));
-        if let Some(ahead) = &self.ahead {
-            ahead.discard();
-        }
+        let discard = || self.ahead.as_ref().and_then(|ahead| ahead.discard());
+        self.outbox.revoke(Close::by_server(CloseCode::UNAUTHORIZED, REASON), discard);
         self.begin_end();
     }
 
@@ -237,8 +235,8 @@ impl Client {
 
 /// Frames that have left the outbox, and that the framework has not pulled.
 pub(crate) trait Ahead: Send + Sync {
-    /// Drops them.
-    fn discard(&self);
+    /// Drops them; returns the session's waker if it waits for them to be pulled.
+    fn discard(&self) -> Option<Waker>;
 }
 
 impl fmt::Debug for Revocations {

@@ -3,25 +3,32 @@ use super::{
     marks::Tag,
     state::{Closing, Phase, State},
 };
-use crate::util::sync::{
-    MutexGuard,
-    atomic::Ordering::{Relaxed, Release},
-    yield_thread,
+use crate::util::{
+    sync::{
+        MutexGuard,
+        atomic::Ordering::{Relaxed, Release},
+        yield_thread,
+    },
+    wake,
 };
 use realtime_protocol::Close;
+use std::task::Waker;
 
 /// Frames taken back. When these have returned, the transport is given none of them any more; of a frame that was begun
 /// to be written, the rest is.
 impl Outbox {
-    /// Drops all frames and closes, also where a close has begun that waits behind frames.
-    pub(crate) fn revoke(&self, close: Close) {
+    /// Drops all frames and closes, also where a close has begun that waits behind frames. `discard` drops those that
+    /// have left the outbox, and returns whom to wake; it comes before the driver can send the close.
+    pub(crate) fn revoke(&self, close: Close, discard: impl FnOnce() -> Option<Waker>) {
         let Some(mut state) = self.lock_between_writes() else { return };
-        let is_closing = !state.phase.takes_frames();
-        if is_closing && state.bytes() == 0 {
-            return;
+        let waker = discard();
+        if state.phase.takes_frames() || state.bytes() > 0 {
+            state.marks = None;
+            self.start_close(state, close, Closing::Discarding);
+        } else {
+            drop(state);
         }
-        state.marks = None;
-        self.start_close(state, close, Closing::Discarding);
+        wake(waker);
     }
 
     /// Drops the frames of a topic.

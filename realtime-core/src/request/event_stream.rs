@@ -210,9 +210,13 @@ impl Pulled {
 }
 
 impl Ahead for Shared {
-    fn discard(&self) {
-        let bytes = mem::take(&mut self.lock().bytes);
+    fn discard(&self) -> Option<Waker> {
+        let mut state = self.lock();
+        let bytes = mem::take(&mut state.bytes);
+        let session = state.handle_pull();
+        drop(state);
         drop(bytes);
+        session
     }
 }
 
@@ -360,6 +364,17 @@ mod tests {
         let state = Mutex::new(State::new(b"first\n\n".to_vec()));
         let shared = Arc::new(Shared { opening: Arc::clone(&opening), state });
         (EventStream { shared: Arc::clone(&shared), _permit: None }, Pulled(shared, Events::Values), opening)
+    }
+
+    #[test]
+    fn what_is_discarded_is_not_pulled() {
+        let (stream, mut transport, opening) = halves();
+        opening.open();
+        assert!(send(&mut transport, &["data: 1\n\n"]).is_ready());
+        transport.ahead().discard();
+        assert!(send(&mut transport, &["data: 2\n\n"]).is_ready());
+        let Poll::Ready(Some(Ok(bytes))) = stream.poll_chunk(&cx()) else { panic!("nothing to pull") };
+        assert_eq!(bytes, "data: 2\n\n");
     }
 
     fn cx() -> Context<'static> {
