@@ -10,7 +10,7 @@ const all = `${calls}, subscription, ask`;
 const pages = [
   ["calls and events", 7.7, calls],
   ["core", 9.3, all],
-  ["core and three hooks", 10.8, all, ["react", "RealtimeProvider, useConnection, useSubscription, useMutation"]],
+  ["core and three hooks", 10.9, all, ["react", "RealtimeProvider, useConnection, useSubscription, useMutation"]],
   ["core and React", 12, all, ["react"]],
   ["core and fallback", 10.9, all, ["http"]],
 ];

@@ -131,8 +131,20 @@ export class Driver implements AnswerLink, LinkEvents {
     else if (type === "event") this.events.get(frame.name)?.tell(data);
     else if (type === "call") this.answers ? this.answers.start(frame) : this.answer(id, noSuchProcedure());
     else if (type === "cancel") this.answers?.cancel(id);
+    else if (type === "reauthenticate") this.#reauthenticate();
     else if (type === "error" && typeof id !== "string") this.#complain(decodeError(frame.error));
     else this.#session.handleFrame(frame);
+  }
+
+  /** Sends a fresh token. Without one the server closes, and the next attempt asks for one again. */
+  async #reauthenticate(): Promise<void> {
+    const link = this.#open;
+    try {
+      const token = await this.#options.token?.();
+      if (token !== undefined && link === this.#open) this.change((session) => session.authenticate(token));
+    } catch (error) {
+      console.warn(`no fresh token: ${messageOf(error)}`);
+    }
   }
 
   #complain(error: RealtimeError): void {

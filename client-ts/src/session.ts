@@ -155,6 +155,11 @@ export class Session {
     this.#queue.insert(this.#next(), { text, cost });
   }
 
+  /** Sends the fresh token that the server asked for on the present connection. */
+  authenticate(token: string): void {
+    this.#control(encode("authenticate", { token }));
+  }
+
   /** Answers a call of the server's, which came on the present connection. `output` is in JSON. */
   answer(id: unknown, error: RealtimeError | undefined, output?: string): void {
     const text = error

@@ -29,7 +29,8 @@ impl ClientBuilder {
         Self { config: Config::new(&url), handlers: Handlers::default() }
     }
 
-    /// Calls this function before each attempt to connect, and sends its token as `Authorization: Bearer …`.
+    /// Calls this function before each attempt to connect, and sends its token as `Authorization: Bearer …`; and again
+    /// when the server asks for a fresh token because the last one ends.
     ///
     /// An attempt without a token fails like any other, as does one that the server refuses with 401 or 403.
     pub fn token<F, Fut>(mut self, token: F) -> Self

@@ -1,7 +1,8 @@
 use crate::{
     activity::Activity,
     connect::{Socket, closed},
-    handlers::{Events, Handlers},
+    handlers::{BoxFuture, Events, Handlers},
+    headers::Headers,
     serving::Serving,
     session::Input,
     shared::Shared,
@@ -12,7 +13,7 @@ use crate::{
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use std::{
     convert::Infallible,
-    future::poll_fn,
+    future::{pending, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -32,11 +33,13 @@ pub(crate) async fn drive(
     shared: &Shared,
     handlers: &Handlers,
     events: &Events,
+    headers: &Headers,
     socket: &mut Socket,
     activity: &Activity,
 ) -> Cause {
     let link = Link { socket, unflushed: false, broken: false };
-    let mut driver = Driver { shared, handlers, events, activity, link, serving: Serving::default() };
+    let serving = Serving::default();
+    let mut driver = Driver { shared, handlers, events, headers, activity, link, serving, token: None };
     let Err(cause) = driver.run().await;
     cause
 }
@@ -46,9 +49,12 @@ struct Driver<'a> {
     shared: &'a Shared,
     handlers: &'a Handlers,
     events: &'a Events,
+    headers: &'a Headers,
     activity: &'a Activity,
     link: Link<'a>,
     serving: Serving,
+    /// The fresh token that the server has asked for.
+    token: Option<BoxFuture<realtime_protocol::Result<String>>>,
 }
 
 impl Driver<'_> {
@@ -69,6 +75,7 @@ impl Driver<'_> {
                     self.catch_up().await?;
                     shared.with(|session| session.handle_time(Instant::now()))?;
                 }
+                token = fetched(&mut self.token) => self.authenticate(token),
                 (id, answer) = self.serving.next() => shared.with(|session| session.answer(&id, answer)),
                 message = poll_fn(|cx| self.link.poll(cx, shared)) => self.handle_message(message)?,
             }
@@ -121,8 +128,17 @@ impl Driver<'_> {
         Ok(())
     }
 
+    /// Sends a fresh token. Without one the server closes the connection at the end of the last, and the next attempt asks
+    /// for one again.
+    fn authenticate(&self, token: realtime_protocol::Result<String>) {
+        match token {
+            Ok(token) => self.shared.with(|session| session.authenticate(&token)),
+            Err(error) => tracing::warn!(?error, "no fresh token"),
+        }
+    }
+
     fn handle_input(&mut self, input: Input) {
-        let Self { shared, handlers, events, serving, .. } = self;
+        let Self { shared, handlers, events, headers, serving, token, .. } = self;
         match input {
             Input::Message(value) => shared.messages.publish(&Ok(Arc::new(value)), WAITING_MESSAGES).wake(),
             Input::Complaint(error) => {
@@ -131,6 +147,8 @@ impl Driver<'_> {
             }
             Input::Event { name, data } => events.deliver(&name, data),
             Input::Cancel { id } => serving.cancel(&id),
+            Input::Reauthenticate if token.is_none() => *token = headers.fetch_token(),
+            Input::Reauthenticate => {}
             Input::Call { id, path, input, timeout } => {
                 if let Err(error) = serving.start(handlers, &id, &path, input, timeout) {
                     shared.with(|session| session.answer(&id, Err(error)));
@@ -138,6 +156,16 @@ impl Driver<'_> {
             }
         }
     }
+}
+
+/// Waits for the token that is being fetched; for ever if there is none.
+async fn fetched(
+    token: &mut Option<BoxFuture<realtime_protocol::Result<String>>>,
+) -> realtime_protocol::Result<String> {
+    let Some(fetching) = token else { return pending().await };
+    let fetched = fetching.await;
+    *token = None;
+    fetched
 }
 
 /// Sends the waiting frames and a close frame, and waits for the server's.

@@ -45,6 +45,11 @@ impl Headers {
         self.token.is_some() || self.others.iter().any(|(_, source)| matches!(source, Source::Fetched(_)))
     }
 
+    /// Fetches a fresh token, if there is a way to.
+    pub(crate) fn fetch_token(&self) -> Option<BoxFuture<realtime_protocol::Result<String>>> {
+        self.token.as_ref().map(|token| token())
+    }
+
     /// Returns the headers of one request. As authorization, a token takes precedence over a header, and a header over
     /// the URL.
     pub(crate) async fn fetch(&self, url: &Url) -> Result<HeaderMap, Cause> {

@@ -81,7 +81,8 @@ impl Task {
         });
         shared.states.set(State::Open { connection });
 
-        let cause = drive(shared, &self.handlers, &self.events, &mut socket, &activity).await;
+        let cause =
+            drive(shared, &self.handlers, &self.events, &self.config.headers, &mut socket, &activity).await;
         if opened.elapsed() >= STAYED_OPEN {
             self.backoff.reset();
         }

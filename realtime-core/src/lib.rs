@@ -51,11 +51,10 @@ mod util;
 
 pub use async_trait::async_trait;
 pub use builder::RealtimeBuilder;
-pub use calls::Principal;
 #[cfg(feature = "deflate")]
 pub use config::Deflate;
 pub use config::{Config, Cors, Origins, Rate, RateLimit, Rates};
-pub use context::{Context, ForwardingHeader, PrivatePeers};
+pub use context::{Context, ForwardingHeader, Principal, PrivatePeers};
 #[cfg(feature = "schema")]
 pub use describe::Described;
 pub use describe::{Bare, Gives, Takes};

@@ -8,8 +8,8 @@
 use adapter_testing::TestFrame;
 use bytes::Bytes;
 use realtime_core::{
-    Call, CloseCode, Config, Connection, Context, Endpoint, Feed, FnConnection, Handler, Log, Message, Overflow,
-    Presence, Procedure, Realtime, Result, Subscription, Topic, handler_fn,
+    Accepted, Call, CloseCode, Config, Connection, Context, Endpoint, Feed, FnConnection, Handler, Log, Message,
+    Next, Overflow, Presence, Principal, Procedure, Realtime, Reject, Result, Subscription, Topic, handler_fn,
     raw::{BoxFuture, Runtime, SendQueue, Transport},
 };
 use serde_json::{Value, json};
@@ -72,6 +72,45 @@ fn publications_that_wait_are_sent() {
         client.receive(COUNT);
         client.leave();
     });
+}
+
+/// What is queued, taken or being written when it is revoked: a frame that was not begun then is not sent.
+#[test]
+fn nothing_begins_to_leave_after_a_revocation() {
+    async fn login(mut context: Context, next: Next) -> Result<Accepted, Reject> {
+        context.set(Principal("ann".into()));
+        next.run(context).await
+    }
+    for from_topic in [true, false] {
+        check(move || {
+            let realtime = realtime(1000, |builder| builder.handler("news", News.plain()).middleware(login));
+            let client = Client::connect(&realtime, "news", Some(45));
+            let publisher = {
+                let realtime = realtime.clone();
+                thread::spawn(move || (0..COUNT).for_each(|_| realtime.to(&NEWS).send(&message()).unwrap()))
+            };
+            let ann = Principal("ann".into());
+            let revoked = match from_topic {
+                true => realtime.revoke_from(&ann, &NEWS),
+                false => realtime.revoke(&ann),
+            };
+            assert_eq!(revoked, 1);
+            let left = client.wire.state.lock().unwrap().output.len();
+            publisher.join().unwrap();
+            client.wire.open(10_000);
+            realtime.revoke(&ann);
+            let mut begins = 0;
+            loop {
+                let frame = client.wire.take();
+                if frame.as_close().is_some() {
+                    break;
+                }
+                assert!(begins < left, "it begins at {begins}, and {left} had left");
+                begins += frame.payload.len() + 2;
+            }
+            client.leave();
+        });
+    }
 }
 
 /// The same where the client reads in steps, and two publish.

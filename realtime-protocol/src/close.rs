@@ -78,6 +78,8 @@ impl CloseCode {
     pub const RESTART: Self = Self(1012);
     /// 1013: a slow consumer or an overloaded server; reconnect and resume.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// The credentials have ended or were refused: come back with fresh ones. Registered with IANA.
+    pub const UNAUTHORIZED: Self = Self(3000);
 
     /// Creates a code that may be sent in a close frame: 1000–1003, 1007–1014 or 3000–4999. Returns `None` for all
     /// others.

@@ -82,6 +82,11 @@ impl Notes {
     }
 
     #[track_caller]
+    pub(crate) fn next(&self) -> String {
+        self.0.recv_timeout(PATIENCE).expect("a note")
+    }
+
+    #[track_caller]
     pub(crate) fn nothing_more(&self) {
         assert_eq!(self.0.try_recv().ok(), None);
     }

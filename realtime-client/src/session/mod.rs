@@ -20,6 +20,7 @@ use queue::{Frame, Queue};
 use realtime_protocol::{
     Data, Error, Message, Position,
     client::{Format, Incoming, Outgoing, Payload},
+    format::Secret,
 };
 use std::{task::Waker, time::Duration};
 use subscriptions::Subscriptions;
@@ -70,6 +71,8 @@ pub(crate) enum Input {
     Cancel {
         id: String,
     },
+    /// The server asks for a fresh token.
+    Reauthenticate,
 }
 
 impl Session {
@@ -159,6 +162,7 @@ impl Session {
                 return Ok(Some(Input::Call { id, path, input, timeout }));
             }
             Incoming::Cancel { id } => return Ok(Some(Input::Cancel { id })),
+            Incoming::Reauthenticate { .. } => return Ok(Some(Input::Reauthenticate)),
             Incoming::Error { id: None, error } => return Ok(Some(Input::Complaint(error))),
             Incoming::Result { id, data, .. } => self.settle(&id, Ok(data)),
             Incoming::Error { id: Some(id), error } => self.settle(&id, Err(error)),
@@ -182,6 +186,11 @@ impl Session {
             _ => {}
         }
         Ok(None)
+    }
+
+    /// Sends a fresh token, on the connection for which it was asked.
+    pub(crate) fn authenticate(&mut self, token: &str) {
+        self.control(&Outgoing::Authenticate { token: Secret(token) });
     }
 
     /// Does everything that is due. All received frames were handled before.

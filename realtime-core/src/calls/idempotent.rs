@@ -3,6 +3,7 @@ use super::{
     run::{begin, late_error, run_to_end},
 };
 use crate::{
+    context::Principal,
     hub::{Begin, Client, Done, Hub, Keyed, Outcome, Scope, Ticket},
     seams::BoxFuture,
     util::TICK,
@@ -19,26 +20,6 @@ use std::sync::{
         Ordering::{AcqRel, Acquire},
     },
 };
-
-/// The identity of a client, such as a user name, wherever it connects from. Middleware sets it as a variable of the
-/// context.
-///
-/// Idempotency keys are scoped to it. Without one, a key is scoped to its connection, and refused over HTTP with
-/// `FAILED_PRECONDITION`, since many clients may share an address.
-///
-/// # Examples
-///
-/// ```
-/// use realtime_core::{Accepted, Context, Next, Principal, Reject};
-///
-/// async fn login(mut context: Context, next: Next) -> Result<Accepted, Reject> {
-///     let user = context.header("authorization").ok_or_else(Reject::unauthorized)?.to_owned();
-///     context.set(Principal(user));
-///     next.run(context).await
-/// }
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Principal(pub String);
 
 /// Begins a call; with an idempotency key, once for all calls that have the same.
 pub(crate) fn begin_call(
@@ -115,8 +96,9 @@ fn run_once(
     let own_hub = Arc::clone(hub);
     hub.spawn(Box::pin(async move {
         let hub = own_hub;
-        let outcome = run_call(&hub, &own, running).await;
+        let outcome = ticket.run(run_call(&hub, &own, running)).await;
         own.end();
+        let Some(outcome) = outcome else { return };
         let outcome = encode(&own, outcome);
         drop(runs);
         ticket.finish(outcome, hub.clock.now());
@@ -126,7 +108,7 @@ fn run_once(
 
 fn scope(call: &CallCore) -> Result<Scope<'_>> {
     let context = call.context();
-    if let Some(Principal(name)) = context.var() {
+    if let Some(Principal(name)) = context.principal() {
         return Ok(Scope::Principal { endpoint: context.endpoint(), name });
     }
     let refused = || Error::failed_precondition("over HTTP, an idempotency key needs a known caller");

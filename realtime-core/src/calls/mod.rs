@@ -10,7 +10,6 @@ mod router;
 mod run;
 
 pub(crate) use self::core::{CallCore, Origin};
-pub use idempotent::Principal;
 pub(crate) use idempotent::{begin_call, run_call};
 pub(crate) use route::{
     Begin, ErasedGuard, FeedOf, Next, OnClose, OnOpen, Piece, Reply, Route, Source, Start, Starts, Streaming,

@@ -50,6 +50,11 @@ pub struct Config {
     /// and for the head of a request. Default 10 s.
     pub handshake_timeout: Duration,
 
+    /// Time before the [end of a client's credentials](crate::Context::expires_in) at which it is asked for a fresh
+    /// token; half of their lifetime if that is shorter. A client that has sent none by the end is closed with 3000.
+    /// Default 30 s: time to fetch a token, on a bad line too, and little of a lifetime of minutes.
+    pub credentials_grace: Duration,
+
     /// Time after which a client that has sent nothing is pinged; up to a quarter shorter, so that not all clients
     /// are pinged at once. Default 25 s: below the 30 to 60 s after which proxies drop silent connections.
     pub ping_interval: Duration,
@@ -203,6 +208,7 @@ impl Default for Config {
             message_bytes: 256 * 1024,
             frames_per_message: 1024,
             handshake_timeout: Duration::from_secs(10),
+            credentials_grace: Duration::from_secs(30),
             ping_interval: Duration::from_secs(25),
             idle_timeout: Duration::from_secs(60),
             outbox_bytes: 1024 * 1024,

@@ -3,12 +3,15 @@
 //! May import `util` alone.
 
 mod bearer;
+mod expiry;
 mod peer;
+mod principal;
 mod proxies;
 
 pub(crate) use bearer::is_bearer;
 pub(crate) use peer::Peer;
 pub use peer::PrivatePeers;
+pub use principal::Principal;
 pub use proxies::ForwardingHeader;
 use proxies::{client_ip, is_forwarded};
 
@@ -19,6 +22,7 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 /// The request that opened a connection. Middleware reads and extends it; a handler can read it for as long as the
@@ -42,6 +46,8 @@ struct Head {
     /// The id, where the path does not say it.
     endpoint: Option<Arc<str>>,
     variables: Extensions,
+    /// The time for which it is let in, from when middleware began to look at it.
+    lifetime: Option<Duration>,
 }
 
 /// The last segments of the path on a route.
@@ -286,6 +292,7 @@ impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for C
             ending: Ending::Id,
             endpoint: None,
             // A map that was emptied keeps its table.
+            lifetime: None,
             variables: if head.extensions.is_empty() { Extensions::new() } else { head.extensions },
         }))
     }

@@ -1,6 +1,7 @@
 use super::{AnyConnection, AppendError, Audience, Feed, FeedUpdates, Past, Topic};
 use crate::{
     config::Config,
+    context::Principal,
     hub::{Drained, Hub, drain},
     seams::Runtime,
 };
@@ -155,6 +156,44 @@ impl Realtime {
             slow_consumers: counters.slow_consumers.load(Relaxed),
             broker_failures: counters.broker_failures.load(Relaxed),
         }
+    }
+
+    /// Ends all that a principal has on this node. When this returns, nothing more of it leaves: what is queued for it is
+    /// dropped, in outboxes and behind them; its connections close with 3000 and the reason `revoked`; its streams end;
+    /// its calls by HTTP are answered with 401; its memberships and places are left; kept outcomes of calls with an
+    /// idempotency key are forgotten. Its running calls are dropped when their connection has its next turn. A request
+    /// that middleware has let in before, and that becomes a connection or an answer after, is ended too. Returns the
+    /// number of its open connections.
+    ///
+    /// What leaves is what the transport is given: bytes in a socket's buffer have left, and so has a frame of which a
+    /// part is there, the rest of which follows. A `Principal` is [set by middleware](Principal), which should refuse it
+    /// from now on: revoke it there first. Waits for writes of its connections that are being made, and takes time in
+    /// proportion to all connections. With a broker, each node has to be told.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use realtime_core::{Principal, Realtime};
+    ///
+    /// fn block(realtime: &Realtime, user: &str) {
+    ///     // First where middleware looks, so that it does not let the user in again.
+    ///     # fn mark_as_blocked(_: &str) {}
+    ///     mark_as_blocked(user);
+    ///     realtime.revoke(&Principal(user.into()));
+    /// }
+    /// ```
+    pub fn revoke(&self, principal: &Principal) -> usize {
+        self.0.revoke(principal)
+    }
+
+    /// Ends the memberships of a principal in a topic on this node. When this returns, nothing more of the topic leaves
+    /// for it: what is queued or held back is dropped. Its connections stay open, and may subscribe again: the
+    /// application has to refuse that first. Returns the number of its connections, members or not.
+    ///
+    /// What leaves is as in [`revoke`](Self::revoke); of a stream of server-sent events, up to 64 KiB are with the
+    /// framework.
+    pub fn revoke_from<T>(&self, principal: &Principal, topic: &Topic<T>) -> usize {
+        self.0.revoke_from(principal, topic.name())
     }
 
     /// Ends all connections before a shutdown: refuses new ones with 503, closes the open ones with 1001 in batches

@@ -1,4 +1,4 @@
-use super::{ClientCalls, ConnectionPermit, Hub, Membership};
+use super::{ClientCalls, ConnectionPermit, Credentials, Hub, Mark, Membership, revocations::Ahead};
 use crate::{
     context::Context,
     outbox::{Opening, Outbox, PushError, may_hold},
@@ -32,10 +32,14 @@ pub(crate) struct Client {
     /// Number of calls that go on after their caller has left.
     pub(crate) unattended: AtomicUsize,
     pub(super) life: super::Life,
+    /// Its credentials, if they end.
+    pub(super) credentials: Option<Box<Credentials>>,
     reading: AtomicU8,
     stage: AtomicU8,
     /// The decision whether it is served, if its response waits for one.
-    opening: Option<Arc<Opening>>,
+    pub(super) opening: Option<Arc<Opening>>,
+    /// Frames behind the outbox, if they wait to be pulled.
+    pub(super) ahead: Option<Arc<dyn Ahead>>,
     /// Released at the end, even if handles to the connection remain.
     permit: Mutex<Option<ConnectionPermit>>,
 }
@@ -80,6 +84,10 @@ pub(crate) struct NewClient {
     pub(crate) typed: Box<dyn Any + Send + Sync>,
     pub(crate) format: Format,
     pub(crate) opening: Option<Arc<Opening>>,
+    pub(crate) ahead: Option<Arc<dyn Ahead>>,
+    pub(crate) credentials: Option<Box<Credentials>>,
+    /// The revocations when its request began.
+    pub(crate) since: Mark,
     pub(crate) permit: ConnectionPermit,
 }
 
@@ -98,9 +106,11 @@ impl Client {
             calls: ClientCalls::default(),
             unattended: AtomicUsize::new(0),
             life: super::Life::new(hub.clock.now()),
+            credentials: new.credentials,
             reading: AtomicU8::new(Reading::On as u8),
             stage: AtomicU8::new(Stage::Opening as u8),
             opening: new.opening,
+            ahead: new.ahead,
             permit: Mutex::new(Some(new.permit)),
             hub,
         });
@@ -109,6 +119,8 @@ impl Client {
         hub.counters.accepted.fetch_add(1, Relaxed);
         hub.wheel.watch(client.id, client.first_turn());
         tracing::debug!(connection = %client.id, endpoint = %client.endpoint, "opened");
+        client.revoke_if_late(new.since);
+        client.watch_credentials(hub.clock.now());
         // A drain that began after the request was accepted has not seen this connection.
         if hub.draining.load(Relaxed) {
             client.close(CloseCode::GOING_AWAY, "the server is going away");
@@ -250,6 +262,8 @@ impl Client {
         } else if code == CloseCode::INTERNAL && self.outbox.bytes() == 0 {
             // The error itself is logged where it happened.
             opening.refuse(&Error::internal("the stream failed before it opened"));
+        } else if code == CloseCode::UNAUTHORIZED && self.outbox.bytes() == 0 {
+            opening.refuse(&Error::unauthenticated());
         } else {
             opening.open();
         }

@@ -138,6 +138,7 @@ impl Client {
     pub(super) fn handle_late_calls(&self, now: u32) {
         self.life.watched.store(0, Relaxed);
         self.expire_calls(now);
+        self.watch_credentials(now);
         self.outbox.signal_look();
     }
 }

@@ -10,6 +10,7 @@ mod client;
 mod client_calls;
 mod connections;
 mod counters;
+mod credentials;
 mod drain;
 mod feed;
 mod inflating;
@@ -21,6 +22,7 @@ mod outcomes;
 mod permits;
 mod presence;
 mod rates;
+mod revocations;
 mod ticker;
 mod topics;
 mod wheel;
@@ -29,6 +31,7 @@ pub(crate) use client::{Client, NewClient, Reading, SendFailure, Stage};
 pub(crate) use client_calls::{Calling, ClientCalls};
 use connections::Connections;
 use counters::Counters;
+pub(crate) use credentials::{Credentials, Renewal};
 pub use drain::Drained;
 pub(crate) use drain::drain;
 use feed::Feeds;
@@ -44,6 +47,8 @@ pub use permits::ConnectionPermit;
 pub(crate) use permits::{Permits, Refused};
 use presence::Places;
 use rates::Limits;
+use revocations::Revocations;
+pub(crate) use revocations::{Ahead, Mark};
 use ticker::Ticker;
 pub(crate) use topics::Name;
 use topics::{Membership, Topics};
@@ -91,6 +96,7 @@ pub(crate) struct Hub {
     limits: Limits,
     /// Outcomes of calls with an idempotency key.
     pub(crate) outcomes: Arc<Outcomes>,
+    pub(crate) revocations: Revocations,
     link: Option<Link>,
     pub(crate) draining: AtomicBool,
     next: AtomicU64,
@@ -131,6 +137,7 @@ impl Hub {
             feeds: Feeds::default(),
             places: Places::default(),
             counters: Counters::default(),
+            revocations: Revocations::default(),
             warnings: Warnings::default(),
             link: plan.broker.map(|broker| Link::new(broker, link_bytes)),
             draining: AtomicBool::new(false),
@@ -317,6 +324,7 @@ impl Hub {
         }
         self.outcomes.expire(now);
         self.feeds.expire(now);
+        self.revocations.expire(now);
     }
 }
 

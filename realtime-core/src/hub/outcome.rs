@@ -59,11 +59,14 @@ impl Pending {
         Self(Mutex::new(State::Settled(outcome)))
     }
 
+    /// Settles the call, unless it is.
     pub(super) fn settle(&self, outcome: Outcome) {
-        let before = mem::replace(&mut *self.0.lock(), State::Settled(outcome));
-        if let State::Running(waiting) = before {
-            waiting.wakers.into_values().for_each(Waker::wake);
-        }
+        let mut state = self.0.lock();
+        let State::Running(waiting) = &mut *state else { return };
+        let waiting = mem::take(waiting);
+        *state = State::Settled(outcome);
+        drop(state);
+        waiting.wakers.into_values().for_each(Waker::wake);
     }
 
     pub(super) fn wait(self: &Arc<Self>) -> Waiter {

@@ -9,8 +9,11 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::RandomState},
     fmt,
+    future::poll_fn,
     hash::BuildHasher,
+    pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
 };
 
 /// The outcomes of calls with an idempotency key: a repeated call is not run again, but gets the outcome of the first,
@@ -89,6 +92,10 @@ impl Outcomes {
         let id = self.id(call);
         let input = self.digest(call.input);
         let owner = self.limits.private_peers.one_client(call.peer).map_or(Owner::Scope(id.scope), Owner::Peer);
+        let principal = match call.scope {
+            Scope::Principal { name, .. } => Some(self.principal(name)),
+            Scope::Connection(_) => None,
+        };
         let pending = Arc::<Pending>::default();
         let mut entries = self.entries.lock();
         if let Some(known) = entries.calls.get(&id) {
@@ -100,7 +107,7 @@ impl Outcomes {
         let evicted = entries.make_room(owner, &self.limits);
         let inserted = evicted.is_ok();
         if inserted {
-            entries.insert(id, Entry { pending: Arc::clone(&pending), owner, input, settled: None });
+            entries.insert(id, Entry { pending: Arc::clone(&pending), owner, principal, input, settled: None });
         }
         drop(entries);
         drop(evicted?);
@@ -112,6 +119,24 @@ impl Outcomes {
     pub(crate) fn expire(&self, now: u32) {
         let expired = self.entries.lock().expire(now);
         drop(expired);
+    }
+
+    /// Drops the outcomes of a principal's calls, and ends those that run.
+    pub(super) fn revoke(&self, principal: &str) {
+        let principal = Some(self.principal(principal));
+        let revoked: Vec<_> = {
+            let mut entries = self.entries.lock();
+            let own = entries.calls.iter().filter(|(_, entry)| entry.principal == principal);
+            let ids: Vec<_> = own.map(|(id, _)| *id).collect();
+            ids.into_iter().filter_map(|id| entries.remove(id)).collect()
+        };
+        for entry in revoked {
+            entry.pending.settle(Err(Arc::new(super::revocations::revoked())));
+        }
+    }
+
+    fn principal(&self, name: &str) -> u64 {
+        self.hashes[1].hash_one(name)
     }
 
     /// Hashes the key with its procedure and owner, so that an entry has a fixed size however long they are. Clients
@@ -131,11 +156,13 @@ impl Outcomes {
         }
     }
 
-    fn settle(&self, id: Id, pending: &Pending, outcome: Outcome, until: Option<u32>) {
+    fn settle(&self, id: Id, pending: &Arc<Pending>, outcome: Outcome, until: Option<u32>) {
         let again = outcome.as_ref().is_err_and(|error| error.is_retryable());
         let mut entries = self.entries.lock();
         // Removed before the waiting callers know it: one of them that retries is to run the call.
         let dropped = match until.filter(|_| !again) {
+            // It was revoked meanwhile, and another call may have its key.
+            _ if !entries.has(id, pending) => Vec::new(),
             Some(until) => entries.keep(id, &outcome, until, &self.limits),
             None => entries.remove(id).into_iter().map(|entry| entry.pending).collect(),
         };
@@ -174,6 +201,17 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
+    /// Runs the call; `None` if it is revoked first.
+    pub(crate) async fn run<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        let Some(pending) = &self.pending else { return Some(call.await) };
+        let (mut call, mut revoked) = (pin!(call), pending.wait());
+        poll_fn(|cx| match Pin::new(&mut revoked).poll(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => call.as_mut().poll(cx).map(Some),
+        })
+        .await
+    }
+
     /// Sends the outcome to all waiting callers, and stores it unless it is a retryable error.
     pub(crate) fn finish(mut self, outcome: Outcome, now: u32) {
         let until = now.wrapping_add(self.outcomes.limits.window);
@@ -234,6 +272,8 @@ struct Entries {
 struct Entry {
     pending: Arc<Pending>,
     owner: Owner,
+    /// The hash of its principal, if it has one.
+    principal: Option<u64>,
     /// The hash of the input.
     input: u64,
     /// None while it runs.
@@ -281,6 +321,10 @@ impl Entries {
             share.calls += 1;
         }
         self.calls.insert(id, entry);
+    }
+
+    fn has(&self, id: Id, pending: &Arc<Pending>) -> bool {
+        self.calls.get(&id).is_some_and(|entry| Arc::ptr_eq(&entry.pending, pending))
     }
 
     /// Stores an outcome; returns the outcomes dropped for it.

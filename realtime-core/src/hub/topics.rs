@@ -4,7 +4,7 @@ use super::{
     members::{Effects, Members},
 };
 use crate::{
-    outbox::{Keeping, Post},
+    outbox::{Keeping, Post, Tag},
     protocol::Format,
     util::sync::RwLock,
     websocket::Frame,
@@ -31,7 +31,7 @@ pub(crate) struct Topics {
 type Map = HashMap<Arc<str>, Arc<TopicState>>;
 
 /// The name of a topic, or of a place's topic: the two kinds are separate namespaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Name<'a> {
     Topic(&'a str),
     Place(&'a str),
@@ -47,6 +47,7 @@ pub(crate) struct TopicState {
     /// True for the topic of a place.
     is_place: bool,
     name: Arc<str>,
+    tag: Tag,
     members: Members,
 }
 
@@ -151,7 +152,7 @@ impl Topics {
                 frames.push((format, frame));
             }
         }
-        Ok(topic.members.publish(&frames, &Post { topic: &topic.name, key }, except))
+        Ok(topic.members.publish(&frames, &Post { topic: &topic.name, tag: topic.tag, key }, except))
     }
 
     fn end(&self, client: &Client, membership: Membership) {
@@ -172,8 +173,9 @@ impl Topics {
             return Arc::clone(topic);
         }
         let is_place = matches!(name, Name::Place(_));
+        let tag = self.tag(name);
         let name: Arc<str> = name.text().into();
-        let topic = Arc::new(TopicState { is_place, name: Arc::clone(&name), members: Members::default() });
+        let topic = Arc::new(TopicState { is_place, name: Arc::clone(&name), tag, members: Members::default() });
         shard.insert(name, Arc::clone(&topic));
         topic
     }
@@ -187,6 +189,11 @@ impl Topics {
                 shard.shrink_to(0);
             }
         }
+    }
+
+    /// Returns the mark of a topic's frames.
+    pub(super) fn tag(&self, name: Name<'_>) -> Tag {
+        self.hasher.hash_one(name)
     }
 
     fn shard(&self, name: Name<'_>) -> &RwLock<Map> {

@@ -1,4 +1,4 @@
-use super::Keeping;
+use super::{Keeping, Tag};
 use crate::websocket::Frame;
 use realtime_protocol::Gap;
 use std::{collections::VecDeque, sync::Arc};
@@ -24,14 +24,15 @@ pub(crate) enum Held {
 #[derive(Debug)]
 struct OfTopic {
     topic: Arc<str>,
+    tag: Tag,
     frames: VecDeque<(Option<Box<str>>, Frame)>,
     dropped: Option<Gap>,
 }
 
 impl Behind {
     /// Returns true if publications of this topic are held back: then later ones are too.
-    pub(super) fn has(&self, topic: &str) -> bool {
-        self.topics.iter().any(|waiting| &*waiting.topic == topic)
+    pub(super) fn has(&self, topic: Tag) -> bool {
+        self.topics.iter().any(|waiting| waiting.tag == topic)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -40,9 +41,9 @@ impl Behind {
 
     /// Adds a publication, and drops those that it replaces or that exceed the limit.
     pub(super) fn add(&mut self, frame: &Frame, post: &Post<'_>, keeping: Keeping) {
-        let at = self.topics.iter().position(|waiting| waiting.topic == *post.topic).unwrap_or_else(|| {
+        let at = self.topics.iter().position(|waiting| waiting.tag == post.tag).unwrap_or_else(|| {
             let topic = Arc::clone(post.topic);
-            self.topics.push_back(OfTopic { topic, frames: VecDeque::new(), dropped: None });
+            self.topics.push_back(OfTopic { topic, tag: post.tag, frames: VecDeque::new(), dropped: None });
             self.topics.len() - 1
         });
         let waiting = &mut self.topics[at];
@@ -73,17 +74,22 @@ impl Behind {
         self.topics.is_empty() && std::mem::take(&mut self.feeds)
     }
 
-    /// Takes the next publication, unless a gap has to be reported first.
-    pub(super) fn pop(&mut self) -> Option<Frame> {
+    /// Drops the publications of a topic.
+    pub(super) fn remove(&mut self, topic: Tag) {
+        self.topics.retain(|waiting| waiting.tag != topic);
+    }
+
+    /// Takes the next publication and its topic, unless a gap has to be reported first.
+    pub(super) fn pop(&mut self) -> Option<(Tag, Frame)> {
         let waiting = self.topics.front_mut()?;
         if waiting.dropped.is_some() {
             return None;
         }
-        let frame = waiting.frames.pop_front();
+        let (tag, frame) = (waiting.tag, waiting.frames.pop_front());
         if waiting.frames.is_empty() {
             self.topics.pop_front();
         }
-        frame.map(|(_, frame)| frame)
+        frame.map(|(_, frame)| (tag, frame))
     }
 }
 
@@ -98,6 +104,7 @@ impl OfTopic {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Post<'a> {
     pub(crate) topic: &'a Arc<str>,
+    pub(crate) tag: Tag,
     /// The key of which only the newest publication is kept.
     pub(crate) key: Option<&'a str>,
 }

@@ -41,7 +41,8 @@ impl Outbox {
                 state.behind = None;
                 self.is_behind.store(false, Release);
             }
-            if let Some(frame) = frame {
+            if let Some((tag, frame)) = frame {
+                state.mark(tag, frame.len());
                 self.add_shared(&mut state, &frame);
             }
         }
@@ -58,6 +59,8 @@ impl Outbox {
         let mut state = self.lock();
         state.queued.clear();
         state.behind = None;
+        state.marks = None;
+        state.is_writing = false;
         self.is_behind.store(false, Release);
         state.in_flight = 0;
         self.bytes.store(0, Relaxed);
@@ -113,8 +116,15 @@ impl Outbox {
         let signals = std::mem::take(&mut state.signals);
         if signals.has(Signals::CLOSE) && matches!(state.phase, Phase::Closing(_, Closing::Discarding)) {
             queue.discard();
+            state.marks = None;
+        }
+        let taken = state.queued.bytes();
+        if let Some(marks) = &mut state.marks {
+            marks.cut_taken(queue);
+            marks.take(taken, queue.unbegun());
         }
         state.queued.give(queue);
+        state.is_writing = !queue.is_empty() && state.phase != Phase::Closed;
         state.in_flight = queue.bytes();
         self.bytes.store(state.in_flight, Relaxed);
         signals
@@ -132,6 +142,7 @@ impl Outbox {
     #[inline]
     pub(crate) fn set_in_flight(&self, bytes: usize) {
         let mut state = self.lock();
+        state.is_writing = false;
         state.in_flight = bytes;
         self.bytes.store(state.bytes(), Relaxed);
         self.wake_for_room(state);

@@ -5,7 +5,7 @@
 //! | user | method | at the limit |
 //! |---|---|---|
 //! | `send`, `emit`, a call of the client's procedure | [`push`](Outbox::push) | [`PushError::Full`] |
-//! | a publication | [`push_shared`](Outbox::push_shared), [`push_or_keep`](Outbox::push_or_keep) | `Full`, or the topic's overflow policy |
+//! | a publication | [`push_published`](Outbox::push_published), [`push_or_keep`](Outbox::push_or_keep) | `Full`, or the topic's overflow policy |
 //! | an entry of a feed | [`push_within`](Outbox::push_within) | `Full` above its share; [`hold_feeds`](Outbox::hold_feeds) has the driver read on later |
 //! | an item or an answer, in the driver's own task | [`offer`](Outbox::offer), [`offer_frame`](Outbox::offer_frame) | returns the frame, to be retried by [`push_late`](Outbox::push_late) |
 //! | the protocol itself: pongs, errors, gaps | [`push_reply`](Outbox::push_reply) | one frame above it |
@@ -17,8 +17,10 @@
 mod behind;
 mod driver;
 mod keeping;
+mod marks;
 mod opening;
 mod queued;
+mod revoke;
 mod signals;
 mod state;
 #[cfg(test)]
@@ -26,6 +28,7 @@ mod tests;
 
 pub(crate) use behind::{Held, Post};
 pub(crate) use keeping::Keeping;
+pub(crate) use marks::Tag;
 pub(crate) use opening::Opening;
 pub(crate) use signals::Signals;
 pub(crate) use state::Closing;
@@ -131,7 +134,16 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues a frame shared with other clients. The caller wakes the driver after it has released its own locks.
+    /// Queues a frame of a topic. The caller wakes the driver after it has released its own locks.
+    #[inline(always)]
+    pub(crate) fn push_published(&self, frame: &Frame, topic: Tag) -> Result<Option<Waker>, PushError> {
+        let mut state = self.admit(frame.len())?;
+        state.mark(topic, frame.len());
+        self.add_shared(&mut state, frame);
+        Ok(state.unpark_for_frames())
+    }
+
+    /// Queues an encoded frame. The caller wakes the driver after it has released its own locks.
     #[inline(always)]
     pub(crate) fn push_shared(&self, frame: &Frame) -> Result<Option<Waker>, PushError> {
         let mut state = self.admit(frame.len())?;
@@ -151,7 +163,7 @@ impl Outbox {
         if !state.phase.takes_frames() {
             return Err(PushError::Closed);
         }
-        let waits = state.behind.as_ref().is_some_and(|behind| behind.has(post.topic));
+        let waits = state.behind.as_ref().is_some_and(|behind| behind.has(post.tag));
         if waits || state.bytes() + frame.len() > self.limit / 2 {
             state.behind.get_or_insert_default().add(frame, post, keeping);
             self.is_behind.store(true, Release);
@@ -162,6 +174,7 @@ impl Outbox {
             self.news.store(true, Release);
             return Ok(state.unpark_for_frames());
         }
+        state.mark(post.tag, frame.len());
         self.add_shared(&mut state, frame);
         Ok(state.unpark_for_frames())
     }
@@ -303,10 +316,15 @@ impl Outbox {
     }
 
     fn begin_close(&self, close: Close, closing: Closing) -> bool {
-        let mut state = self.lock();
+        let state = self.lock();
         if !state.phase.takes_frames() {
             return false;
         }
+        self.start_close(state, close, closing);
+        true
+    }
+
+    fn start_close(&self, mut state: MutexGuard<'_, State>, close: Close, closing: Closing) {
         if closing == Closing::Discarding {
             state.queued.clear();
         }
@@ -323,7 +341,6 @@ impl Outbox {
         drop(state);
         wake(driver);
         waiting.wake();
-        true
     }
 
     /// Wakes those that wait for room if there is some.
@@ -348,6 +365,9 @@ impl Outbox {
         let mut state = self.lock();
         if state.queued.is_empty() {
             state.queued.clear();
+        }
+        if state.bytes() == 0 {
+            state.marks = None;
         }
     }
 

@@ -1,10 +1,10 @@
 use crate::{
     seams::SendQueue,
-    util::spare,
+    util::{cut, spare},
     websocket::{Draft, Frame},
 };
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 /// The frames queued in an outbox, in order.
 #[derive(Debug, Default)]
@@ -97,6 +97,13 @@ impl Queued {
         if self.frames.capacity() > KEPT_FRAMES {
             self.frames = VecDeque::new();
         }
+    }
+
+    /// Removes ranges of bytes, which are whole frames.
+    pub(super) fn cut(&mut self, ranges: &[Range<usize>]) {
+        self.seal();
+        cut(&mut self.frames, ranges);
+        self.bytes -= ranges.iter().map(ExactSizeIterator::len).sum::<usize>();
     }
 
     pub(super) fn clear(&mut self) {

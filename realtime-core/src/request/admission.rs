@@ -1,17 +1,18 @@
 use super::{
     handshake, head,
-    middleware::{Accepted, Next, run_caught},
+    middleware::Accepted,
     registry::{Mounted, Registry},
     reject::Reject,
+    renewal::{Again, run_all},
 };
 use crate::{
     config::Foreign,
     context::Context,
-    hub::{ConnectionPermit, Hub, Refused},
+    hub::{ConnectionPermit, Credentials, Hub, Mark, Refused, Renewal},
     protocol::ProtocolId,
     session::Service,
 };
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use realtime_protocol::{Code, Error};
 use std::{
     any::Any,
@@ -54,6 +55,27 @@ pub(super) struct Admitted<P = ConnectionPermit> {
     /// Headers to add to the response.
     pub(super) headers: HeaderMap,
     pub(super) permit: P,
+    pub(super) term: Term,
+}
+
+/// The time for which a request is let in, and what it takes to let it in again.
+pub(super) struct Term {
+    /// The tick at which it ends, if it does.
+    end: Option<u32>,
+    mounted: Arc<Mounted>,
+    /// The revocations when its middleware began.
+    pub(super) since: Mark,
+    /// The variables that the request had before any middleware.
+    variables: Extensions,
+}
+
+impl Term {
+    /// Returns the credentials of a client, if they end. One that `answers` can be asked for fresh ones.
+    pub(super) fn credentials(self, hub: &Hub, answers: bool) -> Option<Box<Credentials>> {
+        let Self { end, mounted, variables, .. } = self;
+        let renewal = answers.then(|| Arc::new(Again { mounted, variables }) as Arc<dyn Renewal>);
+        end.map(|end| Box::new(Credentials::new(hub, end, renewal)))
+    }
 }
 
 impl<'a> Checked<'a> {
@@ -105,13 +127,12 @@ impl<P> Admission<'_, P> {
         opens: Option<ProtocolId>,
     ) -> Result<Admitted<P>, Reject> {
         let Self { hub, mounted, service, permit } = self;
-        let middleware: Vec<_> = Registry::of(hub).middleware.iter().chain(&mounted.middleware).cloned().collect();
-        let opens = opens.map(|protocol| hub.protocols.share(protocol));
-        let next = Next { rest: middleware.into_iter(), service, opens };
-        let accepted = hub.before(hub.config.handshake_timeout, run_caught(next, context)).await;
-        let accepted = accepted.unwrap_or_else(|| Err(Error::unavailable("the handshake took too long").into()));
-        let Accepted { context, typed, headers } = accepted?;
-        Ok(Admitted { context, typed, headers, permit })
+        let (began, since) = (hub.clock.now(), hub.revocations.mark());
+        let variables = if opens.is_some() { context.variables() } else { Extensions::new() };
+        let Accepted { context, typed, headers } = run_all(hub, mounted, service, context, opens).await?;
+        let end = context.lifetime().map(|lifetime| began + hub.clock.ticks(lifetime));
+        let term = Term { end, mounted: Arc::clone(mounted), since, variables };
+        Ok(Admitted { context, typed, headers, permit, term })
     }
 }
 

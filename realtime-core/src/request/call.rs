@@ -30,19 +30,20 @@ where
 {
     let admission = Checked::of(hub, &context, Kind::Call)?.take_place(&context)?;
     let mounted = admission.mounted;
-    let Admitted { context, headers, permit: _permit, .. } = admission.let_through(context, None).await?;
-    let asked = match check_name(mounted, &context) {
-        Err(error) => Err(error.into()),
-        Ok(()) if *context.method() == Method::GET => {
-            AskedCall::by_get(&context).map(Asked::Call).map_err(Reject::from)
-        }
-        Ok(()) => posted(hub, &context, body).await,
+    let Admitted { context, headers, permit: _permit, term, .. } = admission.let_through(context, None).await?;
+    let principal = context.principal().cloned();
+    let answer = async {
+        check_name(mounted, &context)?;
+        let asked = match *context.method() {
+            Method::GET => AskedCall::by_get(&context).map(Asked::Call)?,
+            _ => posted(hub, &context, body).await?,
+        };
+        Ok(match asked {
+            Asked::Call(asked) => run(hub, mounted, context, asked).await?,
+            Asked::Event(asked) => emit(hub, mounted, context, asked).await?,
+        })
     };
-    let answered = match asked {
-        Ok(Asked::Call(asked)) => run(hub, mounted, context, asked).await.map_err(Reject::from),
-        Ok(Asked::Event(asked)) => emit(hub, mounted, context, asked).await.map_err(Reject::from),
-        Err(reject) => Err(reject),
-    };
+    let answered: Result<_, Reject> = hub.unless_revoked(principal, term.since, answer).await;
     let mut response = match answered {
         Ok(response) => response,
         Err(reject) => return Err(reject.behind(headers)),

@@ -1,9 +1,9 @@
 //! The two halves of an event stream: the transport of its session, and the body that the framework pulls.
 
 use crate::{
-    hub::ConnectionPermit,
+    hub::{Ahead, ConnectionPermit},
     outbox::{Closing, Opening},
-    protocol::write_retry,
+    protocol::{Events, Outgoing, Protocol as _, write_retry},
     seams::{SendQueue, Transport},
     session::Carrier,
     util::{
@@ -15,7 +15,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http_body::Body;
-use realtime_protocol::{Close, CloseCode, Error};
+use realtime_protocol::{Close, CloseCode, Code, Error};
 use std::{
     fmt,
     hash::{BuildHasher, RandomState},
@@ -43,9 +43,14 @@ pub struct EventStream {
 impl EventStream {
     /// Creates a body and the transport of the session that fills it. `preface` is sent first, once it is known that
     /// the client is served.
-    pub(super) fn new(preface: Vec<u8>, opening: Arc<Opening>, permit: ConnectionPermit) -> (Self, Pulled) {
+    pub(super) fn new(
+        form: Events,
+        preface: Vec<u8>,
+        opening: Arc<Opening>,
+        permit: ConnectionPermit,
+    ) -> (Self, Pulled) {
         let shared = Arc::new(Shared { opening, state: Mutex::new(State::new(preface)) });
-        (Self { shared: Arc::clone(&shared), _permit: Some(permit) }, Pulled(shared))
+        (Self { shared: Arc::clone(&shared), _permit: Some(permit) }, Pulled(shared, form))
     }
 
     /// Creates a body without a session: these bytes, then the end.
@@ -195,7 +200,25 @@ impl State {
 
 /// The session's half: the transport whose bytes the framework pulls.
 #[derive(Debug)]
-pub(super) struct Pulled(Arc<Shared>);
+pub(super) struct Pulled(Arc<Shared>, Events);
+
+impl Pulled {
+    /// Returns the bytes that are not pulled, to be dropped.
+    pub(super) fn ahead(&self) -> Arc<dyn Ahead> {
+        Arc::clone(&self.0) as Arc<dyn Ahead>
+    }
+}
+
+impl Ahead for Shared {
+    fn discard(&self) -> Option<Waker> {
+        let mut state = self.lock();
+        let bytes = mem::take(&mut state.bytes);
+        let session = state.handle_pull();
+        drop(state);
+        drop(bytes);
+        session
+    }
+}
 
 /// Bytes that may wait to be pulled: as much as one write takes.
 const PULLED_AHEAD: usize = 64 * 1024;
@@ -268,6 +291,13 @@ impl Carrier for Pulled {
     }
 
     fn push_close(&mut self, close: &Close, _: Closing, queue: &mut SendQueue) {
+        if close.code == CloseCode::UNAUTHORIZED {
+            let error = Error::new(Code::UNAUTHENTICATED, close.reason.clone()).with_retry();
+            let mut event = Vec::new();
+            if self.1.encode(&Outgoing::Error { id: None, error: &error }, &mut event).is_ok() {
+                queue.push(event.into());
+            }
+        }
         if COMES_BACK.contains(&close.code) {
             let mut field = Vec::new();
             write_retry(come_back_after(None), &mut field);
@@ -320,7 +350,8 @@ const EARLIEST: Duration = Duration::from_secs(1);
 const SPREAD: Duration = Duration::from_secs(4);
 
 /// Close codes after which a client should reconnect.
-const COMES_BACK: [CloseCode; 3] = [CloseCode::GOING_AWAY, CloseCode::RESTART, CloseCode::TRY_AGAIN_LATER];
+const COMES_BACK: [CloseCode; 4] =
+    [CloseCode::GOING_AWAY, CloseCode::RESTART, CloseCode::TRY_AGAIN_LATER, CloseCode::UNAUTHORIZED];
 
 const COMMENT: &[u8] = b":\n\n";
 
@@ -332,7 +363,18 @@ mod tests {
         let opening = Arc::<Opening>::default();
         let state = Mutex::new(State::new(b"first\n\n".to_vec()));
         let shared = Arc::new(Shared { opening: Arc::clone(&opening), state });
-        (EventStream { shared: Arc::clone(&shared), _permit: None }, Pulled(shared), opening)
+        (EventStream { shared: Arc::clone(&shared), _permit: None }, Pulled(shared, Events::Values), opening)
+    }
+
+    #[test]
+    fn what_is_discarded_is_not_pulled() {
+        let (stream, mut transport, opening) = halves();
+        opening.open();
+        assert!(send(&mut transport, &["data: 1\n\n"]).is_ready());
+        transport.ahead().discard();
+        assert!(send(&mut transport, &["data: 2\n\n"]).is_ready());
+        let Poll::Ready(Some(Ok(bytes))) = stream.poll_chunk(&cx()) else { panic!("nothing to pull") };
+        assert_eq!(bytes, "data: 2\n\n");
     }
 
     fn cx() -> Context<'static> {

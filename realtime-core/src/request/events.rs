@@ -39,10 +39,11 @@ pub(super) async fn events(
             (hub.protocols.events(None), service, vec![first], preface)
         }
     };
-    let Admitted { context, typed, headers, permit } =
+    let Admitted { context, typed, headers, permit, term } =
         admission.let_through(context, Some(hub.protocols.of(mounted.protocol))).await?;
     let opening = Arc::<Opening>::default();
-    let (stream, carrier) = EventStream::new(preface, Arc::clone(&opening), permit.clone());
+    let (stream, carrier) = EventStream::new(Events::Values, preface, Arc::clone(&opening), permit.clone());
+    let since = term.since;
     let client = NewClient {
         hub: Arc::clone(hub),
         endpoint: Arc::clone(&mounted.id),
@@ -50,6 +51,9 @@ pub(super) async fn events(
         typed,
         format,
         opening: Some(Arc::clone(&opening)),
+        ahead: Some(carrier.ahead()),
+        credentials: term.credentials(hub, false),
+        since,
         permit,
     };
     let session = NewSession { client, service, welcome: None, subscriptions };

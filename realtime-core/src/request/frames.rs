@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     hub::{Hub, NewClient},
     outbox::Opening,
-    protocol::{Json, Packet, Protocol as _},
+    protocol::{Events, Json, Packet, Protocol as _},
     seams::BoxFuture,
     session::{NewSession, Serving},
 };
@@ -48,13 +48,15 @@ where
     }
     let service = if is_session { Arc::clone(&mounted.service) } else { mounted.without_handler() };
     admission.serve_by(Arc::clone(&service));
-    let Admitted { context, typed, headers, permit } =
+    let Admitted { context, typed, headers, permit, term } =
         admission.let_through(context, Some(hub.protocols.of(mounted.protocol))).await?;
     let subscriptions = match is_session {
         true => Vec::new(),
         false => posted(hub, &context, body).await.map_err(|reject| reject.behind(headers.clone()))?,
     };
-    let (stream, carrier) = EventStream::new(Vec::new(), Arc::new(Opening::opened()), permit.clone());
+    let (stream, carrier) =
+        EventStream::new(Events::Frames, Vec::new(), Arc::new(Opening::opened()), permit.clone());
+    let since = term.since;
     let client = NewClient {
         hub: Arc::clone(hub),
         endpoint: Arc::clone(&mounted.id),
@@ -62,6 +64,9 @@ where
         typed,
         format: hub.protocols.frames(),
         opening: None,
+        ahead: Some(carrier.ahead()),
+        credentials: term.credentials(hub, false),
+        since,
         permit,
     };
     let welcome = Some(Registry::of(hub).welcome(&mounted));

@@ -19,6 +19,7 @@ mod probe;
 mod realtime;
 mod registry;
 mod reject;
+mod renewal;
 mod target;
 mod upgrade;
 

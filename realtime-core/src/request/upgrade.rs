@@ -76,9 +76,11 @@ pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, 
     let (deflate, extension) = hub.protocols.negotiate(offers).unzip();
     let mut response = handshake::response(&context, subprotocol, extension);
 
-    let Admitted { mut context, typed, headers, permit } = admission.let_through(context, Some(protocol)).await?;
+    let Admitted { mut context, typed, headers, permit, term } =
+        admission.let_through(context, Some(protocol)).await?;
     context.forget_handshake();
     merge(response.headers_mut(), headers);
+    let since = term.since;
     let client = NewClient {
         hub: Arc::clone(hub),
         endpoint: Arc::clone(&mounted.id),
@@ -86,6 +88,10 @@ pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, 
         typed,
         format: hub.protocols.messages(protocol, deflate),
         opening: None,
+        ahead: None,
+        // A client that chose no protocol of this library knows no frame that asks for a token.
+        credentials: term.credentials(hub, subprotocol.is_some()),
+        since,
         permit,
     };
     let service = Arc::clone(&mounted.service);

@@ -6,6 +6,7 @@ mod carrier;
 mod driver;
 mod feed;
 mod hooks;
+mod renewing;
 mod running;
 mod server_calls;
 mod serving;

@@ -1,6 +1,7 @@
 use super::{
     Purpose, Service, Session,
     feed::SharedFeeds,
+    renewing::Renewing,
     running::{Call, Event},
     subscription::{Stream, Terms},
     tasks::Tasks,
@@ -54,6 +55,7 @@ enum Task {
     Call(Box<Call>),
     Stream(Box<Stream>),
     Event(Event),
+    Renewing(Renewing),
 }
 
 impl Calls {
@@ -108,6 +110,7 @@ impl Calls {
             Packet::Cancel { id } => self.cancel(&id),
             Packet::Unsubscribe { id } => self.unsubscribe(&id),
             Packet::Credit { id, more } => self.grant(&id, more, turn),
+            Packet::Authenticate { token } => self.renew(&token.0, turn),
             _ => {}
         }
     }
@@ -209,6 +212,18 @@ impl Calls {
         self.poll_task(seat, turn);
     }
 
+    /// Checks a fresh token, one at a time.
+    fn renew(&mut self, token: &str, turn: &mut Turn) {
+        match Renewing::begin(&self.client, token) {
+            Ok(renewing) => {
+                let (seat, _) = self.tasks.reserve();
+                self.tasks.put(seat, Task::Renewing(renewing));
+                self.poll_task(seat, turn);
+            }
+            Err(error) => self.client.report(&error),
+        }
+    }
+
     /// Finds the route of a call whose id is free; otherwise answers it with an error.
     fn admit(&self, id: &str, path: &str) -> Option<Arc<Route>> {
         if !self.is_free(id) {
@@ -286,6 +301,7 @@ impl Calls {
                 self.end_if_done();
             }
             Task::Event(_) => self.event = None,
+            Task::Renewing(_) => {}
         }
         self.tasks.release(seat);
         drop(task);
@@ -360,6 +376,7 @@ impl Calls {
         let polled = match &mut task {
             Task::Call(call) => call.poll(&self.client, cx),
             Task::Event(event) => event.poll(&self.client, cx),
+            Task::Renewing(renewing) => renewing.poll(&self.client, cx),
             Task::Stream(stream) => match stream.poll(&self.client, cx, turn) {
                 Poll::Ready(()) => Poll::Ready(()),
                 Poll::Pending => {
@@ -437,6 +454,7 @@ fn bytes_of(packet: &Packet<'_>) -> usize {
         Packet::Call { input: value, .. }
         | Packet::Subscribe { input: value, .. }
         | Packet::Event { data: value, .. } => value.len(),
+        Packet::Authenticate { token } => token.0.len(),
         _ => 0,
     }
 }

@@ -8,6 +8,11 @@ use shuttle::sync as imp;
 #[cfg(not(interleavings))]
 use std::sync as imp;
 
+#[cfg(interleavings)]
+pub(crate) use shuttle::thread::yield_now as yield_thread;
+#[cfg(not(interleavings))]
+pub(crate) use std::thread::yield_now as yield_thread;
+
 pub(crate) use imp::{MutexGuard, RwLockReadGuard, RwLockWriteGuard, atomic};
 use std::sync::PoisonError;
 

@@ -157,6 +157,12 @@ impl Link {
         std::iter::from_fn(|| TestFrame::take(&mut self.bytes)).collect()
     }
 
+    /// The bytes that have come and were not taken.
+    #[allow(dead_code, reason = "one of the tests asks")]
+    pub(crate) fn written(&self) -> usize {
+        self.lock().output.len()
+    }
+
     /// Reads so many bytes more, and then nothing; any number, if it is not said.
     pub(crate) fn read(&self, bytes: Option<usize>) {
         let mut wire = self.lock();

@@ -118,6 +118,11 @@ pub enum Incoming {
         /// The number of missing items, and the cause.
         gap: Gap,
     },
+    /// The server asks for a fresh token, as [`Outgoing::Authenticate`](super::Outgoing::Authenticate).
+    Reauthenticate {
+        /// The time until the credentials of the connection end.
+        within: Option<Duration>,
+    },
     /// A frame of a type that is not known here.
     Unknown,
 }
@@ -152,11 +157,8 @@ impl Incoming {
             | Self::Call { id, .. }
             | Self::Cancel { id } => Some(id),
             Self::Error { id, .. } | Self::Gap { id, .. } => id.as_deref(),
-            Self::Welcome { .. }
-            | Self::Message { .. }
-            | Self::Entry { .. }
-            | Self::Event { .. }
-            | Self::Unknown => None,
+            Self::Welcome { .. } | Self::Message { .. } | Self::Entry { .. } | Self::Event { .. } => None,
+            Self::Reauthenticate { .. } | Self::Unknown => None,
         }
     }
 
@@ -200,6 +202,7 @@ impl Incoming {
                 timeout: fields.millis("timeoutMs"),
             },
             "cancel" => Self::Cancel { id: id()? },
+            "reauthenticate" => Self::Reauthenticate { within: fields.millis("withinMs") },
             "gap" => match (optional_id(), fields.text("topic").map(String::from)) {
                 // It is missing nowhere.
                 (None, None) => Self::Unknown,

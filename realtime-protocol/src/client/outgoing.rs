@@ -1,5 +1,8 @@
 use super::value::{Format, Payload};
-use crate::{Error, Message, Position, format::MessagePack};
+use crate::{
+    Error, Message, Position,
+    format::{MessagePack, Secret},
+};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -73,6 +76,11 @@ pub enum Outgoing<'a> {
         /// The output.
         data: &'a Payload,
     },
+    /// Sends the fresh token that the server asked for.
+    Authenticate {
+        /// The token.
+        token: Secret<&'a str>,
+    },
     /// Answers a call of the server's that failed.
     Error {
         /// The call.
@@ -105,6 +113,9 @@ impl Outgoing<'_> {
                 .optional("shared", shared.then_some(&true)),
             Self::Credit { id, more } => Frame::new(format, "credit").id(id).field("more", &more),
             Self::Unsubscribe { id } => Frame::new(format, "unsubscribe").id(id),
+            Self::Authenticate { token: Secret(token) } => {
+                Frame::new(format, "authenticate").field("token", token)
+            }
             Self::Result { id, data } => Frame::new(format, "result").id(id).payload("data", data),
             Self::Error { id, error } => Frame::new(format, "error").id(id).field("error", error),
         };

@@ -1,4 +1,4 @@
-use super::{Packet, Value};
+use super::{Packet, Secret, Value};
 use crate::{
     error::{Code, Error},
     item::{MAX_EPOCH_BYTES, MAX_PROOF_BYTES, Offset, Position, is_proof},
@@ -29,6 +29,7 @@ pub(super) struct Envelope<'a, R> {
     shared: Option<R>,
     more: Option<R>,
     error: Option<R>,
+    token: Option<R>,
 }
 
 impl<'a, R: Raw<'a>> Envelope<'a, R> {
@@ -48,6 +49,7 @@ impl<'a, R: Raw<'a>> Envelope<'a, R> {
             "shared" => &mut self.shared,
             "more" => &mut self.more,
             "error" => &mut self.error,
+            "token" => &mut self.token,
             _ => return None,
         })
     }
@@ -62,6 +64,10 @@ impl<'a, R: Raw<'a>> Envelope<'a, R> {
                 Packet::Event { name: text(name, "name", MAX_NAME_BYTES)?, data: or_null(self.data) }
             }
             "ping" => Packet::Ping,
+            "authenticate" => {
+                let token = require(self.token, "authenticate", "token")?;
+                Packet::Authenticate { token: Secret(text(token, "token", MAX_TOKEN_BYTES)?) }
+            }
             "call" => self.call(self.id("call")?),
             "cancel" => Packet::Cancel { id: self.id("cancel")? },
             "subscribe" => self.subscribe(self.id("subscribe")?),
@@ -314,6 +320,9 @@ const MAX_NAME_BYTES: usize = 64;
 
 /// Keys of calls that are run once are kept.
 const MAX_KEY_BYTES: usize = 128;
+
+/// As much as web servers take of a header.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Of two fields with one name it would depend on the reader which one counts.
 pub(super) fn twice(field: &str) -> String {

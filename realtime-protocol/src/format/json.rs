@@ -149,6 +149,10 @@ impl Protocol for Json {
                 write_str(&gap.cause, out)?;
             }
             Outgoing::Opened => return Ok(None),
+            Outgoing::Reauthenticate { within } => {
+                out.extend_from_slice(br#"{"type":"reauthenticate","withinMs":"#);
+                out.extend_from_slice(within.as_millis().to_string().as_bytes());
+            }
             Outgoing::Pong => out.extend_from_slice(br#"{"type":"pong""#),
         }
         out.push(b'}');
@@ -439,6 +443,10 @@ mod tests {
                 r#"{"type":"call","id":"c1","path":"a.b","input":true,"timeoutMs":30000}"#,
             ),
             (Outgoing::Cancel { id: "c1" }, r#"{"type":"cancel","id":"c1"}"#),
+            (
+                Outgoing::Reauthenticate { within: Duration::from_secs(30) },
+                r#"{"type":"reauthenticate","withinMs":30000}"#,
+            ),
             (
                 Outgoing::Gap { id: Some("s1"), topic: None, gap: &between },
                 r#"{"type":"gap","id":"s1","count":3,"from":8,"to":"18446744073709551615","cause":"overflow"}"#,

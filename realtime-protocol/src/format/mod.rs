@@ -8,12 +8,14 @@ mod encoded;
 mod envelope;
 mod json;
 mod msgpack;
+mod secret;
 mod value;
 
 pub use encoded::Encoded;
 pub use json::Json;
 pub use json::read_timeout;
 pub use msgpack::MessagePack;
+pub use secret::Secret;
 pub use value::{Encode, ReadWith, Value, ValueFormat, WriteWith};
 
 use crate::{
@@ -166,6 +168,11 @@ pub enum Packet<'a> {
         /// The error, and the field in which it is.
         error: Error,
     },
+    /// Answers an [`Outgoing::Reauthenticate`].
+    Authenticate {
+        /// The fresh token.
+        token: Secret<Cow<'a, str>>,
+    },
     /// Asks for a [`Outgoing::Pong`].
     Ping,
     /// Means nothing here, and is no error: for formats whose clients may send more than the server knows.
@@ -203,6 +210,7 @@ impl Packet<'_> {
             Self::Invalid { id, error } => Packet::Invalid { id: owned(id), error },
             Self::Reply { id, data } => Packet::Reply { id: owned(id), data: data.into_owned() },
             Self::Error { id, error } => Packet::Error { id: owned(id), error },
+            Self::Authenticate { token: Secret(token) } => Packet::Authenticate { token: Secret(owned(token)) },
             Self::Ping => Packet::Ping,
             Self::Ignored => Packet::Ignored,
         }
@@ -329,6 +337,11 @@ pub enum Outgoing<'a> {
         id: Option<&'a str>,
         /// The error for the client.
         error: &'a Error,
+    },
+    /// Asks for a fresh token: the credentials of the connection end soon.
+    Reauthenticate {
+        /// The time until they end.
+        within: Duration,
     },
     /// The answer to [`Packet::Ping`].
     Pong,

@@ -5,6 +5,7 @@ pub mod answers;
 pub mod calls;
 pub mod closing;
 pub mod cors;
+pub mod credentials;
 #[cfg(feature = "deflate")]
 pub mod deflate;
 pub mod events;
@@ -21,6 +22,7 @@ pub mod posted_events;
 pub mod presence;
 pub mod probe;
 pub mod protocols;
+pub mod revoke;
 pub mod server_sent_events;
 pub mod subscriptions;
 pub mod timing;

@@ -240,7 +240,12 @@ impl<T: Carrier> Driver<T> {
             packet => {
                 // Earlier messages are handled first.
                 self.settle(cx);
-                let is_readable = !matches!(packet, Packet::Invalid { .. });
+                let is_readable = match packet {
+                    Packet::Invalid { .. } => false,
+                    // One that nobody asked for is no better than one that cannot be read.
+                    Packet::Authenticate { .. } => self.session.client.awaits_token(),
+                    _ => true,
+                };
                 let session = &self.session;
                 let calls = self.calls.get_or_insert_with(|| Box::new(Calls::new(session)));
                 calls.handle(packet, turn);
@@ -255,7 +260,14 @@ impl<T: Carrier> Driver<T> {
     fn is_limited(&mut self, cx: &mut Context<'_>, packet: &Result<Packet<'_>, Error>, bytes: usize) -> bool {
         let id = match packet {
             Ok(Packet::Call { id, .. } | Packet::Subscribe { id, .. } | Packet::Invalid { id, .. }) => Some(&**id),
-            Ok(Packet::Message(_) | Packet::Whole | Packet::Event { .. } | Packet::Ping | Packet::Ignored)
+            Ok(
+                Packet::Message(_)
+                | Packet::Whole
+                | Packet::Event { .. }
+                | Packet::Authenticate { .. }
+                | Packet::Ping
+                | Packet::Ignored,
+            )
             | Err(_) => None,
             // These end something.
             Ok(_) => return false,

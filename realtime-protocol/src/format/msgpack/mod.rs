@@ -156,6 +156,11 @@ impl Protocol for MessagePack {
                 text(&gap.cause, out)?;
             }
             Outgoing::Opened => return Ok(None),
+            Outgoing::Reauthenticate { within } => {
+                begin(2, "reauthenticate", out)?;
+                text("withinMs", out)?;
+                number(within.as_millis() as u64, out)?;
+            }
             Outgoing::Pong => begin(1, "pong", out)?,
         }
         Ok(Some(Kind::Binary))
@@ -503,6 +508,10 @@ mod tests {
                 b"\x85\xa4type\xa4call\xa2id\xa2c1\xa4path\xa3a.b\xa5input\xc3\xa9timeoutMs\xcd\x75\x30",
             ),
             (Outgoing::Cancel { id: "c1" }, b"\x82\xa4type\xa6cancel\xa2id\xa2c1"),
+            (
+                Outgoing::Reauthenticate { within: Duration::from_secs(30) },
+                b"\x82\xa4type\xaereauthenticate\xa8withinMs\xcd\x75\x30",
+            ),
             (
                 Outgoing::Gap { id: Some("s1"), topic: None, gap: &between },
                 b"\x86\xa4type\xa3gap\xa2id\xa2s1\xa5count\x03\xa4from\x08\xa2to\xcd\x01\0\xa5cause\xa8overflow",

@@ -1,0 +1,75 @@
+use super::{
+    Outbox,
+    marks::Tag,
+    state::{Closing, Phase, State},
+};
+use crate::util::{
+    sync::{
+        MutexGuard,
+        atomic::Ordering::{Relaxed, Release},
+        yield_thread,
+    },
+    wake,
+};
+use realtime_protocol::Close;
+use std::task::Waker;
+
+/// Frames taken back. When these have returned, the transport is given none of them any more; of a frame that was begun
+/// to be written, the rest is.
+impl Outbox {
+    /// Drops all frames and closes, also where a close has begun that waits behind frames. `discard` drops those that
+    /// have left the outbox, and returns whom to wake; it comes before the driver can send the close.
+    pub(crate) fn revoke(&self, close: Close, discard: impl FnOnce() -> Option<Waker>) {
+        let Some(mut state) = self.lock_between_writes() else { return };
+        let waker = discard();
+        if state.phase.takes_frames() || state.bytes() > 0 {
+            state.marks = None;
+            self.start_close(state, close, Closing::Discarding);
+        } else {
+            drop(state);
+        }
+        wake(waker);
+    }
+
+    /// Drops the frames of a topic.
+    pub(crate) fn revoke_topic(&self, topic: Tag) {
+        let Some(mut guard) = self.lock_between_writes() else { return };
+        let state = &mut *guard;
+        if let Some(behind) = &mut state.behind {
+            behind.remove(topic);
+            if behind.is_empty() {
+                state.behind = None;
+                self.is_behind.store(false, Release);
+            }
+        }
+        let Some(marks) = &mut state.marks else { return };
+        if let Phase::Closing(close, _) = &state.phase
+            && state.in_flight > 0
+            && marks.has_taken(topic)
+        {
+            // The close frame is behind them already: all goes, and the close comes again.
+            let close = Close::clone(close);
+            state.marks = None;
+            return self.start_close(guard, close, Closing::Discarding);
+        }
+        marks.cut(topic, &mut state.queued);
+        self.bytes.store(state.bytes(), Relaxed);
+        self.wake_for_room(guard);
+    }
+
+    /// Locks the state while the transport writes nothing; `None` if it never will again. A write does not wait for the
+    /// client, so this is short.
+    fn lock_between_writes(&self) -> Option<MutexGuard<'_, State>> {
+        loop {
+            let state = self.lock();
+            if state.phase == Phase::Closed {
+                return None;
+            }
+            if !state.is_writing {
+                return Some(state);
+            }
+            drop(state);
+            yield_thread();
+        }
+    }
+}
