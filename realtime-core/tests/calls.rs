@@ -61,6 +61,22 @@ fn an_item_for_which_there_is_no_room_waits_for_it() {
 }
 
 #[test]
+fn an_id_that_is_used_again_behind_an_answer_that_waits_is_free() {
+    let feed =
+        |count, padding| Feed { count, gated: false, late: false, positions: false, padding, end: End::Complete };
+    let subscribe =
+        |id, feed| Step::Subscribe { on: 0, id, feed, policy: Policy::Block, credit: None, resume: false };
+    let large = Job { gates: 0, progress: false, then: Then::Large(3000), fragile: false };
+    let call = Step::Call { on: 0, id: 'a', job: large, brief: false, timeout: None };
+    expect(&[
+        Step::Stall { on: 0, after: 0 },
+        subscribe('c', feed(1, 5000)),
+        Step::Together { on: 0, steps: vec![call, subscribe('a', feed(0, 0))] },
+        Step::Stall { on: 0, after: 3000 },
+    ]);
+}
+
+#[test]
 fn a_client_that_is_being_closed_is_not_available() {
     let mut world = World::new();
     let any = world.client(0).unwrap().link.any.clone();
@@ -631,6 +647,10 @@ impl World {
             while !self.is_held(on)
                 && let Some(step) = self.waiting[on].pop_front()
             {
+                if let (Step::Together { steps, .. }, true) = (&step, self.client(on)?.stalled) {
+                    steps.iter().rev().for_each(|step| self.waiting[on].push_front(step.clone()));
+                    continue;
+                }
                 self.take_now(&step)
                     .and_then(|()| self.settle_once())
                     .map_err(|wrong| format!("{step:?}: {wrong}"))?;
