@@ -187,11 +187,12 @@ impl Realtime {
     }
 
     /// Ends the memberships of a principal in a topic on this node. When this returns, nothing more of the topic leaves
-    /// for it: what is queued or held back is dropped. Its connections stay open, and may subscribe again: the
-    /// application has to refuse that first. Returns the number of its connections, members or not.
+    /// for it. A connection for which nothing waits stays open, and may subscribe again: the application has to refuse
+    /// that first. One for which something waits, of this topic or not, is closed with 3000, and what waits is dropped;
+    /// its client connects again. Returns the number of the principal's connections, members or not.
     ///
-    /// What leaves is as in [`revoke`](Self::revoke); of a stream of server-sent events, up to 64 KiB are with the
-    /// framework.
+    /// What leaves is as in [`revoke`](Self::revoke); of a stream of server-sent events for which nothing waits, up to
+    /// 64 KiB are with the framework.
     pub fn revoke_from<T>(&self, principal: &Principal, topic: &Topic<T>) -> usize {
         self.0.revoke_from(principal, topic.name())
     }

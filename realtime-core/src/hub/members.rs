@@ -245,7 +245,7 @@ fn push_all(members: &[Member], frames: &[(Format, Frame)], post: &Post<'_>, eff
         // A member that joined with a new format since the message was encoded misses it.
         let Some((_, frame)) = frames.iter().find(|(known, _)| known == format) else { continue };
         let pushed = match keeping {
-            Keeping::Nothing | Keeping::Block => client.outbox.push_published(frame, post.tag),
+            Keeping::Nothing | Keeping::Block => client.outbox.push_shared(frame),
             keeping => client.outbox.push_or_keep(frame, post, *keeping),
         };
         match pushed {

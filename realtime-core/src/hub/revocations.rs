@@ -225,11 +225,17 @@ impl Client {
         }
     }
 
-    /// Ends a membership, and drops what is queued of it.
+    /// Ends a membership, and drops what is held back of it. A client for which something waits is closed, and that is
+    /// dropped.
     fn revoke_from(self: &Arc<Self>, name: Name<'_>) {
         // No publication is queued any more once it has left.
         self.hub.topics.leave(self, name);
-        self.outbox.revoke_topic(self.hub.topics.tag(name));
+        let discard = || self.ahead.as_ref().and_then(|ahead| ahead.discard());
+        self.outbox.revoke_topic(
+            self.hub.topics.tag(name),
+            Close::by_server(CloseCode::UNAUTHORIZED, REASON),
+            discard,
+        );
     }
 }
 

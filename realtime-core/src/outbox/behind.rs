@@ -1,7 +1,10 @@
-use super::{Keeping, Tag};
+use super::Keeping;
 use crate::websocket::Frame;
 use realtime_protocol::Gap;
 use std::{collections::VecDeque, sync::Arc};
+
+/// A topic, as a hash of its name and kind: two with one hash are too unlikely to matter.
+pub(crate) type Tag = u64;
 
 /// Publications held back for a client that is behind, topic by topic, if the topic's policy is to drop some of them
 /// rather than close the client.
@@ -79,17 +82,17 @@ impl Behind {
         self.topics.retain(|waiting| waiting.tag != topic);
     }
 
-    /// Takes the next publication and its topic, unless a gap has to be reported first.
-    pub(super) fn pop(&mut self) -> Option<(Tag, Frame)> {
+    /// Takes the next publication, unless a gap has to be reported first.
+    pub(super) fn pop(&mut self) -> Option<Frame> {
         let waiting = self.topics.front_mut()?;
         if waiting.dropped.is_some() {
             return None;
         }
-        let (tag, frame) = (waiting.tag, waiting.frames.pop_front());
+        let frame = waiting.frames.pop_front();
         if waiting.frames.is_empty() {
             self.topics.pop_front();
         }
-        frame.map(|(_, frame)| (tag, frame))
+        frame.map(|(_, frame)| frame)
     }
 }
 

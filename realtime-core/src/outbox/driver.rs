@@ -41,8 +41,7 @@ impl Outbox {
                 state.behind = None;
                 self.is_behind.store(false, Release);
             }
-            if let Some((tag, frame)) = frame {
-                state.mark(tag, frame.len());
+            if let Some(frame) = frame {
                 self.add_shared(&mut state, &frame);
             }
         }
@@ -59,7 +58,6 @@ impl Outbox {
         let mut state = self.lock();
         state.queued.clear();
         state.behind = None;
-        state.marks = None;
         state.is_writing = false;
         self.is_behind.store(false, Release);
         state.in_flight = 0;
@@ -116,12 +114,6 @@ impl Outbox {
         let signals = std::mem::take(&mut state.signals);
         if signals.has(Signals::CLOSE) && matches!(state.phase, Phase::Closing(_, Closing::Discarding)) {
             queue.discard();
-            state.marks = None;
-        }
-        let taken = state.queued.bytes();
-        if let Some(marks) = &mut state.marks {
-            marks.cut_taken(queue);
-            marks.take(taken, queue.unbegun());
         }
         state.queued.give(queue);
         state.is_writing = !queue.is_empty() && state.phase != Phase::Closed;

@@ -5,7 +5,7 @@
 //! | user | method | at the limit |
 //! |---|---|---|
 //! | `send`, `emit`, a call of the client's procedure | [`push`](Outbox::push) | [`PushError::Full`] |
-//! | a publication | [`push_published`](Outbox::push_published), [`push_or_keep`](Outbox::push_or_keep) | `Full`, or the topic's overflow policy |
+//! | a publication | [`push_shared`](Outbox::push_shared), [`push_or_keep`](Outbox::push_or_keep) | `Full`, or the topic's overflow policy |
 //! | an entry of a feed | [`push_within`](Outbox::push_within) | `Full` above its share; [`hold_feeds`](Outbox::hold_feeds) has the driver read on later |
 //! | an item or an answer, in the driver's own task | [`offer`](Outbox::offer), [`offer_frame`](Outbox::offer_frame) | returns the frame, to be retried by [`push_late`](Outbox::push_late) |
 //! | the protocol itself: pongs, errors, gaps | [`push_reply`](Outbox::push_reply) | one frame above it |
@@ -17,7 +17,6 @@
 mod behind;
 mod driver;
 mod keeping;
-mod marks;
 mod opening;
 mod queued;
 mod revoke;
@@ -26,9 +25,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use behind::{Held, Post};
+pub(crate) use behind::{Held, Post, Tag};
 pub(crate) use keeping::Keeping;
-pub(crate) use marks::Tag;
 pub(crate) use opening::Opening;
 pub(crate) use signals::Signals;
 pub(crate) use state::Closing;
@@ -134,15 +132,6 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues a frame of a topic. The caller wakes the driver after it has released its own locks.
-    #[inline(always)]
-    pub(crate) fn push_published(&self, frame: &Frame, topic: Tag) -> Result<Option<Waker>, PushError> {
-        let mut state = self.admit(frame.len())?;
-        state.mark(topic, frame.len());
-        self.add_shared(&mut state, frame);
-        Ok(state.unpark_for_frames())
-    }
-
     /// Queues an encoded frame. The caller wakes the driver after it has released its own locks.
     #[inline(always)]
     pub(crate) fn push_shared(&self, frame: &Frame) -> Result<Option<Waker>, PushError> {
@@ -174,7 +163,6 @@ impl Outbox {
             self.news.store(true, Release);
             return Ok(state.unpark_for_frames());
         }
-        state.mark(post.tag, frame.len());
         self.add_shared(&mut state, frame);
         Ok(state.unpark_for_frames())
     }
@@ -366,9 +354,7 @@ impl Outbox {
         if state.queued.is_empty() {
             state.queued.clear();
         }
-        if state.bytes() == 0 {
-            state.marks = None;
-        }
+        if state.bytes() == 0 {}
     }
 
     /// Notes that the client has closed or is lost; wakes those that wait for that.

@@ -1,10 +1,10 @@
 use crate::{
     seams::SendQueue,
-    util::{cut, spare},
+    util::spare,
     websocket::{Draft, Frame},
 };
 use bytes::Bytes;
-use std::{collections::VecDeque, ops::Range};
+use std::collections::VecDeque;
 
 /// The frames queued in an outbox, in order.
 #[derive(Debug, Default)]
@@ -97,13 +97,6 @@ impl Queued {
         if self.frames.capacity() > KEPT_FRAMES {
             self.frames = VecDeque::new();
         }
-    }
-
-    /// Removes ranges of bytes, which are whole frames.
-    pub(super) fn cut(&mut self, ranges: &[Range<usize>]) {
-        self.seal();
-        cut(&mut self.frames, ranges);
-        self.bytes -= ranges.iter().map(ExactSizeIterator::len).sum::<usize>();
     }
 
     pub(super) fn clear(&mut self) {

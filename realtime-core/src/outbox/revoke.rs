@@ -1,14 +1,9 @@
 use super::{
-    Outbox,
-    marks::Tag,
+    Outbox, Tag,
     state::{Closing, Phase, State},
 };
 use crate::util::{
-    sync::{
-        MutexGuard,
-        atomic::Ordering::{Relaxed, Release},
-        yield_thread,
-    },
+    sync::{MutexGuard, atomic::Ordering::Release, yield_thread},
     wake,
 };
 use realtime_protocol::Close;
@@ -20,10 +15,9 @@ impl Outbox {
     /// Drops all frames and closes, also where a close has begun that waits behind frames. `discard` drops those that
     /// have left the outbox, and returns whom to wake; it comes before the driver can send the close.
     pub(crate) fn revoke(&self, close: Close, discard: impl FnOnce() -> Option<Waker>) {
-        let Some(mut state) = self.lock_between_writes() else { return };
+        let Some(state) = self.lock_between_writes() else { return };
         let waker = discard();
         if state.phase.takes_frames() || state.bytes() > 0 {
-            state.marks = None;
             self.start_close(state, close, Closing::Discarding);
         } else {
             drop(state);
@@ -31,8 +25,9 @@ impl Outbox {
         wake(waker);
     }
 
-    /// Drops the frames of a topic.
-    pub(crate) fn revoke_topic(&self, topic: Tag) {
+    /// Drops what is held back of a topic. If anything else waits for the client, drops that too and closes: frames that
+    /// are queued or taken do not say which topic they are of.
+    pub(crate) fn revoke_topic(&self, topic: Tag, close: Close, discard: impl FnOnce() -> Option<Waker>) {
         let Some(mut guard) = self.lock_between_writes() else { return };
         let state = &mut *guard;
         if let Some(behind) = &mut state.behind {
@@ -42,19 +37,17 @@ impl Outbox {
                 self.is_behind.store(false, Release);
             }
         }
-        let Some(marks) = &mut state.marks else { return };
-        if let Phase::Closing(close, _) = &state.phase
-            && state.in_flight > 0
-            && marks.has_taken(topic)
-        {
-            // The close frame is behind them already: all goes, and the close comes again.
-            let close = Close::clone(close);
-            state.marks = None;
-            return self.start_close(guard, close, Closing::Discarding);
+        if state.bytes() == 0 {
+            return;
         }
-        marks.cut(topic, &mut state.queued);
-        self.bytes.store(state.bytes(), Relaxed);
-        self.wake_for_room(guard);
+        // A close that has begun is behind these frames: it comes again, without them.
+        let close = match &state.phase {
+            Phase::Closing(own, _) => Close::clone(own),
+            _ => close,
+        };
+        let waker = discard();
+        self.start_close(guard, close, Closing::Discarding);
+        wake(waker);
     }
 
     /// Locks the state while the transport writes nothing; `None` if it never will again. A write does not wait for the

@@ -1,9 +1,4 @@
-use super::{
-    behind::Behind,
-    marks::{Marks, Tag},
-    queued::Queued,
-    signals::Signals,
-};
+use super::{behind::Behind, queued::Queued, signals::Signals};
 use crate::util::Wakers;
 use realtime_protocol::Close;
 use std::task::Waker;
@@ -15,8 +10,6 @@ pub(super) struct State {
     /// others check for room: a task that finds none is seen by the driver at the next write, or when it parks.
     pub(super) in_flight: usize,
     pub(super) behind: Option<Box<Behind>>,
-    /// The frames of topics among the others, once there has been one.
-    pub(super) marks: Option<Box<Marks>>,
     /// The driver has taken frames, and its transport is writing them.
     pub(super) is_writing: bool,
     pub(super) phase: Phase,
@@ -79,15 +72,6 @@ impl State {
     #[inline]
     pub(super) fn bytes(&self) -> usize {
         self.queued.bytes() + self.in_flight
-    }
-
-    /// Marks the next `bytes` as a frame of this topic.
-    #[inline]
-    pub(super) fn mark(&mut self, topic: Tag, bytes: usize) {
-        let queued = self.queued.bytes();
-        let in_flight = self.in_flight;
-        let marks = self.marks.get_or_insert_with(|| Box::new(Marks::new(in_flight)));
-        marks.add(topic, queued, bytes);
     }
 
     pub(super) fn unpark(&mut self) -> Option<Waker> {

@@ -1,13 +1,9 @@
-use crate::{
-    util::{cut, spare},
-    websocket::Frame,
-};
+use crate::{util::spare, websocket::Frame};
 use bytes::{Buf, Bytes, BytesMut};
 use std::{
     cell::Cell,
     collections::VecDeque,
     io::{self, IoSlice},
-    ops::Range,
     task::{Poll, ready},
 };
 
@@ -217,19 +213,6 @@ impl SendQueue {
         self.bytes -= self.frames.iter().map(Bytes::len).sum::<usize>() + self.tail.len();
         self.frames = VecDeque::new();
         spare::put_buffer(std::mem::take(&mut self.tail));
-    }
-
-    /// Returns the bytes of whole frames, of which nothing is written.
-    pub(crate) fn unbegun(&self) -> usize {
-        let others = [&self.partial, &self.pong, &self.ping];
-        self.bytes - others.into_iter().flatten().map(Bytes::len).sum::<usize>()
-    }
-
-    /// Removes ranges of the [unbegun](Self::unbegun) bytes, which are whole frames.
-    pub(crate) fn cut(&mut self, ranges: &[Range<usize>]) {
-        self.seal();
-        cut(&mut self.frames, ranges);
-        self.bytes -= ranges.iter().map(ExactSizeIterator::len).sum::<usize>();
     }
 
     /// Returns the number of frames the queue has allocated room for.

@@ -9,14 +9,12 @@ pub(crate) mod sync;
 
 mod chunks;
 mod clock;
-mod cut;
 mod wakers;
 mod warnings;
 
 pub use chunks::Chunks;
 pub(crate) use clock::Clock;
 pub use clock::TICK;
-pub(crate) use cut::cut;
 pub use wakers::register_waker;
 pub(crate) use wakers::{Wakers, wake};
 pub(crate) use warnings::Warnings;
