@@ -17,7 +17,7 @@ impl Outbox {
     pub(crate) fn revoke(&self, close: Close, discard: impl FnOnce() -> Option<Waker>) {
         let Some(state) = self.lock_between_writes() else { return };
         let waker = discard();
-        if state.phase.takes_frames() || state.bytes() > 0 {
+        if state.phase.takes_frames() || (state.bytes() > 0 && !state.is_discarding()) {
             self.start_close(state, close, Closing::Discarding);
         } else {
             drop(state);
@@ -37,7 +37,7 @@ impl Outbox {
                 self.is_behind.store(false, Release);
             }
         }
-        if state.bytes() == 0 {
+        if state.bytes() == 0 || state.is_discarding() {
             return;
         }
         // A close that has begun is behind these frames: it comes again, without them.

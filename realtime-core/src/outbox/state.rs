@@ -74,6 +74,11 @@ impl State {
         self.queued.bytes() + self.in_flight
     }
 
+    /// Returns true if the driver drops what it has before it writes more, or has done so: only a close is left.
+    pub(super) fn is_discarding(&self) -> bool {
+        matches!(self.phase, Phase::Closing(_, Closing::Discarding))
+    }
+
     pub(super) fn unpark(&mut self) -> Option<Waker> {
         match std::mem::take(&mut self.parked) {
             Parked::Not => None,
