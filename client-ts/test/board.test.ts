@@ -1,9 +1,13 @@
 // The board of ../../examples/board in Chromium, in two tabs: `npm run browser`. SHOTS names a folder for screenshots.
 // Whatever a page complains about fails the test.
 
+import { readFileSync } from "node:fs";
 import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { type Server, start, stop } from "./servers.js";
+
+/** The hash of the types that the page is built with. */
+const HASH = readFileSync(new URL("../../examples/board/api.hash", import.meta.url), "utf8").trim();
 
 let browser: Browser;
 let server: Server;
@@ -151,6 +155,22 @@ test("after a restart the table says that entries are missing, and the board goe
   await eventually(() => rows.nth(1).textContent(), "Entries may be missing here: the server was restarted");
   await shoot(two, "gap");
   expect(complaints.filter((text) => !/WebSocket connection|ERR_CONNECTION/.test(text))).toEqual([]);
+});
+
+test("a page that was built with other types says so, until it is loaded again", async () => {
+  await one.route("**/*.js", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: (await response.text()).replace(HASH, "0".repeat(16)) });
+  });
+  await one.reload();
+  const outdated = one.getByTestId("outdated");
+  await eventually(() => outdated.textContent(), "A new version is there: reload");
+  await shoot(one, "outdated");
+  await one.unroute("**/*.js");
+  await outdated.getByRole("button").click();
+  await eventually(() => one.getByTestId("status").textContent(), "Live");
+  expect(await outdated.textContent()).toBe("");
+  expect(complaints).toEqual([]);
 });
 
 for (const colorScheme of ["light", "dark"] as const) {

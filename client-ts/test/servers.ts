@@ -11,7 +11,7 @@ export interface Server {
   readonly origin: string;
 }
 
-/** Starts a server. Some say that they listen before they do: clients try again. */
+/** Starts a server. It says where it is when it listens. */
 export async function start(name: "counter" | "dashboard" | "board", onPort?: number): Promise<Server> {
   const port = onPort ?? (await freePort());
   const folder = process.env.TARGET ?? fileURLToPath(new URL("../../target/debug", import.meta.url));

@@ -303,6 +303,14 @@ async function test() {
     await people(bob, ["Ann", "Bob"]);
   });
 
+  await check("the pages say where the restart is, once", async () => {
+    const words = "Messages may be missing here: the server was restarted";
+    for (const page of [ann, bob]) {
+      await notice(page, words);
+      same("notices", (await id(page, "notice").allTextContents()).filter((text) => text === words).length, 1);
+    }
+  });
+
   await check("what waited is sent, once and in order; nothing is doubled", async () => {
     await sees(bob, "Ann", "And another one");
     await sees(ann, "You", "And another one");
@@ -339,18 +347,21 @@ async function scriptedServer() {
   let socket = null;
   let eve = null;
   let silent = false;
-  let log = [];
+  let asked = null;
+  const log = [];
   const pings = [];
   const said = [];
   const send = (frame) => socket.send(JSON.stringify(frame));
   const value = (content) => send({ type: "message", value: content });
   const refuse = () => send({ type: "error", error: { code: "INVALID_ARGUMENT", message: "That is too fast." } });
-  const message = (text) => ({ id: String(said.length), person: eve, text, at: 1763722800000 + said.length });
-  const accept = (text) => value({ type: "said", message: message(text) });
+  const message = (text) => ({ person: eve, text, at: 1763722800000 + said.length });
+  const tell = (offset) => send({ type: "message", value: { type: "said", message: log[offset - 1] }, topic: "chat:general", epoch: "e", offset });
+  const accept = (text) => tell(log.push(message(text)));
   let answer = refuse;
   await page.routeWebSocket("**/__realtime/chat?*", (route) => {
     dials += 1;
     socket = route;
+    asked = JSON.parse(new URL(route.url()).searchParams.get("input"));
     eve = { id: `e${dials}`, name: "Eve" };
     route.onMessage((text) => {
       const frame = JSON.parse(text);
@@ -363,8 +374,9 @@ async function scriptedServer() {
       }
     });
     send({ type: "welcome", connection: eve.id, heartbeatMs: 1_000, extra: true });
-    value({ type: "present", you: eve, people: [eve] });
-    value({ type: "history", messages: log });
+    const after = asked.after ?? { epoch: "e", offset: 0 };
+    value({ type: "present", you: eve, people: [eve], topic: "", after, newest: { epoch: "e", offset: log.length } });
+    for (let offset = Number(after.offset) + 1; offset <= log.length; offset += 1) tell(offset);
     value({ type: "something new" });
     send({ type: "something new" });
   });
@@ -388,7 +400,7 @@ async function scriptedServer() {
     said.length = 0;
     answer = (text) => {
       // Two connections break during the send: one after the server received the message, one before.
-      if (said.length === 1) log = [message(text)];
+      if (said.length === 1) log.push(message(text));
       if (said.length <= 2) socket.close({ code: 1011, reason: "oops" });
       else accept(text);
     };
@@ -402,8 +414,18 @@ async function scriptedServer() {
     await sees(page, "You", "It did not");
     same("said", said, ["It arrived", "It did not", "It did not"]);
     same("shown", await shown(), [["It arrived", "sent"], ["It did not", "sent"]]);
+    same("where it asked to go on", asked.after, { epoch: "e", offset: 1 });
     await page.clock.runFor(6_000);
     dials = 1;
+  });
+
+  await check("what the server keeps no longer is a gap in its place", async () => {
+    send({ type: "gap", topic: "chat:general", count: 3, from: log.length + 1, to: log.length + 3, cause: "retention" });
+    for (let missing = 0; missing < 3; missing += 1) log.push(null);
+    accept("After the gap");
+    await sees(page, "You", "After the gap");
+    const list = await page.locator("#messages > li:not(.day)").evaluateAll((nodes) => nodes.slice(-2).map((node) => node.textContent));
+    same("the gap", [list[0], list[1].endsWith("After the gap")], ["3 messages are missing here", true]);
   });
 
   await check("the heartbeat notices a silent server and reconnects", async () => {

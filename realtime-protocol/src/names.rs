@@ -127,6 +127,8 @@ impl<I, O> Procedure<I, O> {
 
 /// The name of a subscription that takes an `I` and yields a stream of `T`: a constant that both ends share.
 ///
+/// It is served from a stream, or from a feed, whose items reach clients that were away; `docs/delivery.md` compares them.
+///
 /// # Examples
 ///
 /// ```

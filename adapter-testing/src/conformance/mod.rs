@@ -354,6 +354,7 @@ macro_rules! conformance {
                 a_call_by_http_says_what_was_written,
                 a_stream_of_a_feed_begins_with_an_id,
                 a_stream_of_a_feed_goes_on_behind_its_last_id,
+                a_stream_of_frames_of_feeds_says_which_subscription_an_entry_is_for,
                 a_handler_follows_a_feed,
                 a_handler_goes_on_behind_a_position,
                 a_plain_handler_follows_a_feed,

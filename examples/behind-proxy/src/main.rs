@@ -6,15 +6,15 @@ use axum::{
     http::{StatusCode, Uri, header},
     response::IntoResponse,
 };
+use example_address::{address, bound};
 use std::{env, io};
 use tokio::net::TcpListener;
 
 fn main() -> io::Result<()> {
-    let address = format!("127.0.0.1:{}", env::var("PORT").as_deref().unwrap_or("3000"));
     match env::args().nth(1).as_deref() {
-        None | Some("axum") => axum(&address),
-        Some("actix") => actix(&address),
-        Some("hyper") => hyper(&address),
+        None | Some("axum") => axum(),
+        Some("actix") => actix(),
+        Some("hyper") => hyper(),
         Some(other) => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("unknown adapter {other:?}: expected axum, actix or hyper"),
@@ -23,10 +23,11 @@ fn main() -> io::Result<()> {
 }
 
 #[tokio::main]
-async fn axum(address: &str) -> io::Result<()> {
+async fn axum() -> io::Result<()> {
     let realtime = behind_proxy::realtime();
     let app = Router::new().merge(adapter_axum::routes(&realtime)).fallback(page);
-    adapter_axum::serve(TcpListener::bind(address).await?, app, &realtime).await
+    let listener = bound(TcpListener::bind(address()).await);
+    adapter_axum::serve(listener, app, &realtime).await
 }
 
 async fn page(uri: Uri) -> impl IntoResponse {
@@ -37,12 +38,12 @@ async fn page(uri: Uri) -> impl IntoResponse {
 }
 
 #[actix_web::main]
-async fn actix(address: &str) -> io::Result<()> {
+async fn actix() -> io::Result<()> {
     let realtime = behind_proxy::realtime();
     let registry = realtime.clone();
     let app = move || App::new().configure(adapter_actix::routes(&registry)).default_service(web::to(actix_page));
-    let server = HttpServer::new(app).workers(2);
-    adapter_actix::serve(adapter_actix::configure(server, &realtime).bind(address)?, &realtime).await
+    let server = adapter_actix::configure(HttpServer::new(app).workers(2), &realtime);
+    adapter_actix::serve(bound(server.bind(address())), &realtime).await
 }
 
 async fn actix_page(request: HttpRequest) -> HttpResponse {
@@ -53,8 +54,9 @@ async fn actix_page(request: HttpRequest) -> HttpResponse {
 }
 
 #[tokio::main]
-async fn hyper(address: &str) -> io::Result<()> {
+async fn hyper() -> io::Result<()> {
     let realtime = behind_proxy::realtime();
     let site = chat::Site::new(&realtime);
-    adapter_hyper::serve(TcpListener::bind(address).await?, site, &realtime).await
+    let listener = bound(TcpListener::bind(address()).await);
+    adapter_hyper::serve(listener, site, &realtime).await
 }

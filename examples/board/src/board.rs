@@ -1,63 +1,67 @@
-use crate::{
-    api::{
-        ACTIVITY, ADD, Add, CHANGES, CLEAR, CONFIRM, CURRENT, Card, Change, Column, Current, Entry, MOVE, Move,
-        PEOPLE, POINT, Person, Point,
-    },
-    feed::Feed,
+use crate::api::{
+    ACTIVITY, ADD, Add, CHANGES, CLEAR, CONFIRM, CURRENT, Card, Change, Column, Current, Entry, MOVE, Move,
+    PEOPLE, POINT, Person, Point,
 };
-use realtime_core::{Call, Code, Connected, ConnectionId, Described, Endpoint, Error, Result};
+use realtime_core::{Call, Code, Connected, ConnectionId, Described, Endpoint, Error, Feed, Log, Result, Topic};
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// The cards, who looks at them, and what has happened.
+/// The cards, and who looks at them.
 #[derive(Debug)]
 pub struct Board {
-    state: Mutex<State>,
-    changes: Feed<Change>,
-    activity: Feed<Entry>,
+    /// Locked while a change is appended to its feed: the order of the changes is that in which they were made, and the
+    /// cards fit to their position.
+    cards: tokio::sync::Mutex<Cards>,
+    people: Mutex<People>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    cards: Vec<Card>,
+struct Cards {
+    list: Vec<Card>,
     last_id: u32,
-    people: HashMap<ConnectionId, Person>,
+}
+
+#[derive(Debug, Default)]
+struct People {
+    present: HashMap<ConnectionId, Person>,
     visits: usize,
 }
 
-/// The cards of a board, at most.
-const CARDS: usize = 200;
+/// The changes, for pages that resume.
+const CHANGED: Feed<Change> = Topic::fixed("cards").log(Log::last(1_000));
+
+/// What was done, and by whom: the last entries of a day.
+const DONE: Feed<Entry> =
+    Topic::fixed("activity").log(Log::last(ENTRIES).within(Duration::from_secs(24 * 60 * 60)));
 
 /// The entries of the activity that are kept.
 const ENTRIES: usize = 30;
 
-/// The changes that are kept for pages that resume.
-const CHANGES_KEPT: usize = 1_000;
+/// The cards of a board, at most.
+const CARDS: usize = 200;
 
 const NAMES: [&str; 8] = ["Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Radia", "Tony"];
 
-impl Board {
-    /// Creates a board with a few cards. The epoch must be different after each restart.
-    pub fn new(epoch: &str) -> Self {
-        let board = Self {
-            state: Mutex::default(),
-            changes: Feed::new(epoch, CHANGES_KEPT),
-            activity: Feed::new(epoch, ENTRIES),
-        };
+impl Default for Board {
+    /// Creates a board with a few cards.
+    fn default() -> Self {
+        let mut cards = Cards::default();
         for (title, points, column) in [
             ("Write the invitation", 2, Column::Todo),
             ("Book a room", 3, Column::Todo),
             ("Choose the music", 1, Column::Doing),
             ("Ask the neighbours", 1, Column::Done),
         ] {
-            board.state().add(title, points, column);
+            cards.add(title, points, column);
         }
-        board
+        Self { cards: cards.into(), people: Mutex::default() }
     }
+}
 
+impl Board {
     /// Returns the endpoint for pages.
     pub fn endpoint(self) -> Endpoint<Self, Described> {
         Endpoint::described(self)
@@ -65,89 +69,75 @@ impl Board {
             .presence::<Person>("board")
             .on_open(|connected| async move { open(&connected) })
             .on_close(|connected, _| async move {
-                connected.state().state().people.remove(&connected.id());
+                connected.state().people().present.remove(&connected.id());
             })
             .on(POINT, |call, at| async move { point(&call, at) })
-            .procedure(CURRENT, |call, ()| async move { Ok(call.state().current()) })
-            .procedure(ADD, |call, card| async move { add(&call, &card) })
-            .procedure(MOVE, |call, change| async move { move_card(&call, change) })
+            .procedure(CURRENT, |call, ()| current(call))
+            .procedure(ADD, add)
+            .procedure(MOVE, move_card)
             .procedure(CLEAR, |call, ()| clear(call))
-            .subscription(CHANGES, |call, ()| async move {
-                let changes = &call.state().changes;
-                Ok(changes.after(call.after().cloned().unwrap_or_else(|| changes.position())))
-            })
-            .subscription(ACTIVITY, |call, ()| async move {
-                let activity = &call.state().activity;
-                Ok(activity.after(call.after().cloned().unwrap_or_else(|| activity.start())))
+            .feed(CHANGES, |_, ()| async { Ok(CHANGED.follow()) })
+            .feed(ACTIVITY, |call, ()| async move {
+                let kept = call.history(&DONE).last(ENTRIES).await?;
+                Ok(if call.after().is_some() { DONE.follow() } else { DONE.follow().after(kept.begin) })
             })
     }
 
-    fn current(&self) -> Current {
-        let state = self.state();
-        Current { cards: state.cards.clone(), position: self.changes.position() }
-    }
-
-    fn note(&self, who: String, what: String) {
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        self.activity.push(Entry { at, who, what });
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn people(&self) -> MutexGuard<'_, People> {
+        self.people.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+async fn current(call: Call<Board>) -> Result<Current> {
+    let cards = call.state().cards.lock().await;
+    Ok(Current { cards: cards.list.clone(), position: call.position(&CHANGED).await? })
+}
+
 fn open(connected: &Connected<Board>) -> Result {
-    let mut state = connected.state().state();
-    let name = NAMES[state.visits % NAMES.len()].to_owned();
+    let mut people = connected.state().people();
+    let name = NAMES[people.visits % NAMES.len()].to_owned();
     // Far from the hue of the one before.
-    let person = Person { name, hue: (state.visits * 137 % 360) as u32, at: None };
-    state.visits += 1;
-    state.people.insert(connected.id(), person.clone());
-    drop(state);
+    let person = Person { name, hue: (people.visits * 137 % 360) as u32, at: None };
+    people.visits += 1;
+    people.present.insert(connected.id(), person.clone());
+    drop(people);
     connected.enter(&PEOPLE, &person)
 }
 
 /// Tells all where the pointer of a page is, as a part of its presence: one that opens the board later sees it, too.
 fn point(call: &Call<Board>, at: Option<Point>) -> Result {
     let connection = call.connection()?;
-    let mut state = call.state().state();
-    let Some(person) = state.people.get_mut(&connection.id()) else { return Ok(()) };
+    let mut people = call.state().people();
+    let Some(person) = people.present.get_mut(&connection.id()) else { return Ok(()) };
     person.at = at;
     let person = person.clone();
-    drop(state);
+    drop(people);
     connection.enter(&PEOPLE, &person)
 }
 
-fn add(call: &Call<Board>, add: &Add) -> Result<Card> {
-    let board = call.state();
-    let who = name(call);
-    let mut state = board.state();
-    if state.cards.len() >= CARDS {
+async fn add(call: Call<Board>, add: Add) -> Result<Card> {
+    let mut cards = call.state().cards.lock().await;
+    if cards.list.len() >= CARDS {
         return Err(Error::new(Code::RESOURCE_EXHAUSTED, "the board is full"));
     }
-    let card = state.add(add.title.trim(), add.points, Column::Todo);
-    // Under the lock: the order of the changes is that in which they were made.
-    board.changes.push(Change::Added(card.clone()));
-    drop(state);
-    board.note(who, format!("added “{}”", card.title));
+    let card = cards.add(add.title.trim(), add.points, Column::Todo);
+    call.append(&CHANGED, &Change::Added(card.clone())).await?;
+    drop(cards);
+    note(&call, format!("added “{}”", card.title)).await?;
     Ok(card)
 }
 
-fn move_card(call: &Call<Board>, change: Move) -> Result {
-    let board = call.state();
-    let who = name(call);
-    let mut state = board.state();
-    let title = state.move_card(&change)?;
+async fn move_card(call: Call<Board>, change: Move) -> Result {
+    let mut cards = call.state().cards.lock().await;
+    let title = cards.move_card(&change)?;
     let what = format!("moved “{title}” to {}", label(change.column));
-    board.changes.push(Change::Moved(change));
-    drop(state);
-    board.note(who, what);
-    Ok(())
+    call.append(&CHANGED, &Change::Moved(change)).await?;
+    drop(cards);
+    note(&call, what).await
 }
 
 async fn clear(call: Call<Board>) -> Result<usize> {
-    let count = call.state().state().done().count();
+    let count = call.state().cards.lock().await.done().count();
     if count == 0 {
         return Err(Error::failed_precondition("no card is done"));
     }
@@ -156,24 +146,24 @@ async fn clear(call: Call<Board>) -> Result<usize> {
     if !call.connection()?.call(CONFIRM, question).await? {
         return Err(Error::new(Code::ABORTED, "the cards were kept"));
     }
-    let board = call.state();
-    let who = name(&call);
-    let mut state = board.state();
-    let removed: Vec<u32> = state.done().map(|card| card.id).collect();
-    state.cards.retain(|card| card.column != Column::Done);
+    let mut cards = call.state().cards.lock().await;
+    let removed: Vec<u32> = cards.done().map(|card| card.id).collect();
+    cards.list.retain(|card| card.column != Column::Done);
     for &id in &removed {
-        board.changes.push(Change::Removed { id });
+        call.append(&CHANGED, &Change::Removed { id }).await?;
     }
-    drop(state);
-    board.note(who, format!("removed {} done", removed.len()));
+    drop(cards);
+    note(&call, format!("removed {} done", removed.len())).await?;
     Ok(removed.len())
 }
 
-/// Returns the name of the caller. One without a connection has none.
-fn name(call: &Call<Board>) -> String {
-    let id = call.connection_id();
-    let state = call.state().state();
-    id.and_then(|id| state.people.get(&id)).map_or_else(|| "Somebody".to_owned(), |person| person.name.clone())
+/// Adds an entry of the caller to the activity. One without a connection has no name.
+async fn note(call: &Call<Board>, what: String) -> Result {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let name = |id| call.state().people().present.get(&id).map(|person| person.name.clone());
+    let who = call.connection_id().and_then(name).unwrap_or_else(|| "Somebody".to_owned());
+    call.append(&DONE, &Entry { at, who, what }).await?;
+    Ok(())
 }
 
 fn label(column: Column) -> &'static str {
@@ -184,27 +174,27 @@ fn label(column: Column) -> &'static str {
     }
 }
 
-impl State {
+impl Cards {
     fn add(&mut self, title: &str, points: u32, column: Column) -> Card {
         self.last_id += 1;
         let card = Card { id: self.last_id, title: title.to_owned(), points, column };
-        self.cards.push(card.clone());
+        self.list.push(card.clone());
         card
     }
 
     /// Moves a card, and returns its title.
     fn move_card(&mut self, &Move { id, column, before }: &Move) -> Result<String> {
-        let at = self.cards.iter().position(|card| card.id == id);
-        let mut card = self.cards.remove(at.ok_or_else(|| Error::not_found("this card is gone"))?);
+        let at = self.list.iter().position(|card| card.id == id);
+        let mut card = self.list.remove(at.ok_or_else(|| Error::not_found("this card is gone"))?);
         card.column = column;
         let title = card.title.clone();
-        let place = before.and_then(|before| self.cards.iter().position(|card| card.id == before));
-        self.cards.insert(place.unwrap_or(self.cards.len()), card);
+        let place = before.and_then(|before| self.list.iter().position(|card| card.id == before));
+        self.list.insert(place.unwrap_or(self.list.len()), card);
         Ok(title)
     }
 
     fn done(&self) -> impl Iterator<Item = &Card> {
-        self.cards.iter().filter(|card| card.column == Column::Done)
+        self.list.iter().filter(|card| card.column == Column::Done)
     }
 }
 
@@ -212,19 +202,19 @@ impl State {
 mod tests {
     use super::*;
 
-    fn order(board: &Board) -> Vec<(u32, Column)> {
-        board.current().cards.iter().map(|card| (card.id, card.column)).collect()
+    fn order(cards: &Cards) -> Vec<(u32, Column)> {
+        cards.list.iter().map(|card| (card.id, card.column)).collect()
     }
 
     #[test]
     fn a_card_is_moved_in_front_of_another_or_to_the_end() {
         use Column::{Doing, Done, Todo};
-        let board = Board::new("a");
-        board.state().move_card(&Move { id: 4, column: Todo, before: Some(2) }).expect("it is there");
-        assert_eq!(order(&board), [(1, Todo), (4, Todo), (2, Todo), (3, Doing)]);
-        board.state().move_card(&Move { id: 1, column: Done, before: Some(9) }).expect("it is there");
-        assert_eq!(order(&board), [(4, Todo), (2, Todo), (3, Doing), (1, Done)]);
-        let gone = board.state().move_card(&Move { id: 9, column: Done, before: None });
+        let mut cards = Board::default().cards.into_inner();
+        cards.move_card(&Move { id: 4, column: Todo, before: Some(2) }).expect("it is there");
+        assert_eq!(order(&cards), [(1, Todo), (4, Todo), (2, Todo), (3, Doing)]);
+        cards.move_card(&Move { id: 1, column: Done, before: Some(9) }).expect("it is there");
+        assert_eq!(order(&cards), [(4, Todo), (2, Todo), (3, Doing), (1, Done)]);
+        let gone = cards.move_card(&Move { id: 9, column: Done, before: None });
         assert_eq!(gone.expect_err("there is no such card").code(), &Code::NOT_FOUND);
     }
 

@@ -5,7 +5,6 @@
 
 pub mod api;
 mod board;
-mod feed;
 mod page;
 
 pub use board::Board;
@@ -14,6 +13,10 @@ pub use page::Page;
 use realtime_core::Realtime;
 
 /// Builds the registry.
-pub fn realtime(board: Board) -> Realtime {
-    Realtime::builder().endpoint("board", board.endpoint()).build()
+pub fn realtime() -> Realtime {
+    let board = Board::default();
+    Realtime::builder().endpoint("board", board.endpoint()).with_schema("board", SCHEMA.trim_ascii()).build()
 }
+
+/// The hash of [`api`]. A page that was built with another one is out of date, and says so.
+const SCHEMA: &str = include_str!("../api.hash");

@@ -5,25 +5,20 @@ use axum::{
     http::{StatusCode, Uri, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use board::{Board, Page};
-use std::{
-    env, io,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use board::Page;
+use example_address::{address, bound};
+use std::{io, sync::Arc};
 use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
     tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
+    let listener = bound(TcpListener::bind(address()).await);
     let page = Arc::new(Page::load(say)?);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    let realtime = board::realtime(Board::new(&now.to_string()));
+    let realtime = board::realtime();
     let app = Router::new()
         .fallback(move |uri: Uri| async move { file(&page, uri.path()) })
         .merge(adapter_axum::routes(&realtime));
-    let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     say(&format!("The board is at http://{}", listener.local_addr()?));
     adapter_axum::serve(listener, app, &realtime).await
 }

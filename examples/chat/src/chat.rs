@@ -1,19 +1,22 @@
-use realtime_core::{Close, Connection, ConnectionId, Error, Handler, Result, Topic};
+use realtime_core::{Close, Connection, ConnectionId, Error, Feed, Handler, Log, Position, Result, Topic};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// The input of a connection: the room to join, and a name.
+/// The input of a connection: the room to join, a name, and where the client was.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Join {
     /// The room.
     pub room: String,
     /// The person's name.
     pub name: String,
+    /// The position of the last message that the client has, if it was in the room before. A browser's `EventSource`
+    /// has it in `Last-Event-ID` instead.
+    pub after: Option<Position>,
 }
 
 /// A message from a client.
@@ -36,12 +39,7 @@ pub enum Say {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
-    /// The history of the room; the first message to a client.
-    History {
-        /// The last messages, oldest first.
-        messages: Vec<Posted>,
-    },
-    /// The people in the room; the second message to a client.
+    /// The state of the room; the first message to a client.
     Present {
         /// The person who receives this.
         you: Person,
@@ -49,6 +47,11 @@ pub enum Event {
         people: Vec<Person>,
         /// The topic of the room; empty if none is set.
         topic: String,
+        /// The position behind which the posted messages follow: the client's own, or the one before the last 50. Its
+        /// epoch is another one after a restart.
+        after: Position,
+        /// The position of the newest posted message: a client that has it has the history.
+        newest: Position,
     },
     /// Somebody joined.
     Joined {
@@ -60,7 +63,7 @@ pub enum Event {
         /// The person.
         person: Person,
     },
-    /// Somebody posted a message; sent to its author too.
+    /// Somebody posted a message, now or before the client joined; sent to its author too. It has a position.
     Said {
         /// The message.
         message: Posted,
@@ -86,8 +89,6 @@ pub struct Person {
 /// A posted message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Posted {
-    /// The number of the message in its room.
-    pub id: String,
     /// The author.
     pub person: Person,
     /// The text.
@@ -106,12 +107,13 @@ pub struct Chat {
 pub(crate) struct Room {
     pub(crate) people: Vec<(ConnectionId, Person)>,
     pub(crate) topic: String,
-    history: VecDeque<Posted>,
-    posted: u64,
 }
 
-/// The number of messages in the history of a room.
+/// The number of messages that a newcomer is shown.
 const HISTORY: usize = 50;
+
+/// The messages that are kept for clients that come back: a thousand of a day.
+const KEPT: Log = Log::last(1000).within(Duration::from_secs(24 * 60 * 60));
 
 /// The maximum number of rooms. Clients choose their names, so there has to be a bound.
 const ROOMS: usize = 1000;
@@ -126,12 +128,17 @@ impl Handler for Chat {
     type ServerMessage = Event;
 
     async fn on_open(&self, connection: &Connection<Self>) -> Result {
-        let Join { room, name } = connection.input();
+        let Join { room, name, .. } = connection.input();
         check("name", name, MAX_NAME)?;
         check("room", room, MAX_ROOM)?;
         let person = Person { id: connection.id().to_string(), name: name.trim().to_owned() };
 
-        // One lock for the history and the subscription: no message is lost or sent twice in between.
+        let said = said(room);
+        let history = connection.realtime().history(&said).last(HISTORY).await?;
+        // One of another log is from before a restart: what the new log has is all new to the client.
+        let has = last_seen(connection).filter(|position| position.epoch == history.end.epoch);
+        let after = has.unwrap_or(history.begin);
+
         let mut rooms = self.rooms();
         if rooms.len() >= ROOMS && !rooms.contains_key(room) {
             rooms.retain(|_, room| !room.people.is_empty());
@@ -141,36 +148,34 @@ impl Handler for Chat {
         }
         let here = rooms.entry(room.clone()).or_default();
         here.people.push((connection.id(), person.clone()));
-        connection.send(Event::History { messages: here.history.iter().cloned().collect() })?;
         let people = here.people.iter().map(|(_, person)| person.clone()).collect();
-        connection.send(Event::Present { you: person.clone(), people, topic: here.topic.clone() })?;
+        connection.send(Event::Present {
+            you: person.clone(),
+            people,
+            topic: here.topic.clone(),
+            after: after.clone(),
+            newest: history.end,
+        })?;
         connection.subscribe(&topic(room))?;
+        connection.follow(&said, Some(&after))?;
         connection.to(&topic(room)).others().send(&Event::Joined { person })
     }
 
     async fn on_message(&self, connection: &Connection<Self>, message: Say) -> Result {
         let room = &connection.input().room;
+        let person = self.rooms().get(room).and_then(|here| here.person(connection)).cloned();
+        let person = person.ok_or_else(not_here)?;
         let text = match message {
             Say::Say { text } => text,
             Say::Typing { active } => {
-                let person = self.rooms().get(room).and_then(|here| here.person(connection)).cloned();
-                let person = person.ok_or_else(not_here)?;
                 return connection.to(&topic(room)).others().send(&Event::Typing { person, active });
             }
         };
         let text = text.trim();
         check("text", text, MAX_TEXT)?;
-
-        let mut rooms = self.rooms();
-        let here = rooms.get_mut(room).ok_or_else(not_here)?;
-        let person = here.person(connection).cloned().ok_or_else(not_here)?;
-        here.posted += 1;
-        let message = Posted { id: here.posted.to_string(), person, text: text.to_owned(), at: now() };
-        here.history.push_back(message.clone());
-        if here.history.len() > HISTORY {
-            here.history.pop_front();
-        }
-        connection.to(&topic(room)).send(&Event::Said { message })
+        let message = Posted { person, text: text.to_owned(), at: now() };
+        connection.append(&said(room), &Event::Said { message }).await?;
+        Ok(())
     }
 
     async fn on_close(&self, connection: &Connection<Self>, _: Close) {
@@ -196,7 +201,18 @@ impl Room {
     }
 }
 
-/// Returns the topic to which everybody in a room is subscribed.
+/// Returns the last position that the client has seen, if it was in the room before.
+fn last_seen(connection: &Connection<Chat>) -> Option<Position> {
+    let id = || connection.context().header("last-event-id")?.parse().ok();
+    connection.input().after.clone().or_else(id)
+}
+
+/// Returns the messages of a room.
+fn said(room: &str) -> Feed<Event> {
+    Topic::new(format!("chat:{room}")).log(KEPT)
+}
+
+/// Returns the topic of what is for those only who are in a room now: who comes and goes, and who is typing.
 pub(crate) fn topic(room: &str) -> Topic<Event> {
     Topic::new(format!("chat:{room}"))
 }

@@ -11,9 +11,11 @@ pub use chat::{Chat, Event, Join, Person, Posted, Say};
 pub use commands::{
     MEMBERS, RENAME, RENAMED, ROLL, ROLLED, Renamed, Rolled, SET_TOPIC, TOPIC_CHANGED, TopicChanged,
 };
+pub use example_address::{address, bound};
 pub use page::{Site, asset};
 
 use realtime_core::{Handler, Realtime};
+use std::net::SocketAddr;
 
 /// Builds the registry that all mains serve.
 pub fn realtime() -> Realtime {
@@ -21,14 +23,9 @@ pub fn realtime() -> Realtime {
     Realtime::builder().handler("chat", chat.clone().described()).endpoint("chat", chat.endpoint()).build()
 }
 
-/// Returns the address on which the mains listen: 127.0.0.1, with the port from `PORT` (3000 by default). Prints it,
-/// and sets up logging.
-pub fn address() -> String {
+/// Prints the address at which the chat is, and sets up logging.
+#[expect(clippy::print_stdout, reason = "this is what the person who started it wants to know")]
+pub fn announce(address: SocketAddr) {
     tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
-    let address = format!("127.0.0.1:{}", std::env::var("PORT").as_deref().unwrap_or("3000"));
-    #[expect(clippy::print_stdout, reason = "this is what the person who started it wants to know")]
-    {
-        println!("The chat is at http://{address}");
-    }
-    address
+    println!("The chat is at http://{address}");
 }

@@ -2,7 +2,9 @@
 
 use adapter_testing::{Ended, TestClient, TestServer, block_on};
 use chat::{Chat, Event, Join, Person, Say};
+use realtime_core::Position;
 use realtime_schema::Schema;
+use serde_json::Value;
 use std::time::Duration;
 
 /// A server whose values are compared with its schema.
@@ -13,15 +15,34 @@ fn server() -> TestServer {
 }
 
 async fn join(server: &TestServer, room: &str, name: &str) -> TestClient<Chat> {
-    server.connect("chat", Join { room: room.into(), name: name.into() }).await.expect("the chat is open to all")
+    rejoin(server, room, name, None).await
 }
 
-/// Receives the first two messages of a client. Returns the history and the people.
-async fn welcome(client: &mut TestClient<Chat>) -> (Vec<String>, Vec<String>) {
-    let Ok(Event::History { messages }) = client.recv().await else { panic!("first comes the history") };
-    let Ok(Event::Present { people, .. }) = client.recv().await else { panic!("second comes who is here") };
-    let said = messages.into_iter().map(|message| message.text).collect();
-    (said, people.into_iter().map(|person| person.name).collect())
+/// Joins as one who was in the room before.
+async fn rejoin(server: &TestServer, room: &str, name: &str, after: Option<Position>) -> TestClient<Chat> {
+    let join = Join { room: room.into(), name: name.into(), after };
+    server.connect("chat", join).await.expect("the chat is open to all")
+}
+
+/// Receives the first message of a client. Returns the people, and the positions of the history.
+async fn welcome(client: &mut TestClient<Chat>) -> (Vec<String>, Position, Position) {
+    let Ok(Event::Present { people, after, newest, .. }) = client.recv().await else {
+        panic!("first comes who is here")
+    };
+    (people.into_iter().map(|person| person.name).collect(), after, newest)
+}
+
+/// Returns the texts that a client has received, and the counts of what it misses.
+async fn heard(client: &mut TestClient<Chat>) -> Vec<String> {
+    let mut heard = Vec::new();
+    while let Ok(Some(frame)) = client.try_frame().await {
+        let frame: Value = serde_json::from_slice(&frame.payload).expect("frames are JSON");
+        match &frame["value"]["message"]["text"] {
+            Value::String(text) => heard.push(text.clone()),
+            _ => heard.push(format!("{} ({})", frame["cause"].as_str().unwrap_or_default(), frame["count"])),
+        }
+    }
+    heard
 }
 
 async fn say(client: &mut TestClient<Chat>, text: &str) {
@@ -39,8 +60,8 @@ fn everybody_in_the_room_hears_what_is_said() {
         let server = server();
         let (mut ann, mut bob) = (join(&server, "general", "Ann").await, join(&server, "general", "Bob").await);
         let mut cleo = join(&server, "random", "Cleo").await;
-        assert_eq!(welcome(&mut ann).await.1, ["Ann"]);
-        assert_eq!(welcome(&mut bob).await.1, ["Ann", "Bob"]);
+        assert_eq!(welcome(&mut ann).await.0, ["Ann"]);
+        assert_eq!(welcome(&mut bob).await.0, ["Ann", "Bob"]);
         welcome(&mut cleo).await;
         assert!(matches!(ann.recv().await, Ok(Event::Joined { person: Person { name, .. } }) if name == "Bob"));
 
@@ -61,9 +82,80 @@ fn a_newcomer_is_told_the_last_fifty_messages() {
             say(&mut ann, &number.to_string()).await;
         }
         let mut bob = join(&server, "general", "Bob").await;
-        let (said, _) = welcome(&mut bob).await;
+        let (_, after, newest) = welcome(&mut bob).await;
+        assert_eq!((after.offset, newest.offset), (10, 60));
+        let said = heard(&mut bob).await;
         assert_eq!(said.len(), 50);
         assert_eq!((said.first().map(|text| &**text), said.last().map(|text| &**text)), (Some("10"), Some("59")));
+    });
+}
+
+#[test]
+fn who_comes_back_hears_what_was_said_meanwhile_and_nothing_twice() {
+    block_on(async {
+        let server = server();
+        let (mut ann, mut bob) = (join(&server, "general", "Ann").await, join(&server, "general", "Bob").await);
+        welcome(&mut ann).await;
+        let (_, before, _) = welcome(&mut bob).await;
+        for number in 1..=60 {
+            say(&mut ann, &number.to_string()).await;
+        }
+        bob.close(1000, "bye").await;
+
+        let has = Position::new(before.epoch, 57);
+        let mut bob = rejoin(&server, "general", "Bob", Some(has.clone())).await;
+        let (_, after, newest) = welcome(&mut bob).await;
+        assert_eq!((after, newest.offset), (has, 60));
+        assert_eq!(heard(&mut bob).await, ["58", "59", "60"]);
+    });
+}
+
+#[test]
+fn who_was_away_for_too_long_is_told_how_much_is_missing() {
+    block_on(async {
+        let server = server();
+        let mut ann = join(&server, "general", "Ann").await;
+        let (_, before, _) = welcome(&mut ann).await;
+        for number in 1..=1004 {
+            say(&mut ann, &number.to_string()).await;
+            heard(&mut ann).await;
+        }
+        let mut bob = rejoin(&server, "general", "Bob", Some(Position::new(before.epoch, 1))).await;
+        welcome(&mut bob).await;
+        let heard = heard(&mut bob).await;
+        assert_eq!((&*heard[0], &*heard[1], heard.len()), ("retention (3)", "5", 1001));
+    });
+}
+
+/// The page is told by the epoch, and gets all that the new server has.
+#[test]
+fn who_comes_back_after_a_restart_is_a_newcomer() {
+    block_on(async {
+        let server = server();
+        let mut ann = join(&server, "general", "Ann").await;
+        welcome(&mut ann).await;
+        say(&mut ann, "first").await;
+        let mut bob = rejoin(&server, "general", "Bob", Some(Position::new("before", 7))).await;
+        let (_, after, newest) = welcome(&mut bob).await;
+        assert_eq!((after.offset, newest.offset, &after.epoch), (0, 1, &newest.epoch));
+        assert_eq!(heard(&mut bob).await, ["first"]);
+    });
+}
+
+#[test]
+fn an_event_source_comes_back_by_the_id_of_its_last_event() {
+    block_on(async {
+        let server = server();
+        let mut ann = join(&server, "general", "Ann").await;
+        let (_, before, _) = welcome(&mut ann).await;
+        for text in ["one", "two", "three"] {
+            say(&mut ann, text).await;
+        }
+        let id = Position::new(before.epoch, 2).to_string();
+        let request = server.request("chat").query("room=general&name=Eve").header("last-event-id", &id);
+        let mut eve = request.connect::<Chat>().await.expect("the chat is open to all");
+        welcome(&mut eve).await;
+        assert_eq!(heard(&mut eve).await, ["three"]);
     });
 }
 
@@ -96,7 +188,7 @@ fn who_leaves_is_no_longer_here() {
         assert!(matches!(ann.recv().await, Ok(Event::Left { person }) if person.name == "Bob"));
 
         let mut cleo = join(&server, "general", "Cleo").await;
-        assert_eq!(welcome(&mut cleo).await.1, ["Ann", "Cleo"]);
+        assert_eq!(welcome(&mut cleo).await.0, ["Ann", "Cleo"]);
     });
 }
 

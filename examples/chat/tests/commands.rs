@@ -14,7 +14,7 @@ fn server() -> TestServer {
 
 /// Connects a client, and receives the messages that it is sent first.
 async fn join(server: &TestServer, name: &str) -> TestClient<Chat> {
-    let join = Join { room: "general".into(), name: name.into() };
+    let join = Join { room: "general".into(), name: name.into(), after: None };
     let mut client = server.connect("chat", join).await.expect("the chat is open to all");
     frames(&mut client).await;
     client
@@ -48,7 +48,7 @@ fn members_are_those_in_the_room() {
     block_on(async {
         let server = server();
         let (mut ann, _bob) = (join(&server, "Ann").await, join(&server, "Bob").await);
-        let elsewhere = Join { room: "random".into(), name: "Cleo".into() };
+        let elsewhere = Join { room: "random".into(), name: "Cleo".into(), after: None };
         let _cleo = server.connect::<Chat>("chat", elsewhere).await.expect("the chat is open to all");
         let members = call(&mut ann, "members", Value::Null).await;
         let names: Vec<_> =
@@ -85,9 +85,9 @@ fn the_topic_is_told_to_all_and_to_newcomers() {
             (&json!("topic_changed"), &json!("Release on Friday"), &json!("Ann"))
         );
 
-        let cleo = Join { room: "general".into(), name: "Cleo".into() };
+        let cleo = Join { room: "general".into(), name: "Cleo".into(), after: None };
         let mut cleo = server.connect::<Chat>("chat", cleo).await.expect("the chat is open to all");
-        assert_eq!(frames(&mut cleo).await[1]["value"]["topic"], "Release on Friday");
+        assert_eq!(frames(&mut cleo).await[0]["value"]["topic"], "Release on Friday");
     });
 }
 

@@ -3,23 +3,17 @@ import { describe, event, mutation, query } from "realtime-client";
 
 /** A message to a client. */
 export type Event =
-  /** The history of the room; the first message to a client. */
+  /** The state of the room; the first message to a client. */
   | {
     active?: never;
+    /**
+     * The position behind which the posted messages follow: the client's own, or the one before the last 50. Its
+     * epoch is another one after a restart.
+     */
+    after: Position;
     message?: never;
-    /** The last messages, oldest first. */
-    messages: Posted[];
-    people?: never;
-    person?: never;
-    topic?: never;
-    type: "history";
-    you?: never;
-  }
-  /** The people in the room; the second message to a client. */
-  | {
-    active?: never;
-    message?: never;
-    messages?: never;
+    /** The position of the newest posted message: a client that has it has the history. */
+    newest: Position;
     /** All people, in order of arrival. */
     people: Person[];
     person?: never;
@@ -32,8 +26,9 @@ export type Event =
   /** Somebody joined. */
   | {
     active?: never;
+    after?: never;
     message?: never;
-    messages?: never;
+    newest?: never;
     people?: never;
     /** The person. */
     person: Person;
@@ -44,8 +39,9 @@ export type Event =
   /** Somebody left. */
   | {
     active?: never;
+    after?: never;
     message?: never;
-    messages?: never;
+    newest?: never;
     people?: never;
     /** The person. */
     person: Person;
@@ -53,12 +49,13 @@ export type Event =
     type: "left";
     you?: never;
   }
-  /** Somebody posted a message; sent to its author too. */
+  /** Somebody posted a message, now or before the client joined; sent to its author too. It has a position. */
   | {
     active?: never;
+    after?: never;
     /** The message. */
     message: Posted;
-    messages?: never;
+    newest?: never;
     people?: never;
     person?: never;
     topic?: never;
@@ -69,8 +66,9 @@ export type Event =
   | {
     /** True when typing started. */
     active: boolean;
+    after?: never;
     message?: never;
-    messages?: never;
+    newest?: never;
     people?: never;
     /** The person. */
     person: Person;
@@ -79,8 +77,13 @@ export type Event =
     you?: never;
   };
 
-/** The input of a connection: the room to join, and a name. */
+/** The input of a connection: the room to join, a name, and where the client was. */
 export type Join = {
+  /**
+   * The position of the last message that the client has, if it was in the room before. A browser's `EventSource`
+   * has it in `Last-Event-ID` instead.
+   */
+  after?: Position | null;
   /** The person's name. */
   name: string;
   /** The room. */
@@ -95,6 +98,21 @@ export type Person = {
   name: string;
 };
 
+/**
+ * A position in a sequence of messages, from which a client resumes after a lost connection.
+ *
+ * Offsets are comparable only within one epoch. A source that restarts or loses messages starts a new epoch. A source
+ * that spans several nodes adds a proof, which no other history has at this offset.
+ */
+export type Position = {
+  /** The name of the sequence, 1 to 64 bytes. */
+  epoch: string;
+  /** The offset within the epoch. */
+  offset: number | string;
+  /** The proof of the history up to this offset, 1 to 16 ASCII letters and digits; absent where the epoch is enough. */
+  proof?: string | null;
+};
+
 /** A posted message. */
 export type Posted = {
   /**
@@ -102,8 +120,6 @@ export type Posted = {
    * Exact to 2^53 − 1.
    */
   at: number;
-  /** The number of the message in its room. */
-  id: string;
   /** The author. */
   person: Person;
   /** The text. */
@@ -163,4 +179,4 @@ export const api = {
   topic_changed: event<TopicChanged>("topic_changed"),
 } as const;
 
-export const endpoint = describe<Join, Say, Event>("chat", "34711c9cbc6cf0da");
+export const endpoint = describe<Join, Say, Event>("chat", "4dfbd6ac2d887690");

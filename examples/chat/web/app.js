@@ -9,8 +9,8 @@
 // The types are those of the server, which writes `api.ts`. `tsc -p examples` checks the page against them, and
 // `cargo xtask test --only schema` runs it; the browser sees comments.
 
-/** @import { api, Event, Join, Person, Posted, Say } from "./api.ts" */
-/** @import { Event as Named, Procedure } from "realtime-client" */
+/** @import { api, Event, Join, Person, Position, Posted, Say } from "./api.ts" */
+/** @import { Event as Named, Gap, Procedure } from "realtime-client" */
 
 /** @typedef {typeof api} Api */
 
@@ -101,6 +101,9 @@ const store = {
 /** 1008 and the application's own codes are a refusal: asking again would not help. */
 const isRefusal = (code) => code === 1008 || (code >= 4000 && code <= 4999);
 
+/** @returns {Position | null} */
+const positionOf = ({ epoch, offset, proof }) => (epoch === undefined ? null : { epoch, offset, proof });
+
 /** The browser says there is no network (which says nothing about a server on this machine). */
 const isOffline = () =>
   !navigator.onLine && !/^(localhost|127\.|\[::1\])/.test(location.hostname);
@@ -110,18 +113,19 @@ const isOffline = () =>
  *
  * `handlers`:
  *   state({ name, retryAt, refusal })  connecting | welcomed | reconnecting | offline
- *   value(value)                       an application message
+ *   value(value, position)             an application message, with its position if it is kept by the server
+ *   gap({ count, to })                 messages that the server keeps no longer
  *   event({ name, data })              an event
  *   error(error)                       an error frame that answers no call
  *
  * @typedef {{ name: string, retryAt?: number, refusal?: { code: number, reason: string } }} State
  * @typedef {{
- *   state: (state: State) => void, value: (value: Event) => void,
- *   event: (event: Happening) => void, error: (error: Failure) => void,
+ *   state: (state: State) => void, value: (value: Event, position: Position | null) => void,
+ *   gap: (gap: Gap) => void, event: (event: Happening) => void, error: (error: Failure) => void,
  * }} Handlers
  */
 class Connection {
-  #url;
+  #input;
   #handlers;
   /** @type {WebSocket | null} */
   #socket = null;
@@ -136,23 +140,12 @@ class Connection {
   #lastCall = 0;
 
   /**
-   * @param {Join} input
+   * @param {() => Join} input what is given when connecting, each time
    * @param {Handlers} handlers
    */
   constructor(input, handlers) {
-    this.input = input;
+    this.#input = input;
     this.#handlers = handlers;
-  }
-
-  /**
-   * What is given when connecting, from the next time on.
-   *
-   * @param {Join} input
-   */
-  set input(input) {
-    this.#url = new URL(ENDPOINT, location.href);
-    this.#url.protocol = this.#url.protocol === "https:" ? "wss:" : "ws:";
-    this.#url.search = `?input=${encodeURIComponent(JSON.stringify(input))}`;
   }
 
   open() {
@@ -213,7 +206,10 @@ class Connection {
 
   #dial() {
     this.#clearTimers();
-    const socket = new WebSocket(this.#url, [SUBPROTOCOL]);
+    const url = new URL(ENDPOINT, location.href);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    url.search = `?input=${encodeURIComponent(JSON.stringify(this.#input()))}`;
+    const socket = new WebSocket(url, [SUBPROTOCOL]);
     socket.onmessage = (event) => this.#receive(event.data);
     socket.onclose = (event) => this.#lost(event.code, event.reason);
     this.#socket = socket;
@@ -245,7 +241,10 @@ class Connection {
         this.#welcome(frame);
         break;
       case "message":
-        this.#handlers.value(frame.value ?? {});
+        this.#handlers.value(frame.value ?? {}, positionOf(frame));
+        break;
+      case "gap":
+        this.#handlers.gap(frame);
         break;
       case "event":
         this.#handlers.event(frame);
@@ -443,7 +442,16 @@ class Room {
   #outbox = [];
   /** @type {any} */
   #sending = null;
-  #known = new Set();
+  /**
+   * Where this page is in the messages of the room: what is behind it has not come.
+   *
+   * @type {Position | null}
+   */
+  #position = null;
+  /** The offset of the newest message when the room was joined: up to there it is the history. */
+  #newest = 0n;
+  /** Whether the history has been shown before: what comes then is news. */
+  #returning = false;
   /** @type {Map<string, Person>} */
   #people = new Map();
   #typing = new Map();
@@ -457,8 +465,6 @@ class Room {
   /** @type {State} */
   #state = { name: "connecting" };
   #joined = false;
-  #hasHistory = false;
-  #flushTimer = 0;
   #clockTimer = 0;
   #bannerTimer = 0;
   #sentTyping = 0;
@@ -473,10 +479,11 @@ class Room {
     this.room = room;
     this.name = name;
     this.#connection = new Connection(
-      { room, name },
+      () => ({ room, name: this.name, after: this.#position }),
       {
         state: (state) => this.#connectionChanged(state),
-        value: (value) => this.#received(value),
+        value: (value, position) => this.#received(value, position),
+        gap: (gap) => this.#skipped(gap),
         event: (event) => this.#happened(event),
         error: (error) => this.#failed(error),
       },
@@ -520,7 +527,7 @@ class Room {
     this.#connection.close();
     this.#events.abort();
     this.#sizes.disconnect();
-    for (const timer of [this.#flushTimer, this.#bannerTimer, this.#idleTimer]) clearTimeout(timer);
+    for (const timer of [this.#bannerTimer, this.#idleTimer]) clearTimeout(timer);
     clearInterval(this.#clockTimer);
     for (const { timer } of this.#typing.values()) clearTimeout(timer);
     for (const entry of this.#outbox) clearTimeout(entry.timer);
@@ -535,7 +542,6 @@ class Room {
     // The welcome is not enough: the room counts as joined once the list of people has arrived.
     if (state.name === "welcomed") {
       this.#joined = false;
-      this.#hasHistory = false;
       return;
     }
     if (this.#joined || this.#sending) this.#disconnected();
@@ -544,13 +550,12 @@ class Room {
 
   #disconnected() {
     this.#joined = false;
-    clearTimeout(this.#flushTimer);
     clearTimeout(this.#idleTimer);
     this.#sentTyping = 0;
     for (const { timer } of this.#typing.values()) clearTimeout(timer);
     this.#typing.clear();
     this.#renderTyping();
-    // Only the history after reconnecting shows whether the server received it.
+    // Only what comes after reconnecting shows whether the server received it.
     if (this.#sending) this.#setDelivery(this.#sending, "waiting");
     this.#sending = null;
   }
@@ -623,17 +628,18 @@ class Room {
 
   // -- messages from the server --
 
-  /** @param {Event} value */
-  #received(value) {
+  /**
+   * @param {Event} value
+   * @param {Position | null} position
+   */
+  #received(value, position) {
     switch (value.type) {
       case "present":
+        this.#follow(value.after, value.newest);
         this.#present(value.you, value.people, value.topic);
         break;
-      case "history":
-        this.#history(value.messages);
-        break;
       case "said":
-        this.#said(value.message);
+        this.#said(value.message, position);
         break;
       case "joined":
         this.#people.set(value.person.id, value.person);
@@ -681,7 +687,6 @@ class Room {
     if (person.id !== this.#you?.id) return;
     this.#remember(person);
     this.name = person.name;
-    this.#connection.input = { room: this.room, name: person.name };
     store.write("localStorage", "name", person.name);
     store.write("sessionStorage", "visit", { room: this.room, name: person.name });
   }
@@ -719,34 +724,53 @@ class Room {
     this.#joined = true;
     this.#renderPeople();
     this.#show({ name: "connected" });
-    this.#readyToFlush();
+    this.#sendNext();
   }
 
-  /** @param {Posted[]} messages */
-  #history(messages) {
-    const returning = this.#known.size > 0;
-    if (!returning) {
-      // Older messages are not news: a screen reader would read all of them.
-      $("scroller").setAttribute("aria-live", "off");
-      setTimeout(() => $("scroller").setAttribute("aria-live", "polite"), 500);
+  /**
+   * The messages behind `after` follow, those up to `newest` at once.
+   *
+   * @param {Position} after
+   * @param {Position} newest
+   */
+  #follow(after, newest) {
+    this.#returning = this.#position !== null;
+    if (this.#position && this.#position.epoch !== after.epoch) {
+      this.#remark("Messages may be missing here: the server was restarted");
     }
-    for (const message of messages) {
-      const entry = this.#add(message);
-      if (returning && entry && !entry.own) this.#arrived();
-    }
-    this.#layout();
-    this.#hasHistory = true;
-    $("empty").hidden = this.#entries.length + this.#outbox.length > 0;
-    this.#readyToFlush();
+    this.#position = after;
+    this.#newest = BigInt(newest.offset);
+    if (this.#returning) return;
+    // Older messages are not news: a screen reader would read all of them.
+    $("scroller").setAttribute("aria-live", "off");
+    setTimeout(() => $("scroller").setAttribute("aria-live", "polite"), 500);
+    $("empty").hidden = !this.#hasHistory() || this.#entries.length + this.#outbox.length > 0;
   }
 
-  /** @param {Posted} message */
-  #said(message) {
+  /** Whether all has come that was there when the room was joined. */
+  #hasHistory() {
+    return this.#position !== null && BigInt(this.#position.offset) >= this.#newest;
+  }
+
+  /** @param {Gap} gap */
+  #skipped({ count, to }) {
+    const missing = count === 0 ? "Messages may be missing here" : `${count} ${count === 1 ? "message is" : "messages are"} missing here`;
+    this.#remark(missing);
+    if (this.#position && to !== undefined) this.#position = { epoch: this.#position.epoch, offset: to };
+    this.#sendNext();
+  }
+
+  /**
+   * @param {Posted} message
+   * @param {Position | null} position
+   */
+  #said(message, position) {
+    const isNews = this.#returning || this.#hasHistory();
+    this.#position = position ?? this.#position;
     this.#stoppedTyping(message.person.id);
     const entry = this.#add(message);
-    if (!entry) return;
-    if (!entry.own) this.#arrived();
-    this.#layout(entry);
+    if (isNews && !entry.own) this.#arrived();
+    this.#layout(isNews ? entry : null);
     this.#sendNext();
   }
 
@@ -812,21 +836,16 @@ class Room {
   }
 
   /**
-   * Adds a message of the server unless it is there already. Does not lay out.
+   * Adds a message of the server. Does not lay out.
    *
    * @param {Posted} message
    */
   #add(message) {
-    // Compares the time too: a restarted server numbers its messages from the start again.
-    const key = `${message.id}@${message.at}`;
-    if (this.#known.has(key)) return null;
-    this.#known.add(key);
-
     const own = this.#isMine(message.person);
     let entry = own ? this.#confirm(message.text) : null;
     const wasShown = entry !== null;
     entry ??= { kind: "message" };
-    Object.assign(entry, { key, own, name: message.person.name, person: message.person.id });
+    Object.assign(entry, { own, name: message.person.name, person: message.person.id });
     Object.assign(entry, { text: message.text, at: message.at });
     if (wasShown) {
       this.#setDelivery(entry, "sent");
@@ -835,16 +854,7 @@ class Room {
     } else {
       this.#build(entry);
     }
-    entry.node.dataset.id = message.id;
-
-    // Nearly always at the end, unless a history arrives before messages that it contains.
-    let index = this.#entries.length;
-    for (let i = index - 1; i >= 0; i -= 1) {
-      if (this.#entries[i].kind !== "message") continue;
-      if (this.#entries[i].at <= message.at) break;
-      index = i;
-    }
-    this.#entries.splice(index, 0, entry);
+    this.#entries.push(entry);
     $("empty").hidden = true;
     return entry;
   }
@@ -909,7 +919,6 @@ class Room {
       const old = this.#entries.shift();
       old.node.remove();
       old.divider?.remove();
-      this.#known.delete(old.key);
     }
 
     const list = $("messages");
@@ -1091,17 +1100,12 @@ class Room {
     return true;
   }
 
-  /** After joining: with the history it is known which unconfirmed messages did arrive. */
-  #readyToFlush() {
-    clearTimeout(this.#flushTimer);
-    if (!this.#joined) return;
-    if (this.#hasHistory) this.#sendNext();
-    else this.#flushTimer = setTimeout(() => ((this.#hasHistory = true), this.#sendNext()), 1_500);
-  }
-
-  /** One at a time, in order: the next one goes out when the server has echoed the one before. */
+  /**
+   * One at a time, in order: the next one goes out when the server has echoed the one before. After joining, the history
+   * shows which of those that were not confirmed did arrive.
+   */
   #sendNext() {
-    if (this.#sending || !this.#joined || !this.#hasHistory) return;
+    if (this.#sending || !this.#joined || !this.#hasHistory()) return;
     const entry = this.#outbox.find(({ delivery }) => delivery === "waiting");
     if (!entry || !this.#connection.send({ type: "say", text: entry.text })) return;
     this.#sending = entry;

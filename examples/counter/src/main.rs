@@ -1,6 +1,7 @@
 //! `counter serve` runs the server, `counter` a client, `counter URL` a client of another server.
 
 use counter::{api::ENDPOINT, client, server};
+use example_address::{address, bound};
 use std::{
     env,
     io::{self, Write},
@@ -11,17 +12,17 @@ use tokio::{net::TcpListener, sync::mpsc};
 #[tokio::main]
 async fn main() -> io::Result<()> {
     tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
-    let address = format!("127.0.0.1:{}", env::var("PORT").as_deref().unwrap_or("3000"));
     let argument = env::args().nth(1);
     if argument.as_deref() == Some("serve") {
-        let listener = TcpListener::bind(&address).await?;
+        let listener = bound(TcpListener::bind(address()).await);
+        let address = listener.local_addr()?;
         #[expect(clippy::print_stdout, reason = "this is what the person who started it wants to know")]
         {
             println!("The counter is at ws://{address}/__realtime/{ENDPOINT}");
         }
         return server::serve(listener, &server::realtime()).await;
     }
-    let url = argument.unwrap_or_else(|| format!("ws://{address}/__realtime/{ENDPOINT}"));
+    let url = argument.unwrap_or_else(|| format!("ws://{}/__realtime/{ENDPOINT}", address()));
     // Writing fails when the reader of a pipe has exited, as `head` does.
     client::run(&url, lines(), |text| drop(writeln!(io::stdout(), "{text}"))).await;
     Ok(())

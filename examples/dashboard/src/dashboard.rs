@@ -1,25 +1,21 @@
-use crate::feed::Feed;
-use futures_util::{Stream, stream};
 use realtime_core::{
-    Described, Endpoint, Item, Overflow, Position, Procedure, RateLimit, Result, Stats, Subscription,
+    Described, Endpoint, Feed, Log, Position, Procedure, RateLimit, Realtime, Result, Stats, Subscription, Topic,
     validate::Invalid,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-use tokio::sync::watch;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::sync::Mutex;
 
 /// Returns the current state, with the position after which [`LIVE`] continues.
 pub const CURRENT: Procedure<(), Current> = Procedure::query("stats.current");
 
 /// Yields the updates after a position; without one, the updates from now on. The position of a client that resumes
-/// takes precedence. A client that falls behind receives only the newest sample, but every alert.
-pub const LIVE: Subscription<Option<Position>, Update> =
-    Subscription::new("stats.live").with_overflow(Overflow::conflate(Update::key));
+/// takes precedence.
+pub const LIVE: Subscription<Option<Position>, Update> = Subscription::new("stats.live");
+
+/// The updates of about five minutes, for clients that resume.
+const UPDATES: Feed<Update> = Topic::fixed("dashboard").log(Log::last(300));
 
 /// Raises an alert on all pages.
 pub const RAISE: Procedure<Raise, Alert> = Procedure::new("alerts.raise").with_check(Raise::check);
@@ -94,19 +90,14 @@ pub struct Raise {
 }
 
 /// The figures and alerts of a server. Clones share them.
-#[derive(Clone, Debug)]
-pub struct Dashboard(Arc<Shared>);
+#[derive(Clone, Debug, Default)]
+pub struct Dashboard(
+    /// Locked while an update is appended to the feed, so that a state and its position fit together.
+    Arc<Mutex<Board>>,
+);
 
-#[derive(Debug)]
-struct Shared {
-    board: Mutex<Board>,
-    /// The number of updates so far. Subscriptions wait for it to change.
-    updates: watch::Sender<u64>,
-}
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Board {
-    feed: Feed<Update>,
     samples: VecDeque<Sample>,
     alerts: VecDeque<Alert>,
     raised: u64,
@@ -127,124 +118,76 @@ const SAMPLES: usize = 120;
 /// The number of alerts on a page.
 const ALERTS: usize = 20;
 
-/// The number of updates kept for clients that resume: about five minutes.
-const UPDATES: usize = 300;
-
 const MAX_TEXT: usize = 200;
 
 impl Dashboard {
-    /// Creates an empty dashboard. The `epoch` of its positions must be different after each restart.
-    pub fn new(epoch: impl Into<String>) -> Self {
-        let board = Board {
-            feed: Feed::new(epoch.into(), UPDATES),
-            samples: VecDeque::new(),
-            alerts: VecDeque::new(),
-            raised: 0,
-            before: None,
-        };
-        Self(Arc::new(Shared { board: Mutex::new(board), updates: watch::Sender::new(0) }))
-    }
-
     /// Returns the endpoint for pages.
     pub fn endpoint(&self) -> Endpoint<Self, Described> {
         // The guard covers alerts only: a page over its limit still gets the figures.
         let alerts = Endpoint::described(self.clone())
             .guard(RateLimit::new(10, Duration::from_secs(10)).by_peer())
-            .procedure(RAISE, |call, raise| async move { Ok(call.state().raise(raise, crate::now())) });
+            .procedure(RAISE, |call, raise| async move {
+                call.state().raise(&call.realtime(), raise, crate::now()).await
+            });
         Endpoint::described(self.clone())
-            .procedure(CURRENT, |call, ()| async move { Ok(call.state().current()) })
-            .subscription(LIVE, |call, after| async move {
-                let after = call.after().cloned().or(after);
-                Ok(call.state().clone().live(after))
+            .procedure(CURRENT, |call, ()| async move { call.state().current(&call.realtime()).await })
+            .feed(LIVE, |call, after| async move {
+                Ok(match after.filter(|_| call.after().is_none()) {
+                    Some(position) => UPDATES.follow().after(position),
+                    None => UPDATES.follow(),
+                })
             })
             .merge(alerts)
     }
 
     /// Adds a sample of a server's figures, taken `at` milliseconds since 1970. `calls` is the total number of calls.
-    pub fn sample(&self, stats: &Stats, calls: u64, at: u64) {
-        self.update(|board| {
-            let counts = Counts { at, calls, messages: stats.delivered };
-            let before = board.before.replace(counts).unwrap_or(counts);
-            let seconds = at.saturating_sub(before.at) as f64 / 1000.0;
-            let rate = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
-            let sample = Sample {
-                at,
-                connections: stats.connections,
-                calls_per_second: rate(calls - before.calls),
-                messages_per_second: rate(counts.messages - before.messages),
-            };
-            push_back(&mut board.samples, sample.clone(), SAMPLES);
-            board.feed.push(Update::Sample(sample));
-        });
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Realtime::append`].
+    pub async fn sample(&self, realtime: &Realtime, stats: &Stats, calls: u64, at: u64) -> Result {
+        let mut board = self.0.lock().await;
+        let counts = Counts { at, calls, messages: stats.delivered };
+        let before = board.before.replace(counts).unwrap_or(counts);
+        let seconds = at.saturating_sub(before.at) as f64 / 1000.0;
+        let rate = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
+        let sample = Sample {
+            at,
+            connections: stats.connections,
+            calls_per_second: rate(calls - before.calls),
+            messages_per_second: rate(counts.messages - before.messages),
+        };
+        push_back(&mut board.samples, sample.clone(), SAMPLES);
+        realtime.append(&UPDATES, &Update::Sample(sample)).await?;
+        Ok(())
     }
 
     /// Raises an alert, `at` milliseconds since 1970.
-    pub fn raise(&self, Raise { level, text }: Raise, at: u64) -> Alert {
-        self.update(|board| {
-            board.raised += 1;
-            let alert = Alert { id: board.raised, at, level, text: text.trim().to_owned() };
-            push_back(&mut board.alerts, alert.clone(), ALERTS);
-            board.feed.push(Update::Alert(alert.clone()));
-            alert
-        })
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Realtime::append`].
+    pub async fn raise(&self, realtime: &Realtime, Raise { level, text }: Raise, at: u64) -> Result<Alert> {
+        let mut board = self.0.lock().await;
+        board.raised += 1;
+        let alert = Alert { id: board.raised, at, level, text: text.trim().to_owned() };
+        push_back(&mut board.alerts, alert.clone(), ALERTS);
+        realtime.append(&UPDATES, &Update::Alert(alert.clone())).await?;
+        Ok(alert)
     }
 
     /// Returns the current state.
-    pub fn current(&self) -> Current {
-        let board = self.board();
-        Current {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Realtime::position`].
+    pub async fn current(&self, realtime: &Realtime) -> Result<Current> {
+        let board = self.0.lock().await;
+        Ok(Current {
             samples: board.samples.iter().cloned().collect(),
             alerts: board.alerts.iter().cloned().collect(),
-            position: board.feed.position(),
-        }
-    }
-
-    /// Streams the updates after a position, or from now on.
-    fn live(self, after: Option<Position>) -> impl Stream<Item = Item<Update>> + Send + 'static {
-        let updates = self.0.updates.subscribe();
-        let after = after.unwrap_or_else(|| self.board().feed.position());
-        stream::unfold((self, updates, after), |(dashboard, mut updates, after)| async move {
-            loop {
-                updates.mark_unchanged();
-                let next = dashboard.board().feed.after(&after);
-                if let Some((update, position, gap)) = next {
-                    let event = update.event();
-                    let item = Item::new(update).with_position(position.clone()).with_event(event);
-                    let item = if let Some(gap) = gap { item.with_gap(gap) } else { item };
-                    return Some((item, (dashboard, updates, position)));
-                }
-                // Never fails: the sender belongs to the dashboard, which this stream holds.
-                updates.changed().await.ok()?;
-            }
+            position: realtime.position(&UPDATES).await?,
         })
-    }
-
-    fn update<T>(&self, change: impl FnOnce(&mut Board) -> T) -> T {
-        let changed = change(&mut self.board());
-        self.0.updates.send_modify(|updates| *updates += 1);
-        changed
-    }
-
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.0.board.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Update {
-    /// Returns the name of the server-sent event.
-    fn event(&self) -> &'static str {
-        match self {
-            Self::Sample(_) => "sample",
-            Self::Alert(_) => "alert",
-        }
-    }
-
-    /// Returns the key for `Overflow::conflate`: one for all samples, one for each alert.
-    fn key(&self) -> String {
-        match self {
-            Self::Sample(_) => "sample".to_owned(),
-            Self::Alert(alert) => format!("alert {}", alert.id),
-        }
     }
 }
 

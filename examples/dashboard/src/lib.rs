@@ -4,7 +4,6 @@
 //! which [`visit`] sends visitors. `tests/dashboard.rs` tests it without a socket.
 
 mod dashboard;
-mod feed;
 mod shop;
 mod visitors;
 

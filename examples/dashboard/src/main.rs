@@ -2,35 +2,32 @@
 
 use axum::{Router, response::Html, routing::get};
 use dashboard::{Dashboard, PAGE, SCRIPT, Shop};
+use example_address::{address, bound};
 use realtime_core::Realtime;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 use tokio::{net::TcpListener, time::interval};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let address = address();
-    let (dashboard, shop) = (Dashboard::new(dashboard::now().to_string()), Shop::default());
+    let (dashboard, shop) = (Dashboard::default(), Shop::default());
     let realtime = dashboard::realtime(&dashboard, &shop);
     let app = Router::new()
         .route("/", get(|| async { Html(PAGE) }))
         .route("/app.js", get(|| async { ([("content-type", "text/javascript; charset=utf-8")], SCRIPT) }))
         .merge(adapter_axum::routes(&realtime));
-    let listener = TcpListener::bind(&address).await?;
+    let listener = bound(TcpListener::bind(address()).await);
+    let address = listener.local_addr()?;
+    announce(address);
     tokio::spawn(sample(dashboard, shop, realtime.clone()));
     dashboard::visit(&format!("ws://{address}/__realtime/shop"));
     adapter_axum::serve(listener, app, &realtime).await
 }
 
-/// Returns the address to listen on: 127.0.0.1, with the port from `PORT` (3000 by default). Prints it, and sets up
-/// logging.
-fn address() -> String {
+/// Prints the address at which the dashboard is, and sets up logging.
+#[expect(clippy::print_stdout, reason = "this is what the person who started it wants to know")]
+fn announce(address: SocketAddr) {
     tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
-    let address = format!("127.0.0.1:{}", std::env::var("PORT").as_deref().unwrap_or("3000"));
-    #[expect(clippy::print_stdout, reason = "this is what the person who started it wants to know")]
-    {
-        println!("The dashboard is at http://{address}");
-    }
-    address
+    println!("The dashboard is at http://{address}");
 }
 
 /// Adds a sample once a second.
@@ -38,6 +35,9 @@ async fn sample(dashboard: Dashboard, shop: Shop, realtime: Realtime) {
     let mut second = interval(Duration::from_secs(1));
     loop {
         second.tick().await;
-        dashboard.sample(&realtime.stats(), shop.calls(), dashboard::now());
+        let sampled = dashboard.sample(&realtime, &realtime.stats(), shop.calls(), dashboard::now()).await;
+        if let Err(error) = sampled {
+            tracing::warn!(%error, "a sample is not told");
+        }
     }
 }

@@ -41,13 +41,16 @@ export type Level =
 /**
  * A position in a sequence of messages, from which a client resumes after a lost connection.
  *
- * Offsets are comparable only within one epoch. A source that restarts or loses messages starts a new epoch.
+ * Offsets are comparable only within one epoch. A source that restarts or loses messages starts a new epoch. A source
+ * that spans several nodes adds a proof, which no other history has at this offset.
  */
 export type Position = {
   /** The name of the sequence, 1 to 64 bytes. */
   epoch: string;
   /** The offset within the epoch. */
   offset: number | string;
+  /** The proof of the history up to this offset, 1 to 16 ASCII letters and digits; absent where the epoch is enough. */
+  proof?: string | null;
 };
 
 /** The input of `RAISE`. */
@@ -93,4 +96,4 @@ export const api = {
   },
 } as const;
 
-export const endpoint = describe<void, never, never>("dashboard", "79bebb15fdc61f04");
+export const endpoint = describe<void, never, never>("dashboard", "aa0db81e1823dcfe");

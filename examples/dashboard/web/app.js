@@ -1,13 +1,13 @@
 // The page of the dashboard example: one query, one stream of server-sent events, one mutation; no framework.
 //
-//   Feed    the first view, then live updates from there on; reconnecting
+//   Feed    the current state, then live updates from there on; reconnecting
 //   Chart   one figure over two minutes
 //   below   figures, alerts and the wiring of the page
 //
 // The types are those of the server, which writes `api.ts`. `tsc -p examples` checks the page against them, and
 // `cargo xtask test --only schema` runs it; the browser sees comments.
 
-/** @import { api, Alert, Current, Level, Position, Sample } from "./api.ts" */
+/** @import { api, Alert, Current, Level, Sample } from "./api.ts" */
 /** @import { Gap, Procedure, Subscription } from "realtime-client" */
 
 /**
@@ -105,8 +105,8 @@ async function answer(response) {
 
 /**
  * @typedef {{
- *   state: (name: "connecting" | "connected" | "reconnecting") => void, first: (current: Current) => void,
- *   sample: (sample: Sample) => void, alert: (alert: Alert) => void, gap: (gap: Gap) => void,
+ *   state: (name: "connecting" | "connected" | "reconnecting") => void, current: (current: Current, isAgain: boolean) => void,
+ *   sample: (sample: Sample) => void, alert: (alert: Alert) => void,
  * }} Handlers
  */
 class Feed {
@@ -127,8 +127,8 @@ class Feed {
   async start() {
     try {
       const current = await call("stats.current");
+      this.#handlers.current(current, this.#position !== null);
       this.#position = current.position;
-      this.#handlers.first(current);
     } catch {
       this.#later(() => this.start());
       return;
@@ -141,9 +141,8 @@ class Feed {
     const input = JSON.stringify(this.#position);
     const source = new EventSource(`${ENDPOINT}?${new URLSearchParams({ path: "stats.live", input })}`);
     source.addEventListener("open", () => this.#opened());
-    source.addEventListener("sample", (event) => this.#update(event, this.#handlers.sample));
-    source.addEventListener("alert", (event) => this.#update(event, this.#handlers.alert));
-    source.addEventListener("gap", (event) => this.#handlers.gap(JSON.parse(event.data)));
+    source.addEventListener("message", (event) => this.#update(event));
+    source.addEventListener("gap", (event) => this.#skipped(JSON.parse(event.data)));
     source.addEventListener("error", () => this.#lost());
     this.#source = source;
     this.#watch();
@@ -155,15 +154,31 @@ class Feed {
     this.#handlers.state("connected");
   }
 
-  #update(event, handle) {
+  #update(event) {
     this.#watch();
-    const at = event.lastEventId.lastIndexOf(":");
     // The offset stays text: a number would not hold all that there may be.
-    const position = { epoch: event.lastEventId.slice(0, at), offset: event.lastEventId.slice(at + 1) };
+    const [, epoch, offset, proof] = /^(.+):(\d+)(?:~(.+))?$/.exec(event.lastEventId) ?? [];
+    const position = { epoch, offset, proof };
     const seen = this.#position;
     if (seen && seen.epoch === position.epoch && BigInt(position.offset) <= BigInt(seen.offset)) return;
     this.#position = position;
-    handle(JSON.parse(event.data));
+    /** @type {Live["item"]} */
+    const update = JSON.parse(event.data);
+    if (update.type === "sample") this.#handlers.sample(update);
+    else if (update.type === "alert") this.#handlers.alert(update);
+  }
+
+  /**
+   * Where the page was away for longer than updates are kept, the line is interrupted. After a restart nothing goes on from
+   * the position: the state is loaded again.
+   *
+   * @param {Gap} gap
+   */
+  #skipped({ cause }) {
+    if (cause !== "diverged") return;
+    this.#source?.close();
+    clearTimeout(this.#silence);
+    this.start();
   }
 
   #lost() {
@@ -504,10 +519,12 @@ new Feed({
     if ($("state-text").textContent !== text) $("state-text").textContent = text;
     $("page").toggleAttribute("data-away", name === "reconnecting");
   },
-  first({ samples, alerts }) {
-    chart.reset(samples);
+  current({ samples, alerts }, isAgain) {
+    restarted = isAgain;
+    if (isAgain) for (const sample of samples) this.sample(sample);
+    else chart.reset(samples);
     if (samples.length > 0) showFigures(samples.at(-1));
-    for (const alert of alerts) showAlert(alert, false);
+    for (const alert of alerts) showAlert(alert, isAgain);
   },
   sample(sample) {
     if (restarted) chart.mark(sample.at, "restart");
@@ -516,5 +533,4 @@ new Feed({
     showFigures(sample);
   },
   alert: (alert) => showAlert(alert, true),
-  gap: ({ cause }) => (restarted ||= cause === "restart"),
 }).start();

@@ -1,5 +1,7 @@
 //! The smallest example: every message, text or binary, is sent back unchanged.
 
+pub use example_address::{address, bound};
+
 use realtime_core::{Config, Connection, Deflate, Handler, Message, Realtime, Result};
 
 /// A handler that sends each message back.
@@ -28,9 +30,4 @@ pub fn realtime() -> Realtime {
     config.outbox_bytes = 64 * 1024 * 1024;
     config.deflate = Some(Deflate::default());
     Realtime::builder().config(config).handler("echo", Echo.plain()).build()
-}
-
-/// Returns the address on which the mains listen: 127.0.0.1, with the port from `PORT` (3000 by default).
-pub fn address() -> String {
-    format!("127.0.0.1:{}", std::env::var("PORT").as_deref().unwrap_or("3000"))
 }

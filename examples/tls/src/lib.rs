@@ -6,9 +6,10 @@
 mod config;
 
 pub use config::config;
+pub use example_address::{address, bound};
 
 use realtime_core::{Endpoint, Procedure, Realtime};
-use std::{env, net::SocketAddr};
+use std::net::SocketAddr;
 
 /// Returns a greeting for a name.
 pub const GREET: Procedure<String, String> = Procedure::query("greet");
@@ -17,12 +18,6 @@ pub const GREET: Procedure<String, String> = Procedure::query("greet");
 pub fn realtime() -> Realtime {
     let api = Endpoint::new(()).procedure(GREET, |_, name| async move { Ok(format!("Hello, {name}!")) });
     Realtime::builder().endpoint("api", api).build()
-}
-
-/// Returns the address on which the mains listen: 127.0.0.1, with the port from `PORT` (3000 by default, 0 for a free
-/// one).
-pub fn address() -> String {
-    format!("127.0.0.1:{}", env::var("PORT").as_deref().unwrap_or("3000"))
 }
 
 /// Prints the URL of a call.

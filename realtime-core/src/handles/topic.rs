@@ -5,6 +5,9 @@ use std::{borrow::Cow, fmt};
 
 /// A named topic that messages of type `T` are published to.
 ///
+/// A message reaches the members of the moment, at most once. For messages that a client may miss while it is away there
+/// are [feeds](Self::log); `docs/delivery.md` compares them.
+///
 /// # Examples
 ///
 /// ```

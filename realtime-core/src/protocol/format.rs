@@ -98,6 +98,11 @@ impl Protocols {
         format.protocol.0 <= Self::MESSAGE_PACK.0
     }
 
+    /// Returns true for the events of one subscription, which name neither it nor a feed.
+    pub(crate) fn is_of_one_subscription(&self, format: Format) -> bool {
+        matches!(format.protocol, Self::EVENTS | Self::WHOLE_EVENTS)
+    }
+
     /// Returns the protocol of a client that asks for none: the required one, or else JSON.
     pub(crate) fn of(&self, prescribed: Option<ProtocolId>) -> ProtocolId {
         prescribed.unwrap_or(Self::JSON)

@@ -1,6 +1,6 @@
 //! Feeds: topics with a log, over calls, subscriptions, messages and server-sent events.
 
-use super::{Server, Subject, messagepack_of, start_feeds};
+use super::{Server, Subject, frames, messagepack_of, start_feeds};
 use crate::conformance::RawClient;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -377,6 +377,31 @@ pub fn a_stream_of_a_feed_begins_with_an_id(subject: &Subject) {
     events.expect_last_id(&format!("{at}:1"));
     write(&mut client, "a", &["2"]);
     events.expect_with(Some(&format!("{at}:2")), "message", r#"{"key":"k","value":"2"}"#);
+}
+
+/// Unless it is asked to leave that out.
+pub fn a_stream_of_frames_of_feeds_says_which_subscription_an_entry_is_for(subject: &Subject) {
+    let server = start_feeds(subject, |_| {});
+    let mut client = server.connect("feeds");
+    let at = epoch(&mut client, "a");
+    let after = json!({ "epoch": at, "offset": 0 });
+    write(&mut client, "a", &["1"]);
+    for shared in [false, true] {
+        let frame = json!({
+            "type": "subscribe", "id": "s", "path": "log", "input": "a", "after": after, "shared": shared
+        });
+        let mut frames = frames::welcomed(frames::post_to(&server, "feeds", &json!([frame])));
+        let mut begun =
+            json!({ "type": "subscribed", "id": "s", "topic": "a", "offset": 0, "epoch": at, "resumed": true });
+        if shared {
+            begun["shared"] = json!(true);
+        }
+        assert_eq!(frames::recv(&mut frames), begun);
+        let (name, value) = if shared { ("topic", "a") } else { ("id", "s") };
+        let data = json!({ "key": "k", "value": "1" });
+        let entry = json!({ "type": "data", name: value, "data": data, "offset": 1, "epoch": at });
+        assert_eq!(frames::recv(&mut frames), entry);
+    }
 }
 
 pub fn a_stream_of_a_feed_goes_on_behind_its_last_id(subject: &Subject) {

@@ -244,7 +244,11 @@ pub fn a_drain_ends_streams_of_frames(subject: &Subject) {
 }
 
 fn post<'a>(server: &'a Server, subscribe: &Value) -> HttpRequest<'a> {
-    server.http("http").header("accept", FRAMES).json(&json!({ "subscribe": subscribe }))
+    post_to(server, "http", subscribe)
+}
+
+pub(super) fn post_to<'a>(server: &'a Server, id: &str, subscribe: &Value) -> HttpRequest<'a> {
+    server.http(id).header("accept", FRAMES).json(&json!({ "subscribe": subscribe }))
 }
 
 fn subscribe(id: &str, path: &str, input: &Value) -> Value {
@@ -258,7 +262,7 @@ fn open(request: HttpRequest<'_>) -> Events {
 
 /// A stream whose welcome has come.
 #[track_caller]
-fn welcomed(request: HttpRequest<'_>) -> Events {
+pub(super) fn welcomed(request: HttpRequest<'_>) -> Events {
     let mut frames = open(request);
     assert_eq!(recv(&mut frames)["type"], "welcome");
     frames
@@ -266,7 +270,7 @@ fn welcomed(request: HttpRequest<'_>) -> Events {
 
 /// The next frame: an event without a name or an id.
 #[track_caller]
-fn recv(frames: &mut Events) -> Value {
+pub(super) fn recv(frames: &mut Events) -> Value {
     let event = frames.recv();
     assert_eq!((event.id.as_deref(), &*event.event), (None, "message"));
     event.json()

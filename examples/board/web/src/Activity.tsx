@@ -63,7 +63,7 @@ function wordsOf({ count, cause }: Gap): string {
       : count === 1
         ? "1 entry is missing here"
         : `${count} entries are missing here`;
-  return cause === "restart" ? `${missing}: the server was restarted` : missing;
+  return cause === "diverged" ? `${missing}: the server was restarted` : missing;
 }
 
 const SHOWN = 12;

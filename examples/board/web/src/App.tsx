@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { useConnection, useQuery } from "realtime-client/react";
+import { useClient, useConnection, useQuery, useReadable } from "realtime-client/react";
 import { Activity } from "./Activity.js";
 import { AddCard } from "./AddCard.js";
 import { api } from "./api.js";
@@ -18,6 +18,7 @@ export function App() {
         <People />
         <Status />
       </header>
+      <Outdated />
       <main>
         <Cursors>
           {current.data ? (
@@ -36,6 +37,23 @@ export function App() {
       </p>
       <Question />
     </>
+  );
+}
+
+/** Shown where the server has other types than those that this page was built with. */
+function Outdated() {
+  const isOutdated = useReadable(useClient().outdated);
+  return (
+    <p className="outdated" role="status" data-testid="outdated">
+      {isOutdated && (
+        <>
+          A new version is there:{" "}
+          <button type="button" onClick={() => location.reload()}>
+            reload
+          </button>
+        </>
+      )}
+    </p>
   );
 }
 

@@ -109,13 +109,16 @@ export type Point = {
 /**
  * A position in a sequence of messages, from which a client resumes after a lost connection.
  *
- * Offsets are comparable only within one epoch. A source that restarts or loses messages starts a new epoch.
+ * Offsets are comparable only within one epoch. A source that restarts or loses messages starts a new epoch. A source
+ * that spans several nodes adds a proof, which no other history has at this offset.
  */
 export type Position = {
   /** The name of the sequence, 1 to 64 bytes. */
   epoch: string;
   /** The offset within the epoch. */
   offset: number | string;
+  /** The proof of the history up to this offset, 1 to 16 ASCII letters and digits; absent where the epoch is enough. */
+  proof?: string | null;
 };
 
 /** The data of each client that is present, by place. */
@@ -139,4 +142,4 @@ export const api = {
   point: event<Point | null>("point"),
 } as const;
 
-export const endpoint = describe<void, never, never>("board", "d9902c0c95bda224");
+export const endpoint = describe<void, never, never>("board", "13d8a5da2d8fcd57");

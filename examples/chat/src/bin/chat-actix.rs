@@ -7,7 +7,9 @@ async fn main() -> std::io::Result<()> {
     let realtime = chat::realtime();
     let registry = realtime.clone();
     let app = move || App::new().configure(adapter_actix::routes(&registry)).default_service(web::to(page));
-    let server = adapter_actix::configure(HttpServer::new(app), &realtime).bind(chat::address())?;
+    let server = adapter_actix::configure(HttpServer::new(app), &realtime);
+    let server = chat::bound(server.bind(chat::address()));
+    chat::announce(server.addrs()[0]);
     adapter_actix::serve(server, &realtime).await
 }
 

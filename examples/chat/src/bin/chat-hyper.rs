@@ -5,6 +5,7 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let realtime = chat::realtime();
-    let listener = TcpListener::bind(chat::address()).await?;
+    let listener = chat::bound(TcpListener::bind(chat::address()).await);
+    chat::announce(listener.local_addr()?);
     adapter_hyper::serve(listener, chat::Site::new(&realtime), &realtime).await
 }

@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 async fn main() -> std::io::Result<()> {
     let realtime = chat::realtime();
     let app = Router::new().merge(adapter_axum::routes(&realtime)).fallback(page);
-    let listener = TcpListener::bind(chat::address()).await?;
+    let listener = chat::bound(TcpListener::bind(chat::address()).await);
+    chat::announce(listener.local_addr()?);
     adapter_axum::serve(listener, app, &realtime).await
 }
 

@@ -7,6 +7,7 @@ async fn main() -> std::io::Result<()> {
     let realtime = echo::realtime();
     let registry = realtime.clone();
     let app = move || App::new().configure(adapter_actix::routes(&registry));
-    let server = adapter_actix::configure(HttpServer::new(app), &realtime).bind(echo::address())?;
+    let server = adapter_actix::configure(HttpServer::new(app), &realtime);
+    let server = echo::bound(server.bind(echo::address()));
     adapter_actix::serve(server, &realtime).await
 }

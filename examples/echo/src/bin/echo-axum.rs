@@ -7,5 +7,5 @@ use tokio::net::TcpListener;
 async fn main() -> std::io::Result<()> {
     let realtime = echo::realtime();
     let app = Router::new().merge(adapter_axum::routes(&realtime));
-    adapter_axum::serve(TcpListener::bind(echo::address()).await?, app, &realtime).await
+    adapter_axum::serve(echo::bound(TcpListener::bind(echo::address()).await), app, &realtime).await
 }

@@ -5,6 +5,6 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let realtime = echo::realtime();
-    let listener = TcpListener::bind(echo::address()).await?;
+    let listener = echo::bound(TcpListener::bind(echo::address()).await);
     adapter_hyper::serve(listener, adapter_hyper::routes(&realtime), &realtime).await
 }

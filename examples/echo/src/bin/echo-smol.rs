@@ -5,7 +5,7 @@ use smol::net::TcpListener;
 fn main() -> std::io::Result<()> {
     smol::block_on(async {
         let realtime = echo::realtime();
-        let listener = TcpListener::bind(echo::address()).await?;
+        let listener = echo::bound(TcpListener::bind(echo::address()).await);
         adapter_hyper::serve(listener, adapter_hyper::routes(&realtime), &realtime).await
     })
 }

@@ -9,7 +9,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let registry = realtime.clone();
     let app = move || App::new().configure(adapter_actix::routes(&registry));
     let server = adapter_actix::configure(HttpServer::new(app), &realtime);
-    let server = server.bind_rustls_0_23(tls::address(), tls::config()?)?;
+    let server = tls::bound(server.bind_rustls_0_23(tls::address(), tls::config()?));
     tls::announce(server.addrs()[0]);
     adapter_actix::serve(server, &realtime).await?;
     Ok(())

@@ -10,7 +10,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let acceptor = TlsAcceptor::from(Arc::new(tls::config()?));
     let realtime = tls::realtime();
     let routes = adapter_hyper::routes(&realtime);
-    let listener = TcpListener::bind(tls::address()).await?;
+    let listener = tls::bound(TcpListener::bind(tls::address()).await);
     let accept = move |socket: TokioIo<TcpStream>| {
         let handshake = acceptor.accept(socket.into_inner());
         async move { handshake.await.map(TokioIo::new) }
