@@ -98,6 +98,11 @@ impl Protocols {
         format.protocol.0 <= Self::MESSAGE_PACK.0
     }
 
+    /// Returns true if the frames of this format are of one subscription, and do not name it.
+    pub(crate) fn is_nameless(&self, format: Format) -> bool {
+        format.carrier == Carrier::Events && format.protocol != Self::FRAMES
+    }
+
     /// Returns the protocol of a client that asks for none.
     pub(crate) fn default_id(&self) -> ProtocolId {
         Self::JSON

@@ -3,7 +3,7 @@ use crate::{
     calls::{CallCore, FeedOf, Reply, drop_running, poll_running},
     hub::{Behind, Client, Entry, Following, To},
     outbox::may_hold,
-    protocol::{Carrier, Encode},
+    protocol::Encode,
     seams::BoxFuture,
     util::sync::Mutex,
     websocket::Frame,
@@ -53,7 +53,7 @@ impl Feed {
         let is_built_in = client.hub.protocols.is_built_in(client.format);
         let share = shared.filter(|_| is_built_in).and_then(|shared| Share::of(&shared, &of.name));
         // A stream of events is of one subscription: its frames need no name.
-        let is_shared = share.is_some() || client.format.carrier() == Carrier::Events;
+        let is_shared = share.is_some() || client.hub.protocols.is_nameless(client.format);
         let to = || if is_shared { To::items(client) } else { To::task() };
         let after = of.after.as_ref().or(core.after.as_ref());
         let (following, mut beginning) = client.hub.follow(&of.name, of.log, of.keeping, after, to)?;
