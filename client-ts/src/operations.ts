@@ -1,4 +1,4 @@
-import { exhausted, type RealtimeError } from "./error.js";
+import { exhausted, RealtimeError } from "./error.js";
 import { Place } from "./place.js";
 import {
   type Appended,
@@ -138,6 +138,8 @@ export class Stream implements Operation {
   readonly #place: Place;
   /** It was sent on some connection. */
   #hasBegun = false;
+  /** It was left since something new has come. */
+  #wasLeft = false;
   /** The number of items that the server may still send. */
   #credit = 0;
 
@@ -218,13 +220,20 @@ export class Stream implements Operation {
     return "on";
   }
 
+  /** Has it begin again behind its place. A server that leaves out the same again would do so for ever. */
   #leave(): Outcome {
+    if (this.#wasLeft) {
+      this.fail(new RealtimeError("INTERNAL", "the server left out entries of the feed"));
+      return "refused";
+    }
+    this.#wasLeft = true;
     this.giveUp = undefined;
     this.share = undefined;
     return "leave";
   }
 
   #tell(update: Received): void {
+    if (update.type !== "begun") this.#wasLeft = false;
     this.#reader.push(update, this.#place.position);
   }
 }

@@ -2,7 +2,7 @@ use super::place::{Place, Step};
 use crate::{error::ClientError, mailbox::Mailbox};
 use realtime_protocol::Message;
 use realtime_protocol::{
-    Error, Gap, Position,
+    Code, Error, Gap, Position,
     client::{Format, Outgoing, Payload},
 };
 use std::{collections::HashMap, sync::Arc, task::Waker};
@@ -41,6 +41,8 @@ struct Running {
     phase: Phase,
     /// True once the subscription was sent, on any connection.
     begun: bool,
+    /// True if it was left since something new has come.
+    left: bool,
 }
 
 #[derive(Debug)]
@@ -63,7 +65,8 @@ impl Subscriptions {
     ) -> Arc<Mailbox<Delivery>> {
         let deliveries = Mailbox::new();
         let (place, readers) = (Place::new(position), Arc::clone(&deliveries));
-        let running = Running { path, input, place, deliveries: readers, phase: Phase::Waiting, begun: false };
+        let running =
+            Running { path, input, place, deliveries: readers, phase: Phase::Waiting, begun: false, left: false };
         self.running.insert(id, running);
         deliveries
     }
@@ -123,13 +126,14 @@ impl Subscriptions {
         *credit = left;
         match running.place.take(position.as_ref()) {
             Step::Next => {
+                running.left = false;
                 wakers.extend(running.deliveries.push(Delivery::Item { data, position }));
                 Owed::Nothing
             }
             // Nobody takes it, and the server would run out of credit.
             Step::Known if (left as usize + running.held()) < WINDOW / 2 => Owed::Credit,
             Step::Known => Owed::Nothing,
-            Step::Hole => self.leave(id),
+            Step::Hole => self.leave(id, wakers),
         }
     }
 
@@ -140,12 +144,13 @@ impl Subscriptions {
         }
         match running.place.skip(&gap) {
             Step::Next => {
+                running.left = false;
                 let place = running.place.position().cloned();
                 wakers.extend(running.add_news(Delivery::Gap { gap, place }));
                 Owed::Nothing
             }
             Step::Known => Owed::Nothing,
-            Step::Hole => self.leave(id),
+            Step::Hole => self.leave(id, wakers),
         }
     }
 
@@ -205,11 +210,15 @@ impl Subscriptions {
         self.running.keys().copied().collect()
     }
 
-    fn leave(&mut self, id: u64) -> Owed {
+    /// Has it begin again behind its place. A server that leaves out the same again would do so for ever.
+    fn leave(&mut self, id: u64, wakers: &mut Vec<Waker>) -> Owed {
         self.unshare(id);
         let Some(running) = self.running.get_mut(&id) else { return Owed::Nothing };
-        tracing::debug!(path = running.path, "something is missing: the subscription begins again");
         running.phase = Phase::Leaving;
+        if std::mem::replace(&mut running.left, true) {
+            let error = Error::new(Code::INTERNAL, "the server left out entries of the feed");
+            wakers.extend(self.end(id, Some(ClientError::local(error))));
+        }
         Owed::Unsubscribe
     }
 

@@ -129,7 +129,8 @@ pub fn a_feed_in_a_stream_of_frames_has_frames_of_its_own(subject: &Subject) {
     let server = start_feeds(subject, |_| {});
     let mut shared = subscribe("c", "log", &json!("a"));
     shared["shared"] = json!(true);
-    let body = json!({ "subscribe": [subscribe("a", "log", &json!("a")), subscribe("b", "log", &json!("a")), shared] });
+    let body =
+        json!({ "subscribe": [subscribe("a", "log", &json!("a")), subscribe("b", "log", &json!("a")), shared] });
     let mut frames = welcomed(server.http("feeds").json(&body));
     let begun: Vec<_> = (0..3).map(|_| recv(&mut frames)).collect();
     assert_eq!(begun.iter().filter(|frame| frame["type"] == "subscribed").count(), 3);
