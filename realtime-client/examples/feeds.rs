@@ -1,5 +1,7 @@
 //! A server of one feed, with and without a state, for the tests of clients: `PORT=3000 cargo run --example feeds`.
 
+#![allow(clippy::print_stdout, reason = "a test waits for its address")]
+
 use adapter_hyper::{routes, serve};
 use realtime_core::{Call, Endpoint, Feed, Log, Procedure, Realtime, Subscription, Topic};
 use serde::{Deserialize, Serialize};
