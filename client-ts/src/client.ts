@@ -8,8 +8,8 @@ import type { Options } from "./options.js";
 import { page } from "./page.js";
 import type { State } from "./state.js";
 import { Listeners, type Readable } from "./store.js";
-import type { SubscribeHandlers, SubscribeOptions, Updates } from "./updates.js";
-import { encode, toJson } from "./wire.js";
+import type { SubscribeHandlers, SubscribeOptions, Updates, Written } from "./updates.js";
+import { type Appended, encode, toJson } from "./wire.js";
 
 /** Options of a call. */
 export interface CallOptions<P = unknown> {
@@ -74,10 +74,18 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
    * Calls a procedure: at once, or when there is a connection. Rejects with a `RealtimeError`, or with the reason of the
    * signal. The time without a connection counts.
    */
-  call<Input, O, P>(
+  async call<Input, O, P>(
+    procedure: Procedure<Input, O, P>,
+    ...args: Arguments<Input, CallOptions<P>>
+  ): Promise<O> {
+    return (await this.callWritten(procedure, ...args)).value;
+  }
+
+  /** Like `call`, and says what the call has appended to feeds. */
+  callWritten<Input, O, P>(
     procedure: Procedure<Input, O, P>,
     ...[input, options]: Arguments<Input, CallOptions<P>>
-  ): Promise<O> {
+  ): Promise<Written<O>> {
     return new Promise((resolve, reject) => {
       const { signal, timeoutMs = procedure.timeoutMs, idempotencyKey: key, onProgress } = options ?? {};
       if (signal?.aborted) return reject(signal.reason);
@@ -94,10 +102,10 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
         key,
         deadline: driver.now() + Math.min(timeoutMs, procedure.timeoutMs, LONGEST),
         onProgress: (data: unknown) => guard("onProgress", () => onProgress?.(data as P)),
-        onEnd(error: RealtimeError | undefined, data: unknown) {
+        onEnd(error: RealtimeError | undefined, value?: unknown, at: readonly Appended[] = []) {
           signal?.removeEventListener("abort", abort);
           if (error) reject(error);
-          else resolve(data as O);
+          else resolve({ value: value as O, at });
         },
       };
       signal?.addEventListener("abort", abort);
@@ -105,7 +113,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
       try {
         id = driver.change((session) => session.call(request));
       } catch (error) {
-        request.onEnd(error as RealtimeError, undefined);
+        request.onEnd(error as RealtimeError);
       }
     });
   }

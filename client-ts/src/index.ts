@@ -26,11 +26,12 @@ export {
   type Subscription,
   subscription,
 } from "./names.js";
+export type { Begun } from "./operations.js";
 export type { Fallback, Options } from "./options.js";
 export { PRESENCE, type PresenceNotice, type Present, present } from "./presence.js";
 export type { OfflineQueue } from "./queue.js";
 export { isTemporary, type Refusal } from "./refusal.js";
 export { type Cause, describeCause, type State } from "./state.js";
 export type { Readable } from "./store.js";
-export type { SubscribeHandlers, SubscribeOptions, Update, Updates } from "./updates.js";
-export type { Gap, Position } from "./wire.js";
+export type { SubscribeHandlers, SubscribeOptions, Update, Updates, Written } from "./updates.js";
+export type { Appended, Gap, Position } from "./wire.js";

@@ -1,5 +1,17 @@
-import { exhausted, type RealtimeError } from "./error.js";
-import { decodeError, encode, type Gap, gapOf, type Incoming, type Position, positionOf } from "./wire.js";
+import { exhausted, RealtimeError } from "./error.js";
+import { Place } from "./place.js";
+import {
+  type Appended,
+  decodeError,
+  encode,
+  type Gap,
+  gapOf,
+  type Incoming,
+  type Position,
+  positionOf,
+  text,
+  wroteOf,
+} from "./wire.js";
 
 /** A call or a subscription that has not ended. */
 export interface Operation {
@@ -9,29 +21,53 @@ export interface Operation {
   readonly isRepeatable: boolean;
   /** The time at which it fails. */
   readonly deadline: number;
-  /** The type of the frame that gives it up. */
-  readonly giveUp: "cancel" | "unsubscribe";
+  /** The feed under whose name its items come. */
+  readonly share?: unknown;
+  /** The type of the frame that gives it up, unless the server was sent it. */
+  readonly giveUp: "cancel" | "unsubscribe" | undefined;
   /** The frame that begins it, unless it is too late. */
   write(id: number, now: number): string | undefined;
-  /** Takes a frame that came for it. Returns whether it goes on. */
-  handle(frame: Incoming): boolean;
+  /** Takes a frame that came for it. */
+  handle(frame: Incoming): Outcome;
   /** Returns how many more items the server may send. */
   grant(): number;
   /** It has ended without the server. */
   fail(error: RealtimeError): void;
 }
 
+/**
+ * What a frame means for its operation: it goes on, or is over. A subscription may be `refused` what the server sent, and is
+ * over; it is to `leave` where something is missing, and to be sent `again` when the server has ended it; and it may want
+ * the server to be granted `credit`.
+ */
+export type Outcome = "on" | "over" | "refused" | "leave" | "again" | "credit";
+
 /** The reader of a subscription. */
 export interface Reader {
   /** The number of items that it has not taken. */
   readonly held: number;
-  push(update: Received): void;
+  /** Takes an update, and the position behind which the subscription goes on then. */
+  push(update: Received, place: Position | undefined): void;
   /** Nothing follows. */
   finish(error?: RealtimeError): void;
 }
 
-/** An item of a subscription, or a gap. */
+/** The beginning of a feed. */
+export interface Begun {
+  /** The name of the feed. */
+  readonly topic: string;
+  /** The position behind which the entries follow. */
+  readonly position: Position;
+  /**
+   * True if nothing is missing behind the last position. False if something is: a gap follows, or a state. Undefined if there
+   * was no position before.
+   */
+  readonly resumed: boolean | undefined;
+}
+
+/** An item of a subscription, a gap, or a beginning. */
 export type Received =
+  | ({ readonly type: "begun" } & Begun)
   | { readonly type: "item"; readonly value: unknown; readonly position: Position | undefined }
   | ({ readonly type: "gap" } & Gap);
 
@@ -45,7 +81,7 @@ export interface Request {
   /** Told how the call gets on; never after its end. */
   onProgress(data: unknown): void;
   /** Told once how it ended: with an error, or with the data. */
-  onEnd(error: RealtimeError | undefined, data?: unknown): void;
+  onEnd(error: RealtimeError | undefined, data?: unknown, wrote?: readonly Appended[]): void;
 }
 
 /** A call, which is written when it is sent: its time runs meanwhile. */
@@ -73,11 +109,11 @@ export class Call implements Operation {
     return encode("call", { id: `${id}`, path, timeoutMs, idempotencyKey }, "input", input);
   }
 
-  handle({ type, data = null, error }: Incoming): boolean {
+  handle({ type, data = null, error, wrote }: Incoming): Outcome {
     if (type === "progress") this.#request.onProgress(data);
     if (type === "error") this.#request.onEnd(decodeError(error));
-    if (type === "result") this.#request.onEnd(undefined, data);
-    return type !== "error" && type !== "result";
+    if (type === "result") this.#request.onEnd(undefined, data, wroteOf(wrote));
+    return type !== "error" && type !== "result" ? "on" : "over";
   }
 
   grant(): number {
@@ -91,45 +127,59 @@ export class Call implements Operation {
 
 /** A subscription, which is written when it is sent: its position changes meanwhile. */
 export class Stream implements Operation {
-  readonly giveUp = "unsubscribe";
   readonly isRepeatable = true;
   readonly deadline = Number.POSITIVE_INFINITY;
+  giveUp: "unsubscribe" | undefined = "unsubscribe";
+  share: unknown;
   isSent = false;
   readonly #path: string;
   readonly #input: string;
   readonly #reader: Reader;
-  /** The last that was seen. */
-  #position: Position | undefined;
+  readonly #place: Place;
   /** It was sent on some connection. */
   #hasBegun = false;
+  /** It was left since something new has come. */
+  #wasLeft = false;
   /** The number of items that the server may still send. */
   #credit = 0;
 
   constructor(path: string, input: string, after: Position | undefined, reader: Reader) {
     this.#path = path;
     this.#input = input;
-    this.#position = after;
+    this.#place = new Place(after);
     this.#reader = reader;
   }
 
   write(id: number): string {
-    const after = this.#position;
-    if (this.#hasBegun && !after) this.#reader.push({ type: "gap", count: 0, cause: "reconnect" });
+    const after = this.#place.position;
+    if (this.#hasBegun && !after) this.#tell({ type: "gap", count: 0, cause: "reconnect" });
     this.#hasBegun = true;
+    this.giveUp = "unsubscribe";
+    this.share = undefined;
     this.#credit = 0;
     const credit = this.grant();
-    return encode("subscribe", { id: `${id}`, path: this.#path, after, credit }, "input", this.#input);
+    const frame = { id: `${id}`, path: this.#path, after, credit, shared: true };
+    return encode("subscribe", frame, "input", this.#input);
   }
 
-  handle(frame: Incoming): boolean {
-    if (frame.type === "gap") this.#reader.push({ type: "gap", ...gapOf(frame) });
-    if (frame.type === "data") return this.#take(frame);
-    if (frame.type !== "error" && frame.type !== "complete") return true;
-    this.#reader.finish(frame.type === "error" ? decodeError(frame.error) : undefined);
-    return false;
+  handle(frame: Incoming): Outcome {
+    const { type } = frame;
+    if (type === "error") {
+      this.fail(decodeError(frame.error));
+      return "over";
+    }
+    // It was left: of what was on its way only the end matters.
+    if (!this.giveUp) return type === "complete" ? "again" : "on";
+    if (type === "complete") {
+      this.fail();
+      return "over";
+    }
+    if (type === "subscribed") this.#begin(frame);
+    if (type === "gap") return this.#skip(gapOf(frame));
+    return type === "data" ? this.#take(frame) : "on";
   }
 
-  fail(error: RealtimeError): void {
+  fail(error?: RealtimeError): void {
     this.#reader.finish(error);
   }
 
@@ -139,17 +189,52 @@ export class Stream implements Operation {
     return more;
   }
 
+  #begin(frame: Incoming): void {
+    const [topic, position] = [text(frame.topic), positionOf(frame)];
+    if (topic === undefined || !position) return;
+    const resumed = typeof frame.resumed === "boolean" ? frame.resumed : undefined;
+    this.share = frame.shared === true ? topic : undefined;
+    this.#place.begin(position, resumed);
+    this.#tell({ type: "begun", topic, position, resumed });
+  }
+
   /** Adds an item. One that was not granted ends the subscription. */
-  #take(frame: Incoming): boolean {
+  #take(frame: Incoming): Outcome {
     if (this.#credit === 0) {
       this.fail(exhausted("the server sent more items than it was granted"));
-      return false;
+      return "refused";
     }
     this.#credit -= 1;
     const position = positionOf(frame);
-    this.#position = position ?? this.#position;
-    this.#reader.push({ type: "item", value: frame.data ?? null, position });
-    return true;
+    const steps = this.#place.take(position);
+    if (steps > 1) return this.#leave();
+    if (steps === 1) this.#tell({ type: "item", value: frame.data ?? null, position });
+    // Nobody takes one that has come before, and the server would run out of credit.
+    return steps < 1 && this.#credit + this.#reader.held < WINDOW / 2 ? "credit" : "on";
+  }
+
+  #skip(gap: Gap): Outcome {
+    const steps = this.#place.skip(gap);
+    if (steps > 1) return this.#leave();
+    if (steps === 1) this.#tell({ type: "gap", ...gap });
+    return "on";
+  }
+
+  /** Has it begin again behind its place. A server that leaves out the same again would do so for ever. */
+  #leave(): Outcome {
+    if (this.#wasLeft) {
+      this.fail(new RealtimeError("INTERNAL", "the server left out entries of the feed"));
+      return "refused";
+    }
+    this.#wasLeft = true;
+    this.giveUp = undefined;
+    this.share = undefined;
+    return "leave";
+  }
+
+  #tell(update: Received): void {
+    if (update.type !== "begun") this.#wasLeft = false;
+    this.#reader.push(update, this.#place.position);
   }
 }
 

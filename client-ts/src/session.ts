@@ -81,12 +81,17 @@ export class Session {
 
   /** Takes a frame of the server's that is about a call or a subscription. */
   handleFrame(frame: Incoming): void {
-    const id = own(frame.id);
+    const id = this.#find(frame);
     const operation = this.#operations.get(id);
-    if (!operation?.isSent || operation.handle(frame)) return;
-    this.#operations.delete(id);
+    if (!operation?.isSent) return;
+    const outcome = operation.handle(frame);
+    if (outcome === "over" || outcome === "refused") this.#operations.delete(id);
     // It ended it by what it sent, and does not know.
-    if (frame.type === "data") this.#control(encode("unsubscribe", { id: frame.id }));
+    if (outcome === "refused" || outcome === "leave") this.#control(encode("unsubscribe", { id: `${id}` }));
+    if (outcome === "credit") this.grant(id);
+    if (outcome !== "again") return;
+    operation.isSent = false;
+    this.#queue.insert(id, { operation, cost: 0 });
   }
 
   /** Does what is due. What the server has sent until now was handled before. Returns whether the connection lives. */
@@ -135,7 +140,7 @@ export class Session {
   drop(id: number): void {
     const operation = this.#operations.get(id);
     this.#operations.delete(id);
-    if (operation?.isSent) this.#control(encode(operation.giveUp, { id: `${id}` }));
+    if (operation?.isSent) operation.giveUp && this.#control(encode(operation.giveUp, { id: `${id}` }));
     else this.#queue.remove(id);
   }
 
@@ -168,6 +173,13 @@ export class Session {
     const wrong = this.#checkSize(text);
     if (wrong) this.answer(id, wrong);
     else this.#control(text, byteLength(text) + OVERHEAD);
+  }
+
+  /** The operation that a frame is about; an item may come under the name of its feed. */
+  #find({ id, type, topic }: Incoming): number {
+    if (typeof id === "string" || type !== "data") return own(id);
+    for (const [id, { share }] of this.#operations) if (share !== undefined && share === topic) return id;
+    return 0;
   }
 
   #add(operation: Operation, cost: number): number {

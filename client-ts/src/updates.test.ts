@@ -249,3 +249,37 @@ function setUp(options: Partial<Options> = {}) {
   const environment = network.environment;
   return { network, client: connect(describe("api"), { url: "ws://server/x", environment, ...options }) };
 }
+
+test("what was written to a log that was left is not waited for", async () => {
+  const { network, client } = setUp();
+  const updates = client.updates(items, 3);
+  const written = (epoch: string, offset: number) => ({ value: null, at: [{ topic: "a", epoch, offset }] });
+  const first = updates.next();
+  const server = await network.accept();
+  expect([updates.has({ value: null, at: [] }), updates.has(written("e", 1))]).toEqual([true, false]);
+  server.send({ type: "subscribed", id: "1", topic: "a", epoch: "e", offset: 3 });
+  await first;
+  expect([3, 4].map((offset) => updates.has(written("e", offset)))).toEqual([true, false]);
+  server.send({ type: "subscribed", id: "1", topic: "a", epoch: "f", offset: 0, resumed: false });
+  server.send({ type: "gap", id: "1", count: 0, cause: "diverged" });
+  await updates.next();
+  expect(updates.position).toEqual({ epoch: "e", offset: 3 });
+  await updates.next();
+  expect(updates.position).toEqual({ epoch: "f", offset: 0 });
+  expect([written("e", 4), written("f", 1), written("g", 1)].map((at) => updates.has(at))).toEqual([
+    true,
+    false,
+    false,
+  ]);
+});
+
+test("handlers are told of beginnings", async () => {
+  const { network, client } = setUp();
+  const told: unknown[] = [];
+  client.subscribe(items, 3, { onData: () => {}, onBegin: (begun, position) => told.push(begun, position) });
+  const server = await network.accept();
+  server.send({ type: "subscribed", id: "1", topic: "a", epoch: "e", offset: 3, proof: "p" });
+  await settle();
+  const position = { epoch: "e", offset: 3, proof: "p" };
+  expect(told).toEqual([{ topic: "a", position, resumed: undefined }, position]);
+});

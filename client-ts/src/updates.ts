@@ -1,10 +1,18 @@
 import type { Driver } from "./driver.js";
 import { type RealtimeError, report } from "./error.js";
-import { type Reader, type Received, Stream, WINDOW } from "./operations.js";
-import { type Gap, type Position, toJson } from "./wire.js";
+import { type Begun, type Reader, type Received, Stream, WINDOW } from "./operations.js";
+import { stepsTo } from "./place.js";
+import { type Appended, type Gap, type Position, toJson } from "./wire.js";
 
-/** An item of a subscription, or a gap. */
+/** The result of a call, and what it has appended to feeds: the last entry in each. */
+export interface Written<T> {
+  readonly value: T;
+  readonly at: readonly Appended[];
+}
+
+/** An item of a subscription, a gap, or the beginning of a feed, which comes again after a lost connection. */
 export type Update<T> =
+  | ({ readonly type: "begun" } & Begun)
   | { readonly type: "item"; readonly value: T; readonly position: Position | undefined }
   /** Items are missing here, or may be. */
   | ({ readonly type: "gap" } & Gap);
@@ -16,8 +24,13 @@ export type Update<T> =
  * An item is taken when the next is asked for; the server waits with more than 64 that are not.
  */
 export interface Updates<T> extends AsyncIterableIterator<Update<T>> {
-  /** The position of the last item that was handed out, or that after which the subscription began. */
+  /** The position of the last update that was handed out, or that after which the subscription began. */
   readonly position: Position | undefined;
+  /**
+   * Returns true if what was handed out includes what a call has written to this feed, or tells that it is missing. True for a
+   * call that has written nothing to it; false before the feed has begun.
+   */
+  has(written: Written<unknown>): boolean;
 }
 
 /** Options of a subscription. */
@@ -36,7 +49,9 @@ export interface SubscribeHandlers<T> extends SubscribeOptions {
    */
   onData(value: T, position: Position | undefined): unknown;
   /** Called where items are missing, or may be. */
-  onGap?(gap: Gap): void;
+  onGap?(gap: Gap, position: Position | undefined): void;
+  /** Called when the subscription of a feed begins, and when it goes on after a lost connection. */
+  onBegin?(begun: Begun, position: Position | undefined): void;
   /** Called when it has failed; nothing follows. Without it the error is logged. */
   onError?(error: unknown): void;
   /** Called when the server has ended it; nothing follows. */
@@ -51,7 +66,7 @@ export class Inbox<T> implements Updates<T>, Reader {
   readonly #input: unknown;
   readonly #signal: AbortSignal | undefined;
   readonly #abort = () => this.end(this.#signal?.reason);
-  readonly #waiting: Update<T>[] = [];
+  readonly #waiting: { update: Update<T>; place: Position | undefined }[] = [];
   readonly #asked: { resolve(result: IteratorResult<Update<T>>): void; reject(error: unknown): void }[] = [];
   /** Of the session's subscription, once it has begun. */
   #id: number | undefined;
@@ -59,6 +74,10 @@ export class Inbox<T> implements Updates<T>, Reader {
   #end: { error?: unknown } | undefined;
   /** The end was told to one who asked: its error is not told again. */
   #isOver = false;
+  /** The name of the feed, once it has begun. */
+  #topic: string | undefined;
+  /** The logs of the feed that came before the present one, the last few. */
+  #left: string[] = [];
   #held = 0;
   /** Of those that are held, the items that were handed out, and not followed by asking for more. */
   #inHand = 0;
@@ -74,7 +93,7 @@ export class Inbox<T> implements Updates<T>, Reader {
   }
 
   /** Reads it, and tells the handlers what it brings. Returns what ends it. */
-  listen({ onData, onGap, onError, onComplete }: SubscribeHandlers<T>): () => void {
+  listen({ onData, onGap, onBegin, onError, onComplete }: SubscribeHandlers<T>): () => void {
     let isStopped = false;
     const tell = async (what: string, run: () => unknown) => {
       if (isStopped || this.#signal?.aborted) return;
@@ -86,8 +105,10 @@ export class Inbox<T> implements Updates<T>, Reader {
     };
     const read = async () => {
       for await (const update of this) {
+        const { type, ...news } = update;
         if (update.type === "item") await tell("onData", () => onData(update.value, update.position));
-        else await tell("onGap", () => onGap?.(withoutType(update)));
+        else if (type === "gap") await tell("onGap", () => onGap?.(news as Gap, this.position));
+        else await tell("onBegin", () => onBegin?.(news as Begun, this.position));
       }
       tell("onComplete", () => onComplete?.());
     };
@@ -103,15 +124,10 @@ export class Inbox<T> implements Updates<T>, Reader {
     return this.#held;
   }
 
-  push(update: Received): void {
-    const last = this.#waiting.at(-1);
+  push(update: Received, place: Position | undefined): void {
     if (update.type === "item") this.#held += 1;
-    else if (last?.type === "gap") {
-      // Gaps cost no credit, and any number may come.
-      this.#waiting[this.#waiting.length - 1] = merge(last, update);
-      return;
-    }
-    this.#waiting.push(update as Update<T>);
+    else if (this.#merge(update, place)) return;
+    this.#waiting.push({ update: update as Update<T>, place });
     this.#hand();
   }
 
@@ -131,6 +147,12 @@ export class Inbox<T> implements Updates<T>, Reader {
     const id = this.#id;
     if (id !== undefined) this.#driver.change((session) => session.drop(id));
     this.#hand();
+  }
+
+  has({ at }: Written<unknown>): boolean {
+    if (this.#topic === undefined) return at.length === 0;
+    const last = at.find(({ topic }) => topic === this.#topic);
+    return !last || isBehind(this.position, last) || this.#left.includes(last.epoch);
   }
 
   next(): Promise<IteratorResult<Update<T>>> {
@@ -180,28 +202,47 @@ export class Inbox<T> implements Updates<T>, Reader {
   /** Gives those who ask what waits. */
   #hand(): void {
     for (;;) {
-      const update = this.#waiting[0];
-      const asked = (update ?? this.#end) && this.#asked.shift();
+      const next = this.#waiting[0];
+      const asked = (next ?? this.#end) && this.#asked.shift();
       if (!asked) return;
       this.#waiting.shift();
       const error = this.#isOver ? undefined : this.#end?.error;
-      this.#isOver ||= !update;
-      if (update) asked.resolve({ done: false, value: this.#note(update) });
+      this.#isOver ||= !next;
+      if (next) asked.resolve({ done: false, value: this.#note(next) });
       else if (error === undefined) asked.resolve(DONE);
       else asked.reject(error);
     }
   }
 
-  #note(update: Update<T>): Update<T> {
-    if (update.type === "gap") return update;
-    this.#inHand += 1;
-    this.position = update.position ?? this.position;
+  #note({ update, place }: { update: Update<T>; place: Position | undefined }): Update<T> {
+    if (update.type === "item") this.#inHand += 1;
+    if (update.type === "begun") this.#topic = update.topic;
+    const { position } = this;
+    if (position && place && position.epoch !== place.epoch)
+      this.#left = [...this.#left, position.epoch].slice(-LOGS);
+    this.position = place ?? position;
     return update;
+  }
+
+  /** Beginnings and gaps cost no credit, and any number may come: of each, one waits behind the last item. */
+  #merge(update: Exclude<Received, { type: "item" }>, place: Position | undefined): boolean {
+    for (const waiting of this.#waiting.slice(-2).reverse()) {
+      const last = waiting.update;
+      if (last.type === "item") return false;
+      if (last.type !== update.type) continue;
+      // One that goes on does so from where the one that waits has begun.
+      if (update.type === "begun" && update.resumed) return true;
+      waiting.update = update.type === "gap" && last.type === "gap" ? merge(last, update) : update;
+      waiting.place = place;
+      return true;
+    }
+    return false;
   }
 }
 
-function withoutType({ type: _, ...gap }: { type: "gap" } & Gap): Gap {
-  return gap;
+/** Returns true if a place is at or behind a position of the same log. */
+export function isBehind(place: Position | undefined, position: Position): boolean {
+  return place?.epoch === position.epoch && stepsTo(place, position) >= 0;
 }
 
 function merge(first: Gap, last: Gap): { type: "gap" } & Gap {
@@ -211,5 +252,8 @@ function merge(first: Gap, last: Gap): { type: "gap" } & Gap {
   const count = first.count && last.count && first.count + last.count;
   return { type: "gap", count, cause: last.cause, ...(from !== undefined && { from, to }) };
 }
+
+/** The number of logs of a feed that are remembered after they were left. */
+const LOGS = 8;
 
 const DONE = { done: true, value: undefined } as const;

@@ -5,6 +5,14 @@ export interface Position {
   readonly epoch: string;
   /** A number, or above 2^53 − 1 the text of its digits. */
   readonly offset: number | string;
+  /** Given back as it came. */
+  readonly proof?: string;
+}
+
+/** The position of an entry that a call has appended to a feed. */
+export interface Appended extends Position {
+  /** The name of the feed. */
+  readonly topic: string;
 }
 
 /** Items that are missing. */
@@ -12,7 +20,7 @@ export interface Gap {
   /** The number of items, 0 if it is not known. */
   readonly count: number;
   /**
-   * `overflow`, `conflated`, `unreadable_position`, or the application's word. `reconnect`: the connection was lost, and
+   * `overflow`, `conflated`, `unreadable_position`, of a feed also `retention` and `diverged`, or the application's word. `reconnect`: the connection was lost, and
    * there was no position to go on from, so that items may be missing.
    */
   readonly cause: string;
@@ -35,7 +43,8 @@ export function decode(message: unknown): Incoming {
   if (typeof message !== "string") throw new Error("a binary message is no frame");
   const frame = parse(message);
   if (!isObject(frame) || frame.type === undefined) throw new Error("no frame: it has no `type`");
-  const needed = NEEDED.get(frame.type);
+  const isShared = frame.type === "data" && typeof frame.topic === "string";
+  const needed = isShared ? undefined : NEEDED.get(frame.type);
   if (needed && typeof frame[needed] !== "string") {
     throw new Error(`an unreadable frame of type "${frame.type}": it has no \`${needed}\``);
   }
@@ -78,9 +87,15 @@ export function toJson(what: string, value: unknown): string {
 }
 
 /** A position, where both of its parts can be read. */
-export function positionOf({ epoch, offset }: Incoming): Position | undefined {
-  const at = readOffset(offset);
-  return typeof epoch === "string" && at !== undefined ? { epoch, offset: at } : undefined;
+export function positionOf(frame: Incoming): Position | undefined {
+  const [epoch, offset, proof] = [text(frame.epoch), readOffset(frame.offset), text(frame.proof)];
+  if (epoch === undefined || offset === undefined) return undefined;
+  return { epoch, offset, ...(proof !== undefined && { proof }) };
+}
+
+/** The entries that a call has appended: those that can be read. */
+export function wroteOf(value: unknown): Appended[] {
+  return Array.isArray(value) ? value.filter((entry) => isObject(entry) && positionOf(entry as Incoming)) : [];
 }
 
 /** A gap, as much of it as can be read. */
@@ -119,5 +134,7 @@ function readOffset(value: unknown): number | string | undefined {
 /** The field without which a frame says nothing. */
 const NEEDED = new Map<unknown, string>([
   ["event", "name"],
-  ...["data", "complete", "result", "progress", "call", "cancel"].map((type) => [type, "id"] as const),
+  ...["data", "subscribed", "complete", "result", "progress", "call", "cancel"].map(
+    (type) => [type, "id"] as const,
+  ),
 ]);

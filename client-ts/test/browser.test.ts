@@ -3,13 +3,15 @@
 
 import { build } from "esbuild";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
+import type { HttpSocket } from "../src/http/socket.js";
 import type * as Realtime from "../src/index.js";
+import { connect as connectHere, describe, mutation } from "../src/index.js";
 import { type Server, start, stop } from "./servers.js";
 
 declare global {
   interface Window {
-    realtime: typeof Realtime;
+    realtime: typeof Realtime & { HttpSocket: typeof HttpSocket };
     client: Realtime.Client;
     states: string[];
   }
@@ -27,7 +29,10 @@ beforeAll(async () => {
   const args = ["--no-sandbox", "--disable-features=LocalNetworkAccessChecks"];
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
   const bundle = await build({
-    stdin: { contents: `export * from "./src/index.ts"`, resolveDir: new URL("..", import.meta.url).pathname },
+    stdin: {
+      contents: `export * from "./src/index.ts"; export { HttpSocket } from "./src/http/socket.ts"`,
+      resolveDir: new URL("..", import.meta.url).pathname,
+    },
     bundle: true,
     format: "iife",
     globalName: "realtime",
@@ -134,6 +139,77 @@ test("a close is final, also for a page that is shown again", async () => {
   expect(await page.evaluate(() => window.states)).toEqual(["idle", "connecting", "open", "closed"]);
   expect(complaints).toEqual([]);
 });
+
+for (const way of ["a WebSocket", "plain HTTP"]) {
+  test(`a page that is loaded again and goes offline sees each entry of a feed once, by ${way}`, async () => {
+    const feeds = await start("feeds");
+    onTestFinished(() => stop(feeds));
+    await context.route(`${feeds.origin}/page*`, (route) => {
+      return route.fulfill({ contentType: "text/html", body: `<title>page</title><script>${script}</script>` });
+    });
+    await using writer = connectHere(describe("feeds"), { url: `${feeds.origin}/__realtime/feeds` });
+    let added = 0;
+    const append = async () => {
+      for (let n = 0; n < 5; n += 1, added += 1) await writer.call(mutation<number, number>("add"), 1);
+    };
+    await page.goto(`${feeds.origin}/page`);
+    await follow(page, way);
+    await page.waitForFunction(() => sessionStorage.position);
+    for (let round = 0; round < 3; round += 1) {
+      await append();
+      const reloaded = page.reload();
+      await append();
+      await reloaded;
+      await follow(page, way);
+      await append();
+      await seen(page, added);
+      await context.setOffline(true);
+      await append();
+      await context.setOffline(false);
+      await append();
+      await seen(page, added);
+    }
+    const all = Array.from({ length: added }, (_, index) => index + 1);
+    expect(await page.evaluate(() => JSON.parse(sessionStorage.seen))).toEqual(all);
+  });
+}
+
+/** Follows a feed in the page, from where the page before it was. */
+async function follow(page: Page, way: string): Promise<void> {
+  await page.evaluate((way) => {
+    const { connect, describe, HttpSocket, subscription } = window.realtime;
+    const nothing = () => {};
+    const fallback = (environment: Realtime.Environment): Realtime.Fallback => ({
+      dial: (request, events) => new HttpSocket(environment, request, events),
+      onOpen: nothing,
+      onFailure: nothing,
+      onWake: nothing,
+      onClose: nothing,
+    });
+    const reconnect = { baseMs: 50, maxMs: 200 };
+    const client = connect(describe("feeds"), way === "plain HTTP" ? { reconnect, fallback } : { reconnect });
+    const { position, seen = "[]" } = sessionStorage;
+    const after = position ? { after: JSON.parse(position) } : {};
+    const updates = client.updates(subscription<void, object>("changes"), undefined, after);
+    const told = JSON.parse(seen);
+    (async () => {
+      for await (const update of updates) {
+        if (update.type === "gap") told.push(update);
+        if (update.type === "item") told.push(update.position?.offset);
+        sessionStorage.seen = JSON.stringify(told);
+        sessionStorage.position = JSON.stringify(updates.position);
+      }
+    })();
+  }, way);
+}
+
+/** Waits until the page has got as many entries. */
+async function seen(page: Page, count: number): Promise<void> {
+  await page.waitForFunction((count) => JSON.parse(sessionStorage.seen ?? "[]").length >= count, count, {
+    polling: 20,
+    timeout: 10_000,
+  });
+}
 
 async function open(): Promise<Page> {
   const opened = await context.newPage();

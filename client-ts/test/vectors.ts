@@ -11,6 +11,8 @@ import {
   RealtimeError,
   type State,
   subscription,
+  type Updates,
+  type Written,
 } from "../src/index.js";
 import { type Frame, settle, TestNetwork, type TestServer } from "../src/testing/index.js";
 
@@ -59,6 +61,8 @@ class Play {
   /** News for each name that the script has not seen, and a function that takes it. */
   readonly #told = new Map<string, { what: Fields; take: () => void }[]>();
   readonly #ends = new Map<string, () => void>();
+  readonly #updates = new Map<string, Updates<unknown>>();
+  readonly #written = new Map<string, Written<unknown>>();
   readonly #options: Fields;
   #server: TestServer | undefined;
   #hasBegun = false;
@@ -84,7 +88,9 @@ class Play {
       case "subscribe":
         return this.#subscribe(step);
       case "unsubscribe":
-        return this.#ends.get(step.unsubscribe)?.();
+        this.#ends.get(step.unsubscribe)?.();
+        this.#ends.delete(step.unsubscribe);
+        return;
       case "emit":
         return this.#send(step, () => this.#client.emit(event<unknown>(step.emit), step.data));
       case "send":
@@ -144,6 +150,10 @@ class Play {
         this.#states.length = 0;
         this.#states.push(this.#client.state.get());
         return;
+      case "has": {
+        const written = this.#written.get(step.written) as Written<unknown>;
+        return expect(this.#updates.get(step.has)?.has(written)).toBe(step.is);
+      }
       case "wait":
         return this.#network.advance(step.wait);
       default:
@@ -179,28 +189,41 @@ class Play {
     const controller = new AbortController();
     this.#ends.set(name, () => controller.abort());
     this.#client
-      .call(mutation<unknown, unknown>(path, { timeoutMs: limitMs ?? 30_000 }), input, {
+      .callWritten(mutation<unknown, unknown>(path, { timeoutMs: limitMs ?? 30_000 }), input, {
         signal: controller.signal,
         onProgress: (progress) => this.#tell(name, { progress }),
         ...(timeoutMs !== undefined && { timeoutMs }),
         ...(key !== undefined && { idempotencyKey: key }),
       })
       .then(
-        (result) => this.#tell(name, { result }),
+        (written) => {
+          this.#written.set(name, written);
+          this.#tell(name, { result: written.value, wrote: written.at });
+        },
         (error) => controller.signal.aborted || this.#tell(name, { error }),
       );
   }
 
   #subscribe({ subscribe: name, path, input, after }: Fields): void {
-    const stop = this.#client.subscribe(subscription<unknown, unknown>(path), input, {
-      after,
-      // It is taken when the script has seen it.
-      onData: (item, position) => new Promise<void>((take) => this.#tell(name, { item, position }, take)),
-      onGap: (gap) => this.#tell(name, { gap }),
-      onError: (error) => this.#tell(name, { error }),
-      onComplete: () => this.#tell(name, { complete: true }),
-    });
-    this.#ends.set(name, stop);
+    const updates = this.#client.updates(subscription<unknown, unknown>(path), input, { after });
+    this.#updates.set(name, updates);
+    this.#ends.set(name, () => updates.return?.());
+    this.#read(name, updates);
+  }
+
+  async #read(name: string, updates: Updates<unknown>): Promise<void> {
+    try {
+      for await (const { type, ...update } of updates) {
+        const { value: item, topic: _, ...news } = update as Fields;
+        const what =
+          type === "item" ? { item, position: news.position } : { [type === "gap" ? "gap" : "begun"]: news };
+        // It is taken when the script has seen it.
+        await new Promise<void>((take) => this.#tell(name, what, take));
+      }
+      if (this.#ends.has(name)) this.#tell(name, { complete: true });
+    } catch (error) {
+      this.#tell(name, { error });
+    }
   }
 
   #send({ fails }: Fields, send: () => void): void {

@@ -1,10 +1,10 @@
 use crate::{
     error::{ClientError, Result},
     mailbox::Mailbox,
-    session::{Answer, Request},
+    session::{Answer, Output, Request},
     shared::Shared,
 };
-use realtime_protocol::{Error, Procedure, client::Payload};
+use realtime_protocol::{Appended, Error, Procedure, client::Payload};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt,
@@ -70,6 +70,16 @@ impl fmt::Debug for CallOptions {
     }
 }
 
+/// The result of a call, and what it has appended to feeds: see [`PendingCall::written`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Written<T> {
+    /// The result.
+    pub value: T,
+    /// The last entry in each feed.
+    pub at: Vec<Appended>,
+}
+
 /// A running call, as a future of its result.
 ///
 /// The call starts on creation; dropping it cancels it, and an unsent call is never sent.
@@ -116,10 +126,38 @@ impl<O: DeserializeOwned + 'static> PendingCall<O> {
     }
 }
 
-impl<O: DeserializeOwned + 'static> Future for PendingCall<O> {
-    type Output = Result<O>;
+impl<O: DeserializeOwned + 'static> PendingCall<O> {
+    /// Waits for the result and the positions of what the call has appended to feeds.
+    ///
+    /// # Errors
+    ///
+    /// The call has failed.
+    ///
+    /// # Examples
+    ///
+    /// Shows a change as pending until the feed brings it:
+    ///
+    /// ```no_run
+    /// use realtime_client::{Client, Procedure, Subscription};
+    ///
+    /// const NEWS: Subscription<(), String> = Subscription::new("news");
+    /// const POST: Procedure<String, ()> = Procedure::new("post");
+    ///
+    /// # async fn run(client: Client) -> realtime_client::Result {
+    /// let mut news = client.subscribe(NEWS, ());
+    /// let written = client.call(POST, "hello".to_owned()).written().await?;
+    /// while !news.has(&written) {
+    ///     let Some(update) = news.next().await else { break };
+    ///     println!("{:?}", update?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn written(mut self) -> Result<Written<O>> {
+        std::future::poll_fn(|cx| self.poll_written(cx)).await
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<O>> {
+    fn poll_written(&mut self, cx: &Context<'_>) -> Poll<Result<Written<O>>> {
         let result = loop {
             let Stage::Running { answers, .. } = &self.stage else { break Err(self.fail()) };
             match ready!(answers.poll_next(cx)) {
@@ -134,9 +172,18 @@ impl<O: DeserializeOwned + 'static> Future for PendingCall<O> {
             }
         };
         self.stage = Stage::Done;
-        Poll::Ready(result.and_then(|data| {
-            data.read().map_err(|error| ClientError::unreadable(&format!("the answer to {:?}", self.name), &error))
+        Poll::Ready(result.and_then(|Output { data, wrote: at }| match data.read() {
+            Ok(value) => Ok(Written { value, at }),
+            Err(error) => Err(ClientError::unreadable(&format!("the answer to {:?}", self.name), &error)),
         }))
+    }
+}
+
+impl<O: DeserializeOwned + 'static> Future for PendingCall<O> {
+    type Output = Result<O>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<O>> {
+        self.poll_written(cx).map_ok(|written| written.value)
     }
 }
 

@@ -29,13 +29,13 @@ mod within;
 
 pub use backoff::Reconnect;
 pub use builder::ClientBuilder;
-pub use call::{CallOptions, PendingCall};
+pub use call::{CallOptions, PendingCall, Written};
 pub use client::Client;
 pub use error::{ClientError, Result};
 pub use messages::Messages;
 pub use realtime_protocol::{
-    Code, Error, Event, Gap, PRESENCE, Position, Presence, PresenceNotice, Present, Procedure, Subscription,
-    client::Format,
+    Appended, Code, Error, Event, Gap, PRESENCE, Position, Presence, PresenceNotice, Present, Procedure,
+    Subscription, client::Format,
 };
 pub use refusal::Refusal;
 pub use session::OfflineQueue;

@@ -1,13 +1,15 @@
 use crate::{
+    call::Written,
     error::{ClientError, Result},
     mailbox::Mailbox,
     session::{Delivery, WINDOW},
     shared::Shared,
 };
 use futures_util::Stream;
-use realtime_protocol::{Gap, Position, Subscription};
+use realtime_protocol::{Appended, Gap, Position, Subscription};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
+    collections::VecDeque,
     fmt,
     marker::PhantomData,
     pin::Pin,
@@ -25,6 +27,14 @@ pub enum Update<T> {
         /// The item's position, if the subscription has positions.
         position: Option<Position>,
     },
+    /// The subscription of a feed begins, or goes on after a lost connection. The entries behind this position follow.
+    Begun {
+        /// The position.
+        position: Position,
+        /// True if nothing is missing behind the last position. False if something is: a gap follows, or a state. `None`
+        /// if the subscription had no position before.
+        resumed: Option<bool>,
+    },
     /// Items are missing here. The cause `reconnect` means that some may be: the connection was lost, and there was no
     /// position to continue from.
     Gap(Gap),
@@ -34,11 +44,43 @@ pub enum Update<T> {
 /// or after an error.
 ///
 /// At most 64 unread items are held; the server waits with further ones. Dropping the stream ends the subscription.
+///
+/// # Feeds
+///
+/// The stream of a feed starts with [`Update::Begun`]. Each entry comes once and in order; what is missing is reported by
+/// an [`Update::Gap`] with the number of entries. Where the server sends a state first, a client that cannot resume
+/// receives the state again instead of a gap. The [position](Self::position) as text continues in another process:
+///
+/// ```no_run
+/// use realtime_client::{Client, Position, Subscription, Update};
+///
+/// const NEWS: Subscription<(), String> = Subscription::new("news");
+///
+/// # async fn run(client: Client, saved: Option<String>) -> realtime_client::Result {
+/// let mut news = match saved.and_then(|text| text.parse().ok()) {
+///     Some(position) => client.subscribe_after(NEWS, (), position),
+///     None => client.subscribe(NEWS, ()),
+/// };
+/// while let Some(update) = news.next().await {
+///     match update? {
+///         Update::Begun { position, .. } => println!("from {position} on"),
+///         Update::Item { value, .. } => println!("{value}"),
+///         Update::Gap(gap) => println!("{} are missing: {}", gap.count, gap.cause),
+///     }
+///     let saved = news.position().map(Position::to_string);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "dropping it ends the subscription"]
 pub struct Updates<T> {
     stage: Stage,
     name: String,
     position: Option<Position>,
+    /// The name of the feed, once it has begun.
+    topic: Option<String>,
+    /// The logs of the feed that came before the present one, the last few.
+    left: VecDeque<String>,
     /// Items taken since the last grant.
     taken: usize,
     item: PhantomData<fn() -> T>,
@@ -67,7 +109,8 @@ impl<T: DeserializeOwned + 'static> Updates<T> {
             Ok((id, deliveries)) => Stage::Running { shared: Arc::clone(shared), id, deliveries },
             Err(error) => Stage::Failed(error),
         };
-        Self { stage, name, position: after, taken: 0, item: PhantomData }
+        let left = VecDeque::new();
+        Self { stage, name, position: after, topic: None, left, taken: 0, item: PhantomData }
     }
 
     /// Returns the next update. Cancel safe.
@@ -75,10 +118,24 @@ impl<T: DeserializeOwned + 'static> Updates<T> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// Returns the position of the last item taken, or the one the subscription started after. Pass it to
+    /// Returns the position of the last update taken, or the one the subscription started after. Pass it to
     /// [`Client::subscribe_after`](crate::Client::subscribe_after) to continue there.
     pub fn position(&self) -> Option<&Position> {
         self.position.as_ref()
+    }
+
+    /// Returns true if the updates taken include what a [call has written](crate::PendingCall::written) to this feed, or
+    /// report it as missing. True for a call that has written nothing to it; false before the feed has begun.
+    pub fn has<O>(&self, written: &Written<O>) -> bool {
+        let Some(topic) = &self.topic else { return written.at.is_empty() };
+        let Some(Appended { position: at, .. }) = written.at.iter().find(|at| at.topic == *topic) else {
+            return true;
+        };
+        match &self.position {
+            Some(last) if last.epoch == at.epoch => last.offset >= at.offset,
+            // Nothing of a log that was left comes any more.
+            _ => self.left.contains(&at.epoch),
+        }
     }
 }
 
@@ -88,19 +145,25 @@ impl<T: DeserializeOwned + 'static> Stream for Updates<T> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Stage::Running { deliveries, .. } = &self.stage else { return Poll::Ready(self.fail().map(Err)) };
         let update = match ready!(deliveries.poll_next(cx)) {
+            Some(Delivery::Begun { topic, position, resumed, place }) => {
+                self.topic = Some(topic);
+                self.go_to(place);
+                return Poll::Ready(Some(Ok(Update::Begun { position, resumed })));
+            }
             Some(Delivery::Item { data, position }) => {
                 self.count();
                 match data.read() {
                     Ok(value) => {
-                        if position.is_some() {
-                            self.position.clone_from(&position);
-                        }
+                        self.go_to(position.clone());
                         return Poll::Ready(Some(Ok(Update::Item { value, position })));
                     }
                     Err(error) => Err(ClientError::unreadable(&format!("an item of {:?}", self.name), &error)),
                 }
             }
-            Some(Delivery::Gap(gap)) => return Poll::Ready(Some(Ok(Update::Gap(gap)))),
+            Some(Delivery::Gap { gap, place }) => {
+                self.go_to(place);
+                return Poll::Ready(Some(Ok(Update::Gap(gap))));
+            }
             Some(Delivery::Failed(error)) => Err(error),
             None => {
                 self.end();
@@ -113,6 +176,18 @@ impl<T: DeserializeOwned + 'static> Stream for Updates<T> {
 }
 
 impl<T> Updates<T> {
+    fn go_to(&mut self, position: Option<Position>) {
+        let Some(position) = position else { return };
+        let last = self.position.replace(position);
+        let epoch = self.position.as_ref().map(|position| &position.epoch);
+        if let Some(last) = last.filter(|last| Some(&last.epoch) != epoch) {
+            self.left.push_back(last.epoch);
+            if self.left.len() > LOGS {
+                self.left.pop_front();
+            }
+        }
+    }
+
     /// Counts an item as taken. Grants the server more after each half of the window.
     fn count(&mut self) {
         self.taken += 1;
@@ -150,3 +225,6 @@ impl<T> fmt::Debug for Updates<T> {
         write!(f, "Updates({})", self.name)
     }
 }
+
+/// The number of logs of a feed that are remembered after they were left.
+const LOGS: usize = 8;

@@ -186,6 +186,7 @@ async fn everything_named_works_both_ways(format: Format) {
     for _ in 0..200 {
         match soon(numbers.next()).await.unwrap().unwrap() {
             Update::Item { value, .. } => found.push(value),
+            Update::Begun { .. } => panic!("it is no feed"),
             Update::Gap(gap) => assert_eq!((gap.cause.as_str(), &*found), ("five", &[4][..])),
         }
     }
@@ -240,6 +241,7 @@ async fn a_server_that_dies_twenty_times_is_followed_through_all_its_lives() {
                     expected += 1;
                 }
                 Update::Gap(gap) => assert_eq!(gap.cause, "five"),
+                Update::Begun { .. } => panic!("it is no feed"),
             }
         }
         assert_eq!(soon(client.call(ADD, life)).await.unwrap(), life + 1);

@@ -24,6 +24,7 @@ pub(crate) fn test() -> Outcome {
     run(npm().args(CLEAN_INSTALL))?;
     run_each(SCRIPTS, |script| run(npm().args(["run", script])))?;
     run(cargo().args(["build", "-p", "counter", "-p", "dashboard", "-p", "board", "--bins"]))?;
+    run(cargo().args(["build", "-p", "realtime-client", "--example", "feeds"]))?;
     check_board()?;
     let target = Metadata::of_workspace()?.target_directory;
     run_each(AGAINST_SERVERS, |script| {

@@ -525,6 +525,7 @@ macro_rules! conformance {
                 a_posted_subscription_fails_alone,
                 more_subscriptions_than_allowed_fail_alone,
                 credit_holds_in_a_stream_of_frames,
+                a_feed_in_a_stream_of_frames_has_frames_of_its_own,
                 a_refused_stream_of_frames_is_a_status,
                 a_body_that_has_no_frames_is_400,
                 an_unknown_format_of_frames_is_400,

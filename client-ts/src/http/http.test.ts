@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { connect, describe, type Environment, event, mutation, subscription } from "../index.js";
+import { type Begun, connect, describe, type Environment, event, mutation, subscription } from "../index.js";
 import { settle, TestNetwork } from "../testing/index.js";
 import { EventParser } from "./events.js";
 import { http } from "./index.js";
@@ -153,6 +153,67 @@ test("all subscriptions come by one stream, which is made anew behind their posi
   await streams[3]?.end();
   // It has ended with the last of its subscriptions.
   expect(client.state.get().status).toBe("open");
+});
+
+test("a feed goes on in another stream, and a state that has not come is asked for again", async () => {
+  const { client, streams, posted, network } = await fallenBack();
+  const told: unknown[] = [];
+  const onData = (value: number) => told.push(value);
+  const onBegin = ({ position, resumed }: Begun) => told.push(`${position.offset} ${resumed}`);
+  client.subscribe(items, 1, { onData, onBegin });
+  await network.advance(50);
+  expect(posted[0]).toEqual({ subscribe: [frame("1", 1)] });
+  const begin = (stream: Stream | undefined, more: object) => {
+    stream?.say({ type: "welcome", connection: "s" });
+    stream?.say({ type: "subscribed", id: "1", topic: "a", epoch: "e", ...more });
+  };
+  begin(streams[1], { offset: 4 });
+  await settle();
+  // The set changes: nobody knows whether a state was on its way.
+  const stop = client.subscribe(items, 2, { onData: () => {} });
+  await network.advance(50);
+  expect(posted[1]).toEqual({ subscribe: [frame("1", 1), frame("2", 2)] });
+  begin(streams[2], { offset: 6 });
+  streams[2]?.say({ type: "data", id: "1", data: 6, epoch: "e", offset: 6 });
+  await settle();
+  stop();
+  await network.advance(50);
+  expect(posted[2]).toEqual({ subscribe: [{ ...frame("1", 1), after: { epoch: "e", offset: 6 } }] });
+  begin(streams[3], { offset: 6, resumed: true });
+  await settle();
+  expect(told).toEqual(["4 undefined", "6 undefined", 6, "6 true"]);
+});
+
+test("what a feed without a state was missing while the stream was changed is asked for", async () => {
+  const { client, streams, posted, network } = await fallenBack();
+  const told: unknown[] = [];
+  client.subscribe(items, 1, { onData: (value) => told.push(value), onGap: (gap) => told.push(gap) });
+  await network.advance(50);
+  streams[1]?.say({ type: "welcome", connection: "s" });
+  streams[1]?.say({ type: "subscribed", id: "1", topic: "a", epoch: "e", offset: 4 });
+  await settle();
+  client.subscribe(items, 2, { onData: () => {} });
+  await network.advance(50);
+  streams[2]?.say({ type: "welcome", connection: "s" });
+  streams[2]?.say({ type: "subscribed", id: "1", topic: "a", epoch: "e", offset: 5 });
+  streams[2]?.say({ type: "data", id: "1", data: 6, epoch: "e", offset: 6 });
+  await network.advance(50);
+  expect(posted[2]).toEqual({
+    subscribe: [frame("2", 2), { ...frame("1", 1), after: { epoch: "e", offset: 4 } }],
+  });
+  streams[3]?.say({ type: "welcome", connection: "s" });
+  streams[3]?.say({ type: "subscribed", id: "1", topic: "a", epoch: "e", offset: 4, resumed: true });
+  streams[3]?.say({ type: "data", id: "1", data: 5, epoch: "e", offset: 5 });
+  streams[3]?.say({ type: "data", id: "1", data: 6, epoch: "e", offset: 6 });
+  await settle();
+  expect(told).toEqual([5, 6]);
+});
+
+test("the answer to a call says what it wrote", async () => {
+  const { client, answer } = await fallenBack();
+  const wrote = [{ topic: "a", epoch: "e", offset: 3 }];
+  answer(async () => Response.json({ ok: true, data: 5, wrote }));
+  expect(await client.callWritten(add, 1)).toEqual({ value: 5, at: wrote });
 });
 
 test("a stream that breaks is a lost connection, and its subscriptions go on behind their positions", async () => {

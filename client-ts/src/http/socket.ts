@@ -45,6 +45,7 @@ export class HttpSocket implements Socket, Owner {
         break;
       case "unsubscribe":
         this.#subscriptions.remove(frame.id);
+        queueMicrotask(() => this.say({ type: "complete", id: frame.id }));
         break;
       case "credit":
         this.#subscriptions.grant(frame.id, frame.more);
@@ -93,8 +94,9 @@ export class HttpSocket implements Socket, Owner {
     this.#calls.set(id, running);
     try {
       const response = await post(this.request, call, running.signal);
-      const { ok, data, error }: Answer = await response.json();
-      if (!running.signal.aborted) this.say(ok ? { type: "result", id, data } : { type: "error", id, error });
+      const { ok, data, wrote, error }: Answer = await response.json();
+      if (!running.signal.aborted)
+        this.say(ok ? { type: "result", id, data, wrote } : { type: "error", id, error });
     } catch (error) {
       if (!running.signal.aborted) throw error;
     } finally {
@@ -141,5 +143,6 @@ interface CallFrame {
 interface Answer {
   readonly ok: boolean;
   readonly data: unknown;
+  readonly wrote?: unknown;
   readonly error: unknown;
 }

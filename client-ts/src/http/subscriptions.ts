@@ -1,5 +1,6 @@
 import type { DialRequest, Environment } from "../environment.js";
-import { type Incoming, type Position, positionOf } from "../wire.js";
+import { Place } from "../place.js";
+import { gapOf, type Incoming, type Position, positionOf } from "../wire.js";
 import { frames } from "./requests.js";
 
 /** A `subscribe` frame of the session's. */
@@ -10,6 +11,7 @@ export interface Subscribe {
   readonly input: unknown;
   readonly after?: Position;
   readonly credit: number;
+  readonly shared?: boolean;
 }
 
 /** The socket to which subscriptions belong. */
@@ -36,8 +38,9 @@ export class Subscriptions {
     this.#owner = owner;
   }
 
-  add({ credit, ...frame }: Subscribe): void {
-    this.#all.set(frame.id, { frame, credit, phase: "new" });
+  /** Frames that are shared would not say whom they are for. */
+  add({ credit, after, shared: _, ...frame }: Subscribe): void {
+    this.#all.set(frame.id, { frame, place: new Place(after), credit, phase: "new", isFeed: false });
     this.#restart();
   }
 
@@ -72,11 +75,11 @@ export class Subscriptions {
     const taken = [...this.#all.values()].filter(({ phase }) => phase !== "paused");
     if (taken.length === 0) return;
     for (const entry of taken) {
-      if (entry.phase === "begun" && !entry.frame.after) this.#owner.say(missed(entry));
+      if (entry.phase === "begun" && !entry.isFeed && !entry.place.position) this.#owner.say(missed(entry));
       entry.phase = "begun";
     }
     const { environment, request } = this.#owner;
-    const body = { subscribe: taken.map(({ frame }) => frame) };
+    const body = { subscribe: taken.map(({ frame, place }) => ({ ...frame, after: place.position })) };
     try {
       for await (const frame of frames({ environment, request, body, signal: stream.signal })) {
         await this.#take(frame);
@@ -95,10 +98,8 @@ export class Subscriptions {
     const entry = this.#all.get(id);
     if (!entry || entry.phase === "paused") return;
     if (frame.type === "complete" || frame.type === "error") this.#all.delete(id);
-    if (frame.type === "data") {
-      entry.credit -= 1;
-      entry.frame = { ...entry.frame, after: positionOf(frame) ?? entry.frame.after };
-    }
+    if (frame.type === "data") entry.credit -= 1;
+    follow(entry, frame);
     this.#owner.say(frame);
     if (entry.credit > 0) return;
     // The reader has its turn. One that does not read does not hold up the others: it leaves the stream.
@@ -109,8 +110,22 @@ export class Subscriptions {
   }
 }
 
+/** Goes where the frame leads. */
+function follow(entry: Entry, frame: Incoming): void {
+  const { place } = entry;
+  const position = positionOf(frame);
+  if (frame.type === "data") place.take(position);
+  if (frame.type === "gap") place.skip(gapOf(frame));
+  if (frame.type !== "subscribed" || !position) return;
+  entry.isFeed = true;
+  // One that has just begun may wait for a state: in another stream it begins anew, and the session sees what it missed.
+  if (typeof frame.resumed === "boolean") place.begin(position, frame.resumed);
+}
+
 interface Entry {
-  frame: Omit<Subscribe, "credit">;
+  readonly frame: Omit<Subscribe, "credit" | "after" | "shared">;
+  readonly place: Place;
+  isFeed: boolean;
   credit: number;
   /** `begun`: it was in a stream. `paused`: it is in none until its reader takes items. */
   phase: "new" | "begun" | "paused";

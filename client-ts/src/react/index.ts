@@ -13,7 +13,7 @@ import { Context, useClient, useLatest, useReadable } from "./hooks.js";
 import { Registry } from "./registry.js";
 
 export { useClient, useReadable } from "./hooks.js";
-export type { LiveOptions, LiveState, Patch } from "./live.js";
+export type { LiveOptions, LiveState, Patch, Unpatch } from "./live.js";
 export { type Mutation, type UseMutationOptions, useMutation } from "./mutation.js";
 export { type QueryState, type UseQueryOptions, useQuery } from "./query.js";
 export { type Session, type SessionState, type UseSessionOptions, useSession } from "./session.js";

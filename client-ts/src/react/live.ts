@@ -1,4 +1,5 @@
-import type { AnyClient, Gap, Position, Subscription } from "../index.js";
+import type { AnyClient, Appended, Gap, Position, Subscription } from "../index.js";
+import { isBehind } from "../updates.js";
 import { Shared } from "./shared.js";
 
 /** The state of a subscription. */
@@ -13,7 +14,7 @@ export interface LiveState<D> {
   readonly error: unknown;
   /** The last gap: items are missing, until `restart`. */
   readonly gap: Gap | undefined;
-  /** The position of the last item. */
+  /** The position of the last item, or that at which a feed began. */
   readonly position: Position | undefined;
 }
 
@@ -34,13 +35,19 @@ export interface Patch<D> {
   until?(data: D): boolean;
 }
 
+/** Takes a change away: at once, or when the subscription has come to what the call wrote. */
+export type Unpatch = (wrote?: readonly Appended[]) => void;
+
 /** One subscription of any number of components. */
 export class Live<T, D> extends Shared<LiveState<D>> {
   readonly #client: AnyClient;
   readonly #subscription: Subscription<unknown, T>;
   readonly #input: unknown;
   readonly #options: { readonly current: LiveOptions<T, D> };
-  readonly #patches = new Set<Patch<D>>();
+  /** What lies on top, and the entry that confirms it, once that is known. */
+  readonly #patches = new Map<Patch<D>, Appended | undefined>();
+  /** The name of the feed, once it has begun. */
+  #topic: string | undefined;
   #state: LiveState<D>;
   #stop = (): void => {};
   #stopWatching = (): void => {};
@@ -84,25 +91,41 @@ export class Live<T, D> extends Shared<LiveState<D>> {
     this.#stop = this.#client.subscribe(this.#subscription, this.#input, {
       ...(after && { after }),
       onData: (item, position) => this.#take(item, position),
-      onGap: (gap) => this.#change({ gap }),
+      onGap: (gap, position) => this.#change({ gap, position }),
+      onBegin: ({ topic }, position) => {
+        this.#topic = topic;
+        this.#change({ position });
+      },
       onError: (error) => this.#change({ status: "failed", error }),
       onComplete: () => this.#change({ status: "complete" }),
     });
   }
 
   /** Puts a change on top of the data; returns what takes it away. */
-  patch(patch: Patch<D>): () => void {
-    this.#patches.add(patch);
+  patch(patch: Patch<D>): Unpatch {
+    this.#patches.set(patch, undefined);
     this.#show();
-    return () => {
-      if (this.#patches.delete(patch)) this.#show();
+    return (wrote = []) => {
+      if (!this.#patches.has(patch)) return;
+      const at = wrote.find(({ topic }) => topic === this.#topic);
+      if (at && this.#awaits(at)) this.#patches.set(patch, at);
+      else {
+        this.#patches.delete(patch);
+        this.#show();
+      }
     };
+  }
+
+  /** It may still bring this entry: it is in the same log, before it. */
+  #awaits(at: Appended): boolean {
+    const { position, status } = this.#state;
+    return status !== "failed" && status !== "complete" && position?.epoch === at.epoch && !isBehind(position, at);
   }
 
   #take(item: T, position: Position | undefined): void {
     const { reduce } = this.#options.current;
     const data = reduce ? reduce(this.#state.data as D, item) : (item as unknown as D);
-    for (const patch of this.#patches) {
+    for (const [patch] of this.#patches) {
       if (patch.until?.(data)) this.#patches.delete(patch);
     }
     const status = this.#client.state.get().status === "open" ? "live" : "stale";
@@ -111,6 +134,9 @@ export class Live<T, D> extends Shared<LiveState<D>> {
 
   #change(change: Partial<LiveState<D>>): void {
     this.#state = { ...this.#state, ...change };
+    for (const [patch, at] of this.#patches) {
+      if (at && !this.#awaits(at)) this.#patches.delete(patch);
+    }
     if (this.#timer !== undefined) return;
     const wait = this.#shownAt + FRAME - performance.now();
     if (wait <= 0) return this.#show();
@@ -122,7 +148,7 @@ export class Live<T, D> extends Shared<LiveState<D>> {
     this.#timer = undefined;
     this.#shownAt = performance.now();
     let { data } = this.#state;
-    for (const patch of this.#patches) data = patch.apply(data as D);
+    for (const [patch] of this.#patches) data = patch.apply(data as D);
     this.show({ ...this.#state, data });
   }
 }

@@ -1,13 +1,14 @@
 import { useCallback, useRef, useState } from "react";
 import type { Arguments, CallOptions, Procedure } from "../index.js";
 import { useClient, useLatest } from "./hooks.js";
+import type { Unpatch } from "./live.js";
 import type { LiveSubscription } from "./subscription.js";
 
 /** Options of `useMutation`. */
 export interface UseMutationOptions<I, D> {
   /**
    * A subscription, and what the call will do to its data: shown at once, on top of what the server confirms, until the
-   * call has ended. A failed call needs no undoing.
+   * call has ended and the subscription has come to what it wrote to that feed. A failed call needs no undoing.
    */
   optimistic?: readonly [live: LiveSubscription<D>, apply: (data: D, input: I) => D];
   /**
@@ -48,12 +49,12 @@ export function useMutation<I, O, P, D = unknown>(
       const { procedure, options } = latest.current;
       const unpatch = patch(options, args[0] as I);
       setState((before) => ({ ...before, isPending: true }));
-      const answer = client.call(procedure, ...args);
+      const answer = client.callWritten(procedure, ...args).then(({ value, at }) => {
+        if (!options.until) unpatch(at);
+        return value;
+      });
       answer.then(
-        (data) => {
-          if (!options.until) unpatch();
-          end({ data });
-        },
+        (data) => end({ data }),
         (error) => {
           unpatch();
           end({ error });
@@ -76,7 +77,7 @@ interface CallState<O> {
   readonly error: unknown;
 }
 
-function patch<I, D>({ optimistic, until }: UseMutationOptions<I, D>, input: I): () => void {
+function patch<I, D>({ optimistic, until }: UseMutationOptions<I, D>, input: I): Unpatch {
   if (!optimistic) return () => {};
   const [live, apply] = optimistic;
   return live.patch({

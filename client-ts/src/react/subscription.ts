@@ -1,7 +1,7 @@
 import { useMemo } from "react";
 import type { Subscription } from "../index.js";
 import { useClient, useLatest } from "./hooks.js";
-import { beginning, Live, type LiveOptions, type LiveState, type Patch } from "./live.js";
+import { beginning, Live, type LiveOptions, type LiveState, type Patch, type Unpatch } from "./live.js";
 import { identify, registryOf } from "./registry.js";
 import { useShared } from "./shared.js";
 
@@ -18,7 +18,7 @@ export interface LiveSubscription<D> extends LiveState<D> {
   /** Begins again with the initial data, as after a gap. */
   restart(): void;
   /** Puts a change on top of the data; returns what takes it away. */
-  patch(patch: Patch<D>): () => void;
+  patch(patch: Patch<D>): Unpatch;
 }
 
 /**

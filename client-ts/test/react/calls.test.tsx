@@ -77,6 +77,66 @@ test("an optimistic change lies on top until the call has ended, and a failure n
   expect(screen.text).toBe("20 false undefined");
 });
 
+test("an optimistic change goes when the subscription has come to what the call wrote", async () => {
+  const { network, client } = setUp();
+  let call: (input: number) => Promise<number> = () => Promise.reject();
+  function Sum() {
+    const sum = useSubscription(items, { board: 1 }, { initial: 0, reduce: (sum, item) => sum + item });
+    call = useMutation(add, { optimistic: [sum, (data, input) => data + input] }).call;
+    return <p>{`${sum.data} at ${sum.position?.epoch}:${sum.position?.offset}`}</p>;
+  }
+  const screen = await render(client, <Sum />);
+  let server = await network.accept();
+  await macrotask();
+  await server.frames();
+  const written = (topic: string, epoch: string, offset: number) => ({
+    data: null,
+    wrote: [{ topic, epoch, offset }],
+  });
+  const addAnd = async (input: number, answer: object) => {
+    await act(async () => {
+      call(input).catch(() => {});
+    });
+    const { id } = await server.next();
+    await say(server, { type: "result", id, ...answer });
+  };
+  await say(server, { type: "subscribed", id: "1", topic: "a", epoch: "e", offset: 3 });
+  expect(screen.text).toBe("0 at e:3");
+  // The answer is there before the entry, and another entry is not it.
+  await addAnd(5, written("a", "e", 5));
+  expect(screen.text).toBe("5 at e:3");
+  await say(server, { type: "data", id: "1", data: 10, epoch: "e", offset: 4 });
+  expect(screen.text).toBe("15 at e:4");
+  await say(server, { type: "data", id: "1", data: 5, epoch: "e", offset: 5 });
+  expect(screen.text).toBe("15 at e:5");
+  // Nothing of this feed, nothing of this log, and nothing that it has not: it goes with the answer.
+  for (const answer of [{ data: null }, written("b", "e", 9), written("a", "f", 9), written("a", "e", 5)]) {
+    await addAnd(100, answer);
+    expect(screen.text).toBe("15 at e:5");
+  }
+  // A gap tells of it, and so does another log.
+  await addAnd(7, written("a", "e", 6));
+  expect(screen.text).toBe("22 at e:5");
+  await say(server, { type: "gap", id: "1", count: 1, from: 6, to: 6, cause: "retention" });
+  expect(screen.text).toBe("15 at e:6");
+  await addAnd(7, written("a", "e", 9));
+  expect(screen.text).toBe("22 at e:6");
+  server.lose();
+  await act(async () => {
+    server = await network.accept("c2");
+  });
+  expect(await server.next()).toMatchObject({ type: "subscribe", after: { epoch: "e", offset: 6 } });
+  await say(server, { type: "subscribed", id: "1", topic: "a", epoch: "f", offset: 1, resumed: false });
+  expect(screen.text).toBe("22 at e:6");
+  await say(server, { type: "gap", id: "1", count: 0, cause: "diverged" });
+  expect(screen.text).toBe("15 at f:1");
+  // And the end of the subscription.
+  await addAnd(7, written("a", "f", 2));
+  expect(screen.text).toBe("22 at f:1");
+  await say(server, { type: "complete", id: "1" });
+  expect(screen.text).toBe("15 at f:1");
+});
+
 test("of several calls the newest is told, and none after a reset", async () => {
   const { network, client } = setUp();
   let mutation: Mutation<number, number, unknown> | undefined;

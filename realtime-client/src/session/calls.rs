@@ -1,6 +1,8 @@
 use crate::{error::ClientError, mailbox::Mailbox};
-use realtime_protocol::Message;
-use realtime_protocol::client::{Format, Outgoing, Payload};
+use realtime_protocol::{
+    Appended, Message,
+    client::{Format, Outgoing, Payload},
+};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -13,7 +15,14 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) enum Answer {
     Progress(Payload),
-    Done(Result<Payload, ClientError>),
+    Done(Result<Output, ClientError>),
+}
+
+/// The result of a call.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) data: Payload,
+    pub(crate) wrote: Vec<Appended>,
 }
 
 /// One call, as requested by the application.
@@ -71,7 +80,7 @@ impl Calls {
         self.running.get(&id)?.answers.push_within(Answer::Progress(data), PROGRESS)
     }
 
-    pub(super) fn settle(&mut self, id: u64, result: Result<Payload, ClientError>) -> Option<Waker> {
+    pub(super) fn settle(&mut self, id: u64, result: Result<Output, ClientError>) -> Option<Waker> {
         let call = self.take(id)?;
         call.answers.push(Answer::Done(result))
     }

@@ -2,11 +2,12 @@
 
 mod calls;
 mod heartbeat;
+mod place;
 mod queue;
 mod requests;
 mod subscriptions;
 
-pub(crate) use calls::{Answer, Request};
+pub(crate) use calls::{Answer, Output, Request};
 pub use queue::OfflineQueue;
 pub(crate) use subscriptions::{Delivery, WINDOW};
 
@@ -23,7 +24,7 @@ use realtime_protocol::{
     format::Secret,
 };
 use std::{task::Waker, time::Duration};
-use subscriptions::Subscriptions;
+use subscriptions::{Owed, Subscriptions};
 use tokio::time::Instant;
 
 /// The calls, subscriptions and queued frames of a client, across its connections.
@@ -164,23 +165,26 @@ impl Session {
             Incoming::Cancel { id } => return Ok(Some(Input::Cancel { id })),
             Incoming::Reauthenticate { .. } => return Ok(Some(Input::Reauthenticate)),
             Incoming::Error { id: None, error } => return Ok(Some(Input::Complaint(error))),
-            Incoming::Result { id, data, .. } => self.settle(&id, Ok(data)),
+            Incoming::Result { id, data, wrote } => self.settle(&id, Ok(Output { data, wrote })),
             Incoming::Error { id: Some(id), error } => self.settle(&id, Err(error)),
             Incoming::Progress { id, data } => {
                 let waker = own(&id).and_then(|id| self.calls.progress(id, data));
                 self.wakers.extend(waker);
             }
-            Incoming::Data { id, data, position } => self.deliver(&id, data, position),
+            Incoming::Subscribed { id, topic, position, shared, resumed } => {
+                let begin = |id| self.subscriptions.begin(id, topic, position, shared, resumed);
+                self.wakers.extend(own(&id).and_then(begin));
+            }
+            Incoming::Data { id, data, position } => self.deliver(own(&id), data, position),
+            Incoming::Entry { topic, data, position } => {
+                self.deliver(self.subscriptions.sharing(&topic), data, Some(position));
+            }
             Incoming::Gap { id: Some(id), gap, .. } => {
-                let waker = own(&id).and_then(|id| self.subscriptions.gap(id, gap));
-                self.wakers.extend(waker);
+                let Some(id) = own(&id) else { return Ok(None) };
+                let owed = self.subscriptions.gap(id, gap, &mut self.wakers);
+                self.pay(id, owed);
             }
-            Incoming::Complete { id } => {
-                let waker = own(&id).and_then(|id| self.subscriptions.end(id, None));
-                self.wakers.extend(waker);
-            }
-            // The client asks for no shared frames.
-            Incoming::Subscribed { .. } | Incoming::Entry { .. } => {}
+            Incoming::Complete { id } => self.complete(own(&id)),
             // A topic's gap belongs to no subscription.
             Incoming::Gap { id: None, .. } | Incoming::Welcome { .. } => {}
             _ => {}
@@ -273,7 +277,7 @@ impl Session {
         std::mem::take(&mut self.wakers)
     }
 
-    fn settle(&mut self, id: &str, result: Result<Payload, Error>) {
+    fn settle(&mut self, id: &str, result: Result<Output, Error>) {
         let Some(id) = own(id) else { return };
         match result {
             Err(error) if self.subscriptions.contains(id) => {
@@ -283,10 +287,26 @@ impl Session {
         }
     }
 
-    fn deliver(&mut self, id: &str, data: Payload, position: Option<Position>) {
-        let Some(id) = own(id) else { return };
-        if !self.subscriptions.item(id, data, position, &mut self.wakers) {
-            self.control(&Outgoing::Unsubscribe { id: &id.to_string() });
+    fn deliver(&mut self, id: Option<u64>, data: Payload, position: Option<Position>) {
+        let Some(id) = id else { return };
+        let owed = self.subscriptions.item(id, data, position, &mut self.wakers);
+        self.pay(id, owed);
+    }
+
+    fn pay(&mut self, id: u64, owed: Owed) {
+        match owed {
+            Owed::Nothing => {}
+            Owed::Credit => self.grant(id),
+            Owed::Unsubscribe => self.control(&Outgoing::Unsubscribe { id: &id.to_string() }),
+        }
+    }
+
+    fn complete(&mut self, id: Option<u64>) {
+        let Some(id) = id else { return };
+        if self.subscriptions.rejoin(id) {
+            self.queue.insert(id, Frame::Subscribe, 0);
+        } else {
+            self.wakers.extend(self.subscriptions.end(id, None));
         }
     }
 

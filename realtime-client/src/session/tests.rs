@@ -246,7 +246,8 @@ impl Lab {
         for _ in 0..self.random.u32(0..50) {
             match poll(&self.subscription.1) {
                 Some(Delivery::Item { .. }) => self.taken += 1,
-                Some(Delivery::Gap(gap)) => assert_eq!(gap.cause, "reconnect"),
+                Some(Delivery::Gap { gap, .. }) => assert_eq!(gap.cause, "reconnect"),
+                Some(Delivery::Begun { .. }) => panic!("it is no feed"),
                 Some(Delivery::Failed(error)) => panic!("{error}"),
                 None => return,
             }

@@ -13,7 +13,8 @@ async fn items_and_gaps_come_in_order_until_it_is_complete() {
     let client = builder.connect();
     let mut updates = client.subscribe(EVENTS, 7);
     let mut server = network.accept("c1").await;
-    let subscribe = json!({"type": "subscribe", "id": "1", "path": "room.events", "input": 7, "credit": 64});
+    let subscribe =
+        json!({"type": "subscribe", "id": "1", "path": "room.events", "input": 7, "credit": 64, "shared": true});
     assert_eq!(server.recv().await, subscribe);
     server.send(json!({"type": "data", "id": "1", "data": 10, "offset": 4, "epoch": "e"})).await;
     server.send(json!({"type": "gap", "id": "1", "count": 3, "from": 5, "to": 7, "cause": "overflow"})).await;

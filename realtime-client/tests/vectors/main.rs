@@ -21,6 +21,11 @@ async fn connecting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn feeds() {
+    run_file("feeds").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn frames() {
     run_file("frames").await;
 }

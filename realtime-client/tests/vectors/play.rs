@@ -5,12 +5,14 @@ use crate::{
     },
 };
 use futures_util::FutureExt;
-use realtime_client::{CallOptions, Client, ClientBuilder, ClientError, Messages, State, States, Updates};
+use realtime_client::{
+    CallOptions, Client, ClientBuilder, ClientError, Messages, State, States, Updates, Written,
+};
 use realtime_core::{Event, Subscription};
 use serde_json::{Map, Value, json};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{
@@ -31,6 +33,7 @@ pub(crate) struct Play {
     authorization: Option<String>,
     told: HashMap<String, (UnboundedSender<Value>, UnboundedReceiver<Value>)>,
     calls: HashMap<String, AbortHandle>,
+    results: Arc<Mutex<HashMap<String, Written<Value>>>>,
     updates: HashMap<String, Updates<Value>>,
     messages: Option<Messages<Value>>,
     /// The current step, for failure messages.
@@ -50,6 +53,7 @@ impl Play {
             authorization: None,
             told: HashMap::new(),
             calls: HashMap::new(),
+            results: Arc::default(),
             updates: HashMap::new(),
             messages: None,
             place: String::new(),
@@ -122,6 +126,9 @@ impl Play {
         } else if let Some(name) = has("untold") {
             let told = self.next_told(name).await;
             assert_eq!(told, None, "{}", self.place);
+        } else if let Some(name) = has("has") {
+            let written = &self.results.lock().unwrap()[step["written"].as_str().unwrap()];
+            assert_eq!(json!(self.updates[name].has(written)), step["is"], "{}", self.place);
         } else if let Some(time) = step.get("wait") {
             sleep(millis(time).unwrap()).await;
         } else {
@@ -208,9 +215,14 @@ impl Play {
             options = options.idempotency_key(key);
         }
         let call = self.client().call_with(procedure, step["input"].clone(), options);
+        let (results, call_name) = (Arc::clone(&self.results), name.to_owned());
         let task = tokio::spawn(async move {
-            let told = match call.await {
-                Ok(result) => json!({ "result": result }),
+            let told = match call.written().await {
+                Ok(written) => {
+                    let told = json!({ "result": written.value, "wrote": written.at });
+                    results.lock().unwrap().insert(call_name, written);
+                    told
+                }
                 Err(error) => json!({ "error": error_value(&error) }),
             };
             // The script may be over.

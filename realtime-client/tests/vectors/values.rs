@@ -36,10 +36,19 @@ pub(crate) async fn give_answer(answer: Value) -> realtime_core::Result<Value> {
 pub(crate) fn update_value(update: Option<Result<Update<Value>, ClientError>>) -> Value {
     match update {
         Some(Ok(Update::Item { value, position, .. })) => json!({ "item": value, "position": position }),
+        Some(Ok(Update::Begun { position, resumed })) => {
+            let mut told = json!({ "position": position });
+            if let Some(resumed) = resumed {
+                told["resumed"] = json!(resumed);
+            }
+            json!({ "begun": told })
+        }
         Some(Ok(Update::Gap(gap))) => {
             let mut told = json!({ "count": gap.count, "cause": gap.cause });
             if let Some((from, to)) = gap.from.zip(gap.to) {
-                (told["from"], told["to"]) = (json!(from), json!(to));
+                // In the form in which the server sends them.
+                let offset = |offset| json!(Position::new("e", offset))["offset"].clone();
+                (told["from"], told["to"]) = (offset(from), offset(to));
             }
             json!({ "gap": told })
         }

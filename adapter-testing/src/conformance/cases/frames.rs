@@ -1,6 +1,6 @@
 //! Streams of frames: each event is a frame of `realtime.v1.json`.
 
-use super::{Server, Subject, start_http};
+use super::{Server, Subject, start_feeds, start_http};
 use crate::conformance::{Events, HttpRequest, api_http::NEWS};
 use realtime_core::{Connection, Handler, Procedure, Realtime, Result};
 use serde_json::{Value, json};
@@ -122,6 +122,31 @@ pub fn credit_holds_in_a_stream_of_frames(subject: &Subject) {
     assert_eq!(found.iter().filter(|id| **id == "a").count(), 2);
     server.advance(Duration::from_secs(16));
     frames.expect_comments(1);
+}
+
+/// Which name their subscription, as those of a WebSocket do.
+pub fn a_feed_in_a_stream_of_frames_has_frames_of_its_own(subject: &Subject) {
+    let server = start_feeds(subject, |_| {});
+    let mut shared = subscribe("c", "log", &json!("a"));
+    shared["shared"] = json!(true);
+    let body =
+        json!({ "subscribe": [subscribe("a", "log", &json!("a")), subscribe("b", "log", &json!("a")), shared] });
+    let mut frames = welcomed(server.http("feeds").json(&body));
+    let begun: Vec<_> = (0..3).map(|_| recv(&mut frames)).collect();
+    assert_eq!(begun.iter().filter(|frame| frame["type"] == "subscribed").count(), 3);
+    assert_eq!(begun.iter().filter(|frame| frame["shared"] == true).count(), 1);
+    let entry = json!({ "key": "k", "value": "1" });
+    let call = json!({ "path": "append", "input": { "feed": "a", "entries": [entry] } });
+    server.http("feeds").json(&call).answered(200);
+    let mut names: Vec<_> = (0..3)
+        .map(|_| recv(&mut frames))
+        .map(|frame| {
+            assert_eq!((&frame["type"], &frame["offset"], &frame["data"]), (&json!("data"), &json!(1), &entry));
+            format!("{} {}", frame["id"], frame["topic"])
+        })
+        .collect();
+    names.sort();
+    assert_eq!(names, [r#""a" null"#, r#""b" null"#, r#"null "a""#]);
 }
 
 /// A program reads it, and no `EventSource`, for which a status is the end of all trying.
