@@ -11,7 +11,7 @@ const pages = [
   ["calls and events", 8, calls],
   ["core", 10.2, all],
   ["core and three hooks", 11.8, all, ["react", "RealtimeProvider, useConnection, useSubscription, useMutation"]],
-  ["core and React", 12.9, all, ["react"]],
+  ["core and React", 13, all, ["react"]],
   ["core and fallback", 11.8, all, ["http"]],
 ];
 

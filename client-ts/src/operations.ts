@@ -152,7 +152,7 @@ export class Stream implements Operation {
 
   write(id: number): string {
     const after = this.#place.position;
-    if (this.#hasBegun && !after) this.#tell({ type: "gap", count: 0, cause: "reconnect" });
+    if (this.#hasBegun && this.#place.isUnknown) this.#tell({ type: "gap", count: 0, cause: "reconnect" });
     this.#hasBegun = true;
     this.giveUp = "unsubscribe";
     this.share = undefined;
@@ -194,7 +194,7 @@ export class Stream implements Operation {
     if (topic === undefined || !position) return;
     const resumed = typeof frame.resumed === "boolean" ? frame.resumed : undefined;
     this.share = frame.shared === true ? topic : undefined;
-    this.#place.begin(position, resumed);
+    this.#place.begin(position, resumed, frame.state === true);
     this.#tell({ type: "begun", topic, position, resumed });
   }
 

@@ -19,12 +19,16 @@ export class Place {
     this.position = position;
   }
 
-  /** The subscription of a feed begins. */
-  begin(position: Position, resumed: boolean | undefined): void {
-    if (resumed) return this.#goTo(position);
-    this.position ??= position;
-    this.#seen = resumed === false ? position : this.position;
-    this.#state = position;
+  /** True if nobody knows what comes next: there is no position, and no feed that has begun. */
+  get isUnknown(): boolean {
+    return !this.position && !this.#seen;
+  }
+
+  /** The subscription of a feed begins, and a state may follow. */
+  begin(position: Position, resumed: boolean | undefined, state: boolean): void {
+    if (resumed || !(this.position || state)) return this.#goTo(position);
+    this.#seen = position;
+    this.#state = state ? position : undefined;
   }
 
   /** Goes to an item, if it is the next. Returns 1 if it is, less if it has come before, and more if something is missing. */

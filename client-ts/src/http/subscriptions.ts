@@ -40,7 +40,7 @@ export class Subscriptions {
 
   /** Frames that are shared would not say whom they are for. */
   add({ credit, after, shared: _, ...frame }: Subscribe): void {
-    this.#all.set(frame.id, { frame, place: new Place(after), credit, phase: "new", isFeed: false });
+    this.#all.set(frame.id, { frame, place: new Place(after), credit, phase: "new" });
     this.#restart();
   }
 
@@ -75,7 +75,7 @@ export class Subscriptions {
     const taken = [...this.#all.values()].filter(({ phase }) => phase !== "paused");
     if (taken.length === 0) return;
     for (const entry of taken) {
-      if (entry.phase === "begun" && !entry.isFeed && !entry.place.position) this.#owner.say(missed(entry));
+      if (entry.phase === "begun" && entry.place.isUnknown) this.#owner.say(missed(entry));
       entry.phase = "begun";
     }
     const { environment, request } = this.#owner;
@@ -111,21 +111,16 @@ export class Subscriptions {
 }
 
 /** Goes where the frame leads. */
-function follow(entry: Entry, frame: Incoming): void {
-  const { place } = entry;
+function follow({ place }: Entry, frame: Incoming): void {
   const position = positionOf(frame);
   if (frame.type === "data") place.take(position);
   if (frame.type === "gap") place.skip(gapOf(frame));
-  if (frame.type !== "subscribed" || !position) return;
-  entry.isFeed = true;
-  // One that has just begun may wait for a state: in another stream it begins anew, and the session sees what it missed.
-  if (typeof frame.resumed === "boolean") place.begin(position, frame.resumed);
+  if (frame.type === "subscribed" && position) place.begin(position, frame.resumed === true, frame.state === true);
 }
 
 interface Entry {
   readonly frame: Omit<Subscribe, "credit" | "after" | "shared">;
   readonly place: Place;
-  isFeed: boolean;
   credit: number;
   /** `begun`: it was in a stream. `paused`: it is in none until its reader takes items. */
   phase: "new" | "begun" | "paused";

@@ -171,8 +171,8 @@ impl Session {
                 let waker = own(&id).and_then(|id| self.calls.progress(id, data));
                 self.wakers.extend(waker);
             }
-            Incoming::Subscribed { id, topic, position, shared, resumed } => {
-                let begin = |id| self.subscriptions.begin(id, topic, position, shared, resumed);
+            Incoming::Subscribed { id, topic, position, shared, resumed, state } => {
+                let begin = |id| self.subscriptions.begin(id, topic, position, shared, resumed, state);
                 self.wakers.extend(own(&id).and_then(begin));
             }
             Incoming::Data { id, data, position } => self.deliver(own(&id), data, position),

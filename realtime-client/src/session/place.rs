@@ -32,20 +32,18 @@ impl Place {
         self.position.as_ref()
     }
 
-    /// The subscription of a feed begins.
-    pub(super) fn begin(&mut self, position: Position, resumed: Option<bool>) {
-        match resumed {
-            Some(true) => self.go_to(position),
-            Some(false) => {
-                self.position.get_or_insert_with(|| position.clone());
-                self.seen = Some(position.clone());
-                self.state = Some(position);
-            }
-            None => {
-                self.seen = Some(self.position.get_or_insert_with(|| position.clone()).clone());
-                self.state = Some(position);
-            }
+    /// Returns true if nobody knows what comes next: there is no position, and no feed that has begun.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.position.is_none() && self.seen.is_none()
+    }
+
+    /// The subscription of a feed begins, and a state may follow.
+    pub(super) fn begin(&mut self, position: Position, resumed: Option<bool>, state: bool) {
+        if resumed == Some(true) || self.position.is_none() && !state {
+            return self.go_to(position);
         }
+        self.seen = Some(position.clone());
+        self.state = state.then_some(position);
     }
 
     /// Goes to an item, if it is the next.

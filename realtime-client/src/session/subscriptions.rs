@@ -74,7 +74,7 @@ impl Subscriptions {
     /// Returns the frame that starts the subscription, if it is still wanted.
     pub(super) fn send(&mut self, format: Format, id: u64, wakers: &mut Vec<Waker>) -> Option<Message> {
         let running = self.running.get_mut(&id)?;
-        if running.begun && running.place.position().is_none() {
+        if running.begun && running.place.is_unknown() {
             wakers.extend(running.add_news(Delivery::Gap { gap: Gap::new(0, "reconnect"), place: None }));
         }
         running.begun = true;
@@ -93,9 +93,10 @@ impl Subscriptions {
         position: Position,
         is_shared: bool,
         resumed: Option<bool>,
+        state: bool,
     ) -> Option<Waker> {
         let running = self.running.get_mut(&id).filter(|running| running.credit().is_some())?;
-        running.place.begin(position.clone(), resumed);
+        running.place.begin(position.clone(), resumed, state);
         let place = running.place.position().cloned();
         if is_shared {
             self.shared.insert(topic.clone(), id);

@@ -47,6 +47,7 @@ impl Protocol for Events {
                 self.data(*data, out)?;
             }
             // Kept by the browser and not shown to the page: it comes back as `Last-Event-ID`.
+            Outgoing::Subscribed { state: true, .. } => return Ok(None),
             Outgoing::Subscribed { position, .. } => field("id", &position.to_string(), out)?,
             Outgoing::Entry { data: value, position, .. } | Outgoing::Followed { value, position, .. } => {
                 field("id", &position.to_string(), out)?;
@@ -190,6 +191,7 @@ mod tests {
                     position: &position,
                     shared: false,
                     resumed: Some(true),
+                    state: false,
                 },
                 "id: e:7\n\n",
             ),

@@ -72,6 +72,7 @@ impl Feed {
             position: &position,
             shared: share.is_some(),
             resumed,
+            state: begin.is_some(),
         });
         let first =
             begin.map(|begin| -> BoxFuture<'static, Result<Reply>> { Box::pin(async move { begin().await }) });

@@ -349,16 +349,30 @@ pub(crate) fn each_outgoing(
         ),
         (Outgoing::Complete { id }, vec![("type", json!("complete")), ("id", json!(id))]),
         (
-            Outgoing::Subscribed { id, topic: path, position: &position, shared: false, resumed: None },
+            Outgoing::Subscribed {
+                id,
+                topic: path,
+                position: &position,
+                shared: false,
+                resumed: None,
+                state: false,
+            },
             [vec![("type", json!("subscribed")), ("id", json!(id)), ("topic", json!(path))], at(&position)]
                 .concat(),
         ),
         (
-            Outgoing::Subscribed { id, topic: path, position: &proven, shared: true, resumed: Some(false) },
+            Outgoing::Subscribed {
+                id,
+                topic: path,
+                position: &proven,
+                shared: true,
+                resumed: Some(false),
+                state: true,
+            },
             [
                 vec![("type", json!("subscribed")), ("id", json!(id)), ("topic", json!(path))],
                 at(&proven),
-                vec![("shared", json!(true)), ("resumed", json!(false))],
+                vec![("shared", json!(true)), ("resumed", json!(false)), ("state", json!(true))],
             ]
             .concat(),
         ),

@@ -20,7 +20,7 @@ enum Slot<'a> {
 }
 
 /// All fields of the server's frames, and those of an error.
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 30] = [
     "type",
     "id",
     "value",
@@ -31,6 +31,7 @@ const NAMES: [&str; 29] = [
     "proof",
     "shared",
     "resumed",
+    "state",
     "wrote",
     "error",
     "path",

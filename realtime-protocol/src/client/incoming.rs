@@ -55,6 +55,8 @@ pub enum Incoming {
         shared: bool,
         /// Nothing is missing behind the position that the client came with; `None` if it came with none.
         resumed: Option<bool>,
+        /// The first item is a state, at this position.
+        state: bool,
     },
     /// An item of the subscription that shares the frames of a feed.
     Entry {
@@ -190,6 +192,7 @@ impl Incoming {
                 position: position(fields).ok_or("it has no position")?,
                 shared: fields.flag("shared").unwrap_or(false),
                 resumed: fields.flag("resumed"),
+                state: fields.flag("state").unwrap_or(false),
             },
             "complete" => Self::Complete { id: id()? },
             "result" => Self::Result { id: id()?, data: fields.payload("data")?, wrote: wrote(fields) },

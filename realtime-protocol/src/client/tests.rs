@@ -301,17 +301,19 @@ fn the_frames_of_feeds_are_read() {
     for format in FORMATS {
         let frame =
             json!({"type":"subscribed","id":"1","topic":"t","offset":(1_u64 << 60).to_string(),"epoch":"e"});
-        let Ok(Incoming::Subscribed { id, topic, position, shared, resumed }) = decode(format, &frame) else {
+        let Ok(Incoming::Subscribed { id, topic, position, shared, resumed, state }) = decode(format, &frame)
+        else {
             panic!("{frame}");
         };
-        assert_eq!((&*id, &*topic, position, shared, resumed), ("1", "t", at.clone(), false, None));
+        assert_eq!((&*id, &*topic, position, shared, resumed, state), ("1", "t", at.clone(), false, None, false));
         let mut frame = json!({"type":"subscribed","id":"1","topic":"t","offset":7,"epoch":"e","proof":"p1"});
         frame["shared"] = json!(true);
         frame["resumed"] = json!(false);
-        let Ok(Incoming::Subscribed { position, shared, resumed, .. }) = decode(format, &frame) else {
+        frame["state"] = json!(true);
+        let Ok(Incoming::Subscribed { position, shared, resumed, state, .. }) = decode(format, &frame) else {
             panic!("{frame}");
         };
-        assert_eq!((position, shared, resumed), (proven.clone(), true, Some(false)));
+        assert_eq!((position, shared, resumed, state), (proven.clone(), true, Some(false), true));
         let frame = json!({"type":"data","topic":"t","data":[1],"offset":7,"epoch":"e","proof":"p1"});
         let Ok(Incoming::Entry { topic, data, position }) = decode(format, &frame) else { panic!("{frame}") };
         assert_eq!((&*topic, data.read::<Value>().unwrap(), position), ("t", json!([1]), proven.clone()));

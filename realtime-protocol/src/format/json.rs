@@ -79,7 +79,7 @@ impl Protocol for Json {
                     write_position(position, out)?;
                 }
             }
-            Outgoing::Subscribed { id, topic, position, shared, resumed } => {
+            Outgoing::Subscribed { id, topic, position, shared, resumed, state } => {
                 begin("subscribed", id, out)?;
                 out.extend_from_slice(br#","topic":"#);
                 write_str(topic, out)?;
@@ -90,6 +90,9 @@ impl Protocol for Json {
                 if let Some(resumed) = resumed {
                     out.extend_from_slice(br#","resumed":"#);
                     resumed.encode_json(out)?;
+                }
+                if *state {
+                    out.extend_from_slice(br#","state":true"#);
                 }
             }
             Outgoing::Entry { topic, data, position } => {

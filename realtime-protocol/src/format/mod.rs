@@ -266,6 +266,8 @@ pub enum Outgoing<'a> {
         shared: bool,
         /// Nothing is missing behind the client's position; `None` if it came with none.
         resumed: Option<bool>,
+        /// The first item is a state, at this position: until it has come, the client cannot go on from there.
+        state: bool,
     },
     /// An item of the subscription that shares the frames of this feed.
     Entry {

@@ -289,7 +289,7 @@ pub fn a_state_comes_first_and_its_changes_behind_it(subject: &Subject) {
         // What is added while the state is loaded is in it, or comes behind it, or both.
         let sum = 7 + 100 * (i64::try_from(from).unwrap() - 1);
         client.subscribe("s", "sum", "while_another_adds");
-        expect_subscribed(&mut client, "s", "changes", &at, from, None);
+        expect_state(&mut client, "s", "changes", &at, from, None);
         let whole = json!({ "whole": sum + 100 });
         client.expect_packet(json!({ "type": "data", "id": "s", "data": whole, "offset": from, "epoch": at }));
         let added = json!({ "added": 100 });
@@ -304,7 +304,7 @@ pub fn a_state_comes_first_and_its_changes_behind_it(subject: &Subject) {
         client.expect_complete("s");
         // And one who cannot gets the state, and no gap.
         resume(&mut client, "s", "sum", json!("at_once"), "0000", 1);
-        expect_subscribed(&mut client, "s", "changes", &at, from + 1, Some(false));
+        expect_state(&mut client, "s", "changes", &at, from + 1, Some(false));
         client.expect_packet(json!({ "type": "data", "id": "s", "data": whole, "offset": from + 1, "epoch": at }));
     }
     // The same behind what the log keeps.
@@ -313,7 +313,7 @@ pub fn a_state_comes_first_and_its_changes_behind_it(subject: &Subject) {
         assert_eq!(client.recv_packet()["wrote"][0]["offset"], offset);
     }
     resume(&mut client, "s", "sum", json!("at_once"), &at, 1);
-    expect_subscribed(&mut client, "s", "changes", &at, 6, Some(false));
+    expect_state(&mut client, "s", "changes", &at, 6, Some(false));
     client.expect_packet(json!({ "type": "data", "id": "s", "data": { "whole": 207 }, "offset": 6, "epoch": at }));
 }
 
@@ -646,6 +646,17 @@ fn expect_subscribed(
     if let Some(resumed) = resumed {
         frame["resumed"] = json!(resumed);
     }
+    client.expect_packet(frame);
+}
+
+/// The same, and a state follows.
+#[track_caller]
+fn expect_state(client: &mut RawClient, id: &str, feed: &str, epoch: &str, offset: u64, resumed: Option<bool>) {
+    let mut frame = json!({ "type": "subscribed", "id": id, "topic": feed, "offset": offset, "epoch": epoch });
+    if let Some(resumed) = resumed {
+        frame["resumed"] = json!(resumed);
+    }
+    frame["state"] = json!(true);
     client.expect_packet(frame);
 }
 

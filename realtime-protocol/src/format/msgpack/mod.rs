@@ -81,8 +81,8 @@ impl Protocol for MessagePack {
                     write_position(position, out)?;
                 }
             }
-            Outgoing::Subscribed { id, topic, position, shared, resumed } => {
-                let optional = usize::from(*shared) + usize::from(resumed.is_some());
+            Outgoing::Subscribed { id, topic, position, shared, resumed, state } => {
+                let optional = usize::from(*shared) + usize::from(resumed.is_some()) + usize::from(*state);
                 begin_with_id(3 + fields_of(position) + optional, "subscribed", id, out)?;
                 text("topic", out)?;
                 text(topic, out)?;
@@ -94,6 +94,10 @@ impl Protocol for MessagePack {
                 if let Some(resumed) = resumed {
                     text("resumed", out)?;
                     resumed.encode_msgpack(out)?;
+                }
+                if *state {
+                    text("state", out)?;
+                    state.encode_msgpack(out)?;
                 }
             }
             Outgoing::Entry { topic, data, position } => {
