@@ -1,5 +1,5 @@
 use super::{behind::Behind, queued::Queued, signals::Signals};
-use crate::util::Wakers;
+use crate::{ledger::Bill, util::Wakers};
 use realtime_protocol::Close;
 use std::task::Waker;
 
@@ -10,6 +10,8 @@ pub(super) struct State {
     /// others check for room: a task that finds none is seen by the driver at the next write, or when it parks.
     pub(super) in_flight: usize,
     pub(super) behind: Option<Box<Behind>>,
+    /// The account of the client on the ledger, from the time at which its transport takes nothing.
+    pub(super) bill: Option<Box<Bill>>,
     pub(super) phase: Phase,
     pub(super) signals: Signals,
     /// The driver's task, once it has parked.
@@ -88,6 +90,14 @@ impl State {
     #[inline]
     pub(super) fn is_blocked(&self) -> bool {
         self.parked == Parked::ForSignals
+    }
+
+    /// Counts what was queued for a client whose transport takes nothing.
+    #[cold]
+    pub(super) fn count_queued(&mut self) {
+        if let Some(bill) = &mut self.bill {
+            self.queued.follow(bill);
+        }
     }
 
     pub(super) fn take_waiting(&mut self) -> Waiting {
