@@ -15,6 +15,7 @@ pub mod hostile;
 pub mod http;
 pub mod idempotency;
 pub mod limits;
+pub mod memory;
 pub mod messages;
 pub mod names;
 pub mod posted_events;
