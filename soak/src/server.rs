@@ -131,9 +131,8 @@ fn control(realtime: &Realtime, port: u16) -> Outcome {
     answer(realtime, &mut report)?;
     for line in io::stdin().lock().lines() {
         let line = line?;
-        match &*line.split(' ').collect::<Vec<_>>() {
-            ["load", seconds, rate] => load(realtime, &mut report, seconds.parse()?, rate.parse()?),
-            _ => {}
+        if let ["load", seconds, rate] = &*line.split(' ').collect::<Vec<_>>() {
+            load(realtime, &mut report, seconds.parse()?, rate.parse()?);
         }
         answer(realtime, &mut report)?;
     }
