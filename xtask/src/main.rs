@@ -15,6 +15,7 @@ mod layers;
 mod metadata;
 mod proxies;
 mod schema;
+mod soak;
 mod sources;
 mod steps;
 
@@ -39,6 +40,7 @@ fn dispatch(words: &[&str]) -> Result<ExitCode, String> {
         ["instructions", flags @ ..] => instructions::instructions(flags).map(|()| ExitCode::SUCCESS),
         ["interleavings", count @ ..] => interleavings::interleavings(count).map(|()| ExitCode::SUCCESS),
         ["proxies", words @ ..] => proxies::proxies(words).map(|()| ExitCode::SUCCESS),
+        ["soak", words @ ..] => soak::soak(words).map(|()| ExitCode::SUCCESS),
         ["fuzz", seconds @ ..] => fuzz::fuzz(seconds).map(|()| ExitCode::SUCCESS),
         [unknown, ..] => Err(format!("there is no command `{unknown}`; `cargo xtask help` lists them")),
     }
@@ -56,6 +58,8 @@ fn help() -> ExitCode {
     );
     println!("  proxies [--short] [--server axum|actix|hyper] [NAME...]");
     println!("                           tests a server behind each proxy, or behind those named");
+    println!("  soak memory [--clients N] [--seconds N] [--budget MIB]");
+    println!("                           holds a server to its budget while half of its clients do not read");
     println!("\nThe steps of `test`, in order; --skip NAME leaves one out, --only NAME runs just");
     println!("that one, and both may be repeated:\n");
     for step in &steps::STEPS {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::command::{Outcome, cargo, run, run_each};
-use crate::{boundaries, browser, client_ts, instructions, interleavings, schema};
+use crate::{boundaries, browser, client_ts, instructions, interleavings, schema, soak};
 
 /// Runs the steps selected by the flags, all of them even if one fails.
 pub(crate) fn test(flags: &[&str]) -> Outcome<ExitCode> {
@@ -28,7 +28,7 @@ pub(crate) struct Step {
     run: fn() -> Outcome,
 }
 
-pub(crate) const STEPS: [Step; 11] = [
+pub(crate) const STEPS: [Step; 12] = [
     Step { name: "fmt", about: "the formatting of every crate", run: fmt },
     Step { name: "clippy", about: "the lints, any warning being an error", run: clippy },
     Step { name: "docs", about: "the documentation builds without a warning", run: docs },
@@ -43,6 +43,7 @@ pub(crate) const STEPS: [Step; 11] = [
         about: "the cost of the hot paths, in instructions, is the accepted one",
         run: instructions::test,
     },
+    Step { name: "soak", about: "a server stays within its budget of memory, for some seconds", run: soak::test },
     Step { name: "features", about: "crates compile with every combination of their features", run: features },
     Step {
         name: "boundaries",

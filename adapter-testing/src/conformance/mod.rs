@@ -247,6 +247,10 @@ macro_rules! conformance {
                 too_many_requests_of_an_address_are_429,
                 every_field_that_does_not_pass_its_check_is_named,
             ],
+            memory: [
+                calls_and_subscriptions_are_refused_without_memory,
+                requests_are_refused_without_memory,
+            ],
             idempotency: [
                 a_call_with_a_key_is_run_once,
                 a_key_is_its_connections_where_nobody_is_known,

@@ -72,6 +72,15 @@ pub struct Config {
     /// Default 1 MiB: several messages of a quarter of a megabyte.
     pub outbox_bytes: usize,
 
+    /// Bytes held for all clients together: output that their transports do not take, input that is not handled yet,
+    /// the logs of feeds, stored outcomes, and publications that wait for the broker. A sixteenth is for pings, pongs,
+    /// replies and closes. Of the rest: over 85 % the oldest entries of the largest logs are dropped, then what is held
+    /// back of topics that drop or conflate; over 95 % new connections, subscriptions and calls are refused with status
+    /// 503 and `RESOURCE_EXHAUSTED`; at 100 % the clients for which most waits are closed with 1013, until less than
+    /// 90 % is used. Default 1 GiB: a thousand full outboxes. What an idle connection and the application take is not
+    /// counted: see `docs/deployment.md`.
+    pub memory: usize,
+
     /// Topics that one connection may be subscribed to, including the places it is in. Default 256: their names, of
     /// up to 256 bytes each, take at most 64 KiB.
     pub topics_per_connection: usize,
@@ -212,6 +221,7 @@ impl Default for Config {
             ping_interval: Duration::from_secs(25),
             idle_timeout: Duration::from_secs(60),
             outbox_bytes: 1024 * 1024,
+            memory: 1024 * 1024 * 1024,
             topics_per_connection: 256,
             presence_bytes: 4 * 1024,
             presence_bytes_per_place: 1024 * 1024,
@@ -268,6 +278,7 @@ impl Config {
             ("message_bytes", self.message_bytes > 0),
             ("frames_per_message", self.frames_per_message > 0),
             ("outbox_bytes", self.outbox_bytes > 0),
+            ("memory", self.memory > 0),
             ("queued_messages", self.queued_messages > 0),
             ("ping_interval", !self.ping_interval.is_zero()),
             ("comment_interval", !self.comment_interval.is_zero()),

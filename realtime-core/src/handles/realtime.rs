@@ -1,4 +1,4 @@
-use super::{AnyConnection, AppendError, Audience, Feed, FeedUpdates, Past, Topic};
+use super::{AnyConnection, AppendError, Audience, Feed, FeedUpdates, Memory, Past, Topic};
 use crate::{
     config::Config,
     context::Principal,
@@ -155,6 +155,7 @@ impl Realtime {
             delivered: counters.delivered.load(Relaxed),
             slow_consumers: counters.slow_consumers.load(Relaxed),
             broker_failures: counters.broker_failures.load(Relaxed),
+            memory: Memory::of(&hub.ledger),
         }
     }
 
@@ -263,4 +264,6 @@ pub struct Stats {
     pub slow_consumers: u64,
     /// Publications that the broker did not accept after all retries, and failures to receive one.
     pub broker_failures: u64,
+    /// Bytes held for clients, and what was done to hold no more.
+    pub memory: Memory,
 }

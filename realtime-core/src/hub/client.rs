@@ -246,12 +246,16 @@ impl Client {
 
     /// Closes a client that does not read fast enough.
     pub(crate) fn close_slow(&self) {
-        let reason = "slow consumer: the outbox is full";
-        self.decide_opening(CloseCode::TRY_AGAIN_LATER);
-        if self.outbox.close_discarding(Close::by_server(CloseCode::TRY_AGAIN_LATER, reason)) {
+        if self.close_discarding(CloseCode::TRY_AGAIN_LATER, "slow consumer: the outbox is full") {
             self.hub.counters.slow_consumer();
             tracing::info!(connection = %self.id, endpoint = %self.endpoint, "slow consumer closed");
         }
+    }
+
+    /// Starts to close and drops what is queued. Returns true if this call started it.
+    pub(super) fn close_discarding(&self, code: CloseCode, reason: &str) -> bool {
+        self.decide_opening(code);
+        self.outbox.close_discarding(Close::by_server(code, reason))
     }
 
     /// Decides the opening of a client that is closed before: it was served, unless the close is an error.

@@ -1,5 +1,6 @@
 use super::Hub;
 use crate::{
+    ledger::{Account, Class, Ledger},
     seams::{BoxFuture, Broker, Publication, Runtime},
     util::{Wakers, panics::catch, sync::Mutex},
 };
@@ -22,14 +23,22 @@ pub(crate) struct Link {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     waiting: VecDeque<Publication>,
     /// Bytes of all of them.
     bytes: usize,
+    account: Account,
     /// Set when the hub is gone.
     ended: bool,
     wakers: Wakers,
+}
+
+impl State {
+    fn count(&mut self, bytes: usize) {
+        self.bytes = bytes;
+        self.account.set(bytes);
+    }
 }
 
 /// Publications that may wait while the broker is slow or down; over it publishing fails.
@@ -43,8 +52,15 @@ const TRIES: usize = 30;
 
 impl Link {
     /// Creates a link on which publications of `limit` bytes may wait.
-    pub(crate) fn new(broker: Arc<dyn Broker>, limit: usize) -> Self {
-        Self { broker, limit, state: Arc::default() }
+    pub(crate) fn new(broker: Arc<dyn Broker>, limit: usize, ledger: &Arc<Ledger>) -> Self {
+        let state = State {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            account: Account::new(ledger, Class::Broker),
+            ended: false,
+            wakers: Wakers::default(),
+        };
+        Self { broker, limit, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Queues a publication for the other nodes.
@@ -61,7 +77,8 @@ impl Link {
         if state.waiting.len() >= WAITING || state.bytes + bytes > self.limit {
             return Err(Error::unavailable("the broker does not keep up: other nodes miss this publication"));
         }
-        state.bytes += bytes;
+        let waiting = state.bytes + bytes;
+        state.count(waiting);
         state.waiting.push_back(publication);
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
@@ -140,7 +157,8 @@ async fn receive(broker: Arc<dyn Broker>, state: Arc<Mutex<State>>, hub: Weak<Hu
 fn next(state: &Mutex<State>, cx: &Context<'_>) -> Poll<Option<Publication>> {
     let mut state = state.lock();
     if let Some(publication) = state.waiting.pop_front() {
-        state.bytes -= publication.size();
+        let left = state.bytes - publication.size();
+        state.count(left);
         return Poll::Ready(Some(publication));
     }
     if state.ended {

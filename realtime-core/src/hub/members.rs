@@ -246,7 +246,7 @@ fn push_all(members: &[Member], frames: &[(Format, Frame)], post: &Post<'_>, eff
         let Some((_, frame)) = frames.iter().find(|(known, _)| known == format) else { continue };
         let pushed = match keeping {
             Keeping::Nothing | Keeping::Block => client.outbox.push_shared(frame),
-            keeping => client.outbox.push_or_keep(frame, post, *keeping),
+            keeping => client.outbox.push_or_keep(frame, post, *keeping, &client.hub.ledger),
         };
         match pushed {
             Ok(waker) => {

@@ -6,6 +6,7 @@
 //!
 //! May import `outbox` and the layers beneath it.
 
+mod budget;
 mod client;
 mod client_calls;
 mod connections;
@@ -56,6 +57,7 @@ use wheel::Wheel;
 
 use crate::{
     config::Config,
+    ledger::Ledger,
     outbox::may_hold,
     protocol::{Encode, Format, Outgoing, Protocols},
     seams::{BoxFuture, Broker, Publication, Runtime},
@@ -91,6 +93,7 @@ pub(crate) struct Hub {
     pub(crate) topics: Topics,
     pub(crate) feeds: Feeds,
     pub(crate) counters: Counters,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) warnings: Warnings,
     places: Places,
     limits: Limits,
@@ -121,9 +124,10 @@ impl Hub {
     pub(crate) fn new(plan: Plan) -> Self {
         let clock = Clock::default();
         let link_bytes = plan.config.broker_queue_bytes;
+        let ledger = Arc::new(Ledger::new(plan.config.memory));
         Self {
             limits: Limits::new(&plan.config.rates),
-            outcomes: Outcomes::new(&plan.config, clock.ticks(plan.config.idempotency_window)),
+            outcomes: Outcomes::new(&plan.config, clock.ticks(plan.config.idempotency_window), &ledger),
             inflating: Inflating::new(plan.config.inflating_messages()),
             permits: Permits::new(&plan.config),
             config: plan.config,
@@ -134,12 +138,13 @@ impl Hub {
             wheel: Wheel::default(),
             connections: Connections::default(),
             topics: Topics::default(),
-            feeds: Feeds::default(),
+            feeds: Feeds::new(&ledger),
             places: Places::default(),
             counters: Counters::default(),
             revocations: Revocations::default(),
             warnings: Warnings::default(),
-            link: plan.broker.map(|broker| Link::new(broker, link_bytes)),
+            link: plan.broker.map(|broker| Link::new(broker, link_bytes, &ledger)),
+            ledger,
             draining: AtomicBool::new(false),
             next: AtomicU64::new(1),
             runtime: Mutex::default(),
@@ -263,6 +268,7 @@ impl Hub {
     /// Runs the effects of publications.
     fn run(&self, effects: Effects) {
         self.counters.delivered.fetch_add(effects.run() as u64, Relaxed);
+        self.keep_to_budget();
     }
 
     /// Encodes a message once for each format of the members, and queues it for them.
@@ -325,6 +331,8 @@ impl Hub {
         self.outcomes.expire(now);
         self.feeds.expire(now);
         self.revocations.expire(now);
+        self.ledger.look_again();
+        self.keep_to_budget();
     }
 }
 

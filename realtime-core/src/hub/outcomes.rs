@@ -2,6 +2,7 @@ use super::outcome::{Outcome, Pending, Waiter};
 use crate::{
     config::Config,
     context::{Peer, PrivatePeers},
+    ledger::{Class, Ledger},
     util::sync::Mutex,
 };
 use realtime_protocol::{Code, ConnectionId, Error, Result, format::Value};
@@ -26,6 +27,7 @@ pub(crate) struct Outcomes {
     /// Two, for an id of 128 bits.
     hashes: [RandomState; 2],
     entries: Mutex<Entries>,
+    ledger: Arc<Ledger>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +71,7 @@ pub(crate) enum Begin {
 }
 
 impl Outcomes {
-    pub(super) fn new(config: &Config, window: u32) -> Arc<Self> {
+    pub(super) fn new(config: &Config, window: u32, ledger: &Arc<Ledger>) -> Arc<Self> {
         let limits = Limits {
             calls: config.idempotent_calls,
             calls_per_peer: config.idempotent_calls_per_peer,
@@ -79,7 +81,7 @@ impl Outcomes {
             window,
         };
         let hashes = [(); 2].map(|()| RandomState::new());
-        Arc::new(Self { limits, hashes, entries: Mutex::default() })
+        Arc::new(Self { limits, hashes, entries: Mutex::default(), ledger: Arc::clone(ledger) })
     }
 
     /// Begins a call, or joins the one that has the same key.
@@ -104,7 +106,7 @@ impl Outcomes {
             }
             return Ok(Begin::Wait(known.pending.wait()));
         }
-        let evicted = entries.make_room(owner, &self.limits);
+        let evicted = self.counted(&mut entries, |entries| entries.make_room(owner, &self.limits));
         let inserted = evicted.is_ok();
         if inserted {
             entries.insert(id, Entry { pending: Arc::clone(&pending), owner, principal, input, settled: None });
@@ -117,7 +119,9 @@ impl Outcomes {
 
     /// Drops the outcomes whose window is over at the tick `now`.
     pub(crate) fn expire(&self, now: u32) {
-        let expired = self.entries.lock().expire(now);
+        let mut entries = self.entries.lock();
+        let expired = self.counted(&mut entries, |entries| entries.expire(now));
+        drop(entries);
         drop(expired);
     }
 
@@ -128,7 +132,7 @@ impl Outcomes {
             let mut entries = self.entries.lock();
             let own = entries.calls.iter().filter(|(_, entry)| entry.principal == principal);
             let ids: Vec<_> = own.map(|(id, _)| *id).collect();
-            ids.into_iter().filter_map(|id| entries.remove(id)).collect()
+            self.counted(&mut entries, |entries| ids.into_iter().filter_map(|id| entries.remove(id)).collect())
         };
         for entry in revoked {
             entry.pending.settle(Err(Arc::new(super::revocations::revoked())));
@@ -137,6 +141,14 @@ impl Outcomes {
 
     fn principal(&self, name: &str) -> u64 {
         self.hashes[1].hash_one(name)
+    }
+
+    /// Changes the entries, and counts their bytes anew.
+    fn counted<T>(&self, entries: &mut Entries, change: impl FnOnce(&mut Entries) -> T) -> T {
+        let before = entries.all.bytes;
+        let output = change(entries);
+        self.ledger.change(Class::Outcomes, before, entries.all.bytes);
+        output
     }
 
     /// Hashes the key with its procedure and owner, so that an entry has a fixed size however long they are. Clients
@@ -160,12 +172,12 @@ impl Outcomes {
         let again = outcome.as_ref().is_err_and(|error| error.is_retryable());
         let mut entries = self.entries.lock();
         // Removed before the waiting callers know it: one of them that retries is to run the call.
-        let dropped = match until.filter(|_| !again) {
+        let dropped = self.counted(&mut entries, |entries| match until.filter(|_| !again) {
             // It was revoked meanwhile, and another call may have its key.
             _ if !entries.has(id, pending) => Vec::new(),
             Some(until) => entries.keep(id, &outcome, until, &self.limits),
             None => entries.remove(id).into_iter().map(|entry| entry.pending).collect(),
-        };
+        });
         drop(entries);
         drop(dropped);
         pending.settle(outcome);

@@ -1,5 +1,10 @@
 use super::Keeping;
-use crate::websocket::Frame;
+use crate::{
+    ledger::{Counted, Ledger},
+    websocket::Frame,
+};
+#[cfg(test)]
+use bytes::Bytes;
 use realtime_protocol::Gap;
 use std::{collections::VecDeque, sync::Arc};
 
@@ -28,8 +33,15 @@ pub(crate) enum Held {
 struct OfTopic {
     topic: Arc<str>,
     tag: Tag,
-    frames: VecDeque<(Option<Box<str>>, Frame)>,
+    frames: VecDeque<Waiting>,
     dropped: Option<Gap>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    key: Option<Box<str>>,
+    frame: Frame,
+    _counted: Counted,
 }
 
 impl Behind {
@@ -43,7 +55,7 @@ impl Behind {
     }
 
     /// Adds a publication, and drops those that it replaces or that exceed the limit.
-    pub(super) fn add(&mut self, frame: &Frame, post: &Post<'_>, keeping: Keeping) {
+    pub(super) fn add(&mut self, frame: &Frame, post: &Post<'_>, keeping: Keeping, ledger: &Arc<Ledger>) {
         let at = self.topics.iter().position(|waiting| waiting.tag == post.tag).unwrap_or_else(|| {
             let topic = Arc::clone(post.topic);
             self.topics.push_back(OfTopic { topic, tag: post.tag, frames: VecDeque::new(), dropped: None });
@@ -52,20 +64,43 @@ impl Behind {
         let waiting = &mut self.topics[at];
         if keeping == Keeping::NewestOfEach
             && post.key.is_some()
-            && let Some(at) = waiting.frames.iter().position(|(key, _)| key.as_deref() == post.key)
+            && let Some(at) = waiting.frames.iter().position(|known| known.key.as_deref() == post.key)
         {
             waiting.drop_at(at, "conflated");
         }
-        waiting.frames.push_back((post.key.map(Box::from), frame.clone()));
+        let counted = Counted::new(ledger, frame.bytes());
+        waiting.frames.push_back(Waiting {
+            key: post.key.map(Box::from),
+            frame: frame.clone(),
+            _counted: counted,
+        });
         while waiting.frames.len() > keeping.limit() {
             waiting.drop_at(0, "overflow");
         }
+    }
+
+    /// Drops all publications but the newest of each topic; returns how many.
+    pub(super) fn drop_older(&mut self) -> usize {
+        let mut dropped = 0;
+        for waiting in &mut self.topics {
+            while waiting.frames.len() > 1 {
+                waiting.drop_at(0, "overflow");
+                dropped += 1;
+            }
+        }
+        dropped
     }
 
     /// Takes the gap to report before the next publication, if some were dropped.
     pub(super) fn take_gap(&mut self) -> Option<Held> {
         let waiting = self.topics.front_mut()?;
         Some(Held::Gap(Arc::clone(&waiting.topic), waiting.dropped.take()?))
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> Vec<Bytes> {
+        let frames = self.topics.iter().flat_map(|waiting| &waiting.frames);
+        frames.map(|waiting| waiting.frame.bytes().clone()).collect()
     }
 
     pub(super) fn hold_feeds(&mut self) {
@@ -92,7 +127,7 @@ impl Behind {
         if waiting.frames.is_empty() {
             self.topics.pop_front();
         }
-        frame.map(|(_, frame)| frame)
+        frame.map(|waiting| waiting.frame)
     }
 }
 

@@ -1,9 +1,10 @@
 use super::{
     Held, Outbox,
     signals::Signals,
-    state::{Closing, Parked, Phase},
+    state::{Closing, Parked, Phase, State},
 };
 use crate::{
+    ledger::{Bill, Ledger},
     seams::SendQueue,
     util::{
         register_waker,
@@ -12,7 +13,7 @@ use crate::{
     },
 };
 use realtime_protocol::Close;
-use std::task::Context;
+use std::{sync::Arc, task::Context};
 
 /// The driver's side.
 impl Outbox {
@@ -59,6 +60,7 @@ impl Outbox {
         state.queued.clear();
         state.behind = None;
         state.is_writing = false;
+        state.bill = None;
         self.is_behind.store(false, Release);
         state.in_flight = 0;
         self.bytes.store(0, Relaxed);
@@ -142,9 +144,9 @@ impl Outbox {
 
     /// Arms the driver's waker and returns `true`, unless there is something to do: new frames or signals, or room for
     /// publications held back. A transport that is `blocked` wakes the driver for frames.
-    pub(crate) fn park(&self, cx: &Context<'_>, blocked: bool) -> bool {
+    pub(crate) fn park(&self, cx: &Context<'_>, blocked: Option<Blocked<'_>>) -> bool {
         let mut state = self.lock();
-        if !state.signals.is_empty() || (!blocked && !state.queued.is_empty()) {
+        if !state.signals.is_empty() || (blocked.is_none() && !state.queued.is_empty()) {
             return false;
         }
         if state.behind.is_some() && self.has_room(&state) {
@@ -152,9 +154,30 @@ impl Outbox {
             return false;
         }
         let replaced = register_waker(&mut state.driver, cx);
-        state.parked = if blocked { Parked::ForSignals } else { Parked::ForAll };
+        state.parked = if blocked.is_some() { Parked::ForSignals } else { Parked::ForAll };
+        match blocked {
+            Some(blocked) => state.count(&blocked),
+            None if state.bill.is_some() => state.bill = None,
+            None => {}
+        }
         drop(state);
         drop(replaced);
         true
+    }
+}
+
+/// A client whose transport takes nothing now.
+#[derive(Debug)]
+pub(crate) struct Blocked<'a> {
+    /// The frames that the driver has taken, if any are left.
+    pub(crate) sending: Option<&'a SendQueue>,
+    pub(crate) ledger: &'a Arc<Ledger>,
+}
+
+impl State {
+    #[cold]
+    fn count(&mut self, blocked: &Blocked<'_>) {
+        let bill = self.bill.get_or_insert_with(|| Box::new(Bill::new(blocked.ledger)));
+        self.queued.settle(bill, blocked.sending);
     }
 }

@@ -12,7 +12,7 @@
 //! | the end of a call of the client's procedure | [`push_control`](Outbox::push_control) | 4 KiB above it |
 //! | the end of the connection | [`close`](Outbox::close), [`close_discarding`](Outbox::close_discarding) | does not count |
 //!
-//! May import `seams`, `websocket` and `util`.
+//! May import `ledger`, `seams`, `websocket` and `util`.
 
 mod behind;
 mod driver;
@@ -26,6 +26,7 @@ mod state;
 mod tests;
 
 pub(crate) use behind::{Held, Post, Tag};
+pub(crate) use driver::Blocked;
 pub(crate) use keeping::Keeping;
 pub(crate) use opening::Opening;
 pub(crate) use signals::Signals;
@@ -33,6 +34,7 @@ pub(crate) use state::Closing;
 use state::{Phase, State};
 
 use crate::{
+    ledger::Ledger,
     util::{
         sync::{
             Mutex, MutexGuard,
@@ -46,7 +48,10 @@ use crate::{
     websocket::{Draft, Frame},
 };
 use realtime_protocol::{Close, CloseCode, Code, Error};
-use std::task::{Context, Poll, Waker};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
 
 /// The send queue of one client, bounded in bytes, and the signals to its driver.
 ///
@@ -56,7 +61,7 @@ use std::task::{Context, Poll, Waker};
 pub(crate) struct Outbox {
     limit: usize,
     /// The number of queued bytes that is worth a write.
-    write: usize,
+    write: u32,
     /// All queued bytes, as a hint without the lock. Set under the lock.
     bytes: AtomicUsize,
     /// A hint that there is something for the driver, to save it the lock, which decides.
@@ -96,7 +101,7 @@ impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
-            write: WRITE_BYTES.min(limit / 2),
+            write: WRITE_BYTES.min(limit / 2) as u32,
             bytes: AtomicUsize::new(0),
             news: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -147,6 +152,7 @@ impl Outbox {
         frame: &Frame,
         post: &Post<'_>,
         keeping: Keeping,
+        ledger: &Arc<Ledger>,
     ) -> Result<Option<Waker>, PushError> {
         let mut state = self.lock();
         if !state.phase.takes_frames() {
@@ -154,7 +160,7 @@ impl Outbox {
         }
         let waits = state.behind.as_ref().is_some_and(|behind| behind.has(post.tag));
         if waits || state.bytes() + frame.len() > self.limit / 2 {
-            state.behind.get_or_insert_default().add(frame, post, keeping);
+            state.behind.get_or_insert_default().add(frame, post, keeping, ledger);
             self.is_behind.store(true, Release);
             if !self.has_room(&state) {
                 // The driver is awake and looks here before it parks, or it waits for its transport.
@@ -270,6 +276,9 @@ impl Outbox {
     fn add(&self, state: &mut State, frame: Draft<'_>) {
         let blocked = state.is_blocked();
         state.queued.add(frame, blocked);
+        if blocked {
+            state.count_queued();
+        }
         self.note(state);
     }
 
@@ -277,6 +286,9 @@ impl Outbox {
     fn add_shared(&self, state: &mut State, frame: &Frame) {
         let blocked = state.is_blocked();
         state.queued.add_shared(frame, blocked);
+        if blocked {
+            state.count_queued();
+        }
         self.note(state);
     }
 
@@ -315,6 +327,8 @@ impl Outbox {
     fn start_close(&self, mut state: MutexGuard<'_, State>, close: Close, closing: Closing) {
         if closing == Closing::Discarding {
             state.queued.clear();
+            // The driver drops the frames that it has taken in its next turn.
+            state.bill = None;
         }
         state.behind = None;
         self.is_behind.store(false, Release);
@@ -354,7 +368,17 @@ impl Outbox {
         if state.queued.is_empty() {
             state.queued.clear();
         }
-        if state.bytes() == 0 {}
+    }
+
+    /// Drops what is held back for a client that is behind, but the newest publication of each topic; returns how many
+    /// were dropped.
+    pub(crate) fn drop_older(&self) -> usize {
+        self.lock().behind.as_mut().map_or(0, |behind| behind.drop_older())
+    }
+
+    /// Returns the bytes that wait for a client whose transport takes nothing; 0 for others.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.lock().bill.as_ref().map_or(0, |bill| bill.bytes())
     }
 
     /// Notes that the client has closed or is lost; wakes those that wait for that.
@@ -409,7 +433,7 @@ impl Outbox {
     /// takes, or half of the limit if that is less.
     #[inline]
     pub(crate) fn is_worth_a_write(&self) -> bool {
-        self.bytes() > self.write
+        self.bytes() > self.write as usize
     }
 
     fn has_room(&self, state: &State) -> bool {

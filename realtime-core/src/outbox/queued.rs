@@ -1,4 +1,5 @@
 use crate::{
+    ledger::Bill,
     seams::SendQueue,
     util::spare,
     websocket::{Draft, Frame},
@@ -97,6 +98,27 @@ impl Queued {
         if self.frames.capacity() > KEPT_FRAMES {
             self.frames = VecDeque::new();
         }
+    }
+
+    /// Counts all frames, behind those that the driver has taken.
+    pub(super) fn settle(&self, bill: &mut Bill, taken: Option<&SendQueue>) {
+        match taken {
+            Some(taken) => bill.settle(taken.data(), &self.frames),
+            None => bill.settle(std::iter::empty(), &self.frames),
+        }
+        bill.set_control(taken.map_or(0, SendQueue::control_bytes));
+        bill.set_joined(self.tail.capacity());
+    }
+
+    /// Counts the frames that were added since.
+    pub(super) fn follow(&self, bill: &mut Bill) {
+        bill.follow(&self.frames);
+        bill.set_joined(self.tail.capacity());
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (Vec<Bytes>, usize) {
+        (self.frames.iter().cloned().collect(), self.tail.capacity())
     }
 
     pub(super) fn clear(&mut self) {

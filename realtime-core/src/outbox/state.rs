@@ -1,5 +1,5 @@
 use super::{behind::Behind, queued::Queued, signals::Signals};
-use crate::util::Wakers;
+use crate::{ledger::Bill, util::Wakers};
 use realtime_protocol::Close;
 use std::task::Waker;
 
@@ -12,6 +12,8 @@ pub(super) struct State {
     pub(super) behind: Option<Box<Behind>>,
     /// The driver has taken frames, and its transport is writing them.
     pub(super) is_writing: bool,
+    /// The account of the client on the ledger, from the time at which its transport takes nothing.
+    pub(super) bill: Option<Box<Bill>>,
     pub(super) phase: Phase,
     pub(super) signals: Signals,
     /// The driver's task, once it has parked.
@@ -95,6 +97,14 @@ impl State {
     #[inline]
     pub(super) fn is_blocked(&self) -> bool {
         self.parked == Parked::ForSignals
+    }
+
+    /// Counts what was queued for a client whose transport takes nothing.
+    #[cold]
+    pub(super) fn count_queued(&mut self) {
+        if let Some(bill) = &mut self.bill {
+            self.queued.follow(bill);
+        }
     }
 
     pub(super) fn take_waiting(&mut self) -> Waiting {

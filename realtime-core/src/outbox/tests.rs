@@ -6,6 +6,33 @@ use crate::{
 };
 use bytes::Bytes;
 
+fn blocked(ledger: &Arc<Ledger>) -> Option<Blocked<'_>> {
+    Some(Blocked { sending: None, ledger })
+}
+
+fn ledger() -> Arc<Ledger> {
+    Arc::new(Ledger::new(LIMIT))
+}
+
+/// The buffers of an outbox, for the tests of the ledger.
+pub(crate) struct Contents {
+    /// The client's transport took nothing when its driver parked.
+    pub(crate) is_counted: bool,
+    pub(crate) queued: Vec<Bytes>,
+    pub(crate) behind: Vec<Bytes>,
+    /// The size of the buffer for small frames.
+    pub(crate) joined: usize,
+}
+
+impl Outbox {
+    pub(crate) fn contents(&self) -> Contents {
+        let state = self.lock();
+        let (queued, joined) = state.queued.held();
+        let behind = state.behind.as_ref().map_or_else(Vec::new, |behind| behind.held());
+        Contents { is_counted: state.bill.is_some(), queued, behind, joined }
+    }
+}
+
 const LIMIT: usize = 1 << 20;
 
 fn payload(len: usize, byte: u8) -> Vec<u8> {
@@ -41,13 +68,13 @@ fn own_and_shared_frames_keep_their_order() {
 fn the_driver_does_not_park_while_something_waits() {
     let cx = Context::from_waker(Waker::noop());
     let outbox = Outbox::new(LIMIT);
-    assert!(outbox.park(&cx, false));
+    assert!(outbox.park(&cx, None));
     outbox.push(Draft::new(Opcode::Text, b"a")).unwrap();
     assert!(outbox.has_news());
-    assert!(!outbox.park(&cx, false));
-    assert!(outbox.park(&cx, true), "a transport that takes nothing tells when it does");
+    assert!(!outbox.park(&cx, None));
+    assert!(outbox.park(&cx, blocked(&ledger())), "a transport that takes nothing tells when it does");
     outbox.signal_ping();
-    assert!(!outbox.park(&cx, true));
+    assert!(!outbox.park(&cx, blocked(&ledger())));
 }
 
 #[test]
@@ -55,7 +82,7 @@ fn what_is_shared_stays_so_for_one_who_does_not_read() {
     let cx = Context::from_waker(Waker::noop());
     let outbox = Outbox::new(LIMIT);
     let shared = Frame::new(Opcode::Text, b"to all");
-    assert!(outbox.park(&cx, true));
+    assert!(outbox.park(&cx, blocked(&ledger())));
     outbox.push(Draft::new(Opcode::Text, b"to one")).unwrap();
     outbox.push_shared(&shared).unwrap();
     outbox.push_shared(&shared).unwrap();

@@ -12,7 +12,7 @@ use crate::{
     protocol::ProtocolId,
     session::Service,
 };
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, StatusCode};
 use realtime_protocol::{Code, Error};
 use std::{
     any::Any,
@@ -32,7 +32,7 @@ pub(super) enum Kind {
 /// A request that has passed the checks and goes to the middleware next.
 ///
 /// All kinds of requests are checked in this order: the head, the id, the WebSocket handshake, whether the server
-/// accepts requests, the origin ([`Checked`]); a WebSocket's subprotocol; the client's rate, and its limit of
+/// accepts requests and has memory for them, the origin ([`Checked`]); a WebSocket's subprotocol; the client's rate, and its limit of
 /// connections. Then come the checks of its own kind, and the middleware.
 pub(super) struct Admission<'a, P = ConnectionPermit> {
     hub: &'a Arc<Hub>,
@@ -89,6 +89,7 @@ impl<'a> Checked<'a> {
             handshake::check(context)?;
         }
         check_open(hub)?;
+        check_memory(hub)?;
         check_origin(hub, context)?;
         Ok(Self { hub, mounted })
     }
@@ -153,6 +154,12 @@ fn check_open(hub: &Hub) -> Result<(), Error> {
         return Err(Error::unavailable("the server is going away").with_retry_after(Duration::from_secs(1)));
     }
     Ok(())
+}
+
+/// Fails while the budget of memory has no room.
+fn check_memory(hub: &Hub) -> Result<(), Reject> {
+    // Not 429: the client is not at fault.
+    hub.admit_to_budget().map_err(|error| Reject::new(StatusCode::SERVICE_UNAVAILABLE, error))
 }
 
 pub(super) fn check_origin(hub: &Hub, context: &Context) -> Result<(), Reject> {

@@ -3,7 +3,11 @@ use super::{
     body::RequestBody,
     target::{input_of_query, name_of},
 };
-use crate::{context::Context, hub::Hub};
+use crate::{
+    context::Context,
+    hub::Hub,
+    ledger::{Account, Class},
+};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http::{HeaderValue, StatusCode, header};
@@ -85,7 +89,7 @@ where
     check_content_type(context)?;
     check_content_encoding(context)?;
     let limit = hub.config.message_bytes;
-    let read = hub.before(hub.config.handshake_timeout, read_body(body, limit)).await;
+    let read = hub.before(hub.config.handshake_timeout, read_body(hub, body, limit)).await;
     let body = read.unwrap_or_else(|| {
         body.give_up();
         let error = Error::new(Code::DEADLINE_EXCEEDED, "the body took too long").with_retry();
@@ -202,7 +206,7 @@ fn check_content_encoding(context: &Context) -> Result<(), Reject> {
     Err(Reject::from(error).with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
-async fn read_body<B, E>(body: &mut RequestBody<'_, B>, limit: usize) -> Result<Bytes, Reject>
+async fn read_body<B, E>(hub: &Hub, body: &mut RequestBody<'_, B>, limit: usize) -> Result<Bytes, Reject>
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
@@ -214,12 +218,14 @@ where
         return Err(too_large());
     }
     let mut read = BytesMut::new();
+    let mut account = Account::new(&hub.ledger, Class::Inbound);
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|_| Reject::bad_request("the body ended too early"))?;
         if read.len() + chunk.len() > limit {
             return Err(too_large());
         }
         read.extend_from_slice(&chunk);
+        account.set(read.capacity());
     }
     Ok(read.freeze())
 }

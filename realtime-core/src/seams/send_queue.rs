@@ -215,6 +215,16 @@ impl SendQueue {
         spare::put_buffer(std::mem::take(&mut self.tail));
     }
 
+    /// Returns the buffers of data.
+    pub(crate) fn data(&self) -> impl Iterator<Item = &Bytes> + Clone {
+        self.partial.iter().chain(&self.frames)
+    }
+
+    /// Returns the bytes of a ping and a pong that wait.
+    pub(crate) fn control_bytes(&self) -> usize {
+        self.ping.iter().chain(&self.pong).map(Bytes::len).sum()
+    }
+
     /// Returns the number of frames the queue has allocated room for.
     pub(crate) fn capacity(&self) -> usize {
         self.frames.capacity()

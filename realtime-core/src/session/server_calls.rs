@@ -90,6 +90,11 @@ impl Calls {
         messages >= config.queued_messages || self.waiting_bytes >= config.message_bytes
     }
 
+    /// Returns the bytes of input that waits.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
     /// Handles one packet of the client.
     pub(super) fn handle(&mut self, packet: Packet<'_>, turn: &mut Turn) {
         if !self.client.is_opened() {
@@ -227,6 +232,10 @@ impl Calls {
     /// Finds the route of a call whose id is free; otherwise answers it with an error.
     fn admit(&self, id: &str, path: &str) -> Option<Arc<Route>> {
         if !self.is_free(id) {
+            return None;
+        }
+        if let Err(error) = self.client.hub.admit_to_budget() {
+            self.refuse(id, &error);
             return None;
         }
         let route = self.service.router.find(path).cloned();

@@ -15,6 +15,11 @@ impl Tail {
         self.bytes.is_empty()
     }
 
+    /// Returns the bytes of memory that it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     pub(super) fn rest(&mut self) -> &mut [u8] {
         &mut self.bytes[self.used..]
     }

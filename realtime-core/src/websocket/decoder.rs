@@ -97,6 +97,14 @@ impl Decoder {
         self.assembly.is_none()
     }
 
+    /// Returns the bytes of memory that hold incomplete data.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.assembly.as_ref().map_or(0, |assembly| {
+            let inflated = assembly.inflation.as_ref().map_or(0, |inflation| inflation.held_bytes());
+            assembly.payload.capacity() + assembly.control.capacity() + inflated
+        })
+    }
+
     /// Returns true if a message is being inflated and has more to come.
     pub(crate) fn is_inflating(&self) -> bool {
         self.inflation().is_some_and(|inflation| !inflation.is_whole())

@@ -76,6 +76,11 @@ impl Inflation {
         matches!(self.state, State::Whole)
     }
 
+    /// Returns the bytes of memory that hold the message, compressed and inflated.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.payload.capacity() + self.message.len()
+    }
+
     /// Starts over with only the compressed message, to free memory meanwhile.
     pub(super) fn rewind(&mut self) {
         if let State::Going(stream) = std::mem::replace(&mut self.state, State::New) {

@@ -55,6 +55,10 @@ impl Inflation {
         match *self {}
     }
 
+    pub(super) fn held_bytes(&self) -> usize {
+        match *self {}
+    }
+
     pub(super) fn rewind(&mut self) {
         match *self {}
     }

@@ -16,6 +16,7 @@ pub mod hostile;
 pub mod http;
 pub mod idempotency;
 pub mod limits;
+pub mod memory;
 pub mod messages;
 pub mod names;
 pub mod posted_events;

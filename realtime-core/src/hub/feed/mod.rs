@@ -16,6 +16,7 @@ pub(crate) use tail::Behind;
 
 use super::{Hub, topics::Name};
 use crate::{
+    ledger::{Class, Ledger},
     outbox::Keeping,
     protocol::Encode,
     util::sync::{
@@ -42,8 +43,8 @@ pub(crate) struct Feeds {
     hasher: RandomState,
     shards: [RwLock<Map>; SHARDS],
     count: AtomicUsize,
-    /// The bytes of all logs.
-    bytes: Arc<AtomicUsize>,
+    /// Counts the bytes of all logs.
+    ledger: Arc<Ledger>,
     /// The feeds by the tick at which something of them may be too old. Each is in here once.
     due: Mutex<BTreeMap<u32, Vec<Arc<FeedState>>>>,
     /// Held by the one that makes room.
@@ -54,13 +55,13 @@ type Map = HashMap<Arc<str>, Arc<FeedState>>;
 
 const SHARDS: usize = 64;
 
-impl Default for Feeds {
-    fn default() -> Self {
+impl Feeds {
+    pub(crate) fn new(ledger: &Arc<Ledger>) -> Self {
         Self {
             hasher: RandomState::new(),
             shards: std::array::from_fn(|_| RwLock::default()),
             count: AtomicUsize::new(0),
-            bytes: Arc::default(),
+            ledger: Arc::clone(ledger),
             due: Mutex::default(),
             shrinking: Mutex::default(),
         }
@@ -150,7 +151,7 @@ impl Feeds {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.load(Relaxed)
+        self.ledger.of(Class::Logs)
     }
 
     /// Drops what is too old, and the feeds that have ended.
@@ -192,7 +193,7 @@ impl Feeds {
         let epoch = getrandom::u64().map_err(Error::internal)?;
         let name: Arc<str> = asked.name.into();
         let tail = Tail::new(asked.log, asked.within, asked.now);
-        let feed = Arc::new(FeedState::new(Arc::clone(&name), epoch, tail, &self.bytes));
+        let feed = Arc::new(FeedState::new(Arc::clone(&name), epoch, tail, &self.ledger));
         shard.insert(name, Arc::clone(&feed));
         self.count.fetch_add(1, Relaxed);
         drop(shard);
@@ -234,10 +235,11 @@ impl Feeds {
         Some(ended)
     }
 
-    /// Drops the oldest entries of the largest logs, while all logs together are over the limit.
-    fn shrink(&self, limit: usize) {
+    /// Drops the oldest entries of the largest logs, while all logs together are over the limit; returns how many.
+    pub(super) fn shrink(&self, limit: usize) -> usize {
+        let mut dropped = 0;
         if self.bytes() <= limit {
-            return;
+            return dropped;
         }
         let _shrinking = self.shrinking.lock();
         let mut feeds: Vec<_> =
@@ -246,14 +248,16 @@ impl Feeds {
         // Some more than is needed: looking at all feeds is not for each append.
         let enough = limit - limit / 16;
         while self.bytes() > enough {
-            let Some(largest) = feeds.pop().filter(|largest| largest.bytes() > 0) else { return };
+            let Some(largest) = feeds.pop().filter(|largest| largest.bytes() > 0) else { break };
             let next = feeds.last().map_or(0, |next| next.bytes());
             while self.bytes() > enough && largest.bytes() > 0 && largest.bytes() >= next {
                 largest.drop_oldest();
+                dropped += 1;
             }
             let place = feeds.partition_point(|feed| feed.bytes() <= largest.bytes());
             feeds.insert(place, largest);
         }
+        dropped
     }
 
     fn shard(&self, name: &str) -> &RwLock<Map> {

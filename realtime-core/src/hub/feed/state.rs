@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     hub::members::Effects,
+    ledger::{Class, Ledger},
     outbox::{Keeping, may_hold},
     protocol::Protocols,
     util::sync::{
@@ -32,10 +33,9 @@ pub(crate) struct FeedState {
     /// The offset of the newest entry, as a hint without the lock of the tail.
     end: AtomicU64,
     pub(super) followers: Followers,
-    /// The bytes of the tail, as counted in `total`.
+    /// The bytes of the tail, as counted in the ledger.
     bytes: AtomicUsize,
-    /// The bytes of all tails of the node.
-    total: Arc<AtomicUsize>,
+    ledger: Arc<Ledger>,
 }
 
 /// The newest entries of a log.
@@ -48,7 +48,7 @@ pub(crate) struct Newest {
 }
 
 impl FeedState {
-    pub(super) fn new(name: Arc<str>, epoch: u64, tail: Tail, total: &Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(name: Arc<str>, epoch: u64, tail: Tail, ledger: &Arc<Ledger>) -> Self {
         Self {
             name,
             epoch: format!("{epoch:016x}").into(),
@@ -57,7 +57,7 @@ impl FeedState {
             end: AtomicU64::new(0),
             followers: Followers::default(),
             bytes: AtomicUsize::new(0),
-            total: Arc::clone(total),
+            ledger: Arc::clone(ledger),
         }
     }
 
@@ -228,12 +228,8 @@ impl FeedState {
     }
 
     fn count(&self, tail: &Tail) {
-        let (before, after) = (self.bytes.swap(tail.bytes(), Relaxed), tail.bytes());
-        if after >= before {
-            self.total.fetch_add(after - before, Relaxed);
-        } else {
-            self.total.fetch_sub(before - after, Relaxed);
-        }
+        let before = self.bytes.swap(tail.bytes(), Relaxed);
+        self.ledger.change(Class::Logs, before, tail.bytes());
     }
 }
 

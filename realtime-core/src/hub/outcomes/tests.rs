@@ -14,7 +14,7 @@ const WINDOW: u32 = 10;
 fn outcomes(change: impl FnOnce(&mut Config)) -> Arc<Outcomes> {
     let mut config = Config::default();
     change(&mut config);
-    Outcomes::new(&config, WINDOW)
+    Outcomes::new(&config, WINDOW, &Arc::new(Ledger::new(config.memory)))
 }
 
 /// A call of one principal; by address it is another client.

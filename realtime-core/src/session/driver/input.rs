@@ -338,7 +338,7 @@ fn bytes_of(event: &Incoming<'_>) -> usize {
 }
 
 /// Pongs and other replies that one read may queue before they are sent.
-const REPLIES_PER_FLUSH: usize = 64;
+const REPLIES_PER_FLUSH: u32 = 64;
 
 /// Bytes of one read. Larger reads save little, and there is one buffer for each thread.
 const SCRATCH_BYTES: usize = 64 * 1024;

@@ -1,6 +1,7 @@
 //! The driver, which runs a connection.
 
 mod end;
+mod inbound;
 mod inflating;
 mod input;
 mod output;
@@ -13,6 +14,8 @@ use super::{
 };
 use crate::{
     hub::Place,
+    ledger::Account,
+    outbox::Blocked,
     seams::{BoxFuture, SendQueue},
     util::panics::{Panicked, drop_caught, poll_caught},
     websocket::{Decoder, Limits, PerMessageDeflate},
@@ -47,7 +50,9 @@ pub(super) struct Driver<T> {
     /// The carrier accepted no more at the last try.
     blocked: bool,
     /// Replies of the protocol since the last flush.
-    replies: usize,
+    replies: u32,
+    /// The client's input that is not handled yet, on the ledger.
+    inbound: Option<Box<Account>>,
     stage: Stage,
     /// The client's close.
     peer: Option<Box<Close>>,
@@ -121,6 +126,7 @@ impl<T: Carrier> Driver<T> {
             sending: None,
             blocked: false,
             replies: 0,
+            inbound: None,
             stage: Stage::Open,
             peer: None,
             ours: None,
@@ -231,6 +237,14 @@ impl<T: Carrier> Driver<T> {
         if self.is_held_no_longer() {
             return false;
         }
-        self.session.client.outbox.park(cx, self.blocked)
+        self.count_inbound();
+        let client = &self.session.client;
+        if !self.blocked {
+            return client.outbox.park(cx, None);
+        }
+        let blocked = Blocked { sending: self.sending.as_deref(), ledger: &client.hub.ledger };
+        let parked = client.outbox.park(cx, Some(blocked));
+        client.hub.keep_to_budget();
+        parked
     }
 }

@@ -1,0 +1,185 @@
+//! The order in which memory is freed: logs, then what may be dropped, then refusals, then whole clients, the largest
+//! first; and each of them is told what it has lost.
+
+use adapter_testing::{TestClient, TestServer, TestSubscribeOptions, block_on};
+use realtime_core::{
+    Config, Connection, Endpoint, Feed, Handler, Log, Memory, Overflow, Realtime, Result, Subscription, Topic,
+};
+use serde_json::Value;
+use std::time::Duration;
+
+const BUDGET: usize = 1 << 20;
+const OUTBOX: usize = 256 * 1024;
+const KIB: usize = 1000;
+/// Clients of topics that close those who do not keep up.
+const READERS: usize = 4;
+const ENTRIES: usize = 150;
+
+const STORIES: Feed<String> = Topic::fixed("stories").log(Log::last(1000).within(Duration::from_secs(3600)));
+const FOLLOW: Subscription<(), String> = Subscription::new("follow");
+
+/// The input is the name of the topic.
+struct Member;
+
+impl Handler for Member {
+    type Input = String;
+    type ClientMessage = ();
+    type ServerMessage = String;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        connection.subscribe(&topic(connection.input()))
+    }
+
+    async fn on_message(&self, _: &Connection<Self>, (): ()) -> Result {
+        Ok(())
+    }
+}
+
+fn topic(name: &str) -> Topic<String> {
+    match name {
+        "drops" => Topic::new("drops").with_overflow(Overflow::drop_oldest(1000)),
+        name => Topic::new(name.to_owned()),
+    }
+}
+
+struct Scene {
+    server: TestServer,
+    drops: TestClient<Member>,
+    readers: Vec<TestClient<Member>>,
+    /// Publications to the topic that drops, and to each of the others.
+    dropping: u64,
+    sent: [u64; READERS],
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let mut config = Config::default();
+        (config.memory, config.outbox_bytes) = (BUDGET, OUTBOX);
+        let api = Endpoint::new(()).feed(FOLLOW, |_, ()| async { Ok(STORIES.follow()) });
+        let builder = Realtime::builder().config(config).endpoint("api", api).handler("member", Member);
+        let server = TestServer::new(builder.manual_time().build());
+        let mut drops = server.connect("member", "drops".to_owned()).await.unwrap();
+        drops.stall();
+        let mut readers = Vec::new();
+        for number in 0..READERS {
+            let mut reader = server.connect("member", number.to_string()).await.unwrap();
+            reader.stall();
+            readers.push(reader);
+        }
+        Self { server, drops, readers, dropping: 0, sent: [0; READERS] }
+    }
+
+    fn memory(&self) -> Memory {
+        self.server.realtime().stats().memory
+    }
+
+    async fn publish(&mut self, name: &str) {
+        self.server.realtime().to(&topic(name)).send(&"x".repeat(KIB)).unwrap();
+        self.server.settle().await;
+    }
+
+    /// A kilobyte more for one of the readers; the first gets the most.
+    async fn publish_more(&mut self) {
+        let total = self.sent.iter().sum::<u64>() as usize;
+        let reader = if total % 33 < 9 { 0 } else { total % (READERS - 1) + 1 };
+        self.sent[reader] += 1;
+        self.publish(&reader.to_string()).await;
+    }
+
+    /// Publishes until `acted` is true of the memory, and returns it.
+    async fn until(&mut self, acted: impl Fn(&Memory) -> bool) -> Memory {
+        for _ in 0..4000 {
+            self.publish_more().await;
+            let memory = self.memory();
+            assert!(memory.used < BUDGET, "{memory:?}");
+            if acted(&memory) {
+                return memory;
+            }
+        }
+        panic!("nothing happened: {:?}", self.memory());
+    }
+}
+
+#[test]
+fn the_gentlest_is_done_first_and_all_of_it_is_told() {
+    block_on(async {
+        let mut scene = Scene::new().await;
+        let mut follower = scene.server.open("api").await.unwrap();
+        let mut stories = follower.subscribe_with(FOLLOW, (), TestSubscribeOptions::default().credit(0)).await;
+        stories.begun().await.unwrap();
+        for _ in 0..ENTRIES {
+            scene.server.realtime().append(&STORIES, &"x".repeat(KIB)).await.unwrap();
+        }
+        // Half an outbox is queued, and the rest held back.
+        while scene.memory().used - scene.memory().logs < OUTBOX - 32 * KIB {
+            scene.dropping += 1;
+            scene.publish("drops").await;
+        }
+        let memory = scene.memory();
+        assert!(memory.logs > ENTRIES * KIB, "{memory:?}");
+        assert_eq!(acts(&memory), [0; 4]);
+
+        let memory = scene.until(|memory| memory.trimmed_entries > 0).await;
+        assert_eq!(acts(&memory)[1..], [0; 3]);
+        let memory = scene.until(|memory| memory.dropped_publications > 0).await;
+        assert_eq!(acts(&memory)[2..], [0; 2]);
+        assert!(memory.logs > 0, "the newest entries stay");
+        scene.until(|memory| memory.used > BUDGET * 15 / 16 / 100 * 95).await;
+        assert_eq!(scene.server.open("api").await.unwrap_err().status(), 503);
+        assert_eq!(acts(&scene.memory())[2..], [1, 0]);
+        let memory = scene.until(|memory| memory.closed > 0).await;
+        assert_eq!(memory.closed, 1, "{memory:?}");
+        assert!(memory.used < BUDGET * 15 / 16 / 100 * 90, "{memory:?}");
+
+        // The follower has credit again: it is told how many it has missed.
+        stories.grant(1000).await;
+        let (mut received, mut missed) = (0, 0);
+        while stories.try_next().await.unwrap().is_some() {
+            received += 1;
+            missed += stories.gap().map_or(0, |gap| gap.count);
+        }
+        assert_eq!((missed, received + missed), (memory.trimmed_entries, ENTRIES as u64));
+
+        let read = read(&mut scene.drops).await;
+        assert_eq!((read.missed, read.end), (memory.dropped_publications, None));
+        assert_eq!(read.received + read.missed, scene.dropping);
+        for (number, reader) in scene.readers.iter_mut().enumerate() {
+            let read = self::read(reader).await;
+            match number {
+                0 => assert_eq!(read.end, Some((1013, "slow consumer: the server is short of memory".into()))),
+                _ => assert_eq!((read.received, read.end), (scene.sent[number], None)),
+            }
+        }
+        let memory = scene.memory();
+        assert_eq!(memory.used, memory.logs, "{memory:?}");
+    });
+}
+
+fn acts(memory: &Memory) -> [u64; 4] {
+    [memory.trimmed_entries, memory.dropped_publications, memory.refused, memory.closed]
+}
+
+/// What a client has read since it reads again.
+struct Read {
+    received: u64,
+    missed: u64,
+    end: Option<(u16, String)>,
+}
+
+async fn read(client: &mut TestClient<Member>) -> Read {
+    client.resume();
+    let mut read = Read { received: 0, missed: 0, end: None };
+    while let Ok(Some(frame)) = client.try_frame().await {
+        if let Some(close) = frame.as_close() {
+            read.end = Some(close);
+            return read;
+        }
+        let packet: Value = serde_json::from_str(&frame.as_text()).unwrap();
+        match packet["type"].as_str().unwrap() {
+            "message" => read.received += 1,
+            "gap" => read.missed += packet["gap"]["count"].as_u64().or(packet["count"].as_u64()).unwrap(),
+            _ => {}
+        }
+    }
+    read
+}
