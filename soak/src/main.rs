@@ -31,7 +31,7 @@ fn run(arguments: &[String]) -> Outcome {
     match &*words {
         ["serve", budget, outbox] => server::serve(budget.parse()?, outbox.parse()?),
         ["memory", options @ ..] => memory(&Options::of(options)?),
-        _ => Err("usage: soak memory [--clients N] [--seconds N] [--budget MIB]".into()),
+        _ => Err("usage: soak memory [--clients N] [--seconds N] [--budget MIB] [--strict]".into()),
     }
 }
 
@@ -41,11 +41,14 @@ struct Options {
     seconds: u64,
     /// In bytes.
     budget: usize,
+    /// Fails above the bounds of memory and time too, which mean something on a quiet machine only.
+    strict: bool,
 }
 
 impl Options {
     fn of(words: &[&str]) -> Outcome<Self> {
-        let mut options = Self { clients: 1000, seconds: 10, budget: 256 << 20 };
+        let mut options = Self { clients: 1000, seconds: 10, budget: 256 << 20, strict: false };
+        let words = words.strip_suffix(&["--strict"]).inspect(|_| options.strict = true).unwrap_or(words);
         for pair in words.chunks(2) {
             let [name, value] = pair else { return Err(format!("{} has no value", pair[0]).into()) };
             match *name {
@@ -87,12 +90,19 @@ fn problems(options: &Options, all_read: &Figures, half_stalled: &Figures) -> Ve
     let grown = figures.peak.saturating_sub(all_read.peak) as usize;
     // Below it is the scheduler's noise.
     let slow = all_read.p99_us.max(LEAST_US) * 3 / 2;
+    println!(
+        "the server grew by {} MiB more, of {} MiB; the p99 is {} µs, of {slow} µs",
+        grown >> 20,
+        bound >> 20,
+        figures.p99_us
+    );
     let checks = [
-        (grown <= bound, format!("the server grew by {grown} bytes, over {bound}")),
+        (grown <= bound || !options.strict, format!("the server grew by {grown} bytes, over {bound}")),
+        (grown <= 2 * options.budget, format!("the server grew by {grown} bytes, twice its budget")),
         (figures.most_used <= options.budget, "the ledger was over the budget".to_owned()),
         (figures.dropped > 0, "nothing was held back and dropped".to_owned()),
         (figures.closed > 0, "the budget was never used up: more clients or seconds are needed".to_owned()),
-        (figures.p99_us <= slow, format!("the p99 is {} µs, over {slow}", figures.p99_us)),
+        (figures.p99_us <= slow || !options.strict, format!("the p99 is {} µs, over {slow}", figures.p99_us)),
         (figures.unpinged == 0, format!("{} clients were not pinged", figures.unpinged)),
         (figures.lost_healthy == 0, format!("{} clients that read were closed", figures.lost_healthy)),
         (figures.missing == 0, format!("{} messages to clients that read are missing", figures.missing)),

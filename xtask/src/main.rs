@@ -58,7 +58,7 @@ fn help() -> ExitCode {
     );
     println!("  proxies [--short] [--server axum|actix|hyper] [NAME...]");
     println!("                           tests a server behind each proxy, or behind those named");
-    println!("  soak memory [--clients N] [--seconds N] [--budget MIB]");
+    println!("  soak memory [--clients N] [--seconds N] [--budget MIB] [--strict]");
     println!("                           holds a server to its budget while half of its clients do not read");
     println!("\nThe steps of `test`, in order; --skip NAME leaves one out, --only NAME runs just");
     println!("that one, and both may be repeated:\n");
