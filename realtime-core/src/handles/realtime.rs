@@ -1,4 +1,4 @@
-use super::{AnyConnection, AppendError, Audience, Feed, FeedUpdates, Past, Topic};
+use super::{AnyConnection, AnyTopic, AppendError, Audience, Feed, FeedUpdates, Past, Topic, any_topic::Name};
 use crate::{
     config::Config,
     context::Principal,
@@ -186,14 +186,34 @@ impl Realtime {
         self.0.revoke(principal)
     }
 
-    /// Ends the memberships of a principal in a topic on this node. When this returns, nothing more of the topic leaves
+    /// Ends the memberships of a principal in a topic or feed on this node. When this returns, nothing more of the topic leaves
     /// for it: what is queued or held back is dropped. Its connections stay open, and may subscribe again: the
     /// application has to refuse that first. Returns the number of its connections, members or not.
     ///
     /// What leaves is as in [`revoke`](Self::revoke); of a stream of server-sent events, up to 64 KiB are with the
     /// framework.
-    pub fn revoke_from<T>(&self, principal: &Principal, topic: &Topic<T>) -> usize {
-        self.0.revoke_from(principal, topic.name())
+    ///
+    /// From a [`Feed`], it ends the principal's subscriptions with the error `UNAUTHENTICATED`, `revoked`, and what its
+    /// handlers follow. A subscription that was asked for before, and begins after, is ended too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use realtime_core::{Feed, Log, Principal, Realtime, Topic};
+    ///
+    /// const ROOM: Topic<String> = Topic::fixed("room");
+    /// const NEWS: Feed<String> = Topic::fixed("news").log(Log::last(100));
+    ///
+    /// fn expel(realtime: &Realtime, user: &Principal) {
+    ///     realtime.revoke_from(user, &ROOM);
+    ///     realtime.revoke_from(user, &NEWS);
+    /// }
+    /// ```
+    pub fn revoke_from(&self, principal: &Principal, topic: &impl AnyTopic) -> usize {
+        match topic.in_kind() {
+            Name::Topic(name) => self.0.revoke_from(principal, name),
+            Name::Feed(name) => self.0.revoke_from_feed(principal, name),
+        }
     }
 
     /// Ends all connections before a shutdown: refuses new ones with 503, closes the open ones with 1001 in batches

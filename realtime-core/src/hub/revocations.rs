@@ -198,7 +198,7 @@ impl Hub {
         clients.len()
     }
 
-    fn clients_of(&self, principal: &Principal) -> Vec<Arc<Client>> {
+    pub(super) fn clients_of(&self, principal: &Principal) -> Vec<Arc<Client>> {
         let mut clients = self.connections.all();
         clients.retain(|client| client.context.principal() == Some(principal));
         clients
@@ -246,7 +246,7 @@ impl fmt::Debug for Revocations {
 }
 
 /// Returns the error for what was on its way.
-pub(super) fn revoked() -> Error {
+pub(crate) fn revoked() -> Error {
     Error::new(Code::UNAUTHENTICATED, REASON)
 }
 

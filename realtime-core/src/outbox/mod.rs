@@ -17,6 +17,7 @@
 mod behind;
 mod driver;
 mod keeping;
+mod label;
 mod marks;
 mod opening;
 mod queued;
@@ -28,6 +29,7 @@ mod tests;
 
 pub(crate) use behind::{Held, Post};
 pub(crate) use keeping::Keeping;
+pub(crate) use label::Label;
 pub(crate) use marks::Tag;
 pub(crate) use opening::Opening;
 pub(crate) use signals::Signals;
@@ -179,14 +181,20 @@ impl Outbox {
         Ok(state.unpark_for_frames())
     }
 
-    /// Queues a shared frame, if no more is queued than its kind may have. The caller wakes the driver after it has
+    /// Queues a frame of a feed, if no more is queued than its kind may have. The caller wakes the driver after it has
     /// released its own locks.
     #[inline(always)]
-    pub(crate) fn push_within(&self, frame: &Frame, share: Share) -> Result<Option<Waker>, PushError> {
+    pub(crate) fn push_within(
+        &self,
+        frame: &Frame,
+        share: Share,
+        label: &Label,
+    ) -> Result<Option<Waker>, PushError> {
         let mut state = self.admit(frame.len())?;
         if state.bytes() > share.of(self.limit) {
             return Err(PushError::Full);
         }
+        state.label(Some(label), frame.len())?;
         self.add_shared(&mut state, frame);
         Ok(state.unpark_for_frames())
     }
@@ -207,22 +215,27 @@ impl Outbox {
         state.unpark_for_frames()
     }
 
-    /// Queues a frame of this client's own; returns it if there is no room. For the driver's own task.
-    pub(crate) fn offer(&self, frame: Draft<'_>) -> Option<Frame> {
+    /// Queues a frame of this client's own, with the label of a feed if it is of one; returns it if there is no room.
+    /// For the driver's own task.
+    pub(crate) fn offer(&self, frame: Draft<'_>, label: Option<&Label>) -> Option<Frame> {
         let admitted = self.admit(frame.len());
         let Ok(mut state) = admitted else {
             let full = matches!(admitted, Err(PushError::Full));
             return full.then(|| frame.into_frame());
         };
-        self.add(&mut state, frame);
+        if state.label(label, frame.len()).is_ok() {
+            self.add(&mut state, frame);
+        }
         None
     }
 
     /// Like [`offer`](Self::offer), for an encoded frame.
-    pub(crate) fn offer_frame(&self, frame: Frame) -> Option<Frame> {
+    pub(crate) fn offer_frame(&self, frame: Frame, label: Option<&Label>) -> Option<Frame> {
         match self.admit(frame.len()) {
             Ok(mut state) => {
-                self.add_shared(&mut state, &frame);
+                if state.label(label, frame.len()).is_ok() {
+                    self.add_shared(&mut state, &frame);
+                }
                 None
             }
             Err(PushError::Full) => Some(frame),

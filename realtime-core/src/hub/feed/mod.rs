@@ -5,12 +5,14 @@ mod follower;
 mod followers;
 mod log;
 mod messages;
+mod revoked;
 mod state;
 mod tail;
 
 pub(crate) use entry::Entry;
 pub(crate) use follower::{Beginning, Follower, Following, To};
 pub use log::Log;
+pub(super) use revoked::Left;
 pub(crate) use state::{FeedState, Newest};
 pub(crate) use tail::Behind;
 
@@ -192,7 +194,7 @@ impl Feeds {
         let epoch = getrandom::u64().map_err(Error::internal)?;
         let name: Arc<str> = asked.name.into();
         let tail = Tail::new(asked.log, asked.within, asked.now);
-        let feed = Arc::new(FeedState::new(Arc::clone(&name), epoch, tail, &self.bytes));
+        let feed = Arc::new(FeedState::new(Arc::clone(&name), epoch, self.tag(asked.name), tail, &self.bytes));
         shard.insert(name, Arc::clone(&feed));
         self.count.fetch_add(1, Relaxed);
         drop(shard);

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     hub::members::Effects,
-    outbox::{Keeping, may_hold},
+    outbox::{Keeping, Tag, may_hold},
     protocol::Protocols,
     util::sync::{
         Mutex, MutexGuard,
@@ -25,6 +25,7 @@ use std::{fmt, sync::Arc};
 pub(crate) struct FeedState {
     pub(super) name: Arc<str>,
     epoch: Box<str>,
+    tag: Tag,
     /// Held while an entry is added and queued for the followers, so that all get the entries in one order. Followers
     /// that join, leave or catch up do not take it.
     order: Mutex<()>,
@@ -48,10 +49,11 @@ pub(crate) struct Newest {
 }
 
 impl FeedState {
-    pub(super) fn new(name: Arc<str>, epoch: u64, tail: Tail, total: &Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(name: Arc<str>, epoch: u64, tag: Tag, tail: Tail, total: &Arc<AtomicUsize>) -> Self {
         Self {
             name,
             epoch: format!("{epoch:016x}").into(),
+            tag,
             order: Mutex::default(),
             tail: Mutex::new(tail),
             end: AtomicU64::new(0),
@@ -122,7 +124,7 @@ impl FeedState {
             let known = after.filter(|after| self.is_here(after, tail.end()));
             (known.map_or(tail.end(), |known| known.offset), after.is_some() && known.is_none())
         };
-        let follower = Arc::new(Follower::new(self, to, keeping, cursor, diverged));
+        let follower = Arc::new(Follower::new(self, self.tag, to, keeping, cursor, diverged));
         self.followers.insert(&follower);
         let whole = !diverged && cursor + 1 >= self.lock_trimmed(now).first();
         let beginning = Beginning { position: self.position_at(cursor), resumed: after.map(|_| whole) };
