@@ -223,7 +223,6 @@ struct Slot {
     reads: Reads,
     account: Account,
     stalled: bool,
-    is_limited: bool,
 }
 
 /// The way in which a slot follows.
@@ -247,6 +246,8 @@ struct Account {
     delivered: u64,
     missing: u64,
     from: u64,
+    /// Entries that it accepts.
+    credit: Option<u64>,
 }
 
 #[derive(Default)]
@@ -341,9 +342,9 @@ impl World {
             delivered: 0,
             missing: 0,
             from: cursor,
+            credit: credit.filter(|_| slot < 2).map(u64::from),
         };
-        let is_limited = credit.is_some() && matches!(reads, Reads::Subscribed(_));
-        self.slots[slot] = Some(Slot { reads, account, stalled: false, is_limited });
+        self.slots[slot] = Some(Slot { reads, account, stalled: false });
     }
 
     async fn follow(&self, slot: usize, at: usize, after: Option<Position>, credit: Option<u32>) -> Reads {
@@ -371,7 +372,8 @@ impl World {
     }
 
     async fn grant(&mut self, slot: usize, more: u32) {
-        let Some(Slot { reads: Reads::Subscribed(client), .. }) = &mut self.slots[slot] else { return };
+        let Some(Slot { reads: Reads::Subscribed(client), account, .. }) = &mut self.slots[slot] else { return };
+        account.credit = account.credit.map(|credit| credit + u64::from(more));
         client.send_text(&json!({ "type": "credit", "id": "s", "more": more }).to_string()).await;
     }
 
@@ -406,6 +408,9 @@ impl World {
                     }
                 }
             }
+            // Who reads has all that it accepts.
+            let end = self.books[slot.account.feed].end();
+            assert!(slot.account.cursor == end || slot.account.credit == Some(0), "{:?}", slot.account);
             let Account { slot, feed, cursor, .. } = slot.account;
             let epoch = self.books[feed].epoch.clone().unwrap();
             self.known[slot][feed] = Some(Position::new(epoch, cursor));
@@ -416,9 +421,7 @@ impl World {
     async fn finish(mut self) {
         for slot in 0..SLOTS {
             self.stall(slot, false);
-            if self.slots[slot].as_ref().is_some_and(|slot| slot.is_limited) {
-                self.grant(slot, 1000).await;
-            }
+            self.grant(slot, 1000).await;
         }
         self.read().await;
         for Slot { account, .. } in self.slots.iter().flatten() {
@@ -486,6 +489,7 @@ impl Account {
         assert_eq!(book.epoch.as_ref(), Some(&position.epoch));
         assert_eq!(position.offset, self.cursor + 1, "{self:?}");
         assert_eq!((entry.number, entry.key), (position.offset, book.entries[self.cursor as usize].0));
+        self.credit = self.credit.map(|credit| credit.checked_sub(1).expect("it has credit"));
         self.cursor += 1;
         self.delivered += 1;
     }
