@@ -52,6 +52,18 @@ fn one_who_stalls_in_the_middle_of_a_burst_gets_the_rest() {
     }
 }
 
+/// There is room, but not for an entry that is larger than half of the outbox.
+#[test]
+fn a_large_entry_comes_behind_small_ones() {
+    for slot in [0, 1, 2] {
+        let mut steps =
+            vec![Step::Begin { slot, feed: 0, from: From::End, credit: None, state: false }, Step::Stall { slot }];
+        steps.extend([4, 4, 0].repeat(6).into_iter().map(|key| Step::Append { feed: 0, key, large: true }));
+        steps.push(Step::Read { slot });
+        run(&steps);
+    }
+}
+
 #[test]
 fn a_node_with_a_broker_refuses_feeds() {
     let realtime = Realtime::builder().broker(MemoryBroker::new()).manual_time().build();
@@ -68,7 +80,7 @@ fn a_subscription_of_a_feed_has_no_policy_of_its_own() {
     let _ = Endpoint::new(()).feed(subscription, |_, at: usize| async move { Ok(feed(at).follow()) });
 }
 
-/// Bytes of a large entry: a dozen of them are more than a client that does not read takes.
+/// Bytes of the largest entry, that of the first key: a dozen of them are more than a client that does not read takes.
 const LARGE: usize = 30_000;
 const KEPT: usize = 20;
 /// Time passes in steps of 7 seconds, which meet it.
@@ -91,7 +103,7 @@ struct Entry {
 
 impl Entry {
     fn new(key: u8, large: bool, number: u64) -> Self {
-        Self { key, number, padding: "x".repeat(if large { LARGE } else { 0 }) }
+        Self { key, number, padding: "x".repeat(if large { LARGE - usize::from(key) * 5000 } else { 0 }) }
     }
 }
 
@@ -281,7 +293,8 @@ impl Wake for Woken {
 impl World {
     fn new() -> Self {
         let mut config = Config::default();
-        config.outbox_bytes = 128 * 1024;
+        // Less than two large entries: one may not fit where there is room for a smaller one.
+        config.outbox_bytes = 48 * 1024;
         // Nobody is closed for being silent.
         (config.ping_interval, config.idle_timeout) = (Duration::from_secs(1 << 20), Duration::from_secs(1 << 21));
         let endpoint = Endpoint::new(()).feed(FOLLOW, |_, at: usize| async move { Ok(feed(at).follow()) }).feed(

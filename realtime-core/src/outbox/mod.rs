@@ -244,7 +244,7 @@ impl Outbox {
     }
 
     /// Queues a frame that has waited for room: over the limit by one such frame at most.
-    pub(crate) fn push_late(&self, frame: &Frame) -> Result<(), PushError> {
+    pub(crate) fn push_late(&self, frame: &Frame, label: Option<&Label>) -> Result<(), PushError> {
         let mut state = self.lock();
         if !state.phase.takes_frames() {
             return Ok(());
@@ -252,7 +252,9 @@ impl Outbox {
         if !self.has_room(&state) {
             return Err(PushError::Full);
         }
-        self.add_shared(&mut state, frame);
+        if state.label(label, frame.len()).is_ok() {
+            self.add_shared(&mut state, frame);
+        }
         Ok(())
     }
 

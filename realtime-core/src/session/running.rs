@@ -113,7 +113,7 @@ pub(super) fn offer(client: &Client, packet: &Outgoing<'_>, label: Option<&Label
 pub(super) fn poll_send(client: &Client, unsent: &mut Option<Frame>, cx: &mut Context<'_>) -> Poll<()> {
     if let Some(frame) = unsent {
         ready!(client.outbox.poll_room(cx));
-        if client.outbox.push_late(frame) == Err(PushError::Full) {
+        if client.outbox.push_late(frame, None) == Err(PushError::Full) {
             // Others have taken the room.
             cx.waker().wake_by_ref();
             return Poll::Pending;

@@ -277,11 +277,11 @@ impl Follower {
                         self.pass(&entry);
                         continue;
                     }
-                    match client.outbox.push_within(&frame, Share::Half, &self.label) {
-                        Ok(_) => self.pass(&entry),
-                        Err(PushError::Full) => return false,
-                        Err(PushError::Closed) => return true,
+                    // As soon as there is room: the driver does not come back for one that needs more.
+                    if client.outbox.push_late(&frame, Some(&self.label)).is_err() {
+                        return false;
                     }
+                    self.pass(&entry);
                 }
             }
         }
