@@ -22,7 +22,7 @@ use std::{
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 500,
+        cases: cases(),
         // What once failed becomes a test of its own.
         failure_persistence: None,
         ..ProptestConfig::default()
@@ -34,14 +34,32 @@ proptest! {
     }
 }
 
+/// Enough for each fault that was ever planted here, and a few seconds; `PROPTEST_CASES` says another number.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(150)
+}
+
 /// A follower that was level reads on by itself once an entry did not fit.
 #[test]
 fn one_who_stalls_in_the_middle_of_a_burst_gets_the_rest() {
     for slot in [0, 1, 2] {
-        let mut steps = vec![Step::Begin { slot, feed: 0, from: From::End, credit: None }, Step::Stall { slot }];
+        let mut steps =
+            vec![Step::Begin { slot, feed: 0, from: From::End, credit: None, state: false }, Step::Stall { slot }];
         steps.extend([Step::Append { feed: 0, key: 0, large: true }; 18]);
         steps.push(Step::Read { slot });
         steps.push(Step::Append { feed: 0, key: 0, large: false });
+        run(&steps);
+    }
+}
+
+/// There is room, but not for an entry that is larger than half of the outbox.
+#[test]
+fn a_large_entry_comes_behind_small_ones() {
+    for slot in [0, 1, 2] {
+        let mut steps =
+            vec![Step::Begin { slot, feed: 0, from: From::End, credit: None, state: false }, Step::Stall { slot }];
+        steps.extend([4, 4, 0].repeat(6).into_iter().map(|key| Step::Append { feed: 0, key, large: true }));
+        steps.push(Step::Read { slot });
         run(&steps);
     }
 }
@@ -62,14 +80,19 @@ fn a_subscription_of_a_feed_has_no_policy_of_its_own() {
     let _ = Endpoint::new(()).feed(subscription, |_, at: usize| async move { Ok(feed(at).follow()) });
 }
 
-/// Bytes of a large entry: a dozen of them are more than a client that does not read takes.
+/// Bytes of the largest entry, that of the first key: a dozen of them are more than a client that does not read takes.
 const LARGE: usize = 30_000;
 const KEPT: usize = 20;
-const WITHIN: u64 = 30;
+/// Time passes in steps of 7 seconds, which meet it.
+const WITHIN: u64 = 28;
 const FEEDS: usize = 3;
 const SLOTS: usize = 4;
 
 const FOLLOW: Subscription<usize, Entry> = Subscription::new("follow");
+/// Begins with a state, and something is appended while that is loaded.
+const STATE: Subscription<usize, Entry> = Subscription::new("state");
+/// The key of the state.
+const STATE_KEY: u8 = 9;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
@@ -80,7 +103,7 @@ struct Entry {
 
 impl Entry {
     fn new(key: u8, large: bool, number: u64) -> Self {
-        Self { key, number, padding: "x".repeat(if large { LARGE } else { 0 }) }
+        Self { key, number, padding: "x".repeat(if large { LARGE - usize::from(key) * 5000 } else { 0 }) }
     }
 }
 
@@ -112,6 +135,8 @@ enum Step {
         feed: usize,
         from: From,
         credit: Option<u32>,
+        /// With a state, if it is a subscription.
+        state: bool,
     },
     Grant {
         slot: usize,
@@ -126,7 +151,9 @@ enum Step {
     Leave {
         slot: usize,
     },
-    Advance,
+    Advance {
+        seconds: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -148,13 +175,13 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..FEEDS, 0..3_u8, any::<bool>()).prop_map(|(feed, key, large)| Step::Append { feed, key, large }),
         2 => (0..FEEDS, 10..24_usize).prop_map(|(feed, count)| Step::Burst { feed, count }),
-        3 => (slot(), 0..FEEDS, from, select(vec![None, Some(0), Some(1), Some(5)]))
-            .prop_map(|(slot, feed, from, credit)| Step::Begin { slot, feed, from, credit }),
+        3 => (slot(), 0..FEEDS, from, select(vec![None, Some(0), Some(1), Some(5)]), any::<bool>())
+            .prop_map(|(slot, feed, from, credit, state)| Step::Begin { slot, feed, from, credit, state }),
         2 => (slot(), 0..4_u32).prop_map(|(slot, more)| Step::Grant { slot, more }),
         1 => slot().prop_map(|slot| Step::Stall { slot }),
         1 => slot().prop_map(|slot| Step::Read { slot }),
         1 => slot().prop_map(|slot| Step::Leave { slot }),
-        1 => Just(Step::Advance),
+        1 => select(vec![7, 2 * WITHIN + 1]).prop_map(|seconds| Step::Advance { seconds }),
     ]
 }
 
@@ -197,12 +224,14 @@ struct World {
     /// The last position of each slot in each feed.
     known: [[Option<Position>; FEEDS]; SLOTS],
     seconds: u64,
+    /// The entries so far.
+    appended: u64,
 }
 
 /// What was appended to a feed: key, number and time.
 #[derive(Default)]
 struct Book {
-    entries: Vec<(u8, u64)>,
+    entries: Vec<(u8, u64, u64)>,
     epoch: Option<String>,
 }
 
@@ -214,7 +243,7 @@ impl Book {
     /// The offset of the first entry that is kept.
     fn first(&self, now: u64) -> u64 {
         let by_count = self.entries.len().saturating_sub(KEPT);
-        let by_age = self.entries.iter().take_while(|(_, time)| time + WITHIN <= now).count();
+        let by_age = self.entries.iter().take_while(|(.., time)| time + WITHIN <= now).count();
         by_count.max(by_age) as u64 + 1
     }
 }
@@ -223,7 +252,6 @@ struct Slot {
     reads: Reads,
     account: Account,
     stalled: bool,
-    is_limited: bool,
 }
 
 /// The way in which a slot follows.
@@ -243,10 +271,14 @@ struct Account {
     begun: bool,
     /// A gap of another history is due.
     diverged: bool,
+    /// The state is due.
+    state: bool,
     resumed: Option<bool>,
     delivered: u64,
     missing: u64,
     from: u64,
+    /// Entries that it accepts.
+    credit: Option<u64>,
 }
 
 #[derive(Default)]
@@ -261,14 +293,30 @@ impl Wake for Woken {
 impl World {
     fn new() -> Self {
         let mut config = Config::default();
-        config.outbox_bytes = 128 * 1024;
+        // Less than two large entries: one may not fit where there is room for a smaller one.
+        config.outbox_bytes = 48 * 1024;
         // Nobody is closed for being silent.
         (config.ping_interval, config.idle_timeout) = (Duration::from_secs(1 << 20), Duration::from_secs(1 << 21));
-        let endpoint = Endpoint::new(()).feed(FOLLOW, |_, at: usize| async move { Ok(feed(at).follow()) });
+        let endpoint = Endpoint::new(()).feed(FOLLOW, |_, at: usize| async move { Ok(feed(at).follow()) }).feed(
+            STATE,
+            |call, at: usize| async move {
+                Ok(feed(at).follow().or_begin_with(move || async move {
+                    call.append(&feed(at), &Entry::new(0, false, 0)).await?;
+                    Ok(Entry::new(STATE_KEY, false, 0))
+                }))
+            },
+        );
         let builder = Realtime::builder().config(config).endpoint("api", endpoint);
         let server = TestServer::new(builder.handler("follower", Follower).build());
         let books = (0..FEEDS).map(|_| Book::default()).collect();
-        Self { server, books, slots: (0..SLOTS).map(|_| None).collect(), known: Default::default(), seconds: 0 }
+        Self {
+            server,
+            books,
+            slots: (0..SLOTS).map(|_| None).collect(),
+            known: Default::default(),
+            seconds: 0,
+            appended: 0,
+        }
     }
 
     async fn take(&mut self, step: Step) {
@@ -282,34 +330,40 @@ impl World {
                     }
                 }
             }
-            Step::Begin { slot, feed, from, credit } => self.begin(slot, feed, from, credit).await,
+            Step::Begin { slot, feed, from, credit, state } => {
+                self.begin(slot, feed, from, credit, state && slot < 2).await;
+            }
             Step::Grant { slot, more } => self.grant(slot, more).await,
             Step::Stall { slot } => self.stall(slot, true),
             Step::Read { slot } => self.stall(slot, false),
             Step::Leave { slot } => self.slots[slot] = None,
-            Step::Advance => {
-                self.server.advance(Duration::from_secs(7)).await;
-                self.seconds += 7;
+            Step::Advance { seconds } => {
+                self.server.advance(Duration::from_secs(seconds)).await;
+                self.seconds += seconds;
             }
         }
         self.read().await;
     }
 
     async fn append(&mut self, at: usize, key: u8, large: bool) {
+        self.appended += 1;
         let book = &mut self.books[at];
-        let entry = Entry::new(key, large, book.end() + 1);
+        let entry = Entry::new(key, large, self.appended);
         let position = self.server.realtime().append(&feed(at), &entry).await.unwrap();
         if book.epoch.as_ref() != Some(&position.epoch) {
             // The feed was forgotten, which it may be after all of it was.
             assert!(book.first(self.seconds) > book.end(), "an epoch ends before its log");
-            assert!(self.slots.iter().flatten().all(|slot| slot.account.feed != at || slot.account.cursor == 0));
+            assert!(
+                self.slots.iter().flatten().all(|slot| slot.account.feed != at),
+                "it ends while it is followed"
+            );
             *book = Book { epoch: Some(position.epoch.clone()), entries: Vec::new() };
         }
         assert_eq!(position.offset, book.end() + 1);
-        book.entries.push((key, self.seconds));
+        book.entries.push((key, self.appended, self.seconds));
     }
 
-    async fn begin(&mut self, slot: usize, at: usize, from: From, credit: Option<u32>) {
+    async fn begin(&mut self, slot: usize, at: usize, from: From, credit: Option<u32>, state: bool) {
         self.slots[slot] = None;
         let end = self.server.realtime().position(&feed(at)).await.unwrap();
         let book = &mut self.books[at];
@@ -329,29 +383,44 @@ impl World {
         let known = after.as_ref().filter(|after| after.epoch == end.epoch).map(|after| after.offset);
         let cursor = known.unwrap_or(end.offset);
         let resumed = after.as_ref().map(|_| known.is_some_and(|known| known + 1 >= book.first(self.seconds)));
-        let diverged = after.is_some() && known.is_none();
-        let reads = self.follow(slot, at, after, credit).await;
+        let path = if state { STATE.name() } else { FOLLOW.name() };
+        // It goes on, or has the state.
+        let state = state && resumed != Some(true);
+        let diverged = after.is_some() && known.is_none() && !state;
+        let cursor = if state { end.offset } else { cursor };
+        let reads = self.follow(slot, at, &path, after, credit).await;
+        if state {
+            self.books[at].entries.push((0, 0, self.seconds));
+        }
         let account = Account {
             slot,
             feed: at,
             cursor,
             begun: false,
             diverged,
+            state,
             resumed,
             delivered: 0,
             missing: 0,
             from: cursor,
+            credit: credit.filter(|_| slot < 2).map(u64::from),
         };
-        let is_limited = credit.is_some() && matches!(reads, Reads::Subscribed(_));
-        self.slots[slot] = Some(Slot { reads, account, stalled: false, is_limited });
+        self.slots[slot] = Some(Slot { reads, account, stalled: false });
     }
 
-    async fn follow(&self, slot: usize, at: usize, after: Option<Position>, credit: Option<u32>) -> Reads {
+    async fn follow(
+        &self,
+        slot: usize,
+        at: usize,
+        path: &str,
+        after: Option<Position>,
+        credit: Option<u32>,
+    ) -> Reads {
         match slot {
             0 | 1 => {
                 let mut client = self.server.open("api").await.unwrap();
                 let shared = slot == 1;
-                let frame = json!({ "type": "subscribe", "id": "s", "path": "follow", "input": at, "after": after,
+                let frame = json!({ "type": "subscribe", "id": "s", "path": path, "input": at, "after": after,
                     "credit": credit, "shared": shared });
                 client.send_text(&frame.to_string()).await;
                 Reads::Subscribed(Box::new(client))
@@ -371,7 +440,8 @@ impl World {
     }
 
     async fn grant(&mut self, slot: usize, more: u32) {
-        let Some(Slot { reads: Reads::Subscribed(client), .. }) = &mut self.slots[slot] else { return };
+        let Some(Slot { reads: Reads::Subscribed(client), account, .. }) = &mut self.slots[slot] else { return };
+        account.credit = account.credit.map(|credit| credit + u64::from(more));
         client.send_text(&json!({ "type": "credit", "id": "s", "more": more }).to_string()).await;
     }
 
@@ -406,6 +476,9 @@ impl World {
                     }
                 }
             }
+            // Who reads has all that it accepts.
+            let end = self.books[slot.account.feed].end();
+            assert!(slot.account.cursor == end || slot.account.credit == Some(0), "{:?}", slot.account);
             let Account { slot, feed, cursor, .. } = slot.account;
             let epoch = self.books[feed].epoch.clone().unwrap();
             self.known[slot][feed] = Some(Position::new(epoch, cursor));
@@ -416,9 +489,7 @@ impl World {
     async fn finish(mut self) {
         for slot in 0..SLOTS {
             self.stall(slot, false);
-            if self.slots[slot].as_ref().is_some_and(|slot| slot.is_limited) {
-                self.grant(slot, 1000).await;
-            }
+            self.grant(slot, 1000).await;
         }
         self.read().await;
         for Slot { account, .. } in self.slots.iter().flatten() {
@@ -435,6 +506,11 @@ impl World {
         for Slot { account, .. } in self.slots.iter().flatten() {
             assert_eq!(account.cursor, self.books[account.feed].end(), "{account:?}");
         }
+        // Nothing is left of what nobody uses.
+        self.slots.clear();
+        self.server.advance(Duration::from_secs(3 * WITHIN)).await;
+        let stats = self.server.realtime().stats();
+        assert_eq!((stats.feeds, stats.log_bytes), (0, 0));
     }
 }
 
@@ -453,6 +529,9 @@ impl Account {
                 self.skip(&gap, books, now);
             }
             Some(kind @ ("data" | "message")) => {
+                if self.state {
+                    return self.take_state(&frame);
+                }
                 // A handler's client is not told of the beginning.
                 self.begun |= kind == "message";
                 assert_eq!(frame["id"], if self.slot == 0 { json!("s") } else { Value::Null });
@@ -480,12 +559,26 @@ impl Account {
         assert_eq!((offset, resumed), (self.cursor, self.resumed), "{self:?}");
     }
 
+    /// It is of the place where the client began, whatever was appended while it was loaded.
+    fn take_state(&mut self, frame: &Value) {
+        assert!(self.begun && std::mem::take(&mut self.state));
+        assert_eq!((&frame["id"], &frame["data"]["key"]), (&json!("s"), &json!(STATE_KEY)));
+        assert_eq!(frame["offset"], self.cursor, "{self:?}");
+        self.spend();
+    }
+
+    fn spend(&mut self) {
+        self.credit = self.credit.map(|credit| credit.checked_sub(1).expect("it has credit"));
+    }
+
     fn deliver(&mut self, entry: &Entry, position: &Position, books: &[Book]) {
         assert!(self.begun && !self.diverged, "{self:?}");
         let book = &books[self.feed];
         assert_eq!(book.epoch.as_ref(), Some(&position.epoch));
         assert_eq!(position.offset, self.cursor + 1, "{self:?}");
-        assert_eq!((entry.number, entry.key), (position.offset, book.entries[self.cursor as usize].0));
+        let (key, number, _) = book.entries[self.cursor as usize];
+        assert_eq!((entry.key, entry.number), (key, number));
+        self.spend();
         self.cursor += 1;
         self.delivered += 1;
     }
@@ -508,8 +601,8 @@ impl Account {
             ("overflow", 1) => assert!(to + 3 <= book.end(), "{gap:?} {self:?}"),
             ("conflated", 2) => {
                 let has_newer = |offset: u64| {
-                    let (key, _) = book.entries[offset as usize - 1];
-                    book.entries[offset as usize..].iter().any(|(newer, _)| *newer == key)
+                    let (key, ..) = book.entries[offset as usize - 1];
+                    book.entries[offset as usize..].iter().any(|(newer, ..)| *newer == key)
                 };
                 assert!((from..=to).all(has_newer), "{gap:?} {self:?}");
             }

@@ -97,9 +97,8 @@ fn play(steps: &[Step]) -> (Vec<(usize, TestFrame)>, Vec<String>, Revoked) {
                 revoked.topics[topic].get_or_insert(ann.written());
             }
             Step::Revoke => {
-                let ended = node.realtime.revoke(&Principal("ann".into()));
-                // What waited when a topic was revoked has closed the connection.
-                assert!(ended == 1 || revoked.topics.iter().any(Option::is_some));
+                // It may have been closed before, as a slow consumer or because something waited.
+                assert!(node.realtime.revoke(&Principal("ann".into())) <= 1);
                 revoked.all.get_or_insert(ann.written());
                 break;
             }

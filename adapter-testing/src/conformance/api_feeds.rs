@@ -61,7 +61,7 @@ enum Begins {
 }
 
 /// A feed that keeps five entries for a minute. Its name says what happens to one who does not keep up.
-fn feed(name: &str) -> Feed<Entry> {
+pub(crate) fn feed(name: &str) -> Feed<Entry> {
     let feed = Topic::new(name.to_owned()).log(Log::last(5).within(Duration::from_secs(60)));
     match name.split(':').next() {
         Some("newest") => feed.with_overflow(Overflow::drop_oldest(2)),
@@ -77,7 +77,8 @@ pub(crate) fn builder(change: impl FnOnce(&mut Config)) -> RealtimeBuilder {
     change(&mut config);
     let endpoint = Endpoint::new(State::default())
         .middleware(|mut context: realtime_core::Context, next: realtime_core::Next| async move {
-            context.set(Principal("ann".into()));
+            let user = context.header("x-user").unwrap_or("ann").to_owned();
+            context.set(Principal(user));
             next.run(context).await
         })
         .feed(LOG, |_, name: String| async move { Ok(feed(&name).follow()) })

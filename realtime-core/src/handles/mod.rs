@@ -2,6 +2,7 @@
 //!
 //! May import `calls` and the layers beneath it.
 
+mod any_topic;
 mod append_error;
 mod audience;
 mod connection;
@@ -13,6 +14,7 @@ mod realtime;
 mod send_error;
 mod topic;
 
+pub use any_topic::AnyTopic;
 pub use append_error::AppendError;
 pub use audience::Audience;
 pub use connection::AnyConnection;

@@ -1,4 +1,6 @@
-use super::{AnyConnection, AppendError, Audience, Feed, FeedUpdates, Memory, Past, Topic};
+use super::{
+    AnyConnection, AnyTopic, AppendError, Audience, Feed, FeedUpdates, Memory, Past, Topic, any_topic::Name,
+};
 use crate::{
     config::Config,
     context::Principal,
@@ -187,15 +189,35 @@ impl Realtime {
         self.0.revoke(principal)
     }
 
-    /// Ends the memberships of a principal in a topic on this node. When this returns, nothing more of the topic leaves
+    /// Ends the memberships of a principal in a topic or feed on this node. When this returns, nothing more of the topic leaves
     /// for it. A connection for which nothing waits stays open, and may subscribe again: the application has to refuse
     /// that first. One for which something waits, of this topic or not, is closed with 3000, and what waits is dropped;
     /// its client connects again. Returns the number of the principal's connections, members or not.
     ///
     /// What leaves is as in [`revoke`](Self::revoke); of a stream of server-sent events for which nothing waits, up to
     /// 64 KiB are with the framework.
-    pub fn revoke_from<T>(&self, principal: &Principal, topic: &Topic<T>) -> usize {
-        self.0.revoke_from(principal, topic.name())
+    ///
+    /// From a [`Feed`], it ends the principal's subscriptions with the error `UNAUTHENTICATED`, `revoked`, and what its
+    /// handlers follow. A subscription that was asked for before, and begins after, is ended too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use realtime_core::{Feed, Log, Principal, Realtime, Topic};
+    ///
+    /// const ROOM: Topic<String> = Topic::fixed("room");
+    /// const NEWS: Feed<String> = Topic::fixed("news").log(Log::last(100));
+    ///
+    /// fn expel(realtime: &Realtime, user: &Principal) {
+    ///     realtime.revoke_from(user, &ROOM);
+    ///     realtime.revoke_from(user, &NEWS);
+    /// }
+    /// ```
+    pub fn revoke_from(&self, principal: &Principal, topic: &impl AnyTopic) -> usize {
+        match topic.in_kind() {
+            Name::Topic(name) => self.0.revoke_from(principal, name),
+            Name::Feed(name) => self.0.revoke_from_feed(principal, name),
+        }
     }
 
     /// Ends all connections before a shutdown: refuses new ones with 503, closes the open ones with 1001 in batches

@@ -1,4 +1,4 @@
-use super::{ClientCalls, ConnectionPermit, Credentials, Hub, Mark, Membership, revocations::Ahead};
+use super::{ClientCalls, ConnectionPermit, Credentials, Hub, Mark, Membership, feed::Left, revocations::Ahead};
 use crate::{
     context::Context,
     outbox::{Opening, Outbox, PushError, may_hold},
@@ -50,6 +50,8 @@ pub(super) struct Memberships {
     /// No membership can be added.
     pub(super) closed: bool,
     pub(super) list: Vec<Membership>,
+    /// The feeds that it was revoked from.
+    pub(super) left: Option<Box<Left>>,
 }
 
 /// The state of reading from the client.

@@ -49,7 +49,7 @@ pub(crate) use permits::{Permits, Refused};
 use presence::Places;
 use rates::Limits;
 use revocations::Revocations;
-pub(crate) use revocations::{Ahead, Mark};
+pub(crate) use revocations::{Ahead, Mark, revoked};
 use ticker::Ticker;
 pub(crate) use topics::Name;
 use topics::{Membership, Topics};

@@ -1,6 +1,7 @@
 use super::{Client, Hub, Name};
 use crate::{
     context::Principal,
+    outbox::Tag,
     util::{
         Wakers,
         sync::{
@@ -198,7 +199,7 @@ impl Hub {
         clients.len()
     }
 
-    fn clients_of(&self, principal: &Principal) -> Vec<Arc<Client>> {
+    pub(super) fn clients_of(&self, principal: &Principal) -> Vec<Arc<Client>> {
         let mut clients = self.connections.all();
         clients.retain(|client| client.context.principal() == Some(principal));
         clients
@@ -225,17 +226,17 @@ impl Client {
         }
     }
 
-    /// Ends a membership, and drops what is held back of it. A client for which something waits is closed, and that is
-    /// dropped.
+    /// Ends a membership, and takes back what is queued of it.
     fn revoke_from(self: &Arc<Self>, name: Name<'_>) {
         // No publication is queued any more once it has left.
         self.hub.topics.leave(self, name);
-        let discard = || self.ahead.as_ref().and_then(|ahead| ahead.discard());
-        self.outbox.revoke_topic(
-            self.hub.topics.tag(name),
-            Close::by_server(CloseCode::UNAUTHORIZED, REASON),
-            discard,
-        );
+        self.take_back(self.hub.topics.tag(name));
+    }
+
+    /// Drops what is held back of a topic; closes a client for which something else waits, and drops that.
+    pub(super) fn take_back(&self, topic: Tag) {
+        let close = Close::by_server(CloseCode::UNAUTHORIZED, REASON);
+        self.outbox.revoke_topic(topic, close, || self.ahead.as_ref().and_then(|ahead| ahead.discard()));
     }
 }
 
@@ -252,7 +253,7 @@ impl fmt::Debug for Revocations {
 }
 
 /// Returns the error for what was on its way.
-pub(super) fn revoked() -> Error {
+pub(crate) fn revoked() -> Error {
     Error::new(Code::UNAUTHENTICATED, REASON)
 }
 

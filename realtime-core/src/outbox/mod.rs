@@ -20,6 +20,7 @@ mod keeping;
 mod opening;
 mod queued;
 mod revoke;
+mod right;
 mod signals;
 mod state;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub(crate) use behind::{Held, Post, Tag};
 pub(crate) use driver::Blocked;
 pub(crate) use keeping::Keeping;
 pub(crate) use opening::Opening;
+pub(crate) use right::Right;
 pub(crate) use signals::Signals;
 pub(crate) use state::Closing;
 use state::{Phase, State};
@@ -173,14 +175,20 @@ impl Outbox {
         Ok(state.unpark_for_frames())
     }
 
-    /// Queues a shared frame, if no more is queued than its kind may have. The caller wakes the driver after it has
+    /// Queues a frame of a feed, if no more is queued than its kind may have. The caller wakes the driver after it has
     /// released its own locks.
     #[inline(always)]
-    pub(crate) fn push_within(&self, frame: &Frame, share: Share) -> Result<Option<Waker>, PushError> {
+    pub(crate) fn push_within(
+        &self,
+        frame: &Frame,
+        share: Share,
+        right: &Right,
+    ) -> Result<Option<Waker>, PushError> {
         let mut state = self.admit(frame.len())?;
         if state.bytes() > share.of(self.limit) {
             return Err(PushError::Full);
         }
+        right.check()?;
         self.add_shared(&mut state, frame);
         Ok(state.unpark_for_frames())
     }
@@ -201,22 +209,27 @@ impl Outbox {
         state.unpark_for_frames()
     }
 
-    /// Queues a frame of this client's own; returns it if there is no room. For the driver's own task.
-    pub(crate) fn offer(&self, frame: Draft<'_>) -> Option<Frame> {
+    /// Queues a frame of this client's own, with the right of a follower if it is of a feed; returns it if there is no room.
+    /// For the driver's own task.
+    pub(crate) fn offer(&self, frame: Draft<'_>, right: Option<&Right>) -> Option<Frame> {
         let admitted = self.admit(frame.len());
         let Ok(mut state) = admitted else {
             let full = matches!(admitted, Err(PushError::Full));
             return full.then(|| frame.into_frame());
         };
-        self.add(&mut state, frame);
+        if right.is_none_or(|right| right.check().is_ok()) {
+            self.add(&mut state, frame);
+        }
         None
     }
 
     /// Like [`offer`](Self::offer), for an encoded frame.
-    pub(crate) fn offer_frame(&self, frame: Frame) -> Option<Frame> {
+    pub(crate) fn offer_frame(&self, frame: Frame, right: Option<&Right>) -> Option<Frame> {
         match self.admit(frame.len()) {
             Ok(mut state) => {
-                self.add_shared(&mut state, &frame);
+                if right.is_none_or(|right| right.check().is_ok()) {
+                    self.add_shared(&mut state, &frame);
+                }
                 None
             }
             Err(PushError::Full) => Some(frame),
@@ -225,7 +238,7 @@ impl Outbox {
     }
 
     /// Queues a frame that has waited for room: over the limit by one such frame at most.
-    pub(crate) fn push_late(&self, frame: &Frame) -> Result<(), PushError> {
+    pub(crate) fn push_late(&self, frame: &Frame, right: Option<&Right>) -> Result<(), PushError> {
         let mut state = self.lock();
         if !state.phase.takes_frames() {
             return Ok(());
@@ -233,7 +246,9 @@ impl Outbox {
         if !self.has_room(&state) {
             return Err(PushError::Full);
         }
-        self.add_shared(&mut state, frame);
+        if right.is_none_or(|right| right.check().is_ok()) {
+            self.add_shared(&mut state, frame);
+        }
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 use super::running::offer;
 use crate::{
     calls::{CallCore, FeedOf, Reply, drop_running, poll_running},
-    hub::{Behind, Client, Entry, Following, To},
-    outbox::may_hold,
+    hub::{Behind, Client, Entry, Following, To, revoked},
+    outbox::{Right, may_hold},
     protocol::Encode,
     seams::BoxFuture,
     util::sync::Mutex,
@@ -49,13 +49,15 @@ impl Feed {
         core: &CallCore,
         of: FeedOf,
         shared: Option<Arc<SharedFeeds>>,
+        since: u64,
     ) -> Result<Self> {
         let is_built_in = client.hub.protocols.is_built_in(client.format);
         let share = shared.filter(|_| is_built_in).and_then(|shared| Share::of(&shared, &of.name));
         let is_shared = share.is_some() || client.hub.protocols.is_of_one_subscription(client.format);
-        let to = || if is_shared { To::items(client) } else { To::task() };
+        let to = || if is_shared { To::items(client) } else { To::task(Some(client)) };
         let after = of.after.as_ref().or(core.after.as_ref());
         let (following, mut beginning) = client.hub.follow(&of.name, of.log, of.keeping, after, to)?;
+        client.may_follow(&of.name, since)?;
         let begin = of.begin.filter(|_| beginning.resumed != Some(true));
         if begin.is_some() {
             // First the position, then the state: what is appended meanwhile comes behind it.
@@ -95,6 +97,16 @@ impl Feed {
         self.following.use_credit();
     }
 
+    pub(super) fn right(&self) -> &Right {
+        self.following.right()
+    }
+
+    /// Fails once its client's principal is revoked from the feed; the task is woken for that.
+    pub(super) fn check_revoked(&self, cx: &Context<'_>) -> Result {
+        self.following.register(cx);
+        if self.right().is_revoked() { Err(revoked()) } else { Ok(()) }
+    }
+
     /// Ready when there is something to send. Otherwise the task is woken, or appenders send what comes.
     pub(super) fn poll_next(&mut self, client: &Client, core: &CallCore, cx: &mut Context<'_>) -> Poll<Ahead> {
         if let Some(first) = &mut self.first {
@@ -103,7 +115,6 @@ impl Feed {
             let framed = made.and_then(|value| self.frame_of(client, core, &*value));
             return Poll::Ready(framed.map_or_else(Ahead::Failed, Ahead::First));
         }
-        self.following.register(cx);
         if self.following.arm() { Poll::Pending } else { Poll::Ready(Ahead::Entries) }
     }
 
@@ -125,7 +136,8 @@ impl Feed {
             true => self.offer_shared(client, &entry, known)?,
             false => {
                 let position = Some(&entry.position);
-                offer(client, &Outgoing::Data { id: &core.id, data: &entry.value, position, event: None })?
+                let packet = Outgoing::Data { id: &core.id, data: &entry.value, position, event: None };
+                offer(client, &packet, Some(self.right()))?
             }
         };
         self.following.pass(&entry);
@@ -135,7 +147,7 @@ impl Feed {
     fn offer_shared(&self, client: &Client, entry: &Entry, known: Option<Frame>) -> Result<Option<Frame>> {
         let Some(frame) = self.following.frame(&client.hub.protocols, entry, known) else { return Ok(None) };
         may_hold(client.hub.config.outbox_bytes, frame.len())?;
-        Ok(client.outbox.offer_frame(frame))
+        Ok(client.outbox.offer_frame(frame, Some(self.right())))
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::{
     calls::{CallCore, Reply, drop_running, poll_running},
     hub::Client,
-    outbox::{PushError, may_hold},
+    outbox::{PushError, Right, may_hold},
     seams::BoxFuture,
     websocket::Frame,
 };
@@ -89,22 +89,22 @@ impl fmt::Debug for Event {
 fn answer(client: &Client, core: &CallCore, outcome: Result<Reply>) -> Option<Frame> {
     let id = &*core.id;
     let failed = match outcome {
-        Ok(data) => match offer(client, &Outgoing::Reply { id, data: &*data, wrote: &core.take_wrote() }) {
+        Ok(data) => match offer(client, &Outgoing::Reply { id, data: &*data, wrote: &core.take_wrote() }, None) {
             Ok(unsent) => return unsent,
             Err(error) => error,
         },
         Err(error) => error,
     };
     client.log(&failed);
-    offer(client, &Outgoing::Error { id: Some(id), error: &failed }).unwrap_or_default()
+    offer(client, &Outgoing::Error { id: Some(id), error: &failed }, None).unwrap_or_default()
 }
 
-/// Queues a packet; returns its frame if there is no room now.
-pub(super) fn offer(client: &Client, packet: &Outgoing<'_>) -> Result<Option<Frame>> {
+/// Queues a packet, with the right of a follower if it is of one; returns its frame if there is no room now.
+pub(super) fn offer(client: &Client, packet: &Outgoing<'_>, right: Option<&Right>) -> Result<Option<Frame>> {
     let limit = client.hub.config.outbox_bytes;
     let offered = client.encode(packet, |frame| {
         may_hold(limit, frame.len())?;
-        Ok(client.outbox.offer(frame))
+        Ok(client.outbox.offer(frame, right))
     })?;
     offered.unwrap_or(Ok(None))
 }
@@ -113,7 +113,7 @@ pub(super) fn offer(client: &Client, packet: &Outgoing<'_>) -> Result<Option<Fra
 pub(super) fn poll_send(client: &Client, unsent: &mut Option<Frame>, cx: &mut Context<'_>) -> Poll<()> {
     if let Some(frame) = unsent {
         ready!(client.outbox.poll_room(cx));
-        if client.outbox.push_late(frame) == Err(PushError::Full) {
+        if client.outbox.push_late(frame, None) == Err(PushError::Full) {
             // Others have taken the room.
             cx.waker().wake_by_ref();
             return Poll::Pending;

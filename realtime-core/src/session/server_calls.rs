@@ -106,8 +106,8 @@ impl Calls {
                 self.call(&id, &path, input, timeout, key.as_deref());
             }
             Packet::Subscribe { id, path, input, after, credit, shared } => {
-                let terms =
-                    Terms { credit, shared: shared.then(|| Arc::clone(self.shared.get_or_insert_default())) };
+                let shared = shared.then(|| Arc::clone(self.shared.get_or_insert_default()));
+                let terms = Terms { credit, shared, since: self.client.times_revoked() };
                 self.subscribe(&id, &path, input, after, terms, turn);
             }
             Packet::Event { name, data } => self.event(&name, data, turn),

@@ -34,6 +34,7 @@ pub(super) struct Stream {
     /// Items that the client accepts; `None` for any number.
     credit: Option<u32>,
     shared: Option<Arc<SharedFeeds>>,
+    since: u64,
     /// Encoded items that are not sent yet.
     kept: VecDeque<Kept>,
     dropped: Option<Gap>,
@@ -69,7 +70,7 @@ impl Stream {
     pub(super) fn new(
         core: Arc<CallCore>,
         starting: BoxFuture<'static, Result<Streaming>>,
-        Terms { credit, shared }: Terms,
+        Terms { credit, shared, since }: Terms,
     ) -> Self {
         Self {
             core,
@@ -79,6 +80,7 @@ impl Stream {
             keeping: Keeping::Block,
             credit,
             shared,
+            since,
             kept: VecDeque::new(),
             dropped: None,
             end: End::None,
@@ -168,7 +170,7 @@ impl Stream {
 
     fn start_feed(&mut self, client: &Arc<Client>, of: FeedOf) {
         self.keeping = of.keeping;
-        match Feed::begin(client, &self.core, of, self.shared.take()) {
+        match Feed::begin(client, &self.core, of, self.shared.take(), self.since) {
             Ok(feed) => {
                 feed.set_credit(self.credit);
                 self.feed = Some(Box::new(feed));
@@ -179,6 +181,10 @@ impl Stream {
 
     /// Sends entries of the feed while there is room. Ready when the subscription has ended.
     fn poll_feed(&mut self, client: &Arc<Client>, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
+        if let Some(Err(revoked)) = self.feed.as_ref().map(|feed| feed.check_revoked(cx)) {
+            self.fail_feed(revoked);
+            return Poll::Ready(());
+        }
         for _ in 0..BATCH {
             self.send_kept(client);
             if !self.kept.is_empty() {
@@ -203,14 +209,18 @@ impl Stream {
                 Ahead::Failed(error) => Err(error),
             };
             if let Err(error) = taken {
-                self.kept.clear();
-                self.feed = None;
-                self.end = End::Due(Err(error));
+                self.fail_feed(error);
                 return Poll::Ready(());
             }
         }
         self.again = true;
         Poll::Pending
+    }
+
+    fn fail_feed(&mut self, error: Error) {
+        self.kept.clear();
+        self.feed = None;
+        self.end = End::Due(Err(error));
     }
 
     /// Takes what stands behind the cursor in the feed.
@@ -265,7 +275,7 @@ impl Stream {
             if let Some(gap) = piece.after {
                 self.tell_gap(client, gap);
             }
-            match offer(client, &packet)? {
+            match offer(client, &packet, None)? {
                 None => self.use_credit(),
                 Some(frame) => self.kept.push_back(Kept { key: piece.key.clone(), offset, after: None, frame }),
             }
@@ -327,7 +337,8 @@ impl Stream {
             if let Some(gap) = item.after.take() {
                 self.tell_gap(client, &gap);
             }
-            if let Some(frame) = client.outbox.offer_frame(item.frame) {
+            let right = self.feed.as_ref().map(|feed| feed.right());
+            if let Some(frame) = client.outbox.offer_frame(item.frame, right) {
                 self.kept.push_front(Kept { frame, ..item });
                 self.blocked = true;
                 return;
@@ -358,9 +369,9 @@ impl Stream {
             let last = match end {
                 Err(error) => {
                     client.log(error);
-                    offer(client, &Outgoing::Error { id: Some(id), error })
+                    offer(client, &Outgoing::Error { id: Some(id), error }, None)
                 }
-                Ok(()) => offer(client, &Outgoing::Complete { id }),
+                Ok(()) => offer(client, &Outgoing::Complete { id }, None),
             };
             self.end = End::Told { unsent: last.unwrap_or_default() };
         }
@@ -385,6 +396,8 @@ pub(super) struct Terms {
     pub(super) credit: Option<u32>,
     /// The feeds whose frames its subscriptions share, if it takes shared ones.
     pub(super) shared: Option<Arc<SharedFeeds>>,
+    /// How often its connection had been revoked from feeds when it asked.
+    pub(super) since: u64,
 }
 
 /// Items of one stream before it is the others' turn.

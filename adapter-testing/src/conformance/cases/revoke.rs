@@ -1,9 +1,9 @@
 //! What a principal has ends when it is revoked.
 
 use super::{
-    Server, Subject, api_http,
+    Server, Subject, api_feeds, api_http,
     credentials::{bearer, patient, start, with_token},
-    said, start_http, subscribe, works,
+    said, start_feeds, start_http, subscribe, works,
 };
 use crate::conformance::{Command, Gate, RawClient};
 use realtime_core::{Accepted, Context, Error, Next, Principal, Realtime, Reject, Topic};
@@ -85,6 +85,102 @@ pub fn a_principal_revoked_from_a_topic_stays_connected(subject: &Subject) {
     said(&mut bob, "after");
     ann.value(&Command::IsSubscribed("room".into()));
     ann.expect_value(&crate::conformance::Reply::Answer(false));
+}
+
+/// With frames of their own and shared ones; also one whose entries wait for credit.
+pub fn subscriptions_of_a_principal_revoked_from_a_feed_end(subject: &Subject) {
+    let server = start_feeds(subject, patient);
+    let ann = || server.request("feeds").header("x-user", "ann");
+    let mut clients = [ann().connect(), ann().subprotocol("realtime.v1.msgpack").connect()];
+    assert_eq!(clients[1].recv_packet()["type"], "welcome");
+    let mut bob = server.request("feeds").header("x-user", "bob").connect();
+    for (id, more) in subscriptions() {
+        for client in clients.iter_mut().chain([&mut bob]) {
+            begin(client, id, &more);
+        }
+    }
+    assert_eq!(server.realtime().revoke_from(&principal("ann"), &api_feeds::feed("a")), 2);
+    append(&server, "a", "after");
+    for client in &mut clients {
+        let mut ended = Vec::new();
+        for _ in subscriptions() {
+            let error = client.recv_packet();
+            assert_eq!((&error["type"], &error["error"]["code"]), (&json!("error"), &json!("UNAUTHENTICATED")));
+            assert_eq!(error["error"]["message"], "revoked");
+            ended.push(error["id"].as_str().expect("an id").to_owned());
+        }
+        ended.sort_unstable();
+        assert_eq!(ended, ["limited", "own", "shared"]);
+    }
+    for _ in ["own", "shared"] {
+        assert_eq!(bob.recv_packet()["data"]["value"], "after");
+    }
+    // Whoever the application lets in again is served.
+    for client in &mut clients {
+        begin(client, "own", &json!({}));
+    }
+    append(&server, "a", "again");
+    for client in clients.iter_mut().chain([&mut bob]) {
+        assert_eq!(client.recv_packet()["data"]["value"], "again");
+    }
+}
+
+pub fn a_handler_of_a_principal_revoked_from_a_feed_hears_nothing_more(subject: &Subject) {
+    let server = subject.start(api_feeds::builder(patient).middleware(bearer).build());
+    let follower = |name: &str| with_token(&server, "follower", &format!("{name}:3600")).connect();
+    let [mut ann, mut bob] = ["ann", "bob"].map(follower);
+    let follow = |client: &mut RawClient, feed: &str| {
+        client.packet(json!({ "type": "message", "value": { "feed": feed } }));
+        assert_eq!(client.recv_packet()["value"]["key"], "begun");
+    };
+    for client in [&mut ann, &mut bob] {
+        follow(client, "a");
+        follow(client, "b");
+    }
+    assert_eq!(server.realtime().revoke_from(&principal("ann"), &api_feeds::feed("a")), 1);
+    append(&server, "a", "of a");
+    append(&server, "b", "of b");
+    assert_eq!(ann.recv_packet()["value"]["value"], "of b");
+    for value in ["of a", "of b"] {
+        assert_eq!(bob.recv_packet()["value"]["value"], value);
+    }
+}
+
+pub fn a_stream_of_a_principal_revoked_from_a_feed_ends(subject: &Subject) {
+    let server = start_feeds(subject, patient);
+    let position = crate::block_on(server.realtime().position(&api_feeds::feed("a")));
+    let epoch = position.expect("a new feed").epoch;
+    let begin = |user| {
+        let at = server.http("feeds").header("x-user", user).path("log", &json!("a"));
+        let mut events = at.header("accept", "text/event-stream").events();
+        events.expect_last_id(&format!("{epoch}:0"));
+        events
+    };
+    let [mut ann, mut bob] = ["ann", "bob"].map(begin);
+    assert_eq!(server.realtime().revoke_from(&principal("ann"), &api_feeds::feed("a")), 1);
+    append(&server, "a", "after");
+    let told = ann.recv();
+    assert_eq!((&*told.event, &told.json::<Value>()["code"]), ("error", &json!("UNAUTHENTICATED")));
+    ann.expect_end();
+    assert_eq!(bob.recv().json::<Value>()["value"], "after");
+}
+
+/// The subscriptions of one connection to a feed.
+fn subscriptions() -> [(&'static str, Value); 3] {
+    [("own", json!({})), ("shared", json!({ "shared": true })), ("limited", json!({ "credit": 0 }))]
+}
+
+#[track_caller]
+fn begin(client: &mut RawClient, id: &str, more: &Value) {
+    let mut packet = json!({ "type": "subscribe", "id": id, "path": "log", "input": "a" });
+    packet.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    client.packet(packet);
+    assert_eq!(client.recv_packet()["type"], "subscribed");
+}
+
+fn append(server: &Server, feed: &str, value: &str) {
+    let entry = api_feeds::Entry { key: "k".into(), value: value.into() };
+    crate::block_on(server.realtime().append(&api_feeds::feed(feed), &entry)).expect("it is appended");
 }
 
 pub fn streams_of_a_revoked_principal_end(subject: &Subject) {

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     hub::{Client, members::Effects},
-    outbox::{Keeping, PushError, Share, may_hold},
+    outbox::{Keeping, PushError, Right, Share, may_hold},
     protocol::{Outgoing, Protocols},
     util::{
         register_waker,
@@ -43,6 +43,7 @@ pub(crate) struct Follower {
     credit: AtomicU64,
     /// It is not told yet that its position was of another history.
     diverged: AtomicBool,
+    right: Right,
     /// Its part of the feed's followers, and its place there.
     pub(super) part: AtomicUsize,
     pub(super) place: AtomicUsize,
@@ -50,8 +51,8 @@ pub(crate) struct Follower {
 
 /// The way in which a follower gets its entries.
 pub(crate) enum To {
-    /// Its task reads them.
-    Task(Mutex<Option<Waker>>),
+    /// Its task reads them, for a client if it is not the application's own.
+    Task { client: Option<Arc<Client>>, task: Mutex<Option<Waker>> },
     /// The frames of a subscription: an appender queues them, and its task catches up.
     Items { client: Arc<Client>, form: Form, task: Mutex<Option<Waker>> },
     /// The messages of a handler: an appender queues them, and the driver catches up.
@@ -78,6 +79,7 @@ impl Follower {
             cursor: AtomicU64::new(cursor),
             credit: AtomicU64::new(UNLIMITED),
             diverged: AtomicBool::new(diverged),
+            right: Right::default(),
             part: AtomicUsize::new(0),
             place: AtomicUsize::new(0),
         }
@@ -87,9 +89,30 @@ impl Follower {
         &self.feed.name
     }
 
+    /// Returns the client that its entries are for, unless that is the application.
+    pub(super) fn client(&self) -> Option<&Arc<Client>> {
+        match &self.to {
+            To::Task { client, .. } => client.as_ref(),
+            To::Items { client, .. } | To::Messages { client, .. } => Some(client),
+        }
+    }
+
+    pub(crate) fn right(&self) -> &Right {
+        &self.right
+    }
+
+    /// Lets it queue nothing more, and has its task see that. Under the lock of its part.
+    pub(super) fn revoke(&self, effects: &mut Effects) {
+        self.right.revoke();
+        self.level.store(false, Release);
+        if let To::Task { task, .. } | To::Items { task, .. } = &self.to {
+            effects.wake(task.lock().clone());
+        }
+    }
+
     pub(crate) fn form(&self) -> Option<Form> {
         match &self.to {
-            To::Task(_) => None,
+            To::Task { .. } => None,
             To::Items { form, .. } | To::Messages { form, .. } => Some(*form),
         }
     }
@@ -125,7 +148,7 @@ impl Follower {
 
     /// Registers the task to wake when there is something to read.
     pub(crate) fn register(&self, cx: &Context<'_>) {
-        let (To::Task(task) | To::Items { task, .. }) = &self.to else { return };
+        let (To::Task { task, .. } | To::Items { task, .. }) = &self.to else { return };
         let replaced = register_waker(&mut task.lock(), cx);
         drop(replaced);
     }
@@ -192,7 +215,7 @@ impl Follower {
             return;
         }
         let (client, form, share) = match &self.to {
-            To::Task(_) | To::Messages { form: Form { kind: FormKind::Bare, .. }, .. } => {
+            To::Task { .. } | To::Messages { form: Form { kind: FormKind::Bare, .. }, .. } => {
                 return self.stall(effects);
             }
             To::Items { client, form, .. } => (client, *form, Share::Streams),
@@ -206,7 +229,7 @@ impl Follower {
             // The client's protocol has no such thing.
             return self.cursor.store(offset, Relaxed);
         };
-        match client.outbox.push_within(frame, share) {
+        match client.outbox.push_within(frame, share, &self.right) {
             Ok(waker) => {
                 effects.deliver(waker);
                 self.cursor.store(offset, Relaxed);
@@ -224,7 +247,7 @@ impl Follower {
     fn stall(&self, effects: &mut Effects) {
         self.level.store(false, Release);
         match &self.to {
-            To::Task(task) | To::Items { task, .. } => effects.wake(task.lock().clone()),
+            To::Task { task, .. } | To::Items { task, .. } => effects.wake(task.lock().clone()),
             To::Messages { client, .. } if self.keeping == Keeping::Nothing => effects.slow(client),
             To::Messages { client, .. } => effects.wake(client.outbox.hold_feeds()),
         }
@@ -247,11 +270,11 @@ impl Follower {
                         self.pass(&entry);
                         continue;
                     }
-                    match client.outbox.push_within(&frame, Share::Half) {
-                        Ok(_) => self.pass(&entry),
-                        Err(PushError::Full) => return false,
-                        Err(PushError::Closed) => return true,
+                    // As soon as there is room: the driver does not come back for one that needs more.
+                    if client.outbox.push_late(&frame, Some(&self.right)).is_err() {
+                        return false;
                     }
+                    self.pass(&entry);
                 }
             }
         }
@@ -264,8 +287,8 @@ impl Follower {
 }
 
 impl To {
-    pub(crate) fn task() -> Self {
-        Self::Task(Mutex::default())
+    pub(crate) fn task(client: Option<&Arc<Client>>) -> Self {
+        Self::Task { client: client.cloned(), task: Mutex::default() }
     }
 
     pub(crate) fn items(client: &Arc<Client>) -> Self {

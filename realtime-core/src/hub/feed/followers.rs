@@ -55,11 +55,22 @@ impl Followers {
 
     /// Tells all followers of an entry.
     pub(super) fn handle(&self, frames: &mut Frames<'_>, effects: &mut Effects) {
-        for part in iter::once(&self.first).chain(self.parts.get().into_iter().flatten()) {
+        for part in self.parts() {
             for follower in &*part.lock() {
                 follower.handle(frames, effects);
             }
         }
+    }
+
+    /// Calls `with` for each follower under the lock of its part.
+    pub(super) fn for_each(&self, mut with: impl FnMut(&Follower)) {
+        for part in self.parts() {
+            part.lock().iter().for_each(|follower| with(follower));
+        }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Mutex<Part>> {
+        iter::once(&self.first).chain(self.parts.get().into_iter().flatten())
     }
 
     fn part_of(&self, follower: &Follower) -> Option<&Mutex<Part>> {

@@ -2,7 +2,7 @@
 
 use super::{Beginning, Log, To};
 use crate::{
-    hub::{Client, topics::Membership},
+    hub::{Client, revocations::revoked, topics::Membership},
     outbox::{Held, Keeping},
     protocol::Outgoing,
     util::wake,
@@ -19,6 +19,7 @@ impl Client {
         keeping: Keeping,
         after: Option<&Position>,
     ) -> Result<Beginning> {
+        let since = self.times_revoked();
         let (following, beginning) = self.hub.follow(name, log, keeping, after, || To::messages(self))?;
         let follower = Arc::clone(following.follower());
         // What it replaces leaves its feed outside the lock.
@@ -26,6 +27,9 @@ impl Client {
             let mut topics = self.topics.lock();
             if topics.closed {
                 return Err(Error::failed_precondition("the connection is closed"));
+            }
+            if topics.was_revoked(self.hub.feeds.tag(name), since) {
+                return Err(revoked());
             }
             let at = topics.list.iter().position(|membership| membership.is_of_feed(name));
             let limit = self.hub.config.topics_per_connection;

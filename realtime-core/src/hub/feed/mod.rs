@@ -5,12 +5,14 @@ mod follower;
 mod followers;
 mod log;
 mod messages;
+mod revoked;
 mod state;
 mod tail;
 
 pub(crate) use entry::Entry;
 pub(crate) use follower::{Beginning, Follower, Following, To};
 pub use log::Log;
+pub(super) use revoked::Left;
 pub(crate) use state::{FeedState, Newest};
 pub(crate) use tail::Behind;
 
