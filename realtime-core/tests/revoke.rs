@@ -93,11 +93,12 @@ fn play(steps: &[Step]) -> (Vec<(usize, TestFrame)>, Vec<String>, Revoked) {
             Step::Settle => node.settle().unwrap(),
             Step::Read(bytes) => ann.read(Some(bytes)),
             Step::RevokeFrom(topic) => {
-                assert_eq!(node.realtime.revoke_from(&Principal("ann".into()), &TOPICS[topic]), 1);
+                // None once it was closed as a slow consumer.
+                assert!(node.realtime.revoke_from(&Principal("ann".into()), &TOPICS[topic]) <= 1);
                 revoked.topics[topic].get_or_insert(ann.written());
             }
             Step::Revoke => {
-                assert_eq!(node.realtime.revoke(&Principal("ann".into())), 1);
+                assert!(node.realtime.revoke(&Principal("ann".into())) <= 1);
                 revoked.all.get_or_insert(ann.written());
                 break;
             }
