@@ -181,9 +181,9 @@ fn play(steps: &[Step]) {
             }
         }
     }
-    for feed in 0..FEEDS.len() {
+    for (feed, appended) in appended.iter_mut().enumerate() {
         append(&node, feed, "last");
-        appended[feed] += 1;
+        *appended += 1;
     }
     links.iter().for_each(|link| link.read(None));
     node.settle().unwrap();
