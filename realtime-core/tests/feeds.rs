@@ -1,5 +1,13 @@
 //! Feeds in any order of appends, followers that come, stall, go and come back, and time that passes: each follower gets
 //! every entry once and in order, or is told how many are missing and why, against a list of what was appended.
+//!
+//! Faults planted by hand, and where they show:
+//!
+//! | fault | found by |
+//! |---|---|
+//! | replay off by one; live before replay; a gap that is not told or miscounted; retention; another history that is told as resumed; a feed that is made anew and keeps its epoch; lost wake-ups after credit, room or a stall; an entry again after catching up; the wrong position; credit not spent or spent twice; a position after the load; bytes not given back; a feed that ends while it is followed | this model |
+//! | `wrote` without a feed or of another; one share for two subscriptions; `conflate` that skips nothing, `drop_oldest` that keeps one more, `close` that waits; all logs together over their limit | `cases/feeds.rs` |
+//! | entries that leave after a revocation | `tests/revoke_feeds.rs`; where it races, `tests/interleavings.rs` |
 
 use adapter_testing::{TestClient, TestFrame, TestServer, block_on};
 use futures_util::Stream;
@@ -83,7 +91,7 @@ fn a_subscription_of_a_feed_has_no_policy_of_its_own() {
 /// Bytes of the largest entry, that of the first key: a dozen of them are more than a client that does not read takes.
 const LARGE: usize = 30_000;
 const KEPT: usize = 20;
-/// Time passes in steps of 7 seconds, which meet it.
+/// Seconds.
 const WITHIN: u64 = 28;
 const FEEDS: usize = 3;
 const SLOTS: usize = 4;
@@ -175,13 +183,13 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..FEEDS, 0..3_u8, any::<bool>()).prop_map(|(feed, key, large)| Step::Append { feed, key, large }),
         2 => (0..FEEDS, 10..24_usize).prop_map(|(feed, count)| Step::Burst { feed, count }),
-        3 => (slot(), 0..FEEDS, from, select(vec![None, Some(0), Some(1), Some(5)]), any::<bool>())
+        3 => (slot(), 0..FEEDS, from, select(vec![None, Some(0), Some(1), Some(5), Some(50)]), any::<bool>())
             .prop_map(|(slot, feed, from, credit, state)| Step::Begin { slot, feed, from, credit, state }),
         2 => (slot(), 0..4_u32).prop_map(|(slot, more)| Step::Grant { slot, more }),
         1 => slot().prop_map(|slot| Step::Stall { slot }),
         1 => slot().prop_map(|slot| Step::Read { slot }),
         1 => slot().prop_map(|slot| Step::Leave { slot }),
-        1 => select(vec![7, 2 * WITHIN + 1]).prop_map(|seconds| Step::Advance { seconds }),
+        1 => select(vec![7, WITHIN, 2 * WITHIN + 1]).prop_map(|seconds| Step::Advance { seconds }),
     ]
 }
 
