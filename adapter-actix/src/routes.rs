@@ -1,14 +1,11 @@
 use crate::upgrade::upgrade;
-use actix_web::{
-    HttpRequest, Route,
-    web::{self, Payload, ServiceConfig},
-};
+use actix_web::{HttpRequest, Route, web};
 use realtime_core::{Realtime, raw};
 
 /// Serves all handlers and endpoints under `{prefix}/{id}`, and their procedures and subscriptions by HTTP under
 /// `{prefix}/{id}/{name}` too: the argument for `App::configure`. Those with [paths of their
 /// own](realtime_core::Mount::at) are served there as well.
-pub fn routes(realtime: &Realtime) -> impl FnOnce(&mut ServiceConfig) {
+pub fn routes(realtime: &Realtime) -> impl FnOnce(&mut web::ServiceConfig) {
     let id = format!("{}/{{id}}", realtime.prefix());
     let (route, by_name) = (upgrade_websocket(realtime), answer(realtime, raw::Ending::IdAndName));
     let own: Vec<_> = realtime.paths().map(|path| (path.to_owned(), upgrade_websocket(realtime))).collect();
@@ -26,5 +23,5 @@ pub fn upgrade_websocket(realtime: &Realtime) -> Route {
 
 fn answer(realtime: &Realtime, ending: raw::Ending) -> Route {
     let route = raw::Route::new(realtime, ending);
-    web::to(move |request: HttpRequest, payload: Payload| upgrade(route.clone(), request, payload))
+    web::to(move |request: HttpRequest, payload: web::Payload| upgrade(route.clone(), request, payload))
 }

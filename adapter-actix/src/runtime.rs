@@ -21,7 +21,6 @@ impl Runtime for Actix {
     /// Yields by tokio's own `yield_now`, which defers the task until the sockets have been polled. A task that wakes
     /// itself runs again first: tokio polls its sockets only every 61 polls of ready tasks.
     fn yield_now(&self, cx: &Context<'_>) {
-        let mut cx = Context::from_waker(cx.waker());
-        let _ = pin!(rt::task::yield_now()).poll(&mut cx);
+        let _ = pin!(rt::task::yield_now()).poll(&mut Context::from_waker(cx.waker()));
     }
 }

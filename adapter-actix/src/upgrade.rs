@@ -28,11 +28,9 @@ pub(crate) async fn upgrade(route: Route, request: HttpRequest, mut payload: Pay
         }
         Answer::Events(response) => {
             let (head, events) = response.into_parts();
-            let mut builder = builder(&request, &head);
-            return match request.version() {
-                Version::HTTP_10 => unchunked(builder, BodyStream::new(events)),
-                _ => builder.body(BodyStream::new(events)),
-            };
+            let (mut builder, body) = (builder(&request, &head), BodyStream::new(events));
+            let is_old = request.version() == Version::HTTP_10;
+            return if is_old { unchunked(builder, body) } else { builder.body(body) };
         }
     };
     let (head, ()) = upgrade.response().into_parts();
