@@ -297,7 +297,7 @@ impl Outbox {
         self.note(state);
     }
 
-    #[inline]
+    #[inline(always)]
     fn add_shared(&self, state: &mut State, frame: &Frame) {
         let blocked = state.is_blocked();
         state.queued.add_shared(frame, blocked);

@@ -39,6 +39,7 @@ impl Queued {
     }
 
     /// Returns the buffer to copy so many more bytes to.
+    #[inline]
     fn tail_for(&mut self, bytes: usize) -> &mut Vec<u8> {
         self.bytes += bytes;
         if self.tail.len() + bytes > JOINED_BYTES {
