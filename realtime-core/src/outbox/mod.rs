@@ -287,7 +287,7 @@ impl Outbox {
         Ok(state)
     }
 
-    #[inline]
+    #[inline(always)]
     fn add(&self, state: &mut State, frame: Draft<'_>) {
         let blocked = state.is_blocked();
         state.queued.add(frame, blocked);

@@ -30,7 +30,7 @@ impl Queued {
     }
 
     /// Adds a frame of this client's own: a small one is copied behind the last.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add(&mut self, frame: Draft<'_>, blocked: bool) {
         if frame.len() > COPIED_BYTES {
             return self.add_shared(&frame.into_frame(), blocked);
@@ -39,7 +39,7 @@ impl Queued {
     }
 
     /// Returns the buffer to copy so many more bytes to.
-    #[inline]
+    #[inline(always)]
     fn tail_for(&mut self, bytes: usize) -> &mut Vec<u8> {
         self.bytes += bytes;
         if self.tail.len() + bytes > JOINED_BYTES {

@@ -169,6 +169,7 @@ impl SendQueue {
     }
 
     /// Appends a buffer of whole frames, which is some thread's spare buffer.
+    #[inline(always)]
     pub(crate) fn append_buffer(&mut self, frames: Vec<u8>) {
         if self.tail.is_empty() {
             self.bytes += frames.len();

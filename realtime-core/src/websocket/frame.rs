@@ -138,6 +138,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Appends the frame to `frames`.
+    #[inline(always)]
     pub(crate) fn append_to(&self, frames: &mut Vec<u8>) {
         let payload = self.payload.bytes();
         frames.reserve(HEADER_BYTES + payload.len());
