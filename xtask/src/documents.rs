@@ -1,4 +1,4 @@
-//! Checks that the tests and files named in the documents exist.
+//! Checks that the tests and files named in the documents exist, and those that they link to.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -48,8 +48,41 @@ pub(crate) fn check(repository: &Path) -> Outcome {
             }
         }
     }
-    println!("documents: {named} names of cases");
+    let linked = check_links(repository, &read, &mut problems)?;
+    println!("documents: {named} names of cases, {linked} links to files");
     none_of(problems)
+}
+
+/// Checks the relative links of all documents at the top and in `docs`; returns their number. READMEs of crates are parts
+/// of their documentation, whose links `cargo doc` checks.
+fn check_links(
+    repository: &Path,
+    read: &impl Fn(&str) -> Result<String, String>,
+    problems: &mut Vec<String>,
+) -> Outcome<usize> {
+    let mut linked = 0;
+    for folder in ["", "docs", "docs/decisions", "docs/deployment"] {
+        let entries = fs::read_dir(repository.join(folder)).map_err(|error| format!("{folder}: {error}"))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        for name in names.filter(|name| name.ends_with(".md")) {
+            let document = Path::new(folder).join(name);
+            for target in targets(&read(&document.to_string_lossy())?) {
+                linked += 1;
+                if !repository.join(folder).join(target).exists() {
+                    problems.push(format!("{} links to {target:?}, which does not exist", document.display()));
+                }
+            }
+        }
+    }
+    Ok(linked)
+}
+
+/// Returns the files that a document links to, outside of code blocks.
+fn targets(text: &str) -> Vec<&str> {
+    let prose = text.split("```").step_by(2);
+    let links = prose.flat_map(|prose| prose.split("](").skip(1)).filter_map(|rest| rest.split_once(')'));
+    let files = links.filter_map(|(target, _)| target.split('#').next());
+    files.filter(|file| !file.is_empty() && !file.contains("://") && !file.contains(' ')).collect()
 }
 
 /// Returns the texts between backticks, outside of code blocks.
@@ -75,6 +108,12 @@ fn is_of_name(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_to_files_are_found() {
+        let text = "[a](b.md), [c](d/e.md#f), ![g](h.png) [i](#j) [k](https://l)\n```\n[m](n.md)\n```\n[o](p.md)";
+        assert_eq!(targets(text), ["b.md", "d/e.md", "h.png", "p.md"]);
+    }
 
     #[test]
     fn cases_and_files_are_told_from_other_names() {
