@@ -110,6 +110,11 @@ fn no_entry_begins_to_leave_after_a_revocation() {
             let mut begins = 0;
             loop {
                 let frame = client.wire.take();
+                if let Some((code, _)) = frame.as_close() {
+                    // Something waited.
+                    assert_eq!(code, 3000);
+                    break;
+                }
                 let packet: Value = serde_json::from_str(&frame.as_text()).unwrap();
                 if packet["type"] == "error" {
                     assert_eq!(packet["error"]["message"], "revoked");

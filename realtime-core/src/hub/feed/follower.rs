@@ -158,6 +158,10 @@ impl Follower {
     /// The flag is set first: an entry that comes after the look at the log finds it.
     pub(crate) fn arm(&self) -> bool {
         if self.diverged.load(Relaxed) || self.cursor.load(Relaxed) < self.feed.end_hint() {
+            if self.level.load(Relaxed) {
+                // An appender is about to queue the entry. It has done so when the lock is free, or leaves it to this task.
+                self.feed.followers.change(self, || self.level.store(false, Release));
+            }
             return false;
         }
         self.feed.followers.change(self, || self.level.store(true, Release));
