@@ -83,6 +83,12 @@ fn run_once(
     input: Value<'static>,
     ticket: Ticket,
 ) -> Result<Attended> {
+    if call.client().is_some_and(|client| client.outbox.is_closing()) {
+        // Its principal may be revoked, whose calls have been looked for already.
+        let error = Error::unavailable("the connection is being closed");
+        ticket.refuse(error.without_source());
+        return Err(error);
+    }
     // The procedure's own time limit applies: the first caller's timeout is for that caller alone.
     let own = Arc::new(CallCore::detached(call, hub.clock.past(route.time_limit())));
     let running = match begin(&own, || route.start_checked(&own, input, Starts::as_call)) {

@@ -118,10 +118,22 @@ impl Outbox {
             queue.discard();
         }
         state.queued.give(queue);
-        state.is_writing = !queue.is_empty() && state.phase != Phase::Closed;
+        // With signals the application's code may run first, which may revoke somebody and wait for writes.
+        state.is_writing = !queue.is_empty() && signals.is_empty() && state.phase != Phase::Closed;
         state.in_flight = queue.bytes();
         self.bytes.store(state.in_flight, Relaxed);
         signals
+    }
+
+    /// Notes that `queue` is about to be written. Returns false if there are new signals, which come first.
+    #[cold]
+    pub(crate) fn begin_write(&self, queue: &SendQueue) -> bool {
+        let mut state = self.lock();
+        if !state.signals.is_empty() {
+            return false;
+        }
+        state.is_writing = !queue.is_empty() && state.phase != Phase::Closed;
+        true
     }
 
     /// Returns the close that this side has started.

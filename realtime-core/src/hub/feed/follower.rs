@@ -334,6 +334,8 @@ impl Deref for Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
+        // Others may still be reading for it.
+        self.0.right.revoke();
         self.0.feed.leave(&self.0);
     }
 }

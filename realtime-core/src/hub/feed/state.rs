@@ -85,10 +85,14 @@ impl FeedState {
         let entry = Arc::new(Entry { position: position.clone(), value, key, time: asked.now });
         limits.check(&entry, &frame)?;
         let form = Form { format: limits.protocols.shared(), kind: FormKind::Item };
-        self.change(|tail| {
+        let pushed = self.change(|tail| {
             tail.trim(asked.now);
-            tail.push(Arc::clone(&entry), form, frame.clone());
+            // It may have ended while the entry was framed.
+            (!tail.ended).then(|| tail.push(Arc::clone(&entry), form, frame.clone()))
         });
+        if pushed.is_none() {
+            return Ok(None);
+        }
         let mut frames = Frames {
             protocols: limits.protocols,
             topic: &self.name,
@@ -220,11 +224,12 @@ impl FeedState {
     }
 
     /// Changes the tail, and counts its bytes anew.
-    fn change(&self, change: impl FnOnce(&mut Tail)) {
+    fn change<T>(&self, change: impl FnOnce(&mut Tail) -> T) -> T {
         let mut tail = self.tail.lock();
-        change(&mut tail);
+        let changed = change(&mut tail);
         self.end.store(tail.end(), Release);
         self.count(&tail);
+        changed
     }
 
     fn count(&self, tail: &Tail) {

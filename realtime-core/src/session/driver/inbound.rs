@@ -6,7 +6,8 @@ impl<T: Carrier> Driver<T> {
     #[inline]
     pub(super) fn count_inbound(&mut self) {
         let waits = !self.decoder.is_at_rest() || !self.tail.is_empty() || !self.session.client.is_idle();
-        if waits || self.inbound.is_some() {
+        let calls_wait = || self.calls.as_ref().is_some_and(|calls| calls.waiting_bytes() > 0);
+        if waits || self.inbound.is_some() || calls_wait() {
             self.count_waiting();
         }
     }

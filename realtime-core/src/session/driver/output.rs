@@ -31,6 +31,10 @@ impl<T: Carrier> Driver<T> {
         let signals = self.session.client.outbox.take(sending);
         if !signals.is_empty() {
             self.handle_signals(signals, sending);
+            // The application's code has run.
+            if !is_lost && !self.session.client.outbox.begin_write(sending) {
+                return;
+            }
         }
         if is_lost || (sending.is_empty() && !self.blocked) {
             return;
