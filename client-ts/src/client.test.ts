@@ -417,6 +417,14 @@ test("a page that was open over a deploy is told", async () => {
   expect(later.outdated.get()).toBe(true);
 });
 
+test("a listener that closes while the client closes does not hold up the close", async () => {
+  const { client } = setUp();
+  client.state.subscribe(({ status }) => {
+    if (status === "closed") client.close();
+  });
+  await client.close();
+});
+
 test("leaving the scope of `await using` closes", async () => {
   const { network, client } = setUp();
   client.open();

@@ -18,8 +18,9 @@ export interface CallOptions<P = unknown> {
   /** Allows less time than the procedure does. */
   timeoutMs?: number;
   /**
-   * Names the call, in 1 to 128 bytes: the server carries out calls with one key once. The call is sent again when its
-   * connection is lost, instead of failing. A UUID is a good one.
+   * Names the call, in 1 to 128 bytes. The call is sent again when its connection is lost, instead of failing. A UUID is
+   * a good one. The server carries out calls of one principal with one key once, within 60 s by default: where its
+   * middleware sets no principal, a key is known on one connection only, and a call that is sent again runs again.
    */
   idempotencyKey?: string;
   /** Called for each progress report. */

@@ -84,7 +84,13 @@ export class Driver implements AnswerLink, LinkEvents {
 
   /** Closes for good. Resolves when the server has answered, or after a while. */
   close(code = 1000, reason = ""): Promise<void> {
-    this.#closed ??= new Promise((resolve) => this.#beginClose(code, reason, resolve));
+    if (this.#closed) return this.#closed;
+    let resolve = () => {};
+    // Known before anybody is told: a listener may close, too.
+    this.#closed = new Promise((done) => {
+      resolve = done;
+    });
+    this.#beginClose(code, reason, resolve);
     return this.#closed;
   }
 

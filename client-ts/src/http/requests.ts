@@ -11,7 +11,7 @@ export interface StreamRequest {
 }
 
 /** Posts a frame, or what is like one. */
-export function post(request: DialRequest, body: object, signal: AbortSignal): Promise<Response> {
+export function post(request: DialRequest, body: object, signal?: AbortSignal): Promise<Response> {
   return send(request, body, "application/json", signal);
 }
 
@@ -50,14 +50,14 @@ export async function* frames({ environment, request, body, signal }: StreamRequ
   }
 }
 
-function send(request: DialRequest, body: object | undefined, accept: string, signal: AbortSignal) {
+function send(request: DialRequest, body: object | undefined, accept: string, signal?: AbortSignal) {
   return fetch(httpUrl(request), {
     method: body ? "POST" : "GET",
     headers: { ...authorization(request), accept, ...(body && { "content-type": "application/json" }) },
     ...(body && { body: JSON.stringify(body) }),
     credentials: "include",
     cache: "no-store",
-    signal,
+    ...(signal && { signal }),
   });
 }
 

@@ -105,7 +105,8 @@ export class HttpSocket implements Socket, Owner {
   }
 
   async #emit(event: object): Promise<void> {
-    const response = await post(this.request, event, this.#over.signal);
+    // Not aborted by a close, before which it was emitted.
+    const response = await post(this.request, event);
     if (response.status === 204) return;
     const { error }: Answer = await response.json();
     this.say({ type: "error", error });

@@ -60,6 +60,7 @@ export class Subscriptions {
   end(): void {
     this.#cancelTimer();
     this.#stream.abort();
+    this.#all.clear();
   }
 
   /** Takes what comes at once into one stream. */

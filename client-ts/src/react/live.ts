@@ -1,3 +1,4 @@
+import { guard } from "../error.js";
 import type { AnyClient, Appended, Gap, Position, Subscription } from "../index.js";
 import { isBehind } from "../updates.js";
 import { Shared } from "./shared.js";
@@ -92,9 +93,9 @@ export class Live<T, D> extends Shared<LiveState<D>> {
       ...(after && { after }),
       onData: (item, position) => this.#take(item, position),
       onGap: (gap, position) => this.#change({ gap, position }),
-      onBegin: ({ topic }, position) => {
+      onBegin: ({ topic, resumed }, position) => {
         this.#topic = topic;
-        this.#change({ position });
+        this.#change({ position, ...(resumed && { status: this.#connected }) });
       },
       onError: (error) => this.#change({ status: "failed", error }),
       onComplete: () => this.#change({ status: "complete" }),
@@ -116,6 +117,10 @@ export class Live<T, D> extends Shared<LiveState<D>> {
     };
   }
 
+  get #connected(): "live" | "stale" {
+    return this.#client.state.get().status === "open" ? "live" : "stale";
+  }
+
   /** It may still bring this entry: it is in the same log, before it. */
   #awaits(at: Appended): boolean {
     const { position, status } = this.#state;
@@ -128,8 +133,7 @@ export class Live<T, D> extends Shared<LiveState<D>> {
     for (const [patch] of this.#patches) {
       if (patch.until?.(data)) this.#patches.delete(patch);
     }
-    const status = this.#client.state.get().status === "open" ? "live" : "stale";
-    this.#change({ status, data, position: position ?? this.#state.position });
+    this.#change({ status: this.#connected, data, position: position ?? this.#state.position });
   }
 
   #change(change: Partial<LiveState<D>>): void {
@@ -148,7 +152,12 @@ export class Live<T, D> extends Shared<LiveState<D>> {
     this.#timer = undefined;
     this.#shownAt = performance.now();
     let { data } = this.#state;
-    for (const [patch] of this.#patches) data = patch.apply(data as D);
+    for (const [patch] of this.#patches) {
+      if (data === undefined) break;
+      const patched = guard("an optimistic change", () => ({ data: patch.apply(data as D) }));
+      if (patched) data = patched.data;
+      else this.#patches.delete(patch);
+    }
     this.show({ ...this.#state, data });
   }
 }

@@ -54,6 +54,7 @@ class Query<O> extends Shared<QueryState<O>> {
   readonly #refreshOn: readonly Event<unknown>[];
   readonly #stops: (() => void)[] = [];
   #running: AbortController | undefined;
+  #isStale = false;
 
   constructor(client: AnyClient, procedure: Procedure<unknown, O>, input: unknown, options: UseQueryOptions<O>) {
     super(beginning("pending", options.initial));
@@ -65,7 +66,7 @@ class Query<O> extends Shared<QueryState<O>> {
 
   start(): void {
     this.refetch();
-    for (const event of this.#refreshOn) this.#stops.push(this.#client.on(event, () => this.refetch()));
+    for (const event of this.#refreshOn) this.#stops.push(this.#client.on(event, () => this.#refresh()));
     let wasLost = false;
     this.#stops.push(
       this.#client.state.subscribe(({ status }) => {
@@ -83,7 +84,14 @@ class Query<O> extends Shared<QueryState<O>> {
     for (const stop of this.#stops) stop();
   }
 
+  /** Asks again behind a call that runs: events may come faster than answers. */
+  #refresh(): void {
+    if (this.shown.isFetching) this.#isStale = true;
+    else this.refetch();
+  }
+
   refetch(): void {
+    this.#isStale = false;
     this.#running?.abort();
     const running = new AbortController();
     this.#running = running;
@@ -95,7 +103,9 @@ class Query<O> extends Shared<QueryState<O>> {
   }
 
   #end(running: AbortController, state: Partial<QueryState<O>>): void {
-    if (!running.signal.aborted && this.#running === running) this.show({ ...state, isFetching: false });
+    if (running.signal.aborted || this.#running !== running) return;
+    this.show({ ...state, isFetching: false });
+    if (this.#isStale) this.refetch();
   }
 }
 

@@ -150,6 +150,8 @@ class SharedSession<I, C, S> extends Shared<SessionState<S>> {
 
 function errorOf(state: State): Partial<SessionState<never>> {
   if (state.status === "open") return { error: undefined };
+  if (state.status === "closed" && state.cause.type !== "local")
+    return { error: lost(describeCause(state.cause)) };
   return state.status === "reconnecting" ? { error: lost(describeCause(state.cause)) } : {};
 }
 
