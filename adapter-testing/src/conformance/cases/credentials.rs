@@ -101,6 +101,11 @@ pub fn a_connection_ends_with_its_credentials(subject: &Subject) {
     let mut bare = with_token(&server, "lab", "ann:100").connect();
     let mut plain = with_token(&server, "echo", "ann:100").connect();
     let mut other = server.connect("lab");
+    // All are served before time goes on: a connection that is not begins with a time limit.
+    works(&mut bare);
+    works(&mut other);
+    plain.text("a");
+    plain.expect_text("a");
     seconds(&server, 99);
     assert_eq!(asked(&mut client), 30_000);
     works(&mut bare);
