@@ -119,12 +119,11 @@ for (const way of ["a WebSocket", "plain HTTP"]) {
     expect(position.epoch).not.toBe("");
     const updates: Update<object>[] = [];
     for await (const update of client.updates(live, position)) {
-      updates.push(update);
-      if (updates.length === 3) break;
+      if (updates.push(update) === 4) break;
     }
-    expect(updates.map(({ type }) => type)).toEqual(["item", "item", "item"]);
-    const offsets = updates.map((update) => (update.type === "item" ? update.position?.offset : undefined));
-    expect(offsets).toEqual([...offsets].sort());
+    expect(updates.map(({ type }) => type)).toEqual(["begun", "item", "item", "item"]);
+    const offsets = updates.map((update) => (update.type === "item" ? Number(update.position?.offset) : 0));
+    expect(offsets).toEqual([...offsets].sort((a, b) => a - b));
     await expect(client.call(query<void, void>("nothing"))).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 }
