@@ -6,7 +6,7 @@ export interface Position {
   /** A number, or above 2^53 − 1 the text of its digits. */
   readonly offset: number | string;
   /** Given back as it came. */
-  readonly proof?: string;
+  readonly proof?: string | null;
 }
 
 /** The position of an entry that a call has appended to a feed. */
