@@ -1,7 +1,6 @@
 use super::{Client, Hub, Name};
 use crate::{
     context::Principal,
-    outbox::Tag,
     util::{
         Wakers,
         sync::{
@@ -230,13 +229,14 @@ impl Client {
     fn revoke_from(self: &Arc<Self>, name: Name<'_>) {
         // No publication is queued any more once it has left.
         self.hub.topics.leave(self, name);
-        self.take_back(self.hub.topics.tag(name));
+        self.outbox.drop_held(self.hub.topics.tag(name));
+        self.take_back();
     }
 
-    /// Drops what is held back of a topic; closes a client for which something else waits, and drops that.
-    pub(super) fn take_back(&self, topic: Tag) {
+    /// Closes a client for which something waits, and drops that.
+    pub(super) fn take_back(&self) {
         let close = Close::by_server(CloseCode::UNAUTHORIZED, REASON);
-        self.outbox.revoke_topic(topic, close, || self.ahead.as_ref().and_then(|ahead| ahead.discard()));
+        self.outbox.revoke_waiting(close, || self.ahead.as_ref().and_then(|ahead| ahead.discard()));
     }
 }
 

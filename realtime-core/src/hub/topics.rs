@@ -191,7 +191,7 @@ impl Topics {
         }
     }
 
-    /// Returns the mark of a topic's frames.
+    /// Returns a hash of a topic's name and kind.
     pub(super) fn tag(&self, name: Name<'_>) -> Tag {
         self.hasher.hash_one(name)
     }

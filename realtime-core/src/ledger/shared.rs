@@ -7,7 +7,8 @@ use std::{
 
 /// The frames that wait for several clients, by the address of their end: the start moves while one is written.
 ///
-/// Whoever is in here holds the frame, so its address means no other.
+/// A frame may be written and freed before its client is settled: one at the same address then joins its entry, until the
+/// clients of both are gone.
 #[derive(Debug)]
 pub(super) struct SharedFrames([Mutex<HashMap<usize, Waiting, BuildHasherDefault<Mixed>>>; SHARDS]);
 

@@ -25,18 +25,20 @@ impl Outbox {
         wake(waker);
     }
 
-    /// Drops what is held back of a topic. If anything else waits for the client, drops that too and closes: frames that
-    /// are queued or taken do not say which topic they are of.
-    pub(crate) fn revoke_topic(&self, topic: Tag, close: Close, discard: impl FnOnce() -> Option<Waker>) {
-        let Some(mut guard) = self.lock_between_writes() else { return };
-        let state = &mut *guard;
-        if let Some(behind) = &mut state.behind {
-            behind.remove(topic);
-            if behind.is_empty() {
-                state.behind = None;
-                self.is_behind.store(false, Release);
-            }
+    /// Drops what is held back of a topic.
+    pub(crate) fn drop_held(&self, topic: Tag) {
+        let mut state = self.lock();
+        let Some(behind) = &mut state.behind else { return };
+        behind.remove(topic);
+        if behind.is_empty() {
+            state.behind = None;
+            self.is_behind.store(false, Release);
         }
+    }
+
+    /// Drops all frames and closes if anything waits for the client: frames do not say which topic they are of.
+    pub(crate) fn revoke_waiting(&self, close: Close, discard: impl FnOnce() -> Option<Waker>) {
+        let Some(state) = self.lock_between_writes() else { return };
         if state.bytes() == 0 || state.is_discarding() {
             return;
         }
@@ -46,7 +48,7 @@ impl Outbox {
             _ => close,
         };
         let waker = discard();
-        self.start_close(guard, close, Closing::Discarding);
+        self.start_close(state, close, Closing::Discarding);
         wake(waker);
     }
 

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     config::Foreign,
     context::Context,
-    hub::{ConnectionPermit, Credentials, Hub, Mark, Refused, Renewal},
-    protocol::ProtocolId,
+    hub::{ConnectionPermit, Credentials, Hub, Mark, NewClient, Refused, Renewal},
+    protocol::{Format, ProtocolId},
     session::Service,
 };
 use http::{Extensions, HeaderMap, StatusCode};
@@ -69,9 +69,30 @@ pub(super) struct Term {
     variables: Extensions,
 }
 
+impl Admitted {
+    /// Returns the client of the session that follows, for whom nothing is open or ahead yet, and the headers to add to
+    /// the response. One that `answers` can be asked for fresh credentials.
+    pub(super) fn into_client(self, hub: &Arc<Hub>, format: Format, answers: bool) -> (NewClient, HeaderMap) {
+        let Self { context, typed, headers, permit, term } = self;
+        let client = NewClient {
+            hub: Arc::clone(hub),
+            endpoint: Arc::clone(&term.mounted.id),
+            context,
+            typed,
+            format,
+            opening: None,
+            ahead: None,
+            since: term.since,
+            credentials: term.credentials(hub, answers),
+            permit,
+        };
+        (client, headers)
+    }
+}
+
 impl Term {
-    /// Returns the credentials of a client, if they end. One that `answers` can be asked for fresh ones.
-    pub(super) fn credentials(self, hub: &Hub, answers: bool) -> Option<Box<Credentials>> {
+    /// Returns the credentials of a client, if they end.
+    fn credentials(self, hub: &Hub, answers: bool) -> Option<Box<Credentials>> {
         let Self { end, mounted, variables, .. } = self;
         let renewal = answers.then(|| Arc::new(Again { mounted, variables }) as Arc<dyn Renewal>);
         end.map(|end| Box::new(Credentials::new(hub, end, renewal)))

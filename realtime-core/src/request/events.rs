@@ -1,6 +1,6 @@
 use super::{
     Reject,
-    admission::{Admitted, Checked, Kind},
+    admission::{Checked, Kind},
     event_stream::{EventStream, come_back_after},
     headers::merge,
     target::{input_of_query, name_of, of_query},
@@ -39,23 +39,11 @@ pub(super) async fn events(
             (hub.protocols.events(None), service, vec![first], preface)
         }
     };
-    let Admitted { context, typed, headers, permit, term } =
-        admission.let_through(context, Some(hub.protocols.of(mounted.protocol))).await?;
+    let admitted = admission.let_through(context, Some(hub.protocols.of(mounted.protocol))).await?;
+    let (client, headers) = admitted.into_client(hub, format, false);
     let opening = Arc::<Opening>::default();
-    let (stream, carrier) = EventStream::new(Events::Values, preface, Arc::clone(&opening), permit.clone());
-    let since = term.since;
-    let client = NewClient {
-        hub: Arc::clone(hub),
-        endpoint: Arc::clone(&mounted.id),
-        context,
-        typed,
-        format,
-        opening: Some(Arc::clone(&opening)),
-        ahead: Some(carrier.ahead()),
-        credentials: term.credentials(hub, false),
-        since,
-        permit,
-    };
+    let (stream, carrier) = EventStream::new(Events::Values, preface, Arc::clone(&opening), client.permit.clone());
+    let client = NewClient { opening: Some(Arc::clone(&opening)), ahead: Some(carrier.ahead()), ..client };
     let session = NewSession { client, service, welcome: None, subscriptions };
     spawn(Box::pin(Serving::new(session, carrier, Bytes::new())));
     let opened = hub.before(hub.config.handshake_timeout, poll_fn(|cx| opening.poll(cx))).await;

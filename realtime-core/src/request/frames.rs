@@ -1,7 +1,7 @@
 use super::{
     Registry, Reject,
     accept::formats,
-    admission::{Admitted, Checked, Kind},
+    admission::{Checked, Kind},
     body::RequestBody,
     event_stream::EventStream,
     events::response,
@@ -48,27 +48,15 @@ where
     }
     let service = if is_session { Arc::clone(&mounted.service) } else { mounted.without_handler() };
     admission.serve_by(Arc::clone(&service));
-    let Admitted { context, typed, headers, permit, term } =
-        admission.let_through(context, Some(hub.protocols.of(mounted.protocol))).await?;
+    let admitted = admission.let_through(context, Some(hub.protocols.of(mounted.protocol))).await?;
+    let (client, headers) = admitted.into_client(hub, hub.protocols.frames(), false);
     let subscriptions = match is_session {
         true => Vec::new(),
-        false => posted(hub, &context, body).await.map_err(|reject| reject.behind(headers.clone()))?,
+        false => posted(hub, &client.context, body).await.map_err(|reject| reject.behind(headers.clone()))?,
     };
     let (stream, carrier) =
-        EventStream::new(Events::Frames, Vec::new(), Arc::new(Opening::opened()), permit.clone());
-    let since = term.since;
-    let client = NewClient {
-        hub: Arc::clone(hub),
-        endpoint: Arc::clone(&mounted.id),
-        context,
-        typed,
-        format: hub.protocols.frames(),
-        opening: None,
-        ahead: Some(carrier.ahead()),
-        credentials: term.credentials(hub, false),
-        since,
-        permit,
-    };
+        EventStream::new(Events::Frames, Vec::new(), Arc::new(Opening::opened()), client.permit.clone());
+    let client = NewClient { ahead: Some(carrier.ahead()), ..client };
     let welcome = Some(Registry::of(hub).welcome(&mounted));
     let session = NewSession { client, service, welcome, subscriptions };
     spawn(Box::pin(Serving::new(session, carrier, Bytes::new())));

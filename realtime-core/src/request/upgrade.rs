@@ -1,5 +1,5 @@
 use super::{
-    admission::{Admitted, Checked, Kind},
+    admission::{Checked, Kind},
     handshake,
     headers::merge,
     registry::{Mounted, Registry},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     context::{Context, is_bearer},
-    hub::{ConnectionPermit, Hub, NewClient},
+    hub::{ConnectionPermit, Hub},
     protocol::ProtocolId,
     seams::Transport,
     session::{NewSession, Serving, WebSocket},
@@ -76,24 +76,12 @@ pub(super) async fn accept(hub: &Arc<Hub>, context: Context) -> Result<Upgrade, 
     let (deflate, extension) = hub.protocols.negotiate(offers).unzip();
     let mut response = handshake::response(&context, subprotocol, extension);
 
-    let Admitted { mut context, typed, headers, permit, term } =
-        admission.let_through(context, Some(protocol)).await?;
-    context.forget_handshake();
+    let admitted = admission.let_through(context, Some(protocol)).await?;
+    // A client that chose no protocol of this library knows no frame that asks for a token.
+    let (mut client, headers) =
+        admitted.into_client(hub, hub.protocols.messages(protocol, deflate), subprotocol.is_some());
+    client.context.forget_handshake();
     merge(response.headers_mut(), headers);
-    let since = term.since;
-    let client = NewClient {
-        hub: Arc::clone(hub),
-        endpoint: Arc::clone(&mounted.id),
-        context,
-        typed,
-        format: hub.protocols.messages(protocol, deflate),
-        opening: None,
-        ahead: None,
-        // A client that chose no protocol of this library knows no frame that asks for a token.
-        credentials: term.credentials(hub, subprotocol.is_some()),
-        since,
-        permit,
-    };
     let service = Arc::clone(&mounted.service);
     let welcomes = subprotocol.is_some() || hub.protocols.always_welcomes(protocol);
     let welcome = welcomes.then(|| Registry::of(hub).welcome(&mounted));

@@ -57,14 +57,14 @@ impl Hub {
         // First of all: one that begins to follow from here on sees it, and one that has begun is found below.
         clients.iter().for_each(|client| client.leave_feed(name, tag));
         let effects = self.feeds.revoke(principal, name);
-        clients.iter().for_each(|client| client.take_back(tag));
+        clients.iter().for_each(|client| client.take_back());
         effects.run();
         clients.len()
     }
 }
 
 impl Feeds {
-    /// Returns the mark of a feed's frames.
+    /// Returns a hash of a feed's name: two feeds with one hash are too unlikely to matter.
     pub(super) fn tag(&self, name: &str) -> Tag {
         self.hasher.hash_one(name)
     }
