@@ -1,12 +1,10 @@
 // Feeds of a server that is killed, whose log dies with it: `npm run server`.
 
 import { expect, onTestFinished, test } from "vitest";
-import { HttpSocket } from "../src/http/socket.js";
 import {
   type Client,
   connect,
   describe,
-  type Fallback,
   mutation,
   type Options,
   type Position,
@@ -14,6 +12,7 @@ import {
   type Update,
   type Updates,
 } from "../src/index.js";
+import { always } from "./fallback.js";
 import { start, stop } from "./servers.js";
 
 type Change = { whole: number } | { added: number };
@@ -94,16 +93,4 @@ class Reader {
 async function addAll(client: Client, count: number) {
   const written = await Promise.all(Array.from({ length: count }, () => client.callWritten(add, 1)));
   return written.reduce((a, b) => (Number(a.at[0]?.offset) > Number(b.at[0]?.offset) ? a : b));
-}
-
-/** Whatever can be said for a WebSocket. */
-function always(environment: Parameters<NonNullable<Options["fallback"]>>[0]): Fallback {
-  const nothing = () => {};
-  return {
-    dial: (request, events) => new HttpSocket(environment, request, events),
-    onOpen: nothing,
-    onFailure: nothing,
-    onWake: nothing,
-    onClose: nothing,
-  };
 }

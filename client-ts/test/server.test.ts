@@ -1,13 +1,11 @@
 // The client against real servers: `npm run server`.
 
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { HttpSocket } from "../src/http/socket.js";
 import {
   ask,
   connect,
   describe,
   event,
-  type Fallback,
   mutation,
   type Options,
   type Position,
@@ -16,6 +14,7 @@ import {
   subscription,
   type Update,
 } from "../src/index.js";
+import { always } from "./fallback.js";
 import { type Server, start, stop } from "./servers.js";
 
 const getCount = query<void, number>("get_count");
@@ -126,16 +125,4 @@ for (const way of ["a WebSocket", "plain HTTP"]) {
     expect(offsets).toEqual([...offsets].sort((a, b) => a - b));
     await expect(client.call(query<void, void>("nothing"))).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
-}
-
-/** Whatever can be said for a WebSocket. */
-function always(environment: Parameters<NonNullable<Options["fallback"]>>[0]): Fallback {
-  const nothing = () => {};
-  return {
-    dial: (request, events) => new HttpSocket(environment, request, events),
-    onOpen: nothing,
-    onFailure: nothing,
-    onWake: nothing,
-    onClose: nothing,
-  };
 }

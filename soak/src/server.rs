@@ -40,33 +40,16 @@ impl Story {
     }
 }
 
-/// The clients whose latency is measured: they follow the news.
-struct Healthy;
+/// Clients of one topic: the news for those whose latency is measured, the ticks for those that may stall.
+struct Member(Topic<Story>);
 
-impl Handler for Healthy {
+impl Handler for Member {
     type Input = ();
     type ClientMessage = ();
     type ServerMessage = Story;
 
     async fn on_open(&self, connection: &Connection<Self>) -> Result {
-        connection.subscribe(&NEWS)
-    }
-
-    async fn on_message(&self, _: &Connection<Self>, (): ()) -> Result {
-        Ok(())
-    }
-}
-
-/// Clients that may stall, and follow the ticks.
-struct Ticking;
-
-impl Handler for Ticking {
-    type Input = ();
-    type ClientMessage = ();
-    type ServerMessage = Story;
-
-    async fn on_open(&self, connection: &Connection<Self>) -> Result {
-        connection.subscribe(&TICKS)
+        connection.subscribe(&self.0)
     }
 
     async fn on_message(&self, _: &Connection<Self>, (): ()) -> Result {
@@ -110,8 +93,8 @@ pub(crate) fn serve(budget: usize, outbox: usize) -> Outcome {
     (config.memory, config.outbox_bytes) = (budget, outbox);
     (config.idle_timeout, config.close_timeout, config.ping_interval) = (PATIENCE, PATIENCE, PING_INTERVAL);
     config.connections_per_peer = config.connections;
-    let builder = Realtime::builder().config(config).handler("healthy", Healthy);
-    let realtime = builder.handler("ticking", Ticking).handler("own", Own).build();
+    let builder = Realtime::builder().config(config).handler("healthy", Member(NEWS));
+    let realtime = builder.handler("ticking", Member(TICKS)).handler("own", Own).build();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     set_socket_send_buffer_size(&listener, SEND_BUFFER)?;

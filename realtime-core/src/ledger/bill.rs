@@ -28,7 +28,7 @@ struct Item {
 }
 
 /// Bytes of a frame's place in a queue: its reference, 32, and its item on the bill, 24; both queues grow by doubling.
-pub(super) const PLACE: usize = 64;
+pub(crate) const PLACE: usize = 64;
 
 impl Bill {
     pub(crate) fn new(ledger: &Arc<Ledger>) -> Self {

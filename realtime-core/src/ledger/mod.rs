@@ -15,6 +15,8 @@ mod tests;
 pub(crate) use account::Account;
 pub(crate) use acts::Acts;
 pub(crate) use bill::Bill;
+#[cfg(test)]
+pub(crate) use bill::PLACE;
 pub(crate) use counted::Counted;
 use shared::SharedFrames;
 
@@ -59,7 +61,7 @@ pub(crate) enum Class {
     Control,
 }
 
-const CLASSES: usize = Class::Control as usize + 1;
+pub(crate) const CLASSES: usize = Class::Control as usize + 1;
 
 /// The limits, in bytes.
 #[derive(Clone, Copy, Debug)]

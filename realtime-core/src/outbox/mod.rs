@@ -17,6 +17,8 @@
 mod behind;
 mod driver;
 mod keeping;
+#[cfg(test)]
+mod ledger_tests;
 mod opening;
 mod queued;
 mod revoke;
