@@ -28,13 +28,14 @@ impl Default for SharedFrames {
 }
 
 impl Ledger {
-    /// Counts one more client that a shared frame waits for.
+    /// Counts one more client that a shared frame waits for: the most bytes that are left of it for any of them.
     pub(super) fn add_shared(&self, end: usize, bytes: usize) {
         let mut shard = self.shared.shard(end).lock();
-        let waiting = shard.entry(end).or_insert(Waiting { clients: 0, bytes });
+        let waiting = shard.entry(end).or_insert(Waiting { clients: 0, bytes: 0 });
         waiting.clients += 1;
-        if waiting.clients == 1 {
-            self.add(Class::Shared, bytes);
+        if bytes > waiting.bytes {
+            self.add(Class::Shared, bytes - waiting.bytes);
+            waiting.bytes = bytes;
         }
     }
 

@@ -49,6 +49,20 @@ fn a_client_that_takes_everything_has_no_account() {
     assert_eq!(ledger.total(), 0);
 }
 
+#[test]
+fn a_frame_that_is_begun_for_one_client_counts_whole_for_another() {
+    let ledger = Arc::new(Ledger::new(BUDGET));
+    let frame = Frame::new(Opcode::Binary, &[0; 20_000]);
+    let [mut first, mut second] = [Node::new(&ledger), Node::new(&ledger)];
+    first.outbox.push_shared(&frame).unwrap();
+    first.write(15_000);
+    second.outbox.push_shared(&frame).unwrap();
+    second.park();
+    assert_eq!(ledger.of(Class::Shared), frame.len());
+    drop((first, second));
+    assert_eq!(ledger.total(), 0);
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// A frame of one client's own.
