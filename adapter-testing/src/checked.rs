@@ -170,7 +170,7 @@ impl fmt::Debug for Checks {
 enum Found {
     /// The place of the schema.
     At(String),
-    /// What is missing in the server's code.
+    /// The declaration that is missing in the server's code.
     Undeclared(&'static str),
     /// Nothing is known of it, and nothing has to be: the server refuses it, or it was registered without a schema.
     Unknown,
@@ -194,7 +194,7 @@ fn places(role: Role, name: &str) -> Vec<String> {
     places.iter().map(|place| place.replace("{}", name)).collect()
 }
 
-/// How to declare what registration does not show.
+/// Returns the way to declare what registration does not show.
 fn declaration(role: Role) -> Option<&'static str> {
     match role {
         Role::ServerEvent => Some("add it to the endpoint with `Endpoint::emits`"),

@@ -238,7 +238,7 @@ impl TestHttpRequest {
         (answer, exchange)
     }
 
-    /// What is asked for, if somebody looks at it.
+    /// Returns the exchange to look at, if values are compared with their schemas.
     fn exchange(&self) -> Option<Exchange> {
         let prefix = self.server().realtime().prefix();
         Some(Exchange::new(self.watched()?, prefix, self.head(), &self.body.chunks))

@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) realtime: Realtime,
     pub(crate) executor: Executor,
     peers: Mutex<Vec<Weak<Mutex<dyn Pump>>>>,
-    /// Who looks at the values that pass.
+    /// Looks at the values that pass.
     pub(crate) watch: OnceLock<Arc<dyn Watch>>,
 }
 

@@ -159,7 +159,7 @@ pub(crate) struct Exchange {
     watched: Watched,
     /// The procedure or subscription, where it is one.
     name: Option<String>,
-    /// What is in the answer, where it is a stream of frames.
+    /// The reader of the answer, where it is a stream of frames.
     frames: Option<Frames>,
 }
 
@@ -280,7 +280,7 @@ mod tests {
         }
     }
 
-    /// What is seen of a request and of the events that answer it.
+    /// Returns the values seen of a request and of the events that answer it.
     fn seen(request: Request<()>, body: &Value, events: &[(&str, Value)]) -> Vec<String> {
         let notes = Arc::new(Notes::default());
         let watched = Watched::new(Arc::<Notes>::clone(&notes), "/rt", request.uri());

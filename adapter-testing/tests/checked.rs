@@ -215,7 +215,7 @@ fn a_test_fails_at_what_was_not_declared() {
     }
 }
 
-/// What the server refuses, and what it was never asked for, has no schema to be compared with.
+/// Values that the server refuses, and those that it was never asked for, have no schema to be compared with.
 #[test]
 fn what_is_refused_and_what_is_no_frame_is_passed_over() {
     let frames =

@@ -6,7 +6,7 @@ import type { Options } from "./options.js";
 import { type Cause, lostBy } from "./state.js";
 import { decode, decodeError, type Incoming } from "./wire.js";
 
-/** What one connection needs. */
+/** The parts and limits of one connection. */
 export interface LinkOptions extends Pick<Options, "token" | "connectTimeoutMs"> {
   readonly environment: Environment;
   readonly dial: Dial;

@@ -36,7 +36,7 @@ export interface Operation {
 }
 
 /**
- * What a frame means for its operation: it goes on, or is over. A subscription may be `refused` what the server sent, and is
+ * The meaning of a frame for its operation: it goes on, or is over. A subscription may be `refused` what the server sent, and is
  * over; it is to `leave` where something is missing, and to be sent `again` when the server has ended it; and it may want
  * the server to be granted `credit`.
  */

@@ -236,7 +236,7 @@ struct World {
     appended: u64,
 }
 
-/// What was appended to a feed: key, number and time.
+/// The entries appended to a feed: key, number and time.
 #[derive(Default)]
 struct Book {
     entries: Vec<(u8, u64, u64)>,
@@ -270,7 +270,7 @@ enum Reads {
     Updates(Pin<Box<FeedUpdates<Entry>>>, Arc<Woken>),
 }
 
-/// What a follower was told.
+/// The entries and gaps that a follower was sent.
 #[derive(Debug)]
 struct Account {
     slot: usize,

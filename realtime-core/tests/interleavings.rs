@@ -128,7 +128,7 @@ fn no_entry_begins_to_leave_after_a_revocation() {
     }
 }
 
-/// What is queued, taken or being written when it is revoked: a frame that was not begun then is not sent.
+/// Frames that are queued, taken or being written at a revocation: one that was not begun then is not sent.
 #[test]
 fn nothing_begins_to_leave_after_a_revocation() {
     for from_topic in [true, false] {

@@ -159,7 +159,7 @@ fn acts(memory: &Memory) -> [u64; 4] {
     [memory.trimmed_entries, memory.dropped_publications, memory.refused, memory.closed]
 }
 
-/// What a client has read since it reads again.
+/// The messages that a client has read since it reads again.
 struct Read {
     received: u64,
     missed: u64,

@@ -1,4 +1,4 @@
-//! What was queued for a principal does not leave after it was revoked, whatever the client had read by then.
+//! Nothing queued for a principal leaves after it was revoked, whatever the client had read by then.
 
 #[path = "support/node.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]

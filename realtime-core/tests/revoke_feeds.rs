@@ -117,7 +117,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a client was sent of one feed.
+/// The entries of one feed that a client was sent.
 #[derive(Debug, Default)]
 struct Told {
     /// The numbers of the entries, and where their frames begin.

@@ -88,7 +88,7 @@ struct ErrorData {
     /// Details for programs.
     #[schemars(skip_serializing_if = "Option::is_none")]
     details: Option<serde_json::Value>,
-    /// Whether the same request may succeed later.
+    /// True if the same request may succeed later.
     #[schemars(skip_serializing_if = "Option::is_none")]
     retryable: Option<bool>,
     /// The time after which to try again.

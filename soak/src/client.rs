@@ -42,7 +42,7 @@ pub(crate) enum Phase {
     },
 }
 
-/// What a client has seen.
+/// The messages and signs that a client has seen.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) received: u64,

@@ -70,7 +70,7 @@ impl Handler for Own {
     }
 }
 
-/// What the server says of itself.
+/// The report of the server on itself.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) port: u16,

@@ -131,5 +131,5 @@ function missed({ frame: { id } }: Entry): object {
   return { type: "gap", id, count: 0, cause: "reconnect" };
 }
 
-/** What is subscribed and unsubscribed within this time is one change. */
+/** The time within which all subscribing and unsubscribing is one change, in milliseconds. */
 const SETTLED = 50;

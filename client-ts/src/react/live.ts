@@ -45,7 +45,7 @@ export class Live<T, D> extends Shared<LiveState<D>> {
   readonly #subscription: Subscription<unknown, T>;
   readonly #input: unknown;
   readonly #options: { readonly current: LiveOptions<T, D> };
-  /** What lies on top, and the entry that confirms it, once that is known. */
+  /** The changes on top of the data, each with the entry that confirms it once that is known. */
   readonly #patches = new Map<Patch<D>, Appended | undefined>();
   /** The name of the feed, once it has begun. */
   #topic: string | undefined;

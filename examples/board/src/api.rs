@@ -87,7 +87,7 @@ pub struct Entry {
     pub at: u64,
     /// The name of the person.
     pub who: String,
-    /// What was done.
+    /// The deed, in words.
     pub what: String,
 }
 

@@ -33,7 +33,7 @@ struct People {
 /// The changes, for pages that resume.
 const CHANGED: Feed<Change> = Topic::fixed("cards").log(Log::last(1_000));
 
-/// What was done, and by whom: the last entries of a day.
+/// The feed of the deeds and who did them: the last entries of a day.
 const DONE: Feed<Entry> =
     Topic::fixed("activity").log(Log::last(ENTRIES).within(Duration::from_secs(24 * 60 * 60)));
 

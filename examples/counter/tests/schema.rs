@@ -1,4 +1,4 @@
-//! What other languages know of the server is kept in step with it, and with what it does.
+//! Keeps the files for other languages in step with the server, and with what it does.
 
 use adapter_testing::{TestServer, block_on};
 use axum::{Router, body::Body, http::Request, routing::get};

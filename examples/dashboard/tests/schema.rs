@@ -1,4 +1,4 @@
-//! What other languages know of the server is kept in step with it.
+//! Keeps the files for other languages in step with the server.
 
 use dashboard::{Dashboard, Shop};
 use realtime_schema::Schema;

@@ -1,4 +1,4 @@
-//! What ereo's guide on real-time writes by hand: a socket with messages of its own, and a stream of events.
+//! The servers that ereo's guide on real-time writes by hand: a socket with messages of its own, and a stream of events.
 
 use crate::now;
 use realtime_core::{Close, Connection, Event, Handler, Mount, Realtime, Result, Topic};

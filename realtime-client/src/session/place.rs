@@ -13,7 +13,7 @@ pub(super) struct Place {
     state: Option<Position>,
 }
 
-/// What comes, seen from a place.
+/// The relation of an item that comes to a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Next,

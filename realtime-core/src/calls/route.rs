@@ -112,7 +112,7 @@ impl Route {
         Self { name, starts, guards, sides: self.sides, place: self.place }
     }
 
-    /// What a client can know of it.
+    /// Describes the route to clients.
     #[cfg(feature = "schema")]
     pub(super) fn description(&self, id: &str) -> Description {
         let kind = match *self.starts {

@@ -12,7 +12,7 @@ pub(crate) struct Router {
     events: BTreeMap<Box<str>, Arc<Route>>,
     pub(crate) opens: Vec<Arc<dyn OnOpen>>,
     pub(crate) closes: Vec<Arc<dyn OnClose>>,
-    /// What the server sends and calls, which no route shows; without an id.
+    /// The events that the server sends and its calls, which no route shows; without an id.
     #[cfg(feature = "schema")]
     pub(crate) declared: Vec<Description>,
 }
@@ -67,7 +67,7 @@ impl Router {
         self.declared.extend(other.declared);
     }
 
-    /// What clients can know of what the id serves.
+    /// Describes what the id serves to clients.
     #[cfg(feature = "schema")]
     pub(crate) fn descriptions(&self, id: &str) -> impl Iterator<Item = Description> {
         let declared = self.declared.iter().map(move |declared| Description { id: id.into(), ..declared.clone() });

@@ -53,7 +53,7 @@ pub struct Function<C, S, I> {
     types: PhantomData<Types<C, S, I>>,
 }
 
-/// How it is mounted: as by [`Handler`] and [`Mount`], without importing the trait.
+/// The ways to mount it: those of [`Handler`] and [`Mount`], without importing the trait.
 impl<C, S, I> Function<C, S, I>
 where
     C: DeserializeOwned + Send + 'static,

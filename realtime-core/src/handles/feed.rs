@@ -17,7 +17,7 @@ use std::fmt;
 /// A follower is a place in the log and has no queue. One that does not keep up takes no memory and reads on when it
 /// can; one that is slower than the log is kept is told of a gap.
 ///
-/// What clients do with positions and gaps, and how a state and its changes fit together, is in `docs/delivery.md`.
+/// See `docs/delivery.md` for what clients do with positions and gaps, and how a state and its changes fit together.
 ///
 /// Feeds are of one node: with a [`Broker`](crate::Broker) they are refused with `UNIMPLEMENTED`.
 ///

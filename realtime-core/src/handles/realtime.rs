@@ -168,7 +168,7 @@ impl Realtime {
     /// that middleware has let in before, and that becomes a connection or an answer after, is ended too. Returns the
     /// number of its open connections.
     ///
-    /// What leaves is what the transport is given: bytes in a socket's buffer have left, and so has a frame of which a
+    /// Frames leave when the transport is given them: bytes in a socket's buffer have left, and so has a frame of which a
     /// part is there, the rest of which follows. A `Principal` is [set by middleware](Principal), which should refuse it
     /// from now on: revoke it there first. Waits for writes of its connections that are being made, and takes time in
     /// proportion to all connections. With a broker, each node has to be told.
@@ -194,7 +194,7 @@ impl Realtime {
     /// that first. One for which something waits, of this topic or not, is closed with 3000, and what waits is dropped;
     /// its client connects again. Returns the number of the principal's connections, members or not.
     ///
-    /// What leaves is as in [`revoke`](Self::revoke); of a stream of server-sent events for which nothing waits, up to
+    /// Frames leave as in [`revoke`](Self::revoke); of a stream of server-sent events for which nothing waits, up to
     /// 64 KiB are with the framework.
     ///
     /// From a [`Feed`], it ends the principal's subscriptions with the error `UNAUTHENTICATED`, `revoked`, and what its

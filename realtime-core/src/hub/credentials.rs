@@ -28,7 +28,7 @@ enum Phase {
     Asks(u32),
     /// The client was asked.
     Asked,
-    /// What it sent is being checked. Others are not taken meanwhile.
+    /// A token of its own is being checked. Others are not taken meanwhile.
     Checking,
     /// The client cannot be asked.
     Final,

@@ -20,7 +20,7 @@ pub(super) struct Behind {
     feeds: bool,
 }
 
-/// What the driver has to do before it queues more of what was held back.
+/// The work of the driver before it queues more of what was held back.
 #[derive(Debug)]
 pub(crate) enum Held {
     /// Report the publications of a topic that were dropped.

@@ -124,7 +124,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What is counted is what is held, after each step, and nothing in the end.
+    /// The bytes that are counted are those that are held, after each step, and none in the end.
     #[test]
     fn the_sum_of_the_parts_is_what_is_held(steps in vec(step(), 1..150)) {
         let ledger = Arc::new(Ledger::new(BUDGET));

@@ -36,7 +36,7 @@ pub(super) async fn run_all(
     }
 }
 
-/// What it takes to run the middleware of a client again.
+/// The parts with which the middleware of a client is run again.
 pub(super) struct Again {
     pub(super) mounted: Arc<Mounted>,
     /// The variables that the request had before any middleware.

@@ -25,7 +25,7 @@ pub(super) struct Feed {
     _share: Option<Share>,
 }
 
-/// What is ahead of a subscription.
+/// The next thing that a subscription sends.
 pub(super) enum Ahead {
     /// The frame of its first item.
     First(Frame),
@@ -33,7 +33,7 @@ pub(super) enum Ahead {
     Failed(realtime_protocol::Error),
 }
 
-/// What was taken from the log.
+/// The result of taking from the log.
 pub(super) enum Taken {
     Nothing,
     Gap(Gap),

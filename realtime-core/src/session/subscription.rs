@@ -396,7 +396,7 @@ pub(super) struct Terms {
     pub(super) credit: Option<u32>,
     /// The feeds whose frames its subscriptions share, if it takes shared ones.
     pub(super) shared: Option<Arc<SharedFeeds>>,
-    /// How often its connection had been revoked from feeds when it asked.
+    /// The number of revocations from feeds that its connection had seen when it asked.
     pub(super) since: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What a principal has ends when it is revoked.
+//! The end of all that a principal has, when it is revoked.
 
 use super::{
     Server, Subject, api_feeds, api_http,

@@ -3,7 +3,7 @@ import type { Gap } from "realtime-client";
 import { useClient } from "realtime-client/react";
 import { api, type Entry } from "./api.js";
 
-/** Who did what, newest first. Where entries are missing the table says so, in their place. */
+/** The deeds of all, newest first. Where entries are missing the table says so, in their place. */
 export function Activity() {
   const client = useClient();
   const [rows, add] = useReducer(push, []);

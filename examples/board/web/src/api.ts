@@ -62,7 +62,7 @@ export type Entry = {
    * Exact to 2^53 − 1.
    */
   at: number;
-  /** What was done. */
+  /** The deed, in words. */
   what: string;
   /** The name of the person. */
   who: string;

@@ -1,6 +1,6 @@
 import { RealtimeError } from "realtime-client";
 
-/** What is wrong with each field of an input, by its name. */
+/** Returns the error of each field of an input, by its name. */
 export function fieldsOf(error: unknown): Readonly<Record<string, string>> {
   if (!(error instanceof RealtimeError) || error.code !== "INVALID_ARGUMENT") return {};
   const { details, message } = error;

@@ -37,7 +37,7 @@ struct Slot {
     bytes: usize,
 }
 
-/// What stands behind a cursor.
+/// The next thing behind a cursor.
 #[derive(Debug)]
 pub(crate) enum Behind {
     Nothing,
