@@ -8,11 +8,11 @@ import { build } from "esbuild";
 const calls = "connect, describe, mutation, query, event, RealtimeError";
 const all = `${calls}, subscription, ask`;
 const pages = [
-  ["calls and events", 8.1, calls],
-  ["core", 10.3, all],
-  ["core and three hooks", 12, all, ["react", "RealtimeProvider, useConnection, useSubscription, useMutation"]],
-  ["core and React", 13.2, all, ["react"]],
-  ["core and fallback", 11.9, all, ["http"]],
+  ["calls and events", 8.5, calls],
+  ["core", 10.7, all],
+  ["core and three hooks", 12.4, all, ["react", "RealtimeProvider, useConnection, useSubscription, useMutation"]],
+  ["core and React", 13.5, all, ["react"]],
+  ["core and fallback", 12.4, all, ["http"]],
 ];
 
 for (const [name, limit, names, [folder, more] = []] of pages) {

@@ -5,6 +5,7 @@ import { guard, messageOf, noSuchProcedure, type RealtimeError } from "./error.j
 import { PAUSE } from "./heartbeat.js";
 import { type Failure, Link, type LinkEvents } from "./link.js";
 import type { Fallback, Options } from "./options.js";
+import { PRESENCE, Presence } from "./presence.js";
 import { isTemporary, isTemporaryClose } from "./refusal.js";
 import { Session } from "./session.js";
 import { type Cause, lostBy, type State } from "./state.js";
@@ -18,6 +19,7 @@ export class Driver implements AnswerLink, LinkEvents {
   readonly messages = new Listeners<unknown>();
   readonly complaints = new Listeners<RealtimeError>();
   readonly events = new Map<unknown, Listeners<unknown>>();
+  readonly presence = new Presence();
   /** Once the application answers something. */
   answers: Answers | undefined;
 
@@ -134,12 +136,19 @@ export class Driver implements AnswerLink, LinkEvents {
   #handleFrame(frame: Incoming): void {
     const { type, id, data = null, value = null } = frame;
     if (type === "message") this.messages.tell(value);
-    else if (type === "event") this.events.get(frame.name)?.tell(data);
+    else if (type === "event") this.#handleEvent(frame.name, data);
     else if (type === "call") this.answers ? this.answers.start(frame) : this.answer(id, noSuchProcedure());
     else if (type === "cancel") this.answers?.cancel(id);
     else if (type === "reauthenticate") this.#reauthenticate();
     else if (type === "error" && typeof id !== "string") this.#complain(decodeError(frame.error));
     else this.#session.handleFrame(frame);
+  }
+
+  #handleEvent(name: unknown, data: unknown): void {
+    const state = this.state.get();
+    // The list first: a listener finds it changed.
+    if (name === PRESENCE.name && state.status === "open") this.presence.take(data, state.connection);
+    this.events.get(name)?.tell(data);
   }
 
   /** Sends a fresh token. Without one the server closes, and the next attempt asks for one again. */
@@ -168,6 +177,7 @@ export class Driver implements AnswerLink, LinkEvents {
     const between: Phase = { name: "waiting", cancel: () => {} };
     this.#phase = between;
     this.answers?.drop();
+    this.presence.lose();
     this.#session.lose();
     const mayRetry = guard("a rule when to connect again", () => this.#mayRetry(failure)) ?? true;
     // Code of the application may have closed it meanwhile.
@@ -231,6 +241,7 @@ export class Driver implements AnswerLink, LinkEvents {
 
   #settle(cause: Cause): void {
     this.answers?.drop();
+    this.presence.lose();
     this.#cancelTimer();
     this.#unwatch();
     this.#fallback?.onClose();

@@ -1,4 +1,3 @@
-import type { AnyClient } from "./client.js";
 import { event } from "./names.js";
 import { Cell, type Readable } from "./store.js";
 
@@ -21,34 +20,93 @@ export interface PresenceNotice<D = unknown> {
 /** The event that tells who comes and goes. */
 export const PRESENCE = event<PresenceNotice>("presence");
 
+/** The data of each connection in a place. */
+export type Members<D = unknown> = ReadonlyMap<string, D>;
+
 /**
- * Follows who is present in a place: a map from connections to their data, new at each change. It listens while somebody
- * is subscribed to it.
+ * The lists of all places of which the server tells this client. A list is kept from its first notice on, as the server
+ * sends it only once: whoever looks at it later finds it whole.
  */
-export function present<D>(client: Pick<AnyClient, "on">, place: string): Readable<ReadonlyMap<string, D>> {
-  const here = new Cell<ReadonlyMap<string, D>>(new Map());
-  let stop = (): void => {};
-  return {
-    get: () => here.get(),
-    subscribe(listener) {
-      if (here.isUnused) {
-        stop = client.on(PRESENCE, (notice) => {
-          if (notice.name === place) here.set(apply(here.get(), notice as PresenceNotice<D>));
-        });
+export class Presence {
+  readonly #places = new Map<string, Place>();
+
+  /** Applies a notice. An event of the application's that has the same name, and another form, is passed over. */
+  take(data: unknown, connection: string): void {
+    const notice = data as Partial<PresenceNotice> | null;
+    if (typeof notice?.name !== "string") return;
+    const isFirst = Array.isArray(notice.here);
+    const place = isFirst ? this.#open(notice.name) : this.#places.get(notice.name);
+    if (!place || !(isFirst || place.isCurrent)) return;
+    place.isCurrent = !listOf(notice.left).includes(connection);
+    place.members.set(place.isCurrent ? apply(place.members.get(), notice) : NOBODY);
+    this.#tidy(notice.name, place);
+  }
+
+  /** The list of a place. `start` is called before it is listened to. */
+  of(name: string, start: () => void): Readable<Members> {
+    return {
+      get: () => this.#places.get(name)?.members.get() ?? NOBODY,
+      subscribe: (listener) => {
+        start();
+        const place = this.#open(name);
+        const stop = place.members.subscribe(listener);
+        return () => {
+          stop();
+          this.#tidy(name, place);
+        };
+      },
+    };
+  }
+
+  /** The connection is gone, and with it all that the server told of: what somebody looks at is shown until it is told anew. */
+  lose(): void {
+    for (const [name, place] of [...this.#places]) {
+      place.isCurrent = false;
+      this.#tidy(name, place);
+    }
+  }
+
+  get size(): number {
+    return this.#places.size;
+  }
+
+  #open(name: string): Place {
+    const place = this.#places.get(name) ?? { members: new Cell(NOBODY), isCurrent: false };
+    this.#places.set(name, place);
+    return place;
+  }
+
+  /** Drops what is of no more use: this list, or the oldest that nobody looks at where there are too many. */
+  #tidy(name: string, place: Place): void {
+    if (!place.isCurrent && place.members.isUnused && this.#places.get(name) === place) this.#places.delete(name);
+    if (this.#places.size <= PLACES) return;
+    for (const [name, { members }] of this.#places) {
+      if (members.isUnused) {
+        this.#places.delete(name);
+        return;
       }
-      const remove = here.subscribe(listener);
-      return () => {
-        remove();
-        if (here.isUnused) stop();
-      };
-    },
-  };
+    }
+  }
 }
 
-function apply<D>(before: ReadonlyMap<string, D>, notice: PresenceNotice<D>): ReadonlyMap<string, D> {
-  const { here, joined = [], changed = [], left = [] } = notice;
+interface Place {
+  readonly members: Cell<Members>;
+  /** The client is told of changes: its first notice came on the present connection. */
+  isCurrent: boolean;
+}
+
+function apply(before: Members, { here, joined, changed, left }: Partial<PresenceNotice>): Members {
   const after = new Map(here ? [] : before);
-  for (const { connection, data } of [...(here ?? []), ...joined, ...changed]) after.set(connection, data);
-  for (const connection of left) after.delete(connection);
+  for (const entered of [here, joined, changed].flatMap(listOf)) after.set(entered.connection, entered.data);
+  for (const connection of listOf(left)) after.delete(connection);
   return after;
 }
+
+function listOf<T>(list: readonly T[] | undefined): readonly T[] {
+  return Array.isArray(list) ? list.filter((entry) => entry !== null) : [];
+}
+
+const NOBODY: Members = new Map();
+
+/** The server's default limit of topics for each connection, of which a place is one. */
+const PLACES = 256;

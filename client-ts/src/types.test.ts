@@ -7,7 +7,6 @@ import {
   event,
   mutation,
   type Position,
-  present,
   query,
   subscription,
   type Update,
@@ -101,7 +100,7 @@ test("a client of any endpoint has hooks and presence", () => {
   typesOnly(() => {
     const room = connect(describe<{ name: string }, string, number>("talk"), { input: { name: "Ann" } });
     expectTypeOf<{ client: typeof room }>().toExtend<RealtimeProviderProps>();
-    expectTypeOf(present<string>(room, "room").get()).toEqualTypeOf<ReadonlyMap<string, string>>();
+    expectTypeOf(room.present<string>("room").get()).toEqualTypeOf<ReadonlyMap<string, string>>();
   });
 });
 

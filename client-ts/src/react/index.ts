@@ -1,14 +1,5 @@
 import { createElement, type ReactNode, useEffect, useMemo, useState } from "react";
-import {
-  type AnyClient,
-  type Ask,
-  type Event,
-  type Options,
-  type Present,
-  present,
-  type Readable,
-  type State,
-} from "../index.js";
+import type { AnyClient, Ask, Event, Members, Options, State } from "../index.js";
 import { Context, useClient, useLatest, useReadable } from "./hooks.js";
 import { Registry } from "./registry.js";
 
@@ -58,8 +49,7 @@ export function useAnswer<I, O>(
 }
 
 /** Returns who is present in a place: the data of each connection. */
-export function usePresent<D>(place: string): ReadonlyMap<Present<D>["connection"], D> {
+export function usePresent<D>(place: string): Members<D> {
   const client = useClient();
-  const readable: Readable<ReadonlyMap<string, D>> = useMemo(() => present<D>(client, place), [client, place]);
-  return useReadable(readable);
+  return useReadable(useMemo(() => client.present<D>(place), [client, place]));
 }

@@ -259,3 +259,28 @@ test("who is present is followed by notices", async () => {
   await notice({ here: [{ connection: "9", data: "Zoe" }] });
   expect(screen.text).toBe("9=Zoe");
 });
+
+test("a component that comes later sees everybody, and two see the same", async () => {
+  const { network, client } = setUp();
+  const People = () => <p>{[...usePresent<string>("room").values()].join()}</p>;
+  client.open();
+  const server = await network.accept();
+  const notice = (data: object) =>
+    say(server, { type: "event", name: "presence", data: { name: "room", ...data } });
+  await notice({ here: [{ connection: "1", data: "Ann" }] });
+  await notice({ joined: [{ connection: "2", data: "Bob" }] });
+  const screen = await render(client, <People />);
+  expect(screen.text).toBe("Ann,Bob");
+  await screen.show(
+    <>
+      <People key="a" />
+      <People key="b" />
+    </>,
+  );
+  await notice({ left: ["1"] });
+  expect(screen.text).toBe("BobBob");
+  await screen.show(null);
+  await notice({ joined: [{ connection: "3", data: "Cleo" }] });
+  await screen.show(<People />);
+  expect(screen.text).toBe("Bob,Cleo");
+});
