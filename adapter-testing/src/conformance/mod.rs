@@ -234,6 +234,7 @@ macro_rules! conformance {
                 who_enters_again_changes_its_data,
                 who_goes_in_whatever_way_has_left,
                 who_observes_is_told_and_is_not_here,
+                who_leaves_or_observes_no_longer_is_told_so_once,
                 a_topic_is_no_place,
                 presence_data_is_bounded,
                 the_id_of_who_is_here_is_the_connections,
@@ -541,6 +542,7 @@ macro_rules! conformance {
                 a_quiet_stream_of_frames_is_kept_alive_by_comments,
                 a_stream_of_frames_is_dropped_when_its_client_leaves,
                 a_drain_ends_streams_of_frames,
+                a_stream_of_frames_says_with_which_code_it_was_closed,
             ],
             cors: [
                 other_origins_are_told_nothing_by_default,

@@ -222,7 +222,7 @@ impl AnyConnection {
         self.0.hub.observe(&self.0, presence.name())
     }
 
-    /// Leaves a place: the others are told, and the client gets no further events of it.
+    /// Leaves a place: the others are told, and the client as well, which gets no further events of it.
     pub fn leave<P>(&self, presence: &Presence<P>) {
         self.0.hub.leave(&self.0, presence.name());
     }

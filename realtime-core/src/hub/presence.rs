@@ -116,9 +116,22 @@ impl Hub {
         Ok(())
     }
 
-    /// Removes a client, present or observing.
+    /// Removes a client, present or observing, and tells it so: its list of the place has ended.
     pub(crate) fn leave(&self, client: &Arc<Client>, name: &str) {
-        self.topics.leave(client, Name::Place(name));
+        let topic = Name::Place(name);
+        if !self.topics.is_member(client, topic) {
+            return;
+        }
+        let queued = self.places.at(name, |_| {
+            self.topics.leave(client, topic);
+            client.queue_packet(&Outgoing::Event { name: PRESENCE.name(), data: &left_by(client.id, name) })
+        });
+        // One that cannot be told is closed for it, as any that does not read.
+        if let Ok(waker) = queued {
+            let mut effects = Effects::default();
+            effects.wake(waker);
+            self.run(effects);
+        }
         self.left(client.id, name);
     }
 
@@ -135,9 +148,7 @@ impl Hub {
         }
         let told = self.places.at(name, |here| {
             here.remove(id)?;
-            let mut notice = PresenceNotice::new(name);
-            notice.left.push(id);
-            Some(self.tell(name, notice, &[id]))
+            Some(self.tell(name, left_by(id, name), &[id]))
         });
         match told {
             None => {}
@@ -233,6 +244,12 @@ impl Here {
         let present = |(id, entry): (&ConnectionId, &Entry)| Present::new(*id, entry.data.clone());
         self.list.iter().map(present).collect()
     }
+}
+
+fn left_by(id: ConnectionId, name: &str) -> PresenceNotice {
+    let mut notice = PresenceNotice::new(name);
+    notice.left.push(id);
+    notice
 }
 
 /// Bytes of an entry beside its data.

@@ -1,5 +1,5 @@
 use realtime_protocol::{
-    Code, Data, Error, Kind,
+    Close, Code, Data, Error, Kind,
     format::{Encode, Json, Outgoing, Packet, Protocol},
 };
 use serde::Serialize;
@@ -97,6 +97,13 @@ pub(crate) fn write_retry(after: Duration, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("retry: {}\n", after.as_millis()).as_bytes());
 }
 
+/// Appends the frame that ends a stream of frames: what a WebSocket's close frame says.
+pub(crate) fn write_close(close: &Close, out: &mut Vec<u8>) -> Result<(), Error> {
+    json(&CloseFrame { r#type: "close", code: close.code.get(), reason: &close.reason }, out)?;
+    out.push(b'\n');
+    Ok(())
+}
+
 const ERROR: &[u8] = b"event: error\n";
 const DATA: &[u8] = b"data: ";
 
@@ -114,6 +121,13 @@ impl Events {
         lines(&data, out);
         Ok(())
     }
+}
+
+#[derive(Serialize)]
+struct CloseFrame<'a> {
+    r#type: &'static str,
+    code: u16,
+    reason: &'a str,
 }
 
 #[derive(Serialize)]

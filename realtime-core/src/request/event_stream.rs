@@ -3,7 +3,7 @@
 use crate::{
     hub::{Ahead, ConnectionPermit},
     outbox::{Closing, Opening},
-    protocol::{Events, Outgoing, Protocol as _, write_retry},
+    protocol::{Events, Outgoing, Protocol as _, write_close, write_retry},
     seams::{SendQueue, Transport},
     session::Carrier,
     util::{
@@ -296,6 +296,12 @@ impl Carrier for Pulled {
             let mut event = Vec::new();
             if self.1.encode(&Outgoing::Error { id: None, error: &error }, &mut event).is_ok() {
                 queue.push(event.into());
+            }
+        }
+        if let Events::Frames = self.1 {
+            let mut frame = Vec::new();
+            if write_close(close, &mut frame).is_ok() {
+                queue.push(frame.into());
             }
         }
         if COMES_BACK.contains(&close.code) {

@@ -1,6 +1,6 @@
 //! Credentials that end, and fresh ones in their place.
 
-use super::{Server, Subject, api_http, builder, works};
+use super::{Server, Subject, api_http, builder, frames::expect_close, works};
 use crate::conformance::{RawClient, Request, Seen};
 use realtime_core::{Accepted, Config, Context, Error, Next, Principal, Reject};
 use serde_json::{Value, json};
@@ -188,10 +188,10 @@ pub fn a_stream_ends_with_its_credentials(subject: &Subject) {
         told = frames.recv().json();
     }
     assert_eq!(told, json!({ "type": "error", "error": error }));
-    for mut stream in [events, frames] {
-        stream.expect_end();
-        stream.expect_retry(1);
-    }
+    events.expect_end();
+    events.expect_retry(1);
+    expect_close(&mut frames, 3000, "the credentials have ended");
+    frames.expect_retry(1);
 }
 
 pub fn credentials_that_have_ended_are_401(subject: &Subject) {

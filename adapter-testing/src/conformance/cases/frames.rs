@@ -2,7 +2,7 @@
 
 use super::{Server, Subject, start_feeds, start_http};
 use crate::conformance::{Events, HttpRequest, api_http::NEWS};
-use realtime_core::{Connection, Handler, Procedure, Realtime, Result};
+use realtime_core::{CloseCode, Connection, Handler, Procedure, Realtime, Result};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub fn a_handlers_frames_are_those_of_a_websocket(subject: &Subject) {
     let mut frames = welcomed(server.http("http").query("open=fail"));
     let error = json!({ "code": "PERMISSION_DENIED", "message": "not today" });
     assert_eq!(recv(&mut frames), json!({ "type": "error", "error": error }));
-    frames.expect_end();
+    expect_close(&mut frames, 1008, "not today");
 }
 
 pub fn subscriptions_are_posted_and_end_with_the_last(subject: &Subject) {
@@ -56,7 +56,7 @@ pub fn subscriptions_are_posted_and_end_with_the_last(subject: &Subject) {
     let gap = json!({ "type": "gap", "id": "b", "count": 3, "cause": "expired" });
     let item = |n: u32| json!({ "type": "data", "id": "b", "data": n });
     assert_eq!(of("b"), [item(1), gap, item(2), json!({ "type": "complete", "id": "b" })]);
-    frames.expect_end();
+    expect_close(&mut frames, 1000, "");
     // The handler of the same id has nothing to do with it.
     notes.expect("left 1000");
     notes.nothing_more();
@@ -69,7 +69,7 @@ pub fn a_posted_subscription_goes_on_behind_a_position(subject: &Subject) {
     let mut frames = welcomed(post(&server, &json!([frame])));
     assert_eq!(recv(&mut frames)["offset"], 3);
     assert_eq!(recv(&mut frames)["type"], "complete");
-    frames.expect_end();
+    expect_close(&mut frames, 1000, "");
 }
 
 pub fn a_posted_subscription_fails_alone(subject: &Subject) {
@@ -102,7 +102,7 @@ pub fn a_posted_subscription_fails_alone(subject: &Subject) {
     let body = json!([subscribe("a", "nothing", &Value::Null), subscribe("b", "nothing", &Value::Null)]);
     let mut frames = welcomed(post(&server, &body));
     assert_eq!([recv(&mut frames)["id"].clone(), recv(&mut frames)["id"].clone()], ["a", "b"]);
-    frames.expect_end();
+    expect_close(&mut frames, 1000, "");
 }
 
 pub fn more_subscriptions_than_allowed_fail_alone(subject: &Subject) {
@@ -261,11 +261,44 @@ pub fn a_drain_ends_streams_of_frames(subject: &Subject) {
     let mut frames = welcomed(post(&server, &json!([subscribe("a", "quiet", &Value::Null)])));
     let drained = std::thread::scope(|scope| {
         let drain = scope.spawn(|| crate::block_on(server.realtime().drain(Duration::from_secs(10))));
-        frames.expect_end();
+        expect_close(&mut frames, 1001, "the server is going away");
         frames.expect_retry(1);
         drain.join().expect("the drain ends")
     });
     assert_eq!((drained.open, drained.cut), (1, 0));
+}
+
+/// A program cannot tell a lost connection from the end by the server, after which it would not come back.
+pub fn a_stream_of_frames_says_with_which_code_it_was_closed(subject: &Subject) {
+    struct Closes;
+    impl Handler for Closes {
+        type Input = u16;
+        type ClientMessage = ();
+        type ServerMessage = ();
+
+        async fn on_open(&self, connection: &Connection<Self>) -> Result {
+            let code = CloseCode::new(*connection.input()).expect("a code");
+            connection.close(code, "as \"asked\"");
+            Ok(())
+        }
+
+        async fn on_message(&self, _: &Connection<Self>, (): ()) -> Result {
+            Ok(())
+        }
+    }
+    let server = subject.start(Realtime::builder().manual_time().handler("closes", Closes).build());
+    for code in [1000, 1008, 1012, 4001] {
+        let mut frames = welcomed(server.http("closes").query(&format!("input={code}")));
+        expect_close(&mut frames, code, "as \"asked\"");
+        assert_eq!(frames.retry().is_some(), code == 1012, "{code}");
+    }
+}
+
+/// The last frame, which says what a WebSocket's close frame says.
+#[track_caller]
+pub(super) fn expect_close(frames: &mut Events, code: u16, reason: &str) {
+    assert_eq!(recv(frames), json!({ "type": "close", "code": code, "reason": reason }));
+    frames.expect_end();
 }
 
 fn post<'a>(server: &'a Server, subscribe: &Value) -> HttpRequest<'a> {

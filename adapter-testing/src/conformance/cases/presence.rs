@@ -107,6 +107,7 @@ pub fn who_goes_in_whatever_way_has_left(subject: &Subject) {
         match way {
             0 => {
                 bob.call("1", "leave", Value::Null);
+                assert_eq!(notice(&mut bob), json!({ "left": [id] }));
                 bob.expect_result("1", Value::Null);
                 bob.close(1000, "");
             }
@@ -139,6 +140,29 @@ pub fn who_observes_is_told_and_is_not_here(subject: &Subject) {
     }
     eve.expect_result("3", Value::Null);
     expect_who(&mut eve, &["Ann", "Bob", "Eve"]);
+}
+
+/// Whoever keeps the list would not know otherwise that nothing more is told of it.
+pub fn who_leaves_or_observes_no_longer_is_told_so_once(subject: &Subject) {
+    let server = start(subject);
+    let (mut ann, mut eve) = (server.connect("place"), server.connect("place"));
+    let leave = |client: &mut RawClient| client.call("1", "leave", Value::Null);
+    leave(&mut eve);
+    eve.expect_result("1", Value::Null);
+    eve.call("1", "observe", Value::Null);
+    assert_eq!(notice(&mut eve)["here"], json!([]));
+    eve.expect_result("1", Value::Null);
+    leave(&mut eve);
+    assert_eq!(notice(&mut eve)["left"].as_array().map(Vec::len), Some(1));
+    eve.expect_result("1", Value::Null);
+    let id = enter(&mut ann, "Ann", &[]);
+    leave(&mut ann);
+    assert_eq!(notice(&mut ann), json!({ "left": [id] }));
+    ann.expect_result("1", Value::Null);
+    leave(&mut ann);
+    ann.expect_result("1", Value::Null);
+    assert_eq!(enter(&mut ann, "Ann", &[]), id);
+    expect_who(&mut eve, &["Ann"]);
 }
 
 /// No topic name lets a client receive the notices of a place that it has not entered.
@@ -176,6 +200,7 @@ pub fn presence_data_is_bounded(subject: &Subject) {
     ann.expect_result("1", Value::Null);
     enter(&mut bob, &"b".repeat(68), &["a"]);
     bob.call("1", "leave", Value::Null);
+    notice(&mut bob);
     bob.expect_result("1", Value::Null);
     enter(&mut bob, &"c".repeat(68), &["a"]);
 }
