@@ -24,7 +24,7 @@ export interface CallOptions<P = unknown> {
    * middleware sets no principal, a key is known on one connection only, and a call that is sent again runs again.
    */
   idempotencyKey?: string;
-  /** Called for each progress report. */
+  /** Called for each progress report. Where the connection carries none, `onError` of the client is told. */
   onProgress?: (progress: P) => void;
 }
 
@@ -103,6 +103,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
         input: toJson(procedure.name, input ?? null),
         key,
         deadline: driver.now() + Math.min(timeoutMs, procedure.timeoutMs, LONGEST),
+        onWrite: onProgress && (() => driver.expectProgress(procedure.name)),
         onProgress: (data: unknown) => guard("onProgress", () => onProgress?.(data as P)),
         onEnd(error: RealtimeError | undefined, value?: unknown, at: readonly Appended[] = []) {
           signal?.removeEventListener("abort", abort);

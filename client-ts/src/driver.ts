@@ -1,7 +1,7 @@
 import type { AnswerLink, Answers } from "./answers.js";
 import { Backoff } from "./backoff.js";
-import type { Environment, Feature, PageSignal } from "./environment.js";
-import { guard, messageOf, noSuchProcedure, type RealtimeError } from "./error.js";
+import type { Dial, Environment, Feature, PageSignal } from "./environment.js";
+import { guard, messageOf, noSuchProcedure, RealtimeError } from "./error.js";
 import { PAUSE } from "./heartbeat.js";
 import { type Failure, Link, type LinkEvents } from "./link.js";
 import type { Fallback, Options } from "./options.js";
@@ -31,6 +31,10 @@ export class Driver implements AnswerLink, LinkEvents {
   readonly #backoff: Backoff;
   readonly #fallback: Fallback | undefined;
   #phase: Phase = { name: "idle" };
+  /** A WebSocket that is tried while a fallback is in use. */
+  #beside: Link | undefined;
+  /** Connections that others have replaced, and that carry calls to their end. */
+  readonly #retired = new Set<Link>();
   /** When the attempt began, then when the connection was opened. */
   #since = 0;
   #wasConnected = false;
@@ -47,7 +51,7 @@ export class Driver implements AnswerLink, LinkEvents {
     this.#schema = schema;
     this.#session = new Session(options.offlineQueue);
     this.#backoff = new Backoff(options.reconnect);
-    this.#fallback = options.fallback?.(environment);
+    this.#fallback = options.fallback?.(environment, () => this.#dialBeside());
   }
 
   now(): number {
@@ -84,6 +88,13 @@ export class Driver implements AnswerLink, LinkEvents {
     return this.#phase.name !== "linked" || this.#phase.link.can(feature);
   }
 
+  /** A call wants its progress told. Says so if the connection carries none. */
+  expectProgress(name: string): void {
+    if (this.can("progress")) return;
+    const error = new RealtimeError("UNIMPLEMENTED", `the progress of ${name} needs a WebSocket`);
+    queueMicrotask(() => this.#complain(error));
+  }
+
   /** Closes for good. Resolves when the server has answered, or after a while. */
   close(code = 1000, reason = ""): Promise<void> {
     if (this.#closed) return this.#closed;
@@ -97,9 +108,7 @@ export class Driver implements AnswerLink, LinkEvents {
   }
 
   #dial(): void {
-    const environment = this.#environment;
-    const dial = this.#fallback?.dial ?? environment.dial;
-    const link = new Link({ ...this.#options, environment, dial, url: this.#url }, this);
+    const link = this.#linkBy(this.#fallback?.dial ?? this.#environment.dial);
     this.#phase = { name: "linked", link };
     this.#since = this.now();
     this.state.set({ status: "connecting", attempt: this.#backoff.attempt });
@@ -107,10 +116,23 @@ export class Driver implements AnswerLink, LinkEvents {
     if (this.#phase.name === "linked" && this.#phase.link === link) link.start();
   }
 
-  onOpen(welcome: Incoming): void {
+  /** Tries a WebSocket while a fallback goes on. */
+  #dialBeside(): void {
+    if (this.#beside || !this.#open) return;
+    this.#beside = this.#linkBy(this.#environment.dial);
+    this.#beside.start();
+  }
+
+  #linkBy(dial: Dial): Link {
+    return new Link({ ...this.#options, environment: this.#environment, dial, url: this.#url }, this);
+  }
+
+  onOpen(link: Link, welcome: Incoming): void {
+    const isBeside = link === this.#beside;
+    if (isBeside && !this.#replace(link)) return;
     this.#since = this.now();
     this.#wasConnected = true;
-    this.#fallback?.onOpen();
+    this.#fallback?.onOpen(isBeside);
     const { pingAfterMs = withinReason(amount(welcome.heartbeatMs) ?? PING_AFTER), pingTimeoutMs = 10_000 } =
       this.#options;
     const messageBytes = amount(welcome.messageBytes);
@@ -120,14 +142,38 @@ export class Driver implements AnswerLink, LinkEvents {
     this.#flush();
   }
 
-  onMessage(data: unknown): void {
-    if (this.#phase.name !== "linked") return;
-    this.#session.hear(this.now());
+  /** The WebSocket that was tried takes the place of a fallback. Returns false if it may not. */
+  #replace(link: Link): boolean {
+    this.#beside = undefined;
+    const old = this.#open;
+    if (!old) {
+      link.leave();
+      return false;
+    }
+    this.#phase = { name: "linked", link };
+    this.answers?.drop();
+    this.presence.lose();
+    if (old.retire()) {
+      this.#retired.add(old);
+      this.#session.move(old);
+    } else {
+      old.leave();
+      this.#session.lose();
+    }
+    // For all who ask again, or begin anew, after each lost connection.
+    const cause = lostBy("a WebSocket takes the place of the fallback");
+    this.state.set({ status: "reconnecting", attempt: this.#backoff.attempt, afterMs: 0, cause });
+    return this.#isCurrent(link);
+  }
+
+  onMessage(link: Link, data: unknown): void {
+    if (this.#isCurrent(link)) this.#session.hear(this.now());
+    else if (!this.#retired.has(link)) return;
     let frame: Incoming;
     try {
       frame = decode(data);
     } catch (error) {
-      return this.#phase.link.fail(lostBy(messageOf(error)));
+      return link.fail(lostBy(messageOf(error)));
     }
     this.#handleFrame(frame);
     this.#flush();
@@ -167,11 +213,25 @@ export class Driver implements AnswerLink, LinkEvents {
     this.complaints.tell(error);
   }
 
-  onEnd(failure: Failure): void {
-    const { cause, retryAfterMs = 0 } = failure;
+  onEnd(link: Link, failure: Failure): void {
+    if (this.#retired.delete(link)) {
+      this.#session.abandon(link);
+      return this.#flush();
+    }
+    if (link === this.#beside) return this.#endBeside(failure);
     if (this.#phase.name === "closing") return this.#phase.resolve();
-    if (this.#phase.name !== "linked") return;
-    const { isOpen } = this.#phase.link;
+    if (this.#isCurrent(link)) this.#endCurrent(link, failure);
+  }
+
+  /** The fallback goes on, unless the server says that the client is not wanted. */
+  #endBeside(failure: Failure): void {
+    this.#beside = undefined;
+    if (!this.#mayRetry(failure)) this.#finish(failure.cause);
+  }
+
+  #endCurrent({ isOpen }: Link, failure: Failure): void {
+    const { cause, retryAfterMs = 0 } = failure;
+    this.#leaveBeside();
     if (isOpen && this.now() - this.#since >= STAYED_OPEN) this.#backoff.reset();
     if (!isOpen) this.#fallback?.onFailure(failure.isReachable ?? false);
     const between: Phase = { name: "waiting", cancel: () => {} };
@@ -179,7 +239,7 @@ export class Driver implements AnswerLink, LinkEvents {
     this.answers?.drop();
     this.presence.lose();
     this.#session.lose();
-    const mayRetry = guard("a rule when to connect again", () => this.#mayRetry(failure)) ?? true;
+    const mayRetry = this.#mayRetry(failure);
     // Code of the application may have closed it meanwhile.
     if (this.#phase !== between) return;
     const delay = mayRetry ? this.#backoff.fail(this.#environment.random()) : undefined;
@@ -191,7 +251,12 @@ export class Driver implements AnswerLink, LinkEvents {
     this.#schedule();
   }
 
-  #mayRetry({ cause, retryAfterMs, isFinal }: Failure): boolean {
+  /** The rules of the application: where they fail, another attempt is made. */
+  #mayRetry(failure: Failure): boolean {
+    return guard("a rule when to connect again", () => this.#judge(failure)) ?? true;
+  }
+
+  #judge({ cause, retryAfterMs, isFinal }: Failure): boolean {
     if (isFinal) return false;
     const { token, reconnectOn = isTemporaryClose, reconnectOnRefusal = isTemporary } = this.#options;
     switch (cause.type) {
@@ -244,6 +309,9 @@ export class Driver implements AnswerLink, LinkEvents {
     this.presence.lose();
     this.#cancelTimer();
     this.#unwatch();
+    this.#leaveBeside();
+    for (const link of this.#retired) link.leave();
+    this.#retired.clear();
     this.#fallback?.onClose();
     this.state.set({ status: "closed", cause });
   }
@@ -256,7 +324,7 @@ export class Driver implements AnswerLink, LinkEvents {
       return this.#dial();
     }
     if (phase.name !== "linked") return;
-    if (signal === "freeze") return phase.link.fail(lostBy("the page was put away"));
+    if (signal === "freeze") return this.#freeze(phase.link);
     if (this.#open) return this.change((session) => session.ping(this.now(), WAKE_PATIENCE));
     if (signal === "wake" && this.now() - this.#since >= HANGING) {
       phase.link.leave();
@@ -264,12 +332,23 @@ export class Driver implements AnswerLink, LinkEvents {
     }
   }
 
+  #freeze(link: Link): void {
+    for (const one of [...this.#retired, link]) one.fail(lostBy("the page was put away"));
+  }
+
+  #leaveBeside(): void {
+    this.#beside?.leave();
+    this.#beside = undefined;
+  }
+
   /** Sends what may be sent. */
   #flush(): void {
-    for (let link = this.#open; link && !link.isCongested; link = this.#open) {
+    for (let link = this.#open; link && !this.#mustWait(link); link = this.#open) {
       const frame = this.#session.takeFrame(this.now());
       if (frame === undefined) break;
       link.send(frame);
+      // It may give up a call that one of these carries.
+      for (const link of this.#retired) link.send(frame);
     }
     if (this.#session.isStuck) this.#open?.fail(lostBy("the server does not read what it is sent"));
     this.#schedule();
@@ -280,9 +359,19 @@ export class Driver implements AnswerLink, LinkEvents {
     return this.#phase.name === "linked" && this.#phase.link.isOpen ? this.#phase.link : undefined;
   }
 
+  #isCurrent(link: Link): boolean {
+    return this.#phase.name === "linked" && this.#phase.link === link;
+  }
+
+  /** True if the socket is full, or if what is sent now would overtake events that a fallback is still sending. */
+  #mustWait(link: Link): boolean {
+    if (link.isCongested) return true;
+    return this.now() < this.#since + OVERTAKING && [...this.#retired].some(({ isSending }) => isSending);
+  }
+
   #schedule(): void {
     if (this.#phase.name === "closed" || this.#phase.name === "closing") return;
-    const due = this.#open?.isCongested ? this.now() + DRAIN : this.#session.nextDeadline;
+    const due = this.#open && this.#mustWait(this.#open) ? this.now() + DRAIN : this.#session.nextDeadline;
     if (due < this.#due) this.#setTimer(due, () => this.#onTimer());
   }
 
@@ -332,6 +421,9 @@ const HANGING = 1_000;
 
 /** The time in which messages that came during a pause are delivered. */
 const CATCH_UP = 50;
+
+/** The longest that a new connection waits for the events of the one that it replaces. */
+const OVERTAKING = 3_000;
 
 /** The interval at which a full socket is looked at. */
 const DRAIN = 20;

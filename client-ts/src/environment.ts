@@ -31,25 +31,32 @@ export interface SocketEvents {
   onMessage(data: unknown): void;
   /** It is closed, or could not be opened: then the code is 1006. */
   onClose(code: number, reason: string): void;
+  /** It was refused, or is no longer wanted, with an HTTP status, where that is known. Nothing follows. */
+  onRefuse(refusal: Probe): void;
 }
 
 /** The part of a `WebSocket` that a client uses. */
 export interface Socket {
   send(text: string): void;
   close(code?: number, reason?: string): void;
+  /**
+   * Another connection takes its place: carries the calls that run and the events that wait to their end, then closes. Of what
+   * it is given to send afterwards, only `cancel` matters. A socket without this is closed.
+   */
+  retire?(): void;
   /** Bytes that were given to it and not to the network. */
   readonly bufferedAmount: number;
   /** Features that it cannot carry; none if this is missing. */
   readonly lacks?: ReadonlySet<Feature>;
 }
 
-/** A feature that a fallback may lack: sending messages, emitting events, answering the server. */
-export type Feature = "send" | "emit" | "answer";
+/** A feature that a fallback may lack: sending messages, emitting events, answering the server, progress of calls. */
+export type Feature = "send" | "emit" | "answer" | "progress";
 
 /** The answer to a request like that for a connection. */
 export interface Probe {
   readonly status: number;
-  readonly retryAfterMs?: number;
+  readonly retryAfterMs?: number | undefined;
 }
 
 /** `wake`: the network or the page is back. `check`: it may be gone. `freeze`: the page is put away. */

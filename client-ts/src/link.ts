@@ -1,4 +1,4 @@
-import type { Dial, DialRequest, Environment, Feature, Socket, SocketEvents } from "./environment.js";
+import type { Dial, DialRequest, Environment, Feature, Probe, Socket, SocketEvents } from "./environment.js";
 import { SUBPROTOCOL } from "./environment.js";
 import { messageOf, Unauthorized } from "./error.js";
 import { PAUSE } from "./heartbeat.js";
@@ -14,11 +14,11 @@ export interface LinkOptions extends Pick<Options, "token" | "connectTimeoutMs">
   url(): string;
 }
 
-/** The events of a connection. `onEnd` comes once, and nothing after it. */
+/** The events of connections. `onEnd` comes once for each, and nothing after it. */
 export interface LinkEvents {
-  onOpen(welcome: Incoming): void;
-  onMessage(data: unknown): void;
-  onEnd(failure: Failure): void;
+  onOpen(link: Link, welcome: Incoming): void;
+  onMessage(link: Link, data: unknown): void;
+  onEnd(link: Link, failure: Failure): void;
 }
 
 /** The end of a connection, or of an attempt to make one. */
@@ -66,12 +66,23 @@ export class Link implements SocketEvents {
     return (this.#socket?.bufferedAmount ?? 0) >= SOCKET_BYTES;
   }
 
+  /** True if the socket holds anything. */
+  get isSending(): boolean {
+    return (this.#socket?.bufferedAmount ?? 0) > 0;
+  }
+
   get isOpen(): boolean {
     return this.#phase === "open";
   }
 
   can(feature: Feature): boolean {
     return !this.#socket?.lacks?.has(feature);
+  }
+
+  /** Has it carry its calls to their end, after which `onEnd` comes. Returns false if it cannot. */
+  retire(): boolean {
+    this.#socket?.retire?.();
+    return !!this.#socket?.retire;
   }
 
   /** Says goodbye; `onEnd` comes when the server has answered, or after `timeoutMs`. */
@@ -122,7 +133,7 @@ export class Link implements SocketEvents {
 
   onMessage(data: unknown): void {
     if (this.#isOver) return;
-    if (this.#phase === "open") this.#events.onMessage(data);
+    if (this.#phase === "open") this.#events.onMessage(this, data);
     else this.#readWelcome(data);
   }
 
@@ -134,7 +145,7 @@ export class Link implements SocketEvents {
       if (frame.type === "welcome") {
         this.#phase = "open";
         this.#cancelTimer();
-        this.#events.onOpen(frame);
+        this.#events.onOpen(this, frame);
         return;
       }
       if (frame.type === "error") wrong = messageOf(decodeError(frame.error));
@@ -156,6 +167,10 @@ export class Link implements SocketEvents {
     this.#end({ cause: lostBy(missing) });
   }
 
+  onRefuse({ status, retryAfterMs }: Probe): void {
+    this.#end({ cause: { type: "refused", status }, retryAfterMs });
+  }
+
   /** A page is not told why a WebSocket was refused: the same request by HTTP is. */
   async #probe(): Promise<void> {
     const cause = lostBy("it could not be opened");
@@ -164,7 +179,7 @@ export class Link implements SocketEvents {
       const { status, retryAfterMs } = await this.#options.environment.probe(this.#request, this.#over.signal);
       // An older server does not know the question, and says so, or that it speaks of a WebSocket.
       if (status < 300 || status === 405 || status === 426) this.#end({ cause, isReachable: status === 204 });
-      else this.#end({ cause: { type: "refused", status }, retryAfterMs });
+      else this.onRefuse({ status, retryAfterMs });
     } catch {
       this.#end({ cause });
     }
@@ -173,7 +188,7 @@ export class Link implements SocketEvents {
   #end(failure: Failure): void {
     if (this.#isOver) return;
     this.leave();
-    this.#events.onEnd(failure);
+    this.#events.onEnd(this, failure);
   }
 
   get #isOver(): boolean {

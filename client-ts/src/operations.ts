@@ -78,6 +78,8 @@ export interface Request {
   readonly input: string;
   readonly key: string | undefined;
   readonly deadline: number;
+  /** Called when it is written for a connection. */
+  onWrite?: (() => void) | undefined;
   /** Told how the call gets on; never after its end. */
   onProgress(data: unknown): void;
   /** Told once how it ended: with an error, or with the data. */
@@ -103,8 +105,9 @@ export class Call implements Operation {
   }
 
   write(id: number, now: number): string | undefined {
-    const { path, input, key: idempotencyKey, deadline } = this.#request;
+    const { path, input, key: idempotencyKey, deadline, onWrite } = this.#request;
     if (deadline <= now) return undefined;
+    onWrite?.();
     const timeoutMs = Math.max(1, Math.floor(deadline - now));
     return encode("call", { id: `${id}`, path, timeoutMs, idempotencyKey }, "input", input);
   }

@@ -35,19 +35,22 @@ export interface Options {
   /** The longest that `close` waits for the server: 3 s by default. */
   closeTimeoutMs?: number;
   /** A fallback for where a WebSocket cannot be opened: `http` of `./http`. */
-  fallback?: (environment: Environment) => Fallback;
+  fallback?: (environment: Environment, tryWebSocket: () => void) => Fallback;
   /** The class of sockets, where there is none of this name: on Node.js 20, for example that of `ws`. */
   WebSocket?: unknown;
   /** The clock and the network, for tests. */
   environment?: Environment;
 }
 
-/** A replacement for the WebSocket, which decides when it is used. */
+/**
+ * A replacement for the WebSocket, which decides when it is used. `tryWebSocket` opens one beside its connection, and
+ * leaves that as it is if none can be opened.
+ */
 export interface Fallback {
   /** Dials instead of the WebSocket, while that counts as blocked. */
   readonly dial: Dial | undefined;
-  /** A connection was welcomed. */
-  onOpen(): void;
+  /** A connection was welcomed: `isBeside` if it is a WebSocket that takes the place of the fallback's. */
+  onOpen(isBeside: boolean): void;
   /** An attempt failed before it was, whether or not the server answers by HTTP. */
   onFailure(isReachable: boolean): void;
   /** The network or the page is back. */

@@ -127,5 +127,5 @@ test("the clock does not go back with that of the wall", () => {
 });
 
 function events() {
-  return { onOpen: vi.fn(), onMessage: vi.fn(), onClose: vi.fn() };
+  return { onOpen: vi.fn(), onMessage: vi.fn(), onClose: vi.fn(), onRefuse: vi.fn() };
 }

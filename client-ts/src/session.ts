@@ -27,6 +27,8 @@ export class Session {
   #last = 0;
   readonly #queue: Queue;
   readonly #operations = new Map<number, Operation>();
+  /** The calls that an earlier connection carries to their end, with that connection. */
+  readonly #elsewhere = new Map<number, object>();
   /** No deadline of them is earlier. */
   #earliest = NEVER;
   #heartbeat: Heartbeat | undefined;
@@ -49,12 +51,25 @@ export class Session {
     this.#phase = "offline";
     this.#heartbeat = undefined;
     for (const id of this.#queue.goOffline()) this.#fail(id, offline());
-    for (const [id, operation] of [...this.#operations]) {
-      if (!operation.isSent) continue;
-      operation.isSent = false;
-      // It was let in before: it does not count again.
-      if (operation.isRepeatable) this.#queue.insert(id, { operation, cost: 0 });
-      else this.#fail(id, lost());
+    for (const [id, operation] of this.#sent()) this.#lose(id, operation);
+  }
+
+  /** Another connection takes the place of the present one, which carries its calls to their end. */
+  move(carrier: object): void {
+    this.#queue.keep(({ isControl }) => !isControl);
+    for (const [id, operation] of this.#sent()) {
+      if (operation instanceof Call) this.#elsewhere.set(id, carrier);
+      else this.#lose(id, operation);
+    }
+  }
+
+  /** An earlier connection is gone, with the calls that it still carried. */
+  abandon(carrier: object): void {
+    for (const [id, other] of [...this.#elsewhere]) {
+      if (other !== carrier) continue;
+      this.#elsewhere.delete(id);
+      const operation = this.#operations.get(id);
+      if (operation) this.#lose(id, operation);
     }
   }
 
@@ -213,6 +228,18 @@ export class Session {
         operation.fail(timedOut());
       }
     }
+  }
+
+  /** The operations that were sent on the present connection. */
+  #sent(): [number, Operation][] {
+    return [...this.#operations].filter(([id, { isSent }]) => isSent && !this.#elsewhere.has(id));
+  }
+
+  #lose(id: number, operation: Operation): void {
+    operation.isSent = false;
+    // It was let in before: it does not count again.
+    if (operation.isRepeatable) this.#queue.insert(id, { operation, cost: 0 });
+    else this.#fail(id, lost());
   }
 
   #fail(id: number, error: RealtimeError): void {

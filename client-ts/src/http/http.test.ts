@@ -1,12 +1,8 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { type Begun, connect, describe, type Environment, event, mutation, subscription } from "../index.js";
-import { settle, TestNetwork } from "../testing/index.js";
+import { add, block, fallenBack, frame, items, type Stream, setUp, typing } from "../../test/streams.js";
+import type { Begun } from "../index.js";
+import { settle } from "../testing/index.js";
 import { EventParser } from "./events.js";
-import { http } from "./index.js";
-
-const add = mutation<number, number>("add");
-const items = subscription<number, number>("items");
-const typing = event<number>("typing");
 
 afterEach(() => vi.unstubAllGlobals());
 
@@ -32,26 +28,6 @@ test("a restart is not taken for a block, nor is a server that does not know the
   const server = await network.accept();
   client.emit(typing, 1);
   expect(await server.frames()).toEqual([{ type: "event", name: "typing", data: 1 }]);
-});
-
-test("a WebSocket is tried again every five minutes, and when the page is shown", async () => {
-  const { network, client } = setUp();
-  client.open();
-  await block(network);
-  // Its stream, on which nothing comes, is lost meanwhile, and made again.
-  await network.advance(5 * 60_000);
-  await network.accept("c1");
-  expect(client.state.get()).toEqual({ status: "open", connection: "c1" });
-  expect(client.can("send")).toBe(true);
-
-  const other = setUp();
-  other.client.open();
-  await block(other.network);
-  await other.network.signal("wake");
-  // One failure is enough to come back.
-  (await other.network.dialed()).refuse(204);
-  await other.network.advance(2_000);
-  expect(other.client.state.get()).toMatchObject({ status: "open", connection: "c2" });
 });
 
 test("errors come as they are, and an answer that is none is a lost connection", async () => {
@@ -316,101 +292,3 @@ test("events are the same in whatever pieces they come", () => {
     expect(pieces.flatMap((piece) => parser.push(piece))).toEqual(whole);
   }
 });
-
-/** A `subscribe` frame without credit: a stream cannot be granted any. */
-function frame(id: string, input: number) {
-  return { type: "subscribe", id, path: "items", input };
-}
-
-/** A stream of frames that the test writes. */
-class Stream {
-  readonly response: Response;
-  isCancelled = false;
-  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-
-  constructor(signal: AbortSignal | null | undefined) {
-    // As `fetch` does it.
-    signal?.addEventListener("abort", () => {
-      this.isCancelled = true;
-      this.#controller?.error(signal.reason);
-    });
-    const body = new ReadableStream<Uint8Array>({
-      start: (controller) => {
-        this.#controller = controller;
-      },
-    });
-    this.response = new Response(body, { headers: { "content-type": "text/event-stream" } });
-  }
-
-  async say(...frames: object[]): Promise<void> {
-    if (this.isCancelled) return;
-    const text = frames.map((frame) => `data: ${JSON.stringify(frame)}\n\n`).join("");
-    this.#controller?.enqueue(new TextEncoder().encode(text));
-    for (let n = 0; n < 8; n += 1) await settle();
-  }
-
-  async end(): Promise<void> {
-    this.#controller?.close();
-    for (let n = 0; n < 4; n += 1) await settle();
-  }
-}
-
-async function block(network: TestNetwork): Promise<void> {
-  network.random = 0.5;
-  (await network.dialed()).refuse(204);
-  const server = await network.dialed();
-  server.refuse(204);
-  await network.advance(1_000);
-}
-
-/** A client that uses the fallback. */
-async function fallenBack() {
-  const all = setUp();
-  all.client.open();
-  await block(all.network);
-  expect(all.client.state.get().status).toBe("open");
-  return all;
-}
-
-function setUp() {
-  const network = new TestNetwork();
-  const streams: Stream[] = [];
-  const gets: Record<string, string>[] = [];
-  // biome-ignore lint/suspicious/noExplicitAny: what was posted is JSON.
-  const posted: any[] = [];
-  let next: ((init?: RequestInit) => Promise<Response>) | undefined;
-  const stream = (signal?: AbortSignal | null) => {
-    const stream = new Stream(signal);
-    streams.push(stream);
-    return stream.response;
-  };
-  vi.stubGlobal("fetch", async (url: string, init?: RequestInit): Promise<Response> => {
-    expect(url).toBe("http://server/x");
-    const accept = init?.headers as Record<string, string>;
-    if (init?.method === "GET") {
-      gets.push(accept);
-      const response = stream(init?.signal);
-      streams.at(-1)?.say({ type: "welcome", connection: `c${gets.length}` });
-      return response;
-    }
-    const body = JSON.parse(`${init?.body}`);
-    posted.push(body);
-    if (body.subscribe) return stream(init?.signal);
-    const answer = next ?? (async () => Response.json({ ok: true, data: body.input }));
-    next = undefined;
-    return answer(init);
-  });
-  const { probe } = network.environment;
-  const environment: Environment = {
-    ...network.environment,
-    // The server answers by HTTP what does not ask for a WebSocket.
-    probe: async (request, signal) =>
-      network.requests.includes(request) ? await probe(request, signal) : { status: 204 },
-  };
-  const client = connect(describe("api"), { url: "ws://server/x", environment, fallback: http });
-  /** Answers the next request that is no stream. */
-  const answer = (run: NonNullable<typeof next>) => {
-    next = run;
-  };
-  return { network, client, streams, gets, posted, answer };
-}

@@ -7,15 +7,17 @@ import { HttpSocket } from "./socket.js";
  * Each request stands by itself: the nodes of a server need no sticky sessions.
  *
  * A WebSocket counts as blocked when two attempts in a row fail while the server answers by HTTP; a restart fails both, and
- * is none. It is tried again every five minutes, and when the page is shown. Messages to a handler and
- * answers to the server's calls need a WebSocket: `client.can("send")` tells.
+ * is none. It is tried again every five minutes, and when the page is shown, beside the fallback, which goes on until the
+ * WebSocket is there, and carries the calls that run to their end. Messages to a handler, answers to the server's calls and
+ * the progress of calls need a WebSocket: `client.can("send")` tells.
  */
-export function http(environment: Environment): Fallback {
-  return new HttpFallback(environment);
+export function http(environment: Environment, tryWebSocket: () => void): Fallback {
+  return new HttpFallback(environment, tryWebSocket);
 }
 
 class HttpFallback implements Fallback {
   readonly #environment: Environment;
+  readonly #tryWebSocket: () => void;
   /** Attempts in a row that failed though the server answers. */
   #blocked = 0;
   #isActive = false;
@@ -23,8 +25,9 @@ class HttpFallback implements Fallback {
   /** Set while the fallback is in use, however often its connection is made again. */
   #cancelTimer: (() => void) | undefined;
 
-  constructor(environment: Environment) {
+  constructor(environment: Environment, tryWebSocket: () => void) {
     this.#environment = environment;
+    this.#tryWebSocket = tryWebSocket;
   }
 
   get dial(): Dial | undefined {
@@ -35,12 +38,10 @@ class HttpFallback implements Fallback {
     };
   }
 
-  onOpen(): void {
-    if (!this.#isActive) {
-      this.#blocked = 0;
-      return;
-    }
-    this.#cancelTimer ??= this.#environment.after(TRY_AGAIN, () => this.#tryAgain());
+  onOpen(isBeside: boolean): void {
+    if (isBeside) this.#leave();
+    if (this.#isActive) this.#cancelTimer ??= this.#environment.after(TRY_AGAIN, () => this.#tryAgain());
+    else this.#blocked = 0;
   }
 
   onFailure(isReachable: boolean): void {
@@ -57,13 +58,23 @@ class HttpFallback implements Fallback {
     this.#cancelTimer?.();
   }
 
-  /** Makes way for a WebSocket. One failure is enough to come back. */
+  /** Tries a WebSocket: beside the fallback, or in its place while that has no connection. */
   #tryAgain(): void {
+    if (!this.#socket || this.#socket.isOver) {
+      this.#leave();
+      // One failure is enough to come back.
+      this.#blocked = 1;
+      return;
+    }
+    this.#cancelTimer?.();
+    this.#cancelTimer = this.#environment.after(TRY_AGAIN, () => this.#tryAgain());
+    this.#tryWebSocket();
+  }
+
+  #leave(): void {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     this.#isActive = false;
-    this.#blocked = 1;
-    this.#socket?.close(1012, "trying a WebSocket again");
   }
 }
 

@@ -1,5 +1,12 @@
-import { authorization, type DialRequest, type Environment, httpUrl } from "../environment.js";
-import { decode, type Incoming } from "../wire.js";
+import {
+  authorization,
+  type DialRequest,
+  type Environment,
+  httpUrl,
+  type Probe,
+  retryAfter,
+} from "../environment.js";
+import { amount, decode, type Incoming, text } from "../wire.js";
 import { EventParser } from "./events.js";
 
 /** The frames of one stream. `body` is posted, where there is one. */
@@ -8,6 +15,16 @@ export interface StreamRequest {
   readonly request: DialRequest;
   readonly body?: object;
   readonly signal: AbortSignal;
+}
+
+/** A request that was refused with a status. */
+export class Refused extends Error {
+  readonly refusal: Probe;
+
+  constructor(refusal: Probe) {
+    super(`refused with ${refusal.status}`);
+    this.refusal = refusal;
+  }
 }
 
 /** Posts a frame, or what is like one. */
@@ -25,8 +42,8 @@ export async function* frames({ environment, request, body, signal }: StreamRequ
   let stopTimer = environment.after(FIRST_BYTE, abort);
   signal.addEventListener("abort", abort);
   try {
-    const { status, body: stream } = await send(request, body, FRAMES, over.signal);
-    if (status !== 200 || !stream) throw new Error(`refused with ${status}`);
+    const { status, headers, body: stream } = await send(request, body, FRAMES, over.signal);
+    if (status !== 200 || !stream) throw new Refused({ status, retryAfterMs: retryAfter(headers) });
     const reader = stream.getReader();
     const decoder = new TextDecoder();
     const parser = new EventParser();
@@ -50,6 +67,11 @@ export async function* frames({ environment, request, body, signal }: StreamRequ
   }
 }
 
+/** The code and the reason of a close that ends a stream. */
+export function closeOf({ type, code, reason }: Incoming): [code: number, reason: string] | undefined {
+  return type === "close" ? [amount(code) ?? NO_STATUS, text(reason) ?? ""] : undefined;
+}
+
 function send(request: DialRequest, body: object | undefined, accept: string, signal?: AbortSignal) {
   return fetch(httpUrl(request), {
     method: body ? "POST" : "GET",
@@ -69,3 +91,6 @@ const FIRST_BYTE = 5_000;
 
 /** Twice the interval of the server's comments. */
 const SILENCE = 30_000;
+
+/** The code of a close that says none. */
+const NO_STATUS = 1005;

@@ -6,7 +6,7 @@ import {
   type SocketEvents,
   SUBPROTOCOL,
 } from "../environment.js";
-import { frames, post } from "./requests.js";
+import { closeOf, frames, post, Refused } from "./requests.js";
 import { type Owner, type Subscribe, Subscriptions } from "./subscriptions.js";
 
 /**
@@ -17,12 +17,17 @@ import { type Owner, type Subscribe, Subscriptions } from "./subscriptions.js";
 export class HttpSocket implements Socket, Owner {
   readonly environment: Environment;
   readonly request: DialRequest;
-  readonly bufferedAmount = 0;
-  readonly lacks: ReadonlySet<Feature> = new Set(["send", "answer"]);
+  /** Of events that wait for those before them. */
+  bufferedAmount = 0;
+  readonly lacks: ReadonlySet<Feature> = new Set(["send", "answer", "progress"]);
   readonly #events: SocketEvents;
   readonly #over = new AbortController();
+  readonly #listening = new AbortController();
   readonly #calls = new Map<string, AbortController>();
   readonly #subscriptions = new Subscriptions(this);
+  /** The events that were emitted so far: the server would handle two at once in any order. */
+  #emitted: Promise<void> = Promise.resolve();
+  #phase: "open" | "retired" | "closed" | "lost" = "open";
 
   constructor(environment: Environment, request: DialRequest, events: SocketEvents) {
     this.environment = environment;
@@ -33,12 +38,11 @@ export class HttpSocket implements Socket, Owner {
 
   send(text: string): void {
     const frame: Frame = JSON.parse(text);
+    if (frame.type === "cancel") return this.#calls.get(frame.id)?.abort();
+    if (this.#phase !== "open") return;
     switch (frame.type) {
       case "call":
         this.#guard(this.#call(frame));
-        break;
-      case "cancel":
-        this.#calls.get(frame.id)?.abort();
         break;
       case "subscribe":
         this.#subscriptions.add(frame);
@@ -51,7 +55,8 @@ export class HttpSocket implements Socket, Owner {
         this.#subscriptions.grant(frame.id, frame.more);
         break;
       case "event":
-        this.#guard(this.#emit(frame));
+        this.bufferedAmount += text.length;
+        this.#emitted = this.#emitted.then(() => this.#emit(frame, text.length));
         break;
       case "ping":
         this.#guard(this.#ping());
@@ -63,30 +68,59 @@ export class HttpSocket implements Socket, Owner {
     }
   }
 
-  close(code = 1000, reason = ""): void {
-    if (this.#over.signal.aborted) return;
-    this.#over.abort();
+  retire(): void {
+    if (this.#phase !== "open") return;
+    this.#phase = "retired";
+    this.#listening.abort();
     this.#subscriptions.end();
-    for (const call of this.#calls.values()) call.abort();
-    queueMicrotask(() => this.#events.onClose(code, reason));
+    this.#rest();
+  }
+
+  /** Events that were emitted before are still sent. */
+  close(code = 1000, reason = ""): void {
+    this.#end("closed", () => this.#events.onClose(code, reason));
   }
 
   say(frame: object): void {
-    if (!this.#over.signal.aborted) this.#events.onMessage(JSON.stringify(frame));
+    if (!this.isOver) this.#events.onMessage(JSON.stringify(frame));
   }
 
-  lose(): void {
-    this.close(1006);
+  lose(error?: unknown): void {
+    this.#end("lost", () => {
+      if (error instanceof Refused) this.#events.onRefuse(error.refusal);
+      else this.#events.onClose(1006, "");
+    });
+  }
+
+  get isOver(): boolean {
+    return this.#over.signal.aborted;
+  }
+
+  #end(phase: "closed" | "lost", tell: () => void): void {
+    if (this.isOver) return;
+    this.#phase = phase;
+    this.#over.abort();
+    this.#listening.abort();
+    this.#subscriptions.end();
+    for (const call of this.#calls.values()) call.abort();
+    queueMicrotask(tell);
   }
 
   /** Reads what the server sends by itself. Its welcome is that of the connection. */
   async #listen(): Promise<void> {
     const { environment, request } = this;
-    for await (const frame of frames({ environment, request, signal: this.#over.signal })) {
-      if (frame.type === "welcome") this.#events.onOpen(SUBPROTOCOL);
-      this.say(frame);
+    const { signal } = this.#listening;
+    try {
+      for await (const frame of frames({ environment, request, signal })) {
+        const close = closeOf(frame);
+        if (close) return this.close(...close);
+        if (frame.type === "welcome") this.#events.onOpen(SUBPROTOCOL);
+        this.say(frame);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
     }
-    this.lose();
+    if (!signal.aborted) this.lose();
   }
 
   async #call({ id, type: _, ...call }: CallFrame): Promise<void> {
@@ -101,11 +135,18 @@ export class HttpSocket implements Socket, Owner {
       if (!running.signal.aborted) throw error;
     } finally {
       this.#calls.delete(id);
+      this.#rest();
     }
   }
 
-  async #emit(event: object): Promise<void> {
-    // Not aborted by a close, before which it was emitted.
+  /** Sends an event, when those before it are handled. What a lost connection held is lost with it. */
+  async #emit(event: object, size: number): Promise<void> {
+    if (this.#phase !== "lost") await this.#guard(this.#postEvent(event));
+    this.bufferedAmount -= size;
+    this.#rest();
+  }
+
+  async #postEvent(event: object): Promise<void> {
     const response = await post(this.request, event);
     if (response.status === 204) return;
     const { error }: Answer = await response.json();
@@ -113,17 +154,22 @@ export class HttpSocket implements Socket, Owner {
   }
 
   async #ping(): Promise<void> {
-    const { status } = await this.environment.probe(this.request, this.#over.signal);
-    if (status !== 204) throw new Error(`refused with ${status}`);
+    const refusal = await this.environment.probe(this.request, this.#over.signal);
+    if (refusal.status !== 204) throw new Refused(refusal);
     this.say({ type: "pong" });
+  }
+
+  /** Closes where nothing is left to be carried to its end. */
+  #rest(): void {
+    if (this.#phase === "retired" && this.#calls.size === 0 && this.bufferedAmount === 0) this.close();
   }
 
   /** Takes a failure for a lost connection. */
   async #guard(work: Promise<void>): Promise<void> {
     try {
       await work;
-    } catch {
-      this.lose();
+    } catch (error) {
+      this.lose(error);
     }
   }
 }

@@ -1,7 +1,7 @@
 import type { DialRequest, Environment } from "../environment.js";
 import { Place } from "../place.js";
 import { gapOf, type Incoming, type Position, positionOf } from "../wire.js";
-import { frames } from "./requests.js";
+import { closeOf, frames } from "./requests.js";
 
 /** A `subscribe` frame of the session's. */
 export interface Subscribe {
@@ -20,8 +20,10 @@ export interface Owner {
   readonly request: DialRequest;
   /** Tells the session a frame. */
   say(frame: object): void;
+  /** The server closes the connection. */
+  close(code: number, reason: string): void;
   /** The connection is lost. */
-  lose(): void;
+  lose(error?: unknown): void;
 }
 
 /**
@@ -83,15 +85,20 @@ export class Subscriptions {
     const body = { subscribe: taken.map(({ frame, place }) => ({ ...frame, after: place.position })) };
     try {
       for await (const frame of frames({ environment, request, body, signal: stream.signal })) {
+        const close = closeOf(frame);
+        if (close && this.#hasAny(taken)) return this.#owner.close(...close);
         await this.#take(frame);
         if (stream.signal.aborted) return;
       }
       // The server ends it behind the last of its subscriptions, or because it goes.
-      if (!stream.signal.aborted && taken.some((entry) => this.#all.get(entry.frame.id) === entry))
-        this.#owner.lose();
-    } catch {
-      if (!stream.signal.aborted) this.#owner.lose();
+      if (!stream.signal.aborted && this.#hasAny(taken)) this.#owner.lose();
+    } catch (error) {
+      if (!stream.signal.aborted) this.#owner.lose(error);
     }
+  }
+
+  #hasAny(entries: Entry[]): boolean {
+    return entries.some((entry) => this.#all.get(entry.frame.id) === entry);
   }
 
   async #take(frame: Incoming): Promise<void> {
