@@ -90,6 +90,10 @@ impl Outbox {
         self.lock().signals.has(Signals::LOOK)
     }
 
+    pub(crate) fn signal_shed(&self) {
+        self.signal(Signals::SHED);
+    }
+
     pub(crate) fn signal_expired(&self) {
         self.signal(Signals::EXPIRED);
     }

@@ -1,7 +1,7 @@
 use super::running::offer;
 use crate::{
     calls::{CallCore, FeedOf, Reply, drop_running, poll_running},
-    hub::{Behind, Client, Entry, Following, To, revoked},
+    hub::{Behind, Client, Entry, Following, HeldBack, To, revoked},
     outbox::{Right, may_hold},
     protocol::Encode,
     seams::BoxFuture,
@@ -39,7 +39,7 @@ pub(super) enum Taken {
     Gap(Gap),
     Sent,
     /// There is no room for it.
-    Unsent(Frame),
+    Unsent(HeldBack),
 }
 
 impl Feed {
@@ -126,7 +126,7 @@ impl Feed {
     }
 
     /// Sends the next entry.
-    pub(super) fn take(&self, client: &Client, core: &CallCore) -> Result<Taken> {
+    pub(super) fn take(&self, client: &Arc<Client>, core: &CallCore) -> Result<Taken> {
         let (entry, known) = match self.following.read(client.hub.clock.now()) {
             Behind::Nothing => return Ok(Taken::Nothing),
             Behind::Gap(gap) => return Ok(Taken::Gap(gap)),
@@ -144,10 +144,11 @@ impl Feed {
         Ok(unsent.map_or(Taken::Sent, Taken::Unsent))
     }
 
-    fn offer_shared(&self, client: &Client, entry: &Entry, known: Option<Frame>) -> Result<Option<Frame>> {
+    fn offer_shared(&self, client: &Arc<Client>, entry: &Entry, known: Option<Frame>) -> Result<Option<HeldBack>> {
         let Some(frame) = self.following.frame(&client.hub.protocols, entry, known) else { return Ok(None) };
         may_hold(client.hub.config.outbox_bytes, frame.len())?;
-        Ok(client.outbox.offer_frame(frame, Some(self.right())))
+        let unsent = client.outbox.offer_frame(frame, Some(self.right()));
+        Ok(unsent.map(|frame| HeldBack::new(client, frame)))
     }
 }
 
