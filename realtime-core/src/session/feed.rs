@@ -56,7 +56,7 @@ impl Feed {
         let is_shared = share.is_some() || client.hub.protocols.is_of_one_subscription(client.format);
         let to = || if is_shared { To::items(client) } else { To::task(Some(client)) };
         let after = of.after.as_ref().or(core.after.as_ref());
-        let (following, mut beginning) = client.hub.follow(&of.name, of.log, of.keeping, after, to)?;
+        let (following, mut beginning) = client.hub.follow(&of.name, of.log, of.keeping, after, since, to)?;
         client.may_follow(&of.name, since)?;
         let begin = of.begin.filter(|_| beginning.resumed != Some(true));
         if begin.is_some() {
