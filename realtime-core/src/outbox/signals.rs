@@ -21,6 +21,10 @@ impl Signals {
         self.0 |= other.0;
     }
 
+    pub(super) fn remove(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
