@@ -128,7 +128,6 @@ impl Client {
         hub.wheel.watch(client.id, client.first_turn());
         tracing::debug!(connection = %client.id, endpoint = %client.endpoint, "opened");
         client.revoke_if_late(new.since);
-        client.watch_credentials(hub.clock.now());
         // A drain that began after the request was accepted has not seen this connection.
         if hub.draining.load(Relaxed) {
             client.close(CloseCode::GOING_AWAY, "the server is going away");
