@@ -128,6 +128,41 @@ fn no_entry_begins_to_leave_after_a_revocation() {
     }
 }
 
+/// Who is let in again while a revocation runs has the entries from then on, or is closed because something waited.
+#[test]
+fn who_follows_again_during_a_revocation_has_the_entries() {
+    check(|| {
+        let realtime = realtime(1000, |builder| builder.handler("follower", Follower).middleware(login));
+        let client = Client::connect(&realtime, "follower", None);
+        let connection = realtime.filter(|_| true).pop().unwrap();
+        let again = {
+            let realtime = realtime.clone();
+            thread::spawn(move || {
+                block_on(realtime.append(&LOG, &json!("first"))).unwrap();
+                let followed = connection.follow(&LOG, None);
+                block_on(realtime.append(&LOG, &json!("second"))).unwrap();
+                followed.is_ok()
+            })
+        };
+        assert_eq!(realtime.revoke_from(&Principal("ann".into()), &LOG), 1);
+        let followed = again.join().unwrap();
+        client.wire.send(&TestFrame::close(1000, ""));
+        let mut told = Vec::new();
+        let code = loop {
+            let frame = client.wire.take();
+            if let Some((code, _)) = frame.as_close() {
+                break code;
+            }
+            told.push(serde_json::from_str::<Value>(&frame.as_text()).unwrap()["value"].clone());
+        };
+        // Without the first, it followed again after the revocation had begun.
+        if code != 3000 && followed && !told.contains(&json!("first")) {
+            assert_eq!(told, [json!("second")]);
+        }
+        client.leave();
+    });
+}
+
 /// Frames that are queued, taken or being written at a revocation: one that was not begun then is not sent.
 #[test]
 fn nothing_begins_to_leave_after_a_revocation() {

@@ -1,12 +1,14 @@
 //! The order in which memory is freed: logs, then what may be dropped, then refusals, then whole clients, the largest
 //! first; and each of them is told what it has lost.
 
-use adapter_testing::{TestClient, TestServer, TestSubscribeOptions, block_on};
+use adapter_testing::{TestClient, TestFrame, TestServer, TestSubscribeOptions, block_on};
+use futures_util::{StreamExt, stream};
 use realtime_core::{
-    Config, Connection, Endpoint, Feed, Handler, Log, Memory, Overflow, Realtime, Result, Subscription, Topic,
+    Call, Config, Connection, Endpoint, Feed, Handler, Log, Memory, Overflow, Procedure, Realtime, Result,
+    Subscription, Topic, websocket::Opcode,
 };
-use serde_json::Value;
-use std::time::Duration;
+use serde_json::{Value, json};
+use std::{future::poll_fn, mem, sync::mpsc, task::Poll, time::Duration};
 
 const BUDGET: usize = 1 << 20;
 const OUTBOX: usize = 256 * 1024;
@@ -152,6 +154,136 @@ fn the_gentlest_is_done_first_and_all_of_it_is_told() {
         }
         let memory = scene.memory();
         assert_eq!(memory.used, memory.logs, "{memory:?}");
+    });
+}
+
+/// Items of as many keys, of which the newest is kept for a client that does not keep up.
+const VALUES: Subscription<usize, (usize, String)> = Subscription::new("values");
+const LARGE: Procedure<usize, String> = Procedure::new("large");
+
+fn of_values() -> TestServer {
+    let mut config = Config::default();
+    (config.memory, config.outbox_bytes) = (BUDGET, OUTBOX);
+    let values = VALUES.with_overflow(Overflow::conflate(|(key, _): &(usize, String)| key.to_string()));
+    let api = Endpoint::new(())
+        .subscription(values, |_: Call<()>, count: usize| async move {
+            let values = (0..count).map(|key| Ok((key, "x".repeat(KIB))));
+            Ok(stream::iter(values).chain(stream::pending()))
+        })
+        .procedure(LARGE, |_: Call<()>, bytes: usize| async move {
+            // All that were sent with it have begun when it is answered.
+            yield_once().await;
+            Ok("x".repeat(bytes))
+        });
+    TestServer::new(Realtime::builder().config(config).endpoint("api", api).manual_time().build())
+}
+
+/// The body of a call counts for as long as the call runs, which its input does.
+#[test]
+fn the_body_of_a_call_is_counted_until_the_call_has_ended() {
+    block_on(async {
+        let (seen, looks) = mpsc::channel();
+        let measure = Procedure::<String, ()>::new("measure");
+        let api = Endpoint::new(()).procedure(measure, move |call: Call<()>, _: String| {
+            let seen = seen.clone();
+            async move {
+                yield_once().await;
+                seen.send(call.realtime().stats().memory.inbound).unwrap();
+                Ok(())
+            }
+        });
+        let server = TestServer::new(Realtime::builder().endpoint("api", api).manual_time().build());
+        server.http("api").mutate(measure, "x".repeat(10 * KIB)).await.unwrap();
+        assert!((10 * KIB..40 * KIB).contains(&looks.recv().unwrap()));
+        assert_eq!(server.realtime().stats().memory.used, 0);
+    });
+}
+
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        if mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// For want of credit, while the transport takes everything.
+#[test]
+fn items_that_a_subscription_holds_back_are_counted_until_they_are_queued() {
+    block_on(async {
+        let server = of_values();
+        let mut client = server.open("api").await.unwrap();
+        let mut values = client.subscribe_with(VALUES, 100, TestSubscribeOptions::default().credit(0)).await;
+        server.settle().await;
+        let memory = server.realtime().stats().memory;
+        assert!((100 * KIB..110 * KIB).contains(&memory.own), "{memory:?}");
+        assert_eq!(memory.places, 100 * 64);
+        values.grant(40).await;
+        server.settle().await;
+        let memory = server.realtime().stats().memory;
+        assert!((60 * KIB..66 * KIB).contains(&memory.own), "{memory:?}");
+        drop(client);
+        server.settle().await;
+        assert_eq!(server.realtime().stats().memory.used, 0);
+    });
+}
+
+#[test]
+fn an_answer_that_waits_for_room_is_counted() {
+    block_on(async {
+        let server = of_values();
+        let mut client = server.open("api").await.unwrap();
+        client.stall();
+        let calls = ["1", "2", "3"].map(|id| {
+            let call = json!({ "type": "call", "id": id, "path": "large", "input": OUTBOX / 3 * 2 });
+            TestFrame::new(Opcode::Text, call.to_string()).to_bytes()
+        });
+        client.send_bytes(&calls.concat()).await;
+        server.settle().await;
+        let memory = server.realtime().stats().memory;
+        assert!(memory.own > OUTBOX / 3 * 2, "{memory:?}");
+        client.resume();
+        for _ in 0..3 {
+            assert_eq!(client.recv_frame().await.unwrap().as_text().len() / 1000, OUTBOX / 3 * 2 / 1000);
+        }
+        server.settle().await;
+        assert_eq!(server.realtime().stats().memory.used, 0);
+    });
+}
+
+/// First each keeps the newest item, and then the one for which most waits is closed.
+#[test]
+fn what_subscriptions_hold_back_is_dropped_before_clients_are_closed() {
+    block_on(async {
+        let server = of_values();
+        let mut clients = Vec::new();
+        for count in [120; 10] {
+            let mut client = server.open("api").await.unwrap();
+            let subscribe =
+                json!({ "type": "subscribe", "id": "1", "path": "values", "input": count, "credit": 0 });
+            client.send_text(&subscribe.to_string()).await;
+            server.settle().await;
+            let memory = server.realtime().stats().memory;
+            assert!(memory.used < BUDGET, "{memory:?}");
+            clients.push(client);
+        }
+        let memory = server.realtime().stats().memory;
+        assert!(memory.dropped_publications > 0, "{memory:?}");
+        assert_eq!(memory.closed, 0);
+        // The items of the last came when there was room again.
+        let last = clients.last_mut().unwrap();
+        last.send_text(&json!({ "type": "credit", "id": "1", "more": 1000 }).to_string()).await;
+        let (mut received, mut missed) = (0, 0);
+        while received + missed < 120 {
+            let packet: Value = serde_json::from_str(&last.recv_frame().await.unwrap().as_text()).unwrap();
+            match packet["type"].as_str().unwrap() {
+                "data" => received += 1,
+                "gap" => missed += packet["gap"]["count"].as_u64().or(packet["count"].as_u64()).unwrap(),
+                _ => {}
+            }
+        }
+        assert_eq!(received + missed, 120);
     });
 }
 

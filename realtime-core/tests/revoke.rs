@@ -8,8 +8,8 @@ use adapter_testing::TestFrame;
 use node::Node;
 use proptest::prelude::*;
 use realtime_core::{
-    Accepted, Config, Connection, Context, Handler, Message, Next, Overflow, Principal, Realtime, Reject, Result,
-    Topic, websocket::Opcode,
+    Accepted, CloseCode, Config, Connection, Context, Handler, Message, Next, Overflow, Principal, Realtime,
+    Reject, Result, Topic, websocket::Opcode,
 };
 
 const COUNT: usize = 3;
@@ -172,4 +172,49 @@ proptest! {
             (None, Some((code, _))) => prop_assert_eq!(code, 1013),
         }
     }
+}
+
+/// Of the close frame of a drain, or of an application, any part may have left when its client is revoked.
+#[test]
+fn a_close_that_has_begun_to_leave_is_the_only_one() {
+    let close = 2 + 2 + "going away".len();
+    for from_topic in [true, false] {
+        for waiting in [0, 100] {
+            for written in 0..=close + waiting {
+                for ping in [false, true] {
+                    close_and_revoke(from_topic, waiting, written, ping);
+                }
+            }
+        }
+    }
+}
+
+fn close_and_revoke(from_topic: bool, waiting: usize, written: usize, ping: bool) {
+    let realtime = Realtime::builder().manual_time().middleware(login).handler("news", News.plain());
+    let mut node = Node::new(realtime.build());
+    let mut link = node.connect("news?ann");
+    node.settle().unwrap();
+    link.read(Some(written));
+    if waiting > 0 {
+        node.realtime.to(&TOPICS[0]).send(&Message::from("x".repeat(waiting - 2))).unwrap();
+    }
+    link.any.close(CloseCode::GOING_AWAY, "going away");
+    node.settle().unwrap();
+    if ping {
+        link.send(&TestFrame::new(Opcode::Ping, ""));
+        node.settle().unwrap();
+    }
+    match from_topic {
+        true => node.realtime.revoke_from(&Principal("ann".into()), &TOPICS[0]),
+        false => node.realtime.revoke(&Principal("ann".into())),
+    };
+    link.read(None);
+    node.settle().unwrap();
+    let frames = link.take();
+    let closes: Vec<_> = frames.iter().filter_map(TestFrame::as_close).collect();
+    assert_eq!(closes.len(), 1, "{written} of {waiting} bytes and a close had left: {frames:?}");
+    assert!(frames.last().unwrap().as_close().is_some(), "{frames:?}");
+    // One that has not begun says why.
+    let code = if from_topic || written > waiting { 1001 } else { 3000 };
+    assert_eq!(closes[0].0, code, "{written} of {waiting} bytes and a close had left");
 }

@@ -53,7 +53,7 @@ impl From<Beginning> for Begun {
 impl<T> FeedUpdates<T> {
     pub(super) fn new(realtime: &Realtime, feed: &Feed<T>, after: Option<&Position>) -> Result<Self> {
         let (name, log) = (feed.name(), feed.log());
-        let (following, beginning) = realtime.0.follow(name, log, feed.keeping(), after, || To::task(None))?;
+        let (following, beginning) = realtime.0.follow(name, log, feed.keeping(), after, 0, || To::task(None))?;
         Ok(Self { realtime: realtime.clone(), following, begun: Some(beginning.into()), entry: PhantomData })
     }
 }

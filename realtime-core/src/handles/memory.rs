@@ -9,7 +9,7 @@ pub struct Memory {
     pub used: usize,
     /// The logs of feeds.
     pub logs: usize,
-    /// Frames of one client that its transport does not take.
+    /// Frames of one client that its transport does not take, and items and answers that wait for credit or room.
     pub own: usize,
     /// Frames of several clients that wait for at least one of them, each counted once.
     pub shared: usize,
@@ -25,7 +25,7 @@ pub struct Memory {
     pub control: usize,
     /// Entries of logs that were dropped to stay within the limit.
     pub trimmed_entries: u64,
-    /// Publications that were held back for a client and dropped.
+    /// Publications, and items of subscriptions, that were held back for a client and dropped.
     pub dropped_publications: u64,
     /// Connections, subscriptions and calls that were refused.
     pub refused: u64,

@@ -49,10 +49,12 @@ impl Hub {
         self.ledger.acts.trimmed.add(self.feeds.shrink(most));
     }
 
-    /// Drops what waits of topics that drop or conflate, down to the newest publication.
+    /// Drops what waits of topics and subscriptions that drop or conflate, down to the newest publication or item.
     fn drop_held_back(&self) {
         let calm = self.ledger.limits().calm;
         let all = self.connections.all();
+        // Their drivers do it, when they have their turns.
+        all.iter().filter(|client| client.held_back.get() > 0).for_each(|client| client.outbox.signal_shed());
         let mut behind = all.iter().filter(|client| client.outbox.is_behind());
         while self.ledger.total() > calm
             && let Some(client) = behind.next()
@@ -63,14 +65,15 @@ impl Hub {
 
     /// Closes the clients for which most waits.
     fn close_largest(&self) {
-        let waiting =
-            |client: Arc<Client>| Some((client.outbox.waiting_bytes(), client)).filter(|(bytes, _)| *bytes > 0);
+        let waiting = |client: Arc<Client>| Some((client.waiting_bytes(), client)).filter(|(bytes, _)| *bytes > 0);
         let mut largest: Vec<_> = self.connections.all().into_iter().filter_map(waiting).collect();
         largest.sort_unstable_by_key(|(bytes, _)| *bytes);
-        let mut closed = 0;
-        while self.ledger.total() > self.ledger.limits().relieved
+        // What is held back is freed by the drivers, when they have their turns.
+        let (mut closed, mut coming) = (0, 0);
+        while self.ledger.total().saturating_sub(coming) > self.ledger.limits().relieved
             && let Some((_, client)) = largest.pop()
         {
+            coming += client.held_back.get();
             closed += usize::from(client.close_waiting());
         }
         self.ledger.acts.closed.add(closed);
@@ -80,6 +83,11 @@ impl Hub {
 }
 
 impl Client {
+    /// Returns the bytes that are kept because the client takes nothing.
+    fn waiting_bytes(&self) -> usize {
+        self.outbox.waiting_bytes() + self.held_back.get()
+    }
+
     /// Closes a client for which more waits than there is memory for. Returns false if that has begun already.
     fn close_waiting(&self) -> bool {
         self.close_discarding(CloseCode::TRY_AGAIN_LATER, "slow consumer: the server is short of memory")

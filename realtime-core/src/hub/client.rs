@@ -1,4 +1,7 @@
-use super::{ClientCalls, ConnectionPermit, Credentials, Hub, Mark, Membership, feed::Left, revocations::Ahead};
+use super::{
+    ClientCalls, ConnectionPermit, Credentials, Hub, Mark, Membership, feed::Left, held_back::HeldBytes,
+    revocations::Ahead,
+};
 use crate::{
     context::Context,
     outbox::{Opening, Outbox, PushError, may_hold},
@@ -31,6 +34,8 @@ pub(crate) struct Client {
     pub(crate) calls: ClientCalls,
     /// Number of calls that go on after their caller has left.
     pub(crate) unattended: AtomicUsize,
+    /// The bytes that its subscriptions and answers hold back.
+    pub(super) held_back: HeldBytes,
     pub(super) life: super::Life,
     /// Its credentials, if they end.
     pub(super) credentials: Option<Box<Credentials>>,
@@ -107,6 +112,7 @@ impl Client {
             topics: Mutex::default(),
             calls: ClientCalls::default(),
             unattended: AtomicUsize::new(0),
+            held_back: HeldBytes::default(),
             life: super::Life::new(hub.clock.now()),
             credentials: new.credentials,
             reading: AtomicU8::new(Reading::On as u8),
@@ -122,7 +128,6 @@ impl Client {
         hub.wheel.watch(client.id, client.first_turn());
         tracing::debug!(connection = %client.id, endpoint = %client.endpoint, "opened");
         client.revoke_if_late(new.since);
-        client.watch_credentials(hub.clock.now());
         // A drain that began after the request was accepted has not seen this connection.
         if hub.draining.load(Relaxed) {
             client.close(CloseCode::GOING_AWAY, "the server is going away");

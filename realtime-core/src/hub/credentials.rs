@@ -81,7 +81,7 @@ impl State {
 
 impl Client {
     /// Asks for fresh credentials, or closes, when it is time for that.
-    pub(super) fn watch_credentials(&self, now: u32) {
+    pub(crate) fn watch_credentials(&self, now: u32) {
         let Some(credentials) = &self.credentials else { return };
         let (due, next) = {
             let mut state = credentials.state.lock();

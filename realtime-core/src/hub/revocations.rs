@@ -257,4 +257,4 @@ pub(crate) fn revoked() -> Error {
     Error::new(Code::UNAUTHENTICATED, REASON)
 }
 
-const REASON: &str = "revoked";
+pub(super) const REASON: &str = "revoked";

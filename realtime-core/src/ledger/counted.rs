@@ -2,26 +2,41 @@ use super::{Class, Ledger, bill::PLACE};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// A shared frame that waits for one client outside of its queue, counted until it is dropped.
+/// A frame that waits for one client outside of its queue, counted until this is dropped, which must be before the frame is.
 #[derive(Debug)]
 pub(crate) struct Counted {
     ledger: Arc<Ledger>,
     end: usize,
+    /// The bytes of a frame that is this client's own; `None` for a shared one.
+    own: Option<usize>,
 }
 
 impl Counted {
-    pub(crate) fn new(ledger: &Arc<Ledger>, frame: &Bytes) -> Self {
+    /// Counts a frame that is shared if somebody else holds it.
+    pub(crate) fn of(ledger: &Arc<Ledger>, frame: &Bytes) -> Self {
+        if !frame.is_unique() {
+            return Self::shared(ledger, frame);
+        }
+        ledger.add(Class::Places, PLACE);
+        ledger.add(Class::Own, frame.len());
+        Self { ledger: Arc::clone(ledger), end: end_of(frame), own: Some(frame.len()) }
+    }
+
+    pub(crate) fn shared(ledger: &Arc<Ledger>, frame: &Bytes) -> Self {
         let end = end_of(frame);
         ledger.add(Class::Places, PLACE);
         ledger.add_shared(end, frame.len());
-        Self { ledger: Arc::clone(ledger), end }
+        Self { ledger: Arc::clone(ledger), end, own: None }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.ledger.sub(Class::Places, PLACE);
-        self.ledger.sub_shared(self.end);
+        match self.own {
+            Some(bytes) => self.ledger.sub(Class::Own, bytes),
+            None => self.ledger.sub_shared(self.end),
+        }
     }
 }
 

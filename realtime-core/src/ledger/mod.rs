@@ -45,7 +45,7 @@ pub(crate) struct Ledger {
 pub(crate) enum Class {
     /// The logs of feeds.
     Logs,
-    /// A client's own frames that its transport does not take.
+    /// A client's own frames that its transport does not take, or that wait for credit or room.
     Own,
     /// Frames of several clients that wait for at least one of them.
     Shared,

@@ -39,9 +39,10 @@ struct OfTopic {
 
 #[derive(Debug)]
 struct Waiting {
+    // Counted no more before it is freed: its address identifies it.
+    _counted: Counted,
     key: Option<Box<str>>,
     frame: Frame,
-    _counted: Counted,
 }
 
 impl Behind {
@@ -68,7 +69,7 @@ impl Behind {
         {
             waiting.drop_at(at, "conflated");
         }
-        let counted = Counted::new(ledger, frame.bytes());
+        let counted = Counted::shared(ledger, frame.bytes());
         waiting.frames.push_back(Waiting {
             key: post.key.map(Box::from),
             frame: frame.clone(),

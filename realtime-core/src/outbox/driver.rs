@@ -90,6 +90,10 @@ impl Outbox {
         self.lock().signals.has(Signals::LOOK)
     }
 
+    pub(crate) fn signal_shed(&self) {
+        self.signal(Signals::SHED);
+    }
+
     pub(crate) fn signal_expired(&self) {
         self.signal(Signals::EXPIRED);
     }
@@ -113,9 +117,14 @@ impl Outbox {
         let mut state = self.lock();
         self.news.store(false, Relaxed);
         state.parked = Parked::Not;
-        let signals = std::mem::take(&mut state.signals);
-        if signals.has(Signals::CLOSE) && matches!(state.phase, Phase::Closing(_, Closing::Discarding)) {
-            queue.discard();
+        let mut signals = std::mem::take(&mut state.signals);
+        if signals.has(Signals::CLOSE) {
+            let dropped = state.is_discarding() && queue.discard();
+            if state.is_close_taken && !dropped {
+                // The client has got a part of that close, or all of it: another one would be one too many.
+                signals.remove(Signals::CLOSE);
+            }
+            state.is_close_taken = true;
         }
         state.queued.give(queue);
         // With signals the application's code may run first, which may revoke somebody and wait for writes.

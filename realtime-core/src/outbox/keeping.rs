@@ -10,6 +10,11 @@ pub(crate) enum Keeping {
 }
 
 impl Keeping {
+    /// Returns true if items may be dropped, of which the client is told.
+    pub(crate) fn drops(self) -> bool {
+        matches!(self, Self::Newest(_) | Self::NewestOfEach)
+    }
+
     /// Returns how many items may be kept for a client that is behind.
     pub(crate) fn limit(self) -> usize {
         match self {

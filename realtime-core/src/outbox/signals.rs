@@ -14,8 +14,15 @@ impl Signals {
     /// Close: this side has started to.
     pub(crate) const CLOSE: Self = Self(16);
 
+    /// Drop what subscriptions hold back, as far as their policies allow: memory is short.
+    pub(crate) const SHED: Self = Self(32);
+
     pub(super) fn add(&mut self, other: Self) {
         self.0 |= other.0;
+    }
+
+    pub(super) fn remove(&mut self, other: Self) {
+        self.0 &= !other.0;
     }
 
     pub(crate) fn has(self, other: Self) -> bool {

@@ -12,6 +12,8 @@ pub(super) struct State {
     pub(super) behind: Option<Box<Behind>>,
     /// The driver has taken frames, and its transport is writing them.
     pub(super) is_writing: bool,
+    /// The driver has taken a close, which is the last of its frames until it is written.
+    pub(super) is_close_taken: bool,
     /// The account of the client on the ledger, from the time at which its transport takes nothing.
     pub(super) bill: Option<Box<Bill>>,
     pub(super) phase: Phase,

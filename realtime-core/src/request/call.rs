@@ -34,9 +34,9 @@ where
     let principal = context.principal().cloned();
     let answer = async {
         check_name(mounted, &context)?;
-        let asked = match *context.method() {
-            Method::GET => AskedCall::by_get(&context).map(Asked::Call)?,
-            _ => posted(hub, &context, body).await?,
+        let (asked, _account) = match *context.method() {
+            Method::GET => (AskedCall::by_get(&context).map(Asked::Call)?, None),
+            _ => posted(hub, &context, body).await.map(|(asked, account)| (asked, Some(account)))?,
         };
         Ok(match asked {
             Asked::Call(asked) => run(hub, mounted, context, asked).await?,

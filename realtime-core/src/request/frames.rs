@@ -92,7 +92,7 @@ async fn posted<B, E>(
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    let body = read_json(hub, context, body).await?;
+    let (body, _account) = read_json(hub, context, body).await?;
     let Posted { subscribe } = read_object(&body)?;
     if subscribe.is_empty() {
         return Err(Error::invalid_argument("subscribe: there is no frame in it").into());

@@ -61,28 +61,29 @@ impl AskedCall {
     }
 }
 
-/// Reads the body of a POST.
+/// Reads the body of a POST. The account counts it until the call has ended: its input is made of the body.
 pub(super) async fn posted<B, E>(
     hub: &Hub,
     context: &Context,
     body: &mut RequestBody<'_, B>,
-) -> Result<Asked, Reject>
+) -> Result<(Asked, Account), Reject>
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    let body = read_json(hub, context, body).await?;
-    Ok(match context.name() {
+    let (body, account) = read_json(hub, context, body).await?;
+    let asked = match context.name() {
         Some(name) => Asked::Call(AskedCall::of_input(context, name.into_owned(), &body)?),
         None => read_object::<Posted<'_>>(&body)?.asked(context)?,
-    })
+    };
+    Ok((asked, account))
 }
 
-/// Reads a whole body that is said to be JSON, without a byte order mark.
+/// Reads a whole body that is said to be JSON, without a byte order mark. The account counts it.
 pub(super) async fn read_json<B, E>(
     hub: &Hub,
     context: &Context,
     body: &mut RequestBody<'_, B>,
-) -> Result<Bytes, Reject>
+) -> Result<(Bytes, Account), Reject>
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
@@ -90,13 +91,13 @@ where
     check_content_encoding(context)?;
     let limit = hub.config.message_bytes;
     let read = hub.before(hub.config.handshake_timeout, read_body(hub, body, limit)).await;
-    let body = read.unwrap_or_else(|| {
+    let (body, account) = read.unwrap_or_else(|| {
         body.give_up();
         let error = Error::new(Code::DEADLINE_EXCEEDED, "the body took too long").with_retry();
         Err(Reject::new(StatusCode::REQUEST_TIMEOUT, error))
     })?;
     let mark = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-    Ok(body.slice(mark..))
+    Ok((body.slice(mark..), account))
 }
 
 /// Parses a body that must be an object: the derived form would take an array as well.
@@ -206,7 +207,11 @@ fn check_content_encoding(context: &Context) -> Result<(), Reject> {
     Err(Reject::from(error).with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
-async fn read_body<B, E>(hub: &Hub, body: &mut RequestBody<'_, B>, limit: usize) -> Result<Bytes, Reject>
+async fn read_body<B, E>(
+    hub: &Hub,
+    body: &mut RequestBody<'_, B>,
+    limit: usize,
+) -> Result<(Bytes, Account), Reject>
 where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
@@ -227,5 +232,5 @@ where
         read.extend_from_slice(&chunk);
         account.set(read.capacity());
     }
-    Ok(read.freeze())
+    Ok((read.freeze(), account))
 }

@@ -209,11 +209,14 @@ impl SendQueue {
         }
     }
 
-    /// Drops all data except a frame that is half written, which the peer must receive whole.
-    pub(crate) fn discard(&mut self) {
-        self.bytes -= self.frames.iter().map(Bytes::len).sum::<usize>() + self.tail.len();
+    /// Drops all data except a frame that is half written, which the peer must receive whole. Returns true if there was
+    /// some.
+    pub(crate) fn discard(&mut self) -> bool {
+        let dropped = self.frames.iter().map(Bytes::len).sum::<usize>() + self.tail.len();
+        self.bytes -= dropped;
         self.frames = VecDeque::new();
         spare::put_buffer(std::mem::take(&mut self.tail));
+        dropped > 0
     }
 
     /// Returns the buffers of data.

@@ -1,7 +1,7 @@
 use super::running::offer;
 use crate::{
     calls::{CallCore, FeedOf, Reply, drop_running, poll_running},
-    hub::{Behind, Client, Entry, Following, To, revoked},
+    hub::{Behind, Client, Entry, Following, HeldBack, To, revoked},
     outbox::{Right, may_hold},
     protocol::Encode,
     seams::BoxFuture,
@@ -39,7 +39,7 @@ pub(super) enum Taken {
     Gap(Gap),
     Sent,
     /// There is no room for it.
-    Unsent(Frame),
+    Unsent(HeldBack),
 }
 
 impl Feed {
@@ -56,7 +56,7 @@ impl Feed {
         let is_shared = share.is_some() || client.hub.protocols.is_of_one_subscription(client.format);
         let to = || if is_shared { To::items(client) } else { To::task(Some(client)) };
         let after = of.after.as_ref().or(core.after.as_ref());
-        let (following, mut beginning) = client.hub.follow(&of.name, of.log, of.keeping, after, to)?;
+        let (following, mut beginning) = client.hub.follow(&of.name, of.log, of.keeping, after, since, to)?;
         client.may_follow(&of.name, since)?;
         let begin = of.begin.filter(|_| beginning.resumed != Some(true));
         if begin.is_some() {
@@ -126,7 +126,7 @@ impl Feed {
     }
 
     /// Sends the next entry.
-    pub(super) fn take(&self, client: &Client, core: &CallCore) -> Result<Taken> {
+    pub(super) fn take(&self, client: &Arc<Client>, core: &CallCore) -> Result<Taken> {
         let (entry, known) = match self.following.read(client.hub.clock.now()) {
             Behind::Nothing => return Ok(Taken::Nothing),
             Behind::Gap(gap) => return Ok(Taken::Gap(gap)),
@@ -144,10 +144,11 @@ impl Feed {
         Ok(unsent.map_or(Taken::Sent, Taken::Unsent))
     }
 
-    fn offer_shared(&self, client: &Client, entry: &Entry, known: Option<Frame>) -> Result<Option<Frame>> {
+    fn offer_shared(&self, client: &Arc<Client>, entry: &Entry, known: Option<Frame>) -> Result<Option<HeldBack>> {
         let Some(frame) = self.following.frame(&client.hub.protocols, entry, known) else { return Ok(None) };
         may_hold(client.hub.config.outbox_bytes, frame.len())?;
-        Ok(client.outbox.offer_frame(frame, Some(self.right())))
+        let unsent = client.outbox.offer_frame(frame, Some(self.right()));
+        Ok(unsent.map(|frame| HeldBack::new(client, frame)))
     }
 }
 

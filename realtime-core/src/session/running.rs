@@ -1,9 +1,8 @@
 use crate::{
     calls::{CallCore, Reply, drop_running, poll_running},
-    hub::Client,
+    hub::{Client, HeldBack},
     outbox::{PushError, Right, may_hold},
     seams::BoxFuture,
-    websocket::Frame,
 };
 use realtime_protocol::{Result, format::Outgoing};
 use std::{
@@ -16,8 +15,8 @@ use std::{
 pub(super) struct Call {
     pub(super) core: Arc<CallCore>,
     running: Option<BoxFuture<'static, Result<Reply>>>,
-    /// The frame of its answer, if the outbox was full.
-    unsent: Option<Frame>,
+    /// Its answer, if the outbox was full.
+    unsent: Option<HeldBack>,
 }
 
 impl Call {
@@ -26,7 +25,7 @@ impl Call {
     }
 
     /// Ready when its answer is queued.
-    pub(super) fn poll(&mut self, client: &Client, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, client: &Arc<Client>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(running) = &mut self.running {
             let outcome = ready!(poll_running(&self.core, running, cx));
             self.core.end();
@@ -86,7 +85,7 @@ impl fmt::Debug for Event {
 }
 
 /// Queues the answer to a call; returns its frame if there is no room.
-fn answer(client: &Client, core: &CallCore, outcome: Result<Reply>) -> Option<Frame> {
+fn answer(client: &Arc<Client>, core: &CallCore, outcome: Result<Reply>) -> Option<HeldBack> {
     let id = &*core.id;
     let failed = match outcome {
         Ok(data) => match offer(client, &Outgoing::Reply { id, data: &*data, wrote: &core.take_wrote() }, None) {
@@ -100,20 +99,23 @@ fn answer(client: &Client, core: &CallCore, outcome: Result<Reply>) -> Option<Fr
 }
 
 /// Queues a packet, with the right of a follower if it is of one; returns its frame if there is no room now.
-pub(super) fn offer(client: &Client, packet: &Outgoing<'_>, right: Option<&Right>) -> Result<Option<Frame>> {
+pub(super) fn offer(
+    client: &Arc<Client>,
+    packet: &Outgoing<'_>,
+    right: Option<&Right>,
+) -> Result<Option<HeldBack>> {
     let limit = client.hub.config.outbox_bytes;
-    let offered = client.encode(packet, |frame| {
-        may_hold(limit, frame.len())?;
-        Ok(client.outbox.offer(frame, right))
-    })?;
-    offered.unwrap_or(Ok(None))
+    let offered =
+        client.encode(packet, |frame| may_hold(limit, frame.len()).map(|()| client.outbox.offer(frame, right)))?;
+    let unsent = offered.transpose()?.flatten();
+    Ok(unsent.map(|frame| HeldBack::new(client, frame)))
 }
 
 /// Queues a frame that had no room, once there is some.
-pub(super) fn poll_send(client: &Client, unsent: &mut Option<Frame>, cx: &mut Context<'_>) -> Poll<()> {
-    if let Some(frame) = unsent {
+pub(super) fn poll_send(client: &Client, unsent: &mut Option<HeldBack>, cx: &mut Context<'_>) -> Poll<()> {
+    if let Some(held) = unsent {
         ready!(client.outbox.poll_room(cx));
-        if client.outbox.push_late(frame, None) == Err(PushError::Full) {
+        if client.outbox.push_late(held.frame(), None) == Err(PushError::Full) {
             // Others have taken the room.
             cx.waker().wake_by_ref();
             return Poll::Pending;

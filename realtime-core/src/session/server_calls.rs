@@ -229,6 +229,13 @@ impl Calls {
         }
     }
 
+    /// Drops what the subscriptions hold back, as far as their policies allow; returns how many items.
+    #[cold]
+    pub(super) fn drop_older(&mut self) -> usize {
+        let older = |task: &mut Task| if let Task::Stream(stream) = task { stream.drop_older() } else { 0 };
+        self.tasks.tasks_mut().map(older).sum()
+    }
+
     /// Finds the route of a call whose id is free; otherwise answers it with an error.
     fn admit(&self, id: &str, path: &str) -> Option<Arc<Route>> {
         if !self.is_free(id) {

@@ -35,6 +35,8 @@ impl<T: Carrier> Serving<T> {
         if let Some(welcome) = welcome {
             session.greet(&welcome);
         }
+        // The welcome comes first, however little time is left.
+        session.client.watch_credentials(session.client.hub.clock.now());
         Self(Stage::Running(Driver::new(session, carrier, early, subscriptions)))
     }
 }

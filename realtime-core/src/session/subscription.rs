@@ -5,11 +5,10 @@ use super::{
 };
 use crate::{
     calls::{CallCore, FeedOf, Next, Piece, Source, Streaming, drop_running, panicked, poll_running},
-    hub::Client,
+    hub::{Client, HeldBack},
     outbox::{Keeping, may_hold},
     seams::BoxFuture,
     util::panics::catch,
-    websocket::Frame,
 };
 use realtime_protocol::{Code, Error, Gap, Result, format::Outgoing};
 use std::{
@@ -54,7 +53,7 @@ enum End {
     Due(Result),
     /// The last frame is queued, or waits for room.
     Told {
-        unsent: Option<Frame>,
+        unsent: Option<HeldBack>,
     },
 }
 
@@ -63,7 +62,7 @@ struct Kept {
     offset: Option<u64>,
     /// The gap that the application reported before it.
     after: Option<Gap>,
-    frame: Frame,
+    frame: HeldBack,
 }
 
 impl Stream {
@@ -112,7 +111,7 @@ impl Stream {
 
     /// Returns the bytes of the first kept item.
     pub(super) fn kept_bytes(&self) -> usize {
-        self.kept.front().map_or(0, |kept| kept.frame.len())
+        self.kept.front().map_or(0, |kept| kept.frame.frame().len())
     }
 
     /// Notes that it was removed from that list.
@@ -200,7 +199,7 @@ impl Stream {
             };
             let taken = match next {
                 Ahead::First(frame) => {
-                    self.keep_entry(frame);
+                    self.keep_entry(HeldBack::new(client, frame));
                     Ok(())
                 }
                 Ahead::Entries if self.may_send(client) => self.take_entry(client, turn),
@@ -224,7 +223,7 @@ impl Stream {
     }
 
     /// Takes what stands behind the cursor in the feed.
-    fn take_entry(&mut self, client: &Client, turn: &mut Turn) -> Result {
+    fn take_entry(&mut self, client: &Arc<Client>, turn: &mut Turn) -> Result {
         turn.spend(0);
         let Some(feed) = &self.feed else { return Ok(()) };
         match feed.take(client, &self.core)? {
@@ -236,12 +235,12 @@ impl Stream {
         Ok(())
     }
 
-    fn keep_entry(&mut self, frame: Frame) {
+    fn keep_entry(&mut self, frame: HeldBack) {
         self.kept.push_back(Kept { key: None, offset: None, after: None, frame });
     }
 
     /// Takes one item of the source, to send or to keep.
-    fn poll_source(&mut self, client: &Client, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
+    fn poll_source(&mut self, client: &Arc<Client>, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
         let Some(mut source) = self.source.take() else { return Poll::Ready(()) };
         let mut taken = Ok(());
         let polled = catch(|| {
@@ -266,7 +265,7 @@ impl Stream {
         Poll::Ready(())
     }
 
-    fn take(&mut self, client: &Client, piece: &Piece<'_>) -> Result {
+    fn take(&mut self, client: &Arc<Client>, piece: &Piece<'_>) -> Result {
         let may_send = self.kept.is_empty() && self.may_send(client);
         let packet =
             Outgoing::Data { id: &self.core.id, data: piece.value, position: piece.position, event: piece.event };
@@ -286,6 +285,7 @@ impl Stream {
         }
         let Some(frame) = client.encode(&packet, |frame| frame.into_frame())? else { return Ok(()) };
         may_hold(client.hub.config.outbox_bytes, frame.len())?;
+        let frame = HeldBack::new(client, frame);
         self.keep(Kept { key: piece.key.clone(), offset, after: piece.after.cloned(), frame });
         Ok(())
     }
@@ -316,6 +316,16 @@ impl Stream {
         }
     }
 
+    /// Drops the kept items but the newest, if its policy may drop some; returns how many.
+    pub(super) fn drop_older(&mut self) -> usize {
+        let mut dropped = 0;
+        while self.keeping.drops() && self.kept.len() > 1 {
+            self.drop_at(0, "overflow");
+            dropped += 1;
+        }
+        dropped
+    }
+
     fn drop_at(&mut self, at: usize, cause: &str) {
         let Some(item) = self.kept.remove(at) else { return };
         let gap = self.dropped.get_or_insert_with(|| Gap::new(0, cause));
@@ -328,7 +338,7 @@ impl Stream {
     }
 
     /// Sends kept items while there is room, and first the gap of the dropped ones.
-    fn send_kept(&mut self, client: &Client) {
+    fn send_kept(&mut self, client: &Arc<Client>) {
         while !self.kept.is_empty() && self.may_send(client) {
             if let Some(gap) = self.dropped.take() {
                 self.tell_gap(client, &gap);
@@ -338,8 +348,8 @@ impl Stream {
                 self.tell_gap(client, &gap);
             }
             let right = self.feed.as_ref().map(|feed| feed.right());
-            if let Some(frame) = client.outbox.offer_frame(item.frame, right) {
-                self.kept.push_front(Kept { frame, ..item });
+            if let Some(frame) = client.outbox.offer_frame(item.frame.into_frame(), right) {
+                self.kept.push_front(Kept { frame: HeldBack::new(client, frame), ..item });
                 self.blocked = true;
                 return;
             }
@@ -359,7 +369,7 @@ impl Stream {
         !self.blocked
     }
 
-    fn poll_end(&mut self, client: &Client, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_end(&mut self, client: &Arc<Client>, cx: &mut Context<'_>) -> Poll<()> {
         if !self.kept.is_empty() {
             return Poll::Pending;
         }

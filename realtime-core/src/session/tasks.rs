@@ -128,6 +128,10 @@ impl<T> Tasks<T> {
         self.seats.iter().enumerate().filter_map(|(seat, at)| Some((seat, at.task.as_ref()?)))
     }
 
+    pub(super) fn tasks_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.seats.iter_mut().filter_map(|seat| seat.task.as_mut())
+    }
+
     /// Takes all tasks out.
     pub(super) fn drain(&mut self) -> Vec<T> {
         self.running = 0;

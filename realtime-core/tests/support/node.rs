@@ -35,12 +35,11 @@ impl Node {
     }
 
     pub(crate) fn connect(&mut self, id: &str) -> Link {
-        let request = http::Request::get(format!("/__realtime/{id}"))
-            .header("host", "localhost")
-            .header("connection", "upgrade")
-            .header("upgrade", "websocket")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        self.connect_late(upgrade(id), 0)
+    }
+
+    /// So many ticks pass between the answer to the request and the connection.
+    pub(crate) fn connect_late(&mut self, request: http::request::Builder, ticks: u32) -> Link {
         let context = Context::from_parts(request.body(()).unwrap().into_parts().0, None, false);
         let upgrade = {
             let mut upgrade = pin!(self.realtime.upgrade(context, self.spawned.clone()));
@@ -48,6 +47,7 @@ impl Node {
             let Poll::Ready(Ok(upgrade)) = upgrade.as_mut().poll(&mut cx) else { panic!("not upgraded") };
             upgrade
         };
+        (0..ticks).for_each(|_| self.realtime.tick());
         let wire = Arc::<Mutex<Wire>>::default();
         let serving = upgrade.serve(ServerEnd(Arc::clone(&wire)), Bytes::new());
         let any = self.realtime.filter(|_| true).into_iter().max_by_key(|any| any.id()).unwrap();
@@ -102,6 +102,16 @@ impl Node {
         }
         self.now == end
     }
+}
+
+/// A request for a WebSocket.
+pub(crate) fn upgrade(id: &str) -> http::request::Builder {
+    http::Request::get(format!("/__realtime/{id}"))
+        .header("host", "localhost")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
 /// More than any case needs where nothing spins.

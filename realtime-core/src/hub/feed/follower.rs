@@ -44,6 +44,8 @@ pub(crate) struct Follower {
     /// It is not told yet that its position was of another history.
     diverged: AtomicBool,
     right: Right,
+    /// The number of revocations from feeds that its client had seen when it was asked for.
+    since: u64,
     /// Its part of the feed's followers, and its place there.
     pub(super) part: AtomicUsize,
     pub(super) place: AtomicUsize,
@@ -59,6 +61,13 @@ pub(crate) enum To {
     Messages { client: Arc<Client>, form: Form },
 }
 
+/// The place from which a follower reads.
+pub(super) struct Begins {
+    pub(super) cursor: u64,
+    /// Its position was of another history.
+    pub(super) diverged: bool,
+}
+
 const UNLIMITED: u64 = u64::MAX;
 
 /// The beginning of following.
@@ -70,10 +79,12 @@ pub(crate) struct Beginning {
 }
 
 impl Follower {
-    pub(super) fn new(feed: &Arc<FeedState>, to: To, keeping: Keeping, cursor: u64, diverged: bool) -> Self {
+    pub(super) fn new(feed: &Arc<FeedState>, to: To, since: u64, keeping: Keeping, begins: Begins) -> Self {
+        let Begins { cursor, diverged } = begins;
         Self {
             feed: Arc::clone(feed),
             to,
+            since,
             keeping,
             level: AtomicBool::new(false),
             cursor: AtomicU64::new(cursor),
@@ -99,6 +110,16 @@ impl Follower {
 
     pub(crate) fn right(&self) -> &Right {
         &self.right
+    }
+
+    /// Returns true if it was asked for before its client had seen so many revocations.
+    pub(super) fn is_older_than(&self, revocations: u64) -> bool {
+        self.since < revocations
+    }
+
+    /// Returns true if its entries are messages: nothing else tells its client that it was revoked.
+    pub(super) fn is_of_messages(&self) -> bool {
+        matches!(self.to, To::Messages { .. })
     }
 
     /// Lets it queue nothing more, and has its task see that. Under the lock of its part.

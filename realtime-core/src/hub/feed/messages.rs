@@ -20,7 +20,7 @@ impl Client {
         after: Option<&Position>,
     ) -> Result<Beginning> {
         let since = self.times_revoked();
-        let (following, beginning) = self.hub.follow(name, log, keeping, after, || To::messages(self))?;
+        let (following, beginning) = self.hub.follow(name, log, keeping, after, since, || To::messages(self))?;
         let follower = Arc::clone(following.follower());
         // What it replaces leaves its feed outside the lock.
         let replaced = {
@@ -48,11 +48,7 @@ impl Client {
 
     /// Ends the following of a feed.
     pub(crate) fn unfollow(&self, name: &str) {
-        let ended = {
-            let mut topics = self.topics.lock();
-            let at = topics.list.iter().position(|membership| membership.is_of_feed(name));
-            at.map(|at| topics.list.swap_remove(at))
-        };
+        let ended = self.topics.lock().take_feed(name);
         drop(ended);
     }
 

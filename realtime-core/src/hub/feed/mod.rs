@@ -100,17 +100,19 @@ impl Hub {
         Ok(position)
     }
 
-    /// Adds a follower of a feed, behind a position or at the end of the log.
+    /// Adds a follower of a feed, behind a position or at the end of the log. `since` is the number of revocations from
+    /// feeds that its client had seen when it was asked for.
     pub(crate) fn follow(
         &self,
         name: &str,
         log: Log,
         keeping: Keeping,
         after: Option<&Position>,
+        since: u64,
         to: impl Fn() -> To,
     ) -> Result<(Following, Beginning)> {
         let asked = self.asked(name, log)?;
-        self.at_feed(&asked, |feed| feed.follow(to(), keeping, after, asked.now))
+        self.at_feed(&asked, |feed| feed.follow(to(), since, keeping, after, asked.now))
     }
 
     /// Returns the position of the newest entry of a feed.

@@ -3,11 +3,21 @@
 use super::{FeedState, Feeds};
 use crate::{
     context::Principal,
-    hub::{Client, Hub, client::Memberships, members::Effects, revocations::revoked},
+    hub::{
+        Client, Hub,
+        client::Memberships,
+        members::Effects,
+        revocations::{REASON, revoked},
+        topics::Membership,
+    },
     outbox::Tag,
 };
-use realtime_protocol::Result;
-use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
+use realtime_protocol::{CloseCode, ConnectionId, Result};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::BuildHasher,
+    sync::Arc,
+};
 
 /// The feeds that a connection was revoked from of late. One that was let in before a revocation may begin to follow
 /// after it.
@@ -18,6 +28,9 @@ pub(crate) struct Left {
     /// The feeds of the last ones, in order.
     recent: VecDeque<Tag>,
 }
+
+/// The number of revocations that each connection has seen with the one that is under way.
+type Seen = HashMap<ConnectionId, u64>;
 
 /// Revocations that a connection remembers. Of one that took longer to begin, nothing is known any more, and it is
 /// refused.
@@ -44,6 +57,12 @@ impl Memberships {
         self.left.as_ref().map_or(0, |left| left.count)
     }
 
+    /// Takes a followed feed off the list; the caller drops it without the lock.
+    pub(super) fn take_feed(&mut self, name: &str) -> Option<Membership> {
+        let at = self.list.iter().position(|membership| membership.is_of_feed(name))?;
+        Some(self.list.swap_remove(at))
+    }
+
     pub(super) fn was_revoked(&self, feed: Tag, since: u64) -> bool {
         self.left.as_ref().is_some_and(|left| left.has(feed, since))
     }
@@ -54,10 +73,13 @@ impl Hub {
     pub(crate) fn revoke_from_feed(&self, principal: &Principal, name: &str) -> usize {
         let clients = self.clients_of(principal);
         let tag = self.feeds.tag(name);
-        // First of all: one that begins to follow from here on sees it, and one that has begun is found below.
-        clients.iter().for_each(|client| client.leave_feed(name, tag));
-        let effects = self.feeds.revoke(principal, name);
+        // First of all: one that begins to follow from here on sees it, and one that has begun is found below. One that is
+        // asked for from here on has a right of its own.
+        let seen = clients.iter().map(|client| (client.id, client.leave_feed(name, tag))).collect();
+        let (late, effects) = self.feeds.revoke(principal, name, &seen);
         clients.iter().for_each(|client| client.take_back());
+        // They connected meanwhile, and nobody knows if before or after the application let go of them.
+        late.iter().for_each(|client| client.close(CloseCode::UNAUTHORIZED, REASON));
         effects.run();
         clients.len()
     }
@@ -69,24 +91,33 @@ impl Feeds {
         self.hasher.hash_one(name)
     }
 
-    /// Ends the right of the principal's followers to queue entries. Returns the tasks to wake for that.
-    fn revoke(&self, principal: &Principal, name: &str) -> Effects {
+    /// Ends the right of the principal's followers to queue entries, but of those that were asked for after their clients
+    /// had `seen` the revocation. Returns the clients that are to be told, and the tasks to wake.
+    fn revoke(&self, principal: &Principal, name: &str, seen: &Seen) -> (Vec<Arc<Client>>, Effects) {
         let mut effects = Effects::take();
         let feed = self.shard(name).read().get(name).cloned();
-        if let Some(feed) = feed {
-            feed.revoke(principal, &mut effects);
-        }
-        effects
+        let late = feed.map_or_else(Vec::new, |feed| feed.revoke(principal, seen, &mut effects));
+        (late, effects)
     }
 }
 
 impl FeedState {
-    fn revoke(&self, principal: &Principal, effects: &mut Effects) {
+    fn revoke(&self, principal: &Principal, seen: &Seen, effects: &mut Effects) -> Vec<Arc<Client>> {
+        let mut late = Vec::new();
         self.followers.for_each(|follower| {
-            if follower.client().is_some_and(|client| client.context.principal() == Some(principal)) {
-                follower.revoke(effects);
+            let Some(client) = follower.client().filter(|client| client.context.principal() == Some(principal))
+            else {
+                return;
+            };
+            match seen.get(&client.id) {
+                Some(revocations) if !follower.is_older_than(*revocations) => return,
+                Some(_) => {}
+                None if follower.is_of_messages() => late.push(Arc::clone(client)),
+                None => {}
             }
+            follower.revoke(effects);
         });
+        late
     }
 }
 
@@ -102,10 +133,16 @@ impl Client {
         if self.topics.lock().was_revoked(tag, since) { Err(revoked()) } else { Ok(()) }
     }
 
-    /// Notes the revocation, and ends what the handler follows.
-    fn leave_feed(self: &Arc<Self>, name: &str, tag: Tag) {
-        self.topics.lock().left.get_or_insert_default().add(tag);
-        self.unfollow(name);
+    /// Notes the revocation, and ends what the handler follows. Returns the number of revocations that it has seen.
+    fn leave_feed(self: &Arc<Self>, name: &str, tag: Tag) -> u64 {
+        let (revocations, ended) = {
+            let mut topics = self.topics.lock();
+            let left = topics.left.get_or_insert_default();
+            left.add(tag);
+            (left.count, topics.take_feed(name))
+        };
+        drop(ended);
+        revocations
     }
 }
 

@@ -1,7 +1,7 @@
 use super::{
     Log,
     entry::{Entry, Form, FormKind, Frames, Stored},
-    follower::{Beginning, Follower, Following, To},
+    follower::{Beginning, Begins, Follower, Following, To},
     followers::Followers,
     tail::{Behind, ENTRY_BYTES, Tail, size_of_entry},
 };
@@ -112,6 +112,7 @@ impl FeedState {
     pub(super) fn follow(
         self: &Arc<Self>,
         to: To,
+        since: u64,
         keeping: Keeping,
         after: Option<&Position>,
         now: u32,
@@ -126,7 +127,7 @@ impl FeedState {
             let known = after.filter(|after| self.is_here(after, tail.end()));
             (known.map_or(tail.end(), |known| known.offset), after.is_some() && known.is_none())
         };
-        let follower = Arc::new(Follower::new(self, to, keeping, cursor, diverged));
+        let follower = Arc::new(Follower::new(self, to, since, keeping, Begins { cursor, diverged }));
         self.followers.insert(&follower);
         let whole = !diverged && cursor + 1 >= self.lock_trimmed(now).first();
         let beginning = Beginning { position: self.position_at(cursor), resumed: after.map(|_| whole) };

@@ -69,6 +69,11 @@ impl<T: Carrier> Driver<T> {
         if signals.has(Signals::SHRINK) {
             self.session.service.hooks.shrink(&self.session.client);
         }
+        if signals.has(Signals::SHED)
+            && let Some(calls) = &mut self.calls
+        {
+            self.session.client.hub.ledger.acts.dropped.add(calls.drop_older());
+        }
         if !signals.has(Signals::PING) {
             return;
         }
