@@ -10,6 +10,9 @@ const SCRIPTS: [&str; 5] = ["check", "test", "build", "package", "size"];
 /// Scripts that start a server of their own.
 const AGAINST_SERVERS: [&str; 2] = ["server", "browser"];
 
+/// The servers of these.
+const SERVERS: [&str; 4] = ["counter", "dashboard", "board", "in-browsers"];
+
 const CLEAN_INSTALL: [&str; 4] = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
 
 pub(crate) fn test() -> Outcome {
@@ -23,7 +26,7 @@ pub(crate) fn test() -> Outcome {
     };
     run(npm().args(CLEAN_INSTALL))?;
     run_each(SCRIPTS, |script| run(npm().args(["run", script])))?;
-    run(cargo().args(["build", "-p", "counter", "-p", "dashboard", "-p", "board", "--bins"]))?;
+    run(cargo().arg("build").args(SERVERS.iter().flat_map(|name| ["-p", name])).arg("--bins"))?;
     run(cargo().args(["build", "-p", "realtime-client", "--example", "feeds"]))?;
     check_board()?;
     let target = Metadata::of_workspace()?.target_directory;
