@@ -34,6 +34,10 @@ export class Fixture implements Place {
     return this.#front ?? this.#server.origin;
   }
 
+  get url(): string {
+    return `${this.#server.origin}/__realtime/browsers`;
+  }
+
   tab(): Promise<Tab> {
     return Tab.open(this.#browser, this.origin);
   }

@@ -155,7 +155,22 @@ export async function follow(feed: "numbers" | "sum"): Promise<void> {
   for await (const update of client.updates(subscription<void, Change>(feed))) {
     updates.push(update);
     if (update.type !== "item") show(`${feed}: ${update.type}`, update);
+    await mayGoOn;
   }
+}
+
+let mayGoOn = Promise.resolve();
+let goOn = (): void => {};
+
+/** Takes nothing more of what it follows, so that it stays with the server but for a window of 64 items. */
+export function pause(): void {
+  mayGoOn = new Promise((resolve) => {
+    goOn = resolve;
+  });
+}
+
+export function resume(): void {
+  goOn();
 }
 
 export function updatesOf(feed: "numbers" | "sum"): Update<Change>[] {
