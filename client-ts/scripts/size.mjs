@@ -10,9 +10,9 @@ const all = `${calls}, subscription, ask`;
 const pages = [
   ["calls and events", 8.1, calls],
   ["core", 10.3, all],
-  ["core and three hooks", 12, all, ["react", "RealtimeProvider, useConnection, useSubscription, useMutation"]],
-  ["core and React", 13.2, all, ["react"]],
-  ["core and fallback", 11.9, all, ["http"]],
+  ["core and three hooks", 12.1, all, ["react", "RealtimeProvider, useConnection, useSubscription, useMutation"]],
+  ["core and React", 13.3, all, ["react"]],
+  ["core and fallback", 12, all, ["http"]],
 ];
 
 for (const [name, limit, names, [folder, more] = []] of pages) {

@@ -66,7 +66,10 @@ pub fn realtime(origins: Vec<String>) -> Realtime {
     config.trusted_proxies = vec!["127.0.0.1/32".parse().expect("it is a network")];
     if !origins.is_empty() {
         config.origins = Origins::List(origins);
-        config.cors = Some(Cors::default());
+        // The client sends cookies, as browsers do with every WebSocket.
+        let mut cors = Cors::default();
+        cors.credentials = true;
+        config.cors = Some(cors);
     }
     Realtime::builder().config(config).middleware(refuse).endpoint("browsers", endpoint()).build()
 }
