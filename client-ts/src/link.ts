@@ -173,15 +173,16 @@ export class Link implements SocketEvents {
 
   /** A page is not told why a WebSocket was refused: the same request by HTTP is. */
   async #probe(): Promise<void> {
-    const cause = lostBy("it could not be opened");
+    const failed = "it could not be opened";
     if (!this.#request) return;
     try {
       const { status, retryAfterMs } = await this.#options.environment.probe(this.#request, this.#over.signal);
       // An older server does not know the question, and says so, or that it speaks of a WebSocket.
-      if (status < 300 || status === 405 || status === 426) this.#end({ cause, isReachable: status === 204 });
+      if (status < 300 || status === 405 || status === 426)
+        this.#end({ cause: lostBy(failed), isReachable: status === 204 });
       else this.onRefuse({ status, retryAfterMs });
-    } catch {
-      this.#end({ cause });
+    } catch (error) {
+      this.#end({ cause: lostBy(`${failed}: ${messageOf(error)}`) });
     }
   }
 

@@ -87,6 +87,22 @@ test("a refusal has a status and perhaps a time, a redirection neither", async (
   });
 });
 
+test("where nothing can be asked, a page of another origin is told what may be missing", async () => {
+  vi.stubGlobal("fetch", async () => {
+    throw new TypeError("Failed to fetch");
+  });
+  const ask = (url: string) => environment.probe({ url, token: undefined }, new AbortController().signal);
+  vi.stubGlobal("location", { origin: "http://localhost:5173" });
+  const foreign = "is http://localhost:5173 in Config::origins, and Config::cors set with credentials?";
+  for (const url of ["ws://localhost:3000/x", "ws://localhost:51730/x", "wss://localhost:5173/x"]) {
+    await expect(ask(url)).rejects.toThrow(foreign);
+  }
+  await expect(ask("ws://localhost:5173/x")).rejects.toThrow("Failed to fetch");
+  // Node.js has no page.
+  vi.stubGlobal("location", undefined);
+  await expect(ask("ws://localhost:3000/x")).rejects.toThrow("Failed to fetch");
+});
+
 test("the page tells when it is back, may be gone, and is put away; until nobody listens", () => {
   const told: string[] = [];
   const stop = environment.watch((signal) => told.push(signal));

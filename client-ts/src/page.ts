@@ -57,13 +57,20 @@ function bearer(token: string): string {
 }
 
 async function probe(request: DialRequest, signal: AbortSignal): Promise<Probe> {
-  const response = await fetch(httpUrl(request), {
+  const url = httpUrl(request);
+  const asked = fetch(url, {
     method: "HEAD",
     headers: authorization(request),
     credentials: "include",
     cache: "no-store",
     redirect: "manual",
     signal,
+  });
+  const response = await asked.catch((error) => {
+    const origin = globalThis.location?.origin;
+    // A page may not read what another origin answers, nor whether it does.
+    const isForeign = origin && !url.startsWith(`${origin}/`);
+    throw isForeign ? new Error(`is ${origin} in Config::origins, and Config::cors set with credentials?`) : error;
   });
   // A page is not told more about a redirection.
   if (response.type === "opaqueredirect") return { status: 302 };

@@ -1,5 +1,5 @@
-// The servers of ../../examples, built by `cargo build -p counter -p dashboard -p board`, and `feeds`, built by
-// `cargo build -p realtime-client --example feeds`. TARGET names another folder of binaries.
+// The servers of ../../examples, built by `cargo build -p counter -p dashboard -p board -p in-browsers`, and `feeds`, built
+// by `cargo build -p realtime-client --example feeds`. TARGET names another folder of binaries.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,12 +13,17 @@ export interface Server {
 }
 
 /** Starts a server. It says where it is when it listens. */
-export async function start(name: "counter" | "dashboard" | "board" | "feeds", onPort?: number): Promise<Server> {
+export async function start(
+  name: "counter" | "dashboard" | "board" | "feeds" | "in-browsers",
+  onPort?: number,
+  words = ["serve"],
+  variables: Record<string, string> = {},
+): Promise<Server> {
   const port = onPort ?? (await freePort());
   const folder = process.env.TARGET ?? fileURLToPath(new URL("../../target/debug", import.meta.url));
-  const env = { ...process.env, PORT: `${port}` };
+  const env = { ...process.env, ...variables, PORT: `${port}` };
   const file = name === "feeds" ? "examples/feeds" : name;
-  const child = spawn(`${folder}/${file}`, ["serve"], { env, stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(`${folder}/${file}`, words, { env, stdio: ["ignore", "pipe", "inherit"] });
   for await (const text of child.stdout) if (/ is at /.test(`${text}`)) break;
   return { process: child, port, origin: `http://127.0.0.1:${port}` };
 }

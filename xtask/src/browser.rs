@@ -117,6 +117,6 @@ fn copy(from: &Path, to: &Path) -> Outcome<bool> {
     Ok(false)
 }
 
-fn create_folder(folder: &Path) -> Outcome {
+pub(crate) fn create_folder(folder: &Path) -> Outcome {
     fs::create_dir_all(folder).map_err(|error| format!("{} can't be created: {error}", folder.display()))
 }

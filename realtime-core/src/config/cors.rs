@@ -7,8 +7,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cors {
-    /// Allows requests of such a page to carry cookies. Default no. Refused with [`Origins::Any`]: any page could act
-    /// as the user.
+    /// Allows requests of such a page to carry cookies, as its WebSockets always do. Default no; `client-ts` needs it.
+    /// Refused with [`Origins::Any`]: any page could act as the user.
     pub credentials: bool,
 
     /// Request headers that such a page may set, in addition to `Content-Type`, `Authorization`, `Cache-Control`,

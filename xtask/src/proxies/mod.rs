@@ -2,12 +2,15 @@
 //! configurations of `docs/deployment`.
 
 mod checks;
+mod front;
 mod http;
 mod process;
 mod proxy;
 mod websocket;
 
 use std::{env, fs, path::PathBuf, thread};
+
+pub(crate) use front::Front;
 
 use checks::{CALL_LEFT, CHECKS, Check, EVENTS_LEFT, MEASURES, Ways};
 use http::Way;
@@ -27,7 +30,7 @@ pub(crate) fn proxies(words: &[&str]) -> Outcome {
     let binary = format!("debug/behind-proxy{}", env::consts::EXE_SUFFIX);
     let place = Place {
         binary: Metadata::of_workspace()?.target_directory.join(binary),
-        folder: Folder::create()?,
+        folder: Folder::create("checks")?,
         adapter: options.adapter,
     };
 
@@ -202,8 +205,8 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], run_one: impl Fn(&T) -> R + Sync) 
 struct Folder(PathBuf);
 
 impl Folder {
-    fn create() -> Outcome<Self> {
-        let folder = env::temp_dir().join(format!("proxies-{}", std::process::id()));
+    fn create(purpose: &str) -> Outcome<Self> {
+        let folder = env::temp_dir().join(format!("proxies-{purpose}-{}", std::process::id()));
         fs::create_dir(&folder).map_err(|error| format!("{} can't be created: {error}", folder.display()))?;
         Ok(Self(folder))
     }
