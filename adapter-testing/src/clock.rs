@@ -6,9 +6,48 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The clock of a server.
+#[derive(Clone, Debug)]
+pub(crate) enum Clock {
+    Manual(ManualClock),
+    /// The one of the tokio runtime that the test runs on.
+    #[cfg(feature = "tokio")]
+    Tokio,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self::Manual(ManualClock::new())
+    }
+
+    #[cfg(feature = "tokio")]
+    #[track_caller]
+    pub(crate) fn of_tokio() -> Self {
+        let runtime = tokio::runtime::Handle::try_current();
+        assert!(runtime.is_ok(), "there is no tokio: write `#[tokio::test(start_paused = true)]` above the test");
+        Self::Tokio
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        match self {
+            Self::Manual(clock) => clock.now(),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => tokio::time::Instant::now().into_std(),
+        }
+    }
+
+    pub(crate) fn sleep(&self, duration: Duration) -> BoxFuture<'static> {
+        match self {
+            Self::Manual(clock) => clock.sleep(duration),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => Box::pin(tokio::time::sleep(duration)),
+        }
+    }
+}
+
 /// A clock that stands still until it is advanced.
 #[derive(Clone, Debug)]
-pub(crate) struct Clock {
+pub(crate) struct ManualClock {
     start: Instant,
     state: Arc<Mutex<State>>,
 }
@@ -19,7 +58,7 @@ struct State {
     sleepers: Vec<(Duration, Waker)>,
 }
 
-impl Clock {
+impl ManualClock {
     pub(crate) fn new() -> Self {
         Self { start: Instant::now(), state: Arc::default() }
     }

@@ -23,15 +23,18 @@ struct Inner {
     spawned: Mutex<Vec<BoxFuture<'static>>>,
     signal: Arc<Signal>,
     clock: Clock,
+    /// The panic of a handler that used tokio without being on it.
+    misuse: Mutex<Option<String>>,
 }
 
 impl Executor {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self(Arc::new(Inner {
             tasks: Mutex::default(),
             spawned: Mutex::default(),
             signal: Arc::default(),
-            clock: Clock::new(),
+            clock,
+            misuse: Mutex::default(),
         }))
     }
 
@@ -51,8 +54,20 @@ impl Executor {
             tasks.extend(std::mem::take(&mut *self.0.spawned.lock().unwrap_or_else(PoisonError::into_inner)));
             while tasks.next().poll_unpin(&mut inner).is_ready() && !tasks.is_empty() {}
             if !signal.woken.load(SeqCst) {
-                return;
+                break;
             }
+        }
+        drop(tasks);
+        self.fail_for_misuse();
+    }
+
+    /// Fails the test, whose client would only see an internal error.
+    fn fail_for_misuse(&self) {
+        let misuse = self.0.misuse.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(misuse) = misuse {
+            panic!(
+                "{misuse}. Or run the test with `#[tokio::test(start_paused = true)]` and `TestServer::with_tokio_time`"
+            );
         }
     }
 }
@@ -69,6 +84,12 @@ impl Runtime for Executor {
     fn spawn(&self, task: BoxFuture<'static>) {
         self.0.spawned.lock().unwrap_or_else(PoisonError::into_inner).push(task);
         Arc::clone(&self.0.signal).wake();
+    }
+
+    fn panicked(&self, panic: &str) {
+        if panic.starts_with("there is no reactor running") {
+            *self.0.misuse.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic.to_owned());
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 use crate::{
     client::TestClient,
+    clock::{Clock, ManualClock},
     events::Pump,
     executor::Executor,
     http::{TestHttp, TestHttpRequest},
@@ -9,6 +10,8 @@ use crate::{
 use http::Uri;
 use realtime_core::{Handler, Realtime};
 use serde::Serialize;
+#[cfg(feature = "tokio")]
+use std::pin::pin;
 use std::{
     future::poll_fn,
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
@@ -35,9 +38,52 @@ pub(crate) struct Shared {
 impl TestServer {
     /// Serves the handlers of `realtime`.
     pub fn new(realtime: Realtime) -> Self {
-        let shared =
-            Shared { realtime, executor: Executor::new(), peers: Mutex::default(), watch: OnceLock::new() };
-        Self(Arc::new(shared))
+        Self::with_clock(realtime, Clock::new())
+    }
+
+    /// Serves the handlers of `realtime` on the clock of tokio, for a test with
+    /// `#[tokio::test(start_paused = true)]`: `tokio::time` in a handler, [`Call::sleep`](realtime_core::Call::sleep)
+    /// and the timeouts of the library move together. [`advance`](Self::advance) turns them, and tokio itself does
+    /// whenever the whole test waits.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime. [`pause`](Self::pause) panics as well: `tokio::time::advance` does the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use adapter_testing::TestServer;
+    /// use realtime_core::{Call, Endpoint, Procedure, Realtime};
+    /// use std::time::Duration;
+    ///
+    /// const SLOW: Procedure<(), u32> = Procedure::new("slow");
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let api = Endpoint::new(()).procedure(SLOW, |call: Call<()>, ()| async move {
+    ///     tokio::time::sleep(Duration::from_secs(5)).await;
+    ///     call.sleep(Duration::from_secs(5)).await;
+    ///     Ok(10)
+    /// });
+    /// let server = TestServer::with_tokio_time(Realtime::builder().endpoint("api", api).build());
+    /// let mut client = server.open("api").await.unwrap();
+    /// let start = tokio::time::Instant::now();
+    /// assert_eq!(client.call(SLOW, ()).await, Ok(10));
+    /// assert_eq!(start.elapsed(), Duration::from_secs(10));
+    /// # }
+    /// ```
+    #[cfg(feature = "tokio")]
+    #[track_caller]
+    pub fn with_tokio_time(realtime: Realtime) -> Self {
+        Self::with_clock(realtime, Clock::of_tokio())
+    }
+
+    fn with_clock(realtime: Realtime, clock: Clock) -> Self {
+        let executor = Executor::new(clock);
+        // So that the clock of the registry is this one before anybody connects.
+        realtime.start(executor.clone());
+        Self(Arc::new(Shared { realtime, executor, peers: Mutex::default(), watch: OnceLock::new() }))
     }
 
     /// Returns the served registry.
@@ -105,14 +151,34 @@ impl TestServer {
     /// Advances the clock: heartbeats, timeouts and drains happen on time.
     pub async fn advance(&self, duration: Duration) {
         self.settle().await;
-        let end = self.0.executor.clock().now() + duration;
+        match self.0.executor.clock() {
+            Clock::Manual(clock) => self.advance_manual(clock, duration).await,
+            #[cfg(feature = "tokio")]
+            Clock::Tokio => self.wait(duration).await,
+        }
+    }
+
+    async fn advance_manual(&self, clock: &ManualClock, duration: Duration) {
+        let end = clock.now() + duration;
         loop {
-            let reached = self.0.executor.clock().step(end);
+            let reached = clock.step(end);
             self.settle().await;
             if reached {
                 return;
             }
         }
+    }
+
+    /// Runs the server while tokio's clock moves on. Paused, it goes from timer to timer by itself.
+    #[cfg(feature = "tokio")]
+    async fn wait(&self, duration: Duration) {
+        let mut end = pin!(tokio::time::sleep(duration));
+        poll_fn(|cx| {
+            self.run(cx);
+            end.as_mut().poll(cx)
+        })
+        .await;
+        self.settle().await;
     }
 
     /// Advances the clock while the server does not run, as if its process were stopped or its machine asleep. It runs
@@ -128,8 +194,17 @@ impl TestServer {
     /// let server = TestServer::new(Realtime::builder().build());
     /// server.pause(Duration::from_secs(60));
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the clock is tokio's.
+    #[track_caller]
     pub fn pause(&self, duration: Duration) {
-        self.0.executor.clock().jump(duration);
+        match self.0.executor.clock() {
+            Clock::Manual(clock) => clock.jump(duration),
+            #[cfg(feature = "tokio")]
+            Clock::Tokio => panic!("the clock is tokio's: `tokio::time::advance` is a pause"),
+        }
     }
 
     /// The id that a request is for, if somebody looks at its values.

@@ -64,8 +64,8 @@ pub use describe::{Bare, Gives, Takes};
 pub use endpoint::{Call, Connected, Endpoint, Guard};
 pub use handler::{Connection, FnConnection, Function, Handler, IntoMount, Mount, handler_fn};
 pub use handles::{
-    AnyConnection, AnyTopic, AppendError, Audience, Begun, Feed, FeedUpdate, FeedUpdates, Follow, History, Memory,
-    Past, Realtime, SendError, Stats, Topic,
+    AnyConnection, AnyTopic, AppendError, Audience, Begun, Feed, FeedUpdate, FeedUpdates, Follow, History,
+    Interval, Memory, Past, Realtime, SendError, Sleep, Stats, Topic,
 };
 pub use hub::{Drained, Log};
 pub use ipnet::IpNet;

@@ -5,6 +5,7 @@ use super::{
     stop::Stop,
 };
 use crate::{
+    clock::Clock,
     events::pour,
     executor::Executor,
     http::body,
@@ -36,7 +37,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn start(realtime: Realtime) -> Self {
-        let (executor, stop) = (Executor::new(), Stop::default());
+        let (executor, stop) = (Executor::new(Clock::new()), Stop::default());
         let (tasks, mut stopped) = (executor.clone(), stop.clone());
         let run = poll_fn(move |cx| {
             tasks.run(cx);

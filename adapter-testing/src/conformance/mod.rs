@@ -223,6 +223,11 @@ macro_rules! conformance {
                 a_connection_is_found_by_its_id_and_closed,
                 a_cut_connection_gets_no_close_frame,
             ],
+            time: [
+                a_call_sleeps_on_the_clock_of_the_server,
+                what_takes_longer_than_its_timeout_is_dropped,
+                an_interval_is_a_subscription,
+            ],
             timing: [
                 a_silent_client_is_pinged,
                 a_client_that_answers_pings_stays,

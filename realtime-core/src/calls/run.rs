@@ -58,6 +58,7 @@ impl<T> Drop for Running<T> {
 pub(crate) fn panicked(core: &CallCore, panic: Panicked) -> Error {
     let connection = core.client().map(|client| client.id);
     tracing::error!(?connection, call = &*core.name, panic = panic.0, "a call panicked");
+    core.hub().note_panic(&panic.0);
     Error::internal(panic.0)
 }
 

@@ -8,6 +8,7 @@ mod connected;
 mod described;
 mod functions;
 mod guard;
+mod time;
 
 pub use call::Call;
 pub use connected::Connected;

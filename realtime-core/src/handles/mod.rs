@@ -12,6 +12,7 @@ mod memory;
 mod past;
 mod realtime;
 mod send_error;
+mod time;
 mod topic;
 
 pub use any_topic::AnyTopic;
@@ -24,4 +25,5 @@ pub use memory::Memory;
 pub use past::{History, Past};
 pub use realtime::{Realtime, Stats};
 pub use send_error::SendError;
+pub use time::{Interval, Sleep};
 pub use topic::Topic;

@@ -26,6 +26,7 @@ mod presence;
 mod rates;
 mod revocations;
 mod ticker;
+mod timers;
 mod topics;
 mod wheel;
 
@@ -53,6 +54,8 @@ use rates::Limits;
 use revocations::Revocations;
 pub(crate) use revocations::{Ahead, Mark, revoked};
 use ticker::Ticker;
+pub(crate) use timers::Timer;
+use timers::Timers;
 pub(crate) use topics::Name;
 use topics::{Membership, Topics};
 use wheel::Wheel;
@@ -89,6 +92,7 @@ pub(crate) struct Hub {
     pub(crate) protocols: Protocols,
     pub(crate) clock: Clock,
     pub(crate) wheel: Wheel,
+    timers: Timers,
     pub(crate) connections: Connections,
     pub(crate) permits: Arc<Permits>,
     pub(crate) inflating: Arc<Inflating>,
@@ -110,6 +114,7 @@ pub(crate) struct Hub {
     ticking: AtomicBool,
     /// Time is advanced by hand.
     pub(crate) manual_time: bool,
+    created: Instant,
 }
 
 /// The parts that a hub is made from.
@@ -138,6 +143,7 @@ impl Hub {
             protocols: plan.protocols,
             clock,
             wheel: Wheel::default(),
+            timers: Timers::default(),
             connections: Connections::default(),
             topics: Topics::default(),
             feeds: Feeds::new(&ledger),
@@ -152,6 +158,7 @@ impl Hub {
             runtime: Mutex::default(),
             ticking: AtomicBool::new(false),
             manual_time: plan.manual_time,
+            created: Instant::now(),
         }
     }
 
@@ -181,6 +188,9 @@ impl Hub {
 
     /// Returns the current time, on the clock of the runtime.
     pub(crate) fn instant(&self) -> Instant {
+        if self.manual_time {
+            return self.manual_instant();
+        }
         let runtime = self.runtime.lock().clone();
         runtime.map_or_else(Instant::now, |runtime| runtime.now())
     }
@@ -196,6 +206,15 @@ impl Hub {
         let runtime = self.runtime.lock().clone();
         if let Some(runtime) = runtime {
             runtime.spawn(task);
+        }
+    }
+
+    /// Tells the runtime of a panic in the application's code, which goes no further.
+    #[cold]
+    pub(crate) fn note_panic(&self, panic: &str) {
+        let runtime = self.runtime.lock().clone();
+        if let Some(runtime) = runtime {
+            runtime.panicked(panic);
         }
     }
 
@@ -312,6 +331,7 @@ impl Hub {
     /// Advances the clock by one tick and runs what is due.
     pub(crate) fn tick(&self) {
         self.clock.advance(1);
+        self.timers.fire(self.instant(), None);
         self.turn_wheel();
     }
 

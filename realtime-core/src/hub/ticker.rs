@@ -1,6 +1,14 @@
 use super::Hub;
-use crate::{seams::Runtime, util::TICK};
-use std::sync::{Arc, Weak, atomic::Ordering::Relaxed};
+use crate::{
+    seams::{BoxFuture, Runtime},
+    util::TICK,
+};
+use std::{
+    future::poll_fn,
+    sync::{Arc, Weak, atomic::Ordering::Relaxed},
+    task::Context,
+    time::Instant,
+};
 
 /// The clock task of a hub. It holds the hub weakly; if its runtime drops it, the next connection starts another.
 pub(super) struct Ticker(pub(super) Weak<Hub>);
@@ -11,7 +19,7 @@ impl Ticker {
         let mut counted = 0;
         let mut paused = false;
         loop {
-            runtime.sleep(TICK).await;
+            self.tick(&*runtime).await;
             let Some(hub) = self.0.upgrade() else { return };
             let due = (runtime.now().saturating_duration_since(start).as_millis() / TICK.as_millis()) as u64;
             let passed = due - counted;
@@ -27,6 +35,41 @@ impl Ticker {
             hub.turn_wheel();
         }
     }
+
+    /// Waits for the next tick, and fires the timers that are due before it.
+    async fn tick(&self, runtime: &dyn Runtime) {
+        let mut tick = runtime.sleep(TICK);
+        let mut first = None;
+        poll_fn(|cx| {
+            self.fire_timers(runtime, &mut first, cx);
+            tick.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    /// Fires the timers that are due. `first` waits for the first of the others, if that is due before the next tick.
+    fn fire_timers(&self, runtime: &dyn Runtime, first: &mut Option<First>, cx: &mut Context<'_>) {
+        loop {
+            let Some(hub) = self.0.upgrade() else { return };
+            let now = runtime.now();
+            let next = hub.timers.fire(now, Some(cx.waker())).filter(|at| *at < now + TICK);
+            drop(hub);
+            if first.as_ref().map(|first| first.at) != next {
+                *first = next.map(|at| First { at, sleep: runtime.sleep(at - now) });
+            }
+            let Some(waits) = first else { return };
+            if waits.sleep.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            *first = None;
+        }
+    }
+}
+
+/// The first timer of the application.
+struct First {
+    at: Instant,
+    sleep: BoxFuture<'static>,
 }
 
 impl Hub {

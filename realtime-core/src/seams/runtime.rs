@@ -29,6 +29,10 @@ pub trait Runtime: Send + Sync + 'static {
     fn yield_now(&self, cx: &Context<'_>) {
         cx.waker().wake_by_ref();
     }
+
+    /// Takes note of a panic in the application's code, which was caught and logged. Does nothing by default; a test
+    /// may fail for it.
+    fn panicked(&self, _panic: &str) {}
 }
 
 impl<R: Runtime + ?Sized> Runtime for Arc<R> {
@@ -46,5 +50,9 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 
     fn yield_now(&self, cx: &Context<'_>) {
         (**self).yield_now(cx);
+    }
+
+    fn panicked(&self, panic: &str) {
+        (**self).panicked(panic);
     }
 }

@@ -2,7 +2,7 @@ use super::{Carrier, NewSession, Purpose, Session, Welcome, driver::Driver};
 use crate::{
     hub::Client,
     seams::BoxFuture,
-    util::panics::{catch, drop_caught, poll_caught},
+    util::panics::{Panicked, catch, drop_caught, poll_caught},
 };
 use bytes::Bytes;
 use realtime_protocol::{Close, format::Outgoing};
@@ -107,14 +107,14 @@ async fn run_on_close(leave: Leave, close: Close) {
 
 /// Runs one hook of the application; a panic in it affects nothing else.
 async fn run_hook(client: &Client, hook: impl FnOnce() -> BoxFuture<'static>) {
-    let (id, endpoint) = (client.id, &client.endpoint);
-    let Ok(mut hook) = catch(hook).inspect_err(|panic| {
+    let panicked = |panic: &Panicked| {
+        let (id, endpoint) = (client.id, &client.endpoint);
         tracing::error!(connection = %id, %endpoint, panic = panic.0, "on_close panicked");
-    }) else {
-        return;
+        client.hub.note_panic(&panic.0);
     };
+    let Ok(mut hook) = catch(hook).inspect_err(panicked) else { return };
     if let Err(panic) = poll_fn(|cx| poll_caught(&mut hook, cx)).await {
-        tracing::error!(connection = %id, %endpoint, panic = panic.0, "on_close panicked");
+        panicked(&panic);
     }
     drop_caught(hook);
 }

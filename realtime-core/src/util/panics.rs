@@ -36,6 +36,27 @@ impl Panicked {
     fn new(panic: &(dyn Any + Send)) -> Self {
         let text =
             panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Self(text.unwrap_or("no message").to_owned())
+        let text = text.unwrap_or("no message");
+        // Tokio's text names a way out that nobody has who does not run on it.
+        let hint = if text.contains(NO_TOKIO) { NO_TOKIO_HINT } else { "" };
+        Self(format!("{text}{hint}"))
+    }
+}
+
+const NO_TOKIO: &str = "there is no reactor running";
+const NO_TOKIO_HINT: &str = ": this code runs outside of tokio, where `tokio::time` and sockets of tokio do not work; \
+                             `sleep`, `interval` and `timeout` of `Call`, `Connection` and `Realtime` work everywhere";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_without_tokio_says_what_to_use() {
+        let told = |text: &'static str| catch(|| std::panic::resume_unwind(Box::new(text))).unwrap_err().0;
+        assert!(
+            told("there is no reactor running, must be called from a runtime").contains("`sleep`, `interval`")
+        );
+        assert_eq!(told("no way"), "no way");
     }
 }

@@ -26,6 +26,7 @@ pub mod protocols;
 pub mod revoke;
 pub mod server_sent_events;
 pub mod subscriptions;
+pub mod time;
 pub mod timing;
 pub mod topics;
 pub mod transcript;

@@ -193,6 +193,7 @@ impl<T: Carrier> Driver<T> {
     fn fail_panicked(&self, panic: &Panicked) {
         let client = &self.session.client;
         tracing::error!(connection = %client.id, endpoint = %client.endpoint, panic = panic.0, "handler panicked");
+        client.hub.note_panic(&panic.0);
         client.close(CloseCode::INTERNAL, "handler failed");
     }
 
