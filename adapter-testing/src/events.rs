@@ -73,7 +73,7 @@ impl TestEvents {
         self.lock().next()
     }
 
-    /// Returns the id of the last event that had one, or an empty text.
+    /// Returns the id of the last event that had one, or an empty text; `end` after the end of a subscription.
     pub fn last_event_id(&self) -> String {
         self.lock().last_event_id.clone()
     }
@@ -174,7 +174,7 @@ impl<T: DeserializeOwned> TestItems<T> {
         &self.gaps
     }
 
-    /// Returns the id of the last item that had a position, or an empty text.
+    /// Returns the id of the last item that had a position, or an empty text; `end` after the end of the subscription.
     pub fn last_event_id(&self) -> String {
         self.events.last_event_id()
     }

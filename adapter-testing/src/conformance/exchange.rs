@@ -330,6 +330,11 @@ impl Events {
         }
     }
 
+    /// Returns the id with which a source would come back.
+    pub fn last_id(&self) -> &str {
+        self.parser.last_event_id()
+    }
+
     /// Waits for this many comments, and checks that no event comes.
     #[track_caller]
     pub fn expect_comments(&mut self, count: usize) {

@@ -127,7 +127,7 @@ async fn use_streams(address: std::net::SocketAddr, server: &Server, notes: &Not
     while !ticks.is_end_stream() {
         all += &next(&mut ticks).await;
     }
-    assert_eq!(all, ":\n\nid: lab:1\nevent: tick\ndata: 1\n\nevent: complete\ndata: null\n\n");
+    assert_eq!(all, ":\n\nid: lab:1\nevent: tick\ndata: 1\n\nid: end\nevent: complete\ndata: null\n\n");
     notes.expect("left 1000");
     let seven = ask("path=seven", false).await;
     assert_eq!((seven.status().as_u16(), &*next(&mut seven.into_body()).await), (200, r#"{"ok":true,"data":7}"#));

@@ -493,6 +493,8 @@ macro_rules! conformance {
                 a_stream_may_be_asked_for_by_http_1_0,
                 a_stream_is_resumed_behind_the_last_event,
                 a_stream_begins_anew_where_the_last_event_cannot_be_read,
+                one_who_comes_back_behind_the_end_is_sent_nothing,
+                a_stream_that_is_over_for_good_ends_in_its_id,
                 a_gap_is_an_event_in_its_place,
                 a_quiet_stream_is_kept_alive_by_comments,
                 a_stream_is_dropped_when_its_client_leaves,

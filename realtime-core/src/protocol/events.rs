@@ -53,12 +53,19 @@ impl Protocol for Events {
                 field("id", &position.to_string(), out)?;
                 self.data(*value, out)?;
             }
-            Outgoing::Complete { .. } => out.extend_from_slice(b"event: complete\ndata: null\n"),
+            Outgoing::Complete { .. } => {
+                write_end(out);
+                out.extend_from_slice(b"event: complete\ndata: null\n");
+            }
             Outgoing::Gap { topic, gap, .. } => {
                 out.extend_from_slice(b"event: gap\n");
                 json(&GapOf { topic: *topic, gap }, out)?;
             }
-            Outgoing::Error { error, .. } => {
+            Outgoing::Error { id, error } => {
+                // The end of the only subscription, which would fail again.
+                if id.is_some() && !error.is_retryable() {
+                    write_end(out);
+                }
                 write_error(error, out)?;
                 return Ok(Some(Kind::Text));
             }
@@ -91,6 +98,16 @@ pub(crate) fn write_error(error: &Error, out: &mut Vec<u8>) -> Result<(), Error>
     out.push(b'\n');
     Ok(())
 }
+
+/// Appends the id with which a source comes back that has reached the end: a browser reconnects after any other.
+pub(crate) fn write_end(out: &mut Vec<u8>) {
+    for part in ["id: ", END, "\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// The last id of a stream after which nothing comes. It is no position.
+pub(crate) const END: &str = "end";
 
 /// Appends the field with the reconnection time, which may be in any event.
 pub(crate) fn write_retry(after: Duration, out: &mut Vec<u8>) {
@@ -211,7 +228,7 @@ mod tests {
             ),
             (Outgoing::Entry { topic: "t", data: &1, position: &position }, "id: e:7\ndata: 1\n\n"),
             (Outgoing::Followed { topic: "t", value: &1, position: &position }, "id: e:7\ndata: 1\n\n"),
-            (Outgoing::Complete { id: "s" }, "event: complete\ndata: null\n\n"),
+            (Outgoing::Complete { id: "s" }, "id: end\nevent: complete\ndata: null\n\n"),
             (
                 Outgoing::Gap { id: Some("s"), topic: None, gap: &gap },
                 "event: gap\ndata: {\"count\":2,\"cause\":\"overflow\"}\n\n",
@@ -219,6 +236,14 @@ mod tests {
             (
                 Outgoing::Error { id: None, error: &error },
                 "event: error\ndata: {\"code\":\"NOT_FOUND\",\"message\":\"gone\"}\n\n",
+            ),
+            (
+                Outgoing::Error { id: Some("s"), error: &error },
+                "id: end\nevent: error\ndata: {\"code\":\"NOT_FOUND\",\"message\":\"gone\"}\n\n",
+            ),
+            (
+                Outgoing::Error { id: Some("s"), error: &Error::unavailable("later") },
+                "event: error\ndata: {\"code\":\"UNAVAILABLE\",\"message\":\"later\",\"retryable\":true}\n\n",
             ),
             (Outgoing::Pong, ""),
         ] {

@@ -7,7 +7,7 @@ mod events;
 mod format;
 mod plain;
 
-pub(crate) use events::{Events, write_close, write_error, write_retry};
+pub(crate) use events::{END, Events, write_close, write_end, write_error, write_retry};
 pub(crate) use format::{Carrier, Format, ProtocolId, Protocols};
 pub use plain::Plain;
 pub use realtime_protocol::format::{

@@ -3,7 +3,7 @@
 use crate::{
     hub::{Ahead, ConnectionPermit},
     outbox::{Closing, Opening},
-    protocol::{Events, Outgoing, Protocol as _, write_close, write_retry},
+    protocol::{Events, Outgoing, Protocol as _, write_close, write_end, write_retry},
     seams::{SendQueue, Transport},
     session::Carrier,
     util::{
@@ -44,13 +44,13 @@ impl EventStream {
     /// Creates a body and the transport of the session that fills it. `preface` is sent first, once it is known that
     /// the client is served.
     pub(super) fn new(
-        form: Events,
+        content: Content,
         preface: Vec<u8>,
         opening: Arc<Opening>,
         permit: ConnectionPermit,
     ) -> (Self, Pulled) {
         let shared = Arc::new(Shared { opening, state: Mutex::new(State::new(preface)) });
-        (Self { shared: Arc::clone(&shared), _permit: Some(permit) }, Pulled(shared, form))
+        (Self { shared: Arc::clone(&shared), _permit: Some(permit) }, Pulled(shared, content))
     }
 
     /// Creates a body without a session: these bytes, then the end.
@@ -200,7 +200,27 @@ impl State {
 
 /// The session's half: the transport whose bytes the framework pulls.
 #[derive(Debug)]
-pub(super) struct Pulled(Arc<Shared>, Events);
+pub(super) struct Pulled(Arc<Shared>, Content);
+
+/// The content of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// The messages of a handler.
+    Messages,
+    /// One subscription, whose last event says that it is the last.
+    Subscription,
+    /// Frames, for a program that knows when to come back.
+    Frames,
+}
+
+impl Content {
+    fn form(self) -> Events {
+        match self {
+            Self::Messages | Self::Subscription => Events::Values,
+            Self::Frames => Events::Frames,
+        }
+    }
+}
 
 impl Pulled {
     /// Returns the bytes that are not pulled, to be dropped.
@@ -294,11 +314,11 @@ impl Carrier for Pulled {
         if close.code == CloseCode::UNAUTHORIZED {
             let error = Error::new(Code::UNAUTHENTICATED, close.reason.clone()).with_retry();
             let mut event = Vec::new();
-            if self.1.encode(&Outgoing::Error { id: None, error: &error }, &mut event).is_ok() {
+            if self.1.form().encode(&Outgoing::Error { id: None, error: &error }, &mut event).is_ok() {
                 queue.push(event.into());
             }
         }
-        if let Events::Frames = self.1 {
+        if self.1 == Content::Frames {
             let mut frame = Vec::new();
             if write_close(close, &mut frame).is_ok() {
                 queue.push(frame.into());
@@ -309,6 +329,12 @@ impl Carrier for Pulled {
             write_retry(come_back_after(None), &mut field);
             field.push(b'\n');
             queue.push(field.into());
+        }
+        if self.1 == Content::Messages && IS_OVER.contains(&close.code) {
+            let mut event = Vec::new();
+            write_end(&mut event);
+            event.push(b'\n');
+            queue.push(event.into());
         }
     }
 
@@ -359,6 +385,9 @@ const SPREAD: Duration = Duration::from_secs(4);
 const COMES_BACK: [CloseCode; 4] =
     [CloseCode::GOING_AWAY, CloseCode::RESTART, CloseCode::TRY_AGAIN_LATER, CloseCode::UNAUTHORIZED];
 
+/// Close codes after which a client should not reconnect, as it would get the same again.
+const IS_OVER: [CloseCode; 3] = [CloseCode::NORMAL, CloseCode::NO_STATUS, CloseCode::POLICY];
+
 const COMMENT: &[u8] = b":\n\n";
 
 #[cfg(test)]
@@ -369,7 +398,11 @@ mod tests {
         let opening = Arc::<Opening>::default();
         let state = Mutex::new(State::new(b"first\n\n".to_vec()));
         let shared = Arc::new(Shared { opening: Arc::clone(&opening), state });
-        (EventStream { shared: Arc::clone(&shared), _permit: None }, Pulled(shared, Events::Values), opening)
+        (
+            EventStream { shared: Arc::clone(&shared), _permit: None },
+            Pulled(shared, Content::Subscription),
+            opening,
+        )
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use super::{
-    Reject,
+    Answer, Reject,
     admission::{Checked, Kind},
-    event_stream::{EventStream, come_back_after},
+    event_stream::{Content, EventStream, come_back_after},
     headers::merge,
     target::{input_of_query, name_of, of_query},
 };
@@ -9,12 +9,12 @@ use crate::{
     context::Context,
     hub::{Hub, NewClient},
     outbox::Opening,
-    protocol::{Events, write_error, write_retry},
+    protocol::{END, Events, write_error, write_retry},
     seams::BoxFuture,
     session::{NewSession, Serving},
 };
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use realtime_protocol::{
     Error, Gap, Position,
     format::{Outgoing, Packet, Protocol as _},
@@ -27,9 +27,14 @@ pub(super) async fn events(
     hub: &Arc<Hub>,
     context: Context,
     spawn: impl FnOnce(BoxFuture<'static>),
-) -> Result<Response<EventStream>, Reject> {
-    let mut admission = Checked::of(hub, &context, Kind::Events)?.take_place(&context)?;
+) -> Result<Answer, Reject> {
+    let checked = Checked::of(hub, &context, Kind::Events)?;
+    if last_event_id(&context).as_deref() == Some(END) {
+        return Ok(Answer::Response(nothing_more()));
+    }
+    let mut admission = checked.take_place(&context)?;
     let mounted = Arc::clone(admission.mounted);
+    let content = if name_of(&context).is_some() { Content::Subscription } else { Content::Messages };
     let (format, service, subscriptions, preface) = match name_of(&context).map(Cow::into_owned) {
         None => (hub.protocols.events(mounted.protocol), Arc::clone(&mounted.service), Vec::new(), Vec::new()),
         Some(path) => {
@@ -42,7 +47,7 @@ pub(super) async fn events(
     let admitted = admission.let_through(context, Some(hub.protocols.of(mounted.protocol))).await?;
     let (client, headers) = admitted.into_client(hub, format, false);
     let opening = Arc::<Opening>::default();
-    let (stream, carrier) = EventStream::new(Events::Values, preface, Arc::clone(&opening), client.permit.clone());
+    let (stream, carrier) = EventStream::new(content, preface, Arc::clone(&opening), client.permit.clone());
     let client = NewClient { opening: Some(Arc::clone(&opening)), ahead: Some(carrier.ahead()), ..client };
     let session = NewSession { client, service, welcome: None, subscriptions };
     spawn(Box::pin(Serving::new(session, carrier, Bytes::new())));
@@ -51,10 +56,18 @@ pub(super) async fn events(
         Ok(()) => {
             let mut response = response(stream);
             merge(response.headers_mut(), headers);
-            Ok(response)
+            Ok(Answer::Events(response))
         }
         Err(error) => Err(Reject::from(error).behind(headers)),
     }
+}
+
+/// Answers a source that comes back behind the end: only a status without a body stops a page's `EventSource` without an
+/// error in its console.
+fn nothing_more() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 /// Turns a temporary refusal into a stream that says why and when to reconnect, and ends: any status other than 200

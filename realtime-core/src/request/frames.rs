@@ -3,7 +3,7 @@ use super::{
     accept::formats,
     admission::{Checked, Kind},
     body::RequestBody,
-    event_stream::EventStream,
+    event_stream::{Content, EventStream},
     events::response,
     headers::merge,
     posted::{read_json, read_object},
@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     hub::{Hub, NewClient},
     outbox::Opening,
-    protocol::{Events, Json, Packet, Protocol as _},
+    protocol::{Json, Packet, Protocol as _},
     seams::BoxFuture,
     session::{NewSession, Serving},
 };
@@ -55,7 +55,7 @@ where
         false => posted(hub, &client.context, body).await.map_err(|reject| reject.behind(headers.clone()))?,
     };
     let (stream, carrier) =
-        EventStream::new(Events::Frames, Vec::new(), Arc::new(Opening::opened()), client.permit.clone());
+        EventStream::new(Content::Frames, Vec::new(), Arc::new(Opening::opened()), client.permit.clone());
     let client = NewClient { ahead: Some(carrier.ahead()), ..client };
     let welcome = Some(Registry::of(hub).welcome(&mounted));
     let session = NewSession { client, service, welcome, subscriptions };

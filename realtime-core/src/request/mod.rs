@@ -108,7 +108,7 @@ where
             Answer::Response(cors::preflight(&hub.config, cors))
         }
         Kind::Events => match events(hub, context, spawn).await {
-            Ok(response) => Answer::Events(response),
+            Ok(answer) => answer,
             Err(reject) if reject.error().is_retryable() => Answer::Events(come_back(refused(hub, reject))),
             Err(reject) => Answer::refusal(refused(hub, reject)),
         },

@@ -92,7 +92,7 @@ pub fn a_subscription_may_be_named_in_the_path(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     let mut events = server.http("http/ticks").query("input=2").header("last-event-id", "lab:1").events();
     events.expect_with(Some("lab:2"), "tick", "2");
-    events.expect("complete", "null");
+    events.expect_with(Some("end"), "complete", "null");
     events.expect_end();
     server.http("http/nothing").header("accept", "text/event-stream").fails(404, "NOT_FOUND");
     server.http("http/seven").header("accept", "text/event-stream").fails(405, "METHOD_MISMATCH");

@@ -50,7 +50,7 @@ pub fn items_come_with_id_event_and_data_and_then_complete(subject: &Subject) {
     let mut events = subscribe(&server, "ticks", &json!(2)).events();
     events.expect_with(Some("lab:1"), "tick", "1");
     events.expect_with(Some("lab:2"), "tick", "2");
-    events.expect("complete", "null");
+    events.expect_with(Some("end"), "complete", "null");
     events.expect_end();
     notes.expect("left 1000");
     notes.nothing_more();
@@ -66,7 +66,7 @@ pub fn an_error_is_an_event_and_then_the_end(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});
     let mut events = subscribe(&server, "breaks", &Value::Null).events();
     events.expect("message", "1");
-    events.expect("error", r#"{"code":"NOT_FOUND","message":"no more"}"#);
+    events.expect_with(Some("end"), "error", r#"{"code":"NOT_FOUND","message":"no more"}"#);
     events.expect_end();
     let mut events = subscribe(&server, "panics", &Value::Null).events();
     let error = events.recv();
@@ -156,7 +156,7 @@ pub fn a_stream_may_be_asked_for_by_http_1_0(subject: &Subject) {
     let mut kept = kept.events();
     assert_eq!((kept.header("transfer-encoding"), kept.rest()), (None, 2));
     events.expect_with(Some("lab:1"), "tick", "1");
-    events.expect("complete", "null");
+    events.expect_with(Some("end"), "complete", "null");
     events.expect_end();
 }
 
@@ -165,7 +165,7 @@ pub fn a_stream_is_resumed_behind_the_last_event(subject: &Subject) {
     let ticks = || subscribe(&server, "ticks", &json!(3));
     let mut events = ticks().header("last-event-id", "lab:2").events();
     events.expect_with(Some("lab:3"), "tick", "3");
-    events.expect("complete", "null");
+    events.expect_with(Some("end"), "complete", "null");
     ticks().header("last-event-id", "").events().expect_with(Some("lab:1"), "tick", "1");
     // Of libraries for browsers that cannot set the header.
     let by_query = || server.http("http").query("path=ticks&input=3&lastEventId=lab:1");
@@ -190,6 +190,56 @@ pub fn a_stream_begins_anew_where_the_last_event_cannot_be_read(subject: &Subjec
     begins_anew(server.http("http").query("path=ticks&input=3&lastEventId=2"));
     let refused = subscribe(&server, "nothing", &Value::Null).header("last-event-id", "2");
     refused.header("accept", "text/event-stream").fails(404, "NOT_FOUND");
+}
+
+/// An `EventSource` reconnects after every end, and stops at this status.
+pub fn one_who_comes_back_behind_the_end_is_sent_nothing(subject: &Subject) {
+    let page = "https://app.example";
+    let (server, notes, _) = start_http(subject, |config| {
+        config.origins = realtime_core::Origins::List(vec![page.into()]);
+        config.cors = Some(realtime_core::Cors::default());
+    });
+    let is_over = |request: HttpRequest<'_>| {
+        let mut over = request.header("accept", "text/event-stream").header("origin", page).answered(204);
+        assert_eq!(over.header("access-control-allow-origin").as_deref(), Some(page));
+        assert_eq!(over.header("content-type"), None);
+        assert_eq!(over.header("transfer-encoding"), None);
+    };
+    is_over(subscribe(&server, "ticks", &json!(3)).header("last-event-id", "end"));
+    is_over(server.http("http").query("path=ticks&input=3&lastEventId=end"));
+    is_over(server.http("http").header("last-event-id", "end"));
+    notes.nothing_more();
+    let unknown = server.http("nobody").header("accept", "text/event-stream").header("last-event-id", "end");
+    unknown.fails(404, "NOT_FOUND");
+    let foreign = subscribe(&server, "ticks", &json!(3)).header("accept", "text/event-stream");
+    foreign
+        .header("last-event-id", "end")
+        .header("origin", "https://evil.example")
+        .fails(403, "PERMISSION_DENIED");
+}
+
+/// A client comes back after any other close, and after an error that may pass.
+pub fn a_stream_that_is_over_for_good_ends_in_its_id(subject: &Subject) {
+    use realtime_core::CloseCode;
+    let (server, notes, _) = start_http(subject, |_| {});
+    for (code, last) in [
+        (CloseCode::NORMAL, "end"),
+        (CloseCode::NO_STATUS, "end"),
+        (CloseCode::POLICY, "end"),
+        (CloseCode::INTERNAL, ""),
+        (CloseCode::GOING_AWAY, ""),
+    ] {
+        let mut events = greeted(&server);
+        notes.expect("opened");
+        for connection in server.realtime().filter(|_| true) {
+            connection.close(code, "");
+        }
+        events.expect_end();
+        assert_eq!(events.last_id(), last, "{code:?}");
+        notes.expect(&format!("left {}", code.get()));
+        notes.expect(&format!("closed {}", code.get()));
+        gone(&server);
+    }
 }
 
 pub fn a_gap_is_an_event_in_its_place(subject: &Subject) {
