@@ -4,8 +4,9 @@ use crate::browser::{check_node, chromium};
 use crate::command::{Outcome, cargo, program, repository, run, run_each};
 use crate::metadata::Metadata;
 
-/// The scripts of the package, in order. The last one fails if a size is over its limit.
-const SCRIPTS: [&str; 5] = ["check", "test", "build", "package", "size"];
+/// The scripts of the package, in order. The last two fail if a size is over its limit, or if the module of an example's page
+/// is stale.
+const SCRIPTS: [&str; 6] = ["check", "test", "build", "package", "size", "pages:check"];
 
 /// Scripts that start a server of their own.
 const AGAINST_SERVERS: [&str; 2] = ["server", "browser"];
