@@ -49,6 +49,11 @@ const callbacks: Record<string, [(client: Peer, callback: () => never) => void, 
     [{ type: "message", value: 1 }],
     "a listener failed",
   ],
+  "on a gap": [
+    (client, callback) => client.onGap(callback),
+    [{ type: "gap", topic: "t", count: 1, cause: "overflow" }],
+    "a listener failed",
+  ],
   "on an error": [
     (client, callback) => client.onError(callback),
     [{ type: "error", error: { code: "MINE", message: "no" } }],
@@ -189,6 +194,24 @@ test("a rule when to connect again throws: it is logged, and another attempt is 
   expect(logged).toEqual(Array(2).fill(["a rule when to connect again failed", wrong]));
 });
 
+test("an input throws when it is asked for: the client closes, or tries again if it was connected before", async () => {
+  const cause = { type: "invalid", message: "on purpose" };
+  const first = setUp({ input: throws });
+  first.client.open();
+  await settle();
+  expect(first.client.state.get()).toMatchObject({ status: "closed", cause });
+  let left = 1;
+  const input = () => {
+    left -= 1;
+    if (left < 0) throws();
+  };
+  const { network, client } = setUp({ input });
+  client.open();
+  (await network.accept()).lose();
+  await network.advance(1_000);
+  expect(client.state.get()).toMatchObject({ status: "reconnecting", cause });
+});
+
 test("a value throws when it is written: the call, the event or the subscription fails with INVALID_ARGUMENT alone", async () => {
   const { client, server } = await open();
   const input = { toJSON: throws } as never;
@@ -219,7 +242,7 @@ async function open(options: Partial<Options> = {}): Promise<{ client: Peer; ser
   return { client, server: await network.accept() };
 }
 
-function setUp(options: Partial<Options> = {}) {
+function setUp(options: Partial<Options> & { input?: () => void } = {}) {
   const network = new TestNetwork();
   const { environment } = network;
   const client: Peer = connect(describe("api"), { url: "ws://server/x", environment, ...options });
