@@ -41,6 +41,48 @@ test("the input is in the URL, and a URL that cannot be is the end", async () =>
   expect(client.state.get()).toMatchObject({ status: "closed", cause: { type: "invalid" } });
 });
 
+test("an input that is a function is asked for before each attempt", async () => {
+  let after = 0;
+  const { network, client } = setUp({ input: () => ({ after }) });
+  client.open();
+  const server = await network.accept();
+  after = 7;
+  server.lose();
+  await network.accept();
+  const inputs = network.requests.map(({ url }) => new URL(url).searchParams.get("input"));
+  expect(inputs).toEqual(['{"after":0}', '{"after":7}']);
+});
+
+test("who opens a client that waits for its next attempt has it made at once", async () => {
+  const { network, client } = setUp();
+  client.open();
+  (await network.dialed()).lose();
+  await settle();
+  expect(client.state.get().status).toBe("reconnecting");
+  const opened = client.open();
+  expect(client.state.get()).toEqual({ status: "connecting", attempt: 2 });
+  await network.accept("c");
+  await opened;
+  expect(network.requests.length).toBe(2);
+});
+
+test("messages come with their position, and what is missing of a topic is told", async () => {
+  const { network, client } = setUp();
+  const told: unknown[] = [];
+  client.onMessage((message, position) => told.push([message, position]));
+  client.onGap((gap) => told.push(gap));
+  const server = await network.accept();
+  server.send({ type: "message", value: "a" });
+  server.send({ type: "message", value: "b", topic: "t", epoch: "e", offset: 3 });
+  server.send({ type: "gap", topic: "t", count: 2, cause: "retention", from: 4, to: 5 });
+  await settle();
+  expect(told).toEqual([
+    ["a", undefined],
+    ["b", { epoch: "e", offset: 3 }],
+    { topic: "t", count: 2, cause: "retention", from: 4, to: 5 },
+  ]);
+});
+
 test("a close is final while a token is fetched, and its late token dials nothing", async () => {
   let give = (_: string): void => {};
   const token = () => new Promise<string>((resolve) => (give = resolve));
@@ -433,7 +475,7 @@ test("leaving the scope of `await using` closes", async () => {
   expect(server.closeCode).toBe(1000);
 });
 
-function setUp(options: Partial<Options> = {}) {
+function setUp(options: Partial<Options> & { input?: () => unknown } = {}) {
   const network = new TestNetwork();
   const client = connect(api, { url: "ws://server/__realtime/api", environment: network.environment, ...options });
   return { network, client };

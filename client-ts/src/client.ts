@@ -10,7 +10,7 @@ import type { Members } from "./presence.js";
 import type { State } from "./state.js";
 import { Listeners, type Readable } from "./store.js";
 import type { SubscribeHandlers, SubscribeOptions, Updates, Written } from "./updates.js";
-import { type Appended, encode, toJson } from "./wire.js";
+import { type Appended, encode, type Position, type TopicGap, toJson } from "./wire.js";
 
 /** Options of a call. */
 export interface CallOptions<P = unknown> {
@@ -55,9 +55,9 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
     return this.#driver.outdated;
   }
 
-  /** Connects, if that has not begun. Resolves when there is a connection; rejects if the client is closed. */
+  /** Connects, if that has not begun, and at once, if the next attempt is waited for. Resolves when there is a connection; rejects if the client is closed. */
   open(): Promise<void> {
-    this.#driver.start();
+    this.#driver.hurry();
     const opened = new Promise<void>((resolve, reject) => {
       const stop = this.state.subscribe((state) => {
         if (state.status !== "open" && state.status !== "closed") return;
@@ -179,15 +179,23 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
     this.#send(encode("message", {}, "value", toJson("a message", message)));
   }
 
-  /** Calls `listener` for each message of the handler. Returns what ends it. */
-  onMessage(listener: (message: S) => void): () => void {
+  /**
+   * Calls `listener` for each message of the handler, with its position if it is an entry of a feed that the handler follows.
+   * Returns what ends it.
+   */
+  onMessage(listener: (message: S, position: Position | undefined) => void): () => void {
     this.#driver.start();
-    return this.#driver.messages.add(listener as (message: unknown) => void);
+    return this.#driver.messages.add(({ value, position }) => listener(value as S, position));
+  }
+
+  /** Calls `listener` where messages of a topic, or of a feed that the handler follows, are missing. Returns what ends it. */
+  onGap(listener: (gap: TopicGap) => void): () => void {
+    return this.#driver.gaps.add(listener);
   }
 
   /**
-   * Calls `listener` for what the server says is wrong with a message or an event, or with the connection. Returns
-   * what ends it.
+   * Calls `listener` for what the server says is wrong with a message or an event, or with the connection. Without a listener
+   * it is logged. Returns what ends it.
    */
   onError(listener: (error: RealtimeError) => void): () => void {
     return this.#driver.complaints.add(listener);
@@ -227,8 +235,9 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
 /** A client of any endpoint, without the messages of a handler. */
 export type AnyClient = Omit<Client, "send" | "onMessage" | "~types">;
 
-/** The options of a client; `input` is needed where the endpoint has one. */
-export type ConnectOptions<I> = Options & (undefined extends I ? { input?: I } : { input: I });
+/** The options of a client; `input` is needed where the endpoint has one. A function is called before each attempt. */
+export type ConnectOptions<I> = Options &
+  (undefined extends I ? { input?: I | (() => I) } : { input: I | (() => I) });
 
 /** Makes a client. Nothing happens until it is used. */
 export function connect<I, C, S>(
@@ -245,7 +254,8 @@ function urlOf(id: string, { url = `/__realtime/${id}`, input }: Options & { inp
   const full = parse(url);
   full.protocol = full.protocol.replace("http", "ws");
   full.hash = "";
-  if (input !== undefined) full.searchParams.set("input", toJson("the input", input));
+  const value = typeof input === "function" ? input() : input;
+  if (value !== undefined) full.searchParams.set("input", toJson("the input", value));
   return full.href;
 }
 

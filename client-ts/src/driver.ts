@@ -10,13 +10,25 @@ import { isTemporary, isTemporaryClose } from "./refusal.js";
 import { Session } from "./session.js";
 import { type Cause, lostBy, type State } from "./state.js";
 import { Cell, Listeners } from "./store.js";
-import { amount, decode, decodeError, type Incoming, text } from "./wire.js";
+import {
+  amount,
+  decode,
+  decodeError,
+  gapOf,
+  type Incoming,
+  type Position,
+  positionOf,
+  type TopicGap,
+  text,
+} from "./wire.js";
 
 /** Makes connections for one client, and runs its session on them, until it is closed or gives up. */
 export class Driver implements AnswerLink, LinkEvents {
   readonly state = new Cell<State>({ status: "idle" });
   readonly outdated = new Cell(false);
-  readonly messages = new Listeners<unknown>();
+  readonly messages = new Listeners<{ readonly value: unknown; readonly position: Position | undefined }>();
+  /** Messages of a topic that the connection did not get. */
+  readonly gaps = new Listeners<TopicGap>();
   readonly complaints = new Listeners<RealtimeError>();
   readonly events = new Map<unknown, Listeners<unknown>>();
   readonly presence = new Presence();
@@ -71,6 +83,14 @@ export class Driver implements AnswerLink, LinkEvents {
   start(): void {
     if (this.#phase.name !== "idle") return;
     this.#unwatch = this.#environment.watch((signal) => this.#onSignal(signal));
+    this.#dial();
+  }
+
+  /** Begins to connect, or makes the next attempt now, if it waits for one. */
+  hurry(): void {
+    if (this.#phase.name === "idle") return this.start();
+    if (this.#phase.name !== "waiting") return;
+    this.#phase.cancel();
     this.#dial();
   }
 
@@ -181,7 +201,9 @@ export class Driver implements AnswerLink, LinkEvents {
 
   #handleFrame(frame: Incoming): void {
     const { type, id, data = null, value = null } = frame;
-    if (type === "message") this.messages.tell(value);
+    if (type === "message") this.messages.tell({ value, position: positionOf(frame) });
+    else if (type === "gap" && typeof id !== "string")
+      this.gaps.tell({ ...gapOf(frame), topic: text(frame.topic) });
     else if (type === "event") this.#handleEvent(frame.name, data);
     else if (type === "call") this.answers ? this.answers.start(frame) : this.answer(id, noSuchProcedure());
     else if (type === "cancel") this.answers?.cancel(id);
@@ -209,7 +231,7 @@ export class Driver implements AnswerLink, LinkEvents {
   }
 
   #complain(error: RealtimeError): void {
-    console.warn(`the server complains: ${error.code}: ${error.message}`);
+    if (this.complaints.size === 0) console.warn(`the server complains: ${error.code}: ${error.message}`);
     this.complaints.tell(error);
   }
 
@@ -319,10 +341,7 @@ export class Driver implements AnswerLink, LinkEvents {
   #onSignal(signal: PageSignal): void {
     const phase = this.#phase;
     if (signal === "wake") this.#fallback?.onWake();
-    if (phase.name === "waiting" && signal === "wake") {
-      phase.cancel();
-      return this.#dial();
-    }
+    if (signal === "wake") this.hurry();
     if (phase.name !== "linked") return;
     if (signal === "freeze") return this.#freeze(phase.link);
     if (this.#open) return this.change((session) => session.ping(this.now(), WAKE_PATIENCE));

@@ -116,10 +116,12 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Runs code of the application, whose failure is logged and harms nobody else. */
+/** Runs code of the application, whose failure is logged, also a later one, and harms nobody else. */
 export function guard<T>(what: string, run: () => T): T | undefined {
   try {
-    return run();
+    const result = run();
+    if (result instanceof Promise) result.catch((error) => report(what, error));
+    return result;
   } catch (error) {
     report(what, error);
     return undefined;

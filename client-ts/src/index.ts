@@ -34,4 +34,4 @@ export { isTemporary, type Refusal } from "./refusal.js";
 export { type Cause, describeCause, type State } from "./state.js";
 export type { Readable } from "./store.js";
 export type { SubscribeHandlers, SubscribeOptions, Update, Updates, Written } from "./updates.js";
-export type { Appended, Gap, Position } from "./wire.js";
+export type { Appended, Gap, Position, TopicGap } from "./wire.js";

@@ -93,6 +93,9 @@ test("inference of sessions with a handler", () => {
     // @ts-expect-error: a message of another type
     room.send(1);
     room.onMessage((message) => expectTypeOf(message).toEqualTypeOf<{ said: string }>());
+    connect(talk, { input: () => ({ name: "Ann" }) });
+    // @ts-expect-error: an input of another type
+    connect(describe<{ room: number }>("room"), { input: () => 1 });
   });
 });
 

@@ -29,6 +29,11 @@ export interface Gap {
   readonly to?: number | string;
 }
 
+/** Messages that are missing, and the topic that the server names. */
+export interface TopicGap extends Gap {
+  readonly topic: string | undefined;
+}
+
 /** A frame of the server's. Only what it needs was judged: all other fields may have any value, or none. */
 export interface Incoming {
   readonly type: unknown;

@@ -33,7 +33,7 @@ export async function stop({ process: child }: Server, signal: "SIGTERM" | "SIGK
   if (child.kill(signal)) await exited;
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const listener = createServer().listen(0, "127.0.0.1");
   await once(listener, "listening");
   const address = listener.address();

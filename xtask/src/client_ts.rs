@@ -8,8 +8,9 @@ use crate::command::{Outcome, cargo, none_of, program, repository, run, run_each
 use crate::metadata::Metadata;
 use crate::proxies::Front;
 
-/// The scripts of the package, in order. The last one fails if a size is over its limit.
-const SCRIPTS: [&str; 5] = ["check", "test", "build", "package", "size"];
+/// The scripts of the package, in order. The last two fail if a size is over its limit, or if the module of an example's page
+/// is stale.
+const SCRIPTS: [&str; 6] = ["check", "test", "build", "package", "size", "pages:check"];
 
 /// Scripts that start a server of their own.
 const AGAINST_SERVERS: [&str; 2] = ["server", "browser"];

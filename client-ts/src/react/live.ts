@@ -1,4 +1,4 @@
-import { guard } from "../error.js";
+import { guard, report } from "../error.js";
 import type { AnyClient, Appended, Gap, Position, Subscription } from "../index.js";
 import { isBehind } from "../updates.js";
 import { Shared } from "./shared.js";
@@ -25,7 +25,7 @@ export interface LiveOptions<T, D> {
   initial?: D;
   /** The position of `initial`: the subscription goes on behind it. */
   after?: Position;
-  /** Adds an item to the data. By default the item takes their place. */
+  /** Adds an item to the data. By default the item takes their place. If it throws, the subscription has failed. */
   reduce?: (data: D, item: T) => D;
 }
 
@@ -129,11 +129,24 @@ export class Live<T, D> extends Shared<LiveState<D>> {
 
   #take(item: T, position: Position | undefined): void {
     const { reduce } = this.#options.current;
-    const data = reduce ? reduce(this.#state.data as D, item) : (item as unknown as D);
+    let data: D;
+    try {
+      data = reduce ? reduce(this.#state.data as D, item) : (item as unknown as D);
+    } catch (error) {
+      return this.#fail(error);
+    }
     for (const [patch] of this.#patches) {
-      if (patch.until?.(data)) this.#patches.delete(patch);
+      if (guard("`until` of an optimistic change", () => patch.until?.(data) ?? false) !== false)
+        this.#patches.delete(patch);
     }
     this.#change({ status: this.#connected, data, position: position ?? this.#state.position });
+  }
+
+  /** Data without this item would be wrong: nothing more is added to them. */
+  #fail(error: unknown): void {
+    report("reduce", error);
+    this.#stop();
+    this.#change({ status: "failed", error });
   }
 
   #change(change: Partial<LiveState<D>>): void {

@@ -11,6 +11,7 @@ pub fn asset(path: &str) -> Option<(&'static str, &'static str)> {
     match path {
         "/" => Some(("text/html; charset=utf-8", include_str!("../web/index.html"))),
         "/style.css" => Some(("text/css; charset=utf-8", include_str!("../web/style.css"))),
+        "/realtime.js" => Some(("text/javascript; charset=utf-8", include_str!("../web/realtime.js"))),
         "/app.js" => Some(("text/javascript; charset=utf-8", include_str!("../web/app.js"))),
         _ => None,
     }

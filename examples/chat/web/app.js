@@ -1,44 +1,24 @@
-// The page of the chat example: one WebSocket, JSON text frames, no framework.
+// The page of the chat example: the TypeScript client, and no framework.
 //
-//   Connection  the transport: welcome, heartbeat, calls, reconnecting with backoff
 //   Room        one visit to one room: people, messages, the outbox, commands
 //   below       the join screen, the address bar and the wiring of the page
 //
+// The client connects, connects again and asks for signs of life; the page knows where it is in the messages of the room.
 // Whatever comes from other people is put on the page with `textContent` only.
 //
 // The types are those of the server, which writes `api.ts`. `tsc -p examples` checks the page against them, and
-// `cargo xtask test --only schema` runs it; the browser sees comments.
+// `cargo xtask test --only schema` runs it; the browser sees comments, and the names in `realtime.js`.
 
-/** @import { api, Event, Join, Person, Position, Posted, Say } from "./api.ts" */
-/** @import { Event as Named, Gap, Procedure } from "realtime-client" */
+import { api, connect, describeCause, endpoint } from "./realtime.js";
 
-/** @typedef {typeof api} Api */
+/** @import { Event, Join, Person, Position, Posted, Say } from "./api.ts" */
+/** @import { Cause, Client, RealtimeError, State, TopicGap } from "realtime-client" */
 
-/**
- * The procedures by name, with the types of their inputs and outputs.
- *
- * @typedef {{ [N in keyof Api as Api[N] extends Procedure<any, any> ? N : never]:
- *   Api[N] extends Procedure<infer I, infer O> ? { input: I, output: O } : never }} Procedures
- */
-
-/**
- * The events of the server, each a name with its data.
- *
- * @typedef {{ [N in keyof Api]: Api[N] extends Named<infer T> ? { name: N, data: T } : never }[keyof Api]} Happening
- */
-
-/** @typedef {Partial<Error> & { code?: string }} Failure */
+/** @typedef {Client<Join, Say, Event>} Connection */
 
 // Relative to the page: a proxy may serve it under any path.
 const ENDPOINT = "__realtime/chat";
-const SUBPROTOCOL = "realtime.v1.json";
-
-const BACKOFF_BASE = 500;
-const BACKOFF_CAP = 10_000;
-/** A connection that lasted this long was a good one: the next failure starts at the base again. */
-const STABLE_AFTER = 5_000;
-const HEARTBEAT = 25_000;
-/** How long the server may take for a welcome, a pong, an answer, or the echo of a message. */
+/** The time that the server may take for an answer, or for the echo of a message. */
 const ANSWER_WITHIN = 10_000;
 
 const MAX_TEXT = 2000;
@@ -98,233 +78,34 @@ const store = {
 
 // ---- Connection ---------------------------------------------------------------
 
-/** 1008 and the application's own codes are a refusal: asking again would not help. */
-const isRefusal = (code) => code === 1008 || (code >= 4000 && code <= 4999);
-
-/** @returns {Position | null} */
-const positionOf = ({ epoch, offset, proof }) => (epoch === undefined ? null : { epoch, offset, proof });
+/**
+ * What the page shows of the connection.
+ *
+ * @typedef {{ name: "connecting" | "connected" | "reconnecting" | "offline", retryAt?: number, refusal?: string }} Shown
+ */
 
 /** The browser says there is no network (which says nothing about a server on this machine). */
 const isOffline = () =>
   !navigator.onLine && !/^(localhost|127\.|\[::1\])/.test(location.hostname);
 
 /**
- * Keeps one WebSocket open.
+ * Nothing may wait in the client: the page itself keeps messages until the server has echoed them, and knows from the history
+ * which of them have arrived.
  *
- * `handlers`:
- *   state({ name, retryAt, refusal })  connecting | welcomed | reconnecting | offline
- *   value(value, position)             an application message, with its position if it is kept by the server
- *   gap({ count, to })                 messages that the server keeps no longer
- *   event({ name, data })              an event
- *   error(error)                       an error frame that answers no call
- *
- * @typedef {{ name: string, retryAt?: number, refusal?: { code: number, reason: string } }} State
- * @typedef {{
- *   state: (state: State) => void, value: (value: Event, position: Position | null) => void,
- *   gap: (gap: Gap) => void, event: (event: Happening) => void, error: (error: Failure) => void,
- * }} Handlers
+ * @param {() => Join} input
+ * @returns {Connection}
  */
-class Connection {
-  #input;
-  #handlers;
-  /** @type {WebSocket | null} */
-  #socket = null;
-  #welcomed = false;
-  #everTried = false;
-  #failures = 0;
-  #lastError = "";
-  #lastReceived = 0;
-  #timers = { retry: 0, welcome: 0, heartbeat: 0, pong: 0, stable: 0 };
-  /** Calls that wait for their answer, by id. */
-  #calls = new Map();
-  #lastCall = 0;
+const dial = (input) => connect(endpoint, { url: ENDPOINT, input, offlineQueue: { whenFull: "off" } });
 
-  /**
-   * @param {() => Join} input what is given when connecting, each time
-   * @param {Handlers} handlers
-   */
-  constructor(input, handlers) {
-    this.#input = input;
-    this.#handlers = handlers;
-  }
-
-  open() {
-    this.#dial();
-  }
-
-  close() {
-    this.#drop(1000, "left");
-  }
-
-  /**
-   * Returns whether the frame was handed to an open connection.
-   *
-   * @param {Say} value
-   */
-  send(value) {
-    return this.#write({ type: "message", value });
-  }
-
-  /**
-   * Calls a procedure; the promise fails with the server's error, without an answer, or when the connection is lost.
-   *
-   * @template {keyof Procedures} N
-   * @param {N} path
-   * @param {Procedures[N]["input"]} input
-   * @returns {Promise<Procedures[N]["output"]>}
-   */
-  call(path, input) {
-    return new Promise((resolve, reject) => {
-      this.#lastCall += 1;
-      const id = String(this.#lastCall);
-      if (!this.#write({ type: "call", id, path, input: input ?? null, timeoutMs: ANSWER_WITHIN })) {
-        reject(new Error("there is no connection now"));
-        return;
-      }
-      const timer = setTimeout(() => this.#settle(id)?.reject(new Error("the server does not answer")), ANSWER_WITHIN);
-      this.#calls.set(id, { resolve, reject, timer });
-    });
-  }
-
-  /** Takes a call off the list of those that wait. */
-  #settle(id) {
-    const call = this.#calls.get(id);
-    this.#calls.delete(id);
-    clearTimeout(call?.timer);
-    return call;
-  }
-
-  #loseCalls() {
-    for (const id of [...this.#calls.keys()]) this.#settle(id).reject(new Error("the connection was lost before the answer"));
-  }
-
-  /** Something happened that makes it worth trying now: the network is back, the page is seen again. */
-  nudge() {
-    if (this.#timers.retry) this.#dial();
-    else if (this.#welcomed && performance.now() - this.#lastReceived > 2_000) this.#ping();
-  }
-
-  #dial() {
-    this.#clearTimers();
-    const url = new URL(ENDPOINT, location.href);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    url.search = `?input=${encodeURIComponent(JSON.stringify(this.#input()))}`;
-    const socket = new WebSocket(url, [SUBPROTOCOL]);
-    socket.onmessage = (event) => this.#receive(event.data);
-    socket.onclose = (event) => this.#lost(event.code, event.reason);
-    this.#socket = socket;
-    this.#lastError = "";
-    this.#timers.welcome = setTimeout(() => this.#giveUp("no welcome"), ANSWER_WITHIN);
-    this.#handlers.state({ name: this.#everTried ? "reconnecting" : "connecting" });
-    this.#everTried = true;
-  }
-
-  #write(frame) {
-    if (!this.#welcomed || this.#socket?.readyState !== WebSocket.OPEN) return false;
-    this.#socket.send(JSON.stringify(frame));
-    return true;
-  }
-
-  #receive(data) {
-    this.#lastReceived = performance.now();
-    clearTimeout(this.#timers.pong);
-    this.#timers.pong = 0;
-
-    let frame;
-    try {
-      frame = JSON.parse(data);
-    } catch {
-      return;
-    }
-    switch (frame?.type) {
-      case "welcome":
-        this.#welcome(frame);
-        break;
-      case "message":
-        this.#handlers.value(frame.value ?? {}, positionOf(frame));
-        break;
-      case "gap":
-        this.#handlers.gap(frame);
-        break;
-      case "event":
-        this.#handlers.event(frame);
-        break;
-      case "result":
-        this.#settle(frame.id)?.resolve(frame.data);
-        break;
-      case "error":
-        if (frame.id !== undefined) {
-          this.#settle(frame.id)?.reject(Object.assign(new Error(frame.error?.message), frame.error));
-          break;
-        }
-        this.#lastError = String(frame.error?.message ?? frame.error?.code ?? "");
-        this.#handlers.error(frame.error ?? {});
-        break;
-      case "ping":
-        this.#write({ type: "pong" });
-        break;
-    }
-  }
-
-  #welcome(frame) {
-    if (this.#welcomed) return;
-    this.#welcomed = true;
-    clearTimeout(this.#timers.welcome);
-    const every = frame.heartbeatMs >= 1_000 ? Math.min(frame.heartbeatMs, 60_000) : HEARTBEAT;
-    this.#timers.heartbeat = setInterval(() => this.#ping(), every);
-    this.#timers.stable = setTimeout(() => (this.#failures = 0), STABLE_AFTER);
-    this.#handlers.state({ name: "welcomed" });
-  }
-
-  #ping() {
-    if (this.#timers.pong) return;
-    this.#write({ type: "ping" });
-    this.#timers.pong = setTimeout(() => this.#giveUp("no answer to a ping"), ANSWER_WITHIN);
-  }
-
-  /** The peer is silent. Does not wait for it to answer the close either. */
-  #giveUp(reason) {
-    this.#drop(3008, reason);
-    this.#lost(1006, "");
-  }
-
-  #drop(code, reason) {
-    this.#clearTimers();
-    this.#loseCalls();
-    const socket = this.#socket;
-    this.#socket = null;
-    this.#welcomed = false;
-    if (!socket) return;
-    socket.onmessage = socket.onclose = null;
-    socket.close(code, reason);
-  }
-
-  #lost(code, reason) {
-    this.#clearTimers();
-    this.#loseCalls();
-    this.#socket = null;
-    this.#welcomed = false;
-    if (isRefusal(code)) {
-      this.#handlers.state({ name: "offline", refusal: { code, reason: reason || this.#lastError } });
-      return;
-    }
-    // Full jitter: anywhere between now and the ceiling, so that many pages do not come back at once.
-    const ceiling = Math.min(BACKOFF_CAP, BACKOFF_BASE * 2 ** this.#failures);
-    const delay = Math.random() * ceiling;
-    this.#failures += 1;
-    this.#timers.retry = setTimeout(() => this.#dial(), delay);
-    this.#handlers.state({
-      name: isOffline() ? "offline" : "reconnecting",
-      retryAt: performance.now() + delay,
-    });
-  }
-
-  #clearTimers() {
-    for (const name of Object.keys(this.#timers)) {
-      clearTimeout(this.#timers[name]); // Clears intervals as well.
-      this.#timers[name] = 0;
-    }
-  }
+/**
+ * Why the client does not come back.
+ *
+ * @param {Cause} cause
+ * @param {string} lastError
+ */
+function refusalOf(cause, lastError) {
+  if (cause.type !== "closed") return sentence(describeCause(cause));
+  return `${sentence(cause.reason || lastError || "no reason given")} (code ${cause.code})`;
 }
 
 // ---- Small parts of the page --------------------------------------------------
@@ -403,19 +184,19 @@ const COMMANDS = {
   who: {
     about: "who is here",
     async run(connection) {
-      const people = await connection.call("members", undefined);
+      const people = await connection.call(api.members, undefined, LIMIT);
       return `Here: ${people.map(({ name }) => name).join(", ")}`;
     },
   },
   nick: {
     about: "take another name",
     usage: "name",
-    run: (connection, text) => connection.call("rename", text).then(() => ""),
+    run: (connection, text) => connection.call(api.rename, text, LIMIT).then(() => ""),
   },
   topic: {
     about: "say what the room is about",
     usage: "text",
-    run: (connection, text) => connection.call("set_topic", text).then(() => ""),
+    run: (connection, text) => connection.call(api.set_topic, text, LIMIT).then(() => ""),
   },
   roll: {
     about: "throw a die",
@@ -423,11 +204,13 @@ const COMMANDS = {
     async run(connection, text) {
       const sides = text === "" ? 6 : Number(text);
       if (!Number.isInteger(sides) || sides < 0) throw new Error(`“${text}” is no number of sides`);
-      await connection.call("roll", sides);
+      await connection.call(api.roll, sides, LIMIT);
       return "";
     },
   },
 };
+
+const LIMIT = { timeoutMs: ANSWER_WITHIN };
 
 /** Two slashes are for a message that begins with one. */
 const isCommand = (text) => text.startsWith("/") && !text.startsWith("//");
@@ -461,9 +244,13 @@ class Room {
   #mine = new Set(store.read("sessionStorage", "connections") ?? []);
   /** The names that this page had. */
   #names = new Set(store.read("sessionStorage", "names") ?? []);
+  /** @type {Connection} */
   #connection;
-  /** @type {State} */
+  /** @type {Shown} */
   #state = { name: "connecting" };
+  #everTried = false;
+  /** What the server has said was wrong, on this connection. */
+  #lastError = "";
   #joined = false;
   #clockTimer = 0;
   #bannerTimer = 0;
@@ -478,16 +265,7 @@ class Room {
   constructor(room, name) {
     this.room = room;
     this.name = name;
-    this.#connection = new Connection(
-      () => ({ room, name: this.name, after: this.#position }),
-      {
-        state: (state) => this.#connectionChanged(state),
-        value: (value, position) => this.#received(value, position),
-        gap: (gap) => this.#skipped(gap),
-        event: (event) => this.#happened(event),
-        error: (error) => this.#failed(error),
-      },
-    );
+    this.#connection = this.#connect();
   }
 
   get unsent() {
@@ -508,9 +286,6 @@ class Room {
     $("composer-form").addEventListener("submit", (event) => this.#submit(event), options);
     $("jump").addEventListener("click", () => this.#jump(), options);
     $("banner-action").addEventListener("click", () => this.#bannerAction(), options);
-    window.addEventListener("online", () => this.#connection.nudge(), options);
-    window.addEventListener("offline", () => this.#connection.nudge(), options);
-    window.addEventListener("pageshow", () => this.#connection.nudge(), options);
     document.addEventListener("visibilitychange", () => this.#seen(), options);
     this.#sizes.observe($("scroller"));
 
@@ -520,11 +295,11 @@ class Room {
     this.#renderCommands();
     this.#complain("");
     this.#fitComposer();
-    this.#connection.open();
+    this.#open();
   }
 
   leave() {
-    this.#connection.close();
+    this.#connection.close(1000, "left");
     this.#events.abort();
     this.#sizes.disconnect();
     for (const timer of [this.#bannerTimer, this.#idleTimer]) clearTimeout(timer);
@@ -538,14 +313,51 @@ class Room {
 
   // -- connection --
 
+  #connect() {
+    const connection = dial(() => ({ room: this.room, name: this.name, after: this.#position }));
+    connection.onMessage((value, position) => this.#received(value, position));
+    connection.onGap((gap) => this.#skipped(gap));
+    connection.onError((error) => this.#failed(error));
+    connection.on(api.renamed, ({ person, before }) => this.#renamed(person, before));
+    connection.on(api.topic_changed, ({ person, topic }) => {
+      this.#renderTopic(topic);
+      this.#notice(person, topic ? `set the topic: ${topic}` : "removed the topic");
+    });
+    connection.on(api.rolled, ({ person, result, sides }) => this.#notice(person, `rolled ${result} of ${sides}`));
+    return connection;
+  }
+
+  #open() {
+    const connection = this.#connection;
+    connection.state.subscribe((state) => {
+      if (connection === this.#connection && !this.#events.signal.aborted) this.#connectionChanged(state);
+    });
+  }
+
+  /** @param {State} state */
   #connectionChanged(state) {
     // The welcome is not enough: the room counts as joined once the list of people has arrived.
-    if (state.name === "welcomed") {
+    if (state.status === "idle" || state.status === "open") {
       this.#joined = false;
       return;
     }
     if (this.#joined || this.#sending) this.#disconnected();
-    this.#show(state);
+    this.#show(this.#shown(state));
+    if (state.status === "connecting") this.#lastError = "";
+  }
+
+  /**
+   * @param {State} state
+   * @returns {Shown}
+   */
+  #shown(state) {
+    if (state.status === "closed") return { name: "offline", refusal: refusalOf(state.cause, this.#lastError) };
+    if (state.status === "reconnecting") {
+      return { name: isOffline() ? "offline" : "reconnecting", retryAt: performance.now() + state.afterMs };
+    }
+    const name = this.#everTried ? "reconnecting" : "connecting";
+    this.#everTried = true;
+    return { name };
   }
 
   #disconnected() {
@@ -615,14 +427,18 @@ class Room {
         ? "No network"
         : "Connection lost";
     $("banner-text").textContent = refusal
-      ? `${sentence(refusal.reason || "no reason given")} (code ${refusal.code})`
+      ? refusal
       : "What you write now is sent as soon as the room is reached again.";
     $("banner-action").textContent = refusal ? "Join again" : "Try now";
   }
 
   #bannerAction() {
-    if (this.#state.refusal) this.#connection.open();
-    else this.#connection.nudge();
+    if (this.#state.refusal) {
+      this.#connection = this.#connect();
+      this.#open();
+    } else {
+      this.#connection.open();
+    }
     $("composer").focus();
   }
 
@@ -630,7 +446,7 @@ class Room {
 
   /**
    * @param {Event} value
-   * @param {Position | null} position
+   * @param {Position | undefined} position
    */
   #received(value, position) {
     switch (value.type) {
@@ -655,22 +471,6 @@ class Room {
       case "typing":
         if (value.active) this.#startedTyping(value.person);
         else this.#stoppedTyping(value.person.id);
-        break;
-    }
-  }
-
-  /** @param {Happening} event */
-  #happened({ name, data }) {
-    switch (name) {
-      case "renamed":
-        this.#renamed(data.person, data.before);
-        break;
-      case "topic_changed":
-        this.#renderTopic(data.topic);
-        this.#notice(data.person, data.topic ? `set the topic: ${data.topic}` : "removed the topic");
-        break;
-      case "rolled":
-        this.#notice(data.person, `rolled ${data.result} of ${data.sides}`);
         break;
     }
   }
@@ -752,7 +552,7 @@ class Room {
     return this.#position !== null && BigInt(this.#position.offset) >= this.#newest;
   }
 
-  /** @param {Gap} gap */
+  /** @param {TopicGap} gap */
   #skipped({ count, to }) {
     const missing = count === 0 ? "Messages may be missing here" : `${count} ${count === 1 ? "message is" : "messages are"} missing here`;
     this.#remark(missing);
@@ -762,7 +562,7 @@ class Room {
 
   /**
    * @param {Posted} message
-   * @param {Position | null} position
+   * @param {Position | undefined} position
    */
   #said(message, position) {
     const isNews = this.#returning || this.#hasHistory();
@@ -774,10 +574,10 @@ class Room {
     this.#sendNext();
   }
 
-  /** @param {Failure} error */
+  /** @param {RealtimeError} error */
   #failed(error) {
-    const message = String(error.message || error.code || "The server reported an error.");
-    toast.show(message);
+    this.#lastError = error.message || error.code;
+    toast.show(this.#lastError);
     if (this.#sending) {
       this.#setDelivery(this.#sending, "failed");
       this.#sending = null;
@@ -1008,7 +808,6 @@ class Room {
     if (document.hidden) return;
     this.#unread = 0;
     this.#renderTitle();
-    this.#connection.nudge();
   }
 
   #renderTitle() {
@@ -1107,10 +906,24 @@ class Room {
   #sendNext() {
     if (this.#sending || !this.#joined || !this.#hasHistory()) return;
     const entry = this.#outbox.find(({ delivery }) => delivery === "waiting");
-    if (!entry || !this.#connection.send({ type: "say", text: entry.text })) return;
+    if (!entry || !this.#send({ type: "say", text: entry.text })) return;
     this.#sending = entry;
     entry.attempted = true;
     this.#setDelivery(entry, "sending");
+  }
+
+  /**
+   * Returns whether the message was handed to an open connection.
+   *
+   * @param {Say} say
+   */
+  #send(say) {
+    try {
+      this.#connection.send(say);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   #setDelivery(entry, delivery) {
@@ -1176,7 +989,7 @@ class Room {
     const now = performance.now();
     if (this.#joined && (!this.#sentTyping || now - this.#sentTyping > TYPING_REPEAT)) {
       this.#sentTyping = now;
-      this.#connection.send({ type: "typing", active: true });
+      this.#send({ type: "typing", active: true });
     }
     clearTimeout(this.#idleTimer);
     this.#idleTimer = setTimeout(() => this.#stopTyping(), TYPING_IDLE);
@@ -1184,7 +997,7 @@ class Room {
 
   #stopTyping() {
     clearTimeout(this.#idleTimer);
-    if (this.#sentTyping && this.#joined) this.#connection.send({ type: "typing", active: false });
+    if (this.#sentTyping && this.#joined) this.#send({ type: "typing", active: false });
     this.#sentTyping = 0;
   }
 
