@@ -56,26 +56,57 @@ pub(crate) fn check_node() -> Outcome {
     Ok(())
 }
 
-const DEBIAN_CHROMIUM: &str = "/usr/bin/chromium";
+/// A browser of Debian's.
+struct Browser {
+    name: &'static str,
+    /// The environment variable with the path of another.
+    variable: &'static str,
+    path: &'static str,
+    packages: &'static [&'static str],
+}
 
 /// Includes fonts for the screenshots: without them letters and emoji are empty boxes.
-const DEBIAN_PACKAGES: [&str; 3] = ["chromium", "fonts-dejavu-core", "fonts-noto-color-emoji"];
+const CHROMIUM: Browser = Browser {
+    name: "Chromium",
+    variable: "CHROMIUM",
+    path: "/usr/bin/chromium",
+    packages: &["chromium", "fonts-dejavu-core", "fonts-noto-color-emoji"],
+};
 
+const FIREFOX: Browser =
+    Browser { name: "Firefox", variable: "FIREFOX", path: "/usr/bin/firefox-esr", packages: &["firefox-esr"] };
+
+/// Returns the path of Chromium, which is installed if it is missing.
 pub(crate) fn chromium() -> Outcome<PathBuf> {
-    if let Some(chosen) = env::var_os("CHROMIUM").map(PathBuf::from) {
-        if chosen.is_file() {
-            return path::absolute(&chosen).map_err(|error| format!("CHROMIUM has no absolute path: {error}"));
+    CHROMIUM.path()
+}
+
+/// Returns the path of Firefox, which is installed if it is missing.
+pub(crate) fn firefox() -> Outcome<PathBuf> {
+    FIREFOX.path()
+}
+
+impl Browser {
+    fn path(&self) -> Outcome<PathBuf> {
+        let Self { name, variable, path, packages } = self;
+        if let Some(chosen) = env::var_os(variable).map(PathBuf::from) {
+            if chosen.is_file() {
+                return path::absolute(&chosen)
+                    .map_err(|error| format!("{variable} has no absolute path: {error}"));
+            }
+            return Err(format!(
+                "{variable} is {}, which is not a file: set it to the path of {name}, or unset it",
+                chosen.display()
+            ));
         }
-        return Err(format!(
-            "CHROMIUM is {}, which is not a file: set it to a Chromium's path, or unset it",
-            chosen.display()
-        ));
+        if !Path::new(path).is_file() {
+            let alternative = format!(
+                "or set {variable} to the path of one, or leave the steps out with --skip browser and --skip client-ts"
+            );
+            debian::install(name, packages, &alternative)?;
+        }
+        Ok(path.into())
     }
-    if !Path::new(DEBIAN_CHROMIUM).is_file() {
-        let alternative = "or set CHROMIUM to the path of one, or leave the browser test out with --skip browser";
-        debian::install("Chromium", &DEBIAN_PACKAGES, alternative)?;
-    }
-    Ok(DEBIAN_CHROMIUM.into())
 }
 
 /// Copies the tests to a folder in the build directory and installs their packages there: the work tree stays clean.

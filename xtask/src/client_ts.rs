@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::browser::{check_node, chromium, create_folder};
+use crate::browser::{check_node, chromium, create_folder, firefox};
 use crate::command::{Outcome, cargo, none_of, program, repository, run, run_each};
 use crate::metadata::Metadata;
 use crate::proxies::Front;
@@ -25,7 +25,7 @@ const CLEAN_INSTALL: [&str; 4] = ["ci", "--ignore-scripts", "--no-audit", "--no-
 
 pub(crate) fn test() -> Outcome {
     check_node()?;
-    let chromium = chromium()?;
+    let (chromium, firefox) = (chromium()?, firefox()?);
     let folder = repository().join("client-ts");
     let npm = || {
         let mut npm = program("npm");
@@ -42,7 +42,8 @@ pub(crate) fn test() -> Outcome {
     create_folder(&screenshots)?;
     let against_servers = || {
         let mut npm = npm();
-        npm.env("CHROMIUM", &chromium).env("TARGET", target.join("debug")).env("SHOTS", &screenshots);
+        npm.env("CHROMIUM", &chromium).env("FIREFOX", &firefox);
+        npm.env("TARGET", target.join("debug")).env("SHOTS", &screenshots);
         npm
     };
     let outcomes = [

@@ -62,7 +62,7 @@ pub(crate) const STEPS: [Step; 12] = [
     },
     Step {
         name: "client-ts",
-        about: "the TypeScript client: types, tests, package, size, and pages in Chromium",
+        about: "the TypeScript client: types, tests, package, size, and pages in Chromium and Firefox",
         run: client_ts::test,
     },
 ];

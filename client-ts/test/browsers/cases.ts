@@ -154,5 +154,7 @@ export async function opened(place: Place, how: Parameters<typeof window.page.op
 
 /** What a page complains about, without what browsers say of a server that is not there, or refuses. */
 export function networkless({ complaints }: Tab): string[] {
-  return complaints.filter((complaint) => !/^WebSocket connection to|^Failed to load resource/.test(complaint));
+  return complaints.filter((complaint) => !NETWORK.test(complaint));
 }
+
+const NETWORK = /^(WebSocket connection to|Failed to load resource|Error: Firefox can’t establish a connection)/;

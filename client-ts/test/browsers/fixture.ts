@@ -11,7 +11,7 @@ export type Adapter = (typeof ADAPTERS)[number];
 
 /** A server that a test can end and start again. */
 export class Fixture implements Place {
-  readonly #adapter: Adapter;
+  #adapter: Adapter;
   readonly #browser: Browser;
   /** The origin of the pages, where a proxy is in front of the server. */
   readonly #front: string | undefined;
@@ -46,7 +46,9 @@ export class Fixture implements Place {
     return stop(this.#server, signal);
   }
 
-  async start(): Promise<void> {
+  /** Starts it again, perhaps on another adapter. */
+  async start(adapter = this.#adapter): Promise<void> {
+    this.#adapter = adapter;
     this.#server = await start("in-browsers", this.#server.port, [this.#adapter]);
   }
 }

@@ -195,6 +195,7 @@ export async function close(): Promise<void> {
 
 function show(text: string, details?: object): void {
   const line = document.createElement("li");
-  line.textContent = details ? `${text} ${JSON.stringify(details)}` : text;
+  const said = details ? `${text} ${JSON.stringify(details)}` : text;
+  line.textContent = `${Math.round(performance.now())} ms: ${said}`;
   document.querySelector("ol")?.append(line);
 }

@@ -1,11 +1,11 @@
 // A server that is killed again and again under a page that follows its feeds: `npm run browser`. The log is in memory and
-// dies with it, so entries are lost; a page has to be told of each loss.
+// dies with it, so entries are lost; a page has to be told of each loss. Each life is on another adapter.
 
 import type { Browser } from "puppeteer-core";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { type Client, connect, describe, mutation, type Position, type Update } from "../../src/index.js";
 import { opened, POLLING } from "./cases.js";
-import { Fixture } from "./fixture.js";
+import { ADAPTERS, Fixture } from "./fixture.js";
 import type { Change } from "./in-page.js";
 import { launch, type Tab } from "./tab.js";
 
@@ -23,7 +23,7 @@ afterAll(() => browser?.close());
 
 for (const way of ["a WebSocket", "plain HTTP"]) {
   test(`over ${LIVES} deaths of its server a page loses nothing unsaid and gets nothing twice, by ${way}`, async () => {
-    const fixture = await Fixture.start("hyper", browser);
+    const fixture = await Fixture.start(ADAPTERS[0], browser);
     onTestFinished(() => fixture.stop("SIGKILL"));
     await using client = connect(describe("browsers"), { url: fixture.url, reconnect: { baseMs: 20, maxMs: 50 } });
     const writer = new Writer(client);
@@ -47,7 +47,7 @@ for (const way of ["a WebSocket", "plain HTTP"]) {
       await fixture.stop("SIGKILL");
       await cutOff;
       await tab.page.evaluate(() => window.page.resume());
-      await fixture.start();
+      await fixture.start(ADAPTERS[(life + 1) % ADAPTERS.length]);
     }
     const books = await tab.page.evaluate(() => ({
       numbers: window.page.updatesOf("numbers"),
