@@ -350,6 +350,8 @@ macro_rules! conformance {
                 credit_holds_back_entries_that_are_kept,
                 an_entry_is_dropped_for_one_who_does_not_keep_up,
                 of_each_key_the_newest_entry_is_kept,
+                one_who_comes_back_gets_what_the_policy_keeps,
+                one_who_comes_back_has_time_to_catch_up,
                 one_who_does_not_keep_up_is_ended_where_the_feed_says_so,
                 shared_frames_come_under_the_name_of_the_feed,
                 a_second_subscription_of_a_feed_has_frames_of_its_own,
