@@ -366,6 +366,7 @@ macro_rules! conformance {
                 a_stream_of_frames_of_feeds_says_which_subscription_an_entry_is_for,
                 a_handler_follows_a_feed,
                 a_handler_goes_on_behind_a_position,
+                a_handler_begins_with_a_state,
                 a_plain_handler_follows_a_feed,
                 a_client_that_reads_nothing_of_a_feed_is_not_closed,
                 the_past_of_a_feed_is_read,

@@ -531,6 +531,39 @@ pub fn a_handler_goes_on_behind_a_position(subject: &Subject) {
     expect_message(&mut client, "a", "8", &at, 8);
 }
 
+pub fn a_handler_begins_with_a_state(subject: &Subject) {
+    let server = start_feeds(subject, |_| {});
+    let mut writer = server.connect("feeds");
+    let at = epoch(&mut writer, "a");
+    let ask = |client: &mut RawClient, feed: &str, after: Option<(&str, u64)>| {
+        let after = after.map(|(epoch, offset)| json!({ "epoch": epoch, "offset": offset }));
+        client.packet(json!({ "type": "message", "value": { "feed": feed, "after": after } }));
+    };
+    let mut end = 0;
+    for after in [None, Some(("another", 3))] {
+        for mut client in [server.connect("stateful"), messagepack_of(&server, "stateful")] {
+            ask(&mut client, "a", after);
+            expect_message(&mut client, "a", "state", &at, end);
+            expect_message(&mut client, "a", "meanwhile", &at, end + 1);
+            write(&mut writer, "a", &["1"]);
+            expect_message(&mut client, "a", "1", &at, end + 2);
+            // It goes on, and nothing is loaded.
+            ask(&mut client, "a", Some((&at, end + 1)));
+            expect_message(&mut client, "a", "1", &at, end + 2);
+            // Again, the state comes behind what it has followed until now.
+            ask(&mut client, "a", None);
+            expect_message(&mut client, "a", "state", &at, end + 2);
+            expect_message(&mut client, "a", "meanwhile", &at, end + 3);
+            end += 3;
+        }
+    }
+    let mut client = server.connect("stateful");
+    ask(&mut client, "fails", None);
+    assert_eq!(client.recv_packet()["error"]["message"], "the state is away");
+    write(&mut writer, "fails", &["1"]);
+    client.answers();
+}
+
 pub fn a_plain_handler_follows_a_feed(subject: &Subject) {
     let server = start_feeds(subject, |_| {});
     let mut client = server.connect("plain");
