@@ -2,6 +2,7 @@ use crate::{
     builder::ClientBuilder,
     call::{CallOptions, PendingCall},
     error::{ClientError, Result},
+    followed::Followed,
     messages::Messages,
     shared::Shared,
     state::{State, States},
@@ -99,7 +100,13 @@ impl Client {
 
     /// Returns a stream of the messages that the endpoint's handler sends from now on.
     pub fn messages<V: DeserializeOwned + 'static>(&self) -> Messages<V> {
-        Messages::new(self.shared().messages.subscribe(), &self.state())
+        Messages::new(self.followed())
+    }
+
+    /// Returns a stream of the same messages with their places in the feeds that the handler follows for this client, and
+    /// of the gaps among them.
+    pub fn followed<V: DeserializeOwned + 'static>(&self) -> Followed<V> {
+        Followed::new(self.shared().messages.subscribe(), &self.state())
     }
 
     /// Returns the client's state.

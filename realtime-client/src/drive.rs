@@ -5,7 +5,7 @@ use crate::{
     headers::Headers,
     serving::Serving,
     session::Input,
-    shared::Shared,
+    shared::{MessageIn, Shared},
     state::Cause,
     wire::{payload, to_websocket},
     within::within,
@@ -140,10 +140,11 @@ impl Driver<'_> {
     fn handle_input(&mut self, input: Input) {
         let Self { shared, handlers, events, headers, serving, token, .. } = self;
         match input {
-            Input::Message(value) => shared.messages.publish(&Ok(Arc::new(value)), WAITING_MESSAGES).wake(),
+            Input::Message { value, place } => tell(shared, &MessageIn::Message { value: Arc::new(value), place }),
+            Input::Gap { topic, gap } => tell(shared, &MessageIn::Gap { topic, gap }),
             Input::Complaint(error) => {
                 tracing::warn!(?error, "the server reported an error");
-                shared.messages.publish(&Err(Arc::new(error)), WAITING_MESSAGES).wake();
+                tell(shared, &MessageIn::Error(Arc::new(error)));
             }
             Input::Event { name, data } => events.deliver(&name, data),
             Input::Cancel { id } => serving.cancel(&id),
@@ -229,6 +230,10 @@ impl Link<'_> {
 
 /// More than the buffers of a socket hold: further data arrived later.
 const SOCKET_BYTES: usize = 16 << 20;
+
+fn tell(shared: &Shared, message: &MessageIn) {
+    shared.messages.publish(message, WAITING_MESSAGES).wake();
+}
 
 /// The number of messages that wait for a reader.
 const WAITING_MESSAGES: usize = 256;

@@ -9,6 +9,7 @@ mod connect;
 mod dial;
 mod drive;
 mod error;
+mod followed;
 mod handlers;
 mod handshake;
 mod headers;
@@ -32,6 +33,7 @@ pub use builder::ClientBuilder;
 pub use call::{CallOptions, PendingCall, Written};
 pub use client::Client;
 pub use error::{ClientError, Result};
+pub use followed::{Followed, FollowedMessage};
 pub use messages::Messages;
 pub use realtime_protocol::{
     Appended, Code, Error, Event, Gap, PRESENCE, Position, Presence, PresenceNotice, Present, Procedure,

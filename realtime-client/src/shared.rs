@@ -4,7 +4,7 @@ use crate::{
     state::{Cause, State, StateCell},
 };
 use realtime_protocol::{
-    Error,
+    Appended, Error, Gap,
     client::{Format, Payload},
 };
 use serde::Serialize;
@@ -30,8 +30,13 @@ pub(crate) struct Shared {
     closing: watch::Sender<bool>,
 }
 
-/// A message of the handler, or an error in its place.
-pub(crate) type MessageIn = Result<Arc<Payload>, Arc<Error>>;
+/// A message of the handler, or what came in its place.
+#[derive(Clone, Debug)]
+pub(crate) enum MessageIn {
+    Message { value: Arc<Payload>, place: Option<Appended> },
+    Gap { topic: String, gap: Gap },
+    Error(Arc<Error>),
+}
 
 impl Shared {
     pub(crate) fn new(format: Format, offline: OfflineQueue) -> Arc<Self> {

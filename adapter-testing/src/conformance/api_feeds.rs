@@ -71,7 +71,8 @@ pub(crate) fn feed(name: &str) -> Feed<Entry> {
     }
 }
 
-/// `feeds`, an endpoint; `follower`, a handler that follows feeds; and `plain`, the same without an envelope.
+/// `feeds`, an endpoint; `follower`, a handler that follows feeds; `plain`, the same without an envelope; and `stateful`,
+/// which begins with a state.
 pub(crate) fn builder(change: impl FnOnce(&mut Config)) -> RealtimeBuilder {
     let mut config = Config::default();
     change(&mut config);
@@ -98,7 +99,11 @@ pub(crate) fn builder(change: impl FnOnce(&mut Config)) -> RealtimeBuilder {
             Ok(serde_json::json!({ "values": values, "begin": history.begin.offset, "whole": history.whole }))
         });
     let builder = Realtime::builder().node(0xfeed).manual_time().config(config);
-    builder.endpoint("feeds", endpoint).handler("follower", Follower).handler("plain", Follower.plain())
+    builder
+        .endpoint("feeds", endpoint)
+        .handler("follower", Follower)
+        .handler("plain", Follower.plain())
+        .handler("stateful", Stateful)
 }
 
 async fn add(call: Call<State>, amount: i64) -> Result<i64> {
@@ -138,6 +143,29 @@ impl Handler for Follower {
         let begun = connection.follow(&feed(&followed.feed), followed.after.as_ref())?;
         let value = format!("{:?} at {}", begun.resumed, begun.position.offset);
         connection.send(Entry { key: "begun".into(), value })?;
+        Ok(())
+    }
+}
+
+/// Follows what it is told to, behind a state if the client cannot go on. Something is appended while that is made.
+#[derive(Clone, Copy, Debug)]
+struct Stateful;
+
+impl Handler for Stateful {
+    type Input = ();
+    type ClientMessage = Followed;
+    type ServerMessage = Entry;
+
+    async fn on_message(&self, connection: &Connection<Self>, followed: Followed) -> Result {
+        let feed = feed(&followed.feed);
+        let state = || async {
+            if followed.feed == "fails" {
+                return Err(Error::unavailable("the state is away"));
+            }
+            connection.append(&feed, &Entry { key: "k".into(), value: "meanwhile".into() }).await?;
+            Ok(Entry { key: "k".into(), value: "state".into() })
+        };
+        connection.follow_or_begin_with(&feed, followed.after.as_ref(), state).await?;
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use calls::Calls;
 use heartbeat::{Heartbeat, Silence};
 use queue::{Frame, Queue};
 use realtime_protocol::{
-    Data, Error, Message, Position,
+    Appended, Data, Error, Gap, Message, Position,
     client::{Format, Incoming, Outgoing, Payload},
     format::Secret,
 };
@@ -56,7 +56,15 @@ enum Phase {
 /// Input from the server to the application.
 #[derive(Debug)]
 pub(crate) enum Input {
-    Message(Payload),
+    Message {
+        value: Payload,
+        place: Option<Appended>,
+    },
+    /// Messages of a feed or topic are missing.
+    Gap {
+        topic: String,
+        gap: Gap,
+    },
     /// An error of the connection, or of a message to its handler.
     Complaint(Error),
     Event {
@@ -157,7 +165,8 @@ impl Session {
     /// The frame cannot be read.
     pub(crate) fn handle_frame(&mut self, message: &Data<'_>) -> Result<Option<Input>, String> {
         match Incoming::decode(self.format, message)? {
-            Incoming::Message { value, .. } => return Ok(Some(Input::Message(value))),
+            Incoming::Message { value, place } => return Ok(Some(Input::Message { value, place })),
+            Incoming::Gap { id: None, topic: Some(topic), gap } => return Ok(Some(Input::Gap { topic, gap })),
             Incoming::Event { name, data } => return Ok(Some(Input::Event { name, data })),
             Incoming::Call { id, path, input, timeout } => {
                 return Ok(Some(Input::Call { id, path, input, timeout }));
@@ -185,7 +194,6 @@ impl Session {
                 self.pay(id, owed);
             }
             Incoming::Complete { id } => self.complete(own(&id)),
-            // A topic's gap belongs to no subscription.
             Incoming::Gap { id: None, .. } | Incoming::Welcome { .. } => {}
             _ => {}
         }

@@ -1,4 +1,5 @@
 use crate::support::{Network, settle, soon};
+use realtime_client::{Appended, FollowedMessage, Gap, Position};
 use realtime_core::{Code, Error, Event, Procedure};
 use serde_json::json;
 use std::{
@@ -178,6 +179,35 @@ async fn messages_go_both_ways() {
     soon(client.close()).await;
     assert!(soon(messages.next()).await.is_none());
     assert!(soon(client.messages::<String>().next()).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_a_feed_have_their_places_and_gaps() {
+    let (mut network, builder) = Network::new();
+    let client = builder.connect();
+    let (mut followed, mut messages) = (client.followed::<String>(), client.messages::<String>());
+    let mut server = network.accept("c1").await;
+    let entry =
+        json!({"type": "message", "value": "one", "topic": "news", "epoch": "e", "offset": 4, "proof": "p"});
+    server.send(entry).await;
+    let gap = json!({"type": "gap", "topic": "news", "count": 2, "from": 5, "to": 6, "cause": "retention"});
+    server.send(gap).await;
+    // Of a subscription that there is not.
+    server.send(json!({"type": "gap", "id": "7", "count": 2, "cause": "overflow"})).await;
+    server.send(json!({"type": "message", "value": "two"})).await;
+    let mut position = Position::new("e", 4);
+    position.proof = Some("p".into());
+    let place = Some(Appended { topic: "news".into(), position });
+    let mut next = async || soon(followed.next()).await.unwrap().unwrap();
+    assert_eq!(next().await, FollowedMessage::Message { value: "one".to_owned(), place });
+    let gap = Gap::new(2, "retention").with_range(5, 6);
+    assert_eq!(next().await, FollowedMessage::Gap { topic: "news".into(), gap });
+    assert_eq!(next().await, FollowedMessage::Message { value: "two".to_owned(), place: None });
+    for value in ["one", "two"] {
+        assert_eq!(soon(messages.next()).await.unwrap().unwrap(), value);
+    }
+    soon(client.close()).await;
+    assert!(soon(followed.next()).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]

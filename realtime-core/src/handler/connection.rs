@@ -68,6 +68,26 @@ impl<H: Handler> Connection<H> {
         self.any.follow(feed, after)
     }
 
+    /// Follows a feed that carries its handler's messages, behind the state if the client cannot go on where it was; see
+    /// [`AnyConnection::follow_or_begin_with`].
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`AnyConnection::follow_or_begin_with`].
+    pub async fn follow_or_begin_with<F, R>(
+        &self,
+        feed: &Feed<H::ServerMessage>,
+        after: Option<&Position>,
+        begin: F,
+    ) -> Result<Begun>
+    where
+        H::ServerMessage: Sync,
+        F: FnOnce() -> R + Send,
+        R: Future<Output = Result<H::ServerMessage>> + Send,
+    {
+        self.any.follow_or_begin_with(feed, after, begin).await
+    }
+
     /// Returns true if the client is a member of the topic.
     pub fn is_subscribed(&self, topic: &Topic<H::ServerMessage>) -> bool {
         self.any.is_subscribed(topic)

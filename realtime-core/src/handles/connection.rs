@@ -1,7 +1,7 @@
 use super::{AppendError, Audience, Begun, Feed, Realtime, Topic};
 use crate::{
     context::Context,
-    hub::{Calling, Client, Name},
+    hub::{self, Calling, Client, Name},
     protocol::Outgoing,
 };
 use realtime_protocol::{CloseCode, ConnectionId, Error, Event, Position, Presence, Procedure, Result};
@@ -166,6 +166,40 @@ impl AnyConnection {
     /// Those of [`subscribe`](Self::subscribe): a feed counts as a topic. Also those of [`Realtime::position`].
     pub fn follow<T>(&self, feed: &Feed<T>, after: Option<&Position>) -> Result<Begun> {
         self.0.follow(feed.name(), feed.log(), feed.keeping(), after).map(Begun::from)
+    }
+
+    /// Like [`follow`](Self::follow), for entries that change a state: a client that comes without a position, or cannot go
+    /// on from it, is first sent the state that `begin` makes, as a message with the position behind which the entries
+    /// follow. The position is taken before `begin` runs, and what is appended meanwhile comes behind the state: if the
+    /// state is changed before the change is appended, nothing is missed. A change may come that is in the state already.
+    ///
+    /// Waits until there is room for the state. Until it is sent, the client is sent no entry of this feed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`follow`](Self::follow) and of `begin`; `RESOURCE_EXHAUSTED` if an empty outbox could not hold the state.
+    /// The client follows nothing then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, the client may be sent the state, and no entries.
+    pub async fn follow_or_begin_with<T, F, R>(
+        &self,
+        feed: &Feed<T>,
+        after: Option<&Position>,
+        begin: F,
+    ) -> Result<Begun>
+    where
+        T: Serialize + Send + Sync + 'static,
+        F: FnOnce() -> R + Send,
+        R: Future<Output = Result<T>> + Send,
+    {
+        let begun = hub::Begun::new(&self.0, feed.name(), feed.log(), feed.keeping(), after)?;
+        if begun.needs_state() {
+            let state = begin().await?;
+            begun.send(&state).await?;
+        }
+        begun.join().map(Begun::from)
     }
 
     /// Stops sending the entries of a feed. Those that are queued may still arrive.

@@ -64,7 +64,8 @@ impl<T> Feed<T> {
     }
 
     /// Sets the policy for a follower that does not keep up; by default it [waits](Overflow::block). The others skip
-    /// entries of the log, with a count, or end the subscription. The key of [`Overflow::conflate`] is that of the
+    /// entries of the log, with a count, or end the subscription. One that comes back is behind like a slow one, and skips the
+    /// same; its subscription is not ended before it has caught up. The key of [`Overflow::conflate`] is that of the
     /// `Feed` appended to.
     #[must_use = "the changed feed is returned"]
     pub fn with_overflow(mut self, overflow: Overflow<T>) -> Self {

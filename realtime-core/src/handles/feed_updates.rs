@@ -40,7 +40,8 @@ pub enum FeedUpdate<T> {
 pub struct Begun {
     /// The position behind which it goes on.
     pub position: Position,
-    /// Nothing is missing behind the position that was given; `None` if none was.
+    /// Nothing is missing behind the position that was given, but for what an overflow policy skips; `None` if none was
+    /// given.
     pub resumed: Option<bool>,
 }
 

@@ -13,7 +13,7 @@ pub struct Memory {
     pub own: usize,
     /// Frames of several clients that wait for at least one of them, each counted once.
     pub shared: usize,
-    /// The places of waiting frames in the queues, 64 bytes each.
+    /// The places of waiting frames in the queues, 96 bytes each.
     pub places: usize,
     /// Input that is incomplete, or waits for a handler.
     pub inbound: usize,

@@ -39,7 +39,7 @@ pub use drain::Drained;
 pub(crate) use drain::drain;
 use feed::Feeds;
 pub use feed::Log;
-pub(crate) use feed::{Beginning, Behind, Entry, Following, To};
+pub(crate) use feed::{Beginning, Begun, Behind, Entry, Following, To};
 pub(crate) use held_back::HeldBack;
 pub(crate) use inflating::{Inflating, Place};
 use life::Life;

@@ -19,16 +19,39 @@ pub(crate) struct Bill {
     control: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Item {
-    /// The address behind the last byte.
-    end: usize,
-    bytes: usize,
-    is_shared: bool,
+#[derive(Debug)]
+enum Item {
+    /// The address behind its last byte, and its bytes when it was counted.
+    Own { end: usize, bytes: usize },
+    /// Held, so that no other frame gets its address while it is counted by that.
+    Shared(Bytes),
 }
 
-/// Bytes of a frame's place in a queue: its reference, 32, and its item on the bill, 24; both queues grow by doubling.
-pub(crate) const PLACE: usize = 64;
+impl Item {
+    fn end(&self) -> usize {
+        match self {
+            Self::Own { end, .. } => *end,
+            Self::Shared(buffer) => end_of(buffer),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Own { bytes, .. } => *bytes,
+            Self::Shared(buffer) => buffer.len(),
+        }
+    }
+
+    /// Returns true if it counts this buffer, of which some may have been written since.
+    fn is_of(&self, buffer: &Bytes) -> bool {
+        self.end() == end_of(buffer) && self.bytes() >= buffer.len()
+    }
+}
+
+/// Bytes of a frame's place in a queue: its reference and its item on the bill, 32 each; both queues grow by doubling.
+pub(crate) const PLACE: usize = 96;
+
+const _: () = assert!(size_of::<Item>() <= 32, "it is counted as 32 bytes");
 
 impl Bill {
     pub(crate) fn new(ledger: &Arc<Ledger>) -> Self {
@@ -53,7 +76,7 @@ impl Bill {
             self.take_off_first();
         }
         let known = self.items.iter().zip(all.clone().skip(fresh));
-        let known = known.take_while(|(item, buffer)| item.end == end_of(buffer)).count();
+        let known = known.take_while(|(item, buffer)| item.is_of(buffer)).count();
         while self.items.len() > known {
             self.take_off_last();
         }
@@ -90,7 +113,7 @@ impl Bill {
     /// Returns how many of the buffers are new in front of those that are known, and how many items are before these.
     /// Buffers leave at the front and come at the back, so this is nearly always `(0, the number that were written)`.
     fn align<'a>(&self, buffers: impl Iterator<Item = &'a Bytes>) -> (usize, usize) {
-        let of = |buffer| self.items.iter().position(|item| item.end == end_of(buffer));
+        let of = |buffer| self.items.iter().position(|item| item.is_of(buffer));
         let found = buffers.take(JOINED).enumerate().find_map(|(fresh, buffer)| Some((fresh, of(buffer)?)));
         found.unwrap_or((0, self.items.len()))
     }
@@ -101,14 +124,14 @@ impl Bill {
     }
 
     fn enter(&mut self, buffer: &Bytes) -> Item {
-        let item = Item { end: end_of(buffer), bytes: buffer.len(), is_shared: !buffer.is_unique() };
-        self.bytes += item.bytes;
+        self.bytes += buffer.len();
         self.ledger.add(Class::Places, PLACE);
-        match item.is_shared {
-            true => self.ledger.add_shared(item.end, item.bytes),
-            false => self.ledger.add(Class::Own, item.bytes),
+        if buffer.is_unique() {
+            self.ledger.add(Class::Own, buffer.len());
+            return Item::Own { end: end_of(buffer), bytes: buffer.len() };
         }
-        item
+        self.ledger.add_shared(end_of(buffer), buffer.len());
+        Item::Shared(buffer.clone())
     }
 
     fn take_off_first(&mut self) {
@@ -124,11 +147,12 @@ impl Bill {
     }
 
     fn take_off(&mut self, item: Item) {
-        self.bytes -= item.bytes;
+        self.bytes -= item.bytes();
         self.ledger.sub(Class::Places, PLACE);
-        match item.is_shared {
-            true => self.ledger.sub_shared(item.end),
-            false => self.ledger.sub(Class::Own, item.bytes),
+        match &item {
+            Item::Own { bytes, .. } => self.ledger.sub(Class::Own, *bytes),
+            // And freed only then.
+            Item::Shared(buffer) => self.ledger.sub_shared(end_of(buffer)),
         }
     }
 }

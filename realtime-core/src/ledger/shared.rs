@@ -7,8 +7,7 @@ use std::{
 
 /// The frames that wait for several clients, by the address of their end: the start moves while one is written.
 ///
-/// A frame may be written and freed before its client is settled: one at the same address then joins its entry, until the
-/// clients of both are gone.
+/// Whoever counts a frame holds it, so that no other one gets its address meanwhile.
 #[derive(Debug)]
 pub(super) struct SharedFrames([Mutex<HashMap<usize, Waiting, BuildHasherDefault<Mixed>>>; SHARDS]);
 

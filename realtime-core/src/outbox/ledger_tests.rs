@@ -63,6 +63,23 @@ fn a_frame_that_is_begun_for_one_client_counts_whole_for_another() {
     assert_eq!(ledger.total(), 0);
 }
 
+/// Its address identifies it: another frame at the same one would be counted as if it were this.
+#[test]
+fn a_shared_frame_is_not_freed_while_it_is_counted() {
+    let ledger = Arc::new(Ledger::new(BUDGET));
+    let mut client = Node::new(&ledger);
+    client.park();
+    let frame = Frame::new(Opcode::Binary, &[0; 20_000]);
+    let still = frame.bytes().clone();
+    client.outbox.push_shared(&frame).unwrap();
+    drop(frame);
+    client.outbox.take(&mut client.sending);
+    client.sending.advance(client.sending.bytes());
+    assert_eq!((ledger.of(Class::Shared), still.is_unique()), (still.len(), false));
+    client.park();
+    assert_eq!((ledger.of(Class::Shared), still.is_unique()), (0, true));
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// A frame of one client's own.

@@ -8,6 +8,7 @@
 //! | a publication | [`push_shared`](Outbox::push_shared), [`push_or_keep`](Outbox::push_or_keep) | `Full`, or the topic's overflow policy |
 //! | an entry of a feed | [`push_within`](Outbox::push_within) | `Full` above its share; [`hold_feeds`](Outbox::hold_feeds) has the driver read on later |
 //! | an item or an answer, in the driver's own task | [`offer`](Outbox::offer), [`offer_frame`](Outbox::offer_frame) | returns the frame, to be retried by [`push_late`](Outbox::push_late) |
+//! | the state that a handler begins with | [`push_late`](Outbox::push_late) | `Full` |
 //! | the protocol itself: pongs, errors, gaps | [`push_reply`](Outbox::push_reply) | one frame above it |
 //! | the end of a call of the client's procedure | [`push_control`](Outbox::push_control) | 4 KiB above it |
 //! | the end of the connection | [`close`](Outbox::close), [`close_discarding`](Outbox::close_discarding) | does not count |
@@ -239,19 +240,21 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame that has waited for room: over the limit by one such frame at most.
-    pub(crate) fn push_late(&self, frame: &Frame, right: Option<&Right>) -> Result<(), PushError> {
+    /// Queues a frame that has waited for room: over the limit by one such frame at most. Whoever is not the driver wakes
+    /// it by what is returned.
+    pub(crate) fn push_late(&self, frame: &Frame, right: Option<&Right>) -> Result<Option<Waker>, PushError> {
         let mut state = self.lock();
         if !state.phase.takes_frames() {
-            return Ok(());
+            return Ok(None);
         }
         if !self.has_room(&state) {
             return Err(PushError::Full);
         }
-        if right.is_none_or(|right| right.check().is_ok()) {
-            self.add_shared(&mut state, frame);
+        if right.is_some_and(|right| right.check().is_err()) {
+            return Ok(None);
         }
-        Ok(())
+        self.add_shared(&mut state, frame);
+        Ok(state.unpark_for_frames())
     }
 
     /// Returns true if a stream may queue `bytes`: all streams together get only a part of the outbox, so that the

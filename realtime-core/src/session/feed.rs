@@ -20,6 +20,8 @@ pub(super) struct Feed {
     /// The first item, while it is being made, and its position.
     first: Option<BoxFuture<'static, Result<Reply>>>,
     position: Position,
+    /// It has had all entries once: before, it is behind because its client was away.
+    was_level: bool,
     /// The entries are sent in frames that other clients are sent too.
     is_shared: bool,
     _share: Option<Share>,
@@ -78,7 +80,7 @@ impl Feed {
         });
         let first =
             begin.map(|begin| -> BoxFuture<'static, Result<Reply>> { Box::pin(async move { begin().await }) });
-        Ok(Self { following, first, position, is_shared, _share: share })
+        Ok(Self { following, first, position, was_level: false, is_shared, _share: share })
     }
 
     pub(super) fn set_credit(&self, credit: Option<u32>) {
@@ -115,7 +117,16 @@ impl Feed {
             let framed = made.and_then(|value| self.frame_of(client, core, &*value));
             return Poll::Ready(framed.map_or_else(Ahead::Failed, Ahead::First));
         }
-        if self.following.arm() { Poll::Pending } else { Poll::Ready(Ahead::Entries) }
+        if self.following.arm() {
+            self.was_level = true;
+            return Poll::Pending;
+        }
+        Poll::Ready(Ahead::Entries)
+    }
+
+    /// Returns true if its client does not keep up: one that comes back may catch up first.
+    pub(super) fn falls_behind(&self) -> bool {
+        self.was_level
     }
 
     fn frame_of(&self, client: &Client, core: &CallCore, value: &dyn Encode) -> Result<Frame> {

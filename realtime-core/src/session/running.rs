@@ -115,7 +115,7 @@ pub(super) fn offer(
 pub(super) fn poll_send(client: &Client, unsent: &mut Option<HeldBack>, cx: &mut Context<'_>) -> Poll<()> {
     if let Some(held) = unsent {
         ready!(client.outbox.poll_room(cx));
-        if client.outbox.push_late(held.frame(), None) == Err(PushError::Full) {
+        if matches!(client.outbox.push_late(held.frame(), None), Err(PushError::Full)) {
             // Others have taken the room.
             cx.waker().wake_by_ref();
             return Poll::Pending;

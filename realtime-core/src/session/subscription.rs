@@ -203,7 +203,7 @@ impl Stream {
                     Ok(())
                 }
                 Ahead::Entries if self.may_send(client) => self.take_entry(client, turn),
-                Ahead::Entries if self.keeping == Keeping::Nothing => Err(too_slow()),
+                Ahead::Entries if self.keeping == Keeping::Nothing && self.falls_behind() => Err(too_slow()),
                 Ahead::Entries => return Poll::Pending,
                 Ahead::Failed(error) => Err(error),
             };
@@ -214,6 +214,10 @@ impl Stream {
         }
         self.again = true;
         Poll::Pending
+    }
+
+    fn falls_behind(&self) -> bool {
+        self.feed.as_ref().is_some_and(|feed| feed.falls_behind())
     }
 
     fn fail_feed(&mut self, error: Error) {

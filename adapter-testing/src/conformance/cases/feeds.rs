@@ -195,6 +195,76 @@ pub fn of_each_key_the_newest_entry_is_kept(subject: &Subject) {
     expect_keyed(&mut client, "s", ("a", "7"), &at, 7);
 }
 
+/// One who comes back is behind like one who is slow: by subscription, with shared frames or without, or by messages.
+pub fn one_who_comes_back_gets_what_the_policy_keeps(subject: &Subject) {
+    let server = start_feeds(subject, |_| {});
+    let mut writer = server.connect("feeds");
+    let at = epoch(&mut writer, "newest");
+    write(&mut writer, "newest", &["1", "2", "3", "4", "5", "6", "7"]);
+    let mut client = server.connect("feeds");
+    resume(&mut client, "s", "log", json!("newest"), &at, 5);
+    expect_subscribed(&mut client, "s", "newest", &at, 5, Some(true));
+    expect_entry(&mut client, "s", "6", &at, 6);
+    expect_entry(&mut client, "s", "7", &at, 7);
+    // The second is kept no more, and the policy leaves out the others.
+    for (offset, resumed) in [(1, false), (2, true), (3, true)] {
+        let mut client = server.connect("feeds");
+        resume(&mut client, "s", "log", json!("newest"), &at, offset);
+        expect_subscribed(&mut client, "s", "newest", &at, offset, Some(resumed));
+        expect_gap(&mut client, "s", "overflow", offset + 1..=5);
+        expect_entry(&mut client, "s", "6", &at, 6);
+        expect_entry(&mut client, "s", "7", &at, 7);
+    }
+
+    let at = epoch(&mut writer, "each");
+    let entries = [("a", "1"), ("b", "2"), ("a", "3"), ("b", "4"), ("c", "5"), ("a", "6"), ("d", "7")];
+    append_keyed(&mut writer, "each", &entries);
+    writer.expect_result_at("append", "each", &at, 7);
+    let mut client = server.connect("feeds");
+    resume(&mut client, "s", "log", json!("each"), &at, 1);
+    expect_subscribed(&mut client, "s", "each", &at, 1, Some(false));
+    expect_gap(&mut client, "s", "retention", 2..=2);
+    expect_gap(&mut client, "s", "conflated", 3..=3);
+    for offset in 4..=7 {
+        expect_keyed(&mut client, "s", entries[offset - 1], &at, offset as u64);
+    }
+    let mut client = server.connect("follower");
+    follow(&mut client, "each", Some((&at, 2)), "Some(true) at 2");
+    client.expect_packet(
+        json!({ "type": "gap", "topic": "each", "count": 1, "from": 3, "to": 3, "cause": "conflated" }),
+    );
+    for offset in 4..=7_usize {
+        let (key, value) = entries[offset - 1];
+        let value = json!({ "key": key, "value": value });
+        client.expect_packet(
+            json!({ "type": "message", "value": value, "topic": "each", "offset": offset, "epoch": at }),
+        );
+    }
+}
+
+/// Also where the feed ends those who do not keep up: it is behind because it was away.
+pub fn one_who_comes_back_has_time_to_catch_up(subject: &Subject) {
+    let server = start_feeds(subject, |_| {});
+    let mut writer = server.connect("feeds");
+    let at = epoch(&mut writer, "close");
+    write(&mut writer, "close", &["1", "2", "3"]);
+    let mut client = server.connect("feeds");
+    let after = json!({ "epoch": at, "offset": 0 });
+    client.packet(
+        json!({ "type": "subscribe", "id": "s", "path": "log", "input": "close", "credit": 1, "after": after }),
+    );
+    expect_subscribed(&mut client, "s", "close", &at, 0, Some(true));
+    expect_entry(&mut client, "s", "1", &at, 1);
+    client.answers();
+    client.grant("s", 2);
+    expect_entry(&mut client, "s", "2", &at, 2);
+    expect_entry(&mut client, "s", "3", &at, 3);
+    client.answers();
+    // From here on it has to keep up.
+    write(&mut writer, "close", &["4"]);
+    client.expect_failed("s", "RESOURCE_EXHAUSTED");
+}
+
 pub fn one_who_does_not_keep_up_is_ended_where_the_feed_says_so(subject: &Subject) {
     let server = start_feeds(subject, |_| {});
     let mut client = server.connect("feeds");
@@ -459,6 +529,39 @@ pub fn a_handler_goes_on_behind_a_position(subject: &Subject) {
     client.expect_packet(json!({ "type": "gap", "topic": "a", "count": 0, "cause": "diverged" }));
     write(&mut writer, "a", &["8"]);
     expect_message(&mut client, "a", "8", &at, 8);
+}
+
+pub fn a_handler_begins_with_a_state(subject: &Subject) {
+    let server = start_feeds(subject, |_| {});
+    let mut writer = server.connect("feeds");
+    let at = epoch(&mut writer, "a");
+    let ask = |client: &mut RawClient, feed: &str, after: Option<(&str, u64)>| {
+        let after = after.map(|(epoch, offset)| json!({ "epoch": epoch, "offset": offset }));
+        client.packet(json!({ "type": "message", "value": { "feed": feed, "after": after } }));
+    };
+    let mut end = 0;
+    for after in [None, Some(("another", 3))] {
+        for mut client in [server.connect("stateful"), messagepack_of(&server, "stateful")] {
+            ask(&mut client, "a", after);
+            expect_message(&mut client, "a", "state", &at, end);
+            expect_message(&mut client, "a", "meanwhile", &at, end + 1);
+            write(&mut writer, "a", &["1"]);
+            expect_message(&mut client, "a", "1", &at, end + 2);
+            // It goes on, and nothing is loaded.
+            ask(&mut client, "a", Some((&at, end + 1)));
+            expect_message(&mut client, "a", "1", &at, end + 2);
+            // Again, the state comes behind what it has followed until now.
+            ask(&mut client, "a", None);
+            expect_message(&mut client, "a", "state", &at, end + 2);
+            expect_message(&mut client, "a", "meanwhile", &at, end + 3);
+            end += 3;
+        }
+    }
+    let mut client = server.connect("stateful");
+    ask(&mut client, "fails", None);
+    assert_eq!(client.recv_packet()["error"]["message"], "the state is away");
+    write(&mut writer, "fails", &["1"]);
+    client.answers();
 }
 
 pub fn a_plain_handler_follows_a_feed(subject: &Subject) {

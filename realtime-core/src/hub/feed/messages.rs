@@ -1,6 +1,6 @@
 //! The feeds that a handler's connection follows: memberships like those of topics.
 
-use super::{Beginning, Log, To};
+use super::{Beginning, Following, Log, To};
 use crate::{
     hub::{Client, revocations::revoked, topics::Membership},
     outbox::{Held, Keeping},
@@ -21,7 +21,14 @@ impl Client {
     ) -> Result<Beginning> {
         let since = self.times_revoked();
         let (following, beginning) = self.hub.follow(name, log, keeping, after, since, || To::messages(self))?;
+        self.join_feed(following, since)?;
+        Ok(beginning)
+    }
+
+    /// Adds a followed feed to the client's memberships, and begins to send.
+    pub(super) fn join_feed(self: &Arc<Self>, following: Following, since: u64) -> Result {
         let follower = Arc::clone(following.follower());
+        let name = follower.feed_name();
         // What it replaces leaves its feed outside the lock.
         let replaced = {
             let mut topics = self.topics.lock();
@@ -43,7 +50,7 @@ impl Client {
         if !follower.arm() {
             wake(self.outbox.hold_feeds());
         }
-        Ok(beginning)
+        Ok(())
     }
 
     /// Ends the following of a feed.

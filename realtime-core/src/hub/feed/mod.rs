@@ -1,5 +1,6 @@
 //! Feeds: topics with a log. A follower is a cursor into the log, and has no queue.
 
+mod begun;
 mod entry;
 mod follower;
 mod followers;
@@ -9,6 +10,7 @@ mod revoked;
 mod state;
 mod tail;
 
+pub(crate) use begun::Begun;
 pub(crate) use entry::Entry;
 pub(crate) use follower::{Beginning, Follower, Following, To};
 pub use log::Log;
