@@ -34,8 +34,8 @@ pub use client::Client;
 pub use error::{ClientError, Result};
 pub use messages::Messages;
 pub use realtime_protocol::{
-    Appended, Code, Error, Event, Gap, PRESENCE, Position, Presence, PresenceNotice, Present, Procedure,
-    Subscription, client::Format,
+    Appended, Code, Error, Event, Gap, PRESENCE, Position, Presence, PresenceNotice, Present, PresentList,
+    Procedure, Subscription, client::Format,
 };
 pub use refusal::Refusal;
 pub use session::OfflineQueue;
