@@ -36,8 +36,8 @@ pub use error::{ClientError, Result};
 pub use followed::{Followed, FollowedMessage};
 pub use messages::Messages;
 pub use realtime_protocol::{
-    Appended, Code, Error, Event, Gap, PRESENCE, Position, Presence, PresenceNotice, Present, Procedure,
-    Subscription, client::Format,
+    Appended, Code, Error, Event, Gap, PRESENCE, Position, Presence, PresenceNotice, Present, PresentList,
+    Procedure, Subscription, client::Format,
 };
 pub use refusal::Refusal;
 pub use session::OfflineQueue;

@@ -65,13 +65,14 @@ pub use endpoint::{Call, Connected, Endpoint, Guard};
 pub use handler::{Connection, FnConnection, Function, Handler, IntoMount, Mount, handler_fn};
 pub use handles::{
     AnyConnection, AnyTopic, AppendError, Audience, Begun, Feed, FeedUpdate, FeedUpdates, Follow, History,
-    Interval, Memory, Past, Realtime, SendError, Sleep, Stats, Topic,
+    Interval, Memory, Past, Realtime, Recipients, SendError, Sleep, Stats, Topic,
 };
 pub use hub::{Drained, Log};
 pub use ipnet::IpNet;
 pub use realtime_protocol::{
     Appended, Close, CloseCode, Code, ConnectionId, Error, Event, Gap, Initiator, IntoItem, Item, Message,
-    Overflow, PRESENCE, Position, Presence, PresenceNotice, Present, Procedure, Result, Subscription, validate,
+    Overflow, PRESENCE, Position, Presence, PresenceNotice, Present, PresentList, Procedure, Result, Subscription,
+    validate,
 };
 pub use request::{Accepted, Middleware, Next, Reject};
 pub use seams::{Broker, MemoryBroker, Publication};

@@ -13,6 +13,7 @@ mod message;
 mod names;
 mod overflow;
 mod presence;
+mod present_list;
 #[cfg(feature = "schema")]
 mod schema;
 mod text;
@@ -27,6 +28,7 @@ pub use message::{Data, Kind, Message};
 pub use names::{Event, Procedure, Subscription};
 pub use overflow::{Gap, Overflow};
 pub use presence::{PRESENCE, Presence, PresenceNotice, Present};
+pub use present_list::PresentList;
 
 /// Items for the core and the clients alone: not part of the public interface.
 #[doc(hidden)]

@@ -5,8 +5,11 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 /// A place where clients are present, each with data of type `P`: a chat room, a document that is open.
 ///
 /// A client that enters receives the list of clients that are present, then a [`PRESENCE`] event whenever one enters,
-/// changes its data or leaves, a lost connection included. Presence is per connection: a user with two pages open is
-/// present twice.
+/// changes its data or leaves, a lost connection included. The list does not have the client itself; the event that it has
+/// joined follows, and tells it its own entry. A [`PresentList`] keeps the list.
+///
+/// By default presence is per connection: a user with two pages open is present twice. See
+/// [`by_principal`](Self::by_principal).
 ///
 /// Only clients of this node are included.
 ///
@@ -23,19 +26,42 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 /// ```
 pub struct Presence<P> {
     name: Cow<'static, str>,
+    by_principal: bool,
     data: PhantomData<fn(P) -> P>,
 }
 
 impl<P> Presence<P> {
     /// Creates a place with a name known at compile time.
     pub const fn fixed(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), data: PhantomData }
+        Self { name: Cow::Borrowed(name), by_principal: false, data: PhantomData }
     }
 
     /// Creates a place with a name chosen at run time: 1 to 256 bytes without control characters, as for a `Topic`. A
     /// place and a topic of the same name are unrelated.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
-        Self { name: name.into(), data: PhantomData }
+        Self { name: name.into(), by_principal: false, data: PhantomData }
+    }
+
+    /// Counts users instead of connections: a `Principal` is present once, from its first connection that enters until its last
+    /// has left. Its entry has the id of the connection with which it came, even after that one has left, and the data
+    /// that was last set by any of them. Clients without a principal cannot enter.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use realtime_core::Presence;
+    ///
+    /// const ONLINE: Presence<String> = Presence::fixed("online").by_principal();
+    /// ```
+    #[must_use = "the changed place is returned"]
+    pub const fn by_principal(mut self) -> Self {
+        self.by_principal = true;
+        self
+    }
+
+    /// Returns true if users are counted instead of connections.
+    pub const fn is_by_principal(&self) -> bool {
+        self.by_principal
     }
 
     /// Returns the name.
@@ -46,7 +72,7 @@ impl<P> Presence<P> {
 
 impl<P> Clone for Presence<P> {
     fn clone(&self) -> Self {
-        Self { name: self.name.clone(), data: PhantomData }
+        Self { name: self.name.clone(), by_principal: self.by_principal, data: PhantomData }
     }
 }
 
@@ -56,12 +82,12 @@ impl<P> fmt::Debug for Presence<P> {
     }
 }
 
-/// A connection that is present in a place.
+/// A connection that is present in a place, or a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Present_of_{P}"))]
 #[non_exhaustive]
 pub struct Present<P> {
-    /// The connection.
+    /// The connection; of a user, the one with which it came.
     pub connection: ConnectionId,
     /// The data with which it entered, or its last change.
     pub data: P,

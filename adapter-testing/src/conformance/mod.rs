@@ -234,6 +234,14 @@ macro_rules! conformance {
                 a_half_open_client_is_closed,
                 a_client_that_talks_is_not_pinged,
             ],
+            users: [
+                a_user_with_two_pages_is_present_once,
+                a_page_that_has_left_may_enter_again,
+                only_users_are_present_by_principal,
+                presence_of_users_is_bounded,
+                all_connections_of_a_user_are_sent_to,
+                a_user_has_one_bucket_for_all_its_connections_and_requests,
+            ],
             presence: [
                 who_enters_is_told_who_is_here_and_the_others_are_told,
                 who_enters_again_changes_its_data,

@@ -10,7 +10,6 @@ import {
   mutation,
   type Options,
   type Position,
-  present,
   query,
   RealtimeError,
   type State,
@@ -59,7 +58,7 @@ export function open({ url = "/__realtime/browsers", refuse, token, fallback }: 
     told.push(number);
     show(`told of ${number}`);
   });
-  present(client, "here").subscribe((map) => {
+  client.present("here").subscribe((map) => {
     here = map.size;
   });
   client.open();

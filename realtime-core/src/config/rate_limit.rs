@@ -1,5 +1,5 @@
 use crate::{
-    context::Peer,
+    context::{Context, Peer},
     util::{TICK, sync::Mutex},
 };
 use realtime_protocol::{ConnectionId, Error, Result};
@@ -7,11 +7,11 @@ use serde_json::json;
 use std::{
     collections::{HashMap, hash_map::RandomState},
     fmt,
-    hash::BuildHasher,
+    hash::{BuildHasher, Hash},
     time::Duration,
 };
 
-/// A rate limit by token buckets: one for each connection, for each client's address, or for all clients.
+/// A rate limit by token buckets: one for each connection, each user, each client's address, or for all clients.
 ///
 /// A bucket starts full. A call takes one token, or the cost set by [`with_cost`](Self::with_cost); tokens refill
 /// evenly over time. If there are too few, no token is taken and the answer is `RESOURCE_EXHAUSTED`, retryable, with
@@ -47,12 +47,15 @@ pub struct RateLimit {
     overflow: Mutex<Option<Bucket>>,
 }
 
-#[derive(Clone, Copy, Debug, Hash)]
 enum Scope {
     Connection,
     Peer,
+    Key(Box<KeyFn>),
     All,
 }
+
+/// Hashes the key of a request, if it has one.
+type KeyFn = dyn Fn(&Context, &RandomState) -> Option<u64> + Send + Sync;
 
 impl RateLimit {
     /// Allows `tokens` in each `per`, rounded to whole milliseconds. The bucket holds `tokens`, and there is one for
@@ -109,6 +112,34 @@ impl RateLimit {
     #[must_use = "the changed limit is returned"]
     pub fn by_peer(mut self) -> Self {
         self.scope = Scope::Peer;
+        self
+    }
+
+    /// Uses a bucket for each [`Principal`](crate::Principal), over all its connections and its calls by HTTP. Clients without
+    /// one are counted by address.
+    #[must_use = "the changed limit is returned"]
+    pub fn by_principal(mut self) -> Self {
+        self.scope = Scope::Key(Box::new(|context, hashes| context.principal().map(|name| hashes.hash_one(name))));
+        self
+    }
+
+    /// Uses a bucket for each key that the function returns for a request: a tenant, or an API key. Requests for which it
+    /// returns `None` are counted by address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use realtime_core::RateLimit;
+    /// use std::time::Duration;
+    ///
+    /// #[derive(Clone, Hash)]
+    /// struct Tenant(u32); // set by middleware
+    ///
+    /// let limit = RateLimit::new(100, Duration::from_secs(1)).by_key(|context| context.var::<Tenant>().cloned());
+    /// ```
+    #[must_use = "the changed limit is returned"]
+    pub fn by_key<K: Hash>(mut self, key: impl Fn(&Context) -> Option<K> + Send + Sync + 'static) -> Self {
+        self.scope = Scope::Key(Box::new(move |context, hashes| key(context).map(|key| hashes.hash_one(key))));
         self
     }
 
@@ -199,12 +230,14 @@ impl RateLimit {
     /// Hashes a key, so that an entry has a fixed size however long the name is. Clients cannot find two keys with the
     /// same hash, and a collision by chance is too unlikely to matter.
     fn hash(&self, key: Key<'_>) -> u64 {
-        let (connection, peer) = match (self.scope, key.connection) {
-            (Scope::Connection, Some(connection)) => (Some(connection), None),
-            (Scope::Connection, None) | (Scope::Peer, _) => (None, key.peer),
-            (Scope::All, _) => (None, None),
+        let own = match &self.scope {
+            Scope::Connection => key.connection.map(|connection| self.hashes.hash_one(connection)),
+            Scope::Key(of) => key.context.and_then(|context| of(context, &self.hashes)),
+            Scope::Peer | Scope::All => None,
         };
-        self.hashes.hash_one((connection, peer, self.by_name.then_some(key.name)))
+        let by_peer = own.is_none() && !matches!(self.scope, Scope::All);
+        let peer = key.peer.filter(|_| by_peer);
+        self.hashes.hash_one((own, peer, self.by_name.then_some(key.name)))
     }
 
     /// Returns the fractions of a token that are refilled in `ticks`.
@@ -223,9 +256,20 @@ impl fmt::Debug for RateLimit {
             .field("capacity", &self.capacity)
             .field("tokens", &self.tokens)
             .field("per", &Duration::from_millis(self.per.into()))
-            .field("scope", &self.scope)
+            .field("by", &self.scope.name())
             .field("by_name", &self.by_name)
             .finish_non_exhaustive()
+    }
+}
+
+impl Scope {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Peer => "peer",
+            Self::Key(_) => "key",
+            Self::All => "all",
+        }
     }
 }
 
@@ -234,6 +278,8 @@ impl fmt::Debug for RateLimit {
 pub(crate) struct Key<'a> {
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) peer: Option<Peer>,
+    /// The request, for a key of the application.
+    pub(crate) context: Option<&'a Context>,
     /// The procedure.
     pub(crate) name: &'a str,
 }
@@ -308,6 +354,7 @@ fn ticks_between(from: u32, to: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::Principal;
     use proptest::{collection::vec, prelude::*};
     use realtime_protocol::Code;
 
@@ -316,7 +363,7 @@ mod tests {
     }
 
     fn connection(number: u64) -> Key<'static> {
-        Key { connection: Some(ConnectionId { node: 1, number }), peer: None, name: "a" }
+        Key { connection: Some(ConnectionId { node: 1, number }), peer: None, context: None, name: "a" }
     }
 
     fn peer(address: &str) -> Key<'static> {
@@ -408,6 +455,32 @@ mod tests {
         assert_eq!(allowed(one().for_all()), [true, false, false, false]);
         assert_eq!(allowed(one().for_all().by_name()), [true, true, false, false]);
         assert_eq!(allowed(one().by_peer().by_connection()), [true, false, true, true]);
+    }
+
+    #[test]
+    fn a_principal_or_a_key_has_one_bucket_wherever_it_comes_from() {
+        let context = |name: &str| {
+            let mut context = Context::from_parts(http::Request::new(()).into_parts().0, None, false);
+            if !name.is_empty() {
+                context.set(Principal(name.into()));
+            }
+            context
+        };
+        let contexts = ["ann", "ann", "bob", "", ""].map(context);
+        let allowed = |limit: RateLimit| {
+            let addresses = ["10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.1"].into_iter();
+            let keys = addresses.zip(&contexts).zip(1..);
+            let key = |((address, context), number)| Key {
+                peer: peer(address).peer,
+                context: Some(context),
+                ..connection(number)
+            };
+            keys.map(|parts| limit.take(1, key(parts), 1).is_ok()).collect::<Vec<_>>()
+        };
+        let one = || RateLimit::new(1, second());
+        assert_eq!(allowed(one().by_principal()), [true, false, true, true, false]);
+        let length = |context: &Context| context.principal().map(|name| name.0.len());
+        assert_eq!(allowed(one().by_key(length)), [true, false, false, true, false]);
     }
 
     #[test]

@@ -93,8 +93,8 @@ impl Context {
             .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
-    /// Returns the value of a cookie, as sent. Of several with the same name, the first: browsers send the one with the
-    /// longest path first.
+    /// Returns the value of a cookie as sent (RFC 6265): not percent-decoded, and with its quotes if it has some. Of several
+    /// with the same name, the first: browsers send the one with the longest path first. Parts without a `=` are skipped.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         let cookies = self.header_lines("cookie").flat_map(|line| line.split(|&byte| byte == b';'));
         let mut pairs = cookies.filter_map(|cookie| {
@@ -433,6 +433,8 @@ mod tests {
         let cookies = ["a", "b", "c", "session", "A", "flag", ""].map(|name| context.cookie(name));
         assert_eq!(cookies, [Some("1"), Some("2"), Some(""), Some("s=3d"), None, None, None]);
         assert_eq!(super::tests::context(&[]).cookie("a"), None);
+        let context = super::tests::context(&[("cookie", r#";; a="x y"; =b;b=%41"#)]);
+        assert_eq!(["a", "b"].map(|name| context.cookie(name)), [Some(r#""x y""#), Some("%41")]);
     }
 
     #[test]

@@ -4,8 +4,10 @@ use super::Context;
 /// context.
 ///
 /// Idempotency keys are scoped to it. Without one, a key is scoped to its connection, and refused over HTTP with
-/// `FAILED_PRECONDITION`, since many clients may share an address. [`Realtime::revoke`](crate::Realtime::revoke) ends
-/// all that it has.
+/// `FAILED_PRECONDITION`, since many clients may share an address. [`Realtime::to_principal`](crate::Realtime::to_principal)
+/// sends to all its connections, [`RateLimit::by_principal`](crate::RateLimit::by_principal) counts them together,
+/// [`Presence::by_principal`](crate::Presence::by_principal) shows it once, and
+/// [`Realtime::revoke`](crate::Realtime::revoke) ends all that it has.
 ///
 /// # Examples
 ///
@@ -23,7 +25,7 @@ pub struct Principal(pub String);
 
 impl Context {
     /// Returns the identity of the client, if middleware has set it.
-    pub(crate) fn principal(&self) -> Option<&Principal> {
+    pub fn principal(&self) -> Option<&Principal> {
         self.var()
     }
 }

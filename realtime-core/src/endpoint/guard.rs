@@ -55,7 +55,8 @@ impl<S: Send + Sync + 'static> Guard<S> for RateLimit {
     async fn check(&self, call: Call<S>) -> Result {
         let core = call.core();
         let connection = core.client().map(|client| client.id);
-        let key = Key { connection, peer: core.context().client_peer(), name: &core.name };
+        let context = core.context();
+        let key = Key { connection, peer: context.client_peer(), context: Some(context), name: &core.name };
         self.take(core.hub().clock.now(), key, self.cost_of(&core.name))
     }
 }

@@ -1,8 +1,9 @@
 use super::{Handler, typed::Typed};
 use crate::{
-    handles::{AnyConnection, Begun, Feed, SendError, Topic},
+    handles::{AnyConnection, Begun, Feed, Recipients, SendError, Topic},
     hub::{Client, SendFailure},
     outbox::PushError,
+    protocol::Outgoing,
 };
 use realtime_protocol::{Position, Result};
 use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
@@ -111,6 +112,18 @@ impl<H: Handler> Clone for Connection<H> {
 impl<H: Handler> fmt::Debug for Connection<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl Recipients<'_> {
+    /// Queues a message for each connection to the handler `H`, and returns for how many it was: see
+    /// [`emit`](Recipients::emit).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`emit`](Recipients::emit).
+    pub fn send<H: Handler>(self, message: &H::ServerMessage) -> Result<usize> {
+        self.queue(&Outgoing::Message(message), |client| client.typed.is::<Typed<H>>())
     }
 }
 

@@ -238,13 +238,17 @@ impl AnyConnection {
     /// its data is replaced and the change is sent. It leaves when its connection ends, however it ends, or by
     /// [`leave`](Self::leave).
     ///
+    /// In a place [by principal](Presence::by_principal) a user is present once: another connection of it gets the list,
+    /// with the user in it, and the others are told if the data differs. The user leaves with its last connection.
+    ///
     /// # Errors
     ///
     /// The errors of [`subscribe`](Self::subscribe), since each place counts as one topic; `RESOURCE_EXHAUSTED` if the
-    /// list does not fit into the outbox.
+    /// list does not fit into the outbox; `FAILED_PRECONDITION` in a place by principal if the client has none, or if
+    /// others are present in the place by connection.
     pub fn enter<P: Serialize>(&self, presence: &Presence<P>, data: &P) -> Result {
         let data = serde_json::to_value(data).map_err(Error::internal)?;
-        self.0.hub.enter(&self.0, presence.name(), data)
+        self.0.hub.enter(&self.0, presence.name(), presence.is_by_principal(), data)
     }
 
     /// Sends the client the presence of a place, the list and each change, without making it present.

@@ -170,8 +170,8 @@ impl Realtime {
     ///
     /// Frames leave when the transport is given them: bytes in a socket's buffer have left, and so has a frame of which a
     /// part is there, the rest of which follows. A `Principal` is [set by middleware](Principal), which should refuse it
-    /// from now on: revoke it there first. Waits for writes of its connections that are being made, and takes time in
-    /// proportion to all connections. With a broker, each node has to be told.
+    /// from now on: revoke it there first. Waits for writes of its connections that are being made. With a broker, each node
+    /// has to be told.
     ///
     /// # Examples
     ///

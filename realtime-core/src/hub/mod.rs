@@ -23,11 +23,13 @@ mod outcome;
 mod outcomes;
 mod permits;
 mod presence;
+mod principals;
 mod rates;
 mod revocations;
 mod ticker;
 mod timers;
 mod topics;
+mod users;
 mod wheel;
 
 pub(crate) use client::{Client, NewClient, Reading, SendFailure, Stage};
@@ -50,6 +52,7 @@ pub(crate) use outcomes::{Begin, Keyed, Outcomes, Scope, Ticket};
 pub use permits::ConnectionPermit;
 pub(crate) use permits::{Permits, Refused};
 use presence::Places;
+use principals::Principals;
 use rates::Limits;
 use revocations::Revocations;
 pub(crate) use revocations::{Ahead, Mark, revoked};
@@ -94,6 +97,7 @@ pub(crate) struct Hub {
     pub(crate) wheel: Wheel,
     timers: Timers,
     pub(crate) connections: Connections,
+    pub(crate) principals: Principals,
     pub(crate) permits: Arc<Permits>,
     pub(crate) inflating: Arc<Inflating>,
     pub(crate) topics: Topics,
@@ -145,6 +149,7 @@ impl Hub {
             wheel: Wheel::default(),
             timers: Timers::default(),
             connections: Connections::default(),
+            principals: Principals::default(),
             topics: Topics::default(),
             feeds: Feeds::new(&ledger),
             places: Places::default(),
@@ -286,10 +291,12 @@ impl Hub {
         Ok(())
     }
 
-    /// Runs the effects of publications.
-    fn run(&self, effects: Effects) {
-        self.counters.delivered.fetch_add(effects.run() as u64, Relaxed);
+    /// Runs the effects of publications; returns the number of those who receive them.
+    fn run(&self, effects: Effects) -> usize {
+        let delivered = effects.run();
+        self.counters.delivered.fetch_add(delivered as u64, Relaxed);
         self.keep_to_budget();
+        delivered
     }
 
     /// Encodes a message once for each format of the members, and queues it for them.

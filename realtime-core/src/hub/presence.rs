@@ -1,5 +1,10 @@
-use super::{Client, Hub, members::Effects, topics::Name};
-use crate::{outbox::Keeping, util::sync::Mutex};
+use super::{
+    Client, Hub,
+    members::Effects,
+    topics::Name,
+    users::{Gone, Users},
+};
+use crate::{context::Principal, outbox::Keeping, util::sync::Mutex};
 use realtime_protocol::{ConnectionId, Error, PRESENCE, PresenceNotice, Present, Result, format::Outgoing};
 use serde_json::Value;
 use std::{
@@ -31,7 +36,9 @@ struct Here {
     /// The last client has left; nobody may enter this one any more.
     ended: bool,
     list: BTreeMap<ConnectionId, Entry>,
-    /// Bytes of all entries.
+    /// Empty in a place where connections are present for themselves.
+    users: Users,
+    /// Bytes of all entries, and of the connections of users.
     bytes: usize,
 }
 
@@ -39,6 +46,13 @@ struct Here {
 struct Entry {
     data: Value,
     bytes: usize,
+}
+
+/// Who enters.
+struct Entering<'a> {
+    client: &'a Arc<Client>,
+    /// The user for whom it does, if it is not present for itself.
+    user: Option<&'a str>,
 }
 
 const SHARDS: usize = 64;
@@ -50,39 +64,55 @@ impl Default for Places {
 }
 
 impl Hub {
-    /// Makes a client present, or changes its data.
-    pub(crate) fn enter(&self, client: &Arc<Client>, name: &str, data: Value) -> Result {
+    /// Makes a client present, for itself or for its principal, or changes its data.
+    pub(crate) fn enter(&self, client: &Arc<Client>, name: &str, by_principal: bool, data: Value) -> Result {
         Name::Place(name).check()?;
         let (bytes, limit) = (memory_of(&data), self.config.presence_bytes);
         if bytes > limit {
             let text = format!("presence data of {bytes} bytes is over the limit of {limit}");
             return Err(Error::invalid_argument(text));
         }
+        let user = if by_principal { Some(user_of(client)?) } else { None };
         let entry = Entry { data, bytes: ENTRY_BYTES + bytes };
         let mut effects = Effects::default();
-        let entered = self.places.at(name, |here| self.enter_here(client, name, here, entry, &mut effects));
+        let entering = Entering { client, user };
+        let entered = self.places.at(name, |here| self.enter_here(&entering, name, here, entry, &mut effects));
         self.run(effects);
         entered
     }
 
     fn enter_here(
         &self,
-        client: &Arc<Client>,
+        entering: &Entering<'_>,
         name: &str,
         here: &mut Here,
         entry: Entry,
         effects: &mut Effects,
     ) -> Result {
-        let known = here.list.contains_key(&client.id);
-        here.check(client.id, &entry, self.config.presence_bytes_per_place)?;
-        if !known {
+        let Entering { client, user } = *entering;
+        here.check_kind(user)?;
+        let id = user.and_then(|user| here.users.entry(user)).unwrap_or(client.id);
+        let known = here.list.get(&id);
+        // Another page of a user is news only if it changes something.
+        let is_news = user.is_none() || known.is_none_or(|known| known.data != entry.data);
+        let known = known.is_some();
+        let is_new = if user.is_some() { !here.users.has(client.id) } else { !known };
+        let more = if is_new && user.is_some() { ENTRY_BYTES } else { 0 };
+        here.check(id, entry.bytes + more, self.config.presence_bytes_per_place)?;
+        if is_new {
             self.begin(client, name, here, effects)?;
         }
-        let who = vec![Present::new(client.id, entry.data.clone())];
-        here.insert(client.id, entry);
-        let mut notice = PresenceNotice::new(name);
-        *(if known { &mut notice.changed } else { &mut notice.joined }) = who;
-        effects.extend(self.tell(name, notice, &[])?);
+        if let Some(user) = user.filter(|_| is_new) {
+            here.users.enter(user, client.id);
+            here.bytes += more;
+        }
+        let who = vec![Present::new(id, entry.data.clone())];
+        here.insert(id, entry);
+        if is_news {
+            let mut notice = PresenceNotice::new(name);
+            *(if known { &mut notice.changed } else { &mut notice.joined }) = who;
+            effects.extend(self.tell(name, notice, &[])?);
+        }
         Ok(())
     }
 
@@ -147,12 +177,12 @@ impl Hub {
             return;
         }
         let told = self.places.at(name, |here| {
-            here.remove(id)?;
-            Some(self.tell(name, left_by(id, name), &[id]))
+            let gone = here.remove(id)?;
+            Some(self.tell(name, left_by(gone, name), &[id]))
         });
         match told {
             None => {}
-            Some(Ok(effects)) => self.run(effects),
+            Some(Ok(effects)) => drop(self.run(effects)),
             Some(Err(error)) => tracing::error!(name, ?error, "the members were not told who left"),
         }
     }
@@ -218,10 +248,20 @@ impl Places {
 }
 
 impl Here {
-    /// Checks that there is room for a new or changed entry.
-    fn check(&self, id: ConnectionId, entry: &Entry, limit: usize) -> Result {
+    /// Checks that the place has entries of this kind alone: a list that counts some users once and others for each page
+    /// is of no use.
+    fn check_kind(&self, user: Option<&str>) -> Result {
+        let (is_empty, has_users) = (self.list.is_empty(), !self.users.is_empty());
+        if is_empty || has_users == user.is_some() {
+            return Ok(());
+        }
+        Err(Error::failed_precondition("in one place, clients are present either by principal or by connection"))
+    }
+
+    /// Checks that there is room for a new or changed entry, of `bytes` with what else it takes.
+    fn check(&self, id: ConnectionId, bytes: usize, limit: usize) -> Result {
         let known = self.list.get(&id).map_or(0, |known| known.bytes);
-        if self.bytes - known + entry.bytes > limit {
+        if self.bytes - known + bytes > limit {
             return Err(Error::resource_exhausted(format!(
                 "this place is full: its data is limited to {limit} bytes"
             )));
@@ -235,9 +275,20 @@ impl Here {
         self.bytes -= known.map_or(0, |known| known.bytes);
     }
 
-    fn remove(&mut self, id: ConnectionId) -> Option<()> {
-        self.bytes -= self.list.remove(&id)?.bytes;
-        Some(())
+    /// Removes a connection; returns the entry that is gone with it.
+    fn remove(&mut self, id: ConnectionId) -> Option<ConnectionId> {
+        let gone = match self.users.leave(id) {
+            None if self.users.is_empty() => id,
+            // It had left already, and its user may still have an entry of its name.
+            None => return None,
+            Some(gone) => {
+                self.bytes -= ENTRY_BYTES;
+                let Gone::Last(entry) = gone else { return None };
+                entry
+            }
+        };
+        self.bytes -= self.list.remove(&gone)?.bytes;
+        Some(gone)
     }
 
     fn present(&self) -> Vec<Present<Value>> {
@@ -252,7 +303,14 @@ fn left_by(id: ConnectionId, name: &str) -> PresenceNotice {
     notice
 }
 
-/// Bytes of an entry beside its data.
+fn user_of(client: &Client) -> Result<&str> {
+    let Some(Principal(name)) = client.context.principal() else {
+        return Err(Error::failed_precondition("a client without a principal cannot be present by principal"));
+    };
+    Ok(name)
+}
+
+/// Bytes of an entry beside its data, and of a user's connection.
 const ENTRY_BYTES: usize = 64;
 
 /// Returns the approximate memory of a value.

@@ -30,7 +30,11 @@ impl Hub {
     /// Counts a request against the client's limits.
     pub(crate) fn limit_request(&self, context: &Context) -> Result {
         let Some(limit) = &self.limits.requests else { return Ok(()) };
-        limit.take(self.clock.now(), Key { connection: None, peer: context.client_peer(), name: "" }, 1)
+        limit.take(
+            self.clock.now(),
+            Key { connection: None, peer: context.client_peer(), context: None, name: "" },
+            1,
+        )
     }
 
     /// Returns true if messages are limited at all.
@@ -41,7 +45,7 @@ impl Hub {
     /// Counts a message of `bytes` against the client's limits.
     pub(crate) fn limit_message(&self, client: &Client, bytes: usize) -> Result {
         let now = self.clock.now();
-        let key = Key { connection: Some(client.id), peer: client.context.client_peer(), name: "" };
+        let key = Key { connection: Some(client.id), peer: client.context.client_peer(), context: None, name: "" };
         for limit in &self.limits.messages {
             limit.take(now, key, 1)?;
         }

@@ -183,7 +183,7 @@ impl Hub {
         let longest = self.config.handshake_timeout.saturating_mul(4);
         // First of all: a client that connects from here on sees it, and one that has connected is found below.
         self.revocations.note(principal, self.clock.past(longest));
-        let clients = self.clients_of(principal);
+        let clients = self.principals.of(principal);
         let open = clients.iter().filter(|client| !client.outbox.has_ended()).count();
         clients.iter().for_each(|client| client.revoke());
         self.outcomes.revoke(&principal.0);
@@ -193,15 +193,9 @@ impl Hub {
 
     /// Ends the membership of a principal in a topic on this node; returns the number of its connections.
     pub(crate) fn revoke_from(&self, principal: &Principal, topic: &str) -> usize {
-        let clients = self.clients_of(principal);
+        let clients = self.principals.of(principal);
         clients.iter().for_each(|client| client.revoke_from(Name::Topic(topic)));
         clients.len()
-    }
-
-    pub(super) fn clients_of(&self, principal: &Principal) -> Vec<Arc<Client>> {
-        let mut clients = self.connections.all();
-        clients.retain(|client| client.context.principal() == Some(principal));
-        clients
     }
 }
 

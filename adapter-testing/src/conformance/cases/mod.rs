@@ -30,6 +30,7 @@ pub mod time;
 pub mod timing;
 pub mod topics;
 pub mod transcript;
+pub mod users;
 
 use super::{Command, RawClient, Reply, Server, Subject, api_feeds, api_http, client::PATIENCE, lab};
 use realtime_core::{Config, Realtime, RealtimeBuilder};

@@ -71,7 +71,7 @@ impl Memberships {
 impl Hub {
     /// Ends all that a principal has of a feed on this node; returns the number of its connections.
     pub(crate) fn revoke_from_feed(&self, principal: &Principal, name: &str) -> usize {
-        let clients = self.clients_of(principal);
+        let clients = self.principals.of(principal);
         let tag = self.feeds.tag(name);
         // First of all: one that begins to follow from here on sees it, and one that has begun is found below. One that is
         // asked for from here on has a right of its own.
