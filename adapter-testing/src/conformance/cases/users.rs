@@ -81,6 +81,14 @@ fn enter(client: &mut RawClient, id: &Value, data: &str, here: Value) {
     client.expect_result("1", Value::Null);
 }
 
+/// Leaves, and is told so: the list of the place has ended for this connection.
+#[track_caller]
+fn leave(client: &mut RawClient, id: &Value) {
+    client.call("1", "leave", Value::Null);
+    expect_notice(client, json!({ "left": [id] }));
+    client.expect_result("1", Value::Null);
+}
+
 pub fn a_user_with_two_pages_is_present_once(subject: &Subject) {
     let server = start(subject, |_| {});
     let ((mut bob, b), (mut ann, a)) = (connect(&server, "bob"), connect(&server, "ann"));
@@ -115,21 +123,20 @@ pub fn a_user_with_two_pages_is_present_once(subject: &Subject) {
 
 pub fn a_page_that_has_left_may_enter_again(subject: &Subject) {
     let server = start(subject, |_| {});
-    let ((mut ann, a), (mut page, _)) = (connect(&server, "ann"), connect(&server, "ann"));
+    let ((mut ann, a), (mut page, p)) = (connect(&server, "ann"), connect(&server, "ann"));
     enter(&mut ann, &a, "Ann", json!([]));
     page.call("1", "enter", "Ann");
     expect_notice(&mut page, json!({ "here": [{ "connection": a, "data": "Ann" }] }));
     page.expect_result("1", Value::Null);
-    for _ in 0..2 {
-        call(&mut ann, "leave", Value::Null);
-    }
+    leave(&mut ann, &a);
+    call(&mut ann, "leave", Value::Null);
     assert_eq!(server.realtime().present(&ONLINE).len(), 1);
     ann.call("1", "enter", "Ann");
     expect_notice(&mut ann, json!({ "here": [{ "connection": a, "data": "Ann" }] }));
     ann.expect_result("1", Value::Null);
-    call(&mut page, "leave", Value::Null);
+    leave(&mut page, &p);
     ann.settle();
-    call(&mut ann, "leave", Value::Null);
+    leave(&mut ann, &a);
     assert!(server.realtime().present(&ONLINE).is_empty());
 }
 
@@ -143,7 +150,7 @@ pub fn only_users_are_present_by_principal(subject: &Subject) {
     // A place is of one kind for as long as somebody is there.
     nobody.call("1", "enter_by_connection", "?");
     nobody.expect_failed("1", "FAILED_PRECONDITION");
-    call(&mut ann, "leave", Value::Null);
+    leave(&mut ann, &a);
     nobody.call("1", "enter_by_connection", "?");
     expect_notice(&mut nobody, json!({ "here": [] }));
 }
@@ -159,7 +166,7 @@ pub fn presence_of_users_is_bounded(subject: &Subject) {
     second.expect_result("1", Value::Null);
     third.call("1", "enter", "Ann");
     third.expect_failed("1", "RESOURCE_EXHAUSTED");
-    call(&mut ann, "leave", Value::Null);
+    leave(&mut ann, &a);
     third.call("1", "enter", "Ann");
     expect_notice(&mut third, json!({ "here": [{ "connection": a, "data": "Ann" }] }));
     third.expect_result("1", Value::Null);
