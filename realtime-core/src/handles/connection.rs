@@ -1,8 +1,9 @@
-use super::{AppendError, Audience, Begun, Feed, Realtime, Topic};
+use super::{Audience, Begun, Feed, Realtime, Topic};
 use crate::{
     context::Context,
     hub::{Calling, Client, Name},
     protocol::Outgoing,
+    seams::AppendError,
 };
 use realtime_protocol::{CloseCode, ConnectionId, Error, Event, Position, Presence, Procedure, Result};
 use serde::{Serialize, de::DeserializeOwned};

@@ -1,11 +1,9 @@
-use super::{
-    AnyConnection, AnyTopic, AppendError, Audience, Feed, FeedUpdates, Memory, Past, Topic, any_topic::Name,
-};
+use super::{AnyConnection, AnyTopic, Audience, Feed, FeedUpdates, Memory, Past, Topic, any_topic::Name};
 use crate::{
     config::Config,
     context::Principal,
     hub::{Drained, Hub, drain},
-    seams::Runtime,
+    seams::{AppendError, Runtime},
 };
 use realtime_protocol::{ConnectionId, Position, Presence, Present, Result};
 use serde::{Serialize, de::DeserializeOwned};

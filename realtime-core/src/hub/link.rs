@@ -1,7 +1,7 @@
 use super::Hub;
 use crate::{
     ledger::{Account, Class, Ledger},
-    seams::{BoxFuture, Broker, Publication, Runtime},
+    seams::{Arrival, BoxFuture, Broker, Publication, Runtime, Untaken},
     util::{Wakers, panics::catch, sync::Mutex},
 };
 use realtime_protocol::{Error, Result};
@@ -110,63 +110,94 @@ impl Drop for Link {
 }
 
 async fn hand_over(broker: Arc<dyn Broker>, state: Arc<Mutex<State>>, hub: Weak<Hub>, runtime: Arc<dyn Runtime>) {
-    while let Some(publication) = poll_fn(|cx| next(&state, cx)).await {
-        for attempt in 1..=TRIES {
-            let Err(error) = caught(|| broker.publish(&publication)).await else { break };
-            if error.is_retryable() && attempt < TRIES {
-                runtime.sleep(PAUSE).await;
-                continue;
-            }
-            tracing::error!(topic = publication.topic, ?error, "the broker did not accept a publication");
+    let mut batch = Vec::new();
+    let mut tries = 0;
+    while poll_fn(|cx| next(&state, &mut batch, cx)).await {
+        let Err(Untaken { taken, unsure, error }) = caught(|| broker.publish(&batch)).await else {
+            batch.clear();
+            tries = 0;
+            continue;
+        };
+        // What may have been taken is not sent again: a publication arrives at most once.
+        let settled = (taken + unsure).min(batch.len());
+        tries = if settled > 0 { 1 } else { tries + 1 };
+        let again = error.is_retryable() && tries < TRIES;
+        let lost = if again { unsure } else { batch.len() - taken.min(batch.len()) };
+        if lost > 0 {
+            tracing::error!(
+                topic = batch[taken.min(batch.len() - 1)].topic,
+                lost,
+                ?error,
+                "the broker did not accept publications"
+            );
             if let Some(hub) = hub.upgrade() {
-                hub.counters.broker_failure();
+                hub.counters.broker_failures(lost);
             }
-            break;
+        }
+        batch.drain(..if again { settled } else { batch.len() });
+        if again {
+            runtime.sleep(PAUSE).await;
         }
     }
 }
 
 async fn receive(broker: Arc<dyn Broker>, state: Arc<Mutex<State>>, hub: Weak<Hub>, runtime: Arc<dyn Runtime>) {
+    let mut arrivals = Vec::new();
     loop {
-        let mut received = caught(|| broker.receive());
-        let received = poll_fn(|cx| match poll_ended(&state, cx) {
-            Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => Pin::new(&mut received).poll(cx).map(Some),
-        });
-        match received.await {
-            None => return,
-            Some(Ok(publication)) => {
-                let Some(hub) = hub.upgrade() else { return };
-                // Protocols are application code too.
-                if let Err(panic) = catch(|| hub.deliver(&publication)) {
-                    hub.counters.broker_failure();
-                    tracing::error!(topic = publication.topic, panic = panic.0, "a publication was not delivered");
-                }
-            }
-            Some(Err(error)) => {
-                tracing::error!(?error, "the broker's link is down");
-                if let Some(hub) = hub.upgrade() {
-                    hub.counters.broker_failure();
-                }
-                runtime.sleep(PAUSE).await;
-            }
+        let received = {
+            let mut received = caught(|| broker.receive(&mut arrivals));
+            poll_fn(|cx| match poll_ended(&state, cx) {
+                Poll::Ready(()) => Poll::Ready(None),
+                Poll::Pending => Pin::new(&mut received).poll(cx).map(Some),
+            })
+            .await
+        };
+        let Some(received) = received else { return };
+        let Some(hub) = hub.upgrade() else { return };
+        for arrival in arrivals.drain(..) {
+            handle(&hub, arrival);
+        }
+        if let Err(error) = received {
+            tracing::error!(?error, "the broker's link is down");
+            hub.counters.broker_failure();
+            drop(hub);
+            runtime.sleep(PAUSE).await;
         }
     }
 }
 
-fn next(state: &Mutex<State>, cx: &Context<'_>) -> Poll<Option<Publication>> {
+fn handle(hub: &Arc<Hub>, arrival: Arrival) {
+    let Arrival::Publication(publication) = arrival else { return };
+    // Protocols are application code too.
+    if let Err(panic) = catch(|| hub.deliver(&publication)) {
+        hub.counters.broker_failure();
+        tracing::error!(topic = publication.topic, panic = panic.0, "a publication was not delivered");
+    }
+}
+
+/// Waits for publications, and moves some of them to `batch`, behind those that are to be tried again. Returns false
+/// at the end.
+fn next(state: &Mutex<State>, batch: &mut Vec<Publication>, cx: &Context<'_>) -> Poll<bool> {
     let mut state = state.lock();
-    if let Some(publication) = state.waiting.pop_front() {
+    while batch.len() < BATCH
+        && let Some(publication) = state.waiting.pop_front()
+    {
         let left = state.bytes - publication.size();
         state.count(left);
-        return Poll::Ready(Some(publication));
+        batch.push(publication);
+    }
+    if !batch.is_empty() {
+        return Poll::Ready(true);
     }
     if state.ended {
-        return Poll::Ready(None);
+        return Poll::Ready(false);
     }
     state.wakers.add(cx.waker());
     Poll::Pending
 }
+
+/// Publications that are handed over together.
+const BATCH: usize = 256;
 
 fn poll_ended(state: &Mutex<State>, cx: &Context<'_>) -> Poll<()> {
     let mut state = state.lock();
@@ -178,25 +209,25 @@ fn poll_ended(state: &Mutex<State>, cx: &Context<'_>) -> Poll<()> {
 }
 
 /// Calls the broker; a panic in it, at any point, is an error, and the link goes on.
-fn caught<'a, T>(call: impl FnOnce() -> BoxFuture<'a, Result<T>>) -> Caught<'a, T> {
+fn caught<'a, T, E: From<Error>>(call: impl FnOnce() -> BoxFuture<'a, Result<T, E>>) -> Caught<'a, T, E> {
     Caught(catch(call).map_err(|panic| Some(Error::internal(panic.0))))
 }
 
-struct Caught<'a, T>(Result<BoxFuture<'a, Result<T>>, Option<Error>>);
+struct Caught<'a, T, E>(Result<BoxFuture<'a, Result<T, E>>, Option<Error>>);
 
-impl<T> Future for Caught<'_, T> {
-    type Output = Result<T>;
+impl<T, E: From<Error>> Future for Caught<'_, T, E> {
+    type Output = Result<T, E>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         match &mut self.0 {
             Ok(future) => catch(|| future.as_mut().poll(cx))
-                .unwrap_or_else(|panic| Poll::Ready(Err(Error::internal(panic.0)))),
-            Err(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+                .unwrap_or_else(|panic| Poll::Ready(Err(Error::internal(panic.0).into()))),
+            Err(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error.into()))),
         }
     }
 }
 
-impl<T> Drop for Caught<'_, T> {
+impl<T, E> Drop for Caught<'_, T, E> {
     fn drop(&mut self) {
         let future = std::mem::replace(&mut self.0, Err(None));
         if let Err(panic) = catch(|| drop(future)) {
