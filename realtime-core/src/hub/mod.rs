@@ -169,7 +169,7 @@ impl Hub {
         let runtime = runtime();
         *self.runtime.lock() = Some(Arc::clone(&runtime));
         if let Some(link) = &self.link {
-            link.start(Arc::downgrade(self), &runtime);
+            link.start(&Arc::downgrade(self), &runtime);
         }
         if !self.manual_time {
             let ticker = Ticker(Arc::downgrade(self));
@@ -330,6 +330,9 @@ impl Hub {
         }
         self.outcomes.expire(now);
         self.feeds.expire(now);
+        if let Some(link) = &self.link {
+            link.expire(now);
+        }
         self.revocations.expire(now);
         self.ledger.look_again();
         self.keep_to_budget();

@@ -64,7 +64,7 @@ mod tests {
     fn a_proof_is_read_as_it_is_written() {
         let proof = Proof::new(u64::MAX);
         assert_eq!(proof.to_string(), "fffffffffffff");
-        assert_eq!(proof.to_string().parse(), Ok(proof));
+        assert_eq!(proof.to_string().parse::<Proof>().unwrap(), proof);
         for text in ["", "0", "FFFFFFFFFFFFF", "00000000000000", "000000000000g", "+000000000000"] {
             assert!(text.parse::<Proof>().is_err(), "{text}");
         }
