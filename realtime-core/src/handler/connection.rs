@@ -64,8 +64,8 @@ impl<H: Handler> Connection<H> {
     /// # Errors
     ///
     /// The errors of [`AnyConnection::follow`].
-    pub fn follow(&self, feed: &Feed<H::ServerMessage>, after: Option<&Position>) -> Result<Begun> {
-        self.any.follow(feed, after)
+    pub async fn follow(&self, feed: &Feed<H::ServerMessage>, after: Option<&Position>) -> Result<Begun> {
+        self.any.follow(feed, after).await
     }
 
     /// Returns true if the client is a member of the topic.

@@ -164,9 +164,14 @@ impl AnyConnection {
     ///
     /// # Errors
     ///
-    /// Those of [`subscribe`](Self::subscribe): a feed counts as a topic. Also those of [`Realtime::position`].
-    pub fn follow<T>(&self, feed: &Feed<T>, after: Option<&Position>) -> Result<Begun> {
-        self.0.follow(feed.name(), feed.log(), feed.keeping(), after).map(Begun::from)
+    /// Those of [`subscribe`](Self::subscribe): a feed counts as a topic. Also those of [`Realtime::position`], but over a
+    /// broker it waits for the log without a timeout.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it has no effect.
+    pub async fn follow<T>(&self, feed: &Feed<T>, after: Option<&Position>) -> Result<Begun> {
+        self.0.follow(feed.name(), feed.log(), feed.keeping(), after).await.map(Begun::from)
     }
 
     /// Stops sending the entries of a feed. Those that are queued may still arrive.

@@ -183,7 +183,7 @@ impl Topics {
     fn tell_broker(&self, hub: &Hub, topic: &TopicState) {
         if let Some(link) = hub.link.as_ref().filter(|_| !topic.is_place) {
             let exists = || self.shard(topic.name()).read().contains_key(&topic.name);
-            link.look(Source::Topic, &topic.name, hub.clock.now(), exists);
+            let _ = link.look(Source::Topic, &topic.name, hub.clock.now(), exists);
         }
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 impl Client {
     /// Sends the client the entries of a feed as messages, behind a position or from the end of the log on.
-    pub(crate) fn follow(
+    pub(crate) async fn follow(
         self: &Arc<Self>,
         name: &str,
         log: Log,
@@ -20,7 +20,14 @@ impl Client {
         after: Option<&Position>,
     ) -> Result<Beginning> {
         let since = self.times_revoked();
-        let (following, beginning) = self.hub.follow(name, log, keeping, after, || To::messages(self))?;
+        let (following, beginning) = loop {
+            if self.hub.needs_preparing() {
+                self.hub.prepare(name, log, after).await?;
+            }
+            if let Some(follow) = self.hub.follow(name, log, keeping, after, || To::messages(self))? {
+                break follow;
+            }
+        };
         let follower = Arc::clone(following.follower());
         // What it replaces leaves its feed outside the lock.
         let replaced = {

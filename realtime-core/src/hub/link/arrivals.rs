@@ -3,7 +3,7 @@
 use super::{PAUSE, Shared, caught};
 use crate::{
     hub::Hub,
-    seams::{Arrival, Runtime},
+    seams::{Arrival, Missed, Runtime},
     util::panics::catch,
 };
 use std::{
@@ -16,6 +16,7 @@ use std::{
 /// Takes what the broker brings, until the hub is gone.
 pub(super) async fn receive(shared: Arc<Shared>, hub: Weak<Hub>, runtime: Arc<dyn Runtime>) {
     let mut arrivals = Vec::new();
+    let mut was_down = false;
     loop {
         let received = {
             let mut received = caught(|| shared.broker.receive(&mut arrivals));
@@ -27,8 +28,11 @@ pub(super) async fn receive(shared: Arc<Shared>, hub: Weak<Hub>, runtime: Arc<dy
         };
         let Some(received) = received else { return };
         let Some(hub) = hub.upgrade() else { return };
+        if std::mem::replace(&mut was_down, received.is_err()) {
+            shared.missed.note(Missed::All);
+        }
         for arrival in arrivals.drain(..) {
-            handle(&hub, arrival);
+            handle(&shared, &hub, arrival);
         }
         if let Err(error) = received {
             tracing::error!(?error, "the broker's link is down");
@@ -39,11 +43,22 @@ pub(super) async fn receive(shared: Arc<Shared>, hub: Weak<Hub>, runtime: Arc<dy
     }
 }
 
-fn handle(hub: &Arc<Hub>, arrival: Arrival) {
-    let Arrival::Publication(publication) = arrival else { return };
-    // Protocols are application code too.
-    if let Err(panic) = catch(|| hub.deliver(&publication)) {
-        hub.counters.broker_failure();
-        tracing::error!(topic = publication.topic, panic = panic.0, "a publication was not delivered");
+fn handle(shared: &Shared, hub: &Arc<Hub>, arrival: Arrival) {
+    match arrival {
+        Arrival::Missed(missed) => shared.missed.note(missed),
+        // Protocols are application code too.
+        Arrival::Publication(publication) => {
+            if let Err(panic) = catch(|| hub.deliver(&publication)) {
+                hub.counters.broker_failure();
+                tracing::error!(topic = publication.topic, panic = panic.0, "a publication was not delivered");
+            }
+        }
+        Arrival::Record(record) => {
+            let topic = record.topic.clone();
+            if let Err(panic) = catch(|| hub.take_record(record)) {
+                hub.counters.broker_failure();
+                tracing::error!(topic, panic = panic.0, "a record was not delivered");
+            }
+        }
     }
 }

@@ -1,9 +1,33 @@
-use crate::{seams::BoxFuture, util::panics::catch};
+use crate::{
+    seams::{BoxFuture, Runtime},
+    util::panics::catch,
+};
 use realtime_protocol::{Error, Result};
 use std::{
-    pin::Pin,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
+
+/// Runs a future with a timeout; `None` if it is over first.
+pub(in crate::hub) async fn within<T>(
+    runtime: &Arc<dyn Runtime>,
+    timeout: Duration,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    let mut late = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        let late: &mut BoxFuture<'static> = late.get_or_insert_with(|| runtime.sleep(timeout));
+        late.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
 
 /// Calls the broker; a panic in it, at any point, is an error, and the link goes on.
 pub(in crate::hub) fn caught<'a, T, E: From<Error>>(

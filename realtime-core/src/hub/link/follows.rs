@@ -71,20 +71,17 @@ const LINGERING: usize = 4096;
 const BATCH: usize = 512;
 
 impl Follows {
-    /// Looks if a name is wanted, after that may have changed. `is_wanted` is called under the lock: of two changes at
-    /// once the later look sees both.
-    pub(crate) fn look(&self, of: Source, name: &Arc<str>, now: u32, is_wanted: impl FnOnce() -> bool) {
-        let waker = {
+    /// Looks if a name is wanted, after that may have changed; returns true if it is, and the broker brings it already.
+    /// `is_wanted` is called under the lock: of two changes at once the later look sees both.
+    pub(crate) fn look(&self, of: Source, name: &Arc<str>, now: u32, is_wanted: impl FnOnce() -> bool) -> bool {
+        let (is_followed, waker) = {
             let mut state = self.0.lock();
             let key = (of, Arc::clone(name));
-            if is_wanted() {
-                state.want(key)
-            } else {
-                state.linger(key, now)
-            }
-            state.take_waker()
+            let is_followed = if is_wanted() { state.want(key) } else { state.linger(key, now) };
+            (is_followed, state.take_waker())
         };
         wake(waker);
+        is_followed
     }
 
     /// Ends what lingers for long enough.
@@ -126,22 +123,25 @@ impl State {
         if self.due.is_empty() { None } else { self.waker.take() }
     }
 
-    fn want(&mut self, key: Key) {
+    fn want(&mut self, key: Key) -> bool {
         let new = || Follow { want: Want::Yes, told: Told::Nothing, due: None };
         let follow = self.known.entry(key.clone()).or_insert_with(new);
         follow.want = Want::Yes;
+        let is_followed = follow.told == Told::Follows;
         self.check(key);
+        is_followed
     }
 
-    fn linger(&mut self, key: Key, now: u32) {
-        let Some(follow) = self.known.get_mut(&key) else { return };
-        if follow.want != Want::Yes {
-            return;
-        }
+    /// Always returns false.
+    fn linger(&mut self, key: Key, now: u32) -> bool {
+        let Some(follow) = self.known.get_mut(&key).filter(|follow| follow.want == Want::Yes) else {
+            return false;
+        };
         if follow.told == Told::Nothing {
             // The broker has not heard of it.
             self.known.remove(&key);
-            return self.clean();
+            self.clean();
+            return false;
         }
         let until = now + LINGER;
         follow.want = Want::Until(until);
@@ -149,6 +149,7 @@ impl State {
         if self.idle.len() > LINGERING {
             self.end_oldest();
         }
+        false
     }
 
     fn end_oldest(&mut self) {
@@ -223,6 +224,10 @@ pub(super) async fn follow(shared: Arc<Shared>, hub: Weak<Hub>, runtime: Arc<dyn
         let done = super::caught(|| shared.broker.follow(&changes)).await;
         shared.follows.settle(&changes, done.is_ok());
         let Some(hub) = hub.upgrade() else { return };
+        if done.is_ok() {
+            let begun = changes.iter().filter(|change| change.wanted && change.of == Source::Log);
+            begun.for_each(|change| hub.begin_copy(&change.topic));
+        }
         if let Err(error) = done {
             tracing::error!(?error, topic = changes[0].topic, "the broker does not bring what this node follows");
             hub.counters.broker_failure();
@@ -241,7 +246,7 @@ mod tests {
     }
 
     fn look(follows: &Follows, name: &str, now: u32, wanted: bool) {
-        follows.look(Source::Topic, &name.into(), now, || wanted);
+        let _ = follows.look(Source::Topic, &name.into(), now, || wanted);
     }
 
     fn next(follows: &Follows) -> Vec<FollowChange> {

@@ -6,14 +6,21 @@ mod caught;
 mod follows;
 mod publications;
 
-pub(super) use caught::caught;
+pub(super) use caught::{caught, within};
 use follows::Follows;
 
-use super::Hub;
+use super::{Hub, feed::MissedHere};
 use crate::{
+    config::Config,
     ledger::{Account, Class, Ledger},
     seams::{Broker, Publication, Runtime, Source},
-    util::{Wakers, sync::Mutex},
+    util::{
+        Wakers,
+        sync::{
+            Mutex,
+            atomic::{AtomicU64, Ordering::Relaxed},
+        },
+    },
 };
 use realtime_protocol::{Error, Result};
 use std::{
@@ -38,6 +45,11 @@ pub(crate) struct Shared {
     pub(in crate::hub) follows: Follows,
     /// The most bytes that may wait.
     limit: usize,
+    /// The time for which an append is tried.
+    pub(in crate::hub) append_timeout: Duration,
+    pub(in crate::hub) missed: MissedHere,
+    /// The number of the last append.
+    numbers: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -56,11 +68,11 @@ struct State {
 const WAITING: usize = 16_384;
 
 /// Pause before a retry after the broker has failed.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 impl Link {
-    /// Creates a link on which `limit` bytes may wait.
-    pub(crate) fn new(broker: Arc<dyn Broker>, limit: usize, ledger: &Arc<Ledger>) -> Self {
+    /// Creates the link over a broker.
+    pub(crate) fn new(broker: Arc<dyn Broker>, config: &Config, ledger: &Arc<Ledger>) -> Self {
         let state = State {
             waiting: VecDeque::new(),
             bytes: 0,
@@ -68,7 +80,16 @@ impl Link {
             ended: false,
             wakers: Wakers::default(),
         };
-        let shared = Shared { broker, follows: Follows::default(), limit, state: Mutex::new(state) };
+        let shared = Shared {
+            broker,
+            follows: Follows::default(),
+            limit: config.broker_queue_bytes,
+            append_timeout: config.append_timeout,
+            missed: MissedHere::default(),
+            // A node of the same number may have been here before.
+            numbers: AtomicU64::new(getrandom::u64().unwrap_or_default() >> 1),
+            state: Mutex::new(state),
+        };
         Self { shared: Arc::new(shared), running: Arc::default() }
     }
 
@@ -77,9 +98,19 @@ impl Link {
         self.shared.publish(publication)
     }
 
-    /// Has the broker told what is wanted of a name, after that may have changed.
-    pub(super) fn look(&self, of: Source, name: &Arc<str>, now: u32, is_wanted: impl FnOnce() -> bool) {
-        self.shared.follows.look(of, name, now, is_wanted);
+    /// Has the broker told what is wanted of a name, after that may have changed. Returns true if it is wanted, and the
+    /// broker brings it already.
+    pub(super) fn look(&self, of: Source, name: &Arc<str>, now: u32, is_wanted: impl FnOnce() -> bool) -> bool {
+        self.shared.follows.look(of, name, now, is_wanted)
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Returns true if feeds work over this broker.
+    pub(super) fn has_logs(&self) -> bool {
+        self.shared.broker.abilities().logs
     }
 
     pub(super) fn expire(&self, now: u32) {
@@ -99,6 +130,10 @@ impl Link {
         runtime.spawn(Box::pin(held(running, arrivals::receive(shared, hub, sleeps))));
         let (shared, hub, sleeps, running) = parts();
         runtime.spawn(Box::pin(held(running, follows::follow(shared, hub, sleeps))));
+        if self.has_logs() {
+            let (shared, hub, sleeps, running) = parts();
+            runtime.spawn(Box::pin(held(running, super::feed::watch(shared, hub, sleeps))));
+        }
     }
 }
 
@@ -142,15 +177,39 @@ impl Shared {
         Ok(())
     }
 
+    /// Counts bytes as waiting.
+    ///
+    /// # Errors
+    ///
+    /// `UNAVAILABLE` if too much waits.
+    pub(in crate::hub) fn reserve(&self, bytes: usize) -> Result {
+        let mut state = self.state.lock();
+        if state.bytes + bytes > self.limit {
+            return Err(Error::unavailable("the broker does not keep up"));
+        }
+        let waiting = state.bytes + bytes;
+        state.count(waiting);
+        Ok(())
+    }
+
+    /// Returns true while less waits than may.
+    pub(in crate::hub) fn has_room(&self, ledger: &Ledger) -> bool {
+        ledger.of(Class::Broker) < self.limit
+    }
+
+    pub(in crate::hub) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Relaxed) + 1
+    }
+
     /// Counts bytes as handed over.
-    fn release(&self, bytes: usize) {
+    pub(in crate::hub) fn release(&self, bytes: usize) {
         let mut state = self.state.lock();
         let left = state.bytes - bytes;
         state.count(left);
     }
 
     /// Ready when the hub is gone.
-    fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(in crate::hub) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if state.ended {
             return Poll::Ready(());

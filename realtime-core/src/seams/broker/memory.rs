@@ -79,6 +79,24 @@ impl MemoryBroker {
         Self::join_to(Arc::clone(&self.cluster))
     }
 
+    /// Goes on as another primary would that had not got the last records of each log: `lost` is asked how many of so many
+    /// those are. For tests.
+    #[doc(hidden)]
+    pub fn fail_over(&self, mut lost: impl FnMut(&str, usize) -> usize) {
+        for (topic, log) in &mut *self.cluster.logs.lock() {
+            let kept = log.records.len() - lost(topic, log.records.len()).min(log.records.len());
+            log.fail_over(kept);
+        }
+    }
+
+    /// Drops the entries before this offset, in whole records. For tests.
+    #[doc(hidden)]
+    pub fn trim(&self, topic: &str, before: u64) {
+        if let Some(log) = self.cluster.logs.lock().get_mut(topic) {
+            log.trim(before);
+        }
+    }
+
     fn join_to(cluster: Arc<Cluster>) -> Self {
         let own = Arc::<Inbox>::default();
         cluster.nodes.lock().push(Arc::downgrade(&own));
@@ -213,11 +231,25 @@ impl Log {
         self.top = (record.last(), record.proof);
         self.records.push_back(record.clone());
         let count = record.last().saturating_sub(draft.keep.entries) + 1;
-        let keep_from = count.max(draft.trim_before.unwrap_or(0));
-        while self.records.front().is_some_and(|oldest| oldest.last() < keep_from) {
+        self.trim(count.max(draft.trim_before.unwrap_or(0)));
+        record
+    }
+
+    fn trim(&mut self, before: u64) {
+        while self.records.front().is_some_and(|oldest| oldest.last() < before) {
             self.records.pop_front();
         }
-        record
+    }
+
+    /// Keeps so many records, and begins another reign.
+    fn fail_over(&mut self, kept: usize) {
+        if let Some(lost) = self.records.get(kept) {
+            self.top = (lost.first - 1, lost.base);
+        }
+        self.records.truncate(kept);
+        let (birth, reign) = self.epoch.split_once('.').unwrap_or((&self.epoch, "0"));
+        let reign = reign.parse::<u64>().unwrap_or_default() + 1;
+        self.epoch = format!("{birth}.{reign}");
     }
 
     fn first(&self) -> u64 {

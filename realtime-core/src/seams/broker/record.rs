@@ -29,12 +29,8 @@ impl Record {
 
     /// Returns the bytes that it takes in a queue.
     pub(crate) fn size(&self) -> usize {
-        let entry = |entry: &Logged| {
-            let whole = entry.whole.as_ref().map_or(0, |(_, whole)| whole.len());
-            size_of::<Logged>() + entry.json.len() + whole + entry.key.as_ref().map_or(0, String::len)
-        };
         let names = self.topic.len() + self.epoch.len();
-        size_of::<Self>() + names + self.body.entries.iter().map(entry).sum::<usize>()
+        size_of::<Self>() + names + self.body.entries.iter().map(Logged::size).sum::<usize>()
     }
 
     /// Returns the position of the entry at this offset.
@@ -88,6 +84,14 @@ pub struct Logged {
     pub whole: Option<(Kind, Bytes)>,
     /// The key of the entries that it replaces for followers who want only the newest of each.
     pub key: Option<String>,
+}
+
+impl Logged {
+    /// Returns the bytes that it takes in a queue.
+    pub(crate) fn size(&self) -> usize {
+        let whole = self.whole.as_ref().map_or(0, |(_, whole)| whole.len());
+        size_of::<Self>() + self.json.len() + whole + self.key.as_ref().map_or(0, String::len)
+    }
 }
 
 /// A record that is to be appended.
