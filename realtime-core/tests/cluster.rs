@@ -1,5 +1,8 @@
 //! Feeds that several nodes share.
 
+#[path = "support/cluster.rs"]
+mod model;
+
 use adapter_testing::{FaultyBroker, TestClient, TestServer, block_on};
 use futures_util::{FutureExt, Stream};
 use realtime_core::{
@@ -12,6 +15,33 @@ use std::{
     task::{Context, Poll, Waker},
     time::Duration,
 };
+
+/// The seeds of the model: enough for each fault that was ever planted here, and some seconds; `CLUSTER_SEEDS` says
+/// another number, and `CLUSTER_SEED` one seed.
+fn seeds() -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    match number("CLUSTER_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("CLUSTER_SEEDS").unwrap_or(300),
+    }
+}
+
+#[test]
+fn whatever_fails_everything_is_delivered_or_told() {
+    for seed in seeds() {
+        if let Err(error) = block_on(model::run(seed, true)) {
+            panic!("CLUSTER_SEED={seed}: {error}");
+        }
+    }
+}
+
+/// The model would find it.
+#[test]
+fn without_proofs_clients_are_falsely_resumed() {
+    let errors = (0..100).filter_map(|seed| block_on(model::run(seed, false)).err());
+    let is_false = |error: &String| error.contains("falsely resumed") || error.contains("was not told");
+    assert!(errors.filter(is_false).count() > 0);
+}
 
 const NEWS: Feed<u64> = Topic::fixed("news").log(Log::last(20));
 const FOLLOW: Subscription<(), u64> = Subscription::new("follow");

@@ -208,7 +208,7 @@ async fn read_one(hub: &Weak<Hub>, shared: &Shared, feed: &FeedState, runtime: &
             Ask::Top if copies == COPIES => return Err(Error::unavailable("the log changes while it is read")),
             Ask::Top => {
                 copies += 1;
-                read_top(hub, shared, feed, runtime).await?;
+                read_top(shared, feed, runtime).await?;
             }
             Ask::Page(after) => read_page(hub, shared, feed, after, runtime).await?,
         }
@@ -219,15 +219,12 @@ async fn read_one(hub: &Weak<Hub>, shared: &Shared, feed: &FeedState, runtime: &
 /// Attempts to copy a log without a pause.
 const COPIES: usize = 3;
 
-async fn read_top(hub: &Weak<Hub>, shared: &Shared, feed: &FeedState, runtime: &Arc<dyn Runtime>) -> Result {
+async fn read_top(shared: &Shared, feed: &FeedState, runtime: &Arc<dyn Runtime>) -> Result {
     let topics = [&*feed.name];
     let tops = within(runtime, shared.append_timeout, caught(|| shared.broker.tops(&topics))).await;
     let mut tops = tops.unwrap_or_else(|| Err(super::too_late()))?;
     let top = tops.pop().ok_or_else(|| Error::unavailable("the broker did not say where the log ends"))?;
-    let Some(hub) = hub.upgrade() else { return Ok(()) };
-    let mut effects = Effects::take();
-    feed.begin_copy(&top, &mut effects);
-    hub.run(effects);
+    feed.begin_part(&top);
     Ok(())
 }
 

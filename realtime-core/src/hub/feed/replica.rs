@@ -48,6 +48,8 @@ struct Reader {
     stage: Stage,
     /// The place up to which the log is copied.
     end: End,
+    /// The newest part of the log, while it is being read.
+    part: Part,
     /// Records that came while something before them was missing.
     waiting: VecDeque<Record>,
     /// Bytes of all of them.
@@ -79,6 +81,35 @@ enum Stage {
     /// Something may be missing behind the end.
     Catching,
     Live,
+}
+
+/// The newest part of a log, as far as it is read.
+#[derive(Debug)]
+struct Part {
+    /// The epoch of the log when it was begun.
+    epoch: String,
+    base: Position,
+    records: VecDeque<Record>,
+    bytes: usize,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self { epoch: String::new(), base: Position::new("0", 0), records: VecDeque::new(), bytes: 0 }
+    }
+}
+
+impl Part {
+    /// Adds a record, and drops older ones over `most` bytes.
+    fn add(&mut self, record: Record, most: usize) {
+        self.bytes += record.size();
+        self.records.push_back(record);
+        while self.bytes > most && self.records.len() > 1 {
+            let Some(oldest) = self.records.pop_front() else { return };
+            self.bytes -= oldest.size();
+            self.base = oldest.position(oldest.last());
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -223,7 +254,7 @@ impl FeedState {
                 reader.wait(record, means, &self.ledger);
                 false
             }
-            Stage::Live if reader.end.connects(&record) => {
+            Stage::Live if reader.end.connects_now(&record) => {
                 reader.heard = means.now;
                 self.apply(&mut reader, record, means, effects);
                 false
@@ -260,19 +291,16 @@ impl FeedState {
         }
     }
 
-    /// Begins the copy at the newest part of a log that ends at `top`.
-    pub(super) fn begin_copy(&self, top: &Position, effects: &mut Effects) {
+    /// Begins to read the newest part of a log that ends at `top`. Followers keep what they have until it is read.
+    pub(super) fn begin_part(&self, top: &Position) {
         let Some(replica) = &self.replica else { return };
         let _order = self.order.lock();
         let mut reader = replica.lock();
+        let start = top.offset.saturating_sub(self.tail.lock().log.entries as u64);
+        let base = if start == top.offset { top.clone() } else { Position::new(&*top.epoch, start) };
         reader.written = 0;
-        self.change(|tail| {
-            let start = top.offset.saturating_sub(tail.log.entries as u64);
-            let base = if start == top.offset { top.clone() } else { Position::new(&*top.epoch, start) };
-            reader.end = End::of(&base);
-            tail.begin_anew(base, top.clone());
-        });
-        self.followers.for_each(|follower| follower.interrupt(effects));
+        reader.end = End::of(&base);
+        reader.part = Part { epoch: top.epoch.clone(), base, ..Part::default() };
     }
 
     /// Takes a page that was read behind the end.
@@ -280,27 +308,68 @@ impl FeedState {
         let Some(replica) = &self.replica else { return };
         let _order = self.order.lock();
         let mut reader = replica.lock();
-        let Some(skipped) = reader.end.gap_before(&page) else {
+        let is_whole = match reader.stage {
+            Stage::Loading => self.load(&mut reader, &page, means, effects),
+            _ => self.catch_up(&mut reader, &page, means, effects),
+        };
+        if !is_whole {
+            reader.load_anew(replica);
+            return reader.count(&self.ledger);
+        }
+        if reader.end.is_at(&page.top) {
+            self.finish(replica, &mut reader, &page.top, means, effects);
+        }
+    }
+
+    /// Adds a page to the part that is being read, and takes that over once it is whole. Returns false if the log is not the
+    /// one that it was.
+    fn load(&self, reader: &mut Reader, page: &Page, means: &Means<'_>, effects: &mut Effects) -> bool {
+        let Some(skipped) = reader.end.gap_before(page).filter(|_| reader.part.epoch == page.top.epoch) else {
+            return false;
+        };
+        if let Some(base) = skipped {
+            reader.end = End::of(&base);
+            reader.part = Part { epoch: std::mem::take(&mut reader.part.epoch), base, ..Part::default() };
+        }
+        let most = self.tail.lock().log.bytes;
+        for record in &page.records {
+            if !reader.end.connects(record) {
+                return false;
+            }
+            reader.end = End::behind(record);
+            reader.part.add(record.clone(), most);
+        }
+        reader.count(&self.ledger);
+        if reader.end.is_at(&page.top) {
+            let part = std::mem::take(&mut reader.part);
+            self.change(|tail| tail.begin_anew(part.base, page.top.clone()));
+            self.followers.for_each(|follower| follower.interrupt(effects));
+            part.records.into_iter().for_each(|record| self.apply(reader, record, means, effects));
+        }
+        true
+    }
+
+    /// Adds the records of a page to the copy. Returns false if the log is not the one that was copied.
+    fn catch_up(&self, reader: &mut Reader, page: &Page, means: &Means<'_>, effects: &mut Effects) -> bool {
+        let Some(skipped) = reader.end.gap_before(page) else {
             tracing::warn!(
                 feed = &*self.name,
-                "the log is not the one that was followed: something in it was lost"
+                "the log is not the one that was followed: something of it was lost"
             );
-            return reader.load_anew(replica);
+            return false;
         };
         if let Some(base) = skipped {
             reader.end = End::of(&base);
             self.change(|tail| tail.skip_to(base));
             self.followers.for_each(|follower| follower.interrupt(effects));
         }
-        for record in page.records {
-            if !reader.end.connects(&record) {
-                return reader.load_anew(replica);
+        for record in &page.records {
+            if !reader.end.connects(record) {
+                return false;
             }
-            self.apply(&mut reader, record, means, effects);
+            self.apply(reader, record.clone(), means, effects);
         }
-        if reader.end.is_at(&page.top) {
-            self.finish(replica, &mut reader, &page.top, means, effects);
-        }
+        true
     }
 
     /// Goes on with the records that came meanwhile, once everything before them is there.
@@ -316,7 +385,7 @@ impl FeedState {
         top.epoch.clone_into(&mut reader.end.epoch);
         self.change(|tail| tail.set_epoch(&top.epoch));
         while let Some(record) = reader.take_waiting() {
-            if reader.end.connects(&record) {
+            if reader.end.connects_now(&record) {
                 self.apply(reader, record, means, effects);
             } else if !self.has(reader, &record) {
                 reader.overflowed = true;
@@ -328,6 +397,7 @@ impl FeedState {
         } else {
             reader.stage = Stage::Live;
         }
+        reader.count(&self.ledger);
         replica.is_loaded.store(true, Release);
         reader.done = reader.under_way.take().unwrap_or(reader.done);
         std::mem::take(&mut reader.wakers).for_each(|waker| effects.wake(Some(waker)));
@@ -352,7 +422,7 @@ impl FeedState {
                 }
             }
         }
-        reader.end = End { proof: Some(record.proof), epoch: record.epoch, offset: last.offset };
+        reader.end = End { epoch: last.epoch, offset: last.offset, proof: Some(record.proof) };
     }
 
     /// Returns true if the record has been copied already.
@@ -392,7 +462,7 @@ impl Reader {
     fn load_anew(&mut self, replica: &Replica) {
         replica.is_loaded.store(false, Release);
         self.stage = Stage::Loading;
-        self.end = End::default();
+        (self.end, self.part) = (End::default(), Part::default());
     }
 
     fn wait(&mut self, record: Record, means: &Means<'_>, ledger: &Arc<Ledger>) {
@@ -402,22 +472,27 @@ impl Reader {
             self.overflowed = true;
             return;
         }
-        self.count(self.bytes + bytes, ledger);
+        self.bytes += bytes;
         self.waiting.push_back(record);
+        self.count(ledger);
     }
 
     fn take_waiting(&mut self) -> Option<Record> {
         let record = self.waiting.pop_front()?;
         self.bytes -= record.size();
         if self.waiting.is_empty() {
-            (self.waiting, self.account) = (VecDeque::new(), None);
+            self.waiting = VecDeque::new();
         }
         Some(record)
     }
 
-    fn count(&mut self, bytes: usize, ledger: &Arc<Ledger>) {
-        self.bytes = bytes;
-        self.account.get_or_insert_with(|| Account::new(ledger, Class::Broker)).set(bytes);
+    fn count(&mut self, ledger: &Arc<Ledger>) {
+        let bytes = self.bytes + self.part.bytes;
+        if bytes == 0 {
+            self.account = None;
+        } else {
+            self.account.get_or_insert_with(|| Account::new(ledger, Class::Broker)).set(bytes);
+        }
     }
 }
 
@@ -427,8 +502,18 @@ impl End {
         Self { epoch: position.epoch.clone(), offset: position.offset, proof }
     }
 
+    fn behind(record: &Record) -> Self {
+        Self { epoch: record.epoch.clone(), offset: record.last(), proof: Some(record.proof) }
+    }
+
+    /// Returns true if the record is the next one in a history that ends here.
     fn connects(&self, record: &Record) -> bool {
         record.first == self.offset + 1 && self.proof == Some(record.base)
+    }
+
+    /// The same for a record that was brought, and may be late: of another reign, it may have been lost since.
+    fn connects_now(&self, record: &Record) -> bool {
+        self.connects(record) && self.epoch == record.epoch
     }
 
     fn is_at(&self, position: &Position) -> bool {
