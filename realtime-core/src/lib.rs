@@ -64,8 +64,8 @@ pub use describe::{Bare, Gives, Takes};
 pub use endpoint::{Call, Connected, Endpoint, Guard};
 pub use handler::{Connection, FnConnection, Function, Handler, IntoMount, Mount, handler_fn};
 pub use handles::{
-    AnyConnection, AnyTopic, AppendError, Audience, Begun, Feed, FeedUpdate, FeedUpdates, Follow, History,
-    Interval, Memory, Past, Realtime, Recipients, SendError, Sleep, Stats, Topic,
+    AnyConnection, AnyTopic, Audience, Begun, Feed, FeedUpdate, FeedUpdates, Follow, History, Interval, Memory,
+    Past, Realtime, Recipients, SendError, Sleep, Stats, Topic,
 };
 pub use hub::{Drained, Log};
 pub use ipnet::IpNet;
@@ -75,7 +75,7 @@ pub use realtime_protocol::{
     validate,
 };
 pub use request::{Accepted, Middleware, Next, Reject};
-pub use seams::{Broker, MemoryBroker, Publication};
+pub use seams::{AppendError, Broker, MemoryBroker};
 
 /// The API for `realtime-schema`: the names of a registry, and the schemas of their types.
 #[cfg(feature = "schema")]
@@ -83,6 +83,14 @@ pub mod schema {
     #[doc(inline)]
     pub use crate::describe::Side;
     pub use crate::describe::{Description, Kind};
+}
+
+/// The API for authors of brokers: what passes over the link between nodes.
+pub mod broker {
+    pub use crate::seams::{
+        Abilities, AppendError, Arrival, Body, Broker, Draft, FollowChange, Logged, MemoryBroker, Missed, Page,
+        Proof, Publication, Record, Retention, Source, Untaken, Writer,
+    };
 }
 
 /// The API for adapter authors: the traits to implement, and the types to use.

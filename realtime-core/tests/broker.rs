@@ -3,13 +3,13 @@
 use adapter_testing::{TestServer, block_on};
 use bytes::Bytes;
 use realtime_core::{
-    Broker, Code, Config, Connection, Error, Handler, MemoryBroker, Message, Publication, Realtime,
-    RealtimeBuilder, Result, Topic,
+    Code, Config, Connection, Error, Handler, MemoryBroker, Message, Realtime, RealtimeBuilder, Result, Topic,
+    broker::{Arrival, Broker, FollowChange, Missed, Publication, Source, Untaken},
 };
 use serde::Serialize;
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -62,10 +62,10 @@ fn a_member_on_another_node_gets_its_form() {
         assert_eq!(json.recv_frame().await.unwrap().as_text(), r#"{"type":"message","value":[255,0]}"#);
 
         let publication = Publication::new(7, "news".into(), Bytes::from_static(b"[255,0]"), None, Vec::new());
-        third.publish(&publication).await.unwrap();
+        third.publish(std::slice::from_ref(&publication)).await.unwrap();
         second.settle().await;
         assert_eq!(messagepack.recv().await, Ok(bytes));
-        third.publish(&publication.with_msgpack(Bytes::from_static(b"\xa2hi"))).await.unwrap();
+        third.publish(&[publication.with_msgpack(Bytes::from_static(b"\xa2hi"))]).await.unwrap();
         second.settle().await;
         assert_eq!(messagepack.recv().await, Ok("hi".into()));
     });
@@ -112,27 +112,63 @@ fn publications_of_one_node_keep_their_order() {
     });
 }
 
-/// Fails as often as it is told, and then takes everything.
+/// Answers as it is told, one after the other, and then takes everything.
 #[derive(Clone, Debug, Default)]
 struct Flaky {
-    fail: Arc<AtomicUsize>,
-    taken: Arc<AtomicUsize>,
+    answers: Arc<Mutex<Vec<Answer>>>,
+    /// The sizes of the batches that it was handed.
+    handed: Arc<Mutex<Vec<usize>>>,
+    taken: Arc<Mutex<Vec<String>>>,
+    followed: Arc<Mutex<Vec<(String, bool)>>>,
+    /// Changes of what it brings that fail before one does not.
+    deaf: Arc<AtomicUsize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    taken: usize,
+    unsure: usize,
     retryable: bool,
+}
+
+const DOWN: Answer = Answer { taken: 0, unsure: 0, retryable: true };
+
+impl Flaky {
+    fn new(answers: &[Answer]) -> Self {
+        let flaky = Self::default();
+        flaky.answers.lock().unwrap().extend(answers.iter().rev());
+        flaky
+    }
+
+    fn taken(&self) -> Vec<String> {
+        self.taken.lock().unwrap().clone()
+    }
 }
 
 #[realtime_core::async_trait]
 impl Broker for Flaky {
-    async fn publish(&self, _: &Publication) -> Result {
-        if self.fail.load(SeqCst) > 0 {
-            self.fail.fetch_sub(1, SeqCst);
-            let error = Error::new(Code::UNAVAILABLE, "the broker is down");
-            return Err(if self.retryable { error.with_retry() } else { error });
+    async fn follow(&self, changes: &[FollowChange]) -> Result {
+        if self.deaf.load(SeqCst) > 0 {
+            self.deaf.fetch_sub(1, SeqCst);
+            return Err(Error::unavailable("the broker is down"));
         }
-        self.taken.fetch_add(1, SeqCst);
+        assert!(changes.iter().all(|change| change.of == Source::Topic));
+        self.followed.lock().unwrap().extend(changes.iter().map(|change| (change.topic.clone(), change.wanted)));
         Ok(())
     }
 
-    async fn receive(&self) -> Result<Publication> {
+    async fn publish(&self, batch: &[Publication]) -> Result<(), Untaken> {
+        self.handed.lock().unwrap().push(batch.len());
+        let answer = self.answers.lock().unwrap().pop();
+        let count = answer.map_or(batch.len(), |answer| answer.taken);
+        let text = |publication: &Publication| String::from_utf8(publication.json.to_vec()).unwrap();
+        self.taken.lock().unwrap().extend(batch[..count].iter().map(text));
+        let Some(Answer { taken, unsure, retryable }) = answer else { return Ok(()) };
+        let error = Error::new(Code::UNAVAILABLE, "the broker is down");
+        Err(Untaken { taken, unsure, error: if retryable { error.with_retry() } else { error } })
+    }
+
+    async fn receive(&self, _: &mut Vec<Arrival>) -> Result {
         std::future::pending().await
     }
 }
@@ -140,29 +176,115 @@ impl Broker for Flaky {
 #[test]
 fn a_broker_that_is_down_is_tried_again() {
     block_on(async {
-        let broker = Flaky { fail: Arc::new(5.into()), retryable: true, ..Flaky::default() };
+        let broker = Flaky::new(&[DOWN; 5]);
         let server = TestServer::new(node().broker(broker.clone()).build());
         let _ann = server.connect::<Desk>("json", ()).await.unwrap();
         server.realtime().to(&NEWS).send(&"hello".into()).unwrap();
         server.settle().await;
-        assert_eq!(broker.taken.load(SeqCst), 0);
+        assert!(broker.taken().is_empty());
         server.advance(Duration::from_secs(5)).await;
-        assert_eq!(broker.taken.load(SeqCst), 1);
+        assert_eq!(broker.taken(), [r#""hello""#]);
         assert_eq!(server.realtime().stats().broker_failures, 0);
     });
 }
 
 #[test]
-fn a_publication_that_is_refused_for_good_is_counted() {
+fn publications_are_given_up_in_the_end() {
     block_on(async {
-        let broker = Flaky { fail: Arc::new(1.into()), ..Flaky::default() };
+        let broker = Flaky::new(&[DOWN; 30]);
         let server = TestServer::new(node().broker(broker.clone()).build());
         let _ann = server.connect::<Desk>("json", ()).await.unwrap();
         server.realtime().to(&NEWS).send(&"lost".into()).unwrap();
+        server.advance(Duration::from_secs(29)).await;
+        assert_eq!(server.realtime().stats().broker_failures, 1);
         server.realtime().to(&NEWS).send(&"taken".into()).unwrap();
         server.settle().await;
-        assert_eq!(broker.taken.load(SeqCst), 1);
+        assert_eq!(broker.taken(), [r#""taken""#]);
+        assert_eq!(server.realtime().stats().memory.broker, 0);
+    });
+}
+
+#[test]
+fn publications_that_are_refused_for_good_are_counted() {
+    block_on(async {
+        let broker = Flaky::new(&[Answer { retryable: false, ..DOWN }]);
+        let server = TestServer::new(node().broker(broker.clone()).build());
+        let _ann = server.connect::<Desk>("json", ()).await.unwrap();
+        server.realtime().to(&NEWS).send(&"lost".into()).unwrap();
+        server.settle().await;
+        server.realtime().to(&NEWS).send(&"taken".into()).unwrap();
+        server.settle().await;
+        assert_eq!(broker.taken(), [r#""taken""#]);
         assert_eq!(server.realtime().stats().broker_failures, 1);
+    });
+}
+
+/// A publication arrives at most once.
+#[test]
+fn what_may_have_been_taken_is_not_handed_over_again() {
+    block_on(async {
+        let broker = Flaky::new(&[Answer { taken: 1, unsure: 2, retryable: true }]);
+        let server = TestServer::new(node().broker(broker.clone()).build());
+        for text in ["taken", "unsure", "unsure too", "not taken", "nor this"] {
+            server.realtime().to(&NEWS).send(&text.into()).unwrap();
+        }
+        let _ann = server.connect::<Desk>("json", ()).await.unwrap();
+        server.settle().await;
+        assert_eq!(broker.taken(), [r#""taken""#]);
+        server.advance(Duration::from_secs(1)).await;
+        assert_eq!(broker.taken(), [r#""taken""#, r#""not taken""#, r#""nor this""#]);
+        assert_eq!(*broker.handed.lock().unwrap(), [5, 2]);
+        assert_eq!(server.realtime().stats().broker_failures, 2);
+    });
+}
+
+#[test]
+fn publications_that_wait_are_handed_over_together() {
+    block_on(async {
+        let broker = Flaky::default();
+        let server = TestServer::new(node().broker(broker.clone()).build());
+        (0..300).for_each(|_| server.realtime().to(&NEWS).send(&"x".into()).unwrap());
+        let _ann = server.connect::<Desk>("json", ()).await.unwrap();
+        server.settle().await;
+        assert_eq!(*broker.handed.lock().unwrap(), [256, 44]);
+    });
+}
+
+#[test]
+fn a_node_is_brought_the_topics_that_have_members_here() {
+    block_on(async {
+        let broker = Flaky::default();
+        let server = TestServer::new(node().broker(broker.clone()).build());
+        let ann = server.connect::<Desk>("json", ()).await.unwrap();
+        let bob = server.connect::<Desk>("plain", ()).await.unwrap();
+        let followed = || broker.followed.lock().unwrap().clone();
+        assert_eq!(followed(), [("news".into(), true)]);
+        drop(ann);
+        server.advance(Duration::from_secs(60)).await;
+        assert_eq!(followed().len(), 1);
+        // The last one has left; the next one comes back soon.
+        drop(bob);
+        server.advance(Duration::from_secs(4)).await;
+        let ann = server.connect::<Desk>("json", ()).await.unwrap();
+        server.advance(Duration::from_secs(10)).await;
+        assert_eq!(followed().len(), 1);
+        drop(ann);
+        server.advance(Duration::from_secs(6)).await;
+        assert_eq!(followed(), [("news".into(), true), ("news".into(), false)]);
+    });
+}
+
+#[test]
+fn a_broker_is_asked_for_a_topic_until_it_has_confirmed() {
+    block_on(async {
+        let broker = Flaky { deaf: Arc::new(3.into()), ..Flaky::default() };
+        let server = TestServer::new(node().broker(broker.clone()).build());
+        let _ann = server.connect::<Desk>("json", ()).await.unwrap();
+        server.advance(Duration::from_secs(2)).await;
+        assert!(broker.followed.lock().unwrap().is_empty());
+        server.advance(Duration::from_secs(1)).await;
+        assert_eq!(*broker.followed.lock().unwrap(), [("news".into(), true)]);
+        assert_eq!(server.realtime().stats().broker_failures, 3);
     });
 }
 
@@ -190,18 +312,24 @@ fn what_waits_for_the_broker_is_bounded_in_bytes() {
 }
 
 #[test]
-fn a_node_that_takes_nothing_is_full_in_the_end() {
+fn a_node_that_takes_nothing_is_told_what_it_missed() {
     block_on(async {
         let (broker, node) = (MemoryBroker::new(), Publication::new);
         let other = broker.join();
-        let publication = node(1, "news".into(), Bytes::from(vec![b'7'; 1024 * 1024]), None, Vec::new());
-        let mut taken = 0;
-        while other.publish(&publication).await.is_ok() {
-            taken += 1;
+        let change = FollowChange { topic: "news".into(), of: Source::Topic, wanted: true };
+        broker.follow(&[change]).await.unwrap();
+        let publication = [node(1, "news".into(), Bytes::from(vec![b'7'; 1024 * 1024]), None, Vec::new())];
+        for _ in 0..100 {
+            other.publish(&publication).await.unwrap();
         }
-        assert_eq!(taken, 63);
-        broker.receive().await.unwrap();
-        assert!(other.publish(&publication).await.is_ok());
+        let mut arrivals = Vec::new();
+        broker.receive(&mut arrivals).await.unwrap();
+        // It is told that there was more.
+        assert_eq!(arrivals.len(), 64);
+        assert_eq!(arrivals.pop(), Some(Arrival::Missed(Missed::All)));
+        other.publish(&publication).await.unwrap();
+        broker.receive(&mut arrivals).await.unwrap();
+        assert_eq!(arrivals.len(), 64);
     });
 }
 
@@ -223,7 +351,7 @@ impl Drop for PanicsDropped {
 
 #[realtime_core::async_trait]
 impl Broker for Shaky {
-    async fn publish(&self, _: &Publication) -> Result {
+    async fn publish(&self, _: &[Publication]) -> Result<(), Untaken> {
         let count = self.published.fetch_add(1, SeqCst);
         let _dropped = PanicsDropped(count == 1);
         assert!(count != 0, "a broker panics as it was told");
@@ -231,10 +359,14 @@ impl Broker for Shaky {
         Ok(())
     }
 
-    async fn receive(&self) -> Result<Publication> {
+    async fn receive(&self, into: &mut Vec<Arrival>) -> Result {
         match self.received.fetch_add(1, SeqCst) {
             0 => panic!("a broker panics as it was told"),
-            1 => Ok(Publication::new(7, "news".into(), "\"received\"".into(), None, Vec::new())),
+            1 => {
+                let publication = Publication::new(7, "news".into(), "\"received\"".into(), None, Vec::new());
+                into.push(Arrival::Publication(publication));
+                Ok(())
+            }
             _ => std::future::pending().await,
         }
     }
@@ -248,8 +380,8 @@ fn a_broker_that_panics_is_called_again() {
         let mut ann = server.connect::<Desk>("json", ()).await.unwrap();
         for _ in 0..4 {
             server.realtime().to(&NEWS).send(&"x".into()).unwrap();
+            server.settle().await;
         }
-        server.settle().await;
         // The first was not taken, and the second was when its future panicked.
         assert_eq!((broker.published.load(SeqCst), broker.taken.load(SeqCst)), (4, 3));
         server.advance(Duration::from_secs(2)).await;

@@ -13,8 +13,9 @@ use adapter_testing::{TestClient, TestFrame, TestServer, block_on};
 use futures_util::Stream;
 use proptest::{collection::vec, prelude::*, sample::select};
 use realtime_core::{
-    AppendError, Config, Connection, Endpoint, Feed, FeedUpdate, FeedUpdates, Gap, Handler, Log, MemoryBroker,
-    Overflow, Position, Realtime, Result, Subscription, Topic,
+    AppendError, Config, Connection, Endpoint, Feed, FeedUpdate, FeedUpdates, Gap, Handler, Log, Overflow,
+    Position, Realtime, Result, Subscription, Topic,
+    broker::{Arrival, Broker, Publication, Untaken},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -72,12 +73,28 @@ fn a_large_entry_comes_behind_small_ones() {
     }
 }
 
+/// Carries publications, and keeps no logs.
+#[derive(Debug)]
+struct Carrier;
+
+#[realtime_core::async_trait]
+impl Broker for Carrier {
+    async fn publish(&self, _: &[Publication]) -> Result<(), Untaken> {
+        Ok(())
+    }
+
+    async fn receive(&self, _: &mut Vec<Arrival>) -> Result {
+        std::future::pending().await
+    }
+}
+
 #[test]
-fn a_node_with_a_broker_refuses_feeds() {
-    let realtime = Realtime::builder().broker(MemoryBroker::new()).manual_time().build();
+fn a_node_whose_broker_keeps_no_logs_refuses_feeds() {
+    let realtime = Realtime::builder().broker(Carrier).manual_time().build();
     let feed = feed(0);
     let refused = block_on(realtime.append(&feed, &Entry::new(0, false, 1))).unwrap_err();
     assert!(matches!(refused, AppendError::Refused(ref error) if error.code().as_str() == "UNIMPLEMENTED"));
+    assert!(refused.to_string().contains("broker keeps no logs"), "{refused}");
     assert!(realtime.follow(&feed, None).is_err());
 }
 
@@ -208,7 +225,7 @@ impl Handler for Follower {
     type ServerMessage = Entry;
 
     async fn on_message(&self, connection: &Connection<Self>, told: Told) -> Result {
-        connection.follow(&feed(told.feed), told.after.as_ref())?;
+        connection.follow(&feed(told.feed), told.after.as_ref()).await?;
         Ok(())
     }
 }

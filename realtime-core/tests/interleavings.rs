@@ -467,7 +467,7 @@ impl Handler for Follower {
     type ServerMessage = Value;
 
     async fn on_open(&self, connection: &Connection<Self>) -> Result {
-        connection.follow(&LOG, None).map(drop)
+        connection.follow(&LOG, None).await.map(drop)
     }
 
     async fn on_message(&self, _: &Connection<Self>, _: Value) -> Result {

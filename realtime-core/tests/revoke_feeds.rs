@@ -37,7 +37,10 @@ impl Handler for Reader {
     type ServerMessage = String;
 
     async fn on_open(&self, connection: &Connection<Self>) -> Result {
-        FEEDS.iter().try_for_each(|feed| connection.follow(feed, None).map(|_| ()))
+        for feed in &FEEDS {
+            connection.follow(feed, None).await?;
+        }
+        Ok(())
     }
 
     async fn on_message(&self, _: &Connection<Self>, (): ()) -> Result {

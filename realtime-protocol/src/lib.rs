@@ -36,6 +36,7 @@ pub mod internal {
     #[cfg(feature = "schema")]
     pub use crate::schema::{Side, side};
     pub use crate::{
+        accept_key::sha1,
         format::{Encoded, read_timeout},
         message::{is, same},
         names::check_path,

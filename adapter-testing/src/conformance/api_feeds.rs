@@ -140,7 +140,7 @@ impl Handler for Follower {
     type ServerMessage = Entry;
 
     async fn on_message(&self, connection: &Connection<Self>, followed: Followed) -> Result {
-        let begun = connection.follow(&feed(&followed.feed), followed.after.as_ref())?;
+        let begun = connection.follow(&feed(&followed.feed), followed.after.as_ref()).await?;
         let value = format!("{:?} at {}", begun.resumed, begun.position.offset);
         connection.send(Entry { key: "begun".into(), value })?;
         Ok(())

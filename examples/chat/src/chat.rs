@@ -139,26 +139,8 @@ impl Handler for Chat {
         let has = last_seen(connection).filter(|position| position.epoch == history.end.epoch);
         let after = has.unwrap_or(history.begin);
 
-        let mut rooms = self.rooms();
-        if rooms.len() >= ROOMS && !rooms.contains_key(room) {
-            rooms.retain(|_, room| !room.people.is_empty());
-            if rooms.len() >= ROOMS {
-                return Err(Error::resource_exhausted("there are too many rooms"));
-            }
-        }
-        let here = rooms.entry(room.clone()).or_default();
-        here.people.push((connection.id(), person.clone()));
-        let people = here.people.iter().map(|(_, person)| person.clone()).collect();
-        connection.send(Event::Present {
-            you: person.clone(),
-            people,
-            topic: here.topic.clone(),
-            after: after.clone(),
-            newest: history.end,
-        })?;
-        connection.subscribe(&topic(room))?;
-        connection.follow(&said, Some(&after))?;
-        connection.to(&topic(room)).others().send(&Event::Joined { person })
+        self.enter(connection, person, after.clone(), history.end)?;
+        connection.follow(&said, Some(&after)).await.map(|_| ())
     }
 
     async fn on_message(&self, connection: &Connection<Self>, message: Say) -> Result {
@@ -190,6 +172,30 @@ impl Handler for Chat {
 }
 
 impl Chat {
+    /// Adds a person to the room, and tells all in it.
+    fn enter(&self, connection: &Connection<Self>, person: Person, after: Position, newest: Position) -> Result {
+        let room = &connection.input().room;
+        let mut rooms = self.rooms();
+        if rooms.len() >= ROOMS && !rooms.contains_key(room) {
+            rooms.retain(|_, room| !room.people.is_empty());
+            if rooms.len() >= ROOMS {
+                return Err(Error::resource_exhausted("there are too many rooms"));
+            }
+        }
+        let here = rooms.entry(room.clone()).or_default();
+        here.people.push((connection.id(), person.clone()));
+        let people = here.people.iter().map(|(_, person)| person.clone()).collect();
+        connection.send(Event::Present {
+            you: person.clone(),
+            people,
+            topic: here.topic.clone(),
+            after,
+            newest,
+        })?;
+        connection.subscribe(&topic(room))?;
+        connection.to(&topic(room)).others().send(&Event::Joined { person })
+    }
+
     pub(crate) fn rooms(&self) -> MutexGuard<'_, HashMap<String, Room>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }

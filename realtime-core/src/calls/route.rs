@@ -59,10 +59,12 @@ pub(crate) struct FeedOf {
     pub(crate) after: Option<Position>,
     /// Makes the first item for a client that cannot resume.
     pub(crate) begin: Option<Begin>,
+    /// Its log is known on this node.
+    pub(crate) is_prepared: bool,
 }
 
-/// Begins the first item of a feed's subscription.
-pub(crate) type Begin = Box<dyn FnOnce() -> BoxFuture<'static, Result<Reply>> + Send>;
+/// Begins the first item of a feed's subscription, and again if the log has lost what was delivered.
+pub(crate) type Begin = Box<dyn FnMut() -> BoxFuture<'static, Result<Reply>> + Send>;
 
 /// The items of a subscription, without their type.
 pub(crate) trait Source: Send {

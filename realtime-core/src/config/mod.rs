@@ -154,10 +154,16 @@ pub struct Config {
     /// and [`RateLimit::by_peer`] count every address, since the application has asked for them.
     pub private_peers: PrivatePeers,
 
-    /// Bytes of publications that may wait for the [`Broker`](crate::Broker); at most 16 384 publications. Over it
-    /// publishing fails with `UNAVAILABLE`, after the members on this node have the message. Default 64 MiB: a minute
-    /// of publications at a megabyte a second; a broker that is away for longer loses some in any case.
+    /// Bytes of publications and entries of feeds that may wait for the [`Broker`](crate::Broker); at most 16 384
+    /// publications. Over it publishing fails with `UNAVAILABLE`, after the members on this node have the message, and
+    /// appending is refused with it. Default 64 MiB: a minute of publications at a megabyte a second; a broker that is away
+    /// for longer loses some in any case.
     pub broker_queue_bytes: usize,
+
+    /// The time for which an entry of a feed is tried to be appended over a [`Broker`](crate::Broker), from its first
+    /// attempt on; it may have waited as long behind others. Default 5 s: the failover of a broker takes seconds, and a caller
+    /// waits that long. An entry that was certainly not written is then refused; otherwise its outcome is unknown.
+    pub append_timeout: Duration,
 
     /// Bytes of the logs of all [feeds](crate::Feed), counted as in [`Log::bytes`](crate::Log::bytes). Over it the
     /// oldest entries of the largest logs are dropped, and who has not got them is told. Default 64 MiB: 64 logs of
@@ -239,6 +245,7 @@ impl Default for Config {
             connections_per_peer: 1024,
             private_peers: PrivatePeers::Many,
             broker_queue_bytes: 64 * 1024 * 1024,
+            append_timeout: Duration::from_secs(5),
             log_bytes: 64 * 1024 * 1024,
             feeds: 100_000,
             comment_interval: Duration::from_secs(15),

@@ -1,7 +1,8 @@
 use crate::{
     calls::CallCore,
     context::Context,
-    handles::{AnyConnection, AppendError, Audience, Feed, Past, Realtime, Topic},
+    handles::{AnyConnection, Audience, Feed, Past, Realtime, Topic},
+    seams::AppendError,
     util::TICK,
 };
 use realtime_protocol::{Code, ConnectionId, Error, Position, Result, format::Outgoing};

@@ -65,8 +65,8 @@ impl<H: Handler> Connection<H> {
     /// # Errors
     ///
     /// The errors of [`AnyConnection::follow`].
-    pub fn follow(&self, feed: &Feed<H::ServerMessage>, after: Option<&Position>) -> Result<Begun> {
-        self.any.follow(feed, after)
+    pub async fn follow(&self, feed: &Feed<H::ServerMessage>, after: Option<&Position>) -> Result<Begun> {
+        self.any.follow(feed, after).await
     }
 
     /// Follows a feed that carries its handler's messages, behind the state if the client cannot go on where it was; see

@@ -1,8 +1,9 @@
-use super::{AppendError, Audience, Begun, Feed, Realtime, Topic};
+use super::{Audience, Begun, Feed, Realtime, Topic};
 use crate::{
     context::Context,
     hub::{self, Calling, Client, Name},
     protocol::Outgoing,
+    seams::AppendError,
 };
 use realtime_protocol::{CloseCode, ConnectionId, Error, Event, Position, Presence, Procedure, Result};
 use serde::{Serialize, de::DeserializeOwned};
@@ -163,9 +164,14 @@ impl AnyConnection {
     ///
     /// # Errors
     ///
-    /// Those of [`subscribe`](Self::subscribe): a feed counts as a topic. Also those of [`Realtime::position`].
-    pub fn follow<T>(&self, feed: &Feed<T>, after: Option<&Position>) -> Result<Begun> {
-        self.0.follow(feed.name(), feed.log(), feed.keeping(), after).map(Begun::from)
+    /// Those of [`subscribe`](Self::subscribe): a feed counts as a topic. Also those of [`Realtime::position`], but over a
+    /// broker it waits for the log without a timeout.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it has no effect.
+    pub async fn follow<T>(&self, feed: &Feed<T>, after: Option<&Position>) -> Result<Begun> {
+        self.0.follow(feed.name(), feed.log(), feed.keeping(), after).await.map(Begun::from)
     }
 
     /// Like [`follow`](Self::follow), for entries that change a state: a client that comes without a position, or cannot go
@@ -194,7 +200,7 @@ impl AnyConnection {
         F: FnOnce() -> R + Send,
         R: Future<Output = Result<T>> + Send,
     {
-        let begun = hub::Begun::new(&self.0, feed.name(), feed.log(), feed.keeping(), after)?;
+        let begun = hub::Begun::new(&self.0, feed.name(), feed.log(), feed.keeping(), after).await?;
         if begun.needs_state() {
             let state = begin().await?;
             begun.send(&state).await?;

@@ -19,7 +19,8 @@ use std::fmt;
 ///
 /// See `docs/delivery.md` for what clients do with positions and gaps, and how a state and its changes fit together.
 ///
-/// Feeds are of one node: with a [`Broker`](crate::Broker) they are refused with `UNIMPLEMENTED`.
+/// With a [`Broker`](crate::Broker) that keeps logs, all nodes share the log of a feed, and an entry is delivered once it
+/// has its place there; with another broker feeds are refused with `UNIMPLEMENTED`.
 ///
 /// # Examples
 ///
@@ -117,7 +118,7 @@ pub struct Follow<T> {
     begin: Option<Begin<T>>,
 }
 
-type Begin<T> = Box<dyn FnOnce() -> BoxFuture<'static, Result<T>> + Send>;
+type Begin<T> = Box<dyn FnMut() -> BoxFuture<'static, Result<T>> + Send>;
 
 impl<T> Follow<T> {
     /// Goes on behind this position, whatever the client's is: a [position](crate::Call::position) that was taken
@@ -130,13 +131,16 @@ impl<T> Follow<T> {
     /// Makes the first item, the state that the entries change, for a client that comes without a position or cannot
     /// go on from it. The position is taken before `begin` runs, and what is appended meanwhile comes behind the item:
     /// if the state is changed before the change is appended, nothing is missed. A change may come that is in the
-    /// state already.
+    /// state already. Over a broker it runs again, on a clone, when the log has lost what was delivered.
     pub fn or_begin_with<F, R>(mut self, begin: F) -> Self
     where
-        F: FnOnce() -> R + Send + 'static,
+        F: FnOnce() -> R + Clone + Send + 'static,
         R: Future<Output = Result<T>> + Send + 'static,
     {
-        self.begin = Some(Box::new(move || Box::pin(begin())));
+        self.begin = Some(Box::new(move || {
+            let begin = begin.clone();
+            Box::pin(async move { begin().await })
+        }));
         self
     }
 
@@ -145,11 +149,14 @@ impl<T> Follow<T> {
         T: Serialize + Send + Sync + 'static,
     {
         let Self { feed, after, begin } = self;
-        let erased = |begin: Begin<T>| -> crate::calls::Begin {
-            Box::new(move || Box::pin(async move { Ok(Box::new(begin().await?) as Reply) }))
+        let erased = |mut begin: Begin<T>| -> crate::calls::Begin {
+            Box::new(move || {
+                let begun = begin();
+                Box::pin(async move { Ok(Box::new(begun.await?) as Reply) })
+            })
         };
         let (name, log, keeping) = (feed.name().to_owned(), feed.log, feed.keeping());
-        FeedOf { name, log, keeping, after, begin: begin.map(erased) }
+        FeedOf { name, log, keeping, after, begin: begin.map(erased), is_prepared: false }
     }
 }
 

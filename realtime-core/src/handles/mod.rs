@@ -3,7 +3,6 @@
 //! May import `calls` and the layers beneath it.
 
 mod any_topic;
-mod append_error;
 mod audience;
 mod connection;
 mod feed;
@@ -17,7 +16,6 @@ mod time;
 mod topic;
 
 pub use any_topic::AnyTopic;
-pub use append_error::AppendError;
 pub use audience::Audience;
 pub use connection::AnyConnection;
 pub use feed::{Feed, Follow};

@@ -24,12 +24,11 @@ impl<'a, T> Past<'a, T> {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    #[expect(clippy::unused_async, reason = "a log on other nodes is read by asking for it")]
     pub async fn last(self, count: usize) -> Result<History<T>>
     where
         T: DeserializeOwned,
     {
-        let newest = self.realtime.0.newest_of(self.feed.name(), self.feed.log(), count)?;
+        let newest = self.realtime.0.newest_of(self.feed.name(), self.feed.log(), count).await?;
         let items = newest.entries.iter().map(|entry| {
             let value = serde_json::from_slice(entry.value.json()).map_err(Error::internal)?;
             Ok(Item::new(value).with_position(entry.position.clone()))

@@ -1,11 +1,9 @@
-use super::{
-    AnyConnection, AnyTopic, AppendError, Audience, Feed, FeedUpdates, Memory, Past, Topic, any_topic::Name,
-};
+use super::{AnyConnection, AnyTopic, Audience, Feed, FeedUpdates, Memory, Past, Topic, any_topic::Name};
 use crate::{
     config::Config,
     context::Principal,
     hub::{Drained, Hub, drain},
-    seams::Runtime,
+    seams::{AppendError, Runtime},
 };
 use realtime_protocol::{ConnectionId, Position, Presence, Present, Result};
 use serde::{Serialize, de::DeserializeOwned};
@@ -69,13 +67,12 @@ impl Realtime {
     /// # Cancel safety
     ///
     /// Dropped before it is ready, the entry may be in the log or not.
-    #[expect(clippy::unused_async, reason = "a log on other nodes is appended to by asking for it")]
     pub async fn append<T: Serialize + Sync + 'static>(
         &self,
         feed: &Feed<T>,
         entry: &T,
     ) -> Result<Position, AppendError> {
-        self.0.append(feed.name(), feed.log(), entry, feed.key_of(entry)).map_err(AppendError::Refused)
+        self.0.append(feed.name(), feed.log(), entry, feed.key_of(entry)).await
     }
 
     /// Returns the position of the newest entry of a feed, or that before its first.
@@ -83,10 +80,10 @@ impl Realtime {
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a feed whose name is empty or over 256 bytes, `RESOURCE_EXHAUSTED` over
-    /// [`Config::feeds`], `UNIMPLEMENTED` on a node with a broker.
-    #[expect(clippy::unused_async, reason = "a log on other nodes is known by asking for it")]
+    /// [`Config::feeds`]. With a broker, `UNIMPLEMENTED` if it keeps no logs, and `UNAVAILABLE` if it does not answer within
+    /// [`Config::append_timeout`].
     pub async fn position<T>(&self, feed: &Feed<T>) -> Result<Position> {
-        self.0.position_of(feed.name(), feed.log())
+        self.0.position_of(feed.name(), feed.log()).await
     }
 
     /// Returns the past of a feed.
@@ -107,7 +104,8 @@ impl Realtime {
         Past::new(self.clone(), feed)
     }
 
-    /// Follows a feed on the server, for a projection or a bot: behind a position, or from the end of the log on.
+    /// Follows a feed on the server, for a projection or a bot: behind a position, or from the end of the log on. Over a
+    /// broker it begins when it is polled and the log is known here, however long that takes.
     ///
     /// # Errors
     ///

@@ -18,6 +18,10 @@ impl Counters {
     }
 
     pub(crate) fn broker_failure(&self) {
-        self.broker_failures.fetch_add(1, Relaxed);
+        self.broker_failures(1);
+    }
+
+    pub(crate) fn broker_failures(&self, count: usize) {
+        self.broker_failures.fetch_add(count as u64, Relaxed);
     }
 }

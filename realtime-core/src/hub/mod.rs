@@ -134,8 +134,8 @@ pub(crate) struct Plan {
 impl Hub {
     pub(crate) fn new(plan: Plan) -> Self {
         let clock = Clock::default();
-        let link_bytes = plan.config.broker_queue_bytes;
         let ledger = Arc::new(Ledger::new(plan.config.memory));
+        let link = plan.broker.map(|broker| Link::new(broker, &plan.config, &ledger));
         Self {
             limits: Limits::new(&plan.config.rates),
             outcomes: Outcomes::new(&plan.config, clock.ticks(plan.config.idempotency_window), &ledger),
@@ -151,12 +151,12 @@ impl Hub {
             connections: Connections::default(),
             principals: Principals::default(),
             topics: Topics::default(),
-            feeds: Feeds::new(&ledger),
+            feeds: Feeds::new(&ledger, link.is_some()),
             places: Places::default(),
             counters: Counters::default(),
             revocations: Revocations::default(),
             warnings: Warnings::default(),
-            link: plan.broker.map(|broker| Link::new(broker, link_bytes, &ledger)),
+            link,
             ledger,
             draining: AtomicBool::new(false),
             next: AtomicU64::new(1),
@@ -183,7 +183,8 @@ impl Hub {
         let runtime = runtime();
         *self.runtime.lock() = Some(Arc::clone(&runtime));
         if let Some(link) = &self.link {
-            link.start(Arc::downgrade(self), &runtime);
+            link.start(&Arc::downgrade(self), &runtime);
+            self.read_feeds();
         }
         if !self.manual_time {
             let ticker = Ticker(Arc::downgrade(self));
@@ -206,10 +207,14 @@ impl Hub {
         self.left_all(client.id, &places);
     }
 
+    /// Returns the adapter's runtime, once it is known.
+    fn runtime(&self) -> Option<Arc<dyn Runtime>> {
+        self.runtime.lock().clone()
+    }
+
     /// Runs a task on the adapter's runtime, if there is one.
     pub(crate) fn spawn(&self, task: BoxFuture<'static>) {
-        let runtime = self.runtime.lock().clone();
-        if let Some(runtime) = runtime {
+        if let Some(runtime) = self.runtime() {
             runtime.spawn(task);
         }
     }
@@ -358,7 +363,10 @@ impl Hub {
             }
         }
         self.outcomes.expire(now);
-        self.feeds.expire(now);
+        self.expire_feeds(now);
+        if let Some(link) = &self.link {
+            link.expire(now);
+        }
         self.revocations.expire(now);
         self.ledger.look_again();
         self.keep_to_budget();

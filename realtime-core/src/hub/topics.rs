@@ -1,11 +1,12 @@
 use super::{
-    Client,
+    Client, Hub,
     feed::{Follower, Following},
     members::{Effects, Members},
 };
 use crate::{
     outbox::{Keeping, Post, Tag},
     protocol::Format,
+    seams::Source,
     util::sync::RwLock,
     websocket::Frame,
 };
@@ -76,23 +77,37 @@ impl Topics {
     /// Subscribes a client; does nothing if it is subscribed already.
     pub(crate) fn join(&self, client: &Arc<Client>, name: Name<'_>, keeping: Keeping) -> Result<(), Error> {
         name.check()?;
+        if let Some(begun) = self.join_quietly(client, name, keeping)? {
+            self.tell_broker(&client.hub, &begun);
+        }
+        Ok(())
+    }
+
+    /// Returns the topic if it has begun with this member.
+    fn join_quietly(
+        &self,
+        client: &Arc<Client>,
+        name: Name<'_>,
+        keeping: Keeping,
+    ) -> Result<Option<Arc<TopicState>>, Error> {
         let mut topics = client.topics.lock();
         // Checked under the lock that `leave_all` takes: no member can be left behind.
         if topics.closed {
             return Err(Error::failed_precondition("the connection is closed"));
         }
         if topics.list.iter().any(|membership| membership.is_of(name)) {
-            return Ok(());
+            return Ok(None);
         }
         let limit = client.hub.config.topics_per_connection;
         if topics.list.len() >= limit {
             return Err(Error::resource_exhausted(format!("more than {limit} topics on one connection")));
         }
         loop {
-            let topic = self.find_or_insert(name);
+            let (topic, is_new) = self.find_or_insert(name);
             if let Some(part) = topic.members.insert(client, keeping) {
+                let begun = is_new.then(|| Arc::clone(&topic));
                 topics.list.push(Membership::Topic { topic, part: part as u32 });
-                return Ok(());
+                return Ok(begun);
             }
             // Its last member has left and it is being removed: wait for that by taking its lock.
             self.remove(&topic);
@@ -160,24 +175,34 @@ impl Topics {
         let Membership::Topic { topic, part } = membership else { return };
         if topic.members.remove(client, part as usize) {
             self.remove(&topic);
+            self.tell_broker(&client.hub, &topic);
         }
     }
 
-    fn find_or_insert(&self, name: Name<'_>) -> Arc<TopicState> {
+    /// Has the broker bring the topic while it exists, after it has begun or ended.
+    fn tell_broker(&self, hub: &Hub, topic: &TopicState) {
+        if let Some(link) = hub.link.as_ref().filter(|_| !topic.is_place) {
+            let exists = || self.shard(topic.name()).read().contains_key(&topic.name);
+            let _ = link.look(Source::Topic, &topic.name, hub.clock.now(), exists);
+        }
+    }
+
+    /// Returns the topic, and true if it is new.
+    fn find_or_insert(&self, name: Name<'_>) -> (Arc<TopicState>, bool) {
         let shard = self.shard(name);
         if let Some(topic) = shard.read().get(name.text()) {
-            return Arc::clone(topic);
+            return (Arc::clone(topic), false);
         }
         let mut shard = shard.write();
         if let Some(topic) = shard.get(name.text()) {
-            return Arc::clone(topic);
+            return (Arc::clone(topic), false);
         }
         let is_place = matches!(name, Name::Place(_));
         let tag = self.tag(name);
         let name: Arc<str> = name.text().into();
         let topic = Arc::new(TopicState { is_place, name: Arc::clone(&name), tag, members: Members::default() });
         shard.insert(name, Arc::clone(&topic));
-        topic
+        (topic, true)
     }
 
     /// Removes a topic that has ended, unless a new one of its name has replaced it.

@@ -8,7 +8,10 @@ mod runtime;
 mod send_queue;
 mod transport;
 
-pub use broker::{Broker, MemoryBroker, Publication};
+pub use broker::{
+    Abilities, AppendError, Arrival, Body, Broker, Draft, FollowChange, Logged, MemoryBroker, Missed, Page, Proof,
+    Publication, Record, Retention, Source, Untaken, Writer,
+};
 pub use runtime::{BoxFuture, Runtime};
 pub use send_queue::SendQueue;
 pub(crate) use send_queue::{put_queue, take_queue};

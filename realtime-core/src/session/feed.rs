@@ -1,6 +1,6 @@
 use super::running::offer;
 use crate::{
-    calls::{CallCore, FeedOf, Reply, drop_running, poll_running},
+    calls::{Begin, CallCore, FeedOf, Reply, Streaming, drop_running, poll_running},
     hub::{Behind, Client, Entry, Following, HeldBack, To, revoked},
     outbox::{Right, may_hold},
     protocol::Encode,
@@ -20,11 +20,33 @@ pub(super) struct Feed {
     /// The first item, while it is being made, and its position.
     first: Option<BoxFuture<'static, Result<Reply>>>,
     position: Position,
+    /// Makes the first item again, if the log restarts.
+    begin: Option<Begin>,
     /// It has had all entries once: before, it is behind because its client was away.
     was_level: bool,
     /// The entries are sent in frames that other clients are sent too.
     is_shared: bool,
-    _share: Option<Share>,
+    share: Option<Share>,
+}
+
+/// The beginning of a subscription's feed.
+pub(super) enum Begun {
+    Feed(Box<Feed>),
+    /// Its log is not known here yet.
+    Unprepared(FeedOf),
+}
+
+/// Waits until the log of a feed is known here.
+pub(super) fn prepare(
+    client: &Arc<Client>,
+    core: &Arc<CallCore>,
+    of: FeedOf,
+) -> BoxFuture<'static, Result<Streaming>> {
+    let (hub, core) = (Arc::clone(&client.hub), Arc::clone(core));
+    Box::pin(async move {
+        hub.prepare(&of.name, of.log, of.after.as_ref().or(core.after.as_ref())).await?;
+        Ok(Streaming::Feed(FeedOf { is_prepared: true, ..of }))
+    })
 }
 
 /// The next thing that a subscription sends.
@@ -50,18 +72,20 @@ impl Feed {
         client: &Arc<Client>,
         core: &CallCore,
         of: FeedOf,
-        shared: Option<Arc<SharedFeeds>>,
+        shared: &Option<Arc<SharedFeeds>>,
         since: u64,
-    ) -> Result<Self> {
+    ) -> Result<Begun> {
         let is_built_in = client.hub.protocols.is_built_in(client.format);
-        let share = shared.filter(|_| is_built_in).and_then(|shared| Share::of(&shared, &of.name));
+        let share = shared.as_ref().filter(|_| is_built_in).and_then(|shared| Share::of(shared, &of.name));
         let is_shared = share.is_some() || client.hub.protocols.is_of_one_subscription(client.format);
         let to = || if is_shared { To::items(client) } else { To::task(Some(client)) };
         let after = of.after.as_ref().or(core.after.as_ref());
-        let (following, mut beginning) = client.hub.follow(&of.name, of.log, of.keeping, after, since, to)?;
+        let follow = client.hub.follow(&of.name, of.log, of.keeping, after, since, to)?;
+        let Some((following, mut beginning)) = follow else { return Ok(Begun::Unprepared(of)) };
         client.may_follow(&of.name, since)?;
-        let begin = of.begin.filter(|_| beginning.resumed != Some(true));
-        if begin.is_some() {
+        let mut begin = of.begin;
+        let has_state = begin.is_some() && beginning.resumed != Some(true);
+        if has_state {
             // First the position, then the state: what is appended meanwhile comes behind it.
             beginning.position = following.restart();
         }
@@ -76,11 +100,13 @@ impl Feed {
             position: &position,
             shared: share.is_some(),
             resumed,
-            state: begin.is_some(),
+            state: has_state,
         });
-        let first =
-            begin.map(|begin| -> BoxFuture<'static, Result<Reply>> { Box::pin(async move { begin().await }) });
-        Ok(Self { following, first, position, was_level: false, is_shared, _share: share })
+        let first = begin.as_mut().filter(|_| has_state).map(|begin| begin());
+        // The log of one node restarts with its process.
+        let begin = begin.filter(|_| client.hub.needs_preparing());
+        let feed = Self { following, first, position, begin, was_level: false, is_shared, share };
+        Ok(Begun::Feed(Box::new(feed)))
     }
 
     pub(super) fn set_credit(&self, credit: Option<u32>) {
@@ -137,9 +163,10 @@ impl Feed {
     }
 
     /// Sends the next entry.
-    pub(super) fn take(&self, client: &Arc<Client>, core: &CallCore) -> Result<Taken> {
+    pub(super) fn take(&mut self, client: &Arc<Client>, core: &CallCore) -> Result<Taken> {
         let (entry, known) = match self.following.read(client.hub.clock.now()) {
             Behind::Nothing => return Ok(Taken::Nothing),
+            Behind::Restarted(position) => return Ok(self.restart(client, core, position)),
             Behind::Gap(gap) => return Ok(Taken::Gap(gap)),
             Behind::Entry(entry, known) => (entry, known),
         };
@@ -153,6 +180,21 @@ impl Feed {
         };
         self.following.pass(&entry);
         Ok(unsent.map_or(Taken::Sent, Taken::Unsent))
+    }
+
+    /// Begins again: the log has lost what was delivered.
+    fn restart(&mut self, client: &Client, core: &CallCore, position: Position) -> Taken {
+        client.reply(&Outgoing::Subscribed {
+            id: &core.id,
+            topic: self.following.feed_name(),
+            position: &position,
+            shared: self.share.is_some(),
+            resumed: Some(false),
+            state: self.begin.is_some(),
+        });
+        self.position = position;
+        self.first = self.begin.as_mut().map(|begin| begin());
+        if self.first.is_some() { Taken::Nothing } else { Taken::Gap(Gap::new(0, "diverged")) }
     }
 
     fn offer_shared(&self, client: &Arc<Client>, entry: &Entry, known: Option<Frame>) -> Result<Option<HeldBack>> {

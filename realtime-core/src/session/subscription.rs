@@ -1,5 +1,5 @@
 use super::{
-    feed::{Ahead, Feed, SharedFeeds, Taken},
+    feed::{Ahead, Begun, Feed, SharedFeeds, Taken, prepare},
     running::{offer, poll_send},
     turn::Turn,
 };
@@ -153,27 +153,33 @@ impl Stream {
     }
 
     fn poll_start(&mut self, client: &Arc<Client>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(starting) = &mut self.starting else { return Poll::Ready(()) };
-        let started = ready!(poll_running(&self.core, starting, cx));
-        drop_running(&mut self.starting);
-        match started {
-            Ok(Streaming::Items { source, keeping }) => {
-                (self.source, self.keeping) = (Some(source), keeping);
-                client.tell_opened();
+        while let Some(starting) = &mut self.starting {
+            let started = ready!(poll_running(&self.core, starting, cx));
+            drop_running(&mut self.starting);
+            match started {
+                Ok(Streaming::Items { source, keeping }) => {
+                    (self.source, self.keeping) = (Some(source), keeping);
+                    client.tell_opened();
+                }
+                Ok(Streaming::Feed(of)) => self.start_feed(client, of),
+                Err(error) => self.end = End::Due(Err(error)),
             }
-            Ok(Streaming::Feed(of)) => self.start_feed(client, of),
-            Err(error) => self.end = End::Due(Err(error)),
         }
         Poll::Ready(())
     }
 
     fn start_feed(&mut self, client: &Arc<Client>, of: FeedOf) {
         self.keeping = of.keeping;
-        match Feed::begin(client, &self.core, of, self.shared.take(), self.since) {
-            Ok(feed) => {
+        if client.hub.needs_preparing() && !of.is_prepared {
+            self.starting = Some(prepare(client, &self.core, of));
+            return;
+        }
+        match Feed::begin(client, &self.core, of, &self.shared, self.since) {
+            Ok(Begun::Feed(feed)) => {
                 feed.set_credit(self.credit);
-                self.feed = Some(Box::new(feed));
+                (self.feed, self.shared) = (Some(feed), None);
             }
+            Ok(Begun::Unprepared(of)) => self.starting = Some(prepare(client, &self.core, of)),
             Err(error) => self.end = End::Due(Err(error)),
         }
     }
@@ -229,7 +235,7 @@ impl Stream {
     /// Takes what stands behind the cursor in the feed.
     fn take_entry(&mut self, client: &Arc<Client>, turn: &mut Turn) -> Result {
         turn.spend(0);
-        let Some(feed) = &self.feed else { return Ok(()) };
+        let Some(feed) = &mut self.feed else { return Ok(()) };
         match feed.take(client, &self.core)? {
             Taken::Nothing => {}
             Taken::Gap(gap) => self.tell_gap(client, &gap),

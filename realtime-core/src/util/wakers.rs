@@ -37,8 +37,12 @@ impl Wakers {
 
     /// Wakes all of them.
     pub(crate) fn wake(self) {
-        self.first.into_iter().for_each(Waker::wake);
-        self.others.into_iter().flat_map(|others| *others).for_each(Waker::wake);
+        self.for_each(Waker::wake);
+    }
+
+    pub(crate) fn for_each(self, mut with: impl FnMut(Waker)) {
+        self.first.into_iter().for_each(&mut with);
+        self.others.into_iter().flat_map(|others| *others).for_each(with);
     }
 }
 

@@ -1,5 +1,6 @@
 use crate::{
     protocol::{Encode, Format, Outgoing, Protocols, WriteWith},
+    seams::Logged,
     websocket::Frame,
 };
 use bytes::Bytes;
@@ -35,6 +36,15 @@ impl Stored {
         let whole = value.as_whole().filter(|(_, whole)| *whole != json);
         let whole = whole.map(|(kind, whole)| (kind, Bytes::copy_from_slice(whole)));
         Ok(Self { json: json.into(), whole })
+    }
+
+    /// Takes over an entry of a record.
+    pub(super) fn logged(logged: Logged) -> (Self, Option<Arc<str>>) {
+        (Self { json: logged.json, whole: logged.whole }, logged.key.map(Arc::from))
+    }
+
+    pub(super) fn into_logged(self, key: Option<String>) -> Logged {
+        Logged { json: self.json, whole: self.whole, key }
     }
 
     pub(crate) fn json(&self) -> &[u8] {

@@ -12,7 +12,7 @@ use crate::{
         sync::{
             Mutex,
             atomic::{
-                AtomicBool, AtomicU64, AtomicUsize,
+                AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
                 Ordering::{Acquire, Relaxed, Release},
             },
         },
@@ -43,6 +43,8 @@ pub(crate) struct Follower {
     credit: AtomicU64,
     /// It is not told yet that its position was of another history.
     diverged: AtomicBool,
+    /// The restarts of the log that it has been told of.
+    restarts: AtomicU32,
     right: Right,
     /// The number of revocations from feeds that its client had seen when it was asked for.
     since: u64,
@@ -61,14 +63,16 @@ pub(crate) enum To {
     Messages { client: Arc<Client>, form: Form },
 }
 
-/// The place from which a follower reads.
-pub(super) struct Begins {
-    pub(super) cursor: u64,
-    /// Its position was of another history.
-    pub(super) diverged: bool,
-}
-
 const UNLIMITED: u64 = u64::MAX;
+
+/// The place at which a follower begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begin {
+    pub(super) cursor: u64,
+    /// It is to be told that its position was of another history.
+    pub(super) diverged: bool,
+    pub(super) restarts: u32,
+}
 
 /// The beginning of following.
 #[derive(Clone, Debug)]
@@ -79,8 +83,8 @@ pub(crate) struct Beginning {
 }
 
 impl Follower {
-    pub(super) fn new(feed: &Arc<FeedState>, to: To, since: u64, keeping: Keeping, begins: Begins) -> Self {
-        let Begins { cursor, diverged } = begins;
+    pub(super) fn new(feed: &Arc<FeedState>, to: To, since: u64, keeping: Keeping, begin: Begin) -> Self {
+        let Begin { cursor, diverged, restarts } = begin;
         Self {
             feed: Arc::clone(feed),
             to,
@@ -90,6 +94,7 @@ impl Follower {
             cursor: AtomicU64::new(cursor),
             credit: AtomicU64::new(UNLIMITED),
             diverged: AtomicBool::new(diverged),
+            restarts: AtomicU32::new(restarts),
             right: Right::default(),
             part: AtomicUsize::new(0),
             place: AtomicUsize::new(0),
@@ -161,10 +166,11 @@ impl Follower {
     /// Goes on at the end of the log, and returns its position: for one whose state is loaded anew. For its own task,
     /// before it is level for the first time.
     pub(crate) fn restart(&self) -> Position {
-        let end = self.feed.end();
+        let (end, restarts) = self.feed.newest_position();
         self.diverged.store(false, Relaxed);
-        self.cursor.store(end, Relaxed);
-        self.feed.position_at(end)
+        self.restarts.store(restarts, Relaxed);
+        self.cursor.store(end.offset, Relaxed);
+        end
     }
 
     /// Registers the task to wake when there is something to read.
@@ -178,22 +184,39 @@ impl Follower {
     ///
     /// The flag is set first: an entry that comes after the look at the log finds it.
     pub(crate) fn arm(&self) -> bool {
-        if self.diverged.load(Relaxed) || self.cursor.load(Relaxed) < self.feed.end_hint() {
+        let is_behind = self.cursor.load(Relaxed) < self.feed.end_hint() || !self.is_of_this_log();
+        if is_behind || self.diverged.load(Relaxed) {
             if self.level.load(Relaxed) {
                 // An appender is about to queue the entry. It has done so when the lock is free, or leaves it to this task.
                 self.feed.followers.change(self, || self.level.store(false, Release));
             }
             return false;
         }
-        self.feed.followers.change(self, || self.level.store(true, Release));
-        let end = self.feed.end();
+        // Where the log has restarted, its first entries are appended after a walk over all parts: none finds it level.
+        self.feed.followers.change(self, || self.level.store(self.is_of_this_log(), Release));
+        let (end, restarts) = self.feed.end();
         self.feed.followers.change(self, || {
-            let is_level = self.cursor.load(Relaxed) >= end;
+            let is_level = self.cursor.load(Relaxed) >= end && self.restarts.load(Relaxed) == restarts;
             if !is_level {
                 self.level.store(false, Release);
             }
             is_level
         })
+    }
+
+    fn is_of_this_log(&self) -> bool {
+        self.restarts.load(Relaxed) == self.feed.restarts_hint()
+    }
+
+    /// Has it read what is missing, if it is level. Under the lock of its part.
+    pub(super) fn interrupt(&self, effects: &mut Effects) {
+        if !self.level.swap(false, Relaxed) {
+            return;
+        }
+        match &self.to {
+            To::Task { task, .. } | To::Items { task, .. } => effects.wake(task.lock().clone()),
+            To::Messages { client, .. } => effects.wake(client.outbox.hold_feeds()),
+        }
     }
 
     /// Returns what the follower is to be sent next, and moves its cursor over a gap. For its own task, while it is
@@ -203,7 +226,9 @@ impl Follower {
             return Behind::Gap(Gap::new(0, "diverged"));
         }
         let mut cursor = self.cursor.load(Relaxed);
-        let behind = self.feed.behind(&mut cursor, self.keeping, self.form(), now);
+        let mut restarts = self.restarts.load(Relaxed);
+        let behind = self.feed.behind(&mut cursor, &mut restarts, self.keeping, self.form(), now);
+        self.restarts.store(restarts, Relaxed);
         self.cursor.store(cursor, Relaxed);
         behind
     }
@@ -284,6 +309,7 @@ impl Follower {
         while !self.arm() {
             match self.read(hub.clock.now()) {
                 Behind::Nothing => {}
+                Behind::Restarted(_) => self.tell(client, &Gap::new(0, "diverged")),
                 Behind::Gap(gap) => self.tell(client, &gap),
                 Behind::Entry(entry, known) => {
                     let Some(frame) = self.frame(&hub.protocols, &entry, known) else {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 impl Client {
     /// Sends the client the entries of a feed as messages, behind a position or from the end of the log on.
-    pub(crate) fn follow(
+    pub(crate) async fn follow(
         self: &Arc<Self>,
         name: &str,
         log: Log,
@@ -20,7 +20,8 @@ impl Client {
         after: Option<&Position>,
     ) -> Result<Beginning> {
         let since = self.times_revoked();
-        let (following, beginning) = self.hub.follow(name, log, keeping, after, since, || To::messages(self))?;
+        let to = || To::messages(self);
+        let (following, beginning) = self.hub.follow_prepared(name, log, keeping, after, since, to).await?;
         self.join_feed(following, since)?;
         Ok(beginning)
     }

@@ -1,11 +1,15 @@
 //! Feeds: topics with a log. A follower is a cursor into the log, and has no queue.
 
+mod appending;
 mod begun;
+mod drafts;
 mod entry;
 mod follower;
 mod followers;
 mod log;
 mod messages;
+mod reading;
+mod replica;
 mod revoked;
 mod state;
 mod tail;
@@ -14,6 +18,8 @@ pub(crate) use begun::Begun;
 pub(crate) use entry::Entry;
 pub(crate) use follower::{Beginning, Follower, Following, To};
 pub use log::Log;
+pub(crate) use reading::MissedHere;
+pub(super) use reading::watch;
 pub(super) use revoked::Left;
 pub(crate) use state::{FeedState, Newest};
 pub(crate) use tail::Behind;
@@ -23,12 +29,14 @@ use crate::{
     ledger::{Class, Ledger},
     outbox::Keeping,
     protocol::Encode,
+    seams::{AppendError, Source},
     util::sync::{
         Mutex, RwLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 use entry::Stored;
+use reading::Reads;
 use realtime_protocol::{Code, Error, Position, Result};
 use state::{Asked, Limits};
 use std::{
@@ -36,7 +44,6 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::Arc,
 };
-use tail::Tail;
 
 /// The feeds of a node.
 ///
@@ -53,6 +60,9 @@ pub(crate) struct Feeds {
     due: Mutex<BTreeMap<u32, Vec<Arc<FeedState>>>>,
     /// Held by the one that makes room.
     shrinking: Mutex<()>,
+    /// They are copies of logs that a broker keeps.
+    are_copies: bool,
+    reads: Reads,
 }
 
 type Map = HashMap<Arc<str>, Arc<FeedState>>;
@@ -60,7 +70,7 @@ type Map = HashMap<Arc<str>, Arc<FeedState>>;
 const SHARDS: usize = 64;
 
 impl Feeds {
-    pub(crate) fn new(ledger: &Arc<Ledger>) -> Self {
+    pub(crate) fn new(ledger: &Arc<Ledger>, are_copies: bool) -> Self {
         Self {
             hasher: RandomState::new(),
             shards: std::array::from_fn(|_| RwLock::default()),
@@ -68,30 +78,35 @@ impl Feeds {
             ledger: Arc::clone(ledger),
             due: Mutex::default(),
             shrinking: Mutex::default(),
+            are_copies,
+            reads: Reads::default(),
         }
     }
 }
 
 impl Hub {
     /// Appends an entry to the log of a feed, and sends it to those who follow it.
-    ///
-    /// # Errors
-    ///
-    /// The entry is certainly not in the log.
-    pub(crate) fn append(
-        &self,
+    pub(crate) async fn append(
+        self: &Arc<Self>,
         name: &str,
         log: Log,
-        value: &dyn Encode,
+        value: &(dyn Encode + Sync),
         key: Option<String>,
-    ) -> Result<Position> {
-        let asked = self.asked(name, log)?;
+    ) -> Result<Position, AppendError> {
+        let asked = self.asked(name, log).map_err(AppendError::Refused)?;
+        match &self.link {
+            None => self.append_here(&asked, value, key).map_err(AppendError::Refused),
+            Some(link) => self.append_to_shared(link.shared(), &asked, value, key).await,
+        }
+    }
+
+    fn append_here(&self, asked: &Asked<'_>, value: &dyn Encode, key: Option<String>) -> Result<Position> {
         let key = key.map(Arc::from);
-        let log_bytes = log.bytes.min(self.config.log_bytes);
+        let log_bytes = asked.log.bytes.min(self.config.log_bytes);
         let limits = Limits { protocols: &self.protocols, outbox_bytes: self.config.outbox_bytes, log_bytes };
         let (position, effects) = loop {
-            let feed = self.feeds.find_or_insert(&asked, self.config.feeds)?;
-            if let Some(appended) = feed.append(&asked, Stored::of(value)?, Option::clone(&key), &limits)? {
+            let feed = self.feeds.find_or_insert(asked, self.config.feeds, |_| {})?;
+            if let Some(appended) = feed.append(asked, Stored::of(value)?, Option::clone(&key), &limits)? {
                 break appended;
             }
             self.feeds.remove(&feed);
@@ -102,8 +117,45 @@ impl Hub {
         Ok(position)
     }
 
+    /// # Errors
+    ///
+    /// If there can be no feed of this name here.
+    pub(crate) fn check_feed(&self, name: &str) -> Result {
+        self.asked(name, Log::default()).map(|_| ())
+    }
+
+    /// Returns true if a feed has to be [prepared](Self::prepare) before it is followed.
+    pub(crate) fn needs_preparing(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Waits until the log of a feed is known here, and what became of `after` in it.
+    pub(crate) async fn prepare(self: &Arc<Self>, name: &str, log: Log, after: Option<&Position>) -> Result {
+        self.load(&self.asked(name, log)?, after).await
+    }
+
+    /// Adds a follower of a feed as soon as its log is known here.
+    pub(crate) async fn follow_prepared(
+        self: &Arc<Self>,
+        name: &str,
+        log: Log,
+        keeping: Keeping,
+        after: Option<&Position>,
+        since: u64,
+        to: impl Fn() -> To,
+    ) -> Result<(Following, Beginning)> {
+        loop {
+            if self.needs_preparing() {
+                self.prepare(name, log, after).await?;
+            }
+            if let Some(follow) = self.follow(name, log, keeping, after, since, &to)? {
+                return Ok(follow);
+            }
+        }
+    }
+
     /// Adds a follower of a feed, behind a position or at the end of the log. `since` is the number of revocations from
-    /// feeds that its client had seen when it was asked for.
+    /// feeds that its client had seen when it was asked for. Returns `None` if it has to be prepared first.
     pub(crate) fn follow(
         &self,
         name: &str,
@@ -112,39 +164,85 @@ impl Hub {
         after: Option<&Position>,
         since: u64,
         to: impl Fn() -> To,
-    ) -> Result<(Following, Beginning)> {
+    ) -> Result<Option<(Following, Beginning)>> {
         let asked = self.asked(name, log)?;
-        self.at_feed(&asked, |feed| feed.follow(to(), since, keeping, after, asked.now))
+        self.at_loaded(&asked, |feed| feed.follow(to(), since, keeping, after, asked.now))
     }
 
     /// Returns the position of the newest entry of a feed.
-    pub(crate) fn position_of(&self, name: &str, log: Log) -> Result<Position> {
-        let asked = self.asked(name, log)?;
-        self.at_feed(&asked, |feed| feed.position(asked.now))
+    pub(crate) async fn position_of(self: &Arc<Self>, name: &str, log: Log) -> Result<Position> {
+        self.when_loaded(name, log, |feed, now| feed.position(now)).await
     }
 
     /// Returns the newest entries of a feed.
-    pub(crate) fn newest_of(&self, name: &str, log: Log, count: usize) -> Result<Newest> {
-        let asked = self.asked(name, log)?;
-        self.at_feed(&asked, |feed| feed.newest(count, asked.now))
+    pub(crate) async fn newest_of(self: &Arc<Self>, name: &str, log: Log, count: usize) -> Result<Newest> {
+        self.when_loaded(name, log, |feed, now| feed.newest(count, now)).await
+    }
+
+    /// Calls `with` once the feed is loaded. The wait ends as an append's does.
+    async fn when_loaded<T>(
+        self: &Arc<Self>,
+        name: &str,
+        log: Log,
+        with: impl Fn(&Arc<FeedState>, u32) -> Option<T>,
+    ) -> Result<T> {
+        loop {
+            let asked = self.asked(name, log)?;
+            if self.needs_preparing() {
+                let loaded = self.before(self.config.append_timeout, self.load(&asked, None)).await;
+                loaded.unwrap_or_else(|| Err(too_late()))?;
+            }
+            if let Some(output) = self.at_loaded(&asked, |feed| with(feed, asked.now))? {
+                return Ok(output);
+            }
+        }
+    }
+
+    /// Calls `with` until it finds the feed alive. Returns `None` if it is alive and not loaded.
+    fn at_loaded<T>(
+        &self,
+        asked: &Asked<'_>,
+        mut with: impl FnMut(&Arc<FeedState>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        self.at_feed(asked, |feed| match with(feed) {
+            None if feed.is_waiting() => Some(None),
+            output => output.map(Some),
+        })
     }
 
     /// Calls `with` until it finds the feed alive.
     fn at_feed<T>(&self, asked: &Asked<'_>, mut with: impl FnMut(&Arc<FeedState>) -> Option<T>) -> Result<T> {
         loop {
-            let feed = self.feeds.find_or_insert(asked, self.config.feeds)?;
+            let feed = self.feeds.find_or_insert(asked, self.config.feeds, |ended| self.unfollow_log(ended))?;
             if let Some(output) = with(&feed) {
                 return Ok(output);
             }
-            self.feeds.remove(&feed);
+            self.remove_feed(&feed);
         }
+    }
+
+    fn remove_feed(&self, feed: &Arc<FeedState>) {
+        self.feeds.remove(feed);
+        self.unfollow_log(feed);
+    }
+
+    /// Has the broker bring no more records of a feed that was removed.
+    fn unfollow_log(&self, feed: &FeedState) {
+        if let Some(link) = self.link.as_ref().filter(|_| feed.is_followed()) {
+            let _ = link.look(Source::Log, &feed.name, self.clock.now(), || self.feeds.is_followed(&feed.name));
+        }
+    }
+
+    /// Drops what is too old in feeds, and the feeds that have ended.
+    pub(super) fn expire_feeds(&self, now: u32) {
+        self.feeds.expire(now).iter().for_each(|ended| self.unfollow_log(ended));
     }
 
     fn asked<'a>(&self, name: &'a str, log: Log) -> Result<Asked<'a>> {
         Name::Topic(name).check()?;
-        if self.link.is_some() {
+        if self.link.as_ref().is_some_and(|link| !link.has_logs()) {
             // Its entries would reach this node only, and nobody would know.
-            let what = "a feed is of one node, and this one has a broker";
+            let what = "this node's broker keeps no logs: feeds need one that does";
             return Err(Error::new(Code::UNIMPLEMENTED, what));
         }
         Ok(Asked { name, log, within: self.clock.ticks(log.within), now: self.clock.now() })
@@ -160,17 +258,38 @@ impl Feeds {
         self.ledger.of(Class::Logs)
     }
 
-    /// Drops what is too old, and the feeds that have ended.
-    pub(crate) fn expire(&self, now: u32) {
+    /// Returns the feed of this name, if there is one.
+    fn find(&self, name: &str) -> Option<Arc<FeedState>> {
+        self.shard(name).read().get(name).cloned()
+    }
+
+    /// Returns true if the broker is to bring the records of this feed.
+    fn is_followed(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|feed| feed.is_followed())
+    }
+
+    fn matching(&self, filter: impl Fn(&FeedState) -> bool) -> Vec<Arc<FeedState>> {
+        let of =
+            |shard: &RwLock<Map>| shard.read().values().filter(|feed| filter(feed)).cloned().collect::<Vec<_>>();
+        self.shards.iter().flat_map(of).collect()
+    }
+
+    /// Drops what is too old. Returns the feeds that have ended, which are removed.
+    fn expire(&self, now: u32) -> Vec<Arc<FeedState>> {
+        let mut ended = Vec::new();
         while let Some(feeds) = self.take_due(now) {
             for feed in feeds {
                 match feed.expire(now) {
                     // At the next tick at the earliest: this loop has to end.
                     Some(due) => self.schedule(feed, due.max(now + 1)),
-                    None => self.remove(&feed),
+                    None => {
+                        self.remove(&feed);
+                        ended.push(feed);
+                    }
                 }
             }
         }
+        ended
     }
 
     fn take_due(&self, now: u32) -> Option<Vec<Arc<FeedState>>> {
@@ -183,23 +302,31 @@ impl Feeds {
         self.due.lock().entry(due).or_default().push(feed);
     }
 
-    fn find_or_insert(&self, asked: &Asked<'_>, limit: usize) -> Result<Arc<FeedState>> {
+    /// Returns the feed. `ended` is called with one that makes place for it.
+    fn find_or_insert(
+        &self,
+        asked: &Asked<'_>,
+        limit: usize,
+        ended: impl FnOnce(&FeedState),
+    ) -> Result<Arc<FeedState>> {
         let shard = self.shard(asked.name);
         if let Some(feed) = shard.read().get(asked.name) {
             return Ok(Arc::clone(feed));
         }
-        if self.len() >= limit && !self.end_an_empty_one() {
-            return Err(Error::resource_exhausted(format!("a node has at most {limit} feeds")).with_retry());
+        if self.len() >= limit {
+            let full = || Error::resource_exhausted(format!("a node has at most {limit} feeds")).with_retry();
+            ended(&*self.end_an_empty_one().ok_or_else(full)?);
         }
         let mut shard = shard.write();
         if let Some(feed) = shard.get(asked.name) {
             return Ok(Arc::clone(feed));
         }
-        // Another node or process must not have the same: a client would resume what never was.
-        let epoch = getrandom::u64().map_err(Error::internal)?;
         let name: Arc<str> = asked.name.into();
-        let tail = Tail::new(asked.log, asked.within, asked.now);
-        let feed = Arc::new(FeedState::new(Arc::clone(&name), epoch, tail, &self.ledger));
+        let feed = match self.are_copies {
+            true => FeedState::copy(Arc::clone(&name), asked, &self.ledger),
+            false => FeedState::new(Arc::clone(&name), asked, &self.ledger)?,
+        };
+        let feed = Arc::new(feed);
         shard.insert(name, Arc::clone(&feed));
         self.count.fetch_add(1, Relaxed);
         drop(shard);
@@ -221,9 +348,10 @@ impl Feeds {
 
     /// Ends one of the feeds whose turn is next, if nobody follows it and it keeps nothing: names may come from
     /// clients, and what one of them has only looked at makes place for others.
-    fn end_an_empty_one(&self) -> bool {
-        let ended = self.take_empty();
-        ended.map(|feed| self.remove(&feed)).is_some()
+    fn end_an_empty_one(&self) -> Option<Arc<FeedState>> {
+        let ended = self.take_empty()?;
+        self.remove(&ended);
+        Some(ended)
     }
 
     fn take_empty(&self) -> Option<Arc<FeedState>> {
@@ -269,6 +397,10 @@ impl Feeds {
     fn shard(&self, name: &str) -> &RwLock<Map> {
         &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
     }
+}
+
+fn too_late() -> Error {
+    Error::unavailable("the broker did not answer in time")
 }
 
 /// Feeds that are looked at for one that can end.

@@ -1,9 +1,10 @@
 use super::{
     Log,
     entry::{Entry, Form, FormKind, Frames, Stored},
-    follower::{Beginning, Begins, Follower, Following, To},
+    follower::{Begin, Beginning, Follower, Following, To},
     followers::Followers,
-    tail::{Behind, ENTRY_BYTES, Tail, size_of_entry},
+    replica::Replica,
+    tail::{Behind, ENTRY_BYTES, Standing, Tail, size_of_entry},
 };
 use crate::{
     hub::members::Effects,
@@ -13,7 +14,7 @@ use crate::{
     util::sync::{
         Mutex, MutexGuard,
         atomic::{
-            AtomicU64, AtomicUsize,
+            AtomicU32, AtomicU64, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
@@ -25,17 +26,22 @@ use std::{fmt, sync::Arc};
 /// One feed: its log and its followers.
 pub(crate) struct FeedState {
     pub(super) name: Arc<str>,
+    /// The name of the log, if it is of this node alone.
     epoch: Box<str>,
+    /// The link to the log, if it is one that several nodes share.
+    pub(super) replica: Option<Box<Replica>>,
     /// Held while an entry is added and queued for the followers, so that all get the entries in one order. Followers
     /// that join, leave or catch up do not take it.
-    order: Mutex<()>,
-    tail: Mutex<Tail>,
+    pub(super) order: Mutex<()>,
+    pub(super) tail: Mutex<Tail>,
     /// The offset of the newest entry, as a hint without the lock of the tail.
     end: AtomicU64,
+    /// The restarts of the log, as a hint too.
+    restarts: AtomicU32,
     pub(super) followers: Followers,
     /// The bytes of the tail, as counted in the ledger.
     bytes: AtomicUsize,
-    ledger: Arc<Ledger>,
+    pub(super) ledger: Arc<Ledger>,
 }
 
 /// The newest entries of a log.
@@ -48,13 +54,34 @@ pub(crate) struct Newest {
 }
 
 impl FeedState {
-    pub(super) fn new(name: Arc<str>, epoch: u64, tail: Tail, ledger: &Arc<Ledger>) -> Self {
+    pub(super) fn new(name: Arc<str>, asked: &Asked<'_>, ledger: &Arc<Ledger>) -> Result<Self> {
+        // Another node or process must not have the same: a client would resume what never was.
+        let epoch = getrandom::u64().map_err(Error::internal)?;
+        let tail = Tail::new(asked.log, asked.within, asked.now);
+        Ok(Self::with(name, format!("{epoch:016x}").into(), tail, None, ledger))
+    }
+
+    /// Creates the copy of a log that several nodes share.
+    pub(super) fn copy(name: Arc<str>, asked: &Asked<'_>, ledger: &Arc<Ledger>) -> Self {
+        let tail = Tail::copy(asked.log, asked.within, asked.now);
+        Self::with(name, "".into(), tail, Some(Box::default()), ledger)
+    }
+
+    fn with(
+        name: Arc<str>,
+        epoch: Box<str>,
+        tail: Tail,
+        replica: Option<Box<Replica>>,
+        ledger: &Arc<Ledger>,
+    ) -> Self {
         Self {
             name,
-            epoch: format!("{epoch:016x}").into(),
+            epoch,
+            replica,
             order: Mutex::default(),
             tail: Mutex::new(tail),
             end: AtomicU64::new(0),
+            restarts: AtomicU32::new(0),
             followers: Followers::default(),
             bytes: AtomicUsize::new(0),
             ledger: Arc::clone(ledger),
@@ -79,33 +106,42 @@ impl FeedState {
             (tail.log, tail.within) = (asked.log, asked.within);
             tail.end() + 1
         };
-        let position = self.position_at(offset);
+        let position = Position::new(&*self.epoch, offset);
         // The value is encoded already: no code of an application runs from here on.
         let frame = frame_of(limits.protocols, &self.name, &mut value, &position)?;
         let entry = Arc::new(Entry { position: position.clone(), value, key, time: asked.now });
         limits.check(&entry, &frame)?;
-        let form = Form { format: limits.protocols.shared(), kind: FormKind::Item };
+        let is_pushed = self.push(entry, frame, limits.protocols, &mut effects);
+        drop(order);
+        Ok(is_pushed.then_some((position, effects)))
+    }
+
+    /// Adds the next entry, and sends it to the followers that are level. Under the order lock. Returns false if the
+    /// feed has ended.
+    pub(super) fn push(
+        &self,
+        entry: Arc<Entry>,
+        frame: Frame,
+        protocols: &Protocols,
+        effects: &mut Effects,
+    ) -> bool {
+        let form = Form { format: protocols.shared(), kind: FormKind::Item };
+        let offset = entry.position.offset;
         let pushed = self.change(|tail| {
-            tail.trim(asked.now);
+            tail.trim(entry.time);
             // It may have ended while the entry was framed.
             (!tail.ended).then(|| tail.push(Arc::clone(&entry), form, frame.clone()))
         });
         if pushed.is_none() {
-            return Ok(None);
+            return false;
         }
-        let mut frames = Frames {
-            protocols: limits.protocols,
-            topic: &self.name,
-            entry: &entry,
-            known: vec![(form, frame)],
-            none: Vec::new(),
-        };
-        self.followers.handle(&mut frames, &mut effects);
-        drop(order);
+        let known = vec![(form, frame)];
+        let mut frames = Frames { protocols, topic: &self.name, entry: &entry, known, none: Vec::new() };
+        self.followers.handle(&mut frames, effects);
         for (form, frame) in &frames.known[1..] {
             self.keep_form(offset, *form, frame);
         }
-        Ok(Some((position, effects)))
+        true
     }
 
     /// Adds a follower. Returns `None` if the feed has ended.
@@ -117,27 +153,33 @@ impl FeedState {
         after: Option<&Position>,
         now: u32,
     ) -> Option<(Following, Beginning)> {
-        let (cursor, diverged) = {
+        let (begin, position) = {
             let mut tail = self.tail.lock();
-            if tail.ended {
+            if tail.ended || !self.is_loaded() {
                 return None;
             }
             tail.followers += 1;
             tail.used = now;
-            let known = after.filter(|after| self.is_here(after, tail.end()));
-            (known.map_or(tail.end(), |known| known.offset), after.is_some() && known.is_none())
+            let known = after.filter(|after| self.is_here(after, &tail));
+            let cursor = known.map_or(tail.end(), |known| known.offset);
+            let diverged = after.is_some() && known.is_none();
+            let position = known.cloned().unwrap_or_else(|| self.position_in(&tail, cursor));
+            (Begin { cursor, diverged, restarts: tail.restarts() }, position)
         };
-        let follower = Arc::new(Follower::new(self, to, since, keeping, Begins { cursor, diverged }));
+        let follower = Arc::new(Follower::new(self, to, since, keeping, begin));
         self.followers.insert(&follower);
-        let whole = !diverged && cursor + 1 >= self.lock_trimmed(now).first();
-        let beginning = Beginning { position: self.position_at(cursor), resumed: after.map(|_| whole) };
+        let whole = !begin.diverged && begin.cursor + 1 >= self.lock_trimmed(now).first();
+        let beginning = Beginning { position, resumed: after.map(|_| whole) };
         Some((Following(follower), beginning))
     }
 
-    /// Returns true if this log once ended at the position. The epoch alone decides: the log lives and dies with its
-    /// process, so nothing of it is lost before its end is.
-    fn is_here(&self, position: &Position, end: u64) -> bool {
-        position.proof.is_none() && position.epoch == *self.epoch && position.offset <= end
+    /// Returns true if this log once ended at the position. On one node the epoch alone decides: the log lives and dies
+    /// with its process, so nothing of it is lost before its end is.
+    fn is_here(&self, position: &Position, tail: &Tail) -> bool {
+        if self.replica.is_some() {
+            return tail.standing(position) != Standing::Unproven;
+        }
+        position.proof.is_none() && position.epoch == *self.epoch && position.offset <= tail.end()
     }
 
     pub(super) fn leave(&self, follower: &Follower) {
@@ -149,7 +191,7 @@ impl FeedState {
     pub(super) fn position(&self, now: u32) -> Option<Position> {
         let mut tail = self.tail.lock();
         tail.used = now;
-        (!tail.ended).then(|| self.position_at(tail.end()))
+        (!tail.ended && self.is_loaded()).then(|| self.position_in(&tail, tail.end()))
     }
 
     /// Returns the newest entries; `None` if the feed has ended.
@@ -158,12 +200,24 @@ impl FeedState {
         tail.used = now;
         let entries = tail.newest(count);
         let end = tail.end();
-        let begin = self.position_at(end - entries.len() as u64);
-        (!tail.ended).then(|| Newest { entries, begin, end: self.position_at(end) })
+        let begin = self.position_in(&tail, end - entries.len() as u64);
+        (!tail.ended && self.is_loaded()).then(|| Newest { entries, begin, end: self.position_in(&tail, end) })
     }
 
-    pub(super) fn behind(&self, cursor: &mut u64, keeping: Keeping, form: Option<Form>, now: u32) -> Behind {
-        self.lock_trimmed(now).behind(cursor, keeping, form)
+    pub(super) fn behind(
+        &self,
+        cursor: &mut u64,
+        restarts: &mut u32,
+        keeping: Keeping,
+        form: Option<Form>,
+        now: u32,
+    ) -> Behind {
+        let tail = self.lock_trimmed(now);
+        if let Some(restart) = tail.restart().filter(|_| tail.restarts() != *restarts) {
+            (*cursor, *restarts) = (restart.offset, tail.restarts());
+            return Behind::Restarted(restart.clone());
+        }
+        tail.behind(cursor, keeping, form)
     }
 
     pub(super) fn keep_form(&self, offset: u64, form: Form, frame: &Frame) {
@@ -173,11 +227,12 @@ impl FeedState {
     /// Drops what is too old. Returns the tick of the next look, or `None` if the feed has ended: nobody follows it,
     /// nothing is kept, and it was not used for as long as entries are kept.
     pub(super) fn expire(&self, now: u32) -> Option<u32> {
+        let is_busy = self.is_busy();
         let mut tail = self.lock_trimmed(now);
         if let Some(due) = tail.next_due() {
             return Some(due);
         }
-        if tail.followers > 0 {
+        if tail.followers > 0 || is_busy {
             tail.used = now;
         }
         let due = tail.used.saturating_add(tail.within);
@@ -187,8 +242,9 @@ impl FeedState {
 
     /// Ends the feed if nobody follows it and nothing is kept.
     pub(super) fn end_if_empty(&self) -> bool {
+        let is_busy = self.is_busy();
         let mut tail = self.tail.lock();
-        if tail.followers == 0 && tail.is_empty() {
+        if tail.followers == 0 && tail.is_empty() && !is_busy {
             tail.ended = true;
         }
         tail.ended
@@ -203,16 +259,45 @@ impl FeedState {
         self.change(Tail::drop_oldest);
     }
 
-    pub(super) fn end(&self) -> u64 {
-        self.tail.lock().end()
+    /// Returns the offset of the newest entry, and the restarts of the log.
+    pub(super) fn end(&self) -> (u64, u32) {
+        let tail = self.tail.lock();
+        (tail.end(), tail.restarts())
     }
 
     pub(super) fn end_hint(&self) -> u64 {
         self.end.load(Acquire)
     }
 
-    pub(super) fn position_at(&self, offset: u64) -> Position {
-        Position::new(&*self.epoch, offset)
+    pub(super) fn restarts_hint(&self) -> u32 {
+        self.restarts.load(Acquire)
+    }
+
+    /// Returns the position of the newest entry, and the restarts of the log.
+    pub(super) fn newest_position(&self) -> (Position, u32) {
+        let tail = self.tail.lock();
+        (self.position_in(&tail, tail.end()), tail.restarts())
+    }
+
+    fn position_in(&self, tail: &Tail, offset: u64) -> Position {
+        tail.position(offset).unwrap_or_else(|| Position::new(&*self.epoch, offset))
+    }
+
+    fn is_loaded(&self) -> bool {
+        self.replica.as_ref().is_none_or(|replica| replica.is_loaded())
+    }
+
+    /// Returns true if it is alive, and its log is not known yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.is_loaded() && !self.tail.lock().ended
+    }
+
+    pub(super) fn is_followed(&self) -> bool {
+        self.replica.as_ref().is_some_and(|replica| replica.is_followed())
+    }
+
+    fn is_busy(&self) -> bool {
+        self.replica.as_ref().is_some_and(|replica| replica.is_busy())
     }
 
     fn lock_trimmed(&self, now: u32) -> MutexGuard<'_, Tail> {
@@ -225,10 +310,11 @@ impl FeedState {
     }
 
     /// Changes the tail, and counts its bytes anew.
-    fn change<T>(&self, change: impl FnOnce(&mut Tail) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Tail) -> T) -> T {
         let mut tail = self.tail.lock();
         let changed = change(&mut tail);
         self.end.store(tail.end(), Release);
+        self.restarts.store(tail.restarts(), Release);
         self.count(&tail);
         changed
     }
@@ -263,7 +349,7 @@ pub(super) struct Limits<'a> {
 }
 
 impl Limits<'_> {
-    fn check(&self, entry: &Entry, frame: &Frame) -> Result {
+    pub(super) fn check(&self, entry: &Entry, frame: &Frame) -> Result {
         may_hold(self.outbox_bytes, frame.len())?;
         let bytes = size_of_entry(entry, frame);
         if bytes <= self.log_bytes {
@@ -277,7 +363,12 @@ impl Limits<'_> {
 }
 
 /// Writes the frame that most followers are sent. The value becomes a part of it.
-fn frame_of(protocols: &Protocols, topic: &str, value: &mut Stored, position: &Position) -> Result<Frame> {
+pub(super) fn frame_of(
+    protocols: &Protocols,
+    topic: &str,
+    value: &mut Stored,
+    position: &Position,
+) -> Result<Frame> {
     let packet = crate::protocol::Outgoing::Entry { topic, data: &*value, position };
     let frame = protocols.frame(protocols.shared(), &packet)?;
     let frame = frame.ok_or_else(|| Error::internal("JSON has entries"))?;

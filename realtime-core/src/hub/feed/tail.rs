@@ -3,7 +3,7 @@ use super::{
     entry::{Entry, Form},
 };
 use crate::{outbox::Keeping, websocket::Frame};
-use realtime_protocol::Gap;
+use realtime_protocol::{Gap, Position};
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -26,6 +26,34 @@ pub(super) struct Tail {
     pub(super) used: u32,
     /// It is removed: whoever wants the feed makes a new one.
     pub(super) ended: bool,
+    /// The offset before which entries were dropped because the log has grown over its bytes.
+    outgrown: u64,
+    /// Set if the log is one that several nodes share.
+    copied: Option<Box<Copied>>,
+}
+
+/// The facts about a log of which this is a copy.
+#[derive(Debug)]
+pub(super) struct Copied {
+    /// The epoch of the newest entry.
+    pub(super) epoch: String,
+    /// The position before the first entry that is kept.
+    pub(super) base: Position,
+    /// The number of times that the log turned out to be another than the one that was copied.
+    pub(super) restarts: u32,
+    /// The position at which followers go on after the last time.
+    pub(super) restart: Position,
+}
+
+/// The relation of a position to a log that several nodes share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The log has its history up to there.
+    Proven,
+    /// It is of this log, and what is behind it is not kept any more.
+    Dropped,
+    /// Nothing says that it is of this log.
+    Unproven,
 }
 
 #[derive(Debug)]
@@ -41,6 +69,8 @@ struct Slot {
 #[derive(Debug)]
 pub(crate) enum Behind {
     Nothing,
+    /// The log is another than the one that was followed; it goes on behind this position.
+    Restarted(Position),
     /// Entries that the cursor has passed over.
     Gap(Gap),
     Entry(Arc<Entry>, Option<Frame>),
@@ -58,7 +88,90 @@ impl Tail {
             followers: 0,
             used: now,
             ended: false,
+            outgrown: 0,
+            copied: None,
         }
+    }
+
+    /// Creates the copy of a log of which nothing is known yet.
+    pub(super) fn copy(log: Log, within: u32, now: u32) -> Self {
+        let nowhere = || Position::new("0", 0);
+        let copied = Copied { epoch: "0".into(), base: nowhere(), restarts: 0, restart: nowhere() };
+        Self { copied: Some(Box::new(copied)), ..Self::new(log, within, now) }
+    }
+
+    pub(super) fn restarts(&self) -> u32 {
+        self.copied.as_ref().map_or(0, |copied| copied.restarts)
+    }
+
+    pub(super) fn restart(&self) -> Option<&Position> {
+        self.copied.as_ref().map(|copied| &copied.restart)
+    }
+
+    /// Begins the copy anew, behind `base`. Followers go on behind `restart`.
+    pub(super) fn begin_anew(&mut self, base: Position, restart: Position) {
+        if let Some(copied) = &mut self.copied {
+            copied.restarts += 1;
+            copied.restart = restart;
+        }
+        self.skip_to(base);
+        self.outgrown = 0;
+    }
+
+    /// Goes on behind `base`: what is kept, and what was between, is not any more.
+    pub(super) fn skip_to(&mut self, base: Position) {
+        self.slots = VecDeque::new();
+        self.keys = HashMap::new();
+        self.bytes = 0;
+        self.first = base.offset + 1;
+        if let Some(copied) = &mut self.copied {
+            copied.epoch.clone_from(&base.epoch);
+            copied.base = base;
+        }
+    }
+
+    /// Notes the epoch that the log has now: its history is the same.
+    pub(super) fn set_epoch(&mut self, epoch: &str) {
+        if let Some(copied) = self.copied.as_mut().filter(|copied| copied.epoch != epoch) {
+            epoch.clone_into(&mut copied.epoch);
+        }
+    }
+
+    /// Returns the offset before which the log may drop entries for their size, if there is one.
+    pub(super) fn outgrown(&self) -> Option<u64> {
+        (self.outgrown > 0).then_some(self.outgrown)
+    }
+
+    /// Returns the position at this offset, if this is a copy; without a proof where it is not known any more.
+    pub(super) fn position(&self, offset: u64) -> Option<Position> {
+        let copied = self.copied.as_ref()?;
+        let known = self.known_position(offset).cloned();
+        Some(known.unwrap_or_else(|| Position::new(&*copied.epoch, offset)))
+    }
+
+    /// Returns the relation of a position to the log of which this is a copy.
+    pub(super) fn standing(&self, of: &Position) -> Standing {
+        let Some(copied) = &self.copied else { return Standing::Unproven };
+        let known = self.known_position(of.offset);
+        let is_of_epoch = of.epoch == copied.epoch;
+        let is_proven = match &of.proof {
+            Some(proof) => known.is_some_and(|known| known.proof.as_ref() == Some(proof)),
+            None => known.is_some() && is_of_epoch,
+        };
+        if is_proven {
+            Standing::Proven
+        } else if is_of_epoch && of.offset + 1 < self.first {
+            Standing::Dropped
+        } else {
+            Standing::Unproven
+        }
+    }
+
+    fn known_position(&self, offset: u64) -> Option<&Position> {
+        if offset + 1 == self.first {
+            return self.copied.as_ref().map(|copied| &copied.base);
+        }
+        self.slot(offset).map(|slot| &slot.entry.position)
     }
 
     /// Returns the offset of the newest entry, 0 before there was one.
@@ -92,11 +205,20 @@ impl Tail {
             }
         }
         let bytes = size_of_entry(&entry, &frame);
-        self.used = entry.time;
+        self.used = self.used.max(entry.time);
+        self.set_epoch(&entry.position.epoch);
         self.bytes += bytes;
         self.slots.push_back(Slot { entry, superseded: false, forms: vec![(form, frame)], bytes });
-        while self.slots.len() > self.log.entries || (self.bytes > self.log.bytes && self.slots.len() > 1) {
+        while self.slots.len() > self.log.entries {
             self.drop_oldest();
+        }
+        self.drop_outgrown();
+    }
+
+    fn drop_outgrown(&mut self) {
+        while self.bytes > self.log.bytes && self.slots.len() > 1 {
+            self.drop_oldest();
+            self.outgrown = self.first;
         }
     }
 
@@ -117,6 +239,9 @@ impl Tail {
         {
             self.keys.remove(key);
         }
+        if let Some(copied) = &mut self.copied {
+            copied.base = slot.entry.position.clone();
+        }
         if self.slots.is_empty() {
             self.slots = VecDeque::new();
             self.keys = HashMap::new();
@@ -133,9 +258,7 @@ impl Tail {
         let bytes = frame.len() + FORM_BYTES;
         slot.bytes += bytes;
         self.bytes += bytes;
-        while self.bytes > self.log.bytes && self.slots.len() > 1 {
-            self.drop_oldest();
-        }
+        self.drop_outgrown();
     }
 
     /// Returns what stands behind `cursor` for a follower with this policy. The cursor is moved over a gap.

@@ -9,9 +9,12 @@ use std::fmt;
 pub enum AppendError {
     /// The entry is certainly not in the log. `INTERNAL` if it does not serialise, `INVALID_ARGUMENT` for a feed whose
     /// name is empty or over 256 bytes, `RESOURCE_EXHAUSTED` for an entry larger than an outbox or the log, or over
-    /// [`Config::feeds`](crate::Config::feeds), `UNIMPLEMENTED` on a node with a broker.
+    /// [`Config::feeds`](crate::Config::feeds). With a broker also `UNIMPLEMENTED` if it keeps no logs, and `UNAVAILABLE`,
+    /// to be retried, if it could not be reached within [`Config::append_timeout`](crate::Config::append_timeout) or too much
+    /// waits for it.
     Refused(Error),
-    /// The entry may be in the log or not: `DEADLINE_EXCEEDED`. Only between nodes.
+    /// The entry may be in the log or not: `DEADLINE_EXCEEDED`, with the details `{"outcome":"unknown"}`. Only with a
+    /// broker.
     Unknown(Error),
 }
 

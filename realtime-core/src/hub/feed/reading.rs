@@ -1,0 +1,359 @@
+//! Reading logs that a broker keeps: when a feed is first asked for, and whenever something may be missing.
+
+use super::{
+    FeedState,
+    replica::{Ask, Means, Replica, unix_time},
+    state::Asked,
+};
+use crate::{
+    hub::{
+        Hub,
+        link::{PAUSE, Shared, caught, within},
+        members::Effects,
+    },
+    seams::{Missed, Record, Runtime, Source},
+    util::sync::Mutex,
+};
+use realtime_protocol::{Error, Position, Result};
+use std::{
+    collections::{HashSet, VecDeque},
+    future::poll_fn,
+    sync::{Arc, Weak},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+/// Feeds that are read at a time: enough for a full pipeline, and no flood after a broker was away.
+const READERS: usize = 32;
+
+/// Bytes that are read at once.
+const PAGE: usize = 64 * 1024;
+
+/// The interval at which feeds are compared with their logs if nothing was heard of them for half of it. A broker tells what
+/// it has missed; this is for what it does not know.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Feeds that are compared with one request.
+const BATCH: usize = 256;
+
+/// Names of feeds that are noted one by one; of more, all are compared.
+const NAMES: usize = 1024;
+
+/// The feeds that are to be read.
+#[derive(Debug, Default)]
+pub(super) struct Reads(Mutex<Queue>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Arc<FeedState>>,
+    readers: usize,
+}
+
+impl Reads {
+    /// Returns true if a reader has to be started.
+    fn add(&self, feed: Arc<FeedState>) -> bool {
+        let mut queue = self.0.lock();
+        queue.waiting.push_back(feed);
+        queue.take_place()
+    }
+
+    fn take_place(&self) -> bool {
+        let mut queue = self.0.lock();
+        !queue.waiting.is_empty() && queue.take_place()
+    }
+
+    /// Returns the next feed; `None` if there is none, and the reader ends.
+    fn next(&self) -> Option<Arc<FeedState>> {
+        let mut queue = self.0.lock();
+        let next = queue.waiting.pop_front();
+        if next.is_none() {
+            queue.readers -= 1;
+        }
+        next
+    }
+}
+
+impl Queue {
+    fn take_place(&mut self) -> bool {
+        let is_free = self.readers < READERS;
+        self.readers += usize::from(is_free);
+        is_free
+    }
+}
+
+impl Hub {
+    /// Waits until a feed is loaded, and is up to date if `after` is not of what is known of it. Returns at once for a
+    /// feed of this node alone.
+    pub(super) async fn load(self: &Arc<Self>, asked: &Asked<'_>, after: Option<&Position>) -> Result {
+        if self.link.is_none() {
+            return Ok(());
+        }
+        let held = self.at_feed(asked, |feed| feed.is_alive().then(|| Replica::hold(feed)))?;
+        let feed = &held.0;
+        let Some(replica) = &feed.replica else { return Ok(()) };
+        if replica.follow() {
+            self.follow_log(feed);
+        }
+        if replica.is_loaded() && !replica.lacks_written() && feed.knows(after) {
+            return Ok(());
+        }
+        let (number, is_new) = replica.ask();
+        if is_new {
+            self.read_soon(feed);
+        }
+        poll_fn(|cx| replica.poll_read(number, cx)).await;
+        Ok(())
+    }
+
+    /// Has the broker bring the records of a feed.
+    fn follow_log(self: &Arc<Self>, feed: &Arc<FeedState>) {
+        let Some(link) = &self.link else { return };
+        if link.look(Source::Log, &feed.name, self.clock.now(), || self.feeds.is_followed(&feed.name)) {
+            self.begin_copy_of(feed);
+        }
+    }
+
+    /// Reads a feed for the first time, once the broker brings its records.
+    pub(in crate::hub) fn begin_copy(self: &Arc<Self>, name: &str) {
+        if let Some(feed) = self.feeds.find(name) {
+            self.begin_copy_of(&feed);
+        }
+    }
+
+    fn begin_copy_of(self: &Arc<Self>, feed: &Arc<FeedState>) {
+        if feed.replica.as_ref().is_some_and(|replica| replica.begin()) {
+            self.read_soon(feed);
+        }
+    }
+
+    pub(in crate::hub) fn take_record(self: &Arc<Self>, record: Record) {
+        let Some(feed) = self.feeds.find(&record.topic) else { return };
+        let mut effects = Effects::take();
+        let is_behind = feed.take_record(record, &self.means(), &mut effects);
+        self.run(effects);
+        self.feeds.shrink(self.config.log_bytes);
+        if is_behind {
+            self.read_soon(&feed);
+        }
+    }
+
+    fn means(&self) -> Means<'_> {
+        let may_wait = self.link.as_ref().is_some_and(|link| link.shared().has_room(&self.ledger));
+        Means { protocols: &self.protocols, now: self.clock.now(), time: unix_time(), may_wait }
+    }
+
+    fn read_soon(self: &Arc<Self>, feed: &Arc<FeedState>) {
+        if self.feeds.reads.add(Arc::clone(feed)) {
+            self.spawn_reader();
+        }
+    }
+
+    /// Starts readers if feeds wait for that: a runtime that has ended has dropped those that were there.
+    pub(in crate::hub) fn read_feeds(self: &Arc<Self>) {
+        while self.feeds.reads.take_place() {
+            self.spawn_reader();
+        }
+    }
+
+    fn spawn_reader(self: &Arc<Self>) {
+        let (Some(link), Some(runtime)) = (&self.link, self.runtime()) else {
+            return self.feeds.reads.0.lock().readers -= 1;
+        };
+        let place = Place { hub: Arc::downgrade(self), feed: None };
+        let shared = Arc::clone(link.shared());
+        let reader = read(place, shared, Arc::clone(&runtime));
+        runtime.spawn(Box::pin(reader));
+    }
+}
+
+/// The place of a reader, and the feed that it reads. Dropped before its end, it gives both back.
+struct Place {
+    hub: Weak<Hub>,
+    feed: Option<Arc<FeedState>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let (Some(feed), Some(hub)) = (self.feed.take(), self.hub.upgrade()) {
+            let mut queue = hub.feeds.reads.0.lock();
+            queue.readers -= 1;
+            queue.waiting.push_front(feed);
+        }
+    }
+}
+
+/// Reads feeds, one after the other, until none waits.
+async fn read(mut place: Place, shared: Arc<Shared>, runtime: Arc<dyn Runtime>) {
+    loop {
+        let Some(feed) = place.hub.upgrade().and_then(|hub| hub.feeds.reads.next()) else { return };
+        place.feed = Some(Arc::clone(&feed));
+        let read = read_one(&place.hub, &shared, &feed, &runtime).await;
+        if let Err(error) = &read {
+            tracing::warn!(feed = &*feed.name, ?error, "a log cannot be read");
+            runtime.sleep(PAUSE).await;
+        }
+        place.feed = None;
+        // Others first: what this one needs may be down.
+        if let (Err(_), Some(hub)) = (read, place.hub.upgrade()) {
+            hub.feeds.reads.0.lock().waiting.push_back(feed);
+        }
+    }
+}
+
+/// Reads a feed until it is up to date.
+async fn read_one(hub: &Weak<Hub>, shared: &Shared, feed: &FeedState, runtime: &Arc<dyn Runtime>) -> Result {
+    let mut copies = 0;
+    while let Some(ask) = feed.next_read() {
+        match ask {
+            Ask::Top if copies == COPIES => return Err(Error::unavailable("the log changes while it is read")),
+            Ask::Top => {
+                copies += 1;
+                read_top(shared, feed, runtime).await?;
+            }
+            Ask::Page(after) => read_page(hub, shared, feed, after, runtime).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Attempts to copy a log without a pause.
+const COPIES: usize = 3;
+
+async fn read_top(shared: &Shared, feed: &FeedState, runtime: &Arc<dyn Runtime>) -> Result {
+    let topics = [&*feed.name];
+    let tops = within(runtime, shared.append_timeout, caught(|| shared.broker.tops(&topics))).await;
+    let mut tops = tops.unwrap_or_else(|| Err(super::too_late()))?;
+    let top = tops.pop().ok_or_else(|| Error::unavailable("the broker did not say where the log ends"))?;
+    feed.begin_part(&top);
+    Ok(())
+}
+
+async fn read_page(
+    hub: &Weak<Hub>,
+    shared: &Shared,
+    feed: &FeedState,
+    after: u64,
+    runtime: &Arc<dyn Runtime>,
+) -> Result {
+    let page =
+        within(runtime, shared.append_timeout, caught(|| shared.broker.read(&feed.name, after, PAGE))).await;
+    let page = page.unwrap_or_else(|| Err(super::too_late()))?;
+    let Some(hub) = hub.upgrade() else { return Ok(()) };
+    let mut effects = Effects::take();
+    feed.take_page(page, &hub.means(), &mut effects);
+    hub.run(effects);
+    hub.feeds.shrink(hub.config.log_bytes);
+    Ok(())
+}
+
+impl FeedState {
+    fn is_alive(&self) -> bool {
+        !self.tail.lock().ended
+    }
+
+    /// Returns true if the copy says what became of a position.
+    fn knows(&self, after: Option<&Position>) -> bool {
+        after.is_none_or(|after| self.tail.lock().standing(after) != super::tail::Standing::Unproven)
+    }
+}
+
+/// The feeds of which something may have been missed.
+#[derive(Debug, Default)]
+pub(crate) struct MissedHere(Mutex<Noted>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    all: bool,
+    shards: HashSet<usize>,
+    names: HashSet<String>,
+    waker: Option<Waker>,
+}
+
+impl MissedHere {
+    pub(in crate::hub) fn note(&self, missed: Missed) {
+        let waker = {
+            let mut noted = self.0.lock();
+            match missed {
+                Missed::All => noted.all = true,
+                Missed::Shard(shard) => noted.shards.extend([shard]),
+                Missed::Topics(names) => noted.names.extend(names),
+            }
+            noted.all |= noted.names.len() > NAMES || noted.shards.len() > NAMES;
+            if noted.all {
+                (noted.names, noted.shards) = (HashSet::new(), HashSet::new());
+            }
+            noted.waker.take()
+        };
+        crate::util::wake(waker);
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<Noted> {
+        let mut noted = self.0.lock();
+        if noted.all || !noted.names.is_empty() || !noted.shards.is_empty() {
+            return Poll::Ready(std::mem::take(&mut noted));
+        }
+        noted.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Compares feeds with their logs: those of which something may have been missed at once, and now and then those of which
+/// nothing was heard.
+pub(in crate::hub) async fn watch(shared: Arc<Shared>, hub: Weak<Hub>, runtime: Arc<dyn Runtime>) {
+    loop {
+        let noted = {
+            let missed = within(&runtime, IDLE, poll_fn(|cx| shared.missed.poll(cx)));
+            let mut missed = std::pin::pin!(missed);
+            poll_fn(|cx| match shared.poll_ended(cx) {
+                Poll::Ready(()) => Poll::Ready(None),
+                Poll::Pending => missed.as_mut().poll(cx).map(Some),
+            })
+            .await
+        };
+        let Some(noted) = noted else { return };
+        let Some(feeds) = hub.upgrade().map(|hub| hub.feeds_to_compare(&shared, noted.as_ref())) else { return };
+        for feeds in feeds.chunks(BATCH) {
+            if let Err(error) = compare(&shared, &hub, feeds, &runtime).await {
+                tracing::warn!(?error, "logs cannot be compared");
+                let names = feeds.iter().map(|feed| feed.name.to_string()).collect();
+                shared.missed.note(Missed::Topics(names));
+                runtime.sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn compare(
+    shared: &Shared,
+    hub: &Weak<Hub>,
+    feeds: &[Arc<FeedState>],
+    runtime: &Arc<dyn Runtime>,
+) -> Result {
+    let names: Vec<&str> = feeds.iter().map(|feed| &*feed.name).collect();
+    let tops = within(runtime, shared.append_timeout, caught(|| shared.broker.tops(&names))).await;
+    let tops = tops.unwrap_or_else(|| Err(super::too_late()))?;
+    let Some(hub) = hub.upgrade() else { return Ok(()) };
+    for (feed, top) in feeds.iter().zip(tops) {
+        if feed.differs(&top, hub.clock.now())
+            && let Some(replica) = &feed.replica
+            && replica.ask().1
+        {
+            hub.read_soon(feed);
+        }
+    }
+    Ok(())
+}
+
+impl Hub {
+    fn feeds_to_compare(&self, shared: &Shared, missed: Option<&Noted>) -> Vec<Arc<FeedState>> {
+        let idle_since = self.clock.now().saturating_sub(self.clock.ticks(IDLE / 2));
+        self.feeds.matching(|feed| {
+            let Some(replica) = feed.replica.as_ref().filter(|replica| replica.is_followed()) else {
+                return false;
+            };
+            let Some(noted) = missed else { return replica.is_idle_since(idle_since) };
+            let is_of_shard = || noted.shards.contains(&shared.broker.shard_of(&feed.name));
+            noted.all || noted.names.contains(&*feed.name) || (!noted.shards.is_empty() && is_of_shard())
+        })
+    }
+}

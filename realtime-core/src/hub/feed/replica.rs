@@ -1,0 +1,561 @@
+//! The copy of a log that a broker keeps: loaded by pages, kept up by records, and checked by its proofs.
+
+use super::{
+    FeedState,
+    drafts::Drafts,
+    entry::{Entry, Stored},
+    state::frame_of,
+};
+use crate::{
+    hub::members::Effects,
+    ledger::{Account, Class, Ledger},
+    protocol::Protocols,
+    seams::{Page, Proof, Record},
+    util::{
+        Wakers,
+        sync::{
+            Mutex, MutexGuard,
+            atomic::{
+                AtomicBool, AtomicUsize,
+                Ordering::{Acquire, Relaxed, Release},
+            },
+        },
+    },
+};
+use realtime_protocol::Position;
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// A feed's link to the log of which it holds a copy.
+#[derive(Debug, Default)]
+pub(super) struct Replica {
+    /// Changed under the order lock of the feed.
+    reader: Mutex<Reader>,
+    pub(super) drafts: Mutex<Drafts>,
+    /// The broker is to bring its records.
+    is_followed: AtomicBool,
+    is_loaded: AtomicBool,
+    /// Those that need it to last.
+    holders: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Reader {
+    stage: Stage,
+    /// The place up to which the log is copied.
+    end: End,
+    /// The newest part of the log, while it is being read.
+    part: Part,
+    /// Records that came while something before them was missing.
+    waiting: VecDeque<Record>,
+    /// Bytes of all of them.
+    bytes: usize,
+    account: Option<Account>,
+    /// Some did not fit: they are read.
+    overflowed: bool,
+    /// The number of the last read that was asked for, and of the last one that is done.
+    asked: u64,
+    done: u64,
+    /// The number of the read under way, if there is one.
+    under_way: Option<u64>,
+    /// It is read, or waits for that.
+    is_queued: bool,
+    /// The tick at which the copy was last known to be up to date.
+    heard: u32,
+    /// The offset of the newest entry that this node has appended, as far as it is known.
+    written: u64,
+    wakers: Wakers,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is known of the log.
+    #[default]
+    New,
+    /// Its newest part is being read.
+    Loading,
+    /// Something may be missing behind the end.
+    Catching,
+    Live,
+}
+
+/// The newest part of a log, as far as it is read.
+#[derive(Debug)]
+struct Part {
+    /// The epoch of the log when it was begun.
+    epoch: String,
+    base: Position,
+    records: VecDeque<Record>,
+    bytes: usize,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self { epoch: String::new(), base: Position::new("0", 0), records: VecDeque::new(), bytes: 0 }
+    }
+}
+
+impl Part {
+    /// Adds a record, and drops older ones over `most` bytes.
+    fn add(&mut self, record: Record, most: usize) {
+        self.bytes += record.size();
+        self.records.push_back(record);
+        while self.bytes > most && self.records.len() > 1 {
+            let Some(oldest) = self.records.pop_front() else { return };
+            self.bytes -= oldest.size();
+            self.base = oldest.position(oldest.last());
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct End {
+    epoch: String,
+    offset: u64,
+    /// Not known before the first record of a part.
+    proof: Option<Proof>,
+}
+
+/// The next thing to ask the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    Top,
+    /// The entries behind this offset.
+    Page(u64),
+}
+
+/// The things that a copy needs of its node.
+#[derive(Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) protocols: &'a Protocols,
+    pub(super) now: u32,
+    /// Milliseconds since 1970.
+    pub(super) time: u64,
+    /// False if nothing more may wait, for its bytes.
+    pub(super) may_wait: bool,
+}
+
+/// Records that may wait for one feed, and their bytes: what does not fit is read.
+const WAITING: usize = 256;
+const WAITING_BYTES: usize = 256 * 1024;
+
+impl Replica {
+    pub(super) fn is_loaded(&self) -> bool {
+        self.is_loaded.load(Acquire)
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.holders.load(Relaxed) > 0
+    }
+
+    pub(super) fn is_followed(&self) -> bool {
+        self.is_followed.load(Acquire)
+    }
+
+    /// Has the broker bring its records from now on; returns false if it was to before.
+    pub(super) fn follow(&self) -> bool {
+        !self.is_followed.swap(true, Release)
+    }
+
+    /// Keeps the feed until the returned value is dropped.
+    pub(super) fn hold(feed: &Arc<FeedState>) -> Held {
+        if let Some(replica) = &feed.replica {
+            replica.holders.fetch_add(1, Relaxed);
+        }
+        Held(Arc::clone(feed))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock()
+    }
+
+    /// Notes that the broker brings its records now. Returns true if it is to be read for the first time.
+    pub(super) fn begin(&self) -> bool {
+        let mut reader = self.lock();
+        if reader.stage != Stage::New {
+            return false;
+        }
+        reader.stage = Stage::Loading;
+        reader.asked += 1;
+        !std::mem::replace(&mut reader.is_queued, true)
+    }
+
+    /// Asks for a read that begins from now on. Returns its number, and true if somebody has to do it.
+    pub(super) fn ask(&self) -> (u64, bool) {
+        let mut reader = self.lock();
+        let is_open = reader.under_way.map_or(reader.done, |number| number) < reader.asked;
+        if !is_open {
+            reader.asked += 1;
+        }
+        // Before it is followed nothing is read.
+        let is_new = reader.stage == Stage::New || std::mem::replace(&mut reader.is_queued, true);
+        (reader.asked, !is_new)
+    }
+
+    /// Ready when the read is done.
+    pub(super) fn poll_read(&self, number: u64, cx: &Context<'_>) -> Poll<()> {
+        let mut reader = self.lock();
+        if reader.done >= number && reader.stage != Stage::Loading {
+            return Poll::Ready(());
+        }
+        reader.wakers.add(cx.waker());
+        Poll::Pending
+    }
+
+    /// Returns true if an entry that this node has appended has not come back yet.
+    pub(super) fn lacks_written(&self) -> bool {
+        let reader = self.lock();
+        reader.written > reader.end.offset
+    }
+
+    pub(super) fn note_written(&self, offset: u64) {
+        let mut reader = self.lock();
+        reader.written = reader.written.max(offset);
+    }
+
+    /// Returns the position up to which the log is known.
+    pub(super) fn known_end(&self) -> Option<Position> {
+        let reader = self.lock();
+        let End { epoch, offset, proof } = &reader.end;
+        Some(Position::new(&**epoch, *offset).with_proof((*proof)?.to_string()))
+    }
+
+    /// Returns true if nothing was heard of it since this tick.
+    pub(super) fn is_idle_since(&self, tick: u32) -> bool {
+        let reader = self.lock();
+        reader.stage != Stage::New && reader.heard <= tick
+    }
+}
+
+/// A feed that lasts.
+pub(super) struct Held(pub(super) Arc<FeedState>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(replica) = &self.0.replica {
+            replica.holders.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl FeedState {
+    /// Takes a record that the broker brings. Returns true if something is to be read.
+    pub(super) fn take_record(&self, record: Record, means: &Means<'_>, effects: &mut Effects) -> bool {
+        let Some(replica) = &self.replica else { return false };
+        let _order = self.order.lock();
+        let mut reader = replica.lock();
+        match reader.stage {
+            Stage::New => false,
+            Stage::Loading | Stage::Catching => {
+                reader.wait(record, means, &self.ledger);
+                false
+            }
+            Stage::Live if reader.end.connects_now(&record) => {
+                reader.heard = means.now;
+                self.apply(&mut reader, record, means, effects);
+                false
+            }
+            Stage::Live if self.has(&reader, &record) => false,
+            Stage::Live => {
+                reader.stage = Stage::Catching;
+                reader.wait(record, means, &self.ledger);
+                reader.asked += 1;
+                !std::mem::replace(&mut reader.is_queued, true)
+            }
+        }
+    }
+
+    /// Returns the next thing to ask the broker; `None` if nothing is to be read any more.
+    pub(super) fn next_read(&self) -> Option<Ask> {
+        let mut reader = self.replica.as_ref()?.lock();
+        if reader.stage == Stage::Live && reader.done < reader.asked {
+            reader.stage = Stage::Catching;
+        }
+        match reader.stage {
+            Stage::New | Stage::Live => {
+                reader.is_queued = false;
+                None
+            }
+            Stage::Loading if reader.end.epoch.is_empty() => {
+                reader.begin_read();
+                Some(Ask::Top)
+            }
+            Stage::Loading | Stage::Catching => {
+                reader.begin_read();
+                Some(Ask::Page(reader.end.offset))
+            }
+        }
+    }
+
+    /// Begins to read the newest part of a log that ends at `top`. Followers keep what they have until it is read.
+    pub(super) fn begin_part(&self, top: &Position) {
+        let Some(replica) = &self.replica else { return };
+        let _order = self.order.lock();
+        let mut reader = replica.lock();
+        let start = top.offset.saturating_sub(self.tail.lock().log.entries as u64);
+        let base = if start == top.offset { top.clone() } else { Position::new(&*top.epoch, start) };
+        reader.written = 0;
+        reader.end = End::of(&base);
+        reader.part = Part { epoch: top.epoch.clone(), base, ..Part::default() };
+    }
+
+    /// Takes a page that was read behind the end.
+    pub(super) fn take_page(&self, page: Page, means: &Means<'_>, effects: &mut Effects) {
+        let Some(replica) = &self.replica else { return };
+        let _order = self.order.lock();
+        let mut reader = replica.lock();
+        let is_whole = match reader.stage {
+            Stage::Loading => self.load(&mut reader, &page, means, effects),
+            _ => self.catch_up(&mut reader, &page, means, effects),
+        };
+        if !is_whole {
+            reader.load_anew(replica);
+            return reader.count(&self.ledger);
+        }
+        if reader.end.is_at(&page.top) {
+            self.finish(replica, &mut reader, &page.top, means, effects);
+        }
+    }
+
+    /// Adds a page to the part that is being read, and takes that over once it is whole. Returns false if the log is not the
+    /// one that it was.
+    fn load(&self, reader: &mut Reader, page: &Page, means: &Means<'_>, effects: &mut Effects) -> bool {
+        let Some(skipped) = reader.end.gap_before(page).filter(|_| reader.part.epoch == page.top.epoch) else {
+            return false;
+        };
+        if let Some(base) = skipped {
+            reader.end = End::of(&base);
+            reader.part = Part { epoch: std::mem::take(&mut reader.part.epoch), base, ..Part::default() };
+        }
+        let most = self.tail.lock().log.bytes;
+        for record in &page.records {
+            if !reader.end.connects(record) {
+                return false;
+            }
+            reader.end = End::behind(record);
+            reader.part.add(record.clone(), most);
+        }
+        reader.count(&self.ledger);
+        if reader.end.is_at(&page.top) {
+            let part = std::mem::take(&mut reader.part);
+            self.change(|tail| tail.begin_anew(part.base, page.top.clone()));
+            self.followers.for_each(|follower| follower.interrupt(effects));
+            part.records.into_iter().for_each(|record| self.apply(reader, record, means, effects));
+        }
+        true
+    }
+
+    /// Adds the records of a page to the copy. Returns false if the log is not the one that was copied.
+    fn catch_up(&self, reader: &mut Reader, page: &Page, means: &Means<'_>, effects: &mut Effects) -> bool {
+        let Some(skipped) = reader.end.gap_before(page) else {
+            tracing::warn!(
+                feed = &*self.name,
+                "the log is not the one that was followed: something of it was lost"
+            );
+            return false;
+        };
+        if let Some(base) = skipped {
+            reader.end = End::of(&base);
+            self.change(|tail| tail.skip_to(base));
+            self.followers.for_each(|follower| follower.interrupt(effects));
+        }
+        for record in &page.records {
+            if !reader.end.connects(record) {
+                return false;
+            }
+            self.apply(reader, record.clone(), means, effects);
+        }
+        true
+    }
+
+    /// Goes on with the records that came meanwhile, once everything before them is there.
+    fn finish(
+        &self,
+        replica: &Replica,
+        reader: &mut Reader,
+        top: &Position,
+        means: &Means<'_>,
+        effects: &mut Effects,
+    ) {
+        reader.heard = means.now;
+        top.epoch.clone_into(&mut reader.end.epoch);
+        self.change(|tail| tail.set_epoch(&top.epoch));
+        while let Some(record) = reader.take_waiting() {
+            if reader.end.connects_now(&record) {
+                self.apply(reader, record, means, effects);
+            } else if !self.has(reader, &record) {
+                reader.overflowed = true;
+            }
+        }
+        if std::mem::take(&mut reader.overflowed) {
+            reader.stage = Stage::Catching;
+            reader.asked += 1;
+        } else {
+            reader.stage = Stage::Live;
+        }
+        reader.count(&self.ledger);
+        replica.is_loaded.store(true, Release);
+        reader.done = reader.under_way.take().unwrap_or(reader.done);
+        std::mem::take(&mut reader.wakers).for_each(|waker| effects.wake(Some(waker)));
+    }
+
+    /// Adds the entries of the next record, and sends them to the followers that are level.
+    fn apply(&self, reader: &mut Reader, record: Record, means: &Means<'_>, effects: &mut Effects) {
+        let (first, time) = (record.first, means.tick_of(record.body.time));
+        let last = record.position(record.last());
+        for (at, logged) in record.body.entries.into_iter().enumerate() {
+            let position = Position { offset: first + at as u64, ..last.clone() };
+            let (mut value, key) = Stored::logged(logged);
+            match frame_of(means.protocols, &self.name, &mut value, &position) {
+                Ok(frame) => {
+                    let entry = Arc::new(Entry { position, value, key, time });
+                    self.push(entry, frame, means.protocols, effects);
+                }
+                Err(error) => {
+                    tracing::error!(feed = &*self.name, ?error, "an entry of another node cannot be written");
+                    self.change(|tail| tail.skip_to(position));
+                    self.followers.for_each(|follower| follower.interrupt(effects));
+                }
+            }
+        }
+        reader.end = End { epoch: last.epoch, offset: last.offset, proof: Some(record.proof) };
+    }
+
+    /// Returns true if the record has been copied already.
+    fn has(&self, reader: &Reader, record: &Record) -> bool {
+        if record.last() == reader.end.offset {
+            return reader.end.proof == Some(record.proof);
+        }
+        let known = self.tail.lock().position(record.last());
+        known.is_some_and(|known| known.proof == Some(record.proof.to_string()))
+    }
+
+    /// Returns true if the log does not end where the copy does.
+    pub(super) fn differs(&self, top: &Position, now: u32) -> bool {
+        let Some(replica) = &self.replica else { return false };
+        let mut reader = replica.lock();
+        if reader.stage == Stage::New {
+            return false;
+        }
+        if reader.stage != Stage::Live || !reader.end.is_at(top) {
+            return true;
+        }
+        reader.heard = now;
+        top.epoch.clone_into(&mut reader.end.epoch);
+        self.change(|tail| tail.set_epoch(&top.epoch));
+        false
+    }
+}
+
+impl Reader {
+    fn begin_read(&mut self) {
+        if self.under_way.is_none() {
+            self.under_way = Some(self.asked);
+        }
+    }
+
+    /// Reads the newest part anew: the log is not the one that was copied.
+    fn load_anew(&mut self, replica: &Replica) {
+        replica.is_loaded.store(false, Release);
+        self.stage = Stage::Loading;
+        (self.end, self.part) = (End::default(), Part::default());
+    }
+
+    fn wait(&mut self, record: Record, means: &Means<'_>, ledger: &Arc<Ledger>) {
+        let bytes = record.size();
+        let fits = self.waiting.len() < WAITING && self.bytes + bytes <= WAITING_BYTES && means.may_wait;
+        if !fits {
+            self.overflowed = true;
+            return;
+        }
+        self.bytes += bytes;
+        self.waiting.push_back(record);
+        self.count(ledger);
+    }
+
+    fn take_waiting(&mut self) -> Option<Record> {
+        let record = self.waiting.pop_front()?;
+        self.bytes -= record.size();
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+        Some(record)
+    }
+
+    fn count(&mut self, ledger: &Arc<Ledger>) {
+        let bytes = self.bytes + self.part.bytes;
+        if bytes == 0 {
+            self.account = None;
+        } else {
+            self.account.get_or_insert_with(|| Account::new(ledger, Class::Broker)).set(bytes);
+        }
+    }
+}
+
+impl End {
+    fn of(position: &Position) -> Self {
+        let proof = position.proof.as_ref().and_then(|proof| proof.parse().ok());
+        Self { epoch: position.epoch.clone(), offset: position.offset, proof }
+    }
+
+    fn behind(record: &Record) -> Self {
+        Self { epoch: record.epoch.clone(), offset: record.last(), proof: Some(record.proof) }
+    }
+
+    /// Returns true if the record is the next one in a history that ends here.
+    fn connects(&self, record: &Record) -> bool {
+        record.first == self.offset + 1 && self.proof == Some(record.base)
+    }
+
+    /// The same for a record that was brought, and may be late: of another reign, it may have been lost since.
+    fn connects_now(&self, record: &Record) -> bool {
+        self.connects(record) && self.epoch == record.epoch
+    }
+
+    fn is_at(&self, position: &Position) -> bool {
+        let proof = position.proof.as_ref().and_then(|proof| proof.parse().ok());
+        position.offset == self.offset && proof.is_some() && proof == self.proof
+    }
+
+    /// Returns the position to go on behind if that is not the end, because the log has dropped entries between. `None`
+    /// if the log is not the one that ends here.
+    fn gap_before(&self, page: &Page) -> Option<Option<Position>> {
+        let Some(first) = page.records.first() else {
+            if self.is_at(&page.top) {
+                return Some(None);
+            }
+            let may_go = page.top.offset >= self.offset && self.may_skip(&page.top.epoch);
+            return (may_go && page.top.offset > self.offset).then(|| Some(page.top.clone()));
+        };
+        if self.connects(first) {
+            return Some(None);
+        }
+        let base = Position::new(&*first.epoch, first.first.saturating_sub(1)).with_proof(first.base.to_string());
+        let begins_later = first.first > self.offset + 1;
+        // At the beginning of a copy nothing is known that the first record has to follow.
+        let may_go = self.proof.is_none() || (begins_later && self.may_skip(&first.epoch));
+        may_go.then_some(Some(base))
+    }
+
+    /// Returns true if nothing of the log was lost since the end: entries are only dropped because they are old.
+    fn may_skip(&self, epoch: &str) -> bool {
+        self.proof.is_none() || self.epoch == epoch
+    }
+}
+
+impl Means<'_> {
+    /// Returns the tick of a time by the clocks of nodes, which may differ: none is later than now.
+    fn tick_of(&self, time: u64) -> u32 {
+        let age = self.time.saturating_sub(time) / crate::util::TICK.as_millis() as u64;
+        self.now.saturating_sub(u32::try_from(age).unwrap_or(u32::MAX))
+    }
+}
+
+/// Returns the time in milliseconds since 1970.
+pub(super) fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64
+}

@@ -1,0 +1,60 @@
+use crate::{
+    seams::{BoxFuture, Runtime},
+    util::panics::catch,
+};
+use realtime_protocol::{Error, Result};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// Runs a future with a timeout; `None` if it is over first.
+pub(in crate::hub) async fn within<T>(
+    runtime: &Arc<dyn Runtime>,
+    timeout: Duration,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    let mut late = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        let late: &mut BoxFuture<'static> = late.get_or_insert_with(|| runtime.sleep(timeout));
+        late.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
+/// Calls the broker; a panic in it, at any point, is an error, and the link goes on.
+pub(in crate::hub) fn caught<'a, T, E: From<Error>>(
+    call: impl FnOnce() -> BoxFuture<'a, Result<T, E>>,
+) -> Caught<'a, T, E> {
+    Caught(catch(call).map_err(|panic| Some(Error::internal(panic.0))))
+}
+
+pub(in crate::hub) struct Caught<'a, T, E>(Result<BoxFuture<'a, Result<T, E>>, Option<Error>>);
+
+impl<T, E: From<Error>> Future for Caught<'_, T, E> {
+    type Output = Result<T, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        match &mut self.0 {
+            Ok(future) => catch(|| future.as_mut().poll(cx))
+                .unwrap_or_else(|panic| Poll::Ready(Err(Error::internal(panic.0).into()))),
+            Err(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error.into()))),
+        }
+    }
+}
+
+impl<T, E> Drop for Caught<'_, T, E> {
+    fn drop(&mut self) {
+        let future = std::mem::replace(&mut self.0, Err(None));
+        if let Err(panic) = catch(|| drop(future)) {
+            tracing::error!(panic = panic.0, "a broker panicked while its future was dropped");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Publications on their way to the broker.
+
+use super::{PAUSE, Shared, caught};
+use crate::{
+    hub::Hub,
+    seams::{Publication, Runtime, Untaken},
+};
+use realtime_protocol::Error;
+use std::{
+    future::poll_fn,
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+};
+
+/// Tries of one publication, a pause apart.
+const TRIES: usize = 30;
+
+/// Publications that are handed over together.
+const BATCH: usize = 256;
+
+/// Hands publications over, in order and in batches, until the hub is gone and nothing waits.
+pub(super) async fn hand_over(shared: Arc<Shared>, hub: Weak<Hub>, runtime: Arc<dyn Runtime>) {
+    let mut batch = Batch::default();
+    while poll_fn(|cx| batch.fill(&shared, cx)).await {
+        let Err(untaken) = caught(|| shared.broker.publish(&batch.publications)).await else {
+            batch.settle(&shared, usize::MAX);
+            continue;
+        };
+        let failed = batch.handle(&shared, untaken);
+        if let Some(hub) = hub.upgrade() {
+            hub.counters.broker_failures(failed.lost);
+        }
+        if failed.again {
+            runtime.sleep(PAUSE).await;
+        }
+    }
+}
+
+/// The publications that are being handed over.
+#[derive(Default)]
+struct Batch {
+    publications: Vec<Publication>,
+    /// Failed attempts in a row for the first of them.
+    tries: usize,
+}
+
+struct Failed {
+    lost: usize,
+    /// The rest is handed over again after a pause.
+    again: bool,
+}
+
+impl Batch {
+    /// Waits for publications, and adds them behind those that are to be tried again. Returns false at the end.
+    fn fill(&mut self, shared: &Shared, cx: &Context<'_>) -> Poll<bool> {
+        let mut state = shared.state.lock();
+        while self.publications.len() < BATCH
+            && let Some(publication) = state.waiting.pop_front()
+        {
+            self.publications.push(publication);
+        }
+        if !self.publications.is_empty() {
+            return Poll::Ready(true);
+        }
+        if state.ended {
+            return Poll::Ready(false);
+        }
+        state.wakers.add(cx.waker());
+        Poll::Pending
+    }
+
+    /// Drops the first `count`, of which nothing more is to be done.
+    fn settle(&mut self, shared: &Shared, count: usize) {
+        let count = count.min(self.publications.len());
+        if count > 0 {
+            self.tries = 0;
+        }
+        shared.release(self.publications.drain(..count).map(|publication| publication.size()).sum());
+    }
+
+    /// What may have been taken is not sent again: a publication arrives at most once.
+    fn handle(&mut self, shared: &Shared, Untaken { taken, unsure, error }: Untaken) -> Failed {
+        let count = self.publications.len();
+        let taken = taken.min(count);
+        let unsure = unsure.min(count - taken);
+        let first_lost = self.publications.get(taken).map(|publication| publication.topic.clone());
+        self.settle(shared, taken + unsure);
+        self.tries += 1;
+        let again = error.is_retryable() && self.tries < TRIES;
+        let mut lost = unsure;
+        if !again {
+            lost += self.publications.len();
+            self.settle(shared, usize::MAX);
+        }
+        if lost > 0 {
+            log(first_lost.as_deref(), lost, &error);
+        }
+        Failed { lost, again: again && !self.publications.is_empty() }
+    }
+}
+
+fn log(topic: Option<&str>, lost: usize, error: &Error) {
+    tracing::error!(topic, lost, ?error, "the broker did not accept publications, or may not have");
+}

@@ -1,0 +1,488 @@
+//! Feeds that several nodes share.
+
+#[path = "support/cluster.rs"]
+mod model;
+
+use adapter_testing::{FaultyBroker, TestClient, TestServer, block_on};
+use futures_util::{FutureExt, Stream};
+use realtime_core::{
+    AppendError, Config, Connection, Endpoint, Feed, FeedUpdate, FeedUpdates, Handler, Log, Position, Realtime,
+    RealtimeBuilder, Result, Subscription, Topic,
+};
+use serde_json::{Value, json};
+use std::{
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+/// The seeds of the model: enough for each fault that was ever planted here, and some seconds; `CLUSTER_SEEDS` says
+/// another number, and `CLUSTER_SEED` one seed.
+fn seeds() -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    match number("CLUSTER_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("CLUSTER_SEEDS").unwrap_or(300),
+    }
+}
+
+#[test]
+fn whatever_fails_everything_is_delivered_or_told() {
+    for seed in seeds() {
+        if let Err(error) = block_on(model::run(seed, true)) {
+            panic!("CLUSTER_SEED={seed}: {error}");
+        }
+    }
+}
+
+/// The model would find it.
+#[test]
+fn without_proofs_clients_are_falsely_resumed() {
+    let errors = (0..100).filter_map(|seed| block_on(model::run(seed, false)).err());
+    let is_false = |error: &String| error.contains("falsely resumed") || error.contains("was not told");
+    assert!(errors.filter(is_false).count() > 0);
+}
+
+const NEWS: Feed<u64> = Topic::fixed("news").log(Log::last(20));
+const FOLLOW: Subscription<(), u64> = Subscription::new("follow");
+/// Begins with a state.
+const STATE: Subscription<(), u64> = Subscription::new("state");
+const STATE_VALUE: u64 = 1_000_000;
+
+/// Follows the news behind the position that it is told.
+struct Follower;
+
+impl Handler for Follower {
+    type Input = ();
+    type ClientMessage = Option<Position>;
+    type ServerMessage = u64;
+
+    async fn on_message(&self, connection: &Connection<Self>, after: Option<Position>) -> Result {
+        connection.follow(&NEWS, after.as_ref()).await.map(|_| ())
+    }
+}
+
+fn node() -> RealtimeBuilder {
+    let api = Endpoint::new(())
+        .feed(FOLLOW, |_, ()| async { Ok(NEWS.follow()) })
+        .feed(STATE, |_, ()| async { Ok(NEWS.follow().or_begin_with(|| async { Ok(STATE_VALUE) })) });
+    Realtime::builder().endpoint("api", api).handler("follower", Follower)
+}
+
+/// Nodes and their links.
+struct Cluster {
+    links: Vec<FaultyBroker>,
+    servers: Vec<TestServer>,
+}
+
+impl Cluster {
+    async fn new(count: usize) -> Self {
+        Self::with(count, Config::default()).await
+    }
+
+    async fn with(count: usize, config: Config) -> Self {
+        let first = FaultyBroker::new(1);
+        let links: Vec<_> = std::iter::once(first.clone()).chain((1..count).map(|_| first.join())).collect();
+        let server =
+            |link: &FaultyBroker| TestServer::new(node().config(config.clone()).broker(link.clone()).build());
+        let servers: Vec<_> = links.iter().map(server).collect();
+        for server in &servers {
+            // The link runs from the first connection on.
+            let _client = server.open("api").await.unwrap();
+        }
+        Self { links, servers }
+    }
+
+    /// Runs all nodes until they are idle.
+    async fn settle(&self) {
+        for _ in 0..6 {
+            for server in &self.servers {
+                server.settle().await;
+            }
+        }
+    }
+
+    async fn advance(&self, time: Duration) {
+        let step = Duration::from_millis(250);
+        for _ in 0..time.as_millis() / step.as_millis() {
+            self.links[0].advance(step);
+            for server in &self.servers {
+                server.advance(step).await;
+            }
+            self.settle().await;
+        }
+    }
+
+    async fn append(&self, node: usize, value: u64) -> Position {
+        let news = NEWS;
+        let mut appending = pin!(self.servers[node].realtime().append(&news, &value));
+        for _ in 0..100 {
+            if let Some(appended) = (&mut appending).now_or_never() {
+                self.settle().await;
+                return appended.unwrap();
+            }
+            self.settle().await;
+        }
+        panic!("it is not appended");
+    }
+
+    /// Appends while time passes.
+    async fn append_slowly(&self, node: usize, value: u64) -> Result<Position, AppendError> {
+        let news = NEWS;
+        let mut appending = pin!(self.servers[node].realtime().append(&news, &value));
+        loop {
+            if let Some(appended) = (&mut appending).now_or_never() {
+                return appended;
+            }
+            self.advance(Duration::from_millis(250)).await;
+        }
+    }
+
+    async fn subscribe(&self, node: usize, path: &str, after: Option<&Position>) -> TestClient {
+        let mut client = self.servers[node].open("api").await.unwrap();
+        let frame = json!({ "type": "subscribe", "id": "s", "path": path, "after": after });
+        client.send_text(&frame.to_string()).await;
+        self.settle().await;
+        client
+    }
+
+    fn follow(&self, node: usize, after: Option<&Position>) -> Follows {
+        Follows(Box::pin(self.servers[node].realtime().follow(&NEWS, after).unwrap()))
+    }
+}
+
+struct Follows(Pin<Box<FeedUpdates<u64>>>);
+
+impl Follows {
+    fn next(&mut self) -> Option<FeedUpdate<u64>> {
+        match self.0.as_mut().poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(update) => Some(update.expect("it does not end").unwrap()),
+            Poll::Pending => None,
+        }
+    }
+
+    fn values(&mut self) -> Vec<u64> {
+        std::iter::from_fn(|| self.next())
+            .filter_map(|update| if let FeedUpdate::Item(item) = update { Some(item.value) } else { None })
+            .collect()
+    }
+}
+
+async fn frames(client: &mut TestClient) -> Vec<Value> {
+    let mut frames = Vec::new();
+    while let Some(frame) = client.try_frame().await.unwrap() {
+        frames.push(serde_json::from_str(&frame.as_text()).unwrap());
+    }
+    frames
+}
+
+/// Each frame in a word: its type, its value or cause, and its offset.
+async fn told(client: &mut TestClient) -> Vec<String> {
+    let word = |frame: Value| {
+        let value = ["data", "value", "cause", "resumed"].iter().find_map(|name| frame.get(name));
+        let value = value.map_or_else(String::new, |value| format!(" {value}"));
+        let offset = frame.get("offset").map_or_else(String::new, |offset| format!(" at {offset}"));
+        format!("{}{value}{offset}", frame["type"].as_str().unwrap())
+    };
+    frames(client).await.into_iter().map(word).collect()
+}
+
+#[test]
+fn all_nodes_are_brought_all_entries_in_one_order() {
+    block_on(async {
+        let cluster = Cluster::new(3).await;
+        let mut updates: Vec<_> = (0..3).map(|node| cluster.follow(node, None)).collect();
+        updates.iter_mut().for_each(|updates| drop(updates.next()));
+        cluster.settle().await;
+        updates.iter_mut().for_each(|updates| assert!(matches!(updates.next(), Some(FeedUpdate::Begun(_)))));
+        for value in 1..=20 {
+            let position = cluster.append(value as usize % 3, value).await;
+            assert_eq!(position.offset, value);
+        }
+        for updates in &mut updates {
+            assert_eq!(updates.values(), (1..=20).collect::<Vec<_>>());
+        }
+    });
+}
+
+#[test]
+fn an_entry_is_delivered_once_it_has_its_place() {
+    block_on(async {
+        let cluster = Cluster::new(2).await;
+        let mut client = cluster.subscribe(0, "follow", None).await;
+        assert_eq!(told(&mut client).await, ["subscribed at 0"]);
+        cluster.links[0].deafen();
+        let position = cluster.append(0, 7).await;
+        assert!(frames(&mut client).await.is_empty());
+        // Nobody has told the node that it misses something.
+        cluster.links[0].mend();
+        cluster.advance(Duration::from_secs(11)).await;
+        let frames = frames(&mut client).await;
+        assert_eq!(frames[0]["proof"], json!(position.proof));
+        assert_eq!(frames[0]["epoch"], json!(position.epoch));
+        assert_eq!((frames[0]["data"].as_u64(), frames[0]["offset"].as_u64()), (Some(7), Some(1)));
+    });
+}
+
+#[test]
+fn a_client_goes_on_at_another_node() {
+    block_on(async {
+        let cluster = Cluster::new(3).await;
+        let mut positions = Vec::new();
+        for value in 1..=5 {
+            positions.push(cluster.append(0, value).await);
+        }
+        for path in ["follow", "state"] {
+            let mut client = cluster.subscribe(1, path, Some(&positions[2])).await;
+            assert_eq!(told(&mut client).await, ["subscribed true at 3", "data 4 at 4", "data 5 at 5"]);
+        }
+        let mut client = cluster.servers[2].open("follower").await.unwrap();
+        client.send_text(&json!({ "type": "message", "value": positions[2] }).to_string()).await;
+        cluster.settle().await;
+        assert_eq!(told(&mut client).await, ["message 4 at 4", "message 5 at 5"]);
+        // Whatever a failover without loss has made of the epoch.
+        assert!(cluster.links[0].fail_over(0).is_empty());
+        cluster.advance(Duration::from_secs(1)).await;
+        cluster.append(0, 6).await;
+        let mut client = cluster.subscribe(0, "follow", Some(&positions[3])).await;
+        assert_eq!(told(&mut client).await, ["subscribed true at 4", "data 5 at 5", "data 6 at 6"]);
+    });
+}
+
+/// A node that lags behind does not say that a client is of another log.
+#[test]
+fn a_client_that_is_ahead_of_its_node_is_waited_for() {
+    block_on(async {
+        let cluster = Cluster::new(2).await;
+        let _follower = cluster.subscribe(1, "follow", None).await;
+        cluster.links[1].deafen();
+        cluster.append(0, 1).await;
+        let seen = cluster.append(0, 2).await;
+        cluster.append(0, 3).await;
+        let mut client = cluster.subscribe(1, "follow", Some(&seen)).await;
+        assert_eq!(told(&mut client).await, ["subscribed true at 2", "data 3 at 3"]);
+    });
+}
+
+#[test]
+fn a_position_that_is_dropped_is_counted_and_one_of_another_log_is_not() {
+    block_on(async {
+        let cluster = Cluster::new(2).await;
+        let first = cluster.append(0, 1).await;
+        for value in 2..=30 {
+            cluster.append(0, value).await;
+        }
+        let mut client = cluster.subscribe(1, "follow", Some(&first)).await;
+        let frames = frames(&mut client).await;
+        assert_eq!(frames[0]["resumed"], json!(false));
+        assert_eq!((&frames[1]["cause"], &frames[1]["count"]), (&json!("retention"), &json!(9)));
+        assert_eq!(frames[2]["offset"], json!(11));
+        let other = first.clone().with_proof("0123456789abc");
+        let other = Position { offset: 25, ..other };
+        let mut client = cluster.subscribe(1, "follow", Some(&other)).await;
+        assert_eq!(told(&mut client).await, [r#"subscribed false at 30"#, r#"gap "diverged""#]);
+    });
+}
+
+#[test]
+fn a_log_that_has_lost_what_was_delivered_begins_again() {
+    block_on(async {
+        let cluster = Cluster::new(2).await;
+        let mut plain = cluster.subscribe(1, "follow", None).await;
+        let mut state = cluster.subscribe(1, "state", None).await;
+        let mut handler = cluster.servers[1].open("follower").await.unwrap();
+        handler.send_text(&json!({ "type": "message", "value": null }).to_string()).await;
+        let mut updates = cluster.follow(1, None);
+        updates.next();
+        cluster.settle().await;
+        updates.next();
+        for value in 1..=3 {
+            cluster.append(0, value).await;
+        }
+        assert_eq!(told(&mut plain).await.len(), 4);
+        assert_eq!(told(&mut state).await.len(), 5);
+        assert_eq!(told(&mut handler).await.len(), 3);
+        assert_eq!(updates.values(), [1, 2, 3]);
+        let mut lost = Vec::new();
+        while lost.is_empty() {
+            lost = cluster.links[0].fail_over(1);
+        }
+        cluster.settle().await;
+        cluster.append(0, 4).await;
+        cluster.append(0, 5).await;
+        cluster.advance(Duration::from_secs(1)).await;
+        // Whoever has got the lost third entry is told.
+        assert_eq!(
+            told(&mut plain).await,
+            ["subscribed false at 2", r#"gap "diverged""#, "data 4 at 3", "data 5 at 4"]
+        );
+        assert_eq!(
+            told(&mut state).await,
+            ["subscribed false at 2", "data 1000000 at 2", "data 4 at 3", "data 5 at 4"]
+        );
+        assert_eq!(told(&mut handler).await, [r#"gap "diverged""#, "message 4 at 3", "message 5 at 4"]);
+        let Some(FeedUpdate::Begun(begun)) = updates.next() else { panic!("it begins again") };
+        assert_eq!((begun.resumed, begun.position.offset), (Some(false), 2));
+        let Some(FeedUpdate::Gap(gap)) = updates.next() else { panic!("it has a gap") };
+        assert_eq!((&*gap.cause, gap.count), ("diverged", 0));
+        assert_eq!(updates.values(), [4, 5]);
+    });
+}
+
+#[test]
+fn an_append_whose_answer_is_lost_is_found_again() {
+    block_on(async {
+        let cluster = Cluster::new(2).await;
+        cluster.append(0, 1).await;
+        cluster.links[0].lose_answers(2);
+        assert_eq!(cluster.append_slowly(0, 2).await.unwrap().offset, 2);
+        assert_eq!(cluster.append(1, 3).await.offset, 3);
+        assert_eq!(cluster.links[0].entries("news"), ["1", "2", "3"]);
+    });
+}
+
+#[test]
+fn an_append_without_a_broker_is_refused_or_unknown() {
+    block_on(async {
+        let cluster = Cluster::new(2).await;
+        cluster.append(0, 1).await;
+        cluster.links[0].cut();
+        let refused = cluster.append_slowly(0, 2).await.unwrap_err();
+        assert!(matches!(refused, AppendError::Refused(_)), "{refused}");
+        assert_eq!((refused.error().code().as_str(), refused.error().is_retryable()), ("UNAVAILABLE", true));
+        cluster.links[0].mend();
+        cluster.append(0, 3).await;
+        cluster.links[0].lose_answers(100);
+        let unknown = cluster.append_slowly(0, 4).await.unwrap_err();
+        assert!(matches!(unknown, AppendError::Unknown(_)), "{unknown}");
+        assert_eq!(unknown.error().code().as_str(), "DEADLINE_EXCEEDED");
+        assert_eq!(unknown.error().details(), Some(&json!({ "outcome": "unknown" })));
+        cluster.links[0].mend();
+        assert_eq!(cluster.append(0, 5).await.offset, 4);
+        assert_eq!(cluster.links[0].entries("news"), ["1", "3", "4", "5"]);
+    });
+}
+
+#[test]
+fn entries_that_wait_become_one_record() {
+    block_on(async {
+        let cluster = Cluster::new(2).await;
+        cluster.append(0, 0).await;
+        let mut updates = cluster.follow(1, None);
+        updates.next();
+        cluster.settle().await;
+        updates.next();
+        let realtime = cluster.servers[0].realtime().clone();
+        let mut appending: Vec<_> = (1..=100)
+            .map(|value| {
+                Box::pin({
+                    let realtime = realtime.clone();
+                    async move { realtime.append(&NEWS, &value).await.unwrap() }
+                })
+            })
+            .collect();
+        for appending in &mut appending {
+            assert!(appending.now_or_never().is_none());
+        }
+        cluster.settle().await;
+        let positions: Vec<_> = appending.iter_mut().map(|append| append.now_or_never().unwrap()).collect();
+        assert!(positions.iter().zip(1..).all(|(position, offset)| position.offset == offset + 1));
+        let proofs: std::collections::HashSet<_> = positions.iter().map(|position| &position.proof).collect();
+        // The first 64 entries, and the rest.
+        assert_eq!(proofs.len(), 2);
+        assert_eq!(updates.values().len(), 20);
+    });
+}
+
+#[test]
+fn what_waits_to_be_appended_is_bounded_in_bytes() {
+    block_on(async {
+        let mut config = Config::default();
+        config.broker_queue_bytes = 10_000;
+        let cluster = Cluster::with(1, config).await;
+        cluster.links[0].freeze();
+        let mut waiting = Vec::new();
+        let refused = loop {
+            let realtime = cluster.servers[0].realtime().clone();
+            let mut appending = Box::pin(async move { realtime.append(&NEWS, &7).await });
+            match (&mut appending).now_or_never() {
+                None => waiting.push(appending),
+                Some(outcome) => break outcome.unwrap_err(),
+            }
+        };
+        assert!(matches!(refused, AppendError::Refused(_)), "{refused}");
+        assert_eq!((refused.error().code().as_str(), refused.error().is_retryable()), ("UNAVAILABLE", true));
+        assert!((20..100).contains(&waiting.len()), "{}", waiting.len());
+        let memory = cluster.servers[0].realtime().stats().memory;
+        assert!((9_000..=10_000).contains(&memory.broker), "{memory:?}");
+        cluster.links[0].mend();
+        cluster.settle().await;
+        for appending in waiting {
+            appending.await.unwrap();
+        }
+        assert_eq!(cluster.servers[0].realtime().stats().memory.broker, 0);
+    });
+}
+
+/// What a node has appended is in what it reads.
+#[test]
+fn the_past_is_that_of_all_nodes() {
+    block_on(async {
+        let cluster = Cluster::new(2).await;
+        cluster.append(0, 1).await;
+        cluster.append(1, 2).await;
+        let realtime = cluster.servers[1].realtime().clone();
+        cluster.links[1].deafen();
+        let newest = cluster.append(1, 3).await;
+        let mut reading = pin!(async { (realtime.history(&NEWS).last(2).await, realtime.position(&NEWS).await) });
+        let (history, position) = loop {
+            if let Some(read) = (&mut reading).now_or_never() {
+                break read;
+            }
+            cluster.settle().await;
+        };
+        let history = history.unwrap();
+        assert_eq!(history.items.iter().map(|item| item.value).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!((history.whole, history.begin.offset), (false, 1));
+        assert_eq!((&history.end, &position.unwrap()), (&newest, &newest));
+    });
+}
+
+#[test]
+fn a_node_that_cannot_read_the_log_waits_and_a_call_does_not_for_long() {
+    block_on(async {
+        let cluster = Cluster::new(2).await;
+        cluster.append(0, 1).await;
+        cluster.links[1].cut();
+        let mut client = cluster.subscribe(1, "follow", None).await;
+        assert_eq!(told(&mut client).await, Vec::<String>::new());
+        let realtime = cluster.servers[1].realtime().clone();
+        let news = NEWS;
+        let mut reading = pin!(realtime.position(&news));
+        assert!((&mut reading).now_or_never().is_none());
+        cluster.advance(Duration::from_secs(6)).await;
+        let Some(Err(error)) = (&mut reading).now_or_never() else { panic!("it waits") };
+        assert_eq!((error.code().as_str(), error.is_retryable()), ("UNAVAILABLE", true));
+        cluster.links[1].mend();
+        cluster.advance(Duration::from_secs(2)).await;
+        assert_eq!(told(&mut client).await, ["subscribed at 1"]);
+    });
+}
+
+#[test]
+fn a_stream_of_events_goes_on_at_another_node() {
+    block_on(async {
+        let cluster = Cluster::new(2).await;
+        let seen = cluster.append(0, 1).await;
+        cluster.append(0, 2).await;
+        let events = cluster.servers[1].events("api").path("follow").last_event_id(&seen.to_string());
+        let mut events = events.open().await.unwrap();
+        cluster.settle().await;
+        let mut ids = Vec::new();
+        while let Some(event) = events.try_next().await.unwrap() {
+            ids.push((event.event, event.data));
+        }
+        assert!(ids.iter().any(|(_, data)| data.contains('2')), "{ids:?}");
+        assert!(!ids.iter().any(|(_, data)| data.contains("gap")), "{ids:?}");
+    });
+}
