@@ -65,7 +65,10 @@ impl RedisBroker {
     fn note(state: &State, error: Option<&Error>) {
         match error {
             None => state.good(),
-            Some(error) => state.bad(error.code().as_str(), error.message()),
+            Some(error) => {
+                let cause = error.source().map(ToString::to_string);
+                state.bad(error.code().as_str(), cause.as_deref().unwrap_or(error.message()));
+            }
         }
     }
 }

@@ -2,7 +2,7 @@ use crate::{
     master::Dialer,
     names::{Names, SLOTS},
     settings::{Place, Redis},
-    trouble,
+    trouble::{self, Trouble},
 };
 use futures_util::{
     FutureExt, StreamExt,
@@ -148,7 +148,7 @@ async fn query<T: FromRedisValue>(dialer: &Dialer, info: &ConnectionInfo, comman
     let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
     let info = info.clone().set_redis_settings(redis);
     let mut connection = dialer.connect(&info, None).await?;
-    Ok(trouble::read(command.query_async(&mut connection).await, &info.addr().to_string())?)
+    trouble::read(command.query_async(&mut connection).await, &info.addr().to_string()).map_err(Trouble::told)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
     wanted::Wanted,
 };
 use futures_util::future::join_all;
-use realtime_core::{Error, Result};
+use realtime_core::Result;
 use redis::{Cmd, FromRedisValue};
 use std::{
     collections::BTreeSet,
@@ -162,7 +162,7 @@ impl Link {
             }
             if timeout_at(until, routes.changed()).await.is_err() {
                 let waited = self.redis.time_limit.as_secs_f32();
-                return Err(Trouble::absent(Error::unavailable(format!("no connection to Redis for {waited} s"))));
+                return Err(Trouble::absent(format!("no connection to Redis for {waited} s")));
             }
         }
     }
@@ -226,7 +226,7 @@ impl Link {
             Err(trouble) => {
                 master.life.retire();
                 self.give_up([&master]);
-                Err(trouble.error)
+                Err(trouble.told())
             }
         }
     }
@@ -262,7 +262,7 @@ pub(crate) async fn load_scripts(master: &Master) -> Result<(), Trouble> {
     scripts::load(&mut pipe);
     let loaded = pipe.exec_async(&mut master.commands.clone()).await;
     // Nothing has been done of what needed them.
-    trouble::read(loaded, &master.address).map_err(|trouble| Trouble::absent(master.noted(trouble).error))
+    trouble::read(loaded, &master.address).map_err(|trouble| Trouble::absent(master.noted(trouble).text))
 }
 
 fn distinct(mut known: Vec<redis::ConnectionInfo>) -> Vec<redis::ConnectionInfo> {

@@ -1,9 +1,10 @@
 use crate::{
     link::Link,
+    master::Master,
     names::{Kind, Names},
     record,
     scripts::{APPEND, READ},
-    trouble::{self, Trouble},
+    trouble::{self, Outcome, Trouble},
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -15,8 +16,6 @@ use realtime_protocol::Code;
 use redis::{Cmd, RedisResult};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
-
-use crate::master::Master;
 
 /// The time by which the oldest record of a log must be older than a draft, so that all attempts of that must be behind
 /// it: more than clocks differ and an append is tried for.
@@ -82,6 +81,19 @@ impl Link {
 
     pub(crate) async fn tops(&self, topics: &[String]) -> Result<Vec<Position>> {
         let until = Instant::now() + self.redis.time_limit;
+        loop {
+            let trouble = match self.try_tops(topics, until).await {
+                Ok(tops) => return tops.into_iter().collect(),
+                Err(trouble) => trouble,
+            };
+            if trouble.outcome != Outcome::Elsewhere || Instant::now() >= until {
+                return Err(trouble.into());
+            }
+            self.pause().await;
+        }
+    }
+
+    async fn try_tops(&self, topics: &[String], until: Instant) -> Result<Vec<Result<Position>>, Trouble> {
         let mut asked: Vec<(Arc<Master>, Vec<usize>)> = Vec::new();
         for (at, topic) in topics.iter().enumerate() {
             let master = self.master(self.names.partition(topic), until).await?;
@@ -90,12 +102,12 @@ impl Link {
                 None => asked.push((master, vec![at])),
             }
         }
-        let mut tops = vec![Page::empty().top; topics.len()];
+        let mut tops: Vec<_> = topics.iter().map(|_| Ok(Page::empty().top)).collect();
         let replies = join_all(asked.iter().map(|(master, asked)| self.ends(master, topics, asked))).await;
         for ((master, asked), ends) in asked.iter().zip(replies) {
             for (at, end) in asked.iter().zip(ends?) {
                 if let Some(end) = end {
-                    tops[*at] = record::read_end(&end, &master.reign)?;
+                    tops[*at] = record::read_end(&end, &master.reign);
                 }
             }
         }
@@ -123,9 +135,10 @@ impl Link {
 
 fn not_appended(trouble: Trouble) -> AppendError {
     if trouble.is_unsure() {
-        return unknown(trouble.error.message().to_owned());
+        let error = Error::new(Code::DEADLINE_EXCEEDED, "the broker did not answer");
+        return AppendError::Unknown(error.with_source(trouble.text));
     }
-    AppendError::Refused(trouble.error)
+    AppendError::Refused(trouble.into())
 }
 
 fn unknown(text: String) -> AppendError {

@@ -140,7 +140,7 @@ impl Master {
         let mut subscriber = self.subscriber.clone();
         let ping = async {
             let pong = redis::cmd("PING").exec_async(&mut subscriber).await;
-            Ok(trouble::read(pong, &self.address)?)
+            trouble::read(pong, &self.address).map_err(Trouble::told)
         };
         let mut commands = self.commands.clone();
         let (checked, pong) = join(self.server.recheck(&mut commands, &self.address), ping).await;

@@ -39,7 +39,7 @@ impl Link {
             let is_over =
                 Instant::now() >= until || !matches!(trouble.outcome, Outcome::Elsewhere | Outcome::Absent);
             if is_over || !fates.contains(&Fate::Waits) {
-                return Err(untaken(&fates, trouble.error));
+                return Err(untaken(&fates, trouble.into()));
             }
             self.pause().await;
         }

@@ -4,7 +4,10 @@ use realtime_core::{Error, Result};
 use realtime_protocol::internal::sha1;
 use redis::{InfoDict, Pipeline, Value, aio::MultiplexedConnection};
 
-use crate::{scripts, trouble};
+use crate::{
+    scripts,
+    trouble::{self, Trouble},
+};
 
 /// A master, as it presented itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +86,7 @@ impl Server {
 }
 
 async fn query(pipe: &mut Pipeline, connection: &mut MultiplexedConnection, address: &str) -> Result<Vec<Value>> {
-    Ok(trouble::read(pipe.query_async(connection).await, address)?)
+    trouble::read(pipe.query_async(connection).await, address).map_err(Trouble::told)
 }
 
 fn check(info: &InfoDict, role: &InfoDict, address: &str, is_cluster: bool) -> Result {

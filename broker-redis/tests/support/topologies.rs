@@ -95,6 +95,29 @@ impl Cluster {
         self.servers.iter().map(Server::url).collect()
     }
 
+    /// Moves the slot of a key, with all that is in it, to another master.
+    pub(crate) fn move_slot_of(&self, key: &str) {
+        let slot: u16 =
+            redis::from_redis_value(self.servers[0].command(&["CLUSTER", "KEYSLOT", key]).unwrap()).unwrap();
+        let id = |server: &Server| -> String {
+            redis::from_redis_value(server.command(&["CLUSTER", "MYID"]).unwrap()).unwrap()
+        };
+        let at = usize::from(slot / 5461).min(2);
+        let [from, to, third] = [at, at + 1, at + 2].map(|at| &self.servers[at % 3]);
+        let slot = slot.to_string();
+        to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(from)]).unwrap();
+        from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(to)]).unwrap();
+        let keys = from.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1000"]).unwrap();
+        let keys: Vec<String> = redis::from_redis_value(keys).unwrap();
+        let port = to.port.to_string();
+        let migrate = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+        let keys: Vec<_> = keys.iter().map(|key| &**key).collect();
+        from.command(&[&migrate[..], &keys].concat()).unwrap();
+        for server in [to, from, third] {
+            server.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(to)]).unwrap();
+        }
+    }
+
     fn meet(&self) {
         for server in &self.servers[1..] {
             let bus = bus(server);
