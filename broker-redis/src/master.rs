@@ -69,7 +69,9 @@ impl Dialer {
         let server = Server::greet(&mut commands, &address, self.is_cluster, given_up).await?;
         let reign = server.reign();
         let push = push.clone().of_reign(reign.clone());
-        let subscriber = self.connect(info, Some((Arc::clone(&life), Some(push)))).await?;
+        let mut subscriber = self.connect(info, Some((Arc::clone(&life), Some(push)))).await?;
+        // An address may stand for several servers.
+        server.recheck(&mut subscriber, &address).await?;
         Ok(Master {
             address,
             info: info.clone(),

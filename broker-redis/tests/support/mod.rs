@@ -4,10 +4,12 @@
 
 mod append;
 mod process;
+mod proxy;
 mod topologies;
 
 pub(crate) use append::{append_surely, texts};
 pub(crate) use process::{Server, connection, free_port};
+pub(crate) use proxy::Proxy;
 pub(crate) use topologies::{Cluster, Sentinels};
 
 use adapter_testing::{BrokerNode, block_on};
