@@ -1,5 +1,7 @@
 //! What operators read. It is alone in its file, because it reads the log of the process.
 
+#[path = "servers/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "a part is used")]
 mod support;
 
 use adapter_testing::block_on;

@@ -1,7 +1,6 @@
 //! A network that holds back what is sent.
 
-mod support;
-
+use crate::support::{Proxy, Server, append_surely, eventually, misses, node};
 use adapter_testing::block_on;
 use broker_redis::Redis;
 use realtime_core::{
@@ -9,7 +8,6 @@ use realtime_core::{
     broker::{Arrival, Draft, Source},
 };
 use std::{thread, time::Duration};
-use support::{Proxy, Server, append_surely, eventually, misses, node};
 
 const SOON: Duration = Duration::from_secs(5);
 

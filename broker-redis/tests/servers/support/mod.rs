@@ -1,14 +1,12 @@
 //! Servers of a test: real processes on free ports of loopback, in folders of their own, which end with the test.
 
-#![allow(dead_code, unused_imports, reason = "each test file uses a part")]
-
 mod append;
 mod process;
 mod proxy;
 mod topologies;
 
 pub(crate) use append::{append_surely, texts};
-pub(crate) use process::{Server, connection, free_port};
+pub(crate) use process::{Server, free_port};
 pub(crate) use proxy::Proxy;
 pub(crate) use topologies::{Cluster, Sentinels};
 

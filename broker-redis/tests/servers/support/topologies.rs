@@ -112,7 +112,8 @@ impl Cluster {
         let port = to.port.to_string();
         let migrate = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
         let keys: Vec<_> = keys.iter().map(|key| &**key).collect();
-        from.command(&[&migrate[..], &keys].concat()).unwrap();
+        let migrate = [&migrate[..], &keys].concat();
+        eventually("the keys have moved", Duration::from_secs(10), || from.command(&migrate).is_ok());
         for server in [to, from, third] {
             server.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(to)]).unwrap();
         }
@@ -149,7 +150,7 @@ impl Cluster {
         let knows = |server: &Server| {
             let reply = server.command(&["CLUSTER", "NODES"]).ok();
             let nodes: String = reply.and_then(|nodes| redis::from_redis_value(nodes).ok()).unwrap_or_default();
-            nodes.matches("slave").count() == 3
+            nodes.matches("slave").count() == 3 && is_up(server)
         };
         self.servers.iter().all(|server| count(server, "cluster_slots_ok") == Some(16_384) && knows(server))
             && self.servers[3..].iter().all(linked)
@@ -159,6 +160,10 @@ impl Cluster {
 fn bus(server: &Server) -> String {
     let conf = std::fs::read_to_string(server.folder().join("conf")).unwrap();
     conf.lines().find_map(|line| line.strip_prefix("cluster-port ")).unwrap().to_owned()
+}
+
+fn is_up(server: &Server) -> bool {
+    format!("{:?}", server.command(&["CLUSTER", "INFO"])).contains("cluster_state:ok")
 }
 
 fn count(server: &Server, what: &str) -> Option<u32> {

@@ -80,13 +80,6 @@ impl Server {
         });
     }
 
-    /// Kills the process and starts another on the same data.
-    pub(crate) fn restart(&mut self) {
-        self.kill();
-        self.run();
-        self.wait();
-    }
-
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -129,7 +122,7 @@ impl Drop for Server {
 }
 
 /// Connects as an operator does.
-pub(crate) fn connection(url: &str) -> RedisResult<Connection> {
+fn connection(url: &str) -> RedisResult<Connection> {
     let connection = Client::open(url)?.get_connection_with_timeout(Duration::from_secs(2))?;
     connection.set_read_timeout(Some(Duration::from_secs(10)))?;
     Ok(connection)

@@ -1,13 +1,9 @@
 //! A server that speaks TLS alone.
 
-#![cfg(feature = "tls")]
-
-mod support;
-
+use crate::support::{Server, free_port};
 use adapter_testing::{block_on, broker_suite};
 use broker_redis::{Redis, RedisBroker};
 use std::{fs, time::Duration};
-use support::{Server, free_port};
 
 #[test]
 fn a_server_with_tls_passes_the_suite_and_strangers_are_refused() {

@@ -1,7 +1,6 @@
 //! Failover and resharding of a cluster.
 
-mod support;
-
+use crate::support::{Cluster, append_surely, eventually, node, texts};
 use adapter_testing::{BrokerNode, block_on};
 use broker_redis::{Redis, RedisBroker};
 use realtime_core::{
@@ -13,7 +12,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{Cluster, append_surely, eventually, node, texts};
 
 fn redis(cluster: &Cluster) -> Redis {
     Redis::cluster(cluster.urls()).time_limit(Duration::from_millis(500))
@@ -77,12 +75,13 @@ fn a_failover_by_an_operator_keeps_every_append_once() {
     let (writer, reader) = (node(redis(&cluster)), node(redis(&cluster)));
     follow_all(&reader, Source::Topic);
     let mut number = 0;
+    let mut ends = ["a", "b", "c", "d", "e", "f"].map(|feed| (feed, block_on(writer.top(feed))));
     let mut append = || {
         number += 1;
-        for feed in ["a", "b", "c", "d", "e", "f"] {
-            let known = block_on(writer.top(feed));
+        for (feed, end) in &mut ends {
             let draft = writer.draft(feed, &[&number.to_string()]);
-            assert_eq!(block_on(append_surely(&writer, &draft, &known)).offset, number);
+            *end = block_on(append_surely(&writer, &draft, end));
+            assert_eq!(end.offset, number);
         }
     };
     for replica in &cluster.servers[3..] {

@@ -1,10 +1,8 @@
 //! The suite of brokers on each shape of Redis.
 
-mod support;
-
+use crate::support::{Cluster, Sentinels, Server};
 use adapter_testing::{block_on, broker_suite};
 use broker_redis::{Redis, RedisBroker};
-use support::{Cluster, Sentinels, Server};
 
 #[track_caller]
 fn passes(redis: &Redis) {

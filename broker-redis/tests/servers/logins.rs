@@ -1,12 +1,10 @@
 //! Who may connect, and to what.
 
-mod support;
-
+use crate::support::{Cluster, Sentinels, Server, free_port};
 use adapter_testing::{block_on, broker_suite};
 use broker_redis::{Redis, RedisBroker};
 use realtime_core::{Code, Error};
 use std::time::{Duration, Instant};
-use support::{Cluster, Sentinels, Server, free_port};
 
 fn refused(redis: Redis) -> Error {
     block_on(RedisBroker::connect(redis.time_limit(Duration::from_millis(500)))).map(drop).unwrap_err()
