@@ -4,6 +4,7 @@ pub mod conformance;
 
 mod answer;
 mod block_on;
+mod broker_suite;
 mod call;
 #[cfg(feature = "schema")]
 mod checked;
@@ -26,6 +27,7 @@ mod wire;
 
 pub use answer::TestAnswer;
 pub use block_on::block_on;
+pub use broker_suite::{BrokerNode, broker_suite};
 pub use call::{TestCall, TestCallOptions};
 pub use client::TestClient;
 pub use ended::{Ended, ErrorFrame};

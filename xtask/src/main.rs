@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout)]
 
 mod boundaries;
+mod brokers;
 mod browser;
 mod client_ts;
 mod command;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::command::{Outcome, cargo, run, run_each};
-use crate::{boundaries, browser, client_ts, instructions, interleavings, schema, soak};
+use crate::{boundaries, brokers, browser, client_ts, instructions, interleavings, schema, soak};
 
 /// Runs the steps selected by the flags, all of them even if one fails.
 pub(crate) fn test(flags: &[&str]) -> Outcome<ExitCode> {
@@ -28,11 +28,12 @@ pub(crate) struct Step {
     run: fn() -> Outcome,
 }
 
-pub(crate) const STEPS: [Step; 12] = [
+pub(crate) const STEPS: [Step; 13] = [
     Step { name: "fmt", about: "the formatting of every crate", run: fmt },
     Step { name: "clippy", about: "the lints, any warning being an error", run: clippy },
     Step { name: "docs", about: "the documentation builds without a warning", run: docs },
     Step { name: "tests", about: "unit, conformance, compile-fail and documentation tests", run: tests },
+    Step { name: "brokers", about: "the broker on real servers, and their faults", run: brokers::test },
     Step {
         name: "interleavings",
         about: "connections and their environment make progress in random interleavings",
@@ -80,14 +81,16 @@ fn docs() -> Outcome {
 }
 
 fn tests() -> Outcome {
-    // The bench is run manually: its servers take longer to build than all tests.
-    run(cargo().args(["test", "--workspace", "--exclude", "bench", "--all-features", "--no-fail-fast"]))
+    // The bench is run manually: its servers take longer to build than all tests. `brokers` needs servers.
+    let others = ["--exclude", "bench", "--exclude", "broker-redis"];
+    run(cargo().args(["test", "--workspace"]).args(others).args(["--all-features", "--no-fail-fast"]))
 }
 
 /// Crates that have features, and which.
-const FEATURES: [(&str, &[&str]); 5] = [
+const FEATURES: [(&str, &[&str]); 6] = [
     ("adapter-hyper", &["tokio", "smol", "async-std"]),
     ("adapter-testing", &["deflate", "http2", "schema"]),
+    ("broker-redis", &["tls"]),
     ("realtime-core", &["deflate", "garde", "schema", "validator"]),
     ("realtime-client", &["rustls"]),
     ("realtime-protocol", &["garde", "schema", "validator"]),

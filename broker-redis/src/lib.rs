@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+
+mod broker;
+mod budget;
+mod claims;
+mod find;
+mod inbox;
+mod link;
+mod log;
+mod login;
+mod master;
+mod names;
+mod publish;
+mod push;
+mod record;
+mod scripts;
+mod server;
+mod settings;
+mod state;
+mod subscribe;
+mod thread;
+mod trouble;
+mod wanted;
+
+pub use broker::RedisBroker;
+pub use settings::Redis;

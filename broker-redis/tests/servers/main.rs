@@ -1,0 +1,11 @@
+//! The broker on real servers, which each test starts and ends itself.
+
+mod cluster;
+mod faults;
+mod logins;
+mod network;
+mod sentinel;
+mod suite;
+mod support;
+#[cfg(feature = "tls")]
+mod tls;
