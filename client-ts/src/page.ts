@@ -5,7 +5,7 @@ import {
   httpUrl,
   type PageSignal,
   type Probe,
-  retryAfter,
+  refusalOf,
   type Socket,
   type SocketEvents,
   SUBPROTOCOL,
@@ -65,9 +65,7 @@ async function probe(request: DialRequest, signal: AbortSignal): Promise<Probe> 
     redirect: "manual",
     signal,
   });
-  // A page is not told more about a redirection.
-  if (response.type === "opaqueredirect") return { status: 302 };
-  return { status: response.status, retryAfterMs: retryAfter(response.headers) };
+  return refusalOf(response);
 }
 
 function watch(listener: (signal: PageSignal) => void): () => void {

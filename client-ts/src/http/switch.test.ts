@@ -226,6 +226,21 @@ for (const [status, token, then] of [
   });
 }
 
+test("a redirection, to a login for example, is no stream and ends the client, as over a WebSocket", async () => {
+  const { network, client, answer } = setUp({ reconnectOnRefusal: ({ status }) => status !== 302 });
+  client.open();
+  await block(network);
+  client.subscribe(items, 1, { onData: () => {}, onError: () => {} });
+  // What `fetch` makes of it.
+  const response = Object.defineProperties(new Response(null), {
+    type: { value: "opaqueredirect" },
+    status: { value: 0 },
+  });
+  answer(async () => response);
+  await network.advance(50);
+  expect(client.state.get()).toMatchObject({ status: "closed", cause: { type: "refused", status: 302 } });
+});
+
 test("a WebSocket that the server closes for good ends the client, also beside the fallback", async () => {
   const { network, client } = await fallenBack();
   await network.signal("wake");
