@@ -163,6 +163,7 @@ class Lab {
       });
       this.#posts.push(() => {
         if (!this.#running.delete(body.input)) return;
+        if (this.#below(6) === 0) return reject(new TypeError("the request is lost"));
         if (this.#via === "websocket") this.carried += 1;
         resolve(Response.json({ ok: true, data: body.input * 2 }));
       });
