@@ -3,7 +3,11 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["src/**/*.test.{ts,tsx}", "test/**/*.test.{ts,tsx}"],
-    exclude: ["test/{server,feeds,browser,board,newcomer}.test.ts", "test/browsers/**", "node_modules/**"],
+    exclude: [
+      "test/{server,feeds,switch.server,browser,board,newcomer}.test.ts",
+      "test/browsers/**",
+      "node_modules/**",
+    ],
     // For the tests that count what is left.
     pool: "forks",
     execArgv: ["--expose-gc"],

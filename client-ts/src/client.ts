@@ -146,7 +146,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
   /** Calls `listener` for each event of this name. Returns what ends it. */
   on<T>(event: Event<T>, listener: (data: T) => void): () => void {
     this.#driver.start();
-    const { events } = this.#driver;
+    const { events } = this.#driver.told;
     const listeners = events.get(event.name) ?? new Listeners<unknown>();
     events.set(event.name, listeners);
     const stop = listeners.add(listener as (data: unknown) => void);
@@ -167,8 +167,9 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
   ): () => void {
     const driver = this.#driver;
     driver.start();
-    driver.answers ??= new ask["~answers"](driver);
-    return driver.answers.add(ask.name, (input, context) => handler(input as Input, context));
+    const { told } = driver;
+    told.answers ??= new ask["~answers"](driver);
+    return told.answers.add(ask.name, (input, context) => handler(input as Input, context));
   }
 
   /**
@@ -185,12 +186,12 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
    */
   onMessage(listener: (message: S, position: Position | undefined) => void): () => void {
     this.#driver.start();
-    return this.#driver.messages.add(({ value, position }) => listener(value as S, position));
+    return this.#driver.told.messages.add(({ value, position }) => listener(value as S, position));
   }
 
   /** Calls `listener` where messages of a topic, or of a feed that the handler follows, are missing. Returns what ends it. */
   onGap(listener: (gap: TopicGap) => void): () => void {
-    return this.#driver.gaps.add(listener);
+    return this.#driver.told.gaps.add(listener);
   }
 
   /**
@@ -198,7 +199,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
    * it is logged. Returns what ends it.
    */
   onError(listener: (error: RealtimeError) => void): () => void {
-    return this.#driver.complaints.add(listener);
+    return this.#driver.told.complaints.add(listener);
   }
 
   /**
@@ -207,7 +208,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
    * who look at a place, so that it does not matter when they begin.
    */
   present<D>(place: string): Readable<Members<D>> {
-    return this.#driver.presence.of(place, () => this.#driver.start()) as Readable<Members<D>>;
+    return this.#driver.told.presence.of(place, () => this.#driver.start()) as Readable<Members<D>>;
   }
 
   /** Returns true if the present connection has this feature. A WebSocket has all, a fallback does not. */

@@ -1,39 +1,22 @@
-import type { AnswerLink, Answers } from "./answers.js";
+import { Alarm } from "./alarm.js";
+import type { AnswerLink } from "./answers.js";
 import { Backoff } from "./backoff.js";
 import type { Dial, Environment, Feature, PageSignal } from "./environment.js";
-import { guard, messageOf, noSuchProcedure, RealtimeError } from "./error.js";
-import { PAUSE } from "./heartbeat.js";
+import { guard, messageOf, RealtimeError } from "./error.js";
 import { type Failure, Link, type LinkEvents } from "./link.js";
 import type { Fallback, Options } from "./options.js";
-import { PRESENCE, Presence } from "./presence.js";
 import { isTemporary, isTemporaryClose } from "./refusal.js";
 import { Session } from "./session.js";
 import { type Cause, lostBy, type State } from "./state.js";
-import { Cell, Listeners } from "./store.js";
-import {
-  amount,
-  decode,
-  decodeError,
-  gapOf,
-  type Incoming,
-  type Position,
-  positionOf,
-  type TopicGap,
-  text,
-} from "./wire.js";
+import { Cell } from "./store.js";
+import { Told } from "./told.js";
+import { amount, decode, type Incoming, text } from "./wire.js";
 
 /** Makes connections for one client, and runs its session on them, until it is closed or gives up. */
 export class Driver implements AnswerLink, LinkEvents {
   readonly state = new Cell<State>({ status: "idle" });
   readonly outdated = new Cell(false);
-  readonly messages = new Listeners<{ readonly value: unknown; readonly position: Position | undefined }>();
-  /** Messages of a topic that the connection did not get. */
-  readonly gaps = new Listeners<TopicGap>();
-  readonly complaints = new Listeners<RealtimeError>();
-  readonly events = new Map<unknown, Listeners<unknown>>();
-  readonly presence = new Presence();
-  /** Once the application answers something. */
-  answers: Answers | undefined;
+  readonly told = new Told(this);
 
   readonly #environment: Environment;
   readonly #options: Options;
@@ -52,9 +35,7 @@ export class Driver implements AnswerLink, LinkEvents {
   #wasConnected = false;
   #closed: Promise<void> | undefined;
   #unwatch = (): void => {};
-  /** The time at which the session's timer fires; in the past while no deadline may move it. */
-  #due = Number.POSITIVE_INFINITY;
-  #cancelTimer = (): void => {};
+  readonly #alarm: Alarm;
 
   constructor(environment: Environment, options: Options, url: () => string, schema: string | undefined) {
     this.#environment = environment;
@@ -62,6 +43,7 @@ export class Driver implements AnswerLink, LinkEvents {
     this.#url = url;
     this.#schema = schema;
     this.#session = new Session(options.offlineQueue);
+    this.#alarm = new Alarm(environment, () => this.#handleTime());
     this.#backoff = new Backoff(options.reconnect);
     this.#fallback = options.fallback?.(environment, () => this.#dialBeside());
   }
@@ -112,7 +94,7 @@ export class Driver implements AnswerLink, LinkEvents {
   expectProgress(name: string): void {
     if (this.can("progress")) return;
     const error = new RealtimeError("UNIMPLEMENTED", `the progress of ${name} needs a WebSocket`);
-    queueMicrotask(() => this.#complain(error));
+    queueMicrotask(() => this.told.complain(error));
   }
 
   /** Closes for good. Resolves when the server has answered, or after a while. */
@@ -171,8 +153,7 @@ export class Driver implements AnswerLink, LinkEvents {
       return false;
     }
     this.#phase = { name: "linked", link };
-    this.answers?.drop();
-    this.presence.lose();
+    this.told.lose();
     if (old.retire()) {
       this.#retired.add(old);
       this.#session.move(old);
@@ -200,23 +181,10 @@ export class Driver implements AnswerLink, LinkEvents {
   }
 
   #handleFrame(frame: Incoming): void {
-    const { type, id, data = null, value = null } = frame;
-    if (type === "message") this.messages.tell({ value, position: positionOf(frame) });
-    else if (type === "gap" && typeof id !== "string")
-      this.gaps.tell({ ...gapOf(frame), topic: text(frame.topic) });
-    else if (type === "event") this.#handleEvent(frame.name, data);
-    else if (type === "call") this.answers ? this.answers.start(frame) : this.answer(id, noSuchProcedure());
-    else if (type === "cancel") this.answers?.cancel(id);
-    else if (type === "reauthenticate") this.#reauthenticate();
-    else if (type === "error" && typeof id !== "string") this.#complain(decodeError(frame.error));
-    else this.#session.handleFrame(frame);
-  }
-
-  #handleEvent(name: unknown, data: unknown): void {
     const state = this.state.get();
-    // The list first: a listener finds it changed.
-    if (name === PRESENCE.name && state.status === "open") this.presence.take(data, state.connection);
-    this.events.get(name)?.tell(data);
+    if (this.told.take(frame, state.status === "open" ? state.connection : "")) return;
+    if (frame.type === "reauthenticate") this.#reauthenticate();
+    else this.#session.handleFrame(frame);
   }
 
   /** Sends a fresh token. Without one the server closes, and the next attempt asks for one again. */
@@ -228,11 +196,6 @@ export class Driver implements AnswerLink, LinkEvents {
     } catch (error) {
       console.warn(`no fresh token: ${messageOf(error)}`);
     }
-  }
-
-  #complain(error: RealtimeError): void {
-    if (this.complaints.size === 0) console.warn(`the server complains: ${error.code}: ${error.message}`);
-    this.complaints.tell(error);
   }
 
   onEnd(link: Link, failure: Failure): void {
@@ -258,8 +221,7 @@ export class Driver implements AnswerLink, LinkEvents {
     if (!isOpen) this.#fallback?.onFailure(failure.isReachable ?? false);
     const between: Phase = { name: "waiting", cancel: () => {} };
     this.#phase = between;
-    this.answers?.drop();
-    this.presence.lose();
+    this.told.lose();
     this.#session.lose();
     const mayRetry = this.#mayRetry(failure);
     // Code of the application may have closed it meanwhile.
@@ -327,9 +289,8 @@ export class Driver implements AnswerLink, LinkEvents {
   }
 
   #settle(cause: Cause): void {
-    this.answers?.drop();
-    this.presence.lose();
-    this.#cancelTimer();
+    this.told.lose();
+    this.#alarm.cancel();
     this.#unwatch();
     this.#leaveBeside();
     for (const link of this.#retired) link.leave();
@@ -391,24 +352,10 @@ export class Driver implements AnswerLink, LinkEvents {
   #schedule(): void {
     if (this.#phase.name === "closed" || this.#phase.name === "closing") return;
     const due = this.#open && this.#mustWait(this.#open) ? this.now() + DRAIN : this.#session.nextDeadline;
-    if (due < this.#due) this.#setTimer(due, () => this.#onTimer());
-  }
-
-  #setTimer(due: number, run: () => void): void {
-    this.#cancelTimer();
-    this.#due = due;
-    this.#cancelTimer = this.#environment.after(Math.max(0, due - this.now()), run);
-  }
-
-  #onTimer(): void {
-    if (this.now() <= this.#due + PAUSE) return this.#handleTime();
-    // The process or the page stood still: what came meanwhile is handled first, and counts before any deadline.
-    this.#setTimer(this.now() + CATCH_UP, () => this.#handleTime());
-    this.#due = Number.NEGATIVE_INFINITY;
+    this.#alarm.set(due);
   }
 
   #handleTime(): void {
-    this.#due = Number.POSITIVE_INFINITY;
     if (!this.#session.handleTime(this.now())) this.#open?.fail({ type: "silent" });
     this.#flush();
   }
@@ -437,9 +384,6 @@ const WAKE_PATIENCE = 3_000;
 
 /** An attempt that is older when the network is back was made without it. */
 const HANGING = 1_000;
-
-/** The time in which messages that came during a pause are delivered. */
-const CATCH_UP = 50;
 
 /** The longest that a new connection waits for the events of the one that it replaces. */
 const OVERTAKING = 3_000;

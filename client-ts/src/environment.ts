@@ -75,11 +75,16 @@ export function authorization({ token }: DialRequest): Record<string, string> {
   return token === undefined ? {} : { authorization: `Bearer ${token}` };
 }
 
+/** The answer to a request whose redirections are not followed: a page is not told more of them. */
+export function refusalOf({ type, status, headers }: Response): Probe {
+  return type === "opaqueredirect" ? { status: 302 } : { status, retryAfterMs: retryAfter(headers) };
+}
+
 /**
  * The wait in seconds that a `Retry-After` asks for, in milliseconds. A server that says more than an hour is
  * mistaken.
  */
-export function retryAfter(headers: Headers): number | undefined {
+function retryAfter(headers: Headers): number | undefined {
   const seconds = headers.get("retry-after");
   return seconds && /^\d+$/.test(seconds) ? Math.min(Number(seconds) * 1_000, 3_600_000) : undefined;
 }

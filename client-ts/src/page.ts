@@ -5,7 +5,7 @@ import {
   httpUrl,
   type PageSignal,
   type Probe,
-  retryAfter,
+  refusalOf,
   type Socket,
   type SocketEvents,
   SUBPROTOCOL,
@@ -72,9 +72,7 @@ async function probe(request: DialRequest, signal: AbortSignal): Promise<Probe> 
     const isForeign = origin && !url.startsWith(`${origin}/`);
     throw isForeign ? new Error(`is ${origin} in Config::origins, and Config::cors set with credentials?`) : error;
   });
-  // A page is not told more about a redirection.
-  if (response.type === "opaqueredirect") return { status: 302 };
-  return { status: response.status, retryAfterMs: retryAfter(response.headers) };
+  return refusalOf(response);
 }
 
 function watch(listener: (signal: PageSignal) => void): () => void {

@@ -108,5 +108,5 @@ function listOf<T>(list: readonly T[] | undefined): readonly T[] {
 
 const NOBODY: Members = new Map();
 
-/** The server's default limit of topics for each connection, of which a place is one. */
+/** The server's default limit of topics for each connection, of which a place is one; its lists have 1 MiB at most. */
 const PLACES = 256;

@@ -99,6 +99,8 @@ export class Session {
     const id = this.#find(frame);
     const operation = this.#operations.get(id);
     if (!operation?.isSent) return;
+    // Said by a fallback of a call that it carried to no end.
+    if (frame.type === "lost" && this.#elsewhere.delete(id)) return this.#lose(id, operation);
     const outcome = operation.handle(frame);
     if (outcome === "over" || outcome === "refused") this.#operations.delete(id);
     // It ended it by what it sent, and does not know.

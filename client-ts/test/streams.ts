@@ -15,6 +15,10 @@ export function frame(id: string, input: number) {
 }
 
 /** A stream of frames that the test writes. */
+/** Answers what is posted. */
+// biome-ignore lint/suspicious/noExplicitAny: what was posted is JSON.
+export type Respond = (body: any, init?: RequestInit) => Promise<Response>;
+
 export class Stream {
   readonly response: Response;
   isCancelled = false;
@@ -73,7 +77,10 @@ export async function fallenBack(options: Partial<Options> = {}) {
   return all;
 }
 
-export function setUp(options: Partial<Options> = {}) {
+export function setUp(
+  options: Partial<Options> = {},
+  respond: Respond = async ({ input }) => Response.json({ ok: true, data: input }),
+) {
   const network = new TestNetwork();
   const streams: Stream[] = [];
   const gets: Record<string, string>[] = [];
@@ -97,9 +104,9 @@ export function setUp(options: Partial<Options> = {}) {
     const body = JSON.parse(`${init?.body}`);
     posted.push(body);
     if (body.subscribe && !next) return stream(init?.signal);
-    const answer = next ?? (async () => Response.json({ ok: true, data: body.input }));
+    const answer = next;
     next = undefined;
-    return answer(init);
+    return answer ? answer(init) : respond(body, init);
   });
   const { probe } = network.environment;
   const environment: Environment = {

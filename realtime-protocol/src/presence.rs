@@ -119,7 +119,7 @@ pub struct PresenceNotice {
     /// Clients whose data changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<Present<serde_json::Value>>,
-    /// Clients that left.
+    /// Clients that left. One that left by itself is told so, with its own id, and is told no more of the place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<ConnectionId>,
 }

@@ -4,7 +4,7 @@ import {
   type Environment,
   httpUrl,
   type Probe,
-  retryAfter,
+  refusalOf,
 } from "../environment.js";
 import { amount, decode, type Incoming, text } from "../wire.js";
 import { EventParser } from "./events.js";
@@ -42,8 +42,9 @@ export async function* frames({ environment, request, body, signal }: StreamRequ
   let stopTimer = environment.after(FIRST_BYTE, abort);
   signal.addEventListener("abort", abort);
   try {
-    const { status, headers, body: stream } = await send(request, body, FRAMES, over.signal);
-    if (status !== 200 || !stream) throw new Refused({ status, retryAfterMs: retryAfter(headers) });
+    const response = await send(request, body, FRAMES, over.signal);
+    const { status, body: stream } = response;
+    if (status !== 200 || !stream) throw new Refused(refusalOf(response));
     const reader = stream.getReader();
     const decoder = new TextDecoder();
     const parser = new EventParser();
@@ -79,6 +80,7 @@ function send(request: DialRequest, body: object | undefined, accept: string, si
     ...(body && { body: JSON.stringify(body) }),
     credentials: "include",
     cache: "no-store",
+    redirect: "manual",
     ...(signal && { signal }),
   });
 }

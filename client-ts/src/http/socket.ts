@@ -132,7 +132,9 @@ export class HttpSocket implements Socket, Owner {
       if (!running.signal.aborted)
         this.say(ok ? { type: "result", id, data, wrote } : { type: "error", id, error });
     } catch (error) {
-      if (!running.signal.aborted) throw error;
+      if (running.signal.aborted) return;
+      if (this.#phase !== "retired") throw error;
+      this.say({ type: "lost", id });
     } finally {
       this.#calls.delete(id);
       this.#rest();
@@ -164,12 +166,12 @@ export class HttpSocket implements Socket, Owner {
     if (this.#phase === "retired" && this.#calls.size === 0 && this.bufferedAmount === 0) this.close();
   }
 
-  /** Takes a failure for a lost connection. */
+  /** Takes a failure for a lost connection; of one that is retired each request is on its own. */
   async #guard(work: Promise<void>): Promise<void> {
     try {
       await work;
     } catch (error) {
-      this.lose(error);
+      if (this.#phase !== "retired") this.lose(error);
     }
   }
 }

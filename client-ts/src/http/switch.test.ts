@@ -55,9 +55,13 @@ test("calls that run are carried to their end by the fallback, and what comes la
 
 test("a call that the fallback still carries can be given up, and is lost with its request alone", async () => {
   const { network, client, answer } = await fallenBack();
-  const requests: { signal: AbortSignal | null | undefined; reject(error: unknown): void }[] = [];
+  const requests: {
+    signal?: AbortSignal | null | undefined;
+    resolve(r: Response): void;
+    reject(e: unknown): void;
+  }[] = [];
   const hang = (init?: RequestInit) =>
-    new Promise<Response>((_, reject) => requests.push({ signal: init?.signal, reject }));
+    new Promise<Response>((resolve, reject) => requests.push({ signal: init?.signal, resolve, reject }));
   const controller = new AbortController();
   answer(hang);
   const first = client.call(add, 1, { signal: controller.signal });
@@ -68,19 +72,26 @@ test("a call that the fallback still carries can be given up, and is lost with i
   answer(hang);
   const third = client.call(add, 3, { idempotencyKey: "k" });
   await settle();
+  answer(hang);
+  const fourth = client.call(add, 4);
+  await settle();
   await network.signal("wake");
   const server = await network.accept("c2");
   controller.abort("enough");
   await expect(first).rejects.toBe("enough");
-  expect(requests.map(({ signal }) => signal?.aborted)).toEqual([true, false, false]);
+  expect(requests.map(({ signal }) => signal?.aborted)).toEqual([true, false, false, false]);
   requests[1]?.reject(new TypeError("the network is gone"));
   await expect(second).rejects.toMatchObject({ code: "UNAVAILABLE" });
   expect(client.state.get()).toEqual({ status: "open", connection: "c2" });
+  requests[2]?.resolve(new Response("<h1>Bad Gateway</h1>", { status: 502 }));
+  for (let n = 0; n < 4; n += 1) await settle();
   // It has a key: the WebSocket takes it over.
   const sent = (await server.frames()).filter(({ type }) => type === "call");
   expect(sent).toMatchObject([{ input: 3, idempotencyKey: "k" }]);
   server.send({ type: "result", id: sent[0]?.id, data: 30 });
   expect(await third).toBe(30);
+  requests[3]?.resolve(Response.json({ ok: true, data: 40 }));
+  expect(await fourth).toBe(40);
 });
 
 test("closing ends a WebSocket that is tried, and the calls that an earlier connection carries", async () => {
@@ -225,6 +236,21 @@ for (const [status, token, then] of [
     expect(other.client.state.get()).toMatchObject({ status: then, cause });
   });
 }
+
+test("a redirection, to a login for example, is no stream and ends the client, as over a WebSocket", async () => {
+  const { network, client, answer } = setUp({ reconnectOnRefusal: ({ status }) => status !== 302 });
+  client.open();
+  await block(network);
+  client.subscribe(items, 1, { onData: () => {}, onError: () => {} });
+  // What `fetch` makes of it.
+  const response = Object.defineProperties(new Response(null), {
+    type: { value: "opaqueredirect" },
+    status: { value: 0 },
+  });
+  answer(async () => response);
+  await network.advance(50);
+  expect(client.state.get()).toMatchObject({ status: "closed", cause: { type: "refused", status: 302 } });
+});
 
 test("a WebSocket that the server closes for good ends the client, also beside the fallback", async () => {
   const { network, client } = await fallenBack();

@@ -856,6 +856,7 @@ class Room {
     const [, name = "", rest = ""] = /^\/(\S*)\s*(.*)$/s.exec(text) ?? [];
     try {
       if (!Object.hasOwn(COMMANDS, name)) throw new Error(`there is no command /${name}`);
+      if (!this.#joined) throw new Error("there is no connection now");
       const said = await COMMANDS[name].run(this.#connection, rest);
       if (said) this.#remark(said);
       // The text may have changed meanwhile.
