@@ -17,6 +17,7 @@ import {
   subscription,
   type Update,
 } from "../../src/index.js";
+import { always } from "../fallback.js";
 
 export type Change = { readonly sum: number } | { readonly appended: number };
 
@@ -103,6 +104,18 @@ export async function double(number: number | string): Promise<number | string> 
   } catch (error) {
     return error instanceof RealtimeError ? error.code : `${error}`;
   }
+}
+
+/** Makes clients by HTTP alone that each follow a feed; then each of them calls. */
+export async function openMany(count: number): Promise<number[]> {
+  const clients: Client[] = [];
+  for (let number = 0; number < count; number += 1) {
+    const client = connect(describe("browsers"), { fallback: always });
+    clients.push(client);
+    await client.updates(subscription<void, Change>("numbers")).next();
+    show(`${number + 1} clients follow`);
+  }
+  return Promise.all(clients.map((client, number) => client.call(query<number, number>("double"), number)));
 }
 
 export async function append(number: number): Promise<void> {
