@@ -33,6 +33,7 @@ export interface Opened {
 declare global {
   interface Window {
     page: typeof import("./in-page.js");
+    isKept?: boolean;
   }
 }
 
