@@ -9,7 +9,7 @@ import { launch } from "./tab.js";
 const LIST: Case[] = ["connects and calls", "is told why it is refused", "survives a restart"];
 const FALLBACK: Case = "falls back to HTTP where WebSockets are blocked";
 
-/** actix-web closes an HTTP/2 connection only when its time to end is over: then a page by HTTP is away for 8 s. */
+/** At a shutdown actix-web ends connections of HTTP/2 only at the deadline: pages that fall back would be away for 8 s. */
 const LISTS = { "axum-tls": [...LIST, FALLBACK], "actix-tls": LIST, "hyper-tls": [...LIST, FALLBACK] };
 
 let browser: Browser;
