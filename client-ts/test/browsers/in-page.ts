@@ -162,8 +162,12 @@ export async function newest(count: number, after?: Position): Promise<Update<Ch
 
 const followed = new Map<string, Update<Change>[]>();
 
-/** Follows a feed for as long as the page is there. */
-export async function follow(feed: "numbers" | "sum"): Promise<void> {
+/** Follows a feed until the client is closed. */
+export function follow(feed: "numbers" | "sum"): void {
+  read(feed).catch((error) => show(`${feed}: ${error}`));
+}
+
+async function read(feed: "numbers" | "sum"): Promise<void> {
   const updates: Update<Change>[] = [];
   followed.set(feed, updates);
   for await (const update of client.updates(subscription<void, Change>(feed))) {
