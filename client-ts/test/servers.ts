@@ -24,8 +24,13 @@ export async function start(
   const env = { ...process.env, ...variables, PORT: `${port}` };
   const file = name === "feeds" ? "examples/feeds" : name;
   const child = spawn(`${folder}/${file}`, words, { env, stdio: ["ignore", "pipe", "inherit"] });
-  for await (const text of child.stdout) if (/ is at /.test(`${text}`)) break;
-  return { process: child, port, origin: `http://127.0.0.1:${port}` };
+  let said = "";
+  for await (const text of child.stdout) {
+    said += text;
+    if (/ is at .*\n/.test(said)) break;
+  }
+  const scheme = said.includes(" is at https:") ? "https" : "http";
+  return { process: child, port, origin: `${scheme}://127.0.0.1:${port}` };
 }
 
 export async function stop({ process: child }: Server, signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<void> {

@@ -72,10 +72,24 @@ export const CASES = {
     expect(complaints).toEqual([]);
   },
 
+  "is connected when it is shown again": async (place: Place) => {
+    const tab = await opened(place);
+    const other = await opened(place);
+    const { page, complaints } = tab;
+    // Where it was loaded anew, it has no client.
+    if (!(await tab.leaveAndReturn())) await page.evaluate(() => window.page.open());
+    expect(await page.evaluate(() => window.page.double(21))).toBe(42);
+    await page.evaluate(() => window.page.reach("open"));
+    // Those who were told that it left are told that it is back.
+    for (const { page } of [tab, other])
+      await page.waitForFunction(() => window.page.presentCount() === 2, POLLING);
+    expect([...complaints, ...other.complaints]).toEqual([]);
+  },
+
   "survives a restart": async (place: Place) => {
     const tab = await opened(place);
     const { page } = tab;
-    await page.evaluate(() => void window.page.follow("numbers"));
+    await page.evaluate(() => window.page.follow("numbers"));
     await page.waitForFunction(() => window.page.begun("numbers") === 1, POLLING);
     await place.stop();
     await page.evaluate(() => window.page.reach("reconnecting"));
@@ -97,7 +111,7 @@ export const CASES = {
     expect(await page.evaluate(() => window.page.countdown(300))).toHaveLength(300);
     const other = await opened(place);
     await page.waitForFunction(() => window.page.presentCount() === 2, POLLING);
-    await page.evaluate(() => void window.page.follow("numbers"));
+    await page.evaluate(() => window.page.follow("numbers"));
     await page.waitForFunction(() => window.page.begun("numbers") === 1, POLLING);
     await other.page.evaluate(() => window.page.append(7));
     await page.waitForFunction(() => window.page.toldOf().includes(7), POLLING);
@@ -108,6 +122,10 @@ export const CASES = {
     await page.waitForFunction(() => window.page.begun("numbers") === 2, POLLING);
     await page.evaluate(() => window.page.append(8));
     await page.waitForFunction(() => window.page.hasSeen("numbers", 8), POLLING);
+    expect(await page.evaluate(() => window.page.toldOf().filter((number) => number === 7))).toEqual([7]);
+    // The server notices that it has left.
+    await page.evaluate(() => window.page.close());
+    await other.page.waitForFunction(() => window.page.presentCount() === 1, POLLING);
     expect(networkless(tab)).toEqual([]);
   },
 

@@ -7,7 +7,10 @@ import { Tab } from "./tab.js";
 
 export const ADAPTERS = ["axum", "actix", "hyper", "smol", "async-std"] as const;
 
-export type Adapter = (typeof ADAPTERS)[number];
+/** With TLS, over which browsers choose HTTP/2. */
+export const ENCRYPTED = ["axum-tls", "actix-tls", "hyper-tls"] as const;
+
+export type Adapter = (typeof ADAPTERS)[number] | (typeof ENCRYPTED)[number];
 
 /** A server that a test can end and start again. */
 export class Fixture implements Place {

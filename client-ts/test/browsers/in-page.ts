@@ -16,6 +16,7 @@ import {
   subscription,
   type Update,
 } from "../../src/index.js";
+import { always } from "../fallback.js";
 
 export type Change = { readonly sum: number } | { readonly appended: number };
 
@@ -31,6 +32,7 @@ export interface Opened {
 declare global {
   interface Window {
     page: typeof import("./in-page.js");
+    isKept?: boolean;
   }
 }
 
@@ -104,6 +106,18 @@ export async function double(number: number | string): Promise<number | string> 
   }
 }
 
+/** Makes clients by HTTP alone that each follow a feed; then each of them calls. */
+export async function openMany(count: number): Promise<number[]> {
+  const clients: Client[] = [];
+  for (let number = 0; number < count; number += 1) {
+    const client = connect(describe("browsers"), { fallback: always });
+    clients.push(client);
+    await client.updates(subscription<void, Change>("numbers")).next();
+    show(`${number + 1} clients follow`);
+  }
+  return Promise.all(clients.map((client, number) => client.call(query<number, number>("double"), number)));
+}
+
 export async function append(number: number): Promise<void> {
   await client.call(mutation<number, null>("append"), number);
 }
@@ -147,8 +161,12 @@ export async function newest(count: number, after?: Position): Promise<Update<Ch
 
 const followed = new Map<string, Update<Change>[]>();
 
-/** Follows a feed for as long as the page is there. */
-export async function follow(feed: "numbers" | "sum"): Promise<void> {
+/** Follows a feed until the client is closed. */
+export function follow(feed: "numbers" | "sum"): void {
+  read(feed).catch((error) => show(`${feed}: ${error}`));
+}
+
+async function read(feed: "numbers" | "sum"): Promise<void> {
   const updates: Update<Change>[] = [];
   followed.set(feed, updates);
   for await (const update of client.updates(subscription<void, Change>(feed))) {

@@ -11,11 +11,13 @@ export function launch(name: BrowserName): Promise<Browser> {
   if (name === "firefox") {
     return puppeteer.launch({
       browser: "firefox",
+      acceptInsecureCerts: true,
       executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
       headless: true,
     });
   }
   return puppeteer.launch({
+    acceptInsecureCerts: true,
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     headless: true,
     // To the browser a page that the test serves comes from the internet, and the server is in a local network.
@@ -62,14 +64,36 @@ export class Tab {
     return tab;
   }
 
-  /** Serves the page in place of the origin; nothing else that it asks for is touched. */
-  async #load(origin: string): Promise<void> {
+  #load(origin: string): Promise<void> {
+    return this.#serving(async () => {
+      await this.page.goto(`${origin}/page`);
+    });
+  }
+
+  /** Goes to another page, and back. Returns true if the browser has kept the page meanwhile. */
+  async leaveAndReturn(): Promise<boolean> {
+    const { page } = this;
+    await page.evaluate(() => {
+      window.isKept = true;
+    });
+    await this.#serving(async () => {
+      await page.goto(`${page.url()}?other`);
+      await page.goBack();
+    });
+    return page.evaluate(() => window.isKept === true);
+  }
+
+  /** Serves the pages to which `go` leads in place of the origin; nothing else that they ask for is touched. */
+  async #serving(go: () => Promise<void>): Promise<void> {
     const { page } = this;
     const body = await html();
-    const serve = (request: HTTPRequest) => request.respond({ contentType: "text/html", body });
+    const serve = (request: HTTPRequest) => {
+      if (request.isNavigationRequest()) request.respond({ contentType: "text/html", body });
+      else request.continue();
+    };
     await page.setRequestInterception(true);
     page.on("request", serve);
-    await page.goto(`${origin}/page`);
+    await go();
     page.off("request", serve);
     await page.setRequestInterception(false);
   }

@@ -120,7 +120,10 @@ async fn refuse(context: realtime_core::Context, next: Next) -> Result<Accepted,
             let refusal = Reject::new(StatusCode::TOO_MANY_REQUESTS, busy);
             Err(refusal.with_header(header::RETRY_AFTER, HeaderValue::from_static("2")))
         }
-        Some("websocket") if context.header("upgrade").is_some() => Err(Reject::forbidden("no WebSockets here")),
+        // In HTTP/2 a request for a WebSocket has no `Upgrade`.
+        Some("websocket") if context.header("sec-websocket-version").is_some() => {
+            Err(Reject::forbidden("no WebSockets here"))
+        }
         _ => next.run(context).await,
     }
 }
