@@ -129,11 +129,40 @@ export async function killServer(signal = "SIGKILL") {
   await gone;
 }
 
+/** The connections through the proxy, by what they have asked for, and those that get none now. */
+const proxied = new Map();
+let isCut = () => false;
+
+/**
+ * Cuts the connections through the proxy whose URL contains the text, and lets no such one through until `mend`: the
+ * network of one page is away. Needs a `--prefix`.
+ */
+export function cut(text) {
+  isCut = (url) => decodeURIComponent(url).includes(text);
+  for (const [socket, url] of proxied) if (isCut(url)) socket.destroy();
+}
+
+export function mend() {
+  isCut = () => false;
+}
+
+/** Notes what a connection asks for. Returns false if it gets nothing. */
+function isLetThrough({ url, socket }) {
+  if (isCut(url)) {
+    socket.destroy();
+    return false;
+  }
+  proxied.set(socket, url);
+  socket.once("close", () => proxied.delete(socket));
+  return true;
+}
+
 /** Starts a proxy that strips the prefix, as `location /app/ { proxy_pass http://server/; }` of nginx. Returns its port. */
 async function startProxy(prefix) {
   const stripped = (url) => (url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : null);
   const proxy = createProxy((incoming, outgoing) => {
     const path = stripped(incoming.url);
+    if (!isLetThrough(incoming)) return;
     if (path === null) {
       if (incoming.url === prefix) outgoing.setHeader("location", `${prefix}/`);
       outgoing.writeHead(incoming.url === prefix ? 301 : 404).end();
@@ -152,6 +181,7 @@ async function startProxy(prefix) {
   });
   proxy.on("upgrade", (incoming, client, head) => {
     const path = stripped(incoming.url);
+    if (!isLetThrough(incoming)) return;
     if (path === null) return client.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n");
     const upstream = connect(serverPort, "127.0.0.1", () => {
       const lines = [`${incoming.method} ${path} HTTP/1.1`];

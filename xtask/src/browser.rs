@@ -33,7 +33,7 @@ pub(crate) fn test() -> Outcome {
 }
 
 /// Each test with its server, and the path under which a proxy serves that, if any.
-const SERVERS: [(&str, &str, &str); 8] = [
+const SERVERS: [(&str, &str, &str); 9] = [
     ("chat.test.mjs", "chat", ""),
     ("chat.test.mjs", "chat-actix", ""),
     ("chat.test.mjs", "chat-hyper", ""),
@@ -42,6 +42,7 @@ const SERVERS: [(&str, &str, &str); 8] = [
     ("dashboard.test.mjs", "dashboard", ""),
     ("chat.test.mjs", "chat", "/app"),
     ("dashboard.test.mjs", "dashboard", "/app"),
+    ("feeds.test.mjs", "chat", "/app"),
 ];
 
 pub(crate) fn check_node() -> Outcome {

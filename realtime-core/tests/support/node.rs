@@ -72,24 +72,29 @@ impl Node {
     /// Polls what was woken, until nothing is.
     pub(crate) fn settle(&mut self) -> Result<(), String> {
         for _ in 0..ROUNDS {
-            let spawned = std::mem::take(&mut *self.spawned.0.lock().unwrap());
-            for future in spawned {
-                self.spawn(future);
-            }
-            let mut woken = false;
-            for place in &mut self.tasks {
-                let Some(task) = place.as_mut().filter(|task| task.woken.0.swap(false, Relaxed)) else { continue };
-                woken = true;
-                let waker = Waker::from(Arc::clone(&task.woken));
-                if task.future.as_mut().poll(&mut task::Context::from_waker(&waker)).is_ready() {
-                    *place = None;
-                }
-            }
-            if !woken && self.spawned.0.lock().unwrap().is_empty() {
+            if !self.round() {
                 return Ok(());
             }
         }
         Err(format!("does not come to rest in {ROUNDS} rounds"))
+    }
+
+    /// Polls each task that was woken once; gives whether there was one.
+    pub(crate) fn round(&mut self) -> bool {
+        let spawned = std::mem::take(&mut *self.spawned.0.lock().unwrap());
+        for future in spawned {
+            self.spawn(future);
+        }
+        let mut woken = false;
+        for place in &mut self.tasks {
+            let Some(task) = place.as_mut().filter(|task| task.woken.0.swap(false, Relaxed)) else { continue };
+            woken = true;
+            let waker = Waker::from(Arc::clone(&task.woken));
+            if task.future.as_mut().poll(&mut task::Context::from_waker(&waker)).is_ready() {
+                *place = None;
+            }
+        }
+        woken || !self.spawned.0.lock().unwrap().is_empty()
     }
 
     /// Lets time go on to the next tick, but not past `end`; gives whether that is reached.
