@@ -234,6 +234,13 @@ macro_rules! conformance {
                 a_half_open_client_is_closed,
                 a_client_that_talks_is_not_pinged,
             ],
+            around: [
+                a_middleware_sees_each_call_and_its_outcome,
+                a_middleware_sees_calls_by_http_too,
+                a_middleware_may_refuse_and_hand_things_to_what_is_called,
+                a_middleware_is_around_nested_endpoints_too,
+                a_middleware_lives_as_long_as_its_call,
+            ],
             users: [
                 a_user_with_two_pages_is_present_once,
                 a_page_that_has_left_may_enter_again,

@@ -14,6 +14,7 @@ use crate::{
 };
 use realtime_protocol::{Close, CloseCode, Code, ConnectionId, Error};
 use std::{any::Any, fmt, sync::Arc, task::Waker};
+use tracing::{Level, Span, debug_span};
 
 /// One client, as the hub, its handles and its driver know it: an outbox and its memberships.
 pub(crate) struct Client {
@@ -42,6 +43,8 @@ pub(crate) struct Client {
     pub(super) ahead: Option<Arc<dyn Ahead>>,
     /// Released at the end, even if handles to the connection remain.
     permit: Mutex<Option<ConnectionPermit>>,
+    /// The span of its session, if somebody wants to know of it.
+    span: Option<Box<Span>>,
 }
 
 /// The topics of one connection.
@@ -97,8 +100,10 @@ impl Client {
     /// Creates a client and registers it with the hub.
     pub(crate) fn connect(new: NewClient) -> Arc<Self> {
         let hub = new.hub;
+        let id = hub.next_id();
         let client = Arc::new(Self {
-            id: hub.next_id(),
+            id,
+            span: session_span(id, &new.endpoint),
             endpoint: new.endpoint,
             context: new.context,
             typed: new.typed,
@@ -129,6 +134,11 @@ impl Client {
             client.close(CloseCode::GOING_AWAY, "the server is going away");
         }
         client
+    }
+
+    /// Returns the span of its session, if somebody wants to know of it.
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.span.as_deref()
     }
 
     /// Encodes a packet in this client's protocol and passes its frame to `with`. Returns `None` if the protocol has
@@ -355,6 +365,14 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("id", &self.id).field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
+}
+
+fn session_span(id: ConnectionId, endpoint: &str) -> Option<Box<Span>> {
+    let is_on = tracing::enabled!(target: "realtime_core::session", Level::DEBUG);
+    is_on.then(|| {
+        let span = debug_span!(target: "realtime_core::session", "session", connection = %id, endpoint);
+        Box::new(span)
+    })
 }
 
 fn unknown_packet() -> Error {

@@ -2,6 +2,7 @@
 #![expect(missing_docs, reason = "the names of the cases are statements")]
 
 pub mod answers;
+pub mod around;
 pub mod calls;
 pub mod closing;
 pub mod cors;
