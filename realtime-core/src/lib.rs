@@ -66,7 +66,7 @@ pub use endpoint::{Around, Call, Connected, Endpoint, Guard};
 pub use handler::{Connection, FnConnection, Function, Handler, IntoMount, Mount, handler_fn};
 pub use handles::{
     AnyConnection, AnyTopic, AppendError, Audience, Begun, Feed, FeedUpdate, FeedUpdates, Follow, History,
-    Interval, Memory, Past, Realtime, Recipients, SendError, Sleep, Stats, Topic,
+    Interval, Join, Memory, Past, Realtime, Recipients, SendError, Sleep, Stats, Topic,
 };
 pub use hub::{Drained, Log};
 pub use ipnet::IpNet;

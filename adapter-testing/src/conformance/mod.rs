@@ -241,6 +241,17 @@ macro_rules! conformance {
                 a_middleware_is_around_nested_endpoints_too,
                 a_middleware_lives_as_long_as_its_call,
             ],
+            joining: [
+                a_client_joins_a_topic_if_it_may,
+                who_has_joined_hears_the_topic_and_may_speak,
+                a_topic_is_a_stream_of_events_too,
+                who_joins_is_present_until_its_last_subscription_ends,
+                messages_wait_for_who_has_joined_and_grants_no_credit,
+                a_topic_that_misses_things_out_says_so_to_who_has_joined,
+                who_has_joined_and_does_not_keep_up_is_told,
+                who_is_revoked_from_a_topic_hears_it_no_more,
+                a_feed_may_be_joined_with_presence,
+            ],
             users: [
                 a_user_with_two_pages_is_present_once,
                 a_page_that_has_left_may_enter_again,

@@ -20,6 +20,7 @@ pub(crate) use idempotent::{begin_call, run_call};
 pub(crate) use layers::Layers;
 pub(crate) use route::{
     Begin, ErasedGuard, FeedOf, Next, OnClose, OnOpen, Piece, Reply, Route, Source, Start, Starts, Streaming,
+    TopicOf,
 };
 pub(crate) use router::Router;
 pub(crate) use run::{begin, drop_running, late_error, panicked, poll_running, run_to_end};

@@ -3,7 +3,7 @@ use super::{CallCore, around, layers::Layers, trace};
 use crate::describe::{Description, Kind};
 use crate::{
     describe::Sides,
-    hub::{Client, Log},
+    hub::{Attendance, Client, Log},
     outbox::Keeping,
     seams::BoxFuture,
 };
@@ -48,6 +48,14 @@ pub(crate) type Reply = Box<dyn Encode + Send + Sync>;
 pub(crate) enum Streaming {
     Items { source: Pin<Box<dyn Source>>, keeping: Keeping },
     Feed(FeedOf),
+    Topic(TopicOf),
+}
+
+/// The topic that a subscription listens to.
+pub(crate) struct TopicOf {
+    pub(crate) name: String,
+    pub(crate) keeping: Keeping,
+    pub(crate) attendance: Option<Attendance>,
 }
 
 /// The feed that a subscription is served from.
@@ -59,6 +67,7 @@ pub(crate) struct FeedOf {
     pub(crate) after: Option<Position>,
     /// Makes the first item for a client that cannot resume.
     pub(crate) begin: Option<Begin>,
+    pub(crate) attendance: Option<Attendance>,
 }
 
 /// Begins the first item of a feed's subscription.

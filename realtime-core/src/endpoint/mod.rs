@@ -10,6 +10,7 @@ mod described;
 mod functions;
 mod guard;
 mod time;
+mod topic;
 
 pub use around::Around;
 pub use call::Call;

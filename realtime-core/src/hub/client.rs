@@ -43,6 +43,8 @@ pub(crate) struct Client {
     pub(super) ahead: Option<Arc<dyn Ahead>>,
     /// Released at the end, even if handles to the connection remain.
     permit: Mutex<Option<ConnectionPermit>>,
+    /// The places that it is in on account of subscriptions, with the number of these.
+    pub(super) stays: Mutex<Vec<(Box<str>, usize)>>,
     /// The span of its session, if somebody wants to know of it.
     span: Option<Box<Span>>,
 }
@@ -116,6 +118,7 @@ impl Client {
             credentials: new.credentials,
             reading: AtomicU8::new(Reading::On as u8),
             stage: AtomicU8::new(Stage::Opening as u8),
+            stays: Mutex::default(),
             opening: new.opening,
             ahead: new.ahead,
             permit: Mutex::new(Some(new.permit)),

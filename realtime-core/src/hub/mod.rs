@@ -17,6 +17,7 @@ mod feed;
 mod inflating;
 mod life;
 mod link;
+mod listeners;
 mod members;
 mod outcome;
 mod outcomes;
@@ -25,6 +26,7 @@ mod presence;
 mod principals;
 mod rates;
 mod revocations;
+mod stay;
 mod ticker;
 mod timers;
 mod topics;
@@ -44,6 +46,8 @@ pub(crate) use feed::{Beginning, Behind, Entry, Following, To};
 pub(crate) use inflating::{Inflating, Place};
 use life::Life;
 use link::Link;
+use listeners::Listeners;
+pub(crate) use listeners::{Listener, Listening, too_slow};
 use members::Effects;
 pub(crate) use outcome::{Done, Outcome};
 pub(crate) use outcomes::{Begin, Keyed, Outcomes, Scope, Ticket};
@@ -54,6 +58,7 @@ use principals::Principals;
 use rates::Limits;
 use revocations::Revocations;
 pub(crate) use revocations::{Ahead, Mark, revoked};
+pub(crate) use stay::{Attendance, Stay};
 use ticker::Ticker;
 pub(crate) use timers::Timer;
 use timers::Timers;
@@ -99,6 +104,7 @@ pub(crate) struct Hub {
     pub(crate) permits: Arc<Permits>,
     pub(crate) inflating: Arc<Inflating>,
     pub(crate) topics: Topics,
+    pub(crate) listeners: Listeners,
     pub(crate) feeds: Feeds,
     pub(crate) counters: Counters,
     pub(crate) ledger: Arc<Ledger>,
@@ -149,6 +155,7 @@ impl Hub {
             connections: Connections::default(),
             principals: Principals::default(),
             topics: Topics::default(),
+            listeners: Listeners::default(),
             feeds: Feeds::new(&ledger),
             places: Places::default(),
             counters: Counters::default(),
@@ -285,7 +292,16 @@ impl Hub {
         key: Option<&str>,
         except: &[ConnectionId],
     ) -> Result {
+        let (Name::Topic(topic), None) = (name, event) else {
+            self.run(self.queue(name, event, message, key, except)?);
+            return Ok(());
+        };
+        let heard = self.listeners.encode(topic, message, key, self.config.outbox_bytes)?;
         self.run(self.queue(name, event, message, key, except)?);
+        if let Some(heard) = heard {
+            let count = self.listeners.publish(topic, &heard, except);
+            self.counters.delivered.fetch_add(count as u64, Relaxed);
+        }
         Ok(())
     }
 
