@@ -39,18 +39,23 @@ pub(crate) async fn upgrade(route: Route, request: HttpRequest, mut payload: Pay
     builder(&request, &head).upgrade("websocket").body(body)
 }
 
-/// Converts a response head: actix-web uses another version of the `http` crate.
 fn builder(request: &HttpRequest, head: &http::response::Parts) -> HttpResponseBuilder {
+    let mut builder = builder_of(head);
+    // actix-http closes the connection after any request with `Connection: upgrade`. The response has to say so: a
+    // proxy would reuse it.
+    let closes = head.headers.get_all(http::header::CONNECTION).iter().any(|value| value == "close");
+    if closes || (request.head().upgrade() && head.status != http::StatusCode::SWITCHING_PROTOCOLS) {
+        builder.force_close();
+    }
+    builder
+}
+
+/// Converts a response head: actix-web uses another version of the `http` crate.
+pub(crate) fn builder_of(head: &http::response::Parts) -> HttpResponseBuilder {
     let status = StatusCode::from_u16(head.status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut builder = HttpResponse::build(status);
     for (name, value) in &head.headers {
         builder.append_header((name.as_str(), value.as_bytes()));
-    }
-    // actix-http closes the connection after any request with `Connection: upgrade`. The response has to say so: a
-    // proxy would reuse it.
-    let closes = head.headers.get_all(http::header::CONNECTION).iter().any(|value| value == "close");
-    if closes || (request.head().upgrade() && status != StatusCode::SWITCHING_PROTOCOLS) {
-        builder.force_close();
     }
     builder
 }

@@ -6,9 +6,9 @@ use actix_web::{
     error::ErrorPaymentRequired,
     web,
 };
-use adapter_actix::Vars;
+use adapter_actix::{HttpError, Vars};
 use adapter_testing::conformance::{Capabilities, Command, Lab, Reply, Stop, Subject};
-use realtime_core::{Config, Endpoint, Procedure, Realtime, Topic};
+use realtime_core::{Config, Endpoint, Error, Procedure, Realtime, Topic};
 use std::{net::TcpListener, time::Duration};
 
 fn realtime() -> Realtime {
@@ -197,4 +197,42 @@ async fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
     let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).expect("a listener").run();
     stop_with(server.handle(), stop);
     server.await.expect("actix serves");
+}
+
+/// Routes of the application fail as calls by HTTP do.
+#[test]
+fn an_error_of_a_route_is_answered_as_that_of_a_call() {
+    async fn exhausted() -> Result<String, HttpError> {
+        Err(Error::resource_exhausted("too many").with_retry_after(Duration::from_millis(1500)).into())
+    }
+    async fn foreign() -> Result<String, HttpError> {
+        Ok("secret".parse::<u8>()?.to_string())
+    }
+    #[actix_web::main]
+    async fn serve(realtime: Realtime, listener: TcpListener, stop: Stop) {
+        let app = move || {
+            App::new()
+                .route("/__realtime/exhausted", web::get().to(exhausted))
+                .route("/__realtime/foreign", web::get().to(foreign))
+                .configure(adapter_actix::routes(&realtime))
+        };
+        let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).expect("a listener").run();
+        stop_with(server.handle(), stop);
+        server.await.expect("actix serves");
+    }
+    const FAIL: Procedure<(), ()> = Procedure::query("fail");
+    let api = Endpoint::new(()).procedure(FAIL, |_, ()| async {
+        Err(Error::resource_exhausted("too many").with_retry_after(Duration::from_millis(1500)))
+    });
+    let realtime = Realtime::builder().manual_time().endpoint("api", api).build();
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime);
+    let answers = [server.http("exhausted"), server.http("api").query("path=fail")].map(|request| {
+        let mut answer = request.answered(429);
+        let headers = ["content-type", "cache-control", "retry-after"].map(|name| answer.header(name));
+        (headers, answer.json())
+    });
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0].0[2].as_deref(), Some("2"));
+    let body = server.http("foreign").fails(500, "INTERNAL").json();
+    assert_eq!(body["error"]["message"], "internal error");
 }

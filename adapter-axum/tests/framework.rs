@@ -1,5 +1,6 @@
 //! Tests of features that only axum has: layers, routes, state, listeners.
 
+use adapter_axum::HttpError;
 use adapter_testing::conformance::{Capabilities, Command, Lab, Reply, Stop, Subject};
 use axum::{
     Extension, Router,
@@ -12,7 +13,7 @@ use axum::{
     serve::{Listener, ListenerExt},
 };
 use futures_core::Stream;
-use realtime_core::{Config, Endpoint, Procedure, Realtime};
+use realtime_core::{Config, Endpoint, Error, Procedure, Realtime};
 use std::{
     convert::Infallible,
     io,
@@ -187,4 +188,36 @@ async fn a_client_that_reads_nothing_is_cut() {
     client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("the request is read");
     let cut = timeout(Duration::from_secs(20), dropped.recv()).await;
     assert!(cut.is_ok(), "the connection is never cut");
+}
+
+/// Routes of the application fail as calls by HTTP do.
+#[test]
+fn an_error_of_a_route_is_answered_as_that_of_a_call() {
+    async fn exhausted() -> Result<String, HttpError> {
+        Err(Error::resource_exhausted("too many").with_retry_after(Duration::from_millis(1500)).into())
+    }
+    async fn foreign() -> Result<String, HttpError> {
+        Ok("secret".parse::<u8>()?.to_string())
+    }
+    #[tokio::main(flavor = "current_thread")]
+    async fn serve(realtime: Realtime, listener: std::net::TcpListener, stop: Stop) {
+        let app = Router::new().route("/__realtime/exhausted", get(exhausted));
+        let app = app.route("/__realtime/foreign", get(foreign)).merge(adapter_axum::routes(&realtime));
+        run(app, listener, stop).await;
+    }
+    const FAIL: Procedure<(), ()> = Procedure::query("fail");
+    let api = Endpoint::new(()).procedure(FAIL, |_, ()| async {
+        Err(Error::resource_exhausted("too many").with_retry_after(Duration::from_millis(1500)))
+    });
+    let realtime = Realtime::builder().manual_time().endpoint("api", api).build();
+    let server = Subject::tcp(Capabilities::default(), serve).start(realtime);
+    let answers = [server.http("exhausted"), server.http("api").query("path=fail")].map(|request| {
+        let mut answer = request.answered(429);
+        let headers = ["content-type", "cache-control", "retry-after"].map(|name| answer.header(name));
+        (headers, answer.json())
+    });
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0].0[2].as_deref(), Some("2"));
+    let body = server.http("foreign").fails(500, "INTERNAL").json();
+    assert_eq!(body["error"]["message"], "internal error");
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod error;
 mod routes;
 mod runtime;
 mod runtimes;
@@ -7,6 +8,7 @@ mod serve;
 mod transport;
 mod upgrade;
 
+pub use error::error_response;
 pub use routes::{Routes, routes, upgrade_websocket};
 pub use serve::{NoTls, Serve, serve};
 pub use upgrade::Body;

@@ -22,7 +22,7 @@ pub trait Incoming: hyper::body::Body<Data = Bytes, Error: Send> + Unpin + Send 
 
 impl<B: hyper::body::Body<Data = Bytes, Error: Send> + Unpin + Send + 'static> Incoming for B {}
 
-fn whole(bytes: Bytes) -> Body {
+pub(crate) fn whole(bytes: Bytes) -> Body {
     Either::Left(Full::new(bytes))
 }
 

@@ -54,6 +54,7 @@ mod util;
 
 pub use async_trait::async_trait;
 pub use builder::RealtimeBuilder;
+pub use calls::{Answered, NextCall};
 #[cfg(feature = "deflate")]
 pub use config::Deflate;
 pub use config::{Config, Cors, Origins, Rate, RateLimit, Rates};
@@ -61,11 +62,11 @@ pub use context::{Context, ForwardingHeader, Principal, PrivatePeers};
 #[cfg(feature = "schema")]
 pub use describe::Described;
 pub use describe::{Bare, Gives, Takes};
-pub use endpoint::{Call, Connected, Endpoint, Guard};
+pub use endpoint::{Around, Call, Connected, Endpoint, Guard};
 pub use handler::{Connection, FnConnection, Function, Handler, IntoMount, Mount, handler_fn};
 pub use handles::{
-    AnyConnection, AnyTopic, Audience, Begun, Feed, FeedUpdate, FeedUpdates, Follow, History, Interval, Memory,
-    Past, Realtime, Recipients, SendError, Sleep, Stats, Topic,
+    AnyConnection, AnyTopic, Audience, Begun, Feed, FeedUpdate, FeedUpdates, Follow, History, Interval, Join,
+    Memory, Past, Realtime, Recipients, SendError, Sleep, Stats, Topic,
 };
 pub use hub::{Drained, Log};
 pub use ipnet::IpNet;
@@ -98,7 +99,7 @@ pub mod raw {
     pub use crate::{
         context::{Ending, RequestHead},
         hub::ConnectionPermit,
-        request::{Answer, EventStream, Route, Upgrade},
+        request::{Answer, EventStream, Route, Upgrade, error_response},
         seams::{BoxFuture, Runtime, SendQueue, Transport},
         util::{Chunks, TICK, register_waker},
     };

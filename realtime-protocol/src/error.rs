@@ -8,7 +8,8 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 /// An error that is sent to the peer: a [`Code`], a message and optional details.
 ///
 /// `?` converts any other error to [`Code::INTERNAL`], whose cause is logged by the server and never sent. That
-/// conversion is why this type does not implement [`std::error::Error`].
+/// conversion is why this type does not implement [`std::error::Error`]; `?` also makes a `Box<dyn std::error::Error>` of
+/// it. What is no error itself, such as an `anyhow::Error`, is converted by `map_err(Error::internal)`.
 ///
 /// # Examples
 ///

@@ -16,6 +16,7 @@ mod presence;
 mod present_list;
 #[cfg(feature = "schema")]
 mod schema;
+mod std_error;
 mod text;
 mod whole;
 

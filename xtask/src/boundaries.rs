@@ -167,10 +167,14 @@ fn parse_version(text: &str) -> Option<RustVersion> {
 const ADAPTERS: [&str; 3] = ["adapter-axum", "adapter-actix", "adapter-hyper"];
 
 /// The files of each adapter: equal names make the adapters easy to compare.
-const FILES_OF_ALL: [&str; 3] = ["lib.rs", "routes.rs", "upgrade.rs"];
+const FILES_OF_ALL: [&str; 4] = ["lib.rs", "routes.rs", "upgrade.rs", ERROR];
 
 /// Files of adapters that do not reuse those of another.
 const FILES_OF_SOME: [&str; 2] = ["runtime.rs", "transport.rs"];
+
+/// The application's errors as answers of its own routes, in the framework's types: no part of a connection, and not
+/// counted in an adapter's size.
+const ERROR: &str = "error.rs";
 
 /// The server's start and shutdown, as a file or a folder: sockets and signals rather than realtime connections, not
 /// counted in an adapter's size.
@@ -210,7 +214,7 @@ fn counted_lines(files: &Files) -> usize {
 
 /// Returns true if a file is not counted.
 fn is_apart(file: &str) -> bool {
-    file.starts_with(RUNTIMES) || is_serve(file)
+    file == ERROR || file.starts_with(RUNTIMES) || is_serve(file)
 }
 
 fn is_serve(file: &str) -> bool {
@@ -272,7 +276,7 @@ mod tests {
 
     #[test]
     fn adapters_have_files_of_the_same_names() {
-        let files = ["lib.rs", "routes.rs", "upgrade.rs"];
+        let files = ["lib.rs", "routes.rs", "upgrade.rs", "error.rs"];
         assert_eq!(name_problems(&adapter("adapter-axum", &files)), [""; 0]);
         assert_eq!(name_problems(&adapter("adapter-actix", &[&files[..], &["runtime.rs"]].concat())), [""; 0]);
         assert_eq!(
@@ -286,7 +290,7 @@ mod tests {
         assert_eq!(name_problems(&adapter("adapter-axum", &[&files[..], &["serve.rs"]].concat())), [""; 0]);
         assert_eq!(name_problems(&adapter("adapter-hyper", &[&files[..], &["serve/mod.rs"]].concat())), [""; 0]);
         assert_eq!(name_problems(&adapter("adapter-axum", &[&files[..], &["server.rs"]].concat())).len(), 1);
-        assert_eq!(name_problems(&adapter("adapter-axum", &files[..2])).len(), 1);
+        assert_eq!(name_problems(&adapter("adapter-axum", &files[..3])).len(), 1);
     }
 
     #[test]
@@ -298,7 +302,7 @@ mod tests {
 
     #[test]
     fn runtimes_and_the_server_come_on_top() {
-        let files = ["lib.rs", "runtimes/tokio.rs", "serve.rs", "serve/mod.rs", "server.rs"];
+        let files = ["lib.rs", "error.rs", "runtimes/tokio.rs", "serve.rs", "serve/mod.rs", "server.rs"];
         assert_eq!(counted_lines(&adapter("adapter-hyper", &files).1), 2);
     }
 

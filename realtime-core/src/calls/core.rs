@@ -1,4 +1,4 @@
-use super::Route;
+use super::{Route, variables::Variables};
 use crate::{
     context::Context,
     hub::{Client, Hub},
@@ -27,6 +27,8 @@ pub(crate) struct CallCore {
     caller: Option<Arc<CallCore>>,
     over: AtomicBool,
     wrote: Mutex<Vec<Appended>>,
+    /// What guards and middleware hand to the function.
+    pub(crate) variables: Variables,
     pub(crate) waiting: Mutex<Wakers>,
 }
 
@@ -47,6 +49,7 @@ impl CallCore {
             caller: None,
             over: AtomicBool::new(false),
             wrote: Mutex::default(),
+            variables: Variables::default(),
             waiting: Mutex::default(),
         }
     }
@@ -64,7 +67,8 @@ impl CallCore {
             }
         };
         let own = Self::new(origin, Arc::clone(&caller.name));
-        Self { id: caller.id.clone(), deadline, caller: Some(Arc::clone(caller)), ..own }
+        let variables = caller.variables.clone();
+        Self { id: caller.id.clone(), deadline, caller: Some(Arc::clone(caller)), variables, ..own }
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {

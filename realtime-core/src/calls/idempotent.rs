@@ -1,6 +1,7 @@
 use super::{
     CallCore, Reply, Route, Starts,
     run::{begin, late_error, run_to_end},
+    trace::traced,
 };
 use crate::{
     context::Principal,
@@ -32,11 +33,13 @@ pub(crate) fn begin_call(
     let Some(key) = key else { return begin(call, || route.start(call, input, Starts::as_call)) };
     let (hub, route, call) = (Arc::clone(hub), Arc::clone(route), Arc::clone(call));
     let (input, key) = (input.into_owned(), key.to_owned());
-    Ok(Box::pin(async move {
+    let caller = Arc::clone(&call);
+    let running = Box::pin(async move {
         // Each caller is checked: knowing a key is no permission.
         route.check(&call).await?;
         call_once(&hub, &route, &call, input, &key).await
-    }))
+    });
+    Ok(traced(&caller, running))
 }
 
 /// Runs a call outside any connection, until it ends or times out.

@@ -1,9 +1,9 @@
-use super::CallCore;
+use super::{CallCore, around, layers::Layers, trace};
 #[cfg(feature = "schema")]
 use crate::describe::{Description, Kind};
 use crate::{
     describe::Sides,
-    hub::{Client, Log},
+    hub::{Attendance, Client, Log},
     outbox::Keeping,
     seams::BoxFuture,
 };
@@ -20,11 +20,11 @@ use std::{
     time::Duration,
 };
 
-/// One procedure, subscription or event, with its guards.
+/// One procedure, subscription or event, with what stands before it.
 pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     pub(crate) starts: Arc<Starts>,
-    guards: Vec<Arc<dyn ErasedGuard>>,
+    layers: Layers,
     sides: Sides,
     pub(super) place: &'static Location<'static>,
 }
@@ -48,6 +48,14 @@ pub(crate) type Reply = Box<dyn Encode + Send + Sync>;
 pub(crate) enum Streaming {
     Items { source: Pin<Box<dyn Source>>, keeping: Keeping },
     Feed(FeedOf),
+    Topic(TopicOf),
+}
+
+/// The topic that a subscription listens to.
+pub(crate) struct TopicOf {
+    pub(crate) name: String,
+    pub(crate) keeping: Keeping,
+    pub(crate) attendance: Option<Attendance>,
 }
 
 /// The feed that a subscription is served from.
@@ -61,6 +69,7 @@ pub(crate) struct FeedOf {
     pub(crate) begin: Option<Begin>,
     /// Its log is known on this node.
     pub(crate) is_prepared: bool,
+    pub(crate) attendance: Option<Attendance>,
 }
 
 /// Begins the first item of a feed's subscription, and again if the log has lost what was delivered.
@@ -91,7 +100,7 @@ pub(crate) struct Piece<'a> {
 
 impl Route {
     pub(crate) fn new(name: &str, starts: Starts, sides: Sides, place: &'static Location<'static>) -> Self {
-        Self { name: name.into(), starts: Arc::new(starts), guards: Vec::new(), sides, place }
+        Self { name: name.into(), starts: Arc::new(starts), layers: Layers::default(), sides, place }
     }
 
     pub(crate) fn is_event(&self) -> bool {
@@ -102,16 +111,17 @@ impl Route {
         Self {
             name: name.into(),
             starts: Arc::clone(&self.starts),
-            guards: self.guards.clone(),
+            layers: self.layers.clone(),
             sides: self.sides,
             place: self.place,
         }
     }
 
-    pub(crate) fn guarded(&self, guards: &[Arc<dyn ErasedGuard>]) -> Self {
-        let guards = guards.iter().chain(&self.guards).cloned().collect();
+    /// Returns the same route behind more layers.
+    pub(crate) fn behind(&self, layers: &Layers) -> Self {
+        let layers = layers.before(&self.layers);
         let (name, starts) = (Arc::clone(&self.name), Arc::clone(&self.starts));
-        Self { name, starts, guards, sides: self.sides, place: self.place }
+        Self { name, starts, layers, sides: self.sides, place: self.place }
     }
 
     /// Describes the route to clients.
@@ -128,45 +138,59 @@ impl Route {
     }
 
     /// Begins a call of this route after its guards have passed it. `of` selects the kind to start.
-    pub(crate) fn start<T: 'static>(
+    pub(crate) fn start<T: Send + 'static>(
         self: &Arc<Self>,
         call: &Arc<CallCore>,
         input: Value<'_>,
-        of: fn(&Starts) -> Option<&dyn Start<T>>,
+        of: Kinds<T>,
     ) -> Result<BoxFuture<'static, Result<T>>> {
-        if self.guards.is_empty() {
-            return self.start_checked(call, input, of);
+        if self.layers.is_empty() && !trace::is_on() {
+            return begin(&self.starts, call, input, of);
         }
-        let (route, call, input) = (Arc::clone(self), Arc::clone(call), input.into_owned());
-        Ok(Box::pin(async move {
-            route.check(&call).await?;
-            route.start_checked(&call, input, of)?.await
-        }))
+        let (route, own, input) = (Arc::clone(self), Arc::clone(call), input.into_owned());
+        let running = Box::pin(async move {
+            route.check(&own).await?;
+            route.start_checked(&own, input, of)?.await
+        });
+        Ok(trace::traced(call, running))
     }
 
     /// Asks the guards about a call.
     pub(crate) async fn check(&self, call: &Arc<CallCore>) -> Result {
-        for guard in &self.guards {
-            guard.check(call).await?;
-        }
-        Ok(())
+        self.layers.check(call).await
     }
 
     /// Begins a call that the guards have passed.
-    pub(crate) fn start_checked<T: 'static>(
+    pub(crate) fn start_checked<T: Send + 'static>(
         &self,
         call: &Arc<CallCore>,
         input: Value<'_>,
-        of: fn(&Starts) -> Option<&dyn Start<T>>,
+        of: Kinds<T>,
     ) -> Result<BoxFuture<'static, Result<T>>> {
-        let wrong = || Error::internal("a route was started as another kind");
-        of(&self.starts).ok_or_else(wrong)?.start(call, input)
+        if self.layers.around.is_empty() {
+            return begin(&self.starts, call, input, of);
+        }
+        let (starts, own, input) = (Arc::clone(&self.starts), Arc::clone(call), input.into_owned());
+        Ok(around::run(&self.layers.around, call, move || begin(&starts, &own, input, of)))
     }
 
     /// Returns the time limit of a call.
     pub(crate) fn time_limit(&self) -> Duration {
         if let Starts::Call { timeout, .. } = &*self.starts { *timeout } else { Duration::MAX }
     }
+}
+
+/// Selects the kind of a route that is to be started.
+type Kinds<T> = fn(&Starts) -> Option<&dyn Start<T>>;
+
+fn begin<T>(
+    starts: &Starts,
+    call: &Arc<CallCore>,
+    input: Value<'_>,
+    of: Kinds<T>,
+) -> Result<BoxFuture<'static, Result<T>>> {
+    let wrong = || Error::internal("a route was started as another kind");
+    of(starts).ok_or_else(wrong)?.start(call, input)
 }
 
 impl fmt::Debug for Route {

@@ -1,4 +1,4 @@
-use super::{ErasedGuard, OnClose, OnOpen, Route};
+use super::{Layers, OnClose, OnOpen, Route};
 #[cfg(feature = "schema")]
 use crate::describe::Description;
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -83,12 +83,12 @@ impl Router {
         Self { routes: routes.collect(), ..self }
     }
 
-    /// Puts more guards before those of each route.
-    pub(crate) fn guarded(self, guards: &[Arc<dyn ErasedGuard>]) -> Self {
-        let guard = |(name, route): (Box<str>, Arc<Route>)| (name, Arc::new(route.guarded(guards)));
+    /// Puts more layers before those of each route.
+    pub(crate) fn behind(self, layers: &Layers) -> Self {
+        let behind = |(name, route): (Box<str>, Arc<Route>)| (name, Arc::new(route.behind(layers)));
         Self {
-            routes: self.routes.into_iter().map(guard).collect(),
-            events: self.events.into_iter().map(guard).collect(),
+            routes: self.routes.into_iter().map(behind).collect(),
+            events: self.events.into_iter().map(behind).collect(),
             ..self
         }
     }

@@ -20,7 +20,7 @@ use std::{
 };
 
 /// Reads an input; a `()` input accepts anything.
-fn read<I: DeserializeOwned + 'static>(input: Value<'_>) -> Result<I> {
+pub(super) fn read<I: DeserializeOwned + 'static>(input: Value<'_>) -> Result<I> {
     same::<(), I>(()).map_or_else(|| input.parse(), Ok)
 }
 
@@ -92,7 +92,7 @@ where
         let input = read(input)?;
         self.subscription.validate(&input)?;
         let running = (self.function)(Call::new(call, &self.state), input);
-        Ok(Box::pin(async move { Ok(Streaming::Feed(running.await?.into_erased())) }))
+        Ok(Box::pin(async move { Ok(Streaming::Feed(running.await?.into_erased()?)) }))
     }
 }
 

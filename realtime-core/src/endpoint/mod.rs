@@ -2,6 +2,7 @@
 //!
 //! May import `handler` and the layers beneath it.
 
+mod around;
 mod call;
 mod connected;
 #[cfg(feature = "schema")]
@@ -9,13 +10,15 @@ mod described;
 mod functions;
 mod guard;
 mod time;
+mod topic;
 
+pub use around::Around;
 pub use call::Call;
 pub use connected::Connected;
 pub use guard::Guard;
 
 use crate::{
-    calls::{ErasedGuard, Route, Router, Starts},
+    calls::{Layers, Route, Router, Starts},
     describe::{Bare, Gives, Sides, Takes},
     handler::{IntoMount, Mount},
     handles::Follow,
@@ -62,11 +65,11 @@ use std::{fmt, marker::PhantomData, panic::Location, sync::Arc};
 #[must_use = "an endpoint is mounted with `RealtimeBuilder::endpoint`"]
 pub struct Endpoint<S, D = Bare> {
     state: Arc<S>,
-    /// Routes registered here, and nested ones: guarded when the endpoint is mounted.
+    /// Routes registered here, and nested ones: put behind the layers when the endpoint is mounted.
     own: Router,
-    /// Those of merged endpoints, with their own guards.
+    /// Those of merged endpoints, behind their own layers.
     merged: Router,
-    guards: Vec<Arc<dyn ErasedGuard>>,
+    layers: Layers,
     middleware: Vec<Arc<dyn ErasedMiddleware>>,
     described: PhantomData<fn() -> D>,
 }
@@ -84,7 +87,7 @@ impl<S: Send + Sync + 'static, D> Endpoint<S, D> {
             state: Arc::new(state),
             own: Router::default(),
             merged: Router::default(),
-            guards: Vec::new(),
+            layers: Layers::default(),
             middleware: Vec::new(),
             described: PhantomData,
         }
@@ -216,7 +219,7 @@ impl<S: Send + Sync + 'static, D> Endpoint<S, D> {
     }
 
     /// Takes in another endpoint with a prefix before the names of its procedures and subscriptions: `prefix.name`.
-    /// It keeps its state, guards and middleware; the guards of this one run before its own.
+    /// It keeps its state, guards and middleware; those of this one, around its calls too, run before its own.
     ///
     /// # Panics
     ///
@@ -255,7 +258,7 @@ impl<S: Send + Sync + 'static, D> Endpoint<S, D> {
     /// Adds a guard, which decides on each call, subscription and event of this endpoint and of those nested in it,
     /// after the guards that were added before. The order among the other methods does not matter.
     pub fn guard(mut self, guard: impl Guard<S>) -> Self {
-        self.guards.push(Arc::new(Guarded { state: Arc::clone(&self.state), guard }));
+        self.layers.guards.push(Arc::new(Guarded { state: Arc::clone(&self.state), guard }));
         self
     }
 
@@ -278,7 +281,7 @@ impl<S: Send + Sync + 'static, D> Endpoint<S, D> {
     }
 
     fn into_router(self) -> (Router, Vec<Arc<dyn ErasedMiddleware>>) {
-        let mut router = self.own.guarded(&self.guards);
+        let mut router = self.own.behind(&self.layers);
         router.take_in(self.merged);
         (router, self.middleware)
     }

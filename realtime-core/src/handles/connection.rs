@@ -138,6 +138,11 @@ impl AnyConnection {
         self.0.hub.topics.is_member(&self.0, Name::Topic(topic.name()))
     }
 
+    /// Returns true if the client has joined the topic by a [subscription](crate::Endpoint::topic).
+    pub fn has_joined<T>(&self, topic: &Topic<T>) -> bool {
+        self.0.hub.listeners.has(topic.name(), self.id())
+    }
+
     /// Publishes to a topic: select the members on the returned builder, then call `send` or `emit`. The client need
     /// not be a member.
     ///

@@ -1,7 +1,7 @@
 use super::Topic;
 use crate::{
     calls::{FeedOf, Reply},
-    hub::Log,
+    hub::{Attendance, Log},
     outbox::Keeping,
     seams::BoxFuture,
 };
@@ -82,7 +82,7 @@ impl<T> Feed<T> {
     /// Follows the feed, for a subscription of an [`Endpoint`](crate::Endpoint::feed): behind the client's position if
     /// it comes back, or from the end of the log on.
     pub fn follow(&self) -> Follow<T> {
-        Follow { feed: self.clone(), after: None, begin: None }
+        Follow { feed: self.clone(), after: None, begin: None, attendance: None }
     }
 
     pub(crate) fn log(&self) -> Log {
@@ -116,6 +116,7 @@ pub struct Follow<T> {
     feed: Feed<T>,
     after: Option<Position>,
     begin: Option<Begin<T>>,
+    pub(super) attendance: Option<Result<Attendance>>,
 }
 
 type Begin<T> = Box<dyn FnMut() -> BoxFuture<'static, Result<T>> + Send>;
@@ -144,11 +145,11 @@ impl<T> Follow<T> {
         self
     }
 
-    pub(crate) fn into_erased(self) -> FeedOf
+    pub(crate) fn into_erased(self) -> Result<FeedOf>
     where
         T: Serialize + Send + Sync + 'static,
     {
-        let Self { feed, after, begin } = self;
+        let Self { feed, after, begin, attendance } = self;
         let erased = |mut begin: Begin<T>| -> crate::calls::Begin {
             Box::new(move || {
                 let begun = begin();
@@ -156,7 +157,8 @@ impl<T> Follow<T> {
             })
         };
         let (name, log, keeping) = (feed.name().to_owned(), feed.log, feed.keeping());
-        FeedOf { name, log, keeping, after, begin: begin.map(erased), is_prepared: false }
+        let (begin, attendance) = (begin.map(erased), attendance.transpose()?);
+        Ok(FeedOf { name, log, keeping, after, begin, is_prepared: false, attendance })
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
 };
 use realtime_protocol::{Close, CloseCode, Code, ConnectionId, Error};
 use std::{any::Any, fmt, sync::Arc, task::Waker};
+use tracing::{Level, Span, debug_span};
 
 /// One client, as the hub, its handles and its driver know it: an outbox and its memberships.
 pub(crate) struct Client {
@@ -47,6 +48,10 @@ pub(crate) struct Client {
     pub(super) ahead: Option<Arc<dyn Ahead>>,
     /// Released at the end, even if handles to the connection remain.
     permit: Mutex<Option<ConnectionPermit>>,
+    /// The places that it is in on account of subscriptions, with the number of these.
+    pub(super) stays: Mutex<Vec<(Box<str>, usize)>>,
+    /// The span of its session, if somebody wants to know of it.
+    span: Option<Box<Span>>,
 }
 
 /// The topics of one connection.
@@ -102,8 +107,10 @@ impl Client {
     /// Creates a client and registers it with the hub.
     pub(crate) fn connect(new: NewClient) -> Arc<Self> {
         let hub = new.hub;
+        let id = hub.next_id();
         let client = Arc::new(Self {
-            id: hub.next_id(),
+            id,
+            span: session_span(id, &new.endpoint),
             endpoint: new.endpoint,
             context: new.context,
             typed: new.typed,
@@ -117,6 +124,7 @@ impl Client {
             credentials: new.credentials,
             reading: AtomicU8::new(Reading::On as u8),
             stage: AtomicU8::new(Stage::Opening as u8),
+            stays: Mutex::default(),
             opening: new.opening,
             ahead: new.ahead,
             permit: Mutex::new(Some(new.permit)),
@@ -134,6 +142,11 @@ impl Client {
             client.close(CloseCode::GOING_AWAY, "the server is going away");
         }
         client
+    }
+
+    /// Returns the span of its session, if somebody wants to know of it.
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.span.as_deref()
     }
 
     /// Encodes a packet in this client's protocol and passes its frame to `with`. Returns `None` if the protocol has
@@ -360,6 +373,14 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("id", &self.id).field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
+}
+
+fn session_span(id: ConnectionId, endpoint: &str) -> Option<Box<Span>> {
+    let is_on = tracing::enabled!(target: "realtime_core::session", Level::DEBUG);
+    is_on.then(|| {
+        let span = debug_span!(target: "realtime_core::session", "session", connection = %id, endpoint);
+        Box::new(span)
+    })
 }
 
 fn unknown_packet() -> Error {

@@ -18,6 +18,7 @@ mod held_back;
 mod inflating;
 mod life;
 mod link;
+mod listeners;
 mod members;
 mod outcome;
 mod outcomes;
@@ -26,6 +27,7 @@ mod presence;
 mod principals;
 mod rates;
 mod revocations;
+mod stay;
 mod ticker;
 mod timers;
 mod topics;
@@ -46,6 +48,8 @@ pub(crate) use held_back::HeldBack;
 pub(crate) use inflating::{Inflating, Place};
 use life::Life;
 use link::Link;
+use listeners::Listeners;
+pub(crate) use listeners::{Listener, Listening, too_slow};
 use members::Effects;
 pub(crate) use outcome::{Done, Outcome};
 pub(crate) use outcomes::{Begin, Keyed, Outcomes, Scope, Ticket};
@@ -56,6 +60,7 @@ use principals::Principals;
 use rates::Limits;
 use revocations::Revocations;
 pub(crate) use revocations::{Ahead, Mark, revoked};
+pub(crate) use stay::{Attendance, Stay};
 use ticker::Ticker;
 pub(crate) use timers::Timer;
 use timers::Timers;
@@ -101,6 +106,7 @@ pub(crate) struct Hub {
     pub(crate) permits: Arc<Permits>,
     pub(crate) inflating: Arc<Inflating>,
     pub(crate) topics: Topics,
+    pub(crate) listeners: Listeners,
     pub(crate) feeds: Feeds,
     pub(crate) counters: Counters,
     pub(crate) ledger: Arc<Ledger>,
@@ -151,6 +157,7 @@ impl Hub {
             connections: Connections::default(),
             principals: Principals::default(),
             topics: Topics::default(),
+            listeners: Listeners::default(),
             feeds: Feeds::new(&ledger, link.is_some()),
             places: Places::default(),
             counters: Counters::default(),
@@ -292,7 +299,16 @@ impl Hub {
         key: Option<&str>,
         except: &[ConnectionId],
     ) -> Result {
+        let (Name::Topic(topic), None) = (name, event) else {
+            self.run(self.queue(name, event, message, key, except)?);
+            return Ok(());
+        };
+        let heard = self.listeners.encode(topic, message, key, self.config.outbox_bytes)?;
         self.run(self.queue(name, event, message, key, except)?);
+        if let Some(heard) = heard {
+            let count = self.listeners.publish(topic, &heard, except);
+            self.counters.delivered.fetch_add(count as u64, Relaxed);
+        }
         Ok(())
     }
 

@@ -194,6 +194,9 @@ impl Hub {
     /// Ends the membership of a principal in a topic on this node; returns the number of its connections.
     pub(crate) fn revoke_from(&self, principal: &Principal, topic: &str) -> usize {
         let clients = self.principals.of(principal);
+        // First of all: a subscription that begins from here on sees it, and one that has begun is found below.
+        clients.iter().for_each(|client| client.note_revoked(self.topics.tag(Name::Topic(topic))));
+        self.listeners.revoke(principal, topic);
         clients.iter().for_each(|client| client.revoke_from(Name::Topic(topic)));
         clients.len()
     }

@@ -28,7 +28,7 @@ pub(crate) use middleware::ErasedMiddleware;
 pub use middleware::{Accepted, Middleware, Next};
 pub use realtime::Route;
 pub(crate) use registry::{Mounted, Registry};
-pub use reject::Reject;
+pub use reject::{Reject, error_response};
 pub use upgrade::Upgrade;
 
 use crate::{context::Context, hub::Hub, seams::BoxFuture};

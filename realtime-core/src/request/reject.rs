@@ -1,7 +1,7 @@
 use super::headers::merge;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use realtime_protocol::Error;
+use realtime_protocol::{Code, Error};
 use serde::Serialize;
 use std::borrow::Cow;
 
@@ -95,6 +95,15 @@ impl Reject {
         merge(headers, self.headers);
         response
     }
+}
+
+/// Answers a route of the application with an error, as a call by HTTP is answered: with the status of its code, and
+/// `{"ok":false,"error":…}`. The cause of an `INTERNAL` is logged.
+pub fn error_response(error: &Error) -> Response<Bytes> {
+    if error.code() == &Code::INTERNAL {
+        tracing::error!(?error, "a route failed");
+    }
+    Reject::from(error.without_source()).into_response()
 }
 
 #[derive(Serialize)]

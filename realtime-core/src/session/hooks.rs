@@ -8,6 +8,7 @@ use crate::{
 };
 use realtime_protocol::{Close, Error, format::Value};
 use std::{any::Any, sync::Arc, task};
+use tracing::Instrument;
 
 /// The hooks of a handler, without its types. One value serves all connections of an endpoint.
 pub(crate) trait Hooks: Send + Sync {
@@ -40,6 +41,14 @@ pub(crate) trait Hooks: Send + Sync {
 
 /// Runs a session: the endpoint's `on_open` hooks, then the handler.
 pub(super) fn run(session: &Session) -> BoxFuture<'static> {
+    let running = run_all(session);
+    match session.client.span() {
+        Some(span) => Box::pin(running.instrument(span.clone())),
+        None => running,
+    }
+}
+
+fn run_all(session: &Session) -> BoxFuture<'static> {
     if session.service.router.opens.is_empty() {
         return session.service.hooks.run(&session.client);
     }

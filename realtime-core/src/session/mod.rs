@@ -13,6 +13,7 @@ mod serving;
 mod subscription;
 mod tail;
 mod tasks;
+mod topic;
 mod turn;
 
 pub(crate) use carrier::{Carrier, WebSocket};

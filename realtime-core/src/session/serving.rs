@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
+use tracing::Instrument;
 
 /// A session on its carrier, from `on_open` to `on_close`: the one future of a connection.
 ///
@@ -112,7 +113,11 @@ async fn run_hook(client: &Client, hook: impl FnOnce() -> BoxFuture<'static>) {
         tracing::error!(connection = %id, %endpoint, panic = panic.0, "on_close panicked");
         client.hub.note_panic(&panic.0);
     };
-    let Ok(mut hook) = catch(hook).inspect_err(panicked) else { return };
+    let Ok(hook) = catch(hook).inspect_err(panicked) else { return };
+    let mut hook = match client.span() {
+        Some(span) => Box::pin(hook.instrument(span.clone())),
+        None => hook,
+    };
     if let Err(panic) = poll_fn(|cx| poll_caught(&mut hook, cx)).await {
         panicked(&panic);
     }

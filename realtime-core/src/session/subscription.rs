@@ -1,16 +1,17 @@
 use super::{
     feed::{Ahead, Begun, Feed, SharedFeeds, Taken, prepare},
     running::{offer, poll_send},
+    topic::TopicItems,
     turn::Turn,
 };
 use crate::{
-    calls::{CallCore, FeedOf, Next, Piece, Source, Streaming, drop_running, panicked, poll_running},
-    hub::{Client, HeldBack},
-    outbox::{Keeping, may_hold},
+    calls::{CallCore, FeedOf, Next, Piece, Source, Streaming, TopicOf, drop_running, panicked, poll_running},
+    hub::{Attendance, Client, HeldBack, Listener, Stay, too_slow},
+    outbox::{Keeping, Right, may_hold},
     seams::BoxFuture,
     util::panics::catch,
 };
-use realtime_protocol::{Code, Error, Gap, Result, format::Outgoing};
+use realtime_protocol::{Error, Gap, Result, format::Outgoing};
 use std::{
     collections::VecDeque,
     fmt,
@@ -29,6 +30,10 @@ pub(super) struct Stream {
     source: Option<Pin<Box<dyn Source>>>,
     /// The feed that it is served from, instead of a source.
     feed: Option<Box<Feed>>,
+    /// The topic that its source listens to.
+    listener: Option<Arc<Listener>>,
+    /// The presence of its client, for as long as it lasts.
+    stay: Option<Stay>,
     keeping: Keeping,
     /// Items that the client accepts; `None` for any number.
     credit: Option<u32>,
@@ -76,6 +81,8 @@ impl Stream {
             starting: Some(starting),
             source: None,
             feed: None,
+            listener: None,
+            stay: None,
             keeping: Keeping::Block,
             credit,
             shared,
@@ -131,6 +138,10 @@ impl Stream {
         if self.feed.is_some() {
             ready!(self.poll_feed(client, cx, turn));
         }
+        let listener = self.listener.as_ref().filter(|_| !self.has_ended());
+        if let Some(Err(error)) = listener.map(|listener| listener.check(cx)) {
+            self.fail_topic(error);
+        }
         for _ in 0..BATCH {
             self.send_kept(client);
             if self.has_ended() || turn.is_over() {
@@ -162,26 +173,61 @@ impl Stream {
                     client.tell_opened();
                 }
                 Ok(Streaming::Feed(of)) => self.start_feed(client, of),
+                Ok(Streaming::Topic(of)) => self.start_topic(client, of),
                 Err(error) => self.end = End::Due(Err(error)),
             }
         }
         Poll::Ready(())
     }
 
-    fn start_feed(&mut self, client: &Arc<Client>, of: FeedOf) {
+    fn start_feed(&mut self, client: &Arc<Client>, mut of: FeedOf) {
         self.keeping = of.keeping;
         if client.hub.needs_preparing() && !of.is_prepared {
             self.starting = Some(prepare(client, &self.core, of));
             return;
         }
+        let attendance = of.attendance.take();
         match Feed::begin(client, &self.core, of, &self.shared, self.since) {
             Ok(Begun::Feed(feed)) => {
+                if let Err(error) = self.attend(client, attendance) {
+                    self.end = End::Due(Err(error));
+                    return;
+                }
                 feed.set_credit(self.credit);
                 (self.feed, self.shared) = (Some(feed), None);
             }
-            Ok(Begun::Unprepared(of)) => self.starting = Some(prepare(client, &self.core, of)),
+            Ok(Begun::Unprepared(of)) => {
+                self.starting = Some(prepare(client, &self.core, FeedOf { attendance, ..of }))
+            }
             Err(error) => self.end = End::Due(Err(error)),
         }
+    }
+
+    fn start_topic(&mut self, client: &Arc<Client>, of: TopicOf) {
+        let TopicOf { name, keeping, attendance } = of;
+        let begun = TopicItems::begin(client, &name, keeping, self.since);
+        match begun.and_then(|items| self.attend(client, attendance).map(|()| items)) {
+            Ok(items) => {
+                // The policy is that of the queue in which they wait.
+                self.keeping = Keeping::Block;
+                self.listener = Some(Arc::clone(items.listener()));
+                self.source = Some(Box::pin(items));
+                client.tell_opened();
+            }
+            Err(error) => self.end = End::Due(Err(error)),
+        }
+    }
+
+    fn fail_topic(&mut self, error: Error) {
+        self.kept.clear();
+        self.listener = None;
+        drop_running(&mut self.source);
+        self.end = End::Due(Err(error));
+    }
+
+    fn attend(&mut self, client: &Arc<Client>, attendance: Option<Attendance>) -> Result {
+        self.stay = attendance.map(|attendance| Stay::begin(client, attendance)).transpose()?;
+        Ok(())
     }
 
     /// Sends entries of the feed while there is room. Ready when the subscription has ended.
@@ -284,7 +330,7 @@ impl Stream {
             if let Some(gap) = piece.after {
                 self.tell_gap(client, gap);
             }
-            match offer(client, &packet, None)? {
+            match offer(client, &packet, self.right())? {
                 None => self.use_credit(),
                 Some(frame) => self.kept.push_back(Kept { key: piece.key.clone(), offset, after: None, frame }),
             }
@@ -298,6 +344,12 @@ impl Stream {
         let frame = HeldBack::new(client, frame);
         self.keep(Kept { key: piece.key.clone(), offset, after: piece.after.cloned(), frame });
         Ok(())
+    }
+
+    /// Returns the right to queue items, if its principal may be revoked from what it is served from.
+    fn right(&self) -> Option<&Right> {
+        let of_topic = || self.listener.as_ref().map(|listener| listener.right());
+        self.feed.as_ref().map(|feed| feed.right()).or_else(of_topic)
     }
 
     fn has_credit(&self) -> bool {
@@ -357,8 +409,7 @@ impl Stream {
             if let Some(gap) = item.after.take() {
                 self.tell_gap(client, &gap);
             }
-            let right = self.feed.as_ref().map(|feed| feed.right());
-            if let Some(frame) = client.outbox.offer_frame(item.frame.into_frame(), right) {
+            if let Some(frame) = client.outbox.offer_frame(item.frame.into_frame(), self.right()) {
                 self.kept.push_front(Kept { frame: HeldBack::new(client, frame), ..item });
                 self.blocked = true;
                 return;
@@ -404,10 +455,6 @@ impl Stream {
     fn has_ended(&self) -> bool {
         !matches!(self.end, End::None)
     }
-}
-
-fn too_slow() -> Error {
-    Error::new(Code::RESOURCE_EXHAUSTED, "the client does not keep up").with_retry()
 }
 
 /// The terms on which a client subscribes.

@@ -2,6 +2,7 @@
 #![expect(missing_docs, reason = "the names of the cases are statements")]
 
 pub mod answers;
+pub mod around;
 pub mod calls;
 pub mod closing;
 pub mod cors;
@@ -15,6 +16,7 @@ pub mod handshake;
 pub mod hostile;
 pub mod http;
 pub mod idempotency;
+pub mod joining;
 pub mod limits;
 pub mod memory;
 pub mod messages;
@@ -78,7 +80,11 @@ fn messagepack(server: &Server) -> RawClient {
 }
 
 fn messagepack_of(server: &Server, id: &str) -> RawClient {
-    let mut client = server.request(id).subprotocol("realtime.v1.msgpack").connect();
+    messagepack_by(server.request(id))
+}
+
+fn messagepack_by(request: super::Request<'_>) -> RawClient {
+    let mut client = request.subprotocol("realtime.v1.msgpack").connect();
     assert_eq!(client.recv_packet()["type"], "welcome");
     client
 }

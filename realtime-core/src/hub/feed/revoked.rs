@@ -4,7 +4,7 @@ use super::{FeedState, Feeds};
 use crate::{
     context::Principal,
     hub::{
-        Client, Hub,
+        Client, Hub, Name,
         client::Memberships,
         members::Effects,
         revocations::{REASON, revoked},
@@ -19,13 +19,13 @@ use std::{
     sync::Arc,
 };
 
-/// The feeds that a connection was revoked from of late. One that was let in before a revocation may begin to follow
+/// The feeds and topics that a connection was revoked from of late. One that was let in before a revocation may begin to follow
 /// after it.
 #[derive(Debug, Default)]
 pub(crate) struct Left {
     /// The number of revocations so far.
     count: u64,
-    /// The feeds of the last ones, in order.
+    /// The feeds or topics of the last ones, in order.
     recent: VecDeque<Tag>,
 }
 
@@ -122,7 +122,7 @@ impl FeedState {
 }
 
 impl Client {
-    /// Returns how often it was revoked from feeds.
+    /// Returns how often it was revoked from feeds and topics.
     pub(crate) fn times_revoked(&self) -> u64 {
         self.topics.lock().times_revoked()
     }
@@ -131,6 +131,17 @@ impl Client {
     pub(crate) fn may_follow(&self, name: &str, since: u64) -> Result {
         let tag = self.hub.feeds.tag(name);
         if self.topics.lock().was_revoked(tag, since) { Err(revoked()) } else { Ok(()) }
+    }
+
+    /// Fails if it was revoked from the topic since then.
+    pub(crate) fn may_hear(&self, topic: &str, since: u64) -> Result {
+        let tag = self.hub.topics.tag(Name::Topic(topic));
+        if self.topics.lock().was_revoked(tag, since) { Err(revoked()) } else { Ok(()) }
+    }
+
+    /// Notes that it is revoked from a topic.
+    pub(in crate::hub) fn note_revoked(&self, tag: Tag) {
+        self.topics.lock().left.get_or_insert_default().add(tag);
     }
 
     /// Notes the revocation, and ends what the handler follows. Returns the number of revocations that it has seen.
