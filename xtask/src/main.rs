@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout)]
 
+mod book;
 mod boundaries;
 mod browser;
 mod client_ts;
@@ -13,6 +14,8 @@ mod instructions;
 mod interleavings;
 mod layers;
 mod metadata;
+mod msrv;
+mod packages;
 mod proxies;
 mod schema;
 mod soak;
@@ -40,6 +43,7 @@ fn dispatch(words: &[&str]) -> Result<ExitCode, String> {
         ["instructions", flags @ ..] => instructions::instructions(flags).map(|()| ExitCode::SUCCESS),
         ["interleavings", count @ ..] => interleavings::interleavings(count).map(|()| ExitCode::SUCCESS),
         ["proxies", words @ ..] => proxies::proxies(words).map(|()| ExitCode::SUCCESS),
+        ["docs"] => book::book().map(|()| ExitCode::SUCCESS),
         ["soak", words @ ..] => soak::soak(words).map(|()| ExitCode::SUCCESS),
         ["fuzz", seconds @ ..] => fuzz::fuzz(seconds).map(|()| ExitCode::SUCCESS),
         [unknown, ..] => Err(format!("there is no command `{unknown}`; `cargo xtask help` lists them")),
@@ -50,6 +54,7 @@ fn help() -> ExitCode {
     println!("Usage: cargo xtask COMMAND\n");
     println!("  help                     lists the commands");
     println!("  test [FLAGS]             runs everything CI runs");
+    println!("  docs                     builds the site of the documents");
     println!("  instructions [--accept]  counts the cost of the hot paths; accepts the numbers");
     println!("  interleavings [COUNT]    runs each case with that many random interleavings");
     println!(

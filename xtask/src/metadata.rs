@@ -24,6 +24,23 @@ pub(crate) struct Package {
     pub(crate) version: String,
     pub(crate) rust_version: Option<String>,
     pub(crate) targets: Vec<Target>,
+    pub(crate) description: Option<String>,
+    pub(crate) license: Option<String>,
+    pub(crate) repository: Option<String>,
+    pub(crate) readme: Option<String>,
+    #[serde(default)]
+    pub(crate) keywords: Vec<String>,
+    #[serde(default)]
+    pub(crate) categories: Vec<String>,
+    #[serde(default)]
+    metadata: serde_json::Value,
+}
+
+impl Package {
+    /// Returns true if docs.rs builds the documentation with every feature.
+    pub(crate) fn has_docs_of_all_features(&self) -> bool {
+        self.metadata["docs"]["rs"]["all-features"] == true
+    }
 }
 
 #[derive(Deserialize)]
