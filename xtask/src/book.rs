@@ -57,12 +57,20 @@ fn lay_out(repository: &Path, book: &Path) -> Outcome<usize> {
         }
         let to = source.join(&document);
         fs::create_dir_all(to.parent().unwrap_or(&source)).map_err(cannot)?;
-        fs::copy(repository.join(&document), &to).map_err(cannot)?;
         if document.extension().is_some_and(|extension| extension == "md") {
-            waiting.extend(linked(&document, &read(&to)?));
+            let text = read(&repository.join(&document))?;
+            fs::write(&to, page(&text)).map_err(cannot)?;
+            waiting.extend(linked(&document, &text));
+        } else {
+            fs::copy(repository.join(&document), &to).map_err(cannot)?;
         }
     }
     Ok(copied.len())
+}
+
+/// Returns a document with links as mdBook follows them: it makes an index of a README, but leaves links to it.
+fn page(text: &str) -> String {
+    text.replace("README.md)", "index.md)").replace("README.md#", "index.md#")
 }
 
 /// Returns the summary with its links as they are from the top. Its list of decisions is that of their folder.
@@ -125,6 +133,11 @@ mod tests {
     fn links_are_followed_from_their_document() {
         assert_eq!(within(Path::new("docs/recipes/a.md"), "../b.md"), Path::new("docs/b.md"));
         assert_eq!(within(Path::new("README.md"), "docs/./c.md"), Path::new("docs/c.md"));
+    }
+
+    #[test]
+    fn links_to_a_readme_lead_to_its_page() {
+        assert_eq!(page("[a](b/README.md), [c](README.md#d)"), "[a](b/index.md), [c](index.md#d)");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::command::{Outcome, cargo, run, run_each};
-use crate::{boundaries, browser, client_ts, instructions, interleavings, msrv, packages, schema, soak};
+use crate::{api, boundaries, browser, client_ts, instructions, interleavings, msrv, packages, schema, soak};
 
 /// Runs the steps selected by the flags, all of them even if one fails.
 pub(crate) fn test(flags: &[&str]) -> Outcome<ExitCode> {
@@ -28,10 +28,11 @@ pub(crate) struct Step {
     run: fn() -> Outcome,
 }
 
-pub(crate) const STEPS: [Step; 14] = [
+pub(crate) const STEPS: [Step; 15] = [
     Step { name: "fmt", about: "the formatting of every crate", run: fmt },
     Step { name: "clippy", about: "the lints, any warning being an error", run: clippy },
     Step { name: "docs", about: "the documentation builds without a warning", run: docs },
+    Step { name: "api", about: "the public interfaces are the accepted ones", run: api::test },
     Step { name: "tests", about: "unit, conformance, compile-fail and documentation tests", run: tests },
     Step {
         name: "interleavings",
