@@ -119,8 +119,10 @@ fn headings(text: &str) -> impl Iterator<Item = String> {
 /// the same document has no file.
 pub(crate) fn targets(text: &str) -> Vec<(&str, Option<&str>)> {
     let prose = text.split("```").step_by(2);
-    let links = prose.flat_map(|prose| prose.split("](").skip(1)).filter_map(|rest| rest.split_once(')'));
-    let files = links.map(|(target, _)| match target.split_once('#') {
+    let links = prose.clone().flat_map(|prose| prose.split("](").skip(1)).filter_map(|rest| rest.split_once(')'));
+    let images =
+        prose.flat_map(|prose| prose.split("<img src=\"").skip(1)).filter_map(|rest| rest.split_once('"'));
+    let files = links.chain(images).map(|(target, _)| match target.split_once('#') {
         Some((file, heading)) => (file, Some(heading)),
         None => (target, None),
     });
@@ -153,9 +155,16 @@ mod tests {
 
     #[test]
     fn links_to_files_are_found() {
-        let text = "[a](b.md), [c](d/e.md#f), ![g](h.png) [i](#j) [k](https://l)\n```\n[m](n.md)\n```\n[o](p.md)";
+        let text = "[a](b.md), [c](d/e.md#f), ![g](h.png) [i](#j) [k](https://l) <img src=\"q.png\" width=\"9\">\n```\n[m](n.md)\n```\n[o](p.md)";
         let found = targets(text);
-        let expected = [("b.md", None), ("d/e.md", Some("f")), ("h.png", None), ("", Some("j")), ("p.md", None)];
+        let expected = [
+            ("b.md", None),
+            ("d/e.md", Some("f")),
+            ("h.png", None),
+            ("", Some("j")),
+            ("p.md", None),
+            ("q.png", None),
+        ];
         assert_eq!(found, expected);
     }
 
