@@ -33,7 +33,17 @@ pub(crate) struct Package {
     #[serde(default)]
     pub(crate) categories: Vec<String>,
     #[serde(default)]
+    pub(crate) dependencies: Vec<Dependency>,
+    #[serde(default)]
     metadata: serde_json::Value,
+}
+
+/// A dependency as its package declares it.
+#[derive(Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    /// `*` if no version is declared.
+    pub(crate) req: String,
 }
 
 impl Package {

@@ -13,6 +13,7 @@ pub(crate) fn test() -> Outcome {
     let mut problems = Vec::new();
     for name in LIBRARIES {
         problems.extend(metadata_problems(metadata.member(name)?));
+        problems.extend(order_problems(metadata.member(name)?));
         problems.extend(licence_problems(&repository(), name)?);
     }
     none_of(problems)?;
@@ -35,6 +36,29 @@ fn metadata_problems(package: &Package) -> Vec<String> {
     ];
     let missing = checks.iter().filter(|(is_there, _)| !is_there);
     missing.map(|(_, what)| format!("{} needs {what}", package.name)).collect()
+}
+
+/// The order in which a registry can take the libraries.
+const ORDER: [&str; 8] = [
+    "realtime-protocol",
+    "realtime-core",
+    "adapter-hyper",
+    "realtime-client",
+    "adapter-axum",
+    "adapter-actix",
+    "realtime-schema",
+    "adapter-testing",
+];
+
+/// A package goes without its dependencies for tests that have no version; all others must be published before it.
+fn order_problems(package: &Package) -> Vec<String> {
+    let place = |name: &str| ORDER.iter().position(|known| *known == name);
+    let Some(own) = place(&package.name) else {
+        return vec![format!("{} has no place in the order of publishing", package.name)];
+    };
+    let later = package.dependencies.iter().filter(|dependency| dependency.req != "*");
+    let later = later.filter(|dependency| place(&dependency.name).is_some_and(|place| place >= own));
+    later.map(|later| format!("{} needs {}, which is published later", package.name, later.name)).collect()
 }
 
 const LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
@@ -65,5 +89,19 @@ mod tests {
                 "readme":"README.md","keywords":["k"],"categories":["c"],"metadata":{"docs":{"rs":{"all-features":true}}}}"#,
         );
         assert_eq!(metadata_problems(&whole), [""; 0]);
+    }
+
+    #[test]
+    fn a_package_needs_none_that_is_published_later() {
+        let package = |name: &str, of: &str, req: &str| {
+            let dependencies = serde_json::json!([{ "name": of, "req": req }]);
+            let package = serde_json::json!({ "id": name, "name": name, "version": "1.0.0", "targets": [],
+                "dependencies": dependencies });
+            serde_json::from_value::<Package>(package).unwrap()
+        };
+        assert_eq!(order_problems(&package("realtime-core", "realtime-protocol", "^0.1.0")), [""; 0]);
+        assert_eq!(order_problems(&package("realtime-core", "adapter-testing", "*")), [""; 0]);
+        assert_eq!(order_problems(&package("realtime-protocol", "realtime-core", "^0.1.0")).len(), 1);
+        assert_eq!(order_problems(&package("broker", "realtime-core", "^0.1.0")).len(), 1);
     }
 }
