@@ -264,6 +264,20 @@ async function test() {
     await sees(bob, "Ann", "Heard over events?");
   });
 
+  await check("a link in a message is a link, and only to the web", async () => {
+    const text = "See https://example.com/a_(b)?c=<d>, or (http://localhost:1/x). Not javascript:alert(1) or ahttps://no.";
+    await id(bob, "composer").fill(text);
+    await id(bob, "composer").press("Enter");
+    for (const [page, author] of [[ann, "Bob"], [bob, "You"]]) {
+      await sees(page, author, text);
+      const links = await page.locator(".text").last().locator("a").evaluateAll((all) =>
+        all.map((link) => [link.getAttribute("href"), link.textContent, link.rel, link.target]),
+      );
+      const link = (href) => [href, href, "noopener noreferrer nofollow", "_blank"];
+      same("links", links, [link("https://example.com/a_(b)?c="), link("http://localhost:1/x")]);
+    }
+  });
+
   await check("a text over the limit cannot be sent, and is not cut", async () => {
     await id(ann, "composer").fill("é".repeat(2001));
     same("send is off", await id(ann, "send-button").isDisabled(), true);

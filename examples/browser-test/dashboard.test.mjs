@@ -67,6 +67,24 @@ async function test() {
     same("the input", await id(ann, "alert-text").inputValue(), "");
   });
 
+  await check("the longest level is not cut on phones", async () => {
+    for (const width of [320, 390, 400, 430]) {
+      await ann.setViewportSize({ width, height: 860 });
+      // The arrow beside the text takes some 20 px.
+      const [room, needed] = await id(ann, "alert-level").evaluate((select) => {
+        const style = getComputedStyle(select);
+        const canvas = document.createElement("canvas").getContext("2d");
+        canvas.font = style.font;
+        const text = canvas.measureText("Warning").width;
+        return [select.clientWidth, text + parseFloat(style.paddingLeft) + parseFloat(style.paddingRight) + 20];
+      });
+      if (room < needed) throw new Error(`at ${width} px there are ${room} px for ${needed}`);
+      const wide = await ann.evaluate(() => document.documentElement.scrollWidth);
+      if (wide > width) throw new Error(`at ${width} px the page is ${wide} px wide`);
+    }
+    await ann.setViewportSize(NARROW.viewport);
+  });
+
   await check("an alert without words is not raised", async () => {
     await raise(ann, "info", "   ");
     same("problem", await id(ann, "problem").textContent(), "Please say what is the matter.");

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 use crate::command::{Outcome, none_of, repository};
 use crate::metadata::{Kind, Metadata, Package};
-use crate::{documents, layers, sources};
+use crate::{book, documents, layers, sources};
 
 /// Checks every limit, even after a failure.
 pub(crate) fn check() -> Outcome {
@@ -17,6 +17,7 @@ pub(crate) fn check() -> Outcome {
         check_adapters(&repository),
         layers::check(&repository),
         documents::check(&repository),
+        book::check(&repository),
     ];
     none_of(checks.into_iter().filter_map(Result::err).collect())
 }
@@ -82,7 +83,7 @@ impl Ban {
     }
 }
 
-const LIBRARIES: [&str; 8] = [
+pub(crate) const LIBRARIES: [&str; 8] = [
     CORE,
     "realtime-protocol",
     "adapter-axum",

@@ -1,11 +1,15 @@
 //! Checks that the tests and files named in the documents exist, and those that they link to.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::command::{Outcome, none_of};
 
 /// Documents with tables of tests.
-const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "docs/parity.md"];
+const DOCUMENTS: [&str; 3] = ["ARCHITECTURE.md", "docs/guarantees.md", "docs/parity.md"];
 
 /// The file with the names of the cases and their groups.
 const SUITE: &str = "adapter-testing/src/conformance/mod.rs";
@@ -53,36 +57,76 @@ pub(crate) fn check(repository: &Path) -> Outcome {
     none_of(problems)
 }
 
-/// Checks the relative links of all documents at the top and in `docs`; returns their number. READMEs of crates are parts
-/// of their documentation, whose links `cargo doc` checks.
+/// Folders with documents. READMEs of crates are parts of their documentation, whose links `cargo doc` checks.
+pub(crate) const BOOK: [&str; 5] = ["", "docs", "docs/decisions", "docs/deployment", "docs/recipes"];
+
+/// Checks the relative links of all documents, and the headings that they name; returns their number.
 fn check_links(
     repository: &Path,
     read: &impl Fn(&str) -> Result<String, String>,
     problems: &mut Vec<String>,
 ) -> Outcome<usize> {
     let mut linked = 0;
-    for folder in ["", "docs", "docs/decisions", "docs/deployment"] {
-        let entries = fs::read_dir(repository.join(folder)).map_err(|error| format!("{folder}: {error}"))?;
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        for name in names.filter(|name| name.ends_with(".md")) {
-            let document = Path::new(folder).join(name);
-            for target in targets(&read(&document.to_string_lossy())?) {
-                linked += 1;
-                if !repository.join(folder).join(target).exists() {
-                    problems.push(format!("{} links to {target:?}, which does not exist", document.display()));
-                }
+    for document in documents(repository)? {
+        let folder = document.parent().unwrap_or(Path::new(""));
+        let text = read(&document.to_string_lossy())?;
+        for (file, heading) in targets(&text) {
+            linked += 1;
+            let target = if file.is_empty() { document.clone() } else { folder.join(file) };
+            if let Some(problem) = link_problem(repository, &target, heading) {
+                problems.push(format!("{} links to {file:?}: {problem}", document.display()));
             }
         }
     }
     Ok(linked)
 }
 
-/// Returns the files that a document links to, outside of code blocks.
-fn targets(text: &str) -> Vec<&str> {
+/// Returns the paths of all documents in the folders of the book.
+pub(crate) fn documents(repository: &Path) -> Outcome<Vec<PathBuf>> {
+    let mut documents = Vec::new();
+    for folder in BOOK {
+        let entries = fs::read_dir(repository.join(folder)).map_err(|error| format!("{folder}: {error}"))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        documents.extend(names.filter(|name| name.ends_with(".md")).map(|name| Path::new(folder).join(name)));
+    }
+    Ok(documents)
+}
+
+fn link_problem(repository: &Path, target: &Path, heading: Option<&str>) -> Option<String> {
+    let path = repository.join(target);
+    if !path.exists() {
+        return Some("it does not exist".into());
+    }
+    let heading = heading.filter(|_| path.extension().is_some_and(|extension| extension == "md"))?;
+    let text = fs::read_to_string(path).ok()?;
+    let found = headings(&text).any(|found| found == heading);
+    (!found).then(|| format!("it has no heading #{heading}"))
+}
+
+/// Returns the names of the headings of a document, as pages of repositories have them.
+fn headings(text: &str) -> impl Iterator<Item = String> {
     let prose = text.split("```").step_by(2);
-    let links = prose.flat_map(|prose| prose.split("](").skip(1)).filter_map(|rest| rest.split_once(')'));
-    let files = links.filter_map(|(target, _)| target.split('#').next());
-    files.filter(|file| !file.is_empty() && !file.contains("://") && !file.contains(' ')).collect()
+    let titles = prose
+        .flat_map(str::lines)
+        .filter_map(|line| Some(line.trim_start_matches('#')).filter(|title| *title != line));
+    titles.map(|title| {
+        let kept = title.trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+    })
+}
+
+/// Returns the files that a document links to, outside of code blocks, and the headings in them. A link to a heading of
+/// the same document has no file.
+pub(crate) fn targets(text: &str) -> Vec<(&str, Option<&str>)> {
+    let prose = text.split("```").step_by(2);
+    let links = prose.clone().flat_map(|prose| prose.split("](").skip(1)).filter_map(|rest| rest.split_once(')'));
+    let images =
+        prose.flat_map(|prose| prose.split("<img src=\"").skip(1)).filter_map(|rest| rest.split_once('"'));
+    let files = links.chain(images).map(|(target, _)| match target.split_once('#') {
+        Some((file, heading)) => (file, Some(heading)),
+        None => (target, None),
+    });
+    files.filter(|(file, _)| !file.contains("://") && !file.contains(' ')).collect()
 }
 
 /// Returns the texts between backticks, outside of code blocks.
@@ -111,8 +155,23 @@ mod tests {
 
     #[test]
     fn links_to_files_are_found() {
-        let text = "[a](b.md), [c](d/e.md#f), ![g](h.png) [i](#j) [k](https://l)\n```\n[m](n.md)\n```\n[o](p.md)";
-        assert_eq!(targets(text), ["b.md", "d/e.md", "h.png", "p.md"]);
+        let text = "[a](b.md), [c](d/e.md#f), ![g](h.png) [i](#j) [k](https://l) <img src=\"q.png\" width=\"9\">\n```\n[m](n.md)\n```\n[o](p.md)";
+        let found = targets(text);
+        let expected = [
+            ("b.md", None),
+            ("d/e.md", Some("f")),
+            ("h.png", None),
+            ("", Some("j")),
+            ("p.md", None),
+            ("q.png", None),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn headings_are_named_as_pages_name_them() {
+        let text = "# A title\n## axum's `ws`\n```sh\n# no title\n```\n### TLS and HTTP/2\ntext # here";
+        assert_eq!(headings(text).collect::<Vec<_>>(), ["a-title", "axums-ws", "tls-and-http2"]);
     }
 
     #[test]

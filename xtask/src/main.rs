@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stdout)]
 
+mod api;
+mod book;
 mod boundaries;
 mod brokers;
 mod browser;
@@ -14,6 +16,8 @@ mod instructions;
 mod interleavings;
 mod layers;
 mod metadata;
+mod msrv;
+mod packages;
 mod proxies;
 mod schema;
 mod soak;
@@ -41,6 +45,8 @@ fn dispatch(words: &[&str]) -> Result<ExitCode, String> {
         ["instructions", flags @ ..] => instructions::instructions(flags).map(|()| ExitCode::SUCCESS),
         ["interleavings", count @ ..] => interleavings::interleavings(count).map(|()| ExitCode::SUCCESS),
         ["proxies", words @ ..] => proxies::proxies(words).map(|()| ExitCode::SUCCESS),
+        ["api", flags @ ..] => api::api(flags).map(|()| ExitCode::SUCCESS),
+        ["docs"] => book::book().map(|()| ExitCode::SUCCESS),
         ["soak", words @ ..] => soak::soak(words).map(|()| ExitCode::SUCCESS),
         ["fuzz", seconds @ ..] => fuzz::fuzz(seconds).map(|()| ExitCode::SUCCESS),
         [unknown, ..] => Err(format!("there is no command `{unknown}`; `cargo xtask help` lists them")),
@@ -51,6 +57,8 @@ fn help() -> ExitCode {
     println!("Usage: cargo xtask COMMAND\n");
     println!("  help                     lists the commands");
     println!("  test [FLAGS]             runs everything CI runs");
+    println!("  api [--accept]           compares the public interfaces with docs/api; accepts them");
+    println!("  docs                     builds the site of the documents");
     println!("  instructions [--accept]  counts the cost of the hot paths; accepts the numbers");
     println!("  interleavings [COUNT]    runs each case with that many random interleavings");
     println!(

@@ -24,6 +24,33 @@ pub(crate) struct Package {
     pub(crate) version: String,
     pub(crate) rust_version: Option<String>,
     pub(crate) targets: Vec<Target>,
+    pub(crate) description: Option<String>,
+    pub(crate) license: Option<String>,
+    pub(crate) repository: Option<String>,
+    pub(crate) readme: Option<String>,
+    #[serde(default)]
+    pub(crate) keywords: Vec<String>,
+    #[serde(default)]
+    pub(crate) categories: Vec<String>,
+    #[serde(default)]
+    pub(crate) dependencies: Vec<Dependency>,
+    #[serde(default)]
+    metadata: serde_json::Value,
+}
+
+/// A dependency as its package declares it.
+#[derive(Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    /// `*` if no version is declared.
+    pub(crate) req: String,
+}
+
+impl Package {
+    /// Returns true if docs.rs builds the documentation with every feature.
+    pub(crate) fn has_docs_of_all_features(&self) -> bool {
+        self.metadata["docs"]["rs"]["all-features"] == true
+    }
 }
 
 #[derive(Deserialize)]

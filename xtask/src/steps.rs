@@ -6,7 +6,9 @@ use std::{
 };
 
 use crate::command::{Outcome, cargo, run, run_each};
-use crate::{boundaries, brokers, browser, client_ts, instructions, interleavings, schema, soak};
+use crate::{
+    api, boundaries, brokers, browser, client_ts, instructions, interleavings, msrv, packages, schema, soak,
+};
 
 /// Runs the steps selected by the flags, all of them even if one fails.
 pub(crate) fn test(flags: &[&str]) -> Outcome<ExitCode> {
@@ -28,10 +30,11 @@ pub(crate) struct Step {
     run: fn() -> Outcome,
 }
 
-pub(crate) const STEPS: [Step; 13] = [
+pub(crate) const STEPS: [Step; 16] = [
     Step { name: "fmt", about: "the formatting of every crate", run: fmt },
     Step { name: "clippy", about: "the lints, any warning being an error", run: clippy },
     Step { name: "docs", about: "the documentation builds without a warning", run: docs },
+    Step { name: "api", about: "the public interfaces are the accepted ones", run: api::test },
     Step { name: "tests", about: "unit, conformance, compile-fail and documentation tests", run: tests },
     Step { name: "brokers", about: "the broker on real servers, and their faults", run: brokers::test },
     Step {
@@ -51,6 +54,12 @@ pub(crate) const STEPS: [Step; 13] = [
         about: "the core's dependencies, the rust-version, the size of the adapters",
         run: boundaries::check,
     },
+    Step {
+        name: "packages",
+        about: "the libraries can be packed, with their licences and descriptions",
+        run: packages::test,
+    },
+    Step { name: "msrv", about: "the libraries compile with the oldest compiler they declare", run: msrv::test },
     Step {
         name: "schema",
         about: "the pages of the examples use what their servers have, by the generated types",

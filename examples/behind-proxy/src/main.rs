@@ -6,7 +6,7 @@ use axum::{
     http::{StatusCode, Uri, header},
     response::IntoResponse,
 };
-use example_address::{address, bound};
+use example_address::{address, announce, bound};
 use std::{env, io};
 use tokio::net::TcpListener;
 
@@ -27,6 +27,7 @@ async fn axum() -> io::Result<()> {
     let realtime = behind_proxy::realtime();
     let app = Router::new().merge(adapter_axum::routes(&realtime)).fallback(page);
     let listener = bound(TcpListener::bind(address()).await);
+    announce("The server", format_args!("http://{}", listener.local_addr()?));
     adapter_axum::serve(listener, app, &realtime).await
 }
 
@@ -43,7 +44,9 @@ async fn actix() -> io::Result<()> {
     let registry = realtime.clone();
     let app = move || App::new().configure(adapter_actix::routes(&registry)).default_service(web::to(actix_page));
     let server = adapter_actix::configure(HttpServer::new(app).workers(2), &realtime);
-    adapter_actix::serve(bound(server.bind(address())), &realtime).await
+    let server = bound(server.bind(address()));
+    announce("The server", format_args!("http://{}", server.addrs()[0]));
+    adapter_actix::serve(server, &realtime).await
 }
 
 async fn actix_page(request: HttpRequest) -> HttpResponse {
@@ -58,5 +61,6 @@ async fn hyper() -> io::Result<()> {
     let realtime = behind_proxy::realtime();
     let site = chat::Site::new(&realtime);
     let listener = bound(TcpListener::bind(address()).await);
+    announce("The server", format_args!("http://{}", listener.local_addr()?));
     adapter_hyper::serve(listener, site, &realtime).await
 }

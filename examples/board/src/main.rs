@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use board::Page;
-use example_address::{address, bound};
+use example_address::{address, announce, bound};
 use std::{io, sync::Arc};
 use tokio::net::TcpListener;
 
@@ -19,7 +19,7 @@ async fn main() -> io::Result<()> {
     let app = Router::new()
         .fallback(move |uri: Uri| async move { file(&page, uri.path()) })
         .merge(adapter_axum::routes(&realtime));
-    say(&format!("The board is at http://{}", listener.local_addr()?));
+    announce("The board", format_args!("http://{}", listener.local_addr()?));
     adapter_axum::serve(listener, app, &realtime).await
 }
 

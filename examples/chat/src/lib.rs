@@ -24,8 +24,7 @@ pub fn realtime() -> Realtime {
 }
 
 /// Prints the address at which the chat is, and sets up logging.
-#[expect(clippy::print_stdout, reason = "this is what the person who started it wants to know")]
 pub fn announce(address: SocketAddr) {
     tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
-    println!("The chat is at http://{address}");
+    example_address::announce("The chat", format_args!("http://{address}"));
 }

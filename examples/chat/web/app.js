@@ -4,7 +4,7 @@
 //   below       the join screen, the address bar and the wiring of the page
 //
 // The client connects, connects again and asks for signs of life; the page knows where it is in the messages of the room.
-// Whatever comes from other people is put on the page with `textContent` only.
+// Whatever comes from other people is put on the page as text nodes, and as links to http and https.
 //
 // The types are those of the server, which writes `api.ts`. `tsc -p examples` checks the page against them, and
 // `cargo xtask test --only schema` runs it; the browser sees comments, and the names in `realtime.js`.
@@ -49,6 +49,25 @@ function make(tag, properties = {}, ...children) {
   }
   element.append(...children);
   return element;
+}
+
+/** What looks like a link in a text, without the marks that end a sentence. */
+const LINK = /\bhttps?:\/\/[^\s<>"“”]*[^\s<>"“”.,;:!?'’)\]}]/gi;
+
+/**
+ * Returns a text as nodes, its links among them.
+ *
+ * @returns {(string | HTMLAnchorElement)[]}
+ */
+function linked(text) {
+  const nodes = [];
+  let end = 0;
+  for (const { 0: link, index } of text.matchAll(LINK)) {
+    nodes.push(text.slice(end, index), make("a", { href: link, target: "_blank", rel: "noopener noreferrer nofollow" }, link));
+    end = index + link.length;
+  }
+  nodes.push(text.slice(end));
+  return nodes.filter((node) => node !== "");
 }
 
 /**
@@ -649,7 +668,7 @@ class Room {
     Object.assign(entry, { text: message.text, at: message.at });
     if (wasShown) {
       this.#setDelivery(entry, "sent");
-      entry.node.querySelector(".text").textContent = message.text;
+      entry.node.querySelector(".text").replaceChildren(...linked(message.text));
       this.#stamp(entry);
     } else {
       this.#build(entry);
@@ -686,7 +705,7 @@ class Room {
           make("bdi", { class: "author" }, entry.own ? "You" : entry.name),
           entry.time,
         ),
-        make("p", { class: "text", dir: "auto" }, entry.text),
+        make("p", { class: "text", dir: "auto" }, ...linked(entry.text)),
       ),
     );
     entry.node.style.setProperty("--hue", hue(entry.name));

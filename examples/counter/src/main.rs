@@ -1,7 +1,7 @@
 //! `counter serve` runs the server, `counter` a client, `counter URL` a client of another server.
 
 use counter::{api::ENDPOINT, client, server};
-use example_address::{address, bound};
+use example_address::{address, announce, bound};
 use std::{
     env,
     io::{self, Write},
@@ -16,10 +16,7 @@ async fn main() -> io::Result<()> {
     if argument.as_deref() == Some("serve") {
         let listener = bound(TcpListener::bind(address()).await);
         let address = listener.local_addr()?;
-        #[expect(clippy::print_stdout, reason = "this is what the person who started it wants to know")]
-        {
-            println!("The counter is at ws://{address}/__realtime/{ENDPOINT}");
-        }
+        announce("The counter", format_args!("ws://{address}/__realtime/{ENDPOINT}"));
         return server::serve(listener, &server::realtime()).await;
     }
     let url = argument.unwrap_or_else(|| format!("ws://{}/__realtime/{ENDPOINT}", address()));

@@ -2,7 +2,7 @@
 
 use axum::{Router, response::Html, routing::get};
 use dashboard::{Dashboard, PAGE, SCRIPT, Shop};
-use example_address::{address, bound};
+use example_address::{address, announce, bound};
 use realtime_core::Realtime;
 use std::{net::SocketAddr, time::Duration};
 use tokio::{net::TcpListener, time::interval};
@@ -17,17 +17,16 @@ async fn main() -> std::io::Result<()> {
         .merge(adapter_axum::routes(&realtime));
     let listener = bound(TcpListener::bind(address()).await);
     let address = listener.local_addr()?;
-    announce(address);
+    say_where(address);
     tokio::spawn(sample(dashboard, shop, realtime.clone()));
     dashboard::visit(&format!("ws://{address}/__realtime/shop"));
     adapter_axum::serve(listener, app, &realtime).await
 }
 
 /// Prints the address at which the dashboard is, and sets up logging.
-#[expect(clippy::print_stdout, reason = "this is what the person who started it wants to know")]
-fn announce(address: SocketAddr) {
+fn say_where(address: SocketAddr) {
     tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
-    println!("The dashboard is at http://{address}");
+    announce("The dashboard", format_args!("http://{address}"));
 }
 
 /// Adds a sample once a second.

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use dialects::guide;
+use example_address::{address, announce, bound};
 use realtime_core::Realtime;
 use std::time::Duration;
 use tokio::{net::TcpListener, time::interval};
@@ -9,13 +10,9 @@ use tokio::{net::TcpListener, time::interval};
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
-    let port = std::env::var("PORT");
-    let listener = TcpListener::bind(format!("127.0.0.1:{}", port.as_deref().unwrap_or("3000"))).await?;
+    let listener = bound(TcpListener::bind(address()).await);
     let realtime = dialects::realtime();
-    #[expect(clippy::print_stdout, reason = "this is what the person who started it wants to know")]
-    {
-        println!("ws://{}", listener.local_addr()?);
-    }
+    announce("The server", format_args!("ws://{}", listener.local_addr()?));
     tokio::spawn(tick(realtime.clone()));
     let app = Router::new().merge(adapter_axum::routes(&realtime));
     adapter_axum::serve(listener, app, &realtime).await

@@ -3,6 +3,7 @@
 pub use example_address::{address, bound};
 
 use realtime_core::{Config, Connection, Deflate, Handler, Message, Realtime, Result};
+use std::net::SocketAddr;
 
 /// A handler that sends each message back.
 #[derive(Debug)]
@@ -30,4 +31,9 @@ pub fn realtime() -> Realtime {
     config.outbox_bytes = 64 * 1024 * 1024;
     config.deflate = Some(Deflate::default());
     Realtime::builder().config(config).handler("echo", Echo.plain()).build()
+}
+
+/// Prints the URL of the echo.
+pub fn announce(address: SocketAddr) {
+    example_address::announce("The echo", format_args!("ws://{address}/__realtime/echo"));
 }

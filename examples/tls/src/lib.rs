@@ -21,7 +21,9 @@ pub fn realtime() -> Realtime {
 }
 
 /// Prints the URL of a call.
-#[expect(clippy::print_stdout, reason = "this is what the person who started it wants to know")]
 pub fn announce(address: SocketAddr) {
-    println!("https://{address}/__realtime/api?path=greet&input=%22Ann%22");
+    example_address::announce(
+        "A greeting",
+        format_args!("https://{address}/__realtime/api?path=greet&input=%22Ann%22"),
+    );
 }

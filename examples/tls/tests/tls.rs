@@ -177,7 +177,9 @@ impl Server {
         let mut process = process.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the main starts");
         let mut said = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let url = said.next_line().await.expect("text").expect("it says where it is");
-        let port = url.strip_prefix("https://127.0.0.1:").and_then(|rest| rest.split('/').next()?.parse().ok());
+        let port = url
+            .strip_prefix("A greeting is at https://127.0.0.1:")
+            .and_then(|rest| rest.split('/').next()?.parse().ok());
         Self { _process: process, port: port.expect("a port"), certificate: cert.pem(), _files: files }
     }
 

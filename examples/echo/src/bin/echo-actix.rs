@@ -9,5 +9,6 @@ async fn main() -> std::io::Result<()> {
     let app = move || App::new().configure(adapter_actix::routes(&registry));
     let server = adapter_actix::configure(HttpServer::new(app), &realtime);
     let server = echo::bound(server.bind(echo::address()));
+    echo::announce(server.addrs()[0]);
     adapter_actix::serve(server, &realtime).await
 }

@@ -7,5 +7,7 @@ use tokio::net::TcpListener;
 async fn main() -> std::io::Result<()> {
     let realtime = echo::realtime();
     let app = Router::new().merge(adapter_axum::routes(&realtime));
-    adapter_axum::serve(echo::bound(TcpListener::bind(echo::address()).await), app, &realtime).await
+    let listener = echo::bound(TcpListener::bind(echo::address()).await);
+    echo::announce(listener.local_addr()?);
+    adapter_axum::serve(listener, app, &realtime).await
 }
