@@ -89,7 +89,7 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn start(url: &str, number: usize) -> Self {
         let client = connect(url);
-        let subscription = if number / FEEDS % 2 == 0 { CHANGES } else { STATE };
+        let subscription = if (number / FEEDS).is_multiple_of(2) { CHANGES } else { STATE };
         let mut updates = client.subscribe(subscription, number % FEEDS);
         let book = Arc::<Mutex<Book>>::default();
         let kept = Arc::clone(&book);
@@ -99,11 +99,8 @@ impl Reader {
                 match update {
                     Ok(update) => book.apply(update),
                     // The end, when all is over.
-                    Err(error) => {
-                        return if !error.is_closed() {
-                            book.note(&error.to_string())
-                        };
-                    }
+                    Err(error) if error.is_closed() => return,
+                    Err(error) => book.note(&error.to_string()),
                 }
             }
         });
