@@ -322,7 +322,8 @@ impl Writer {
         let kind = if way == Way::Adds { Kind::Add } else { Kind::Set };
         let entries = || (1..=position).map(|offset| self.log[&(kind, offset)]);
         for (cell, has) in cells.iter().enumerate() {
-            let changes = entries().filter(|number| self.calls[number - 1].1 == cell).map(|number| number as u64);
+            let mut changes =
+                entries().filter(|number| self.calls[number - 1].1 == cell).map(|number| number as u64);
             if kind == Kind::Add {
                 assert_eq!(changes.sum::<u64>(), *has, "{way:?} at {position}");
                 continue;
@@ -331,7 +332,7 @@ impl Writer {
                 let entry = self.log.iter().find(|((of, _), by)| *of == kind && **by as u64 == number);
                 entry.map_or(0, |((_, offset), _)| *offset)
             };
-            let last = changes.last().map_or(0, offset_of);
+            let last = changes.next_back().map_or(0, offset_of);
             assert!(offset_of(*has) >= last, "{way:?} at {position}: {has} is older than what is at {last}");
         }
     }

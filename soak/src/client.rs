@@ -1,6 +1,7 @@
 //! A client: a socket that reads, or does not.
 
 use crate::Outcome;
+use realtime_client::Position;
 use std::{
     net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -73,19 +74,38 @@ impl Client {
         if kind != Kind::Healthy {
             socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         }
-        let stream = socket.connect(address).await?;
+        Self::begin(socket.connect(address).await?, kind, kind.id()).await
+    }
+
+    /// Connects to an endpoint.
+    pub(crate) async fn connect_to(address: SocketAddr, id: &str) -> Outcome<Self> {
+        Self::begin(TcpStream::connect(address).await?, Kind::Ticking, id).await
+    }
+
+    async fn begin(stream: TcpStream, kind: Kind, id: &str) -> Outcome<Self> {
         stream.set_nodelay(true)?;
         let mut client = Self { stream, kind, bytes: Vec::new(), tally: Tally::default() };
-        client.shake_hands().await?;
+        client.shake_hands(id).await?;
         Ok(client)
     }
 
-    async fn shake_hands(&mut self) -> Outcome {
+    /// Subscribes behind a position, and reads so many entries.
+    pub(crate) async fn resume(mut self, after: &Position, entries: u64) -> Outcome<Tally> {
+        let subscribe = serde_json::json!({
+            "type": "subscribe", "id": "1", "path": "changes", "input": 0, "shared": true, "after": after,
+        });
+        self.stream.write_all(&masked(&subscribe.to_string())?).await?;
+        self.tally.wanted = entries;
+        self.read_rest().await?;
+        Ok(self.tally)
+    }
+
+    async fn shake_hands(&mut self, id: &str) -> Outcome {
         let request = format!(
             "GET /__realtime/{} HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
              Sec-WebSocket-Protocol: realtime.v1.json\r\n\r\n",
-            self.kind.id()
+            id
         );
         self.stream.write_all(request.as_bytes()).await?;
         loop {
@@ -179,7 +199,9 @@ impl Client {
 
 impl Tally {
     fn note(&mut self, packet: &[u8], kind: Kind) {
-        if packet.starts_with(br#"{"type":"message""#) {
+        if packet.starts_with(br#"{"type":"data""#) {
+            self.received += 1;
+        } else if packet.starts_with(br#"{"type":"message""#) {
             self.received += 1;
             if kind == Kind::Healthy {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
@@ -189,6 +211,21 @@ impl Tally {
             self.missed += number(packet, b"\"count\":").unwrap_or(0);
         }
     }
+}
+
+/// Returns the frame of a text, with a mask of zero.
+fn masked(text: &str) -> Outcome<Vec<u8>> {
+    let mut frame = vec![0x81];
+    match u8::try_from(text.len()) {
+        Ok(length @ ..126) => frame.push(0x80 | length),
+        _ => {
+            frame.push(0xfe);
+            frame.extend(u16::try_from(text.len())?.to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(text.bytes());
+    Ok(frame)
 }
 
 /// Returns the opcode of the first frame, and where its payload is, if all of it is there.

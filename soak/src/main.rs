@@ -1,4 +1,6 @@
-//! `cargo xtask soak memory`: half of the clients do not read, and the server stays within its budget of memory, serves
+//! `cargo xtask soak`: loads that tests cannot make.
+//!
+//! `memory`: half of the clients do not read, and the server stays within its budget of memory, serves
 //! the others as before, and tells each client what it has lost.
 
 #![allow(clippy::print_stdout)]
@@ -7,6 +9,8 @@ mod client;
 mod figures;
 mod load;
 mod process;
+mod restart;
+mod resume;
 mod server;
 
 use figures::Figures;
@@ -30,8 +34,14 @@ fn run(arguments: &[String]) -> Outcome {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match &*words {
         ["serve", budget, outbox] => server::serve(budget.parse()?, outbox.parse()?),
+        ["serve-feeds", port] => restart::serve(port.parse()?),
+        ["restart", options @ ..] => restart::run(&restart::Options::of(options)?),
+        ["resume", options @ ..] => resume::run(options),
         ["memory", options @ ..] => memory(&Options::of(options)?),
-        _ => Err("usage: soak memory [--clients N] [--seconds N] [--budget MIB] [--strict]".into()),
+        _ => Err("usage: soak memory [--clients N] [--seconds N] [--budget MIB] [--strict]\n       \
+                  soak restart [--clients N] [--typescript N] [--kills N]\n       \
+                  soak resume [--clients N]"
+            .into()),
     }
 }
 

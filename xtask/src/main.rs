@@ -69,6 +69,12 @@ fn help() -> ExitCode {
     println!("                           tests a server behind each proxy, or behind those named");
     println!("  soak memory [--clients N] [--seconds N] [--budget MIB] [--strict]");
     println!("                           holds a server to its budget while half of its clients do not read");
+    println!("  soak restart [--clients N] [--typescript N] [--kills N]");
+    println!(
+        "                           kills a server of feeds under load, and adds up what its clients were told"
+    );
+    println!("  soak resume [--clients N]");
+    println!("                           has clients of a feed come back at once");
     println!("\nThe steps of `test`, in order; --skip NAME leaves one out, --only NAME runs just");
     println!("that one, and both may be repeated:\n");
     for step in &steps::STEPS {

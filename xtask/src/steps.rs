@@ -47,7 +47,11 @@ pub(crate) const STEPS: [Step; 16] = [
         about: "the cost of the hot paths, in instructions, is the accepted one",
         run: instructions::test,
     },
-    Step { name: "soak", about: "a server stays within its budget of memory, for some seconds", run: soak::test },
+    Step {
+        name: "soak",
+        about: "a server stays within its budget of memory, and feeds lose nothing unsaid, for some seconds",
+        run: soak::test,
+    },
     Step { name: "features", about: "crates compile with every combination of their features", run: features },
     Step {
         name: "boundaries",

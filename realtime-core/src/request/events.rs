@@ -109,6 +109,7 @@ fn subscribe(context: &Context, path: String) -> Result<(Packet<'static>, Vec<u8
         }
     };
     let input = input_of_query(context, Some(LAST_EVENT_ID));
+    let after = after.map(Box::new);
     let first =
         Packet::Subscribe { id: STREAM.into(), path: path.into(), input, after, credit: None, shared: false };
     Ok((first, preface))

@@ -94,8 +94,10 @@ impl Hooks for NoHandler {
     fn run(&self, client: &Arc<Client>) -> BoxFuture<'static> {
         match self {
             Self::Calls => client.set_opened(),
-            Self::Subscriptions => client.set_stage(Stage::Busy),
+            Self::Subscriptions => {}
         }
+        // There are no messages that could wait.
+        client.set_stage(Stage::Idle);
         Box::pin(async {})
     }
 

@@ -108,7 +108,7 @@ impl Calls {
             Packet::Subscribe { id, path, input, after, credit, shared } => {
                 let shared = shared.then(|| Arc::clone(self.shared.get_or_insert_default()));
                 let terms = Terms { credit, shared, since: self.client.times_revoked() };
-                self.subscribe(&id, &path, input, after, terms, turn);
+                self.subscribe(&id, &path, input, after.map(|after| *after), terms, turn);
             }
             Packet::Event { name, data } => self.event(&name, data, turn),
             Packet::Invalid { id, error } => self.refuse_unread(&id, &error),

@@ -100,6 +100,7 @@ impl<'a, R: Raw<'a>> Envelope<'a, R> {
         let read = || Ok((self.path("subscribe")?, self.after()?, self.credit()?, self.shared()?));
         match read() {
             Ok((path, after, credit, shared)) => {
+                let after = after.map(Box::new);
                 Packet::Subscribe { id, path, input: or_null(self.input), after, credit, shared }
             }
             Err(error) => Packet::Invalid { id, error },

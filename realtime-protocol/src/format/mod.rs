@@ -128,8 +128,8 @@ pub enum Packet<'a> {
         path: Cow<'a, str>,
         /// Its input; null if there is none.
         input: Value<'a>,
-        /// The last position that the client has seen.
-        after: Option<Position>,
+        /// The last position that the client has seen. Boxed, because all packets are as large as the largest.
+        after: Option<Box<Position>>,
         /// The number of items that the client accepts before it grants more; without it, any number.
         credit: Option<u32>,
         /// The items may come under the name of a topic, as an [`Outgoing::Entry`].
@@ -216,6 +216,9 @@ impl Packet<'_> {
         }
     }
 }
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Packet<'_>>() <= 128, "each is moved several times");
 
 /// A packet from the server.
 #[derive(Debug)]

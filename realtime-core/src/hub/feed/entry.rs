@@ -133,7 +133,17 @@ pub(super) struct Frames<'a> {
 
 impl Frames<'_> {
     /// Returns the frame of this form, if its protocol has one.
+    #[inline]
     pub(super) fn of(&mut self, form: Form) -> Option<&Frame> {
+        // Most followers have the form in which the entry is kept.
+        if self.known.first().is_some_and(|(first, _)| *first == form) {
+            return self.known.first().map(|(_, frame)| frame);
+        }
+        self.find(form)
+    }
+
+    #[inline(never)]
+    fn find(&mut self, form: Form) -> Option<&Frame> {
         if let Some(at) = self.known.iter().position(|(known, _)| *known == form) {
             return Some(&self.known[at].1);
         }
