@@ -49,7 +49,8 @@ impl Hub {
         self.ledger.acts.trimmed.add(self.feeds.shrink(most));
     }
 
-    /// Drops what waits of topics that drop or conflate, down to the newest publication.
+    /// Drops what waits of topics that drop or conflate, down to the newest publication; then what waits for subscriptions to
+    /// topics.
     fn drop_held_back(&self) {
         let calm = self.ledger.limits().calm;
         let all = self.connections.all();
@@ -58,6 +59,9 @@ impl Hub {
             && let Some(client) = behind.next()
         {
             self.ledger.acts.dropped.add(client.outbox.drop_older());
+        }
+        if self.ledger.total() > calm {
+            self.ledger.acts.dropped.add(self.listeners.drop_older());
         }
     }
 
