@@ -1,5 +1,4 @@
-use crate::upgrade::builder_of;
-use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError, http::StatusCode};
 use realtime_core::{Error, raw::error_response};
 use std::fmt;
 
@@ -49,4 +48,14 @@ impl ResponseError for HttpError {
         let (head, body) = error_response(&self.0).into_parts();
         builder_of(&head).body(body)
     }
+}
+
+/// Converts a response head: actix-web uses another version of the `http` crate.
+pub(crate) fn builder_of(head: &http::response::Parts) -> HttpResponseBuilder {
+    let status = StatusCode::from_u16(head.status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut builder = HttpResponse::build(status);
+    for (name, value) in &head.headers {
+        builder.append_header((name.as_str(), value.as_bytes()));
+    }
+    builder
 }

@@ -1,8 +1,8 @@
-use crate::{runtime::Actix, transport::pipe};
+use crate::{error::builder_of, runtime::Actix, transport::pipe};
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder,
     body::{BodyStream, MessageBody},
-    http::{StatusCode, Version, header},
+    http::{Version, header},
     rt,
     web::Payload,
 };
@@ -46,16 +46,6 @@ fn builder(request: &HttpRequest, head: &http::response::Parts) -> HttpResponseB
     let closes = head.headers.get_all(http::header::CONNECTION).iter().any(|value| value == "close");
     if closes || (request.head().upgrade() && head.status != http::StatusCode::SWITCHING_PROTOCOLS) {
         builder.force_close();
-    }
-    builder
-}
-
-/// Converts a response head: actix-web uses another version of the `http` crate.
-pub(crate) fn builder_of(head: &http::response::Parts) -> HttpResponseBuilder {
-    let status = StatusCode::from_u16(head.status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut builder = HttpResponse::build(status);
-    for (name, value) in &head.headers {
-        builder.append_header((name.as_str(), value.as_bytes()));
     }
     builder
 }

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 ///
 /// A client that enters receives the list of clients that are present, then a [`PRESENCE`] event whenever one enters,
 /// changes its data or leaves, a lost connection included. The list does not have the client itself; the event that it has
-/// joined follows, and tells it its own entry. A [`PresentList`] keeps the list.
+/// joined follows, and tells it its own entry. A [`PresentList`](crate::PresentList) keeps the list.
 ///
 /// By default presence is per connection: a user with two pages open is present twice. See
 /// [`by_principal`](Self::by_principal).

@@ -249,6 +249,7 @@ macro_rules! conformance {
                 messages_wait_for_who_has_joined_and_grants_no_credit,
                 a_topic_that_misses_things_out_says_so_to_who_has_joined,
                 who_has_joined_and_does_not_keep_up_is_told,
+                what_waits_for_who_has_joined_is_within_the_budget,
                 who_is_revoked_from_a_topic_hears_it_no_more,
                 a_feed_may_be_joined_with_presence,
             ],

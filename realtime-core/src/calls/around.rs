@@ -58,7 +58,7 @@ pub(crate) trait ErasedAround: Send + Sync {
 
 /// Runs `start` behind middleware.
 pub(super) fn run<T: Send + 'static>(
-    around: &[Arc<dyn ErasedAround>],
+    around: Vec<Arc<dyn ErasedAround>>,
     call: &Arc<CallCore>,
     start: impl FnOnce() -> Result<BoxFuture<'static, Result<T>>> + Send + 'static,
 ) -> BoxFuture<'static, Result<T>> {
@@ -66,8 +66,7 @@ pub(super) fn run<T: Send + 'static>(
         let running = start()?;
         Ok(Box::pin(async move { Ok(Answered(Box::new(running.await?))) }))
     };
-    let rest = around.to_vec().into_iter();
-    let next = NextCall { call: Arc::clone(call), rest, last: Box::new(last) };
+    let next = NextCall { call: Arc::clone(call), rest: around.into_iter(), last: Box::new(last) };
     Box::pin(async move {
         let Answered(answer) = next.run().await?;
         // A middleware may have kept the answer of another call.

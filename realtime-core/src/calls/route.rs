@@ -171,7 +171,7 @@ impl Route {
             return begin(&self.starts, call, input, of);
         }
         let (starts, own, input) = (Arc::clone(&self.starts), Arc::clone(call), input.into_owned());
-        Ok(around::run(&self.layers.around, call, move || begin(&starts, &own, input, of)))
+        Ok(around::run(self.layers.around.clone(), call, move || begin(&starts, &own, input, of)))
     }
 
     /// Returns the time limit of a call.

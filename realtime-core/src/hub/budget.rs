@@ -49,7 +49,8 @@ impl Hub {
         self.ledger.acts.trimmed.add(self.feeds.shrink(most));
     }
 
-    /// Drops what waits of topics and subscriptions that drop or conflate, down to the newest publication or item.
+    /// Drops what waits of topics and subscriptions that drop or conflate, down to the newest publication or item; then what
+    /// waits for subscriptions to topics.
     fn drop_held_back(&self) {
         let calm = self.ledger.limits().calm;
         let all = self.connections.all();
@@ -60,6 +61,9 @@ impl Hub {
             && let Some(client) = behind.next()
         {
             self.ledger.acts.dropped.add(client.outbox.drop_older());
+        }
+        if self.ledger.total() > calm {
+            self.ledger.acts.dropped.add(self.listeners.drop_older());
         }
     }
 

@@ -1,13 +1,15 @@
 use super::{Client, Name, revoked};
 use crate::{
+    config::Config,
     context::Principal,
+    ledger::{Account, Class, Ledger},
     outbox::{Keeping, Right, may_hold},
     protocol::Encode,
     util::{
         sync::{
             Mutex,
             atomic::{
-                AtomicUsize,
+                AtomicU64, AtomicUsize,
                 Ordering::{Acquire, Relaxed},
             },
         },
@@ -16,7 +18,7 @@ use crate::{
 };
 use realtime_protocol::{Code, ConnectionId, Error, Gap, Result, internal::Encoded};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     hash::{BuildHasher, RandomState},
     mem,
@@ -33,8 +35,12 @@ pub(crate) struct Listeners {
     /// Their number: while there are none, a publication does not look for them.
     count: AtomicUsize,
     hasher: RandomState,
-    shards: [Mutex<HashMap<Box<str>, Vec<Arc<Listener>>>>; SHARDS],
+    shards: [Mutex<HashMap<Box<str>, Listed>>; SHARDS],
+    last: AtomicU64,
 }
+
+/// Those of one topic, by connection, which may have several.
+type Listed = BTreeMap<(ConnectionId, u64), Arc<Listener>>;
 
 const SHARDS: usize = 64;
 
@@ -64,6 +70,15 @@ struct Queue {
 pub(crate) struct Message {
     pub(crate) value: Encoded,
     pub(crate) key: Option<String>,
+    /// Counted once, for as long as it waits for any of them.
+    _account: Account,
+}
+
+impl Message {
+    /// Returns its bytes as they count for one queue: those that go into an outbox, nearly.
+    fn size(&self) -> usize {
+        self.value.json.len()
+    }
 }
 
 impl Default for Listeners {
@@ -72,6 +87,7 @@ impl Default for Listeners {
             count: AtomicUsize::new(0),
             hasher: RandomState::new(),
             shards: std::array::from_fn(|_| Mutex::default()),
+            last: AtomicU64::new(0),
         }
     }
 }
@@ -83,22 +99,25 @@ impl Listeners {
         topic: &str,
         message: &dyn Encode,
         key: Option<&str>,
-        limit: usize,
+        config: &Config,
+        ledger: &Arc<Ledger>,
     ) -> Result<Option<Arc<Message>>> {
         if self.count.load(Acquire) == 0 || !self.shard(topic).lock().contains_key(topic) {
             return Ok(None);
         }
         let value = Encoded::of(message)?;
-        may_hold(limit, value.json.len())?;
-        Ok(Some(Arc::new(Message { value, key: key.map(str::to_owned) })))
+        may_hold(config.outbox_bytes, value.json.len())?;
+        let mut account = Account::new(ledger, Class::Shared);
+        account.set(value.len());
+        Ok(Some(Arc::new(Message { value, key: key.map(str::to_owned), _account: account })))
     }
 
     /// Queues a message for all who listen to the topic, in one order, and wakes them.
     pub(super) fn publish(&self, topic: &str, message: &Arc<Message>, except: &[ConnectionId]) -> usize {
         let mut wakers = Vec::new();
         let shard = self.shard(topic).lock();
-        let listeners = shard.get(topic).map_or(&[][..], |listeners| listeners);
-        let meant = listeners.iter().filter(|listener| !except.contains(&listener.client.id));
+        let listeners = shard.get(topic).into_iter().flat_map(Listed::values);
+        let meant = listeners.filter(|listener| !except.contains(&listener.client.id));
         let heard = meant.map(|listener| wakers.extend(listener.push(message))).count();
         drop(shard);
         wakers.into_iter().for_each(Waker::wake);
@@ -108,36 +127,51 @@ impl Listeners {
     /// Returns true if the connection has a subscription to the topic.
     pub(crate) fn has(&self, topic: &str, connection: ConnectionId) -> bool {
         let shard = self.shard(topic).lock();
-        shard.get(topic).is_some_and(|listeners| listeners.iter().any(|listener| listener.client.id == connection))
+        let of_connection = (connection, 0)..=(connection, u64::MAX);
+        shard.get(topic).is_some_and(|listeners| listeners.range(of_connection).next().is_some())
     }
 
     /// Ends what a principal hears of a topic.
     pub(super) fn revoke(&self, principal: &Principal, topic: &str) {
         let listeners = self.shard(topic).lock().get(topic).cloned().unwrap_or_default();
-        for listener in listeners {
+        for listener in listeners.into_values() {
             if listener.client.context.principal() == Some(principal) {
                 listener.revoke();
             }
         }
     }
 
-    fn insert(&self, topic: &str, listener: &Arc<Listener>) {
-        self.count.fetch_add(1, Relaxed);
-        self.shard(topic).lock().entry(topic.into()).or_default().push(Arc::clone(listener));
+    /// Drops what waits for those who are behind, down to the newest message. Subscriptions that miss nothing out end.
+    /// Returns the number of messages.
+    pub(super) fn drop_older(&self) -> usize {
+        let shards = self.shards.iter();
+        let all =
+            shards.flat_map(|shard| shard.lock().values().flat_map(Listed::values).cloned().collect::<Vec<_>>());
+        all.map(|listener| listener.drop_older()).sum()
     }
 
-    fn remove(&self, topic: &str, listener: &Arc<Listener>) {
+    /// Adds one; returns its number.
+    fn insert(&self, topic: &str, listener: &Arc<Listener>) -> u64 {
+        let number = self.last.fetch_add(1, Relaxed);
+        self.count.fetch_add(1, Relaxed);
+        let mut shard = self.shard(topic).lock();
+        shard.entry(topic.into()).or_default().insert((listener.client.id, number), Arc::clone(listener));
+        number
+    }
+
+    fn remove(&self, topic: &str, key: (ConnectionId, u64)) {
         let mut shard = self.shard(topic).lock();
         let Some(listeners) = shard.get_mut(topic) else { return };
-        listeners.retain(|listed| !Arc::ptr_eq(listed, listener));
+        let removed = listeners.remove(&key);
         if listeners.is_empty() {
             shard.remove(topic);
         }
         drop(shard);
+        drop(removed);
         self.count.fetch_sub(1, Relaxed);
     }
 
-    fn shard(&self, topic: &str) -> &Mutex<HashMap<Box<str>, Vec<Arc<Listener>>>> {
+    fn shard(&self, topic: &str) -> &Mutex<HashMap<Box<str>, Listed>> {
         &self.shards[self.hasher.hash_one(topic) as usize % SHARDS]
     }
 }
@@ -163,6 +197,21 @@ impl Listener {
             mem::take(&mut *queue)
         };
         wake(before.task);
+    }
+
+    fn drop_older(&self) -> usize {
+        let (dropped, task) = {
+            let mut queue = self.queue.lock();
+            let older = queue.messages.len().saturating_sub(1);
+            (0..older).for_each(|_| queue.drop_at(0, "memory"));
+            if older > 0 && self.keeping == Keeping::Nothing {
+                queue.overrun();
+            }
+            let is_overrun = queue.is_overrun;
+            (older, queue.task.take_if(|_| is_overrun))
+        };
+        wake(task);
+        dropped
     }
 
     /// The right to queue what it hears.
@@ -196,20 +245,25 @@ impl Queue {
         {
             self.drop_at(at, "conflated");
         }
-        self.bytes += message.value.len();
+        self.bytes += message.size();
         self.messages.push_back(Arc::clone(message));
         while self.messages.len() > keeping.limit() || self.bytes > limit {
             self.drop_at(0, "overflow");
-            self.is_overrun = keeping == Keeping::Nothing;
+            if keeping == Keeping::Nothing {
+                return self.overrun();
+            }
         }
-        if self.is_overrun {
-            self.messages = VecDeque::new();
-        }
+    }
+
+    fn overrun(&mut self) {
+        self.is_overrun = true;
+        self.messages = VecDeque::new();
+        self.bytes = 0;
     }
 
     fn drop_at(&mut self, at: usize, cause: &str) {
         let Some(message) = self.messages.remove(at) else { return };
-        self.bytes -= message.value.len();
+        self.bytes -= message.size();
         self.missed.get_or_insert_with(|| Gap::new(0, cause)).count += 1;
     }
 }
@@ -217,6 +271,7 @@ impl Queue {
 /// A subscription to a topic, until it is dropped.
 pub(crate) struct Listening {
     topic: Box<str>,
+    number: u64,
     listener: Arc<Listener>,
 }
 
@@ -226,8 +281,8 @@ impl Listening {
         Name::Topic(topic).check()?;
         let (client, right, queue) = (Arc::clone(client), Right::default(), Mutex::default());
         let listener = Arc::new(Listener { client, keeping, right, queue });
-        listener.client.hub.listeners.insert(topic, &listener);
-        Ok(Self { topic: topic.into(), listener })
+        let number = listener.client.hub.listeners.insert(topic, &listener);
+        Ok(Self { topic: topic.into(), number, listener })
     }
 
     pub(crate) fn listener(&self) -> &Arc<Listener> {
@@ -239,7 +294,7 @@ impl Listening {
         let waker = cx.waker().clone();
         let mut queue = self.listener.queue.lock();
         if let Some(message) = queue.messages.pop_front() {
-            queue.bytes -= message.value.len();
+            queue.bytes -= message.size();
             return Poll::Ready((message, queue.missed.take()));
         }
         queue.wants_more = true;
@@ -252,7 +307,8 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.listener.client.hub.listeners.remove(&self.topic, &self.listener);
+        let client = &self.listener.client;
+        client.hub.listeners.remove(&self.topic, (client.id, self.number));
     }
 }
 

@@ -303,11 +303,13 @@ impl Hub {
             self.run(self.queue(name, event, message, key, except)?);
             return Ok(());
         };
-        let heard = self.listeners.encode(topic, message, key, self.config.outbox_bytes)?;
+        let heard = self.listeners.encode(topic, message, key, &self.config, &self.ledger)?;
         self.run(self.queue(name, event, message, key, except)?);
         if let Some(heard) = heard {
             let count = self.listeners.publish(topic, &heard, except);
+            drop(heard);
             self.counters.delivered.fetch_add(count as u64, Relaxed);
+            self.keep_to_budget();
         }
         Ok(())
     }

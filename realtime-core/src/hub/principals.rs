@@ -16,8 +16,11 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Principals {
     hasher: RandomState,
-    shards: [Mutex<HashMap<Box<str>, Vec<Arc<Client>>>>; SHARDS],
+    shards: [Mutex<HashMap<Box<str>, Listed>>; SHARDS],
 }
+
+/// Those of one, by number: a name that all guests share may have very many.
+type Listed = HashMap<u64, Arc<Client>>;
 
 const SHARDS: usize = 16;
 
@@ -32,9 +35,10 @@ impl Principals {
     pub(super) fn insert(&self, client: &Arc<Client>) {
         let Some(Principal(name)) = client.context.principal() else { return };
         let mut shard = self.shard(name).lock();
+        let number = client.id.number;
         match shard.get_mut(&**name) {
-            Some(clients) => clients.push(Arc::clone(client)),
-            None => drop(shard.insert(name.as_str().into(), vec![Arc::clone(client)])),
+            Some(clients) => drop(clients.insert(number, Arc::clone(client))),
+            None => drop(shard.insert(name.as_str().into(), Listed::from([(number, Arc::clone(client))]))),
         }
     }
 
@@ -42,8 +46,7 @@ impl Principals {
         let Some(Principal(name)) = client.context.principal() else { return };
         let mut shard = self.shard(name).lock();
         let Some(clients) = shard.get_mut(&**name) else { return };
-        let at = clients.iter().position(|listed| listed.id == client.id);
-        let removed = at.map(|at| clients.swap_remove(at));
+        let removed = clients.remove(&client.id.number);
         let emptied = if clients.is_empty() { shard.remove(&**name) } else { None };
         if shard.is_empty() {
             shard.shrink_to(0);
@@ -55,10 +58,11 @@ impl Principals {
 
     /// Returns the connections of a principal.
     pub(crate) fn of(&self, Principal(name): &Principal) -> Vec<Arc<Client>> {
-        self.shard(name).lock().get(&**name).cloned().unwrap_or_default()
+        let shard = self.shard(name).lock();
+        shard.get(&**name).map(|clients| clients.values().cloned().collect()).unwrap_or_default()
     }
 
-    fn shard(&self, name: &str) -> &Mutex<HashMap<Box<str>, Vec<Arc<Client>>>> {
+    fn shard(&self, name: &str) -> &Mutex<HashMap<Box<str>, Listed>> {
         &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
     }
 }

@@ -72,7 +72,7 @@ fn start(subject: &Subject) -> (Server, Seen) {
 
 async fn halve(call: Call<Notes>, number: u32) -> Result<u32> {
     call.state().note("runs");
-    if number % 2 == 0 { Ok(number / 2) } else { Err(Error::failed_precondition("it is odd")) }
+    if number.is_multiple_of(2) { Ok(number / 2) } else { Err(Error::failed_precondition("it is odd")) }
 }
 
 async fn log(call: Call<Notes>, next: NextCall) -> Result<Answered> {

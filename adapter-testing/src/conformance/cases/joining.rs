@@ -219,8 +219,8 @@ pub fn who_has_joined_and_does_not_keep_up_is_told(subject: &Subject) {
     let mut ann = connect(&server, "ann");
     ann.subscribe_with_credit("1", "room", "a", 0);
     ann.settle();
-    let text = "x".repeat(8 * 1024);
-    for _ in 0..8 {
+    let text = "x".repeat(16 * 1024);
+    for _ in 0..4 {
         publish(&server, &room("a"), &text);
     }
     let error = ann.expect_failed("1", "RESOURCE_EXHAUSTED");
@@ -230,6 +230,32 @@ pub fn who_has_joined_and_does_not_keep_up_is_told(subject: &Subject) {
     publish(&server, &room("a"), "again");
     ann.expect_data("1", "again");
     assert!(server.realtime().to(&room("a")).send(&"x".repeat(64 * 1024)).is_err(), "no outbox holds it");
+}
+
+/// The budget is kept, whatever the topics are: what waits is dropped, in place of clients.
+pub fn what_waits_for_who_has_joined_is_within_the_budget(subject: &Subject) {
+    let server = start(subject, |config| config.memory = 256 * 1024);
+    let mut ann = connect(&server, "ann");
+    ann.subscribe_with_credit("1", "newest", Value::Null, 0);
+    let rooms = ["2", "3", "4", "5"];
+    for id in rooms {
+        ann.subscribe_with_credit(id, "room", id, 0);
+    }
+    ann.settle();
+    let text = "x".repeat(10 * 1024);
+    for _ in 0..12 {
+        publish(&server, &LAST_TWO, &text);
+        rooms.iter().for_each(|id| publish(&server, &room(id), &text));
+        let memory = server.realtime().stats().memory;
+        assert!(memory.used <= 256 * 1024 && memory.closed == 0, "{memory:?}");
+    }
+    assert!(server.realtime().stats().memory.dropped_publications > 0);
+    let mut failed = rooms.map(|_| ann.recv_packet()["id"].take());
+    failed.sort_unstable_by_key(Value::to_string);
+    assert_eq!(failed.map(|id| id.as_str().map(str::to_owned)), rooms.map(|id| Some(id.to_owned())));
+    ann.grant("1", 9);
+    assert_eq!(ann.recv_packet()["type"], "gap");
+    ann.expect_data("1", &*text);
 }
 
 pub fn who_is_revoked_from_a_topic_hears_it_no_more(subject: &Subject) {
