@@ -3,7 +3,8 @@
 use adapter_testing::{TestServer, block_on};
 use bytes::Bytes;
 use realtime_core::{
-    Code, Config, Connection, Error, Handler, MemoryBroker, Message, Realtime, RealtimeBuilder, Result, Topic,
+    Code, Config, Connection, Endpoint, Error, Handler, MemoryBroker, Message, Realtime, RealtimeBuilder, Result,
+    Subscription, Topic,
     broker::{Arrival, Broker, FollowChange, Missed, Publication, Source, Untaken},
 };
 use serde::Serialize;
@@ -91,6 +92,24 @@ fn a_publication_reaches_the_members_on_all_nodes() {
         first.settle().await;
         let frame = cleo.recv_frame().await.unwrap();
         assert_eq!((frame.opcode, frame.payload), (realtime_core::websocket::Opcode::Binary, vec![0xff]));
+    });
+}
+
+/// A subscription to a topic hears the other nodes as a member does, with or without a member beside it.
+#[test]
+fn a_subscription_to_a_topic_hears_the_other_nodes() {
+    const HEAR: Subscription<(), Message> = Subscription::new("hear");
+    let node = || node().endpoint("api", Endpoint::new(()).topic(HEAR, |_, ()| async { Ok(NEWS) }));
+    block_on(async {
+        let broker = MemoryBroker::new();
+        let second = TestServer::new(node().broker(broker.join()).build());
+        let first = TestServer::new(node().broker(broker).build());
+        let mut bob = second.open("api").await.unwrap();
+        let mut heard = bob.subscribe(HEAR, ()).await;
+        second.settle().await;
+        first.realtime().to(&NEWS).send(&"hello".into()).unwrap();
+        first.settle().await;
+        assert_eq!(heard.next().await.unwrap(), "hello".into());
     });
 }
 

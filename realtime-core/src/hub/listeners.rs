@@ -131,6 +131,11 @@ impl Listeners {
         shard.get(topic).is_some_and(|listeners| listeners.range(of_connection).next().is_some())
     }
 
+    /// Returns true if anybody listens to the topic.
+    pub(super) fn is_heard(&self, topic: &str) -> bool {
+        self.shard(topic).lock().contains_key(topic)
+    }
+
     /// Ends what a principal hears of a topic.
     pub(super) fn revoke(&self, principal: &Principal, topic: &str) {
         let listeners = self.shard(topic).lock().get(topic).cloned().unwrap_or_default();
@@ -270,7 +275,7 @@ impl Queue {
 
 /// A subscription to a topic, until it is dropped.
 pub(crate) struct Listening {
-    topic: Box<str>,
+    topic: Arc<str>,
     number: u64,
     listener: Arc<Listener>,
 }
@@ -281,8 +286,10 @@ impl Listening {
         Name::Topic(topic).check()?;
         let (client, right, queue) = (Arc::clone(client), Right::default(), Mutex::default());
         let listener = Arc::new(Listener { client, keeping, right, queue });
-        let number = listener.client.hub.listeners.insert(topic, &listener);
-        Ok(Self { topic: topic.into(), number, listener })
+        let (hub, topic) = (&listener.client.hub, Arc::from(topic));
+        let number = hub.listeners.insert(&topic, &listener);
+        hub.look_for_hearers(&topic);
+        Ok(Self { topic, number, listener })
     }
 
     pub(crate) fn listener(&self) -> &Arc<Listener> {
@@ -309,6 +316,7 @@ impl Drop for Listening {
     fn drop(&mut self) {
         let client = &self.listener.client;
         client.hub.listeners.remove(&self.topic, (client.id, self.number));
+        client.hub.look_for_hearers(&self.topic);
     }
 }
 

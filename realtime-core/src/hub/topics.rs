@@ -73,6 +73,16 @@ impl Default for Topics {
     }
 }
 
+impl Hub {
+    /// Has the broker bring a topic while somebody hears it here, after the first has come or the last has left.
+    pub(super) fn look_for_hearers(&self, topic: &Arc<str>) {
+        if let Some(link) = &self.link {
+            let is_heard = || self.topics.has_members(Name::Topic(topic)) || self.listeners.is_heard(topic);
+            let _ = link.look(Source::Topic, topic, self.clock.now(), is_heard);
+        }
+    }
+}
+
 impl Topics {
     /// Subscribes a client; does nothing if it is subscribed already.
     pub(crate) fn join(&self, client: &Arc<Client>, name: Name<'_>, keeping: Keeping) -> Result<(), Error> {
@@ -181,10 +191,13 @@ impl Topics {
 
     /// Has the broker bring the topic while it exists, after it has begun or ended.
     fn tell_broker(&self, hub: &Hub, topic: &TopicState) {
-        if let Some(link) = hub.link.as_ref().filter(|_| !topic.is_place) {
-            let exists = || self.shard(topic.name()).read().contains_key(&topic.name);
-            let _ = link.look(Source::Topic, &topic.name, hub.clock.now(), exists);
+        if !topic.is_place {
+            hub.look_for_hearers(&topic.name);
         }
+    }
+
+    fn has_members(&self, name: Name<'_>) -> bool {
+        self.shard(name).read().contains_key(name.text())
     }
 
     /// Returns the topic, and true if it is new.
