@@ -22,7 +22,7 @@ fn seeds() -> std::ops::Range<u64> {
     let number = |name| std::env::var(name).ok().and_then(|number| number.parse().ok());
     match number("CLUSTER_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("CLUSTER_SEEDS").unwrap_or(300),
+        None => 0..number("CLUSTER_SEEDS").unwrap_or(200),
     }
 }
 
@@ -38,9 +38,9 @@ fn whatever_fails_everything_is_delivered_or_told() {
 /// The model would find it.
 #[test]
 fn without_proofs_clients_are_falsely_resumed() {
-    let errors = (0..100).filter_map(|seed| block_on(model::run(seed, false)).err());
+    let mut errors = (0..100).filter_map(|seed| block_on(model::run(seed, false)).err());
     let is_false = |error: &String| error.contains("falsely resumed") || error.contains("was not told");
-    assert!(errors.filter(is_false).count() > 0);
+    assert!(errors.any(|error| is_false(&error)));
 }
 
 const NEWS: Feed<u64> = Topic::fixed("news").log(Log::last(20));

@@ -456,12 +456,13 @@ impl World {
         Ok(())
     }
 
-    /// It is told that the log is another, which is so where it has lost what was delivered, or has dropped what was not
-    /// and had a failover meanwhile.
+    /// It is told that the log is another, which is so where it has lost what was delivered, or has dropped what was not and
+    /// had a failover, or its beginning, meanwhile.
     fn diverge(&self, client: &mut Client, cursor: Option<u64>) -> Result<(), String> {
         let known = self.feeds[client.feed];
         let is_dropped = |cursor| known.trimmed > cursor + 1 || known.highest > cursor + KEPT;
-        let is_other = self.fail_overs > self.quiet && cursor.is_none_or(is_dropped);
+        let may_be_other = self.fail_overs > self.quiet || cursor == Some(0);
+        let is_other = may_be_other && cursor.is_none_or(is_dropped);
         let is_true = known.losses > client.losses || is_other;
         ensure!(is_true, "nothing was lost of feed {} at {cursor:?}: {:?}", client.feed, client.account);
         // An answer may be of before another loss.
