@@ -4,15 +4,15 @@ use super::{
     FeedState,
     drafts::Drafts,
     entry::{Entry, Stored},
+    reader::{Ask, End, Part, Reader, Stage},
     state::frame_of,
 };
 use crate::{
     hub::members::Effects,
-    ledger::{Account, Class, Ledger},
     protocol::Protocols,
-    seams::{Page, Proof, Record},
+    seams::{Page, Record},
     util::{
-        Wakers,
+        TICK,
         sync::{
             Mutex, MutexGuard,
             atomic::{
@@ -24,7 +24,6 @@ use crate::{
 };
 use realtime_protocol::Position;
 use std::{
-    collections::VecDeque,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -43,91 +42,6 @@ pub(super) struct Replica {
     holders: AtomicUsize,
 }
 
-#[derive(Debug, Default)]
-struct Reader {
-    stage: Stage,
-    /// The place up to which the log is copied.
-    end: End,
-    /// The newest part of the log, while it is being read.
-    part: Part,
-    /// Records that came while something before them was missing.
-    waiting: VecDeque<Record>,
-    /// Bytes of all of them.
-    bytes: usize,
-    account: Option<Account>,
-    /// Some did not fit: they are read.
-    overflowed: bool,
-    /// The number of the last read that was asked for, and of the last one that is done.
-    asked: u64,
-    done: u64,
-    /// The number of the read under way, if there is one.
-    under_way: Option<u64>,
-    /// It is read, or waits for that.
-    is_queued: bool,
-    /// The tick at which the copy was last known to be up to date.
-    heard: u32,
-    /// The offset of the newest entry that this node has appended, as far as it is known.
-    written: u64,
-    wakers: Wakers,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
-    /// Nothing is known of the log.
-    #[default]
-    New,
-    /// Its newest part is being read.
-    Loading,
-    /// Something may be missing behind the end.
-    Catching,
-    Live,
-}
-
-/// The newest part of a log, as far as it is read.
-#[derive(Debug)]
-struct Part {
-    /// The epoch of the log when it was begun.
-    epoch: String,
-    base: Position,
-    records: VecDeque<Record>,
-    bytes: usize,
-}
-
-impl Default for Part {
-    fn default() -> Self {
-        Self { epoch: String::new(), base: Position::new("0", 0), records: VecDeque::new(), bytes: 0 }
-    }
-}
-
-impl Part {
-    /// Adds a record, and drops older ones over `most` bytes.
-    fn add(&mut self, record: Record, most: usize) {
-        self.bytes += record.size();
-        self.records.push_back(record);
-        while self.bytes > most && self.records.len() > 1 {
-            let Some(oldest) = self.records.pop_front() else { return };
-            self.bytes -= oldest.size();
-            self.base = oldest.position(oldest.last());
-        }
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct End {
-    epoch: String,
-    offset: u64,
-    /// Not known before the first record of a part.
-    proof: Option<Proof>,
-}
-
-/// The next thing to ask the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
-    Top,
-    /// The entries behind this offset.
-    Page(u64),
-}
-
 /// The things that a copy needs of its node.
 #[derive(Clone, Copy)]
 pub(super) struct Means<'a> {
@@ -138,10 +52,6 @@ pub(super) struct Means<'a> {
     /// False if nothing more may wait, for its bytes.
     pub(super) may_wait: bool,
 }
-
-/// Records that may wait for one feed, and their bytes: what does not fit is read.
-const WAITING: usize = 256;
-const WAITING_BYTES: usize = 256 * 1024;
 
 impl Replica {
     pub(super) fn is_loaded(&self) -> bool {
@@ -222,6 +132,12 @@ impl Replica {
         let reader = self.lock();
         let End { epoch, offset, proof } = &reader.end;
         Some(Position::new(&**epoch, *offset).with_proof((*proof)?.to_string()))
+    }
+
+    /// Has those that wait look again, after a read has failed: some may be gone.
+    pub(super) fn wake_waiting(&self) {
+        let wakers = std::mem::take(&mut self.lock().wakers);
+        wakers.wake();
     }
 
     /// Returns true if nothing was heard of it since this tick.
@@ -313,7 +229,8 @@ impl FeedState {
             _ => self.catch_up(&mut reader, &page, means, effects),
         };
         if !is_whole {
-            reader.load_anew(replica);
+            replica.is_loaded.store(false, Release);
+            reader.load_anew();
             return reader.count(&self.ledger);
         }
         if reader.end.is_at(&page.top) {
@@ -451,106 +368,10 @@ impl FeedState {
     }
 }
 
-impl Reader {
-    fn begin_read(&mut self) {
-        if self.under_way.is_none() {
-            self.under_way = Some(self.asked);
-        }
-    }
-
-    /// Reads the newest part anew: the log is not the one that was copied.
-    fn load_anew(&mut self, replica: &Replica) {
-        replica.is_loaded.store(false, Release);
-        self.stage = Stage::Loading;
-        (self.end, self.part) = (End::default(), Part::default());
-    }
-
-    fn wait(&mut self, record: Record, means: &Means<'_>, ledger: &Arc<Ledger>) {
-        let bytes = record.size();
-        let fits = self.waiting.len() < WAITING && self.bytes + bytes <= WAITING_BYTES && means.may_wait;
-        if !fits {
-            self.overflowed = true;
-            return;
-        }
-        self.bytes += bytes;
-        self.waiting.push_back(record);
-        self.count(ledger);
-    }
-
-    fn take_waiting(&mut self) -> Option<Record> {
-        let record = self.waiting.pop_front()?;
-        self.bytes -= record.size();
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
-        }
-        Some(record)
-    }
-
-    fn count(&mut self, ledger: &Arc<Ledger>) {
-        let bytes = self.bytes + self.part.bytes;
-        if bytes == 0 {
-            self.account = None;
-        } else {
-            self.account.get_or_insert_with(|| Account::new(ledger, Class::Broker)).set(bytes);
-        }
-    }
-}
-
-impl End {
-    fn of(position: &Position) -> Self {
-        let proof = position.proof.as_ref().and_then(|proof| proof.parse().ok());
-        Self { epoch: position.epoch.clone(), offset: position.offset, proof }
-    }
-
-    fn behind(record: &Record) -> Self {
-        Self { epoch: record.epoch.clone(), offset: record.last(), proof: Some(record.proof) }
-    }
-
-    /// Returns true if the record is the next one in a history that ends here.
-    fn connects(&self, record: &Record) -> bool {
-        record.first == self.offset + 1 && self.proof == Some(record.base)
-    }
-
-    /// The same for a record that was brought, and may be late: of another reign, it may have been lost since.
-    fn connects_now(&self, record: &Record) -> bool {
-        self.connects(record) && self.epoch == record.epoch
-    }
-
-    fn is_at(&self, position: &Position) -> bool {
-        let proof = position.proof.as_ref().and_then(|proof| proof.parse().ok());
-        position.offset == self.offset && proof.is_some() && proof == self.proof
-    }
-
-    /// Returns the position to go on behind if that is not the end, because the log has dropped entries between. `None`
-    /// if the log is not the one that ends here.
-    fn gap_before(&self, page: &Page) -> Option<Option<Position>> {
-        let Some(first) = page.records.first() else {
-            if self.is_at(&page.top) {
-                return Some(None);
-            }
-            let may_go = page.top.offset >= self.offset && self.may_skip(&page.top.epoch);
-            return (may_go && page.top.offset > self.offset).then(|| Some(page.top.clone()));
-        };
-        if self.connects(first) {
-            return Some(None);
-        }
-        let base = Position::new(&*first.epoch, first.first.saturating_sub(1)).with_proof(first.base.to_string());
-        let begins_later = first.first > self.offset + 1;
-        // At the beginning of a copy nothing is known that the first record has to follow.
-        let may_go = self.proof.is_none() || (begins_later && self.may_skip(&first.epoch));
-        may_go.then_some(Some(base))
-    }
-
-    /// Returns true if nothing of the log was lost since the end: entries are only dropped because they are old.
-    fn may_skip(&self, epoch: &str) -> bool {
-        self.proof.is_none() || self.epoch == epoch
-    }
-}
-
 impl Means<'_> {
     /// Returns the tick of a time by the clocks of nodes, which may differ: none is later than now.
     fn tick_of(&self, time: u64) -> u32 {
-        let age = self.time.saturating_sub(time) / crate::util::TICK.as_millis() as u64;
+        let age = self.time.saturating_sub(time) / TICK.as_millis() as u64;
         self.now.saturating_sub(u32::try_from(age).unwrap_or(u32::MAX))
     }
 }
