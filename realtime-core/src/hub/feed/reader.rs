@@ -53,8 +53,6 @@ pub(super) enum Stage {
 /// The newest part of a log, as far as it is read.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// The epoch of the log when it was begun.
-    pub(super) epoch: String,
     pub(super) base: Position,
     pub(super) records: VecDeque<Record>,
     pub(super) bytes: usize,
@@ -62,7 +60,7 @@ pub(super) struct Part {
 
 impl Default for Part {
     fn default() -> Self {
-        Self { epoch: String::new(), base: Position::new("0", 0), records: VecDeque::new(), bytes: 0 }
+        Self { base: Position::new("0", 0), records: VecDeque::new(), bytes: 0 }
     }
 }
 

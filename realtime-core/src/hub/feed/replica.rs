@@ -216,7 +216,7 @@ impl FeedState {
         let base = if start == top.offset { top.clone() } else { Position::new(&*top.epoch, start) };
         reader.written = 0;
         reader.end = End::of(&base);
-        reader.part = Part { epoch: top.epoch.clone(), base, ..Part::default() };
+        reader.part = Part { base, ..Part::default() };
     }
 
     /// Takes a page that was read behind the end.
@@ -241,12 +241,10 @@ impl FeedState {
     /// Adds a page to the part that is being read, and takes that over once it is whole. Returns false if the log is not the
     /// one that it was.
     fn load(&self, reader: &mut Reader, page: &Page, means: &Means<'_>, effects: &mut Effects) -> bool {
-        let Some(skipped) = reader.end.gap_before(page).filter(|_| reader.part.epoch == page.top.epoch) else {
-            return false;
-        };
+        let Some(skipped) = reader.end.gap_before(page) else { return false };
         if let Some(base) = skipped {
             reader.end = End::of(&base);
-            reader.part = Part { epoch: std::mem::take(&mut reader.part.epoch), base, ..Part::default() };
+            reader.part = Part { base, ..Part::default() };
         }
         let most = self.tail.lock().log.bytes;
         for record in &page.records {
