@@ -123,6 +123,8 @@ struct Append {
 struct Place {
     position: Position,
     number: Option<u64>,
+    /// The losses of the log by then: an entry that was lost may be there again, by another attempt.
+    losses: u64,
 }
 
 struct Client {
@@ -425,7 +427,8 @@ impl World {
                 }
                 account.cursor = Some(offset);
                 account.delivered.push((offset, number));
-                account.place = Some(Place { position, number: Some(number) });
+                let losses = self.feeds[client.feed].losses;
+                account.place = Some(Place { position, number: Some(number), losses });
             }
             Update::Gap(gap) if &*gap.cause == "diverged" => {
                 ensure!(gap.count == 0, "{gap:?}");
@@ -477,7 +480,7 @@ impl World {
         let is_there =
             place.number.is_some() && entries.get((offset as usize).wrapping_sub(1)) == place.number.as_ref();
         let is_kept = offset + KEPT / 2 > known.highest && offset > known.trimmed;
-        is_there && is_kept && client.fail_overs == self.fail_overs
+        is_there && is_kept && client.fail_overs == self.fail_overs && place.losses == known.losses
     }
 
     /// Ends all faults: in the end everybody has got, or been told of, everything.
