@@ -378,3 +378,71 @@ impl Means<'_> {
 pub(super) fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        hub::{Behind, Log, To, feed::state::Asked},
+        ledger::{Class, Ledger},
+        outbox::Keeping,
+        seams::{Body, Logged, Proof, Writer},
+    };
+
+    fn record(epoch: &str, first: u64, base: Proof, count: usize) -> Record {
+        let entries = vec![Logged { json: "7".into(), whole: None, key: None }; count];
+        let body = Body { writer: Writer { node: 1, number: 1 }, time: 0, entries };
+        Record { topic: "t".into(), epoch: epoch.into(), first, base, proof: base.after(count as u64), body }
+    }
+
+    fn read(feed: &FeedState, means: &Means<'_>, effects: &mut Effects, log: &Record) {
+        let top = log.position(log.last());
+        while let Some(ask) = feed.next_read() {
+            match ask {
+                Ask::Top => feed.begin_part(&top),
+                Ask::Page(after) => {
+                    let records = if after < log.last() { vec![log.clone()] } else { Vec::new() };
+                    feed.take_page(Page { records, top: top.clone(), first: 1 }, means, effects);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_follower_is_not_level_in_a_log_that_has_restarted() {
+        let ledger = Arc::new(Ledger::new(1 << 30));
+        let asked = Asked { name: "t", log: Log::last(10), within: 100, now: 1 };
+        let feed = Arc::new(FeedState::copy("t".into(), &asked, &ledger));
+        let (protocols, mut effects) = (Protocols::new(None), Effects::take());
+        let means = Means { protocols: &protocols, now: 1, time: 0, may_wait: true };
+        let follow = || feed.follow(To::task(None), Keeping::Block, None, 1);
+        assert!(follow().is_none(), "nothing is known of the log");
+        let replica = feed.replica.as_ref().unwrap();
+        assert!(replica.begin());
+        read(&feed, &means, &mut effects, &record("a.1", 1, Proof::NONE, 3));
+        let (following, beginning) = follow().unwrap();
+        assert_eq!(beginning.position.offset, 3);
+        assert!(following.arm());
+
+        // What comes before something that is missing waits, and counts.
+        let other = record("a.2", 1, Proof::NONE, 2);
+        assert!(feed.take_record(record("a.2", 5, Proof::new(9), 1), &means, &mut effects));
+        assert!(ledger.of(Class::Broker) > 0);
+        read(&feed, &means, &mut effects, &other);
+        assert_eq!(ledger.of(Class::Broker), 0);
+        assert!(!following.arm());
+        let Behind::Restarted(position) = following.read(1) else { panic!("it is told") };
+        assert_eq!(position, other.position(2));
+        assert!(following.arm());
+        let next = record("a.2", 3, other.proof, 1);
+        assert!(!feed.take_record(next.clone(), &means, &mut effects));
+        // It comes again.
+        assert!(!feed.take_record(next, &means, &mut effects));
+        assert!(!following.arm());
+        let Behind::Entry(entry, _) = following.read(1) else { panic!("there is one") };
+        assert_eq!(entry.position.offset, 3);
+        following.pass(&entry);
+        assert!(following.arm());
+        let _ = effects.run();
+    }
+}
