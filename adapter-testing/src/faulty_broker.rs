@@ -3,7 +3,7 @@ use realtime_core::{
     Code, Error, Position, Result,
     broker::{
         Abilities, AppendError, Arrival, Broker, Draft, FollowChange, MemoryBroker, Missed, Page, Proof,
-        Publication, Record, Untaken,
+        Publication, Record, Source, Untaken,
     },
 };
 use std::{
@@ -57,6 +57,8 @@ struct Link {
     /// Appends that the broker will find when it goes on, whether somebody still waits or not.
     frozen: Vec<Frozen>,
     wakers: Vec<Waker>,
+    /// The logs whose records it is brought.
+    followed: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -211,6 +213,11 @@ impl FaultyBroker {
         nodes.iter().for_each(|node| node.change(|_| ()));
     }
 
+    /// Returns the names of the feeds whose records the node is brought.
+    pub fn followed(&self) -> Vec<String> {
+        self.node.lock().followed.clone()
+    }
+
     /// Returns all entries of a log from its first on, as JSON, those that it has dropped included.
     pub fn entries(&self, topic: &str) -> Vec<String> {
         let shared = self.cluster.lock();
@@ -341,6 +348,12 @@ impl Broker for FaultyBroker {
 
     async fn follow(&self, changes: &[FollowChange]) -> Result {
         self.pass().await?;
+        self.node.change(|link| {
+            for FollowChange { topic, wanted, .. } in changes.iter().filter(|change| change.of == Source::Log) {
+                link.followed.retain(|known| known != topic);
+                link.followed.extend(wanted.then(|| topic.clone()));
+            }
+        });
         self.node.inner.follow(changes).await
     }
 

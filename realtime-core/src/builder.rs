@@ -149,7 +149,7 @@ impl RealtimeBuilder {
         self
     }
 
-    /// Links this node to others, so that publications reach the members on all nodes.
+    /// Links this node to others: publications reach the members on all nodes, and feeds are shared if the broker keeps logs.
     pub fn broker(mut self, broker: impl Broker) -> Self {
         self.broker = Some(Arc::new(broker));
         self

@@ -1,4 +1,13 @@
 //! Feeds that several nodes share.
+//!
+//! Faults planted by hand, and where they show:
+//!
+//! | fault | found by |
+//! |---|---|
+//! | records connect by their offset alone; positions are told by epoch and offset alone; a late record of another reign is taken; level followers are not told of a gap in a page; the outcome of one attempt is told as refused | the model |
+//! | a follower keeps its place over a restart, or is not told of one; a log is read before the broker brings its records; what does not connect is dropped; a broker's word that something was missed is ignored; logs are not compared; a retry does not look for the first attempt; all entries of a record have one position | the model, and tests by name |
+//! | the position before the oldest entry is not kept; a position that is not proven is refused without a look | tests by name |
+//! | entries of another reign are counted as dropped | the unit tests of the reader |
 
 #[path = "support/cluster.rs"]
 mod model;
@@ -6,8 +15,8 @@ mod model;
 use adapter_testing::{FaultyBroker, TestClient, TestServer, block_on};
 use futures_util::{FutureExt, Stream};
 use realtime_core::{
-    AppendError, Config, Connection, Endpoint, Feed, FeedUpdate, FeedUpdates, Handler, Log, Position, Realtime,
-    RealtimeBuilder, Result, Subscription, Topic,
+    Accepted, AppendError, Config, Connection, Context as Request, Endpoint, Feed, FeedUpdate, FeedUpdates,
+    Handler, Log, Next, Position, Principal, Realtime, RealtimeBuilder, Reject, Result, Subscription, Topic,
 };
 use serde_json::{Value, json};
 use std::{
@@ -22,7 +31,7 @@ fn seeds() -> std::ops::Range<u64> {
     let number = |name| std::env::var(name).ok().and_then(|number| number.parse().ok());
     match number("CLUSTER_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("CLUSTER_SEEDS").unwrap_or(300),
+        None => 0..number("CLUSTER_SEEDS").unwrap_or(200),
     }
 }
 
@@ -38,9 +47,9 @@ fn whatever_fails_everything_is_delivered_or_told() {
 /// The model would find it.
 #[test]
 fn without_proofs_clients_are_falsely_resumed() {
-    let errors = (0..100).filter_map(|seed| block_on(model::run(seed, false)).err());
+    let mut errors = (0..100).filter_map(|seed| block_on(model::run(seed, false)).err());
     let is_false = |error: &String| error.contains("falsely resumed") || error.contains("was not told");
-    assert!(errors.filter(is_false).count() > 0);
+    assert!(errors.any(|error| is_false(&error)));
 }
 
 const NEWS: Feed<u64> = Topic::fixed("news").log(Log::last(20));
@@ -66,7 +75,13 @@ fn node() -> RealtimeBuilder {
     let api = Endpoint::new(())
         .feed(FOLLOW, |_, ()| async { Ok(NEWS.follow()) })
         .feed(STATE, |_, ()| async { Ok(NEWS.follow().or_begin_with(|| async { Ok(STATE_VALUE) })) });
-    Realtime::builder().endpoint("api", api).handler("follower", Follower)
+    Realtime::builder().endpoint("api", api).handler("follower", Follower).middleware(login)
+}
+
+/// Everybody is Ann.
+async fn login(mut request: Request, next: Next) -> Result<Accepted, Reject> {
+    request.set(Principal("ann".into()));
+    next.run(request).await
 }
 
 /// Nodes and their links.
@@ -111,6 +126,15 @@ impl Cluster {
             }
             self.settle().await;
         }
+    }
+
+    /// Lets much time pass, in larger steps.
+    async fn pass(&self, time: Duration) {
+        self.links[0].advance(time);
+        for server in &self.servers {
+            server.advance(time).await;
+        }
+        self.settle().await;
     }
 
     async fn append(&self, node: usize, value: u64) -> Position {
@@ -269,18 +293,26 @@ fn a_position_that_is_dropped_is_counted_and_one_of_another_log_is_not() {
     block_on(async {
         let cluster = Cluster::new(2).await;
         let first = cluster.append(0, 1).await;
+        let mut positions = vec![first.clone()];
         for value in 2..=30 {
-            cluster.append(0, value).await;
+            positions.push(cluster.append(0, value).await);
         }
         let mut client = cluster.subscribe(1, "follow", Some(&first)).await;
         let frames = frames(&mut client).await;
         assert_eq!(frames[0]["resumed"], json!(false));
         assert_eq!((&frames[1]["cause"], &frames[1]["count"]), (&json!("retention"), &json!(9)));
         assert_eq!(frames[2]["offset"], json!(11));
+        // Right before the oldest one that is kept, also where that has changed.
+        for value in 31..=32 {
+            cluster.append(0, value).await;
+            let oldest = value - 20;
+            let mut client = cluster.subscribe(1, "follow", Some(&positions[oldest as usize - 1])).await;
+            assert_eq!(told(&mut client).await[0], format!("subscribed true at {oldest}"));
+        }
         let other = first.clone().with_proof("0123456789abc");
         let other = Position { offset: 25, ..other };
         let mut client = cluster.subscribe(1, "follow", Some(&other)).await;
-        assert_eq!(told(&mut client).await, [r#"subscribed false at 30"#, r#"gap "diverged""#]);
+        assert_eq!(told(&mut client).await, ["subscribed false at 32", r#"gap "diverged""#]);
     });
 }
 
@@ -466,6 +498,43 @@ fn a_node_that_cannot_read_the_log_waits_and_a_call_does_not_for_long() {
         cluster.links[1].mend();
         cluster.advance(Duration::from_secs(2)).await;
         assert_eq!(told(&mut client).await, ["subscribed at 1"]);
+    });
+}
+
+/// A node that nobody asks for a feed any more is not brought it, and reads it anew when somebody does.
+#[test]
+fn a_feed_that_nobody_uses_is_forgotten() {
+    block_on(async {
+        let cluster = Cluster::new(2).await;
+        let client = cluster.subscribe(1, "follow", None).await;
+        let seen = cluster.append(0, 1).await;
+        assert_eq!(cluster.links[1].followed(), ["news"]);
+        // Who only appends copies nothing.
+        assert!(cluster.links[0].followed().is_empty());
+        drop(client);
+        cluster.pass(Duration::from_secs(590)).await;
+        assert_eq!(cluster.links[1].followed(), ["news"]);
+        cluster.pass(Duration::from_secs(30)).await;
+        assert!(cluster.links[1].followed().is_empty());
+        let stats = cluster.servers[1].realtime().stats();
+        assert_eq!((stats.feeds, stats.log_bytes), (0, 0));
+        cluster.append(0, 2).await;
+        let mut client = cluster.subscribe(1, "follow", Some(&seen)).await;
+        assert_eq!(told(&mut client).await, ["subscribed true at 1", "data 2 at 2"]);
+    });
+}
+
+#[test]
+fn a_principal_that_is_revoked_gets_nothing_more_of_a_shared_feed() {
+    block_on(async {
+        let cluster = Cluster::new(2).await;
+        let mut client = cluster.subscribe(1, "follow", None).await;
+        cluster.append(0, 1).await;
+        assert_eq!(told(&mut client).await.len(), 2);
+        assert_eq!(cluster.servers[1].realtime().revoke_from(&Principal("ann".into()), &NEWS), 1);
+        cluster.append(0, 2).await;
+        let frames = frames(&mut client).await;
+        assert_eq!((frames.len(), &frames[0]["error"]["code"]), (1, &json!("UNAUTHENTICATED")), "{frames:?}");
     });
 }
 

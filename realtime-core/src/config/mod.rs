@@ -288,6 +288,7 @@ impl Config {
             ("memory", self.memory > 0),
             ("queued_messages", self.queued_messages > 0),
             ("ping_interval", !self.ping_interval.is_zero()),
+            ("append_timeout", !self.append_timeout.is_zero()),
             ("comment_interval", !self.comment_interval.is_zero()),
             ("idle_timeout", !self.idle_timeout.is_zero()),
         ];

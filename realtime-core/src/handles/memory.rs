@@ -19,7 +19,7 @@ pub struct Memory {
     pub inbound: usize,
     /// Outcomes of calls with an idempotency key.
     pub outcomes: usize,
-    /// Publications that wait for the broker.
+    /// Publications and entries that wait for the broker, and records of it that wait for others.
     pub broker: usize,
     /// Pings and pongs that wait.
     pub control: usize,

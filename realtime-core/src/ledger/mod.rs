@@ -55,7 +55,7 @@ pub(crate) enum Class {
     Inbound,
     /// Outcomes of calls with an idempotency key.
     Outcomes,
-    /// Publications that wait for the broker.
+    /// Publications and entries that wait for the broker, and records of it that wait for others.
     Broker,
     /// Pings and pongs that wait; from their own part of the budget.
     Control,

@@ -123,6 +123,8 @@ struct Append {
 struct Place {
     position: Position,
     number: Option<u64>,
+    /// The losses of the log by then: an entry that was lost may be there again, by another attempt.
+    losses: u64,
 }
 
 struct Client {
@@ -425,7 +427,8 @@ impl World {
                 }
                 account.cursor = Some(offset);
                 account.delivered.push((offset, number));
-                account.place = Some(Place { position, number: Some(number) });
+                let losses = self.feeds[client.feed].losses;
+                account.place = Some(Place { position, number: Some(number), losses });
             }
             Update::Gap(gap) if &*gap.cause == "diverged" => {
                 ensure!(gap.count == 0, "{gap:?}");
@@ -456,12 +459,13 @@ impl World {
         Ok(())
     }
 
-    /// It is told that the log is another, which is so where it has lost what was delivered, or has dropped what was not
-    /// and had a failover meanwhile.
+    /// It is told that the log is another, which is so where it has lost what was delivered, or has dropped what was not and
+    /// had a failover, or its beginning, meanwhile.
     fn diverge(&self, client: &mut Client, cursor: Option<u64>) -> Result<(), String> {
         let known = self.feeds[client.feed];
         let is_dropped = |cursor| known.trimmed > cursor + 1 || known.highest > cursor + KEPT;
-        let is_other = self.fail_overs > self.quiet && cursor.is_none_or(is_dropped);
+        let may_be_other = self.fail_overs > self.quiet || cursor == Some(0);
+        let is_other = may_be_other && cursor.is_none_or(is_dropped);
         let is_true = known.losses > client.losses || is_other;
         ensure!(is_true, "nothing was lost of feed {} at {cursor:?}: {:?}", client.feed, client.account);
         // An answer may be of before another loss.
@@ -476,7 +480,7 @@ impl World {
         let is_there =
             place.number.is_some() && entries.get((offset as usize).wrapping_sub(1)) == place.number.as_ref();
         let is_kept = offset + KEPT / 2 > known.highest && offset > known.trimmed;
-        is_there && is_kept && client.fail_overs == self.fail_overs
+        is_there && is_kept && client.fail_overs == self.fail_overs && place.losses == known.losses
     }
 
     /// Ends all faults: in the end everybody has got, or been told of, everything.

@@ -76,10 +76,9 @@ impl Hub {
 
     /// Adds an entry to those that wait. Returns the feed if nobody hands them over.
     fn add(&self, asked: &Asked<'_>, pending: Pending) -> Result<Option<Held>> {
-        let mut pending = Some(pending);
         let held = self.at_feed(asked, |feed| feed.hold(asked))?;
         let Some(replica) = &held.0.replica else { return Err(Error::internal("a feed is not of the broker")) };
-        let is_first = pending.take().is_some_and(|pending| replica.drafts.lock().add(pending));
+        let is_first = replica.drafts.lock().add(pending);
         Ok(is_first.then_some(held))
     }
 }

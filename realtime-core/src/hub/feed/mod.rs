@@ -8,6 +8,7 @@ mod follower;
 mod followers;
 mod log;
 mod messages;
+mod reader;
 mod reading;
 mod replica;
 mod revoked;

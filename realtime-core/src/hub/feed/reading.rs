@@ -2,7 +2,8 @@
 
 use super::{
     FeedState,
-    replica::{Ask, Means, Replica, unix_time},
+    reader::Ask,
+    replica::{Means, Replica, unix_time},
     state::Asked,
 };
 use crate::{
@@ -88,7 +89,11 @@ impl Hub {
         if self.link.is_none() {
             return Ok(());
         }
-        let held = self.at_feed(asked, |feed| feed.is_alive().then(|| Replica::hold(feed)))?;
+        let held = self.at_feed(asked, |feed| {
+            // Held first: what is alive then stays so.
+            let held = Replica::hold(feed);
+            feed.is_alive().then_some(held)
+        })?;
         let feed = &held.0;
         let Some(replica) = &feed.replica else { return Ok(()) };
         if replica.follow() {
@@ -190,6 +195,7 @@ async fn read(mut place: Place, shared: Arc<Shared>, runtime: Arc<dyn Runtime>) 
         let read = read_one(&place.hub, &shared, &feed, &runtime).await;
         if let Err(error) = &read {
             tracing::warn!(feed = &*feed.name, ?error, "a log cannot be read");
+            feed.replica.iter().for_each(|replica| replica.wake_waiting());
             runtime.sleep(PAUSE).await;
         }
         place.feed = None;

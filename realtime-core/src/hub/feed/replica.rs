@@ -4,15 +4,15 @@ use super::{
     FeedState,
     drafts::Drafts,
     entry::{Entry, Stored},
+    reader::{Ask, End, Part, Reader, Stage},
     state::frame_of,
 };
 use crate::{
     hub::members::Effects,
-    ledger::{Account, Class, Ledger},
     protocol::Protocols,
-    seams::{Page, Proof, Record},
+    seams::{Page, Record},
     util::{
-        Wakers,
+        TICK,
         sync::{
             Mutex, MutexGuard,
             atomic::{
@@ -24,7 +24,6 @@ use crate::{
 };
 use realtime_protocol::Position;
 use std::{
-    collections::VecDeque,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -43,91 +42,6 @@ pub(super) struct Replica {
     holders: AtomicUsize,
 }
 
-#[derive(Debug, Default)]
-struct Reader {
-    stage: Stage,
-    /// The place up to which the log is copied.
-    end: End,
-    /// The newest part of the log, while it is being read.
-    part: Part,
-    /// Records that came while something before them was missing.
-    waiting: VecDeque<Record>,
-    /// Bytes of all of them.
-    bytes: usize,
-    account: Option<Account>,
-    /// Some did not fit: they are read.
-    overflowed: bool,
-    /// The number of the last read that was asked for, and of the last one that is done.
-    asked: u64,
-    done: u64,
-    /// The number of the read under way, if there is one.
-    under_way: Option<u64>,
-    /// It is read, or waits for that.
-    is_queued: bool,
-    /// The tick at which the copy was last known to be up to date.
-    heard: u32,
-    /// The offset of the newest entry that this node has appended, as far as it is known.
-    written: u64,
-    wakers: Wakers,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
-    /// Nothing is known of the log.
-    #[default]
-    New,
-    /// Its newest part is being read.
-    Loading,
-    /// Something may be missing behind the end.
-    Catching,
-    Live,
-}
-
-/// The newest part of a log, as far as it is read.
-#[derive(Debug)]
-struct Part {
-    /// The epoch of the log when it was begun.
-    epoch: String,
-    base: Position,
-    records: VecDeque<Record>,
-    bytes: usize,
-}
-
-impl Default for Part {
-    fn default() -> Self {
-        Self { epoch: String::new(), base: Position::new("0", 0), records: VecDeque::new(), bytes: 0 }
-    }
-}
-
-impl Part {
-    /// Adds a record, and drops older ones over `most` bytes.
-    fn add(&mut self, record: Record, most: usize) {
-        self.bytes += record.size();
-        self.records.push_back(record);
-        while self.bytes > most && self.records.len() > 1 {
-            let Some(oldest) = self.records.pop_front() else { return };
-            self.bytes -= oldest.size();
-            self.base = oldest.position(oldest.last());
-        }
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct End {
-    epoch: String,
-    offset: u64,
-    /// Not known before the first record of a part.
-    proof: Option<Proof>,
-}
-
-/// The next thing to ask the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
-    Top,
-    /// The entries behind this offset.
-    Page(u64),
-}
-
 /// The things that a copy needs of its node.
 #[derive(Clone, Copy)]
 pub(super) struct Means<'a> {
@@ -138,10 +52,6 @@ pub(super) struct Means<'a> {
     /// False if nothing more may wait, for its bytes.
     pub(super) may_wait: bool,
 }
-
-/// Records that may wait for one feed, and their bytes: what does not fit is read.
-const WAITING: usize = 256;
-const WAITING_BYTES: usize = 256 * 1024;
 
 impl Replica {
     pub(super) fn is_loaded(&self) -> bool {
@@ -224,6 +134,12 @@ impl Replica {
         Some(Position::new(&**epoch, *offset).with_proof((*proof)?.to_string()))
     }
 
+    /// Has those that wait look again, after a read has failed: some may be gone.
+    pub(super) fn wake_waiting(&self) {
+        let wakers = std::mem::take(&mut self.lock().wakers);
+        wakers.wake();
+    }
+
     /// Returns true if nothing was heard of it since this tick.
     pub(super) fn is_idle_since(&self, tick: u32) -> bool {
         let reader = self.lock();
@@ -300,7 +216,7 @@ impl FeedState {
         let base = if start == top.offset { top.clone() } else { Position::new(&*top.epoch, start) };
         reader.written = 0;
         reader.end = End::of(&base);
-        reader.part = Part { epoch: top.epoch.clone(), base, ..Part::default() };
+        reader.part = Part { base, ..Part::default() };
     }
 
     /// Takes a page that was read behind the end.
@@ -313,7 +229,8 @@ impl FeedState {
             _ => self.catch_up(&mut reader, &page, means, effects),
         };
         if !is_whole {
-            reader.load_anew(replica);
+            replica.is_loaded.store(false, Release);
+            reader.load_anew();
             return reader.count(&self.ledger);
         }
         if reader.end.is_at(&page.top) {
@@ -324,12 +241,10 @@ impl FeedState {
     /// Adds a page to the part that is being read, and takes that over once it is whole. Returns false if the log is not the
     /// one that it was.
     fn load(&self, reader: &mut Reader, page: &Page, means: &Means<'_>, effects: &mut Effects) -> bool {
-        let Some(skipped) = reader.end.gap_before(page).filter(|_| reader.part.epoch == page.top.epoch) else {
-            return false;
-        };
+        let Some(skipped) = reader.end.gap_before(page) else { return false };
         if let Some(base) = skipped {
             reader.end = End::of(&base);
-            reader.part = Part { epoch: std::mem::take(&mut reader.part.epoch), base, ..Part::default() };
+            reader.part = Part { base, ..Part::default() };
         }
         let most = self.tail.lock().log.bytes;
         for record in &page.records {
@@ -451,106 +366,10 @@ impl FeedState {
     }
 }
 
-impl Reader {
-    fn begin_read(&mut self) {
-        if self.under_way.is_none() {
-            self.under_way = Some(self.asked);
-        }
-    }
-
-    /// Reads the newest part anew: the log is not the one that was copied.
-    fn load_anew(&mut self, replica: &Replica) {
-        replica.is_loaded.store(false, Release);
-        self.stage = Stage::Loading;
-        (self.end, self.part) = (End::default(), Part::default());
-    }
-
-    fn wait(&mut self, record: Record, means: &Means<'_>, ledger: &Arc<Ledger>) {
-        let bytes = record.size();
-        let fits = self.waiting.len() < WAITING && self.bytes + bytes <= WAITING_BYTES && means.may_wait;
-        if !fits {
-            self.overflowed = true;
-            return;
-        }
-        self.bytes += bytes;
-        self.waiting.push_back(record);
-        self.count(ledger);
-    }
-
-    fn take_waiting(&mut self) -> Option<Record> {
-        let record = self.waiting.pop_front()?;
-        self.bytes -= record.size();
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
-        }
-        Some(record)
-    }
-
-    fn count(&mut self, ledger: &Arc<Ledger>) {
-        let bytes = self.bytes + self.part.bytes;
-        if bytes == 0 {
-            self.account = None;
-        } else {
-            self.account.get_or_insert_with(|| Account::new(ledger, Class::Broker)).set(bytes);
-        }
-    }
-}
-
-impl End {
-    fn of(position: &Position) -> Self {
-        let proof = position.proof.as_ref().and_then(|proof| proof.parse().ok());
-        Self { epoch: position.epoch.clone(), offset: position.offset, proof }
-    }
-
-    fn behind(record: &Record) -> Self {
-        Self { epoch: record.epoch.clone(), offset: record.last(), proof: Some(record.proof) }
-    }
-
-    /// Returns true if the record is the next one in a history that ends here.
-    fn connects(&self, record: &Record) -> bool {
-        record.first == self.offset + 1 && self.proof == Some(record.base)
-    }
-
-    /// The same for a record that was brought, and may be late: of another reign, it may have been lost since.
-    fn connects_now(&self, record: &Record) -> bool {
-        self.connects(record) && self.epoch == record.epoch
-    }
-
-    fn is_at(&self, position: &Position) -> bool {
-        let proof = position.proof.as_ref().and_then(|proof| proof.parse().ok());
-        position.offset == self.offset && proof.is_some() && proof == self.proof
-    }
-
-    /// Returns the position to go on behind if that is not the end, because the log has dropped entries between. `None`
-    /// if the log is not the one that ends here.
-    fn gap_before(&self, page: &Page) -> Option<Option<Position>> {
-        let Some(first) = page.records.first() else {
-            if self.is_at(&page.top) {
-                return Some(None);
-            }
-            let may_go = page.top.offset >= self.offset && self.may_skip(&page.top.epoch);
-            return (may_go && page.top.offset > self.offset).then(|| Some(page.top.clone()));
-        };
-        if self.connects(first) {
-            return Some(None);
-        }
-        let base = Position::new(&*first.epoch, first.first.saturating_sub(1)).with_proof(first.base.to_string());
-        let begins_later = first.first > self.offset + 1;
-        // At the beginning of a copy nothing is known that the first record has to follow.
-        let may_go = self.proof.is_none() || (begins_later && self.may_skip(&first.epoch));
-        may_go.then_some(Some(base))
-    }
-
-    /// Returns true if nothing of the log was lost since the end: entries are only dropped because they are old.
-    fn may_skip(&self, epoch: &str) -> bool {
-        self.proof.is_none() || self.epoch == epoch
-    }
-}
-
 impl Means<'_> {
     /// Returns the tick of a time by the clocks of nodes, which may differ: none is later than now.
     fn tick_of(&self, time: u64) -> u32 {
-        let age = self.time.saturating_sub(time) / crate::util::TICK.as_millis() as u64;
+        let age = self.time.saturating_sub(time) / TICK.as_millis() as u64;
         self.now.saturating_sub(u32::try_from(age).unwrap_or(u32::MAX))
     }
 }
@@ -558,4 +377,72 @@ impl Means<'_> {
 /// Returns the time in milliseconds since 1970.
 pub(super) fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        hub::{Behind, Log, To, feed::state::Asked},
+        ledger::{Class, Ledger},
+        outbox::Keeping,
+        seams::{Body, Logged, Proof, Writer},
+    };
+
+    fn record(epoch: &str, first: u64, base: Proof, count: usize) -> Record {
+        let entries = vec![Logged { json: "7".into(), whole: None, key: None }; count];
+        let body = Body { writer: Writer { node: 1, number: 1 }, time: 0, entries };
+        Record { topic: "t".into(), epoch: epoch.into(), first, base, proof: base.after(count as u64), body }
+    }
+
+    fn read(feed: &FeedState, means: &Means<'_>, effects: &mut Effects, log: &Record) {
+        let top = log.position(log.last());
+        while let Some(ask) = feed.next_read() {
+            match ask {
+                Ask::Top => feed.begin_part(&top),
+                Ask::Page(after) => {
+                    let records = if after < log.last() { vec![log.clone()] } else { Vec::new() };
+                    feed.take_page(Page { records, top: top.clone(), first: 1 }, means, effects);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_follower_is_not_level_in_a_log_that_has_restarted() {
+        let ledger = Arc::new(Ledger::new(1 << 30));
+        let asked = Asked { name: "t", log: Log::last(10), within: 100, now: 1 };
+        let feed = Arc::new(FeedState::copy("t".into(), &asked, &ledger));
+        let (protocols, mut effects) = (Protocols::new(None), Effects::take());
+        let means = Means { protocols: &protocols, now: 1, time: 0, may_wait: true };
+        let follow = || feed.follow(To::task(None), 0, Keeping::Block, None, 1);
+        assert!(follow().is_none(), "nothing is known of the log");
+        let replica = feed.replica.as_ref().unwrap();
+        assert!(replica.begin());
+        read(&feed, &means, &mut effects, &record("a.1", 1, Proof::NONE, 3));
+        let (following, beginning) = follow().unwrap();
+        assert_eq!(beginning.position.offset, 3);
+        assert!(following.arm());
+
+        // What comes before something that is missing waits, and counts.
+        let other = record("a.2", 1, Proof::NONE, 2);
+        assert!(feed.take_record(record("a.2", 5, Proof::new(9), 1), &means, &mut effects));
+        assert!(ledger.of(Class::Broker) > 0);
+        read(&feed, &means, &mut effects, &other);
+        assert_eq!(ledger.of(Class::Broker), 0);
+        assert!(!following.arm());
+        let Behind::Restarted(position) = following.read(1) else { panic!("it is told") };
+        assert_eq!(position, other.position(2));
+        assert!(following.arm());
+        let next = record("a.2", 3, other.proof, 1);
+        assert!(!feed.take_record(next.clone(), &means, &mut effects));
+        // It comes again.
+        assert!(!feed.take_record(next, &means, &mut effects));
+        assert!(!following.arm());
+        let Behind::Entry(entry, _) = following.read(1) else { panic!("there is one") };
+        assert_eq!(entry.position.offset, 3);
+        following.pass(&entry);
+        assert!(following.arm());
+        let _ = effects.run();
+    }
 }

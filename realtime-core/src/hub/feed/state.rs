@@ -227,12 +227,12 @@ impl FeedState {
     /// Drops what is too old. Returns the tick of the next look, or `None` if the feed has ended: nobody follows it,
     /// nothing is kept, and it was not used for as long as entries are kept.
     pub(super) fn expire(&self, now: u32) -> Option<u32> {
-        let is_busy = self.is_busy();
         let mut tail = self.lock_trimmed(now);
         if let Some(due) = tail.next_due() {
             return Some(due);
         }
-        if tail.followers > 0 || is_busy {
+        // Looked at under this lock: one who begins to wait either finds it ended, or is seen here.
+        if tail.followers > 0 || self.is_busy() {
             tail.used = now;
         }
         let due = tail.used.saturating_add(tail.within);
@@ -242,9 +242,8 @@ impl FeedState {
 
     /// Ends the feed if nobody follows it and nothing is kept.
     pub(super) fn end_if_empty(&self) -> bool {
-        let is_busy = self.is_busy();
         let mut tail = self.tail.lock();
-        if tail.followers == 0 && tail.is_empty() && !is_busy {
+        if tail.followers == 0 && tail.is_empty() && !self.is_busy() {
             tail.ended = true;
         }
         tail.ended

@@ -210,12 +210,23 @@ impl Log {
         if let Some(record) = found {
             return Ok(Some(record.position(record.last())));
         }
-        if self.first() > since.offset + 1 {
-            let text =
-                format!("entries behind offset {} are gone, and the append may be among them", since.offset);
+        if self.first() > 1 && !self.sees_behind(since) {
+            let text = format!("not all entries behind {since} are there, and the append may be among them");
             return Err(AppendError::Unknown(Error::new(Code::DEADLINE_EXCEEDED, text)));
         }
         Ok(None)
+    }
+
+    /// Returns true if the position is of this log, and everything behind it is kept. If it is of one that was lost, what was
+    /// appended since may be before it.
+    fn sees_behind(&self, since: &Position) -> bool {
+        let known = match self.records.iter().find(|record| record.last() >= since.offset) {
+            Some(record) if record.first <= since.offset => Some(record.proof),
+            Some(record) if record.first == since.offset + 1 => Some(record.base),
+            None if self.top.0 == since.offset => Some(self.top.1),
+            _ => None,
+        };
+        known.is_some_and(|known| since.proof.as_ref().is_none_or(|proof| *proof == known.to_string()))
     }
 
     fn push(&mut self, draft: &Draft) -> Record {
@@ -302,5 +313,39 @@ impl Inbox {
 impl Received {
     fn is_full(&self, bytes: usize) -> bool {
         self.arrivals.len() >= WAITING || (self.bytes > 0 && self.bytes + bytes > WAITING_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seams::{Body, Logged, Retention};
+
+    fn draft(number: u64) -> Draft {
+        let entries = vec![Logged { json: "7".into(), whole: None, key: None }];
+        let body = Body { writer: Writer { node: 1, number }, time: 0, entries };
+        let keep = Retention { entries: 1000, within: Duration::from_secs(1) };
+        Draft { topic: "t".into(), tag: number, body, keep, trim_before: None }
+    }
+
+    /// An earlier attempt may be among what is dropped, and before the position that was lost.
+    #[test]
+    fn an_append_behind_a_position_that_was_lost_is_unknown() {
+        let broker = MemoryBroker::new();
+        let append = |number, since: Option<&Position>| broker.cluster.append(&draft(number), since);
+        for number in 1..=9 {
+            append(number, None).unwrap();
+        }
+        let since = append(10, None).unwrap();
+        broker.fail_over(|_, _| 8);
+        let first = append(11, None).unwrap();
+        assert_eq!(first.offset, 3);
+        // Everything is there to see.
+        assert_eq!(append(11, Some(&since)).unwrap(), first);
+        assert_eq!(append(12, Some(&since)).unwrap().offset, 4);
+        broker.trim("t", 4);
+        assert!(matches!(append(11, Some(&since)), Err(AppendError::Unknown(_))));
+        // Behind one that is still there, nothing is dropped.
+        assert_eq!(append(13, Some(&first)).unwrap().offset, 5);
     }
 }

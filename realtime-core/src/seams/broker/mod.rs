@@ -69,8 +69,9 @@ pub trait Broker: Send + Sync + fmt::Debug + 'static {
     ///
     /// `again_since` is set where an earlier attempt of the same draft may have succeeded: the end of the log as the
     /// node knew it before the first. The broker then looks behind it for a record of this [`Writer`], and returns the
-    /// position of that one instead of appending another. If it cannot see all of the log behind `again_since` any
-    /// more, the outcome is [`AppendError::Unknown`].
+    /// position of that one instead of appending another. If it cannot see all of the log behind `again_since` any more,
+    /// the outcome is [`AppendError::Unknown`]. So it is where that position was lost, because what was appended since may
+    /// be before it, unless the log has dropped nothing yet.
     ///
     /// # Errors
     ///
