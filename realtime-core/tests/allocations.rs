@@ -7,11 +7,7 @@ mod wire;
 mod work;
 
 use allocation_counter::measure;
-use realtime_core::{
-    Call, Endpoint, NextCall, Procedure, Realtime,
-    websocket::Opcode::{Binary, Text},
-};
-use tracing::{Metadata, Subscriber, span, subscriber::with_default};
+use realtime_core::websocket::Opcode::{Binary, Text};
 
 /// The frame goes out in the buffer of the thread. What is allocated is the text, or
 /// are the bytes, that the handler owns.
@@ -41,48 +37,6 @@ fn a_call_allocates_itself_and_what_its_function_is_given() {
         assert_eq!(allocations(work::call(1, subprotocol, frame)), 5, "{subprotocol}");
         assert_eq!(allocations(work::call(16, subprotocol, frame)), 16 * 5, "{subprotocol}");
     }
-}
-
-/// What a middleware and a span add to the five of a call.
-#[test]
-fn a_middleware_and_a_span_allocate_this_much_for_a_call() {
-    const ECHO: Procedure<u32, u32> = Procedure::new("echo");
-    let pass = |_: Call<()>, next: NextCall| next.run();
-    let work = |around: usize| {
-        let api = Endpoint::new(()).procedure(ECHO, |_, number| async move { Ok(number) });
-        let api = (0..around).fold(api, |api, _| api.around(pass));
-        let realtime = Realtime::builder().manual_time().endpoint("api", api).build();
-        let mut client = wire::Client::connect(&realtime, "api", Some("realtime.v1.json"));
-        client.take_sent();
-        let call = wire::frame(1, br#"{"type":"call","id":"1","path":"echo","input":7}"#);
-        move || {
-            client.send(&call);
-            assert_eq!(client.take_sent().1, 1);
-        }
-    };
-    assert_eq!(allocations(work(0)), 4);
-    assert_eq!(allocations(work(1)), 4 + 8);
-    assert_eq!(allocations(work(2)), 4 + 9);
-    with_default(Wanting, || assert_eq!(allocations(work(0)), 4 + 3));
-}
-
-/// A subscriber that wants everything and keeps nothing.
-struct Wanting;
-
-impl Subscriber for Wanting {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, _: &tracing::Event<'_>) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
 }
 
 /// The members share the frame, and every queue keeps its room.
