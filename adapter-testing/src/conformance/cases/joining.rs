@@ -159,6 +159,8 @@ pub fn who_joins_is_present_until_its_last_subscription_ends(subject: &Subject) 
     bob.expect_complete("1");
     ann.settle();
     bob.unsubscribe("2");
+    // Its list of the place ends with it.
+    assert_eq!(expect_presence(&mut bob)["left"], json!([joined["connection"]]));
     bob.expect_complete("2");
     assert_eq!(expect_presence(&mut ann)["left"], json!([joined["connection"]]));
     bob.settle();
@@ -291,9 +293,11 @@ pub fn a_feed_may_be_joined_with_presence(subject: &Subject) {
     ann.subscribe("1", "news", Value::Null);
     assert_eq!(ann.recv_packet()["type"], "subscribed");
     assert_eq!(expect_presence(&mut ann)["here"], json!([]));
-    assert_eq!(expect_presence(&mut ann)["joined"][0]["data"], "reads");
+    let joined = expect_presence(&mut ann)["joined"][0].take();
+    assert_eq!(joined["data"], "reads");
     assert_eq!(server.realtime().present(&HERE).len(), 1);
     ann.unsubscribe("1");
+    assert_eq!(expect_presence(&mut ann)["left"], json!([joined["connection"]]));
     ann.expect_complete("1");
     assert!(server.realtime().present(&HERE).is_empty());
 }
