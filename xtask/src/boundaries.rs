@@ -83,7 +83,7 @@ impl Ban {
     }
 }
 
-pub(crate) const LIBRARIES: [&str; 8] = [
+pub(crate) const LIBRARIES: [&str; 9] = [
     CORE,
     "realtime-protocol",
     "adapter-axum",
@@ -92,6 +92,7 @@ pub(crate) const LIBRARIES: [&str; 8] = [
     "adapter-testing",
     CLIENT,
     "realtime-schema",
+    "broker-redis",
 ];
 
 /// A lower rust-version breaks in a dependency, a higher one excludes users.

@@ -39,7 +39,7 @@ fn metadata_problems(package: &Package) -> Vec<String> {
 }
 
 /// The order in which a registry can take the libraries.
-const ORDER: [&str; 8] = [
+const ORDER: [&str; 9] = [
     "realtime-protocol",
     "realtime-core",
     "adapter-hyper",
@@ -47,6 +47,7 @@ const ORDER: [&str; 8] = [
     "adapter-axum",
     "adapter-actix",
     "realtime-schema",
+    "broker-redis",
     "adapter-testing",
 ];
 
