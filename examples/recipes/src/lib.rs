@@ -7,6 +7,7 @@ pub mod jobs;
 pub mod login;
 pub mod rest;
 pub mod rooms;
+pub mod scaling;
 pub mod shutdown;
 pub mod uploads;
 pub mod vite;
