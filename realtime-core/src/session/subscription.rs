@@ -197,7 +197,7 @@ impl Stream {
                 (self.feed, self.shared) = (Some(feed), None);
             }
             Ok(Begun::Unprepared(of)) => {
-                self.starting = Some(prepare(client, &self.core, FeedOf { attendance, ..of }))
+                self.starting = Some(prepare(client, &self.core, FeedOf { attendance, ..of }));
             }
             Err(error) => self.end = End::Due(Err(error)),
         }
