@@ -18,6 +18,7 @@ mod inflating;
 mod life;
 mod link;
 mod members;
+mod nodes;
 mod outcome;
 mod outcomes;
 mod permits;
@@ -42,6 +43,8 @@ pub(crate) use inflating::{Inflating, Place};
 use life::Life;
 use link::Link;
 use members::Effects;
+use nodes::Nodes;
+pub use nodes::{Readiness, ShardReadiness, ShardState};
 pub(crate) use outcome::{Done, Outcome};
 pub(crate) use outcomes::{Begin, Keyed, Outcomes, Scope, Ticket};
 pub use permits::ConnectionPermit;
@@ -101,6 +104,7 @@ pub(crate) struct Hub {
     pub(crate) outcomes: Arc<Outcomes>,
     pub(crate) revocations: Revocations,
     link: Option<Link>,
+    nodes: Option<Nodes>,
     pub(crate) draining: AtomicBool,
     next: AtomicU64,
     runtime: Mutex<Option<Arc<dyn Runtime>>>,
@@ -125,6 +129,7 @@ impl Hub {
         let clock = Clock::default();
         let link_bytes = plan.config.broker_queue_bytes;
         let ledger = Arc::new(Ledger::new(plan.config.memory));
+        let link = plan.broker.map(|broker| Link::new(broker, link_bytes, &ledger));
         Self {
             limits: Limits::new(&plan.config.rates),
             outcomes: Outcomes::new(&plan.config, clock.ticks(plan.config.idempotency_window), &ledger),
@@ -143,7 +148,8 @@ impl Hub {
             counters: Counters::default(),
             revocations: Revocations::default(),
             warnings: Warnings::default(),
-            link: plan.broker.map(|broker| Link::new(broker, link_bytes, &ledger)),
+            nodes: link.as_ref().map(|link| Nodes::new(plan.node, link)),
+            link,
             ledger,
             draining: AtomicBool::new(false),
             next: AtomicU64::new(1),
@@ -171,6 +177,7 @@ impl Hub {
         if let Some(link) = &self.link {
             link.start(&Arc::downgrade(self), &runtime);
         }
+        self.start_nodes();
         if !self.manual_time {
             let ticker = Ticker(Arc::downgrade(self));
             runtime.spawn(Box::pin(ticker.run(Arc::clone(&runtime))));
@@ -333,6 +340,7 @@ impl Hub {
         if let Some(link) = &self.link {
             link.expire(now);
         }
+        self.tick_nodes();
         self.revocations.expire(now);
         self.ledger.look_again();
         self.keep_to_budget();

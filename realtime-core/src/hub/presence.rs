@@ -16,29 +16,34 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Places {
     hasher: RandomState,
-    shards: [Mutex<HashMap<Box<str>, Arc<Place>>>; SHARDS],
+    pub(super) shards: [Mutex<HashMap<Box<str>, Arc<Place>>>; SHARDS],
 }
 
 /// One place. It exists while a client is present.
 #[derive(Debug)]
-struct Place {
-    name: Box<str>,
-    here: Mutex<Here>,
+pub(super) struct Place {
+    pub(super) name: Box<str>,
+    pub(super) here: Mutex<Here>,
 }
 
 #[derive(Debug, Default)]
-struct Here {
+pub(super) struct Here {
     /// The last client has left; nobody may enter this one any more.
     ended: bool,
-    list: BTreeMap<ConnectionId, Entry>,
+    /// The clients of all nodes.
+    pub(super) list: BTreeMap<ConnectionId, Entry>,
     /// Bytes of all entries.
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
-    data: Value,
-    bytes: usize,
+pub(super) struct Entry {
+    pub(super) data: Value,
+    pub(super) bytes: usize,
+    /// The name of this version of it among the nodes; 0 without a broker.
+    pub(super) tag: u64,
+    /// The tag under which the other nodes know it; 0 if they do not.
+    pub(super) published: u64,
 }
 
 const SHARDS: usize = 64;
@@ -58,7 +63,8 @@ impl Hub {
             let text = format!("presence data of {bytes} bytes is over the limit of {limit}");
             return Err(Error::invalid_argument(text));
         }
-        let entry = Entry { data, bytes: ENTRY_BYTES + bytes };
+        let tag = self.nodes.as_ref().map_or(0, |nodes| nodes.own.next_tag());
+        let entry = Entry { data, bytes: ENTRY_BYTES + bytes, tag, published: 0 };
         let mut effects = Effects::default();
         let entered = self.places.at(name, |here| self.enter_here(client, name, here, entry, &mut effects));
         self.run(effects);
@@ -70,14 +76,18 @@ impl Hub {
         client: &Arc<Client>,
         name: &str,
         here: &mut Here,
-        entry: Entry,
+        mut entry: Entry,
         effects: &mut Effects,
     ) -> Result {
         let known = here.list.contains_key(&client.id);
         here.check(client.id, &entry, self.config.presence_bytes_per_place)?;
-        if !known {
-            self.begin(client, name, here, effects)?;
+        let reserved = self.reserve(name, here.list.get(&client.id), &entry)?;
+        if !known && let Err(error) = self.begin(client, name, here, effects) {
+            self.release(reserved);
+            return Err(error);
         }
+        entry.published = here.list.get(&client.id).map_or(0, |known| known.published);
+        self.mark(name, client.id, 0);
         let who = vec![Present::new(client.id, entry.data.clone())];
         here.insert(client.id, entry);
         let mut notice = PresenceNotice::new(name);
@@ -134,7 +144,8 @@ impl Hub {
             return;
         }
         let told = self.places.at(name, |here| {
-            here.remove(id)?;
+            let removed = here.remove(id)?;
+            self.mark_left(name, id, &removed);
             let mut notice = PresenceNotice::new(name);
             notice.left.push(id);
             Some(self.tell(name, notice, &[id]))
@@ -146,20 +157,20 @@ impl Hub {
         }
     }
 
-    /// Returns all clients present in a place.
+    /// Returns all clients present in a place, on all nodes.
     pub(crate) fn present(&self, name: &str) -> Vec<Present<Value>> {
         self.places.find(name).map(|place| place.here.lock().present()).unwrap_or_default()
     }
 
-    /// Publishes an event on this node alone: other nodes do not know the clients here.
-    fn tell(&self, name: &str, notice: PresenceNotice, except: &[ConnectionId]) -> Result<Effects> {
+    /// Publishes an event on this node alone: the others tell their members what they hear of it.
+    pub(super) fn tell(&self, name: &str, notice: PresenceNotice, except: &[ConnectionId]) -> Result<Effects> {
         self.queue(Name::Place(name), Some(PRESENCE.name()), &notice, None, except)
     }
 }
 
 impl Places {
     /// Calls `change` under the place's lock.
-    fn at<T>(&self, name: &str, change: impl FnOnce(&mut Here) -> T) -> T {
+    pub(super) fn at<T>(&self, name: &str, change: impl FnOnce(&mut Here) -> T) -> T {
         loop {
             let place = self.find_or_insert(name);
             let mut here = place.here.lock();
@@ -179,7 +190,7 @@ impl Places {
         }
     }
 
-    fn find(&self, name: &str) -> Option<Arc<Place>> {
+    pub(super) fn find(&self, name: &str) -> Option<Arc<Place>> {
         self.shard(name).lock().get(name).cloned()
     }
 
@@ -218,15 +229,16 @@ impl Here {
         Ok(())
     }
 
-    fn insert(&mut self, id: ConnectionId, entry: Entry) {
+    pub(super) fn insert(&mut self, id: ConnectionId, entry: Entry) {
         self.bytes += entry.bytes;
         let known = self.list.insert(id, entry);
         self.bytes -= known.map_or(0, |known| known.bytes);
     }
 
-    fn remove(&mut self, id: ConnectionId) -> Option<()> {
-        self.bytes -= self.list.remove(&id)?.bytes;
-        Some(())
+    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Entry> {
+        let removed = self.list.remove(&id)?;
+        self.bytes -= removed.bytes;
+        Some(removed)
     }
 
     fn present(&self) -> Vec<Present<Value>> {
@@ -236,10 +248,10 @@ impl Here {
 }
 
 /// Bytes of an entry beside its data.
-const ENTRY_BYTES: usize = 64;
+pub(super) const ENTRY_BYTES: usize = 64;
 
 /// Returns the approximate memory of a value.
-fn memory_of(value: &Value) -> usize {
+pub(super) fn memory_of(value: &Value) -> usize {
     let inside = match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         Value::String(text) => text.len(),

@@ -57,6 +57,8 @@ pub(crate) enum Class {
     Outcomes,
     /// Publications that wait for the broker.
     Broker,
+    /// The lists of clients that are present on other nodes.
+    Presence,
     /// Pings and pongs that wait; from their own part of the budget.
     Control,
 }

@@ -149,6 +149,7 @@ const CLASS: [Class; CLASSES] = [
     Class::Inbound,
     Class::Outcomes,
     Class::Broker,
+    Class::Presence,
     Class::Control,
 ];
 

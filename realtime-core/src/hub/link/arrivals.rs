@@ -40,6 +40,9 @@ pub(super) async fn receive(shared: Arc<Shared>, hub: Weak<Hub>, runtime: Arc<dy
 }
 
 fn handle(hub: &Arc<Hub>, arrival: Arrival) {
+    if hub.take_for_nodes(&arrival) {
+        return;
+    }
     let Arrival::Publication(publication) = arrival else { return };
     // Protocols are application code too.
     if let Err(panic) = catch(|| hub.deliver(&publication)) {

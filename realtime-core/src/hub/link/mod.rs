@@ -5,6 +5,7 @@ mod arrivals;
 mod caught;
 mod follows;
 mod publications;
+mod waiting;
 
 pub(super) use caught::caught;
 use follows::Follows;
@@ -13,13 +14,13 @@ use super::Hub;
 use crate::{
     ledger::{Account, Class, Ledger},
     seams::{Broker, Publication, Runtime, Source},
-    util::{Wakers, sync::Mutex},
+    util::{Wakers, sync::Mutex, wake},
 };
 use realtime_protocol::{Error, Result};
 use std::{
     collections::VecDeque,
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -50,6 +51,8 @@ struct State {
     /// Set when the hub is gone.
     ended: bool,
     wakers: Wakers,
+    /// Woken when nothing waits any more.
+    idle: Option<Waker>,
 }
 
 /// Publications that may wait while the broker is slow or down; over it publishing fails.
@@ -67,6 +70,7 @@ impl Link {
             account: Account::new(ledger, Class::Broker),
             ended: false,
             wakers: Wakers::default(),
+            idle: None,
         };
         let shared = Shared { broker, follows: Follows::default(), limit, state: Mutex::new(state) };
         Self { shared: Arc::new(shared), running: Arc::default() }
@@ -147,6 +151,9 @@ impl Shared {
         let mut state = self.state.lock();
         let left = state.bytes - bytes;
         state.count(left);
+        let idle = if left == 0 { state.idle.take() } else { None };
+        drop(state);
+        wake(idle);
     }
 
     /// Ready when the hub is gone.
