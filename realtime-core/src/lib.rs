@@ -68,7 +68,7 @@ pub use handles::{
     AnyConnection, AnyTopic, Audience, Begun, Feed, FeedUpdate, FeedUpdates, Follow, History, Interval, Join,
     Memory, Past, Realtime, Recipients, SendError, Sleep, Stats, Topic,
 };
-pub use hub::{Drained, Log};
+pub use hub::{Drained, Log, Readiness, ShardReadiness, ShardState};
 pub use ipnet::IpNet;
 pub use realtime_protocol::{
     Appended, Close, CloseCode, Code, ConnectionId, Error, Event, Gap, Initiator, IntoItem, Item, Message,

@@ -164,6 +164,11 @@ impl Flaky {
     }
 }
 
+/// What the nodes tell each other is not counted.
+fn is_of_the_application(topic: &str) -> bool {
+    !topic.starts_with('\u{1}')
+}
+
 #[realtime_core::async_trait]
 impl Broker for Flaky {
     async fn follow(&self, changes: &[FollowChange]) -> Result {
@@ -172,15 +177,20 @@ impl Broker for Flaky {
             return Err(Error::unavailable("the broker is down"));
         }
         assert!(changes.iter().all(|change| change.of == Source::Topic));
-        self.followed.lock().unwrap().extend(changes.iter().map(|change| (change.topic.clone(), change.wanted)));
+        let changes = changes.iter().filter(|change| is_of_the_application(&change.topic));
+        self.followed.lock().unwrap().extend(changes.map(|change| (change.topic.clone(), change.wanted)));
         Ok(())
     }
 
     async fn publish(&self, batch: &[Publication]) -> Result<(), Untaken> {
+        let batch: Vec<_> = batch.iter().filter(|one| is_of_the_application(&one.topic)).collect();
+        if batch.is_empty() {
+            return Ok(());
+        }
         self.handed.lock().unwrap().push(batch.len());
         let answer = self.answers.lock().unwrap().pop();
         let count = answer.map_or(batch.len(), |answer| answer.taken);
-        let text = |publication: &Publication| String::from_utf8(publication.json.to_vec()).unwrap();
+        let text = |publication: &&Publication| String::from_utf8(publication.json.to_vec()).unwrap();
         self.taken.lock().unwrap().extend(batch[..count].iter().map(text));
         let Some(Answer { taken, unsure, retryable }) = answer else { return Ok(()) };
         let error = Error::new(Code::UNAVAILABLE, "the broker is down");
@@ -370,7 +380,10 @@ impl Drop for PanicsDropped {
 
 #[realtime_core::async_trait]
 impl Broker for Shaky {
-    async fn publish(&self, _: &[Publication]) -> Result<(), Untaken> {
+    async fn publish(&self, batch: &[Publication]) -> Result<(), Untaken> {
+        if !batch.iter().any(|one| is_of_the_application(&one.topic)) {
+            return Ok(());
+        }
         let count = self.published.fetch_add(1, SeqCst);
         let _dropped = PanicsDropped(count == 1);
         assert!(count != 0, "a broker panics as it was told");

@@ -73,7 +73,8 @@ pub struct Config {
     pub outbox_bytes: usize,
 
     /// Bytes held for all clients together: output that their transports do not take, input that is not handled yet,
-    /// the logs of feeds, stored outcomes, and publications that wait for the broker. A sixteenth is for pings, pongs,
+    /// the logs of feeds, stored outcomes, publications that wait for the broker, and the lists of clients that are
+    /// present on other nodes. A sixteenth is for pings, pongs,
     /// replies and closes. Of the rest: over 85 % the oldest entries of the largest logs are dropped, then what is held
     /// back of topics that drop or conflate; over 95 % new connections, subscriptions and calls are refused with status
     /// 503 and `RESOURCE_EXHAUSTED`; at 100 % the clients for which most waits are closed with 1013, until less than
@@ -93,6 +94,12 @@ pub struct Config {
     /// The same for all clients in one place together, plus 64 for each. Over it: `RESOURCE_EXHAUSTED`. Default 1
     /// MiB: ten thousand clients with a short name, whose list still fits into an [outbox](Self::outbox_bytes).
     pub presence_bytes_per_place: usize,
+
+    /// The same for all clients of one node in all places together, plus the place's name for each; with a
+    /// [`Broker`](crate::Broker) only. Over it: `RESOURCE_EXHAUSTED`, and a list of another node that is over it is not
+    /// taken: all nodes should have the same limit. Default 32 MiB: 200 000 clients with a short name. Every node keeps
+    /// the lists of all the others, which count for [`memory`](Self::memory).
+    pub presence_bytes_per_node: usize,
 
     /// Calls of one client that run at a time, and, counted separately, calls of its procedures that wait for an
     /// answer. Over it: `RESOURCE_EXHAUSTED`, to be retried after 100 ms. Default 64: many times what one page or
@@ -231,6 +238,7 @@ impl Default for Config {
             topics_per_connection: 256,
             presence_bytes: 4 * 1024,
             presence_bytes_per_place: 1024 * 1024,
+            presence_bytes_per_node: 32 * 1024 * 1024,
             idempotency_window: Duration::from_secs(60),
             idempotent_calls: 10_000,
             idempotent_calls_per_peer: 1000,

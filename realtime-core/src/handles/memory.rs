@@ -21,6 +21,8 @@ pub struct Memory {
     pub outcomes: usize,
     /// Publications and entries that wait for the broker, and records of it that wait for others.
     pub broker: usize,
+    /// The lists of clients that are [present](crate::Presence) on other nodes.
+    pub presence: usize,
     /// Pings and pongs that wait.
     pub control: usize,
     /// Entries of logs that were dropped to stay within the limit.
@@ -44,6 +46,7 @@ impl Memory {
             inbound: ledger.of(Class::Inbound),
             outcomes: ledger.of(Class::Outcomes),
             broker: ledger.of(Class::Broker),
+            presence: ledger.of(Class::Presence),
             control: ledger.of(Class::Control),
             trimmed_entries: ledger.acts.trimmed.get(),
             dropped_publications: ledger.acts.dropped.get(),

@@ -2,7 +2,7 @@ use super::{AnyConnection, AnyTopic, Audience, Feed, FeedUpdates, Memory, Past, 
 use crate::{
     config::Config,
     context::Principal,
-    hub::{Drained, Hub, drain},
+    hub::{Drained, Hub, Readiness, drain},
     seams::{AppendError, Runtime},
 };
 use realtime_protocol::{ConnectionId, Position, Presence, Present, Result};
@@ -114,9 +114,23 @@ impl Realtime {
         FeedUpdates::new(self, feed, after)
     }
 
-    /// Returns the clients present in a place; those whose data does not parse as `P` are skipped.
+    /// Returns the clients present in a place, with a broker those on all nodes; those whose data does not parse as `P`
+    /// are skipped.
     pub fn present<P: DeserializeOwned>(&self, presence: &Presence<P>) -> Vec<Present<P>> {
-        let present = self.0.present(presence.name()).into_iter();
+        self.present_where(presence, |_| true)
+    }
+
+    /// Returns the clients of this node that are present in a place; see [`present`](Self::present).
+    pub fn present_here<P: DeserializeOwned>(&self, presence: &Presence<P>) -> Vec<Present<P>> {
+        self.present_where(presence, |id| id.node == self.0.node)
+    }
+
+    fn present_where<P: DeserializeOwned>(
+        &self,
+        presence: &Presence<P>,
+        is_wanted: impl Fn(ConnectionId) -> bool,
+    ) -> Vec<Present<P>> {
+        let present = self.0.present(presence.name()).into_iter().filter(|present| is_wanted(present.connection));
         let read = |present: Present<_>| {
             Some(Present::new(present.connection, serde_json::from_value(present.data).ok()?))
         };
@@ -139,6 +153,17 @@ impl Realtime {
         self.0.connections.len()
     }
 
+    /// Returns whether new clients should be sent to this node: it is not draining, and what it publishes arrives. A
+    /// load balancer asks for it by a route, such as
+    ///
+    /// `get(move || async move { (realtime.readiness().status(), realtime.readiness().to_json()) })`
+    ///
+    /// on axum. A node whose clock does not run is ready unless it drains: its first client starts the clock. Call
+    /// [`start`](Self::start) where the broker should be checked before.
+    pub fn readiness(&self) -> Readiness {
+        self.0.readiness()
+    }
+
     /// Returns the counters of this node.
     pub fn stats(&self) -> Stats {
         let hub = &self.0;
@@ -155,6 +180,8 @@ impl Realtime {
             delivered: counters.delivered.load(Relaxed),
             slow_consumers: counters.slow_consumers.load(Relaxed),
             broker_failures: counters.broker_failures.load(Relaxed),
+            ready: hub.readiness().ready,
+            nodes: hub.other_nodes(),
             memory: Memory::of(&hub.ledger),
         }
     }
@@ -284,6 +311,10 @@ pub struct Stats {
     pub slow_consumers: u64,
     /// Publications that the broker did not accept after all retries, and failures to receive one.
     pub broker_failures: u64,
+    /// The node is [ready](Realtime::readiness).
+    pub ready: bool,
+    /// Other nodes that are heard.
+    pub nodes: usize,
     /// Bytes held for clients, and what was done to hold no more.
     pub memory: Memory,
 }

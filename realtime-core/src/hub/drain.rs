@@ -51,6 +51,7 @@ pub(crate) async fn drain(hub: Arc<Hub>, deadline: Duration) -> Drained {
     if !rest.is_empty() {
         tracing::warn!(cut = rest.len(), "connections cut at the end of the drain");
     }
+    hub.leave_nodes(end.max(hub.clock.now() + 1)).await;
     Drained { open, cut: rest.len() }
 }
 

@@ -20,6 +20,7 @@ mod life;
 mod link;
 mod listeners;
 mod members;
+mod nodes;
 mod outcome;
 mod outcomes;
 mod permits;
@@ -51,6 +52,8 @@ use link::Link;
 use listeners::Listeners;
 pub(crate) use listeners::{Listener, Listening, too_slow};
 use members::Effects;
+use nodes::Nodes;
+pub use nodes::{Readiness, ShardReadiness, ShardState};
 pub(crate) use outcome::{Done, Outcome};
 pub(crate) use outcomes::{Begin, Keyed, Outcomes, Scope, Ticket};
 pub use permits::ConnectionPermit;
@@ -117,6 +120,7 @@ pub(crate) struct Hub {
     pub(crate) outcomes: Arc<Outcomes>,
     pub(crate) revocations: Revocations,
     link: Option<Link>,
+    nodes: Option<Nodes>,
     pub(crate) draining: AtomicBool,
     next: AtomicU64,
     runtime: Mutex<Option<Arc<dyn Runtime>>>,
@@ -163,6 +167,7 @@ impl Hub {
             counters: Counters::default(),
             revocations: Revocations::default(),
             warnings: Warnings::default(),
+            nodes: link.as_ref().map(|link| Nodes::new(plan.node, link)),
             link,
             ledger,
             draining: AtomicBool::new(false),
@@ -193,6 +198,7 @@ impl Hub {
             link.start(&Arc::downgrade(self), &runtime);
             self.read_feeds();
         }
+        self.start_nodes();
         if !self.manual_time {
             let ticker = Ticker(Arc::downgrade(self));
             runtime.spawn(Box::pin(ticker.run(Arc::clone(&runtime))));
@@ -385,6 +391,7 @@ impl Hub {
         if let Some(link) = &self.link {
             link.expire(now);
         }
+        self.tick_nodes();
         self.revocations.expire(now);
         self.ledger.look_again();
         self.keep_to_budget();

@@ -10,6 +10,7 @@ use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap},
     hash::{BuildHasher, RandomState},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -21,31 +22,36 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Places {
     hasher: RandomState,
-    shards: [Mutex<HashMap<Box<str>, Arc<Place>>>; SHARDS],
+    pub(super) shards: [Mutex<HashMap<Box<str>, Arc<Place>>>; SHARDS],
 }
 
 /// One place. It exists while a client is present.
 #[derive(Debug)]
-struct Place {
-    name: Box<str>,
-    here: Mutex<Here>,
+pub(super) struct Place {
+    pub(super) name: Box<str>,
+    pub(super) here: Mutex<Here>,
 }
 
 #[derive(Debug, Default)]
-struct Here {
+pub(super) struct Here {
     /// The last client has left; nobody may enter this one any more.
     ended: bool,
-    list: BTreeMap<ConnectionId, Entry>,
-    /// Empty in a place where connections are present for themselves.
+    /// The clients of all nodes.
+    pub(super) list: BTreeMap<ConnectionId, Entry>,
+    /// The users of this node. Empty in a place where its connections are present for themselves.
     users: Users,
     /// Bytes of all entries, and of the connections of users.
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
-    data: Value,
-    bytes: usize,
+pub(super) struct Entry {
+    pub(super) data: Value,
+    pub(super) bytes: usize,
+    /// The name of this version of it among the nodes; 0 without a broker.
+    pub(super) tag: u64,
+    /// The tag under which the other nodes know it; 0 if they do not.
+    pub(super) published: u64,
 }
 
 /// Who enters.
@@ -73,7 +79,8 @@ impl Hub {
             return Err(Error::invalid_argument(text));
         }
         let user = if by_principal { Some(user_of(client)?) } else { None };
-        let entry = Entry { data, bytes: ENTRY_BYTES + bytes };
+        let tag = self.nodes.as_ref().map_or(0, |nodes| nodes.own.next_tag());
+        let entry = Entry { data, bytes: ENTRY_BYTES + bytes, tag, published: 0 };
         let mut effects = Effects::default();
         let entering = Entering { client, user };
         let entered = self.places.at(name, |here| self.enter_here(&entering, name, here, entry, &mut effects));
@@ -86,33 +93,38 @@ impl Hub {
         entering: &Entering<'_>,
         name: &str,
         here: &mut Here,
-        entry: Entry,
+        mut entry: Entry,
         effects: &mut Effects,
     ) -> Result {
         let Entering { client, user } = *entering;
-        here.check_kind(user)?;
+        here.check_kind(self.node, user)?;
         let id = user.and_then(|user| here.users.entry(user)).unwrap_or(client.id);
         let known = here.list.get(&id);
         // Another page of a user is news only if it changes something.
         let is_news = user.is_none() || known.is_none_or(|known| known.data != entry.data);
-        let known = known.is_some();
-        let is_new = if user.is_some() { !here.users.has(client.id) } else { !known };
+        let is_known = known.is_some();
+        let is_new = if user.is_some() { !here.users.has(client.id) } else { !is_known };
         let more = if is_new && user.is_some() { ENTRY_BYTES } else { 0 };
         here.check(id, entry.bytes + more, self.config.presence_bytes_per_place)?;
-        if is_new {
-            self.begin(client, name, here, effects)?;
+        entry.published = known.map_or(0, |known| known.published);
+        let reserved = is_news.then(|| self.reserve(name, known, &entry)).transpose()?;
+        if is_new && let Err(error) = self.begin(client, name, here, effects) {
+            reserved.into_iter().for_each(|reserved| self.release(reserved));
+            return Err(error);
         }
         if let Some(user) = user.filter(|_| is_new) {
             here.users.enter(user, client.id);
             here.bytes += more;
         }
+        if !is_news {
+            return Ok(());
+        }
+        self.mark(name, id, 0);
         let who = vec![Present::new(id, entry.data.clone())];
         here.insert(id, entry);
-        if is_news {
-            let mut notice = PresenceNotice::new(name);
-            *(if known { &mut notice.changed } else { &mut notice.joined }) = who;
-            effects.extend(self.tell(name, notice, &[])?);
-        }
+        let mut notice = PresenceNotice::new(name);
+        *(if is_known { &mut notice.changed } else { &mut notice.joined }) = who;
+        effects.extend(self.tell(name, notice, &[])?);
         Ok(())
     }
 
@@ -177,7 +189,8 @@ impl Hub {
             return;
         }
         let told = self.places.at(name, |here| {
-            let gone = here.remove(id)?;
+            let (gone, removed) = here.remove(id)?;
+            self.mark_left(name, gone, &removed);
             Some(self.tell(name, left_by(gone, name), &[id]))
         });
         match told {
@@ -187,20 +200,20 @@ impl Hub {
         }
     }
 
-    /// Returns all clients present in a place.
+    /// Returns all clients present in a place, on all nodes.
     pub(crate) fn present(&self, name: &str) -> Vec<Present<Value>> {
         self.places.find(name).map(|place| place.here.lock().present()).unwrap_or_default()
     }
 
-    /// Publishes an event on this node alone: other nodes do not know the clients here.
-    fn tell(&self, name: &str, notice: PresenceNotice, except: &[ConnectionId]) -> Result<Effects> {
+    /// Publishes an event on this node alone: the others tell their members what they hear of it.
+    pub(super) fn tell(&self, name: &str, notice: PresenceNotice, except: &[ConnectionId]) -> Result<Effects> {
         self.queue(Name::Place(name), Some(PRESENCE.name()), &notice, None, except)
     }
 }
 
 impl Places {
     /// Calls `change` under the place's lock.
-    fn at<T>(&self, name: &str, change: impl FnOnce(&mut Here) -> T) -> T {
+    pub(super) fn at<T>(&self, name: &str, change: impl FnOnce(&mut Here) -> T) -> T {
         loop {
             let place = self.find_or_insert(name);
             let mut here = place.here.lock();
@@ -220,7 +233,7 @@ impl Places {
         }
     }
 
-    fn find(&self, name: &str) -> Option<Arc<Place>> {
+    pub(super) fn find(&self, name: &str) -> Option<Arc<Place>> {
         self.shard(name).lock().get(name).cloned()
     }
 
@@ -248,10 +261,10 @@ impl Places {
 }
 
 impl Here {
-    /// Checks that the place has entries of this kind alone: a list that counts some users once and others for each page
-    /// is of no use.
-    fn check_kind(&self, user: Option<&str>) -> Result {
-        let (is_empty, has_users) = (self.list.is_empty(), !self.users.is_empty());
+    /// Checks that this node's part of the place has entries of this kind alone: a list that counts some users once and
+    /// others for each page is of no use.
+    fn check_kind(&self, node: u64, user: Option<&str>) -> Result {
+        let (is_empty, has_users) = (self.list.range(ids_of(node)).next().is_none(), !self.users.is_empty());
         if is_empty || has_users == user.is_some() {
             return Ok(());
         }
@@ -269,14 +282,14 @@ impl Here {
         Ok(())
     }
 
-    fn insert(&mut self, id: ConnectionId, entry: Entry) {
+    pub(super) fn insert(&mut self, id: ConnectionId, entry: Entry) {
         self.bytes += entry.bytes;
         let known = self.list.insert(id, entry);
         self.bytes -= known.map_or(0, |known| known.bytes);
     }
 
-    /// Removes a connection; returns the entry that is gone with it.
-    fn remove(&mut self, id: ConnectionId) -> Option<ConnectionId> {
+    /// Removes a connection of this node; returns the entry that is gone with it.
+    fn remove(&mut self, id: ConnectionId) -> Option<(ConnectionId, Entry)> {
         let gone = match self.users.leave(id) {
             None if self.users.is_empty() => id,
             // It had left already, and its user may still have an entry of its name.
@@ -287,8 +300,14 @@ impl Here {
                 entry
             }
         };
-        self.bytes -= self.list.remove(&gone)?.bytes;
-        Some(gone)
+        Some((gone, self.remove_entry(gone)?))
+    }
+
+    /// Removes an entry of any node.
+    pub(super) fn remove_entry(&mut self, id: ConnectionId) -> Option<Entry> {
+        let removed = self.list.remove(&id)?;
+        self.bytes -= removed.bytes;
+        Some(removed)
     }
 
     fn present(&self) -> Vec<Present<Value>> {
@@ -310,11 +329,16 @@ fn user_of(client: &Client) -> Result<&str> {
     Ok(name)
 }
 
+/// The ids of the connections of a node.
+pub(super) fn ids_of(node: u64) -> RangeInclusive<ConnectionId> {
+    ConnectionId { node, number: 0 }..=ConnectionId { node, number: u64::MAX }
+}
+
 /// Bytes of an entry beside its data, and of a user's connection.
-const ENTRY_BYTES: usize = 64;
+pub(super) const ENTRY_BYTES: usize = 64;
 
 /// Returns the approximate memory of a value.
-fn memory_of(value: &Value) -> usize {
+pub(super) fn memory_of(value: &Value) -> usize {
     let inside = match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         Value::String(text) => text.len(),

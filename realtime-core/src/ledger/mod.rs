@@ -57,6 +57,8 @@ pub(crate) enum Class {
     Outcomes,
     /// Publications and entries that wait for the broker, and records of it that wait for others.
     Broker,
+    /// The lists of clients that are present on other nodes.
+    Presence,
     /// Pings and pongs that wait; from their own part of the budget.
     Control,
 }

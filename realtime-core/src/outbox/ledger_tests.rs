@@ -166,6 +166,7 @@ const CLASS: [Class; CLASSES] = [
     Class::Inbound,
     Class::Outcomes,
     Class::Broker,
+    Class::Presence,
     Class::Control,
 ];
 

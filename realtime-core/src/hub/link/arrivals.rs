@@ -44,6 +44,9 @@ pub(super) async fn receive(shared: Arc<Shared>, hub: Weak<Hub>, runtime: Arc<dy
 }
 
 fn handle(shared: &Shared, hub: &Arc<Hub>, arrival: Arrival) {
+    if hub.take_for_nodes(&arrival) {
+        return;
+    }
     match arrival {
         Arrival::Missed(missed) => shared.missed.note(missed),
         // Protocols are application code too.

@@ -5,6 +5,7 @@ mod arrivals;
 mod caught;
 mod follows;
 mod publications;
+mod waiting;
 
 pub(super) use caught::{caught, within};
 use follows::Follows;
@@ -20,13 +21,14 @@ use crate::{
             Mutex,
             atomic::{AtomicU64, Ordering::Relaxed},
         },
+        wake,
     },
 };
 use realtime_protocol::{Error, Result};
 use std::{
     collections::VecDeque,
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -62,6 +64,8 @@ struct State {
     /// Set when the hub is gone.
     ended: bool,
     wakers: Wakers,
+    /// Woken when nothing waits any more.
+    idle: Option<Waker>,
 }
 
 /// Publications that may wait while the broker is slow or down; over it publishing fails.
@@ -79,6 +83,7 @@ impl Link {
             account: Account::new(ledger, Class::Broker),
             ended: false,
             wakers: Wakers::default(),
+            idle: None,
         };
         let shared = Shared {
             broker,
@@ -206,6 +211,9 @@ impl Shared {
         let mut state = self.state.lock();
         let left = state.bytes - bytes;
         state.count(left);
+        let idle = if left == 0 { state.idle.take() } else { None };
+        drop(state);
+        wake(idle);
     }
 
     /// Ready when the hub is gone.

@@ -2,7 +2,7 @@
 
 use super::{PAUSE, Shared, caught};
 use crate::{
-    hub::Hub,
+    hub::{Hub, nodes::is_reserved},
     seams::{Publication, Runtime, Untaken},
 };
 use realtime_protocol::Error;
@@ -83,13 +83,15 @@ impl Batch {
         let count = self.publications.len();
         let taken = taken.min(count);
         let unsure = unsure.min(count - taken);
+        // Messages of the nodes themselves are sent anew.
+        let count_of = |list: &[Publication]| list.iter().filter(|lost| !is_reserved(&lost.topic)).count();
+        let mut lost = count_of(&self.publications[taken..taken + unsure]);
         let first_lost = self.publications.get(taken).map(|publication| publication.topic.clone());
         self.settle(shared, taken + unsure);
         self.tries += 1;
         let again = error.is_retryable() && self.tries < TRIES;
-        let mut lost = unsure;
         if !again {
-            lost += self.publications.len();
+            lost += count_of(&self.publications);
             self.settle(shared, usize::MAX);
         }
         if lost > 0 {

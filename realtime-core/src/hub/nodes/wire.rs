@@ -1,0 +1,209 @@
+//! The messages between the nodes themselves, as JSON. A message that a node does not know is logged and ignored, so that
+//! a later release may add some.
+
+use super::CONTROL;
+use crate::{hub::topics::Name, seams::Publication};
+use bytes::Bytes;
+use realtime_protocol::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A message of a node.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Message {
+    /// Random bits of the process: a node that has started again has others.
+    pub(super) life: u64,
+    pub(super) says: Says,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Says {
+    /// It lives.
+    Beat(Beat),
+    /// Clients have come, changed or gone.
+    Changes(Changes),
+    /// It needs the whole list of the node to which this is addressed.
+    Ask,
+    /// A part of its whole list.
+    Part(Part),
+    /// It is drained, and says nothing more.
+    Gone,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Beat {
+    pub(super) number: u64,
+    /// Its list of present clients.
+    pub(super) list: Summary,
+    /// The topic of this beat is that of its changes too, so that they arrive in order.
+    pub(super) carries: bool,
+}
+
+/// A list in numbers. Two of the same are equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Summary {
+    /// The number of the last change.
+    pub(super) number: u64,
+    /// The number of entries.
+    pub(super) count: u64,
+    /// The sum of their tags, without overflow.
+    pub(super) tags: u64,
+}
+
+impl Summary {
+    /// Counts that the entry with the tag `before` became that with the tag `after`; 0 is no entry.
+    pub(super) fn replace(&mut self, before: u64, after: u64) {
+        self.count = self.count.wrapping_add((after != 0).into()).wrapping_sub((before != 0).into());
+        self.tags = self.tags.wrapping_add(after).wrapping_sub(before);
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Changes {
+    /// One more than that of the changes before.
+    pub(super) number: u64,
+    pub(super) changes: Vec<Change>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Part {
+    /// The number of the last changes that it includes.
+    pub(super) number: u64,
+    /// The place of this part among all `parts`, from 0 on.
+    pub(super) part: u32,
+    pub(super) parts: u32,
+    pub(super) entries: Vec<Change>,
+}
+
+/// The state of one client in one place.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Change {
+    pub(super) place: String,
+    /// The number of the connection on its node.
+    pub(super) id: u64,
+    /// Absent if it has left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) entry: Option<Tagged>,
+}
+
+/// The data of a client, and what names this version of it among all of its node; never 0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::hub) struct Tagged {
+    pub(in crate::hub) tag: u64,
+    pub(in crate::hub) data: Value,
+}
+
+/// The bytes of changes or entries that go into one message: as much as a broker carries without trouble.
+pub(super) const MESSAGE_BYTES: usize = 48 * 1024;
+
+/// The most parts of a list.
+const PARTS: u32 = 1 << 16;
+
+impl Message {
+    pub(super) fn encode(&self) -> Result<Bytes> {
+        Ok(serde_json::to_vec(self)?.into())
+    }
+
+    /// Makes a publication of it; one with a key replaces an earlier one that still waits.
+    pub(super) fn to(&self, node: u64, topic: &str, key: Option<&str>) -> Result<Publication> {
+        let publication = Publication::new(node, topic.to_owned(), self.encode()?, None, Vec::new());
+        Ok(match key {
+            Some(key) => publication.with_key(key.to_owned()),
+            None => publication,
+        })
+    }
+
+    /// Reads a message of another node.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` if it is none, or has something that no node writes.
+    pub(super) fn decode(json: &[u8]) -> Result<Self> {
+        let message: Self = serde_json::from_slice(json)
+            .map_err(|error| Error::invalid_argument(format!("a message between nodes: {error}")))?;
+        match &message.says {
+            Says::Changes(Changes { changes, .. }) => check(changes)?,
+            Says::Part(Part { part, parts, .. }) if *parts > PARTS || part >= parts => {
+                return Err(Error::invalid_argument(format!("part {part} of {parts} of a list")));
+            }
+            Says::Part(Part { entries, .. }) => check(entries)?,
+            Says::Beat(_) | Says::Ask | Says::Gone => {}
+        }
+        Ok(message)
+    }
+}
+
+fn check(changes: &[Change]) -> Result {
+    changes.iter().try_for_each(|change| {
+        Name::Place(&change.place).check()?;
+        if change.entry.as_ref().is_some_and(|entry| entry.tag == 0) {
+            return Err(Error::invalid_argument("an entry with the tag 0"));
+        }
+        Ok(())
+    })
+}
+
+/// Returns true for a name of the library's own: no topic or feed of an application may have it.
+pub(in crate::hub) fn is_reserved(name: &str) -> bool {
+    name.starts_with(CONTROL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_message_is_read_as_it_was_written() {
+        let change = |entry| Change { place: "room".into(), id: 7, entry };
+        let nothing = Tagged { tag: u64::MAX, data: Value::Null };
+        let changes = vec![change(None), change(Some(nothing))];
+        let says = [
+            Says::Beat(Beat { number: 3, list: Summary { number: 2, count: 1, tags: 9 }, carries: true }),
+            Says::Changes(Changes { number: 2, changes }),
+            Says::Ask,
+            Says::Part(Part { number: 2, part: 0, parts: 1, entries: Vec::new() }),
+            Says::Gone,
+        ];
+        for says in says {
+            let message = Message { life: u64::MAX, says };
+            assert_eq!(Message::decode(&message.encode().unwrap()).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn what_no_node_writes_is_refused() {
+        let entry = |place: &str, tag| json!({ "place": place, "id": 1, "entry": { "tag": tag, "data": 1 } });
+        let part = |part, parts| json!({ "part": { "number": 1, "part": part, "parts": parts, "entries": [] } });
+        let changes = |change| json!({ "changes": { "number": 1, "changes": [change] } });
+        let cases = [
+            json!({ "says": "gone" }),
+            json!({ "life": 1, "says": "something_later" }),
+            json!({ "life": 1, "says": part(1, 1) }),
+            json!({ "life": 1, "says": part(0, PARTS + 1) }),
+            json!({ "life": 1, "says": changes(entry("", 1)) }),
+            json!({ "life": 1, "says": changes(entry("room", 0)) }),
+            json!({ "life": -1, "says": "gone" }),
+        ];
+        for case in cases {
+            assert!(Message::decode(case.to_string().as_bytes()).is_err(), "{case}");
+        }
+        assert!(Message::decode(b"\xff").is_err());
+        assert!(
+            Message::decode(json!({ "life": 1, "says": changes(entry("room", 1)) }).to_string().as_bytes())
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_summary_counts_entries_and_their_tags() {
+        let mut list = Summary::default();
+        list.replace(0, u64::MAX);
+        list.replace(0, 5);
+        list.replace(u64::MAX, 7);
+        assert_eq!((list.count, list.tags), (2, 12));
+        list.replace(5, 0);
+        assert_eq!((list.count, list.tags), (1, 7));
+    }
+}
