@@ -254,6 +254,8 @@ fn what_may_have_been_taken_is_not_handed_over_again() {
     block_on(async {
         let broker = Flaky::new(&[Answer { taken: 1, unsure: 2, retryable: true }]);
         let server = TestServer::new(node().broker(broker.clone()).build());
+        // The node's first beat is on its way.
+        server.settle().await;
         for text in ["taken", "unsure", "unsure too", "not taken", "nor this"] {
             server.realtime().to(&NEWS).send(&text.into()).unwrap();
         }
@@ -272,6 +274,8 @@ fn publications_that_wait_are_handed_over_together() {
     block_on(async {
         let broker = Flaky::default();
         let server = TestServer::new(node().broker(broker.clone()).build());
+        // The node's first beat is on its way.
+        server.settle().await;
         (0..300).for_each(|_| server.realtime().to(&NEWS).send(&"x".into()).unwrap());
         let _ann = server.connect::<Desk>("json", ()).await.unwrap();
         server.settle().await;

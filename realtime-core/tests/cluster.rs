@@ -336,7 +336,7 @@ fn a_log_that_has_lost_what_was_delivered_begins_again() {
         assert_eq!(told(&mut handler).await.len(), 3);
         assert_eq!(updates.values(), [1, 2, 3]);
         let mut lost = Vec::new();
-        while lost.is_empty() {
+        while !lost.contains(&"news".to_owned()) {
             lost = cluster.links[0].fail_over(1);
         }
         cluster.settle().await;
@@ -501,6 +501,11 @@ fn a_node_that_cannot_read_the_log_waits_and_a_call_does_not_for_long() {
     });
 }
 
+/// The logs of the application that a node is brought.
+fn followed(link: &FaultyBroker) -> Vec<String> {
+    link.followed().into_iter().filter(|name| !name.starts_with('\u{1}')).collect()
+}
+
 /// A node that nobody asks for a feed any more is not brought it, and reads it anew when somebody does.
 #[test]
 fn a_feed_that_nobody_uses_is_forgotten() {
@@ -508,14 +513,14 @@ fn a_feed_that_nobody_uses_is_forgotten() {
         let cluster = Cluster::new(2).await;
         let client = cluster.subscribe(1, "follow", None).await;
         let seen = cluster.append(0, 1).await;
-        assert_eq!(cluster.links[1].followed(), ["news"]);
+        assert_eq!(followed(&cluster.links[1]), ["news"]);
         // Who only appends copies nothing.
-        assert!(cluster.links[0].followed().is_empty());
+        assert!(followed(&cluster.links[0]).is_empty());
         drop(client);
         cluster.pass(Duration::from_secs(590)).await;
-        assert_eq!(cluster.links[1].followed(), ["news"]);
+        assert_eq!(followed(&cluster.links[1]), ["news"]);
         cluster.pass(Duration::from_secs(30)).await;
-        assert!(cluster.links[1].followed().is_empty());
+        assert!(followed(&cluster.links[1]).is_empty());
         let stats = cluster.servers[1].realtime().stats();
         assert_eq!((stats.feeds, stats.log_bytes), (0, 0));
         cluster.append(0, 2).await;

@@ -85,10 +85,10 @@ fn a_node_without_a_broker_is_ready_until_it_drains() {
 #[test]
 fn a_node_whose_clock_does_not_run_is_ready() {
     block_on(async {
-        let server = serve(Line::new(0));
-        assert!(server.realtime().readiness().ready);
-        assert_eq!(server.realtime().readiness().shards[0].state, ShardState::Starting);
-        let _client = server.open("api").await.unwrap();
+        let realtime = builder().broker(Line::new(0)).build();
+        assert!(realtime.readiness().ready);
+        assert_eq!(realtime.readiness().shards[0].state, ShardState::Starting);
+        let server = TestServer::new(realtime);
         assert!(!server.realtime().readiness().ready, "its first beat has not come back");
         server.advance(seconds(1)).await;
         assert!(server.realtime().readiness().ready);

@@ -117,7 +117,6 @@ impl Cluster {
         member.handle.leave(&PLACES[place]);
         member.here.remove(&place);
         member.observes.remove(&place);
-        member.told.remove(PLACES[place].name());
         if observes {
             member.handle.observe(&PLACES[place]).unwrap();
             member.observes.insert(place);
@@ -369,6 +368,14 @@ impl Member {
                 Some(_) => Err("a second list".into()),
                 None => Ok(()),
             };
+        }
+        if notice.left == [self.handle.id()] {
+            // Its own leaving, which ends the list.
+            return self
+                .told
+                .remove(&notice.name)
+                .map(drop)
+                .ok_or_else(|| "that it has left what it had no list of".into());
         }
         let Some(list) = self.told.get_mut(&notice.name) else { return Err("news without a list".into()) };
         for present in notice.joined {
