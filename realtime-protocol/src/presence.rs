@@ -11,7 +11,7 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 /// By default presence is per connection: a user with two pages open is present twice. See
 /// [`by_principal`](Self::by_principal).
 ///
-/// Only clients of this node are included.
+/// With a broker it is that of all nodes.
 ///
 /// # Examples
 ///
