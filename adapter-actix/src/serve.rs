@@ -1,3 +1,4 @@
+use crate::runtime::Actix;
 use actix_http::Request;
 use actix_service::IntoServiceFactory;
 use actix_web::{
@@ -138,6 +139,8 @@ impl Serve {
 
     async fn run(self) -> io::Result<()> {
         let mut stop = Stop::new(self.shutdown)?;
+        // A node publishes, and is ready or not, before it has a client.
+        self.realtime.start(Actix);
         let server = (self.start)(self.deadline);
         let handle = server.handle();
         let end = async {

@@ -169,6 +169,8 @@ where
 {
     async fn run(mut self) -> io::Result<()> {
         let runtime = L::runtime();
+        // A node publishes, and is ready or not, before it has a client.
+        self.realtime.start(Arc::clone(&runtime));
         let config = self.realtime.config();
         let mut stop = Stop::new::<L>(self.shutdown.take())?;
         let open = Arc::new(Open::default());
