@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-/// Imports rows, and returns their number. While it runs it tells how far it is, from 0 to 1.
+/// Imports rows, and returns their number. Reports its progress, from 0 to 1.
 pub const IMPORT: Procedure<Vec<String>, usize> = Procedure::new("import").with_timeout(Duration::from_secs(600));
 
 pub fn realtime() -> Realtime {

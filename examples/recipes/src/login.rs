@@ -15,7 +15,7 @@ use std::{
 pub const ME: Procedure<(), String> = Procedure::query("me");
 pub const NOTIFIED: Event<String> = Event::new("notified");
 
-/// Who is logged in, by the value of the cookie. Yours are in a database.
+/// Users by the value of their cookie. Yours are in a database.
 #[derive(Clone, Default)]
 pub struct Sessions(Arc<Mutex<HashMap<String, String>>>);
 
@@ -51,13 +51,13 @@ pub fn realtime(sessions: &Sessions) -> Realtime {
     Realtime::builder().middleware(login).endpoint("api", api).build()
 }
 
-/// Returns the user, whom the middleware has set.
+/// Returns the user that the middleware has set.
 fn user(context: &Context) -> Result<&str> {
-    let principal = context.var::<Principal>().ok_or_else(|| Error::internal("there is no login here"))?;
+    let principal = context.principal().ok_or_else(|| Error::internal("there is no login here"))?;
     Ok(&principal.0)
 }
 
-/// Whatever one user has open: tabs, phones.
+/// All that one user has open: tabs, phones.
 fn devices(user: &str) -> Topic<()> {
     Topic::new(format!("user:{user}"))
 }

@@ -1,11 +1,10 @@
+use adapter_axum::HttpError;
 use axum::{
     Json, Router,
-    body::Body,
     extract::{Path, State},
-    response::{IntoResponse, Response},
     routing::put,
 };
-use realtime_core::{Endpoint, Error, Event, Procedure, Realtime, Reject, Result, Topic};
+use realtime_core::{Endpoint, Error, Event, Procedure, Realtime, Result, Topic};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -39,7 +38,7 @@ impl Cards {
     }
 }
 
-/// What happens on either way: the domain's function, and telling those who look.
+/// Changes the domain, and tells the pages that show it: the same for both ways in.
 async fn rename(cards: &Cards, realtime: &Realtime, rename: Rename) -> Result {
     cards.rename(&rename).await?;
     realtime.to(&BOARD).emit(RENAMED, &rename)
@@ -58,34 +57,20 @@ pub fn app(cards: &Cards, realtime: &Realtime) -> Router {
     routes.merge(adapter_axum::routes(realtime))
 }
 
+/// An error is answered like that of a call: with the status of its code, and the same body.
 async fn put_title(
     State((cards, realtime)): State<(Cards, Realtime)>,
     Path(id): Path<u32>,
     Json(title): Json<String>,
-) -> std::result::Result<(), Failure> {
+) -> Result<(), HttpError> {
     Ok(rename(&cards, &realtime, Rename { id, title }).await?)
-}
-
-/// An error as a response: the status that belongs to its code, and the same body as a call's.
-struct Failure(Error);
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self(error)
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        Reject::from(self.0).into_response().map(Body::from)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use adapter_testing::{TestServer, block_on};
-    use axum::http::Request;
+    use axum::{body::Body, http::Request};
     use tower_service::Service;
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 };
 use tokio::net::TcpListener;
 
-/// Whatever sessions use until they are over: a pool of a database, a log.
+/// Something that sessions use until they are over: a database pool, a log.
 #[derive(Clone, Default)]
 pub struct Journal(Arc<AtomicUsize>);
 
@@ -40,7 +40,7 @@ pub async fn run(
     let app = Router::new().merge(adapter_axum::routes(&realtime));
     let deadline = Duration::from_secs(20); // below the time that the container has
     adapter_axum::serve(listener, app, &realtime).shutdown(stop).deadline(deadline).await?;
-    // Every session is over, its `on_close` too: now what they use may go.
+    // Every session is over, its `on_close` too: what they used can be closed.
     Ok(journal.close().await)
 }
 
