@@ -1,12 +1,14 @@
 //! Exact counts of the allocations of the hot paths, once they are warm. A number that got lower is lowered
 //! here too.
 
+#[path = "support/count.rs"]
+mod count;
 #[path = "support/wire.rs"]
 mod wire;
 #[path = "support/work.rs"]
 mod work;
 
-use allocation_counter::measure;
+use count::allocations;
 use realtime_core::websocket::Opcode::{Binary, Text};
 
 /// The frame goes out in the buffer of the thread. What is allocated is the text, or
@@ -74,16 +76,3 @@ fn the_codec_allocates_the_frames_that_it_builds() {
 fn compression_allocates_its_results() {
     assert_eq!(allocations(work::echo_deflate()), 4);
 }
-
-/// Of one time, after enough of them to have everything at its size.
-fn allocations(mut work: impl FnMut()) -> u64 {
-    for _ in 0..ENOUGH {
-        work();
-    }
-    let counted = measure(&mut work);
-    assert_eq!(counted.count_current, 0, "what it allocates, it frees");
-    counted.count_total
-}
-
-/// So many that the log of the feed is full.
-const ENOUGH: usize = 128;

@@ -1,11 +1,13 @@
 //! What a middleware and a span of a call cost. In a file of its own: whether a span is wanted is asked of the whole process,
 //! and one test's subscriber counts for all that run beside it.
 
+#[path = "support/count.rs"]
+mod count;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/wire.rs"]
 mod wire;
 
-use allocation_counter::measure;
+use count::allocations;
 use realtime_core::{Call, Endpoint, NextCall, Procedure, Realtime};
 use tracing::{Metadata, Subscriber, span, subscriber::with_default};
 
@@ -50,16 +52,3 @@ impl Subscriber for Wanting {
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
 }
-
-/// Of one time, after enough of them to have everything at its size.
-fn allocations(mut work: impl FnMut()) -> u64 {
-    for _ in 0..ENOUGH {
-        work();
-    }
-    let counted = measure(&mut work);
-    assert_eq!(counted.count_current, 0, "what it allocates, it frees");
-    counted.count_total
-}
-
-/// So many that the log of the feed is full.
-const ENOUGH: usize = 128;
