@@ -214,8 +214,11 @@ export function setServerIsDown(down) {
   serverIsDown = down;
 }
 
-/** A browser window of its own: nothing is shared with the others. */
-export async function openWindow(label, settings) {
+/** What the server has printed, as far as it is not too long ago. */
+export const output = () => serverOutput;
+
+/** A browser window of its own: nothing is shared with the others. It may ask the server, and `hosts`. */
+export async function openWindow(label, settings, hosts = []) {
   const context = await browser.newContext({ ...settings, locale: "en-GB" });
   context.setDefaultTimeout(WITHIN);
   const page = await context.newPage();
@@ -232,7 +235,7 @@ export async function openWindow(label, settings) {
   });
   page.on("request", (request) => {
     const url = new URL(request.url());
-    if (url.protocol !== "data:" && url.host !== `127.0.0.1:${port}`) {
+    if (url.protocol !== "data:" && ![`127.0.0.1:${port}`, ...hosts].includes(url.host)) {
       complaints.push(`${label}: an external request: ${request.url()}`);
     }
   });

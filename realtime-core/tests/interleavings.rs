@@ -139,7 +139,7 @@ fn who_follows_again_during_a_revocation_has_the_entries() {
             let realtime = realtime.clone();
             thread::spawn(move || {
                 block_on(realtime.append(&LOG, &json!("first"))).unwrap();
-                let followed = connection.follow(&LOG, None);
+                let followed = block_on(connection.follow(&LOG, None));
                 block_on(realtime.append(&LOG, &json!("second"))).unwrap();
                 followed.is_ok()
             })

@@ -14,7 +14,7 @@ pub(crate) fn test() -> Outcome {
     let chromium = chromium()?;
     let target = Metadata::of_workspace()?.target_directory;
     let folder = prepare(target.join("browser-test"))?;
-    run(cargo().args(["build", "-p", "chat", "-p", "dashboard", "--bins", "--all-features"]))?;
+    run(cargo().args(["build", "-p", "chat", "-p", "dashboard", "-p", "cluster", "--bins", "--all-features"]))?;
 
     run_each(SERVERS, |(test, name, prefix)| {
         let server = format!("{name}{}", env::consts::EXE_SUFFIX);
@@ -33,7 +33,7 @@ pub(crate) fn test() -> Outcome {
 }
 
 /// Each test with its server, and the path under which a proxy serves that, if any.
-const SERVERS: [(&str, &str, &str); 9] = [
+const SERVERS: [(&str, &str, &str); 10] = [
     ("chat.test.mjs", "chat", ""),
     ("chat.test.mjs", "chat-actix", ""),
     ("chat.test.mjs", "chat-hyper", ""),
@@ -43,6 +43,7 @@ const SERVERS: [(&str, &str, &str); 9] = [
     ("chat.test.mjs", "chat", "/app"),
     ("dashboard.test.mjs", "dashboard", "/app"),
     ("feeds.test.mjs", "chat", "/app"),
+    ("cluster.test.mjs", "cluster", ""),
 ];
 
 pub(crate) fn check_node() -> Outcome {

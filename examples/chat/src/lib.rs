@@ -14,13 +14,18 @@ pub use commands::{
 pub use example_address::{address, bound};
 pub use page::{Site, asset};
 
-use realtime_core::{Handler, Realtime};
+use realtime_core::{Handler, Realtime, RealtimeBuilder};
 use std::net::SocketAddr;
 
 /// Builds the registry that all mains serve.
 pub fn realtime() -> Realtime {
+    builder().build()
+}
+
+/// Returns the registry before it is built, for a node that has a broker.
+pub fn builder() -> RealtimeBuilder {
     let chat = Chat::default();
-    Realtime::builder().handler("chat", chat.clone().described()).endpoint("chat", chat.endpoint()).build()
+    Realtime::builder().handler("chat", chat.clone().described()).endpoint("chat", chat.endpoint())
 }
 
 /// Prints the address at which the chat is, and sets up logging.
