@@ -51,6 +51,8 @@ async function test() {
   await check("two pages on two nodes see each other's messages", async () => {
     await join(ann, "Ann");
     await state(ann, "connected");
+    // From then on the balancer knows it.
+    await eventually("the node with a client", () => used(nodes), (seen) => seen.length === 1);
     await join(bob, "Bob");
     await state(bob, "connected");
     for (const [page, text] of [[ann, "hello"], [bob, "hello to you"]]) {

@@ -10,8 +10,8 @@ mod redis;
 
 use nodes::Nodes;
 use redis::Redis;
-use std::{env, io, process::ExitCode, sync::Arc};
-use tokio::net::TcpListener;
+use std::{env, io, process::ExitCode, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, time::timeout};
 
 const NODES: u64 = 3;
 
@@ -39,7 +39,12 @@ async fn start() -> io::Result<()> {
     let private = TcpListener::bind("127.0.0.1:0").await?;
     let redis = Redis::start().await?;
     let nodes = Arc::new(Nodes::start(NODES, redis.port()).await?);
-    nodes.until_ready().await;
+    tokio::select! {
+        ready = timeout(Duration::from_secs(30), nodes.until_ready()) => {
+            ready.map_err(|_| io::Error::other("the nodes are not ready after 30 s: what they say is above"))?;
+        }
+        ended = until_told_to_stop() => return ended,
+    }
     example_address::announce("The chat", format_args!("http://{}", public.local_addr()?));
     example_address::announce("The page of the nodes", format_args!("http://{}", private.local_addr()?));
     tokio::select! {

@@ -1,4 +1,7 @@
-use crate::{node::Status, redis::free_port};
+use crate::{
+    node::Status,
+    redis::{free_port, on_its_own},
+};
 use serde::Serialize;
 use std::{
     env, io,
@@ -85,14 +88,14 @@ impl Nodes {
         self.nodes.iter().map(|node| node.known().clone()).collect()
     }
 
-    /// Ends a node without warning. Returns false if there is none of this number.
+    /// Ends a node without warning; one that is down stays as it is. Returns false if there is none of this number.
     pub(crate) fn kill(&self, number: u64) -> bool {
         let node = self.nodes.iter().find(|node| node.number == number);
-        node.inspect(|node| node.kill.notify_one()).is_some()
+        node.inspect(|node| node.kill.notify_waiters()).is_some()
     }
 
-    /// Connects to the node with the fewest clients, and of those the fewest connections; to one that is not ready only if none is. Keep the second value for
-    /// as long as the connection.
+    /// Connects to the node with the fewest clients, and of those the fewest connections; to one that is not ready only if
+    /// none is. Keep the second value for as long as the connection.
     pub(crate) async fn connect(&self) -> Option<(TcpStream, Arc<()>)> {
         let first = self.next.fetch_add(1, Relaxed);
         let mut nodes: Vec<_> =
@@ -122,7 +125,7 @@ impl Node {
     }
 
     async fn run_once(&self) -> io::Result<()> {
-        let mut process = Command::new(env::current_exe()?)
+        let mut process = on_its_own(Command::new(env::current_exe()?))
             .args(["node", &self.number.to_string(), &self.port.to_string(), &self.redis.to_string()])
             .stdin(Stdio::piped())
             .kill_on_drop(true)

@@ -16,7 +16,7 @@ use tokio::{
 pub(crate) struct Redis {
     port: u16,
     folder: PathBuf,
-    _server: Child,
+    server: Child,
 }
 
 impl Redis {
@@ -29,7 +29,7 @@ impl Redis {
         let folder = env::temp_dir().join(format!("realtime-cluster-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         // Each write is in the file before it is acknowledged: what the chat has accepted outlives the server.
-        let server = Command::new("redis-server")
+        let server = on_its_own(Command::new("redis-server"))
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
             .args(["--port", &port.to_string(), "--dir"])
             .arg(&folder)
@@ -37,7 +37,7 @@ impl Redis {
             .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
-        let redis = Self { port, folder, _server: server };
+        let redis = Self { port, folder, server };
         redis.until_it_answers().await?;
         Ok(redis)
     }
@@ -59,8 +59,16 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
+        let _ = self.server.start_kill();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Keeps Ctrl-C in a terminal from a process: its starter ends it.
+pub(crate) fn on_its_own(mut command: Command) -> Command {
+    #[cfg(unix)]
+    command.process_group(0);
+    command
 }
 
 /// Ends a server whose starter could not end it.
