@@ -8,11 +8,12 @@ import { build } from "esbuild";
 const calls = "connect, describe, mutation, query, event, RealtimeError";
 const all = `${calls}, subscription, ask`;
 const pages = [
-  ["calls and events", 9.4, calls],
-  ["core", 11.5, all],
-  ["core and three hooks", 13.3, all, ["react", "RealtimeProvider, useConnection, useSubscription, useMutation"]],
+  ["calls and events", 8.9, calls],
+  ["core", 11.1, all],
+  ["core and presence", 11.5, `${all}, present`],
+  ["core and three hooks", 12.9, all, ["react", "RealtimeProvider, useConnection, useSubscription, useMutation"]],
   ["core and React", 14.3, all, ["react"]],
-  ["core and fallback", 13.5, all, ["http"]],
+  ["core and fallback", 13.3, all, ["http"]],
 ];
 
 for (const [name, limit, names, [folder, more] = []] of pages) {

@@ -6,7 +6,6 @@ import { closed, guard, invalid, type RealtimeError } from "./error.js";
 import type { Arguments, Ask, Endpoint, Event, Procedure, Subscription } from "./names.js";
 import type { Options } from "./options.js";
 import { page } from "./page.js";
-import type { Members } from "./presence.js";
 import type { State } from "./state.js";
 import { Listeners, type Readable } from "./store.js";
 import type { SubscribeHandlers, SubscribeOptions, Updates, Written } from "./updates.js";
@@ -40,6 +39,11 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
   /** @internal */
   constructor(driver: Driver) {
     this.#driver = driver;
+  }
+
+  /** @internal */
+  get "~driver"(): Driver {
+    return this.#driver;
   }
 
   /** The state of the client. */
@@ -200,15 +204,6 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
    */
   onError(listener: (error: RealtimeError) => void): () => void {
     return this.#driver.told.complaints.add(listener);
-  }
-
-  /**
-   * The clients in a place: a map from connections to their data, new at each change. Empty where the server has sent no list
-   * of the place; without a connection, and until the server sends the list again, the last one. One list is kept for all
-   * who look at a place, so that it does not matter when they begin.
-   */
-  present<D>(place: string): Readable<Members<D>> {
-    return this.#driver.told.presence.of(place, () => this.#driver.start()) as Readable<Members<D>>;
   }
 
   /** Returns true if the present connection has this feature. A WebSocket has all, a fallback does not. */

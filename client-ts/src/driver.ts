@@ -17,19 +17,15 @@ export class Driver implements AnswerLink, LinkEvents {
   readonly state = new Cell<State>({ status: "idle" });
   readonly outdated = new Cell(false);
   readonly told = new Told(this);
+  readonly environment: Environment;
+  readonly session: Session;
 
-  readonly #environment: Environment;
   readonly #options: Options;
   readonly #url: () => string;
   readonly #schema: string | undefined;
-  readonly #session: Session;
   readonly #backoff: Backoff;
   readonly #fallback: Fallback | undefined;
   #phase: Phase = { name: "idle" };
-  /** A WebSocket that is tried while a fallback is in use. */
-  #beside: Link | undefined;
-  /** Connections that others have replaced, and that carry calls to their end. */
-  readonly #retired = new Set<Link>();
   /** When the attempt began, then when the connection was opened. */
   #since = 0;
   #wasConnected = false;
@@ -38,22 +34,22 @@ export class Driver implements AnswerLink, LinkEvents {
   readonly #alarm: Alarm;
 
   constructor(environment: Environment, options: Options, url: () => string, schema: string | undefined) {
-    this.#environment = environment;
+    this.environment = environment;
     this.#options = options;
     this.#url = url;
     this.#schema = schema;
-    this.#session = new Session(options.offlineQueue);
+    this.session = new Session(options.offlineQueue);
     this.#alarm = new Alarm(environment, () => this.#handleTime());
     this.#backoff = new Backoff(options.reconnect);
-    this.#fallback = options.fallback?.(environment, () => this.#dialBeside());
+    this.#fallback = options.fallback?.(this);
   }
 
   now(): number {
-    return this.#environment.now();
+    return this.environment.now();
   }
 
   after(ms: number, run: () => void): () => void {
-    return this.#environment.after(ms, run);
+    return this.environment.after(ms, run);
   }
 
   /** Answers a call of the server's. */
@@ -64,7 +60,7 @@ export class Driver implements AnswerLink, LinkEvents {
   /** Begins to connect, unless it has. */
   start(): void {
     if (this.#phase.name !== "idle") return;
-    this.#unwatch = this.#environment.watch((signal) => this.#onSignal(signal));
+    this.#unwatch = this.environment.watch((signal) => this.#onSignal(signal));
     this.#dial();
   }
 
@@ -80,7 +76,7 @@ export class Driver implements AnswerLink, LinkEvents {
   change<T>(change: (session: Session) => T): T {
     this.start();
     try {
-      return change(this.#session);
+      return change(this.session);
     } finally {
       this.#flush();
     }
@@ -110,7 +106,7 @@ export class Driver implements AnswerLink, LinkEvents {
   }
 
   #dial(): void {
-    const link = this.#linkBy(this.#fallback?.dial ?? this.#environment.dial);
+    const link = this.link(this.#fallback?.dial ?? this.environment.dial);
     this.#phase = { name: "linked", link };
     this.#since = this.now();
     this.state.set({ status: "connecting", attempt: this.#backoff.attempt });
@@ -118,58 +114,40 @@ export class Driver implements AnswerLink, LinkEvents {
     if (this.#phase.name === "linked" && this.#phase.link === link) link.start();
   }
 
-  /** Tries a WebSocket while a fallback goes on. */
-  #dialBeside(): void {
-    if (this.#beside || !this.#open) return;
-    this.#beside = this.#linkBy(this.#environment.dial);
-    this.#beside.start();
-  }
-
-  #linkBy(dial: Dial): Link {
-    return new Link({ ...this.#options, environment: this.#environment, dial, url: this.#url }, this);
+  /** A connection of this client, which is not begun. */
+  link(dial: Dial): Link {
+    return new Link({ ...this.#options, environment: this.environment, dial, url: this.#url }, this);
   }
 
   onOpen(link: Link, welcome: Incoming): void {
-    const isBeside = link === this.#beside;
-    if (isBeside && !this.#replace(link)) return;
+    // Another is one that a fallback has tried beside the present one.
+    if (this.isCurrent(link)) this.#fallback?.onOpen();
+    else if (!this.#fallback?.replace(link)) return;
     this.#since = this.now();
     this.#wasConnected = true;
-    this.#fallback?.onOpen(isBeside);
     const { pingAfterMs = withinReason(amount(welcome.heartbeatMs) ?? PING_AFTER), pingTimeoutMs = 10_000 } =
       this.#options;
     const messageBytes = amount(welcome.messageBytes);
-    this.#session.open(this.now(), { pingAfterMs, pingTimeoutMs, messageBytes });
+    this.session.open(this.now(), { pingAfterMs, pingTimeoutMs, messageBytes });
     this.outdated.set(!!welcome.schema && !!this.#schema && welcome.schema !== this.#schema);
     this.state.set({ status: "open", connection: text(welcome.connection) ?? "" });
     this.#flush();
   }
 
-  /** The WebSocket that was tried takes the place of a fallback. Returns false if it may not. */
-  #replace(link: Link): boolean {
-    this.#beside = undefined;
-    const old = this.#open;
-    if (!old) {
-      link.leave();
-      return false;
-    }
+  /** Another connection becomes the present one. */
+  adopt(link: Link): void {
     this.#phase = { name: "linked", link };
     this.told.lose();
-    if (old.retire()) {
-      this.#retired.add(old);
-      this.#session.move(old);
-    } else {
-      old.leave();
-      this.#session.lose();
-    }
-    // For all who ask again, or begin anew, after each lost connection.
-    const cause = lostBy("a WebSocket takes the place of the fallback");
-    this.state.set({ status: "reconnecting", attempt: this.#backoff.attempt, afterMs: 0, cause });
-    return this.#isCurrent(link);
+  }
+
+  /** Tells those who ask again, or begin anew, after each lost connection. */
+  tellLost(afterMs: number, cause: Cause): void {
+    this.state.set({ status: "reconnecting", attempt: this.#backoff.attempt, afterMs, cause });
   }
 
   onMessage(link: Link, data: unknown): void {
-    if (this.#isCurrent(link)) this.#session.hear(this.now());
-    else if (!this.#retired.has(link)) return;
+    if (this.isCurrent(link)) this.session.hear(this.now());
+    else if (!this.#fallback?.carries(link)) return;
     let frame: Incoming;
     try {
       frame = decode(data);
@@ -184,59 +162,48 @@ export class Driver implements AnswerLink, LinkEvents {
     const state = this.state.get();
     if (this.told.take(frame, state.status === "open" ? state.connection : "")) return;
     if (frame.type === "reauthenticate") this.#reauthenticate();
-    else this.#session.handleFrame(frame);
+    else this.session.handleFrame(frame);
   }
 
   /** Sends a fresh token. Without one the server closes, and the next attempt asks for one again. */
   async #reauthenticate(): Promise<void> {
-    const link = this.#open;
+    const link = this.open;
     try {
       const token = await this.#options.token?.();
-      if (token !== undefined && link === this.#open) this.change((session) => session.authenticate(token));
+      if (token !== undefined && link === this.open) this.change((session) => session.authenticate(token));
     } catch (error) {
       console.warn(`no fresh token: ${messageOf(error)}`);
     }
   }
 
   onEnd(link: Link, failure: Failure): void {
-    if (this.#retired.delete(link)) {
-      this.#session.abandon(link);
-      return this.#flush();
-    }
-    if (link === this.#beside) return this.#endBeside(failure);
+    if (this.#fallback?.onEnd(link, failure)) return;
     if (this.#phase.name === "closing") return this.#phase.resolve();
-    if (this.#isCurrent(link)) this.#endCurrent(link, failure);
-  }
-
-  /** The fallback goes on, unless the server says that the client is not wanted. */
-  #endBeside(failure: Failure): void {
-    this.#beside = undefined;
-    if (!this.#mayRetry(failure)) this.#finish(failure.cause);
+    if (this.isCurrent(link)) this.#endCurrent(link, failure);
   }
 
   #endCurrent({ isOpen }: Link, failure: Failure): void {
     const { cause, retryAfterMs = 0 } = failure;
-    this.#leaveBeside();
     if (isOpen && this.now() - this.#since >= STAYED_OPEN) this.#backoff.reset();
-    if (!isOpen) this.#fallback?.onFailure(failure.isReachable ?? false);
+    this.#fallback?.onLose(isOpen, failure.isReachable);
     const between: Phase = { name: "waiting", cancel: () => {} };
     this.#phase = between;
     this.told.lose();
-    this.#session.lose();
-    const mayRetry = this.#mayRetry(failure);
+    this.session.lose();
+    const mayRetry = this.mayRetry(failure);
     // Code of the application may have closed it meanwhile.
     if (this.#phase !== between) return;
-    const delay = mayRetry ? this.#backoff.fail(this.#environment.random()) : undefined;
-    if (delay === undefined) return this.#finish(cause);
+    const delay = mayRetry ? this.#backoff.fail(this.environment.random()) : undefined;
+    if (delay === undefined) return this.finish(cause);
     // On top of what the server says: those whom it turned away do not come back all at once.
     const afterMs = delay + retryAfterMs;
-    this.#phase = { name: "waiting", cancel: this.#environment.after(afterMs, () => this.#dial()) };
-    this.state.set({ status: "reconnecting", attempt: this.#backoff.attempt, afterMs, cause });
+    this.#phase = { name: "waiting", cancel: this.environment.after(afterMs, () => this.#dial()) };
+    this.tellLost(afterMs, cause);
     this.#schedule();
   }
 
   /** The rules of the application: where they fail, another attempt is made. */
-  #mayRetry(failure: Failure): boolean {
+  mayRetry(failure: Failure): boolean {
     return guard("a rule when to connect again", () => this.#judge(failure)) ?? true;
   }
 
@@ -262,15 +229,15 @@ export class Driver implements AnswerLink, LinkEvents {
   }
 
   #beginClose(code: number, reason: string, resolve: () => void): void {
-    const link = this.#open;
+    const link = this.open;
     const cause = { type: "local" } as const;
     if (!link) {
-      this.#finish(cause);
+      this.finish(cause);
       return resolve();
     }
     this.#phase = { name: "closing", resolve };
-    this.#session.close(cause);
-    for (let frame = this.#session.takeFrame(this.now()); frame; frame = this.#session.takeFrame(this.now())) {
+    this.session.close(cause);
+    for (let frame = this.session.takeFrame(this.now()); frame; frame = this.session.takeFrame(this.now())) {
       link.send(frame);
     }
     link.close(code, reason, this.#options.closeTimeoutMs ?? 3_000);
@@ -278,13 +245,13 @@ export class Driver implements AnswerLink, LinkEvents {
   }
 
   /** Nothing will succeed any more. */
-  #finish(cause: Cause): void {
+  finish(cause: Cause): void {
     const phase = this.#phase;
     this.#closed ??= Promise.resolve();
     this.#phase = { name: "closed" };
     if (phase.name === "waiting") phase.cancel();
     if (phase.name === "linked") phase.link.leave();
-    this.#session.close(cause);
+    this.session.close(cause);
     this.#settle(cause);
   }
 
@@ -292,9 +259,6 @@ export class Driver implements AnswerLink, LinkEvents {
     this.told.lose();
     this.#alarm.cancel();
     this.#unwatch();
-    this.#leaveBeside();
-    for (const link of this.#retired) link.leave();
-    this.#retired.clear();
     this.#fallback?.onClose();
     this.state.set({ status: "closed", cause });
   }
@@ -304,59 +268,53 @@ export class Driver implements AnswerLink, LinkEvents {
     if (signal === "wake") this.#fallback?.onWake();
     if (signal === "wake") this.hurry();
     if (phase.name !== "linked") return;
-    if (signal === "freeze") return this.#freeze(phase.link);
-    if (this.#open) return this.change((session) => session.ping(this.now(), WAKE_PATIENCE));
+    if (signal === "freeze") {
+      const cause = lostBy("the page was put away");
+      this.#fallback?.fail(cause);
+      return phase.link.fail(cause);
+    }
+    if (this.open) return this.change((session) => session.ping(this.now(), WAKE_PATIENCE));
     if (signal === "wake" && this.now() - this.#since >= HANGING) {
       phase.link.leave();
       this.#dial();
     }
   }
 
-  #freeze(link: Link): void {
-    for (const one of [...this.#retired, link]) one.fail(lostBy("the page was put away"));
-  }
-
-  #leaveBeside(): void {
-    this.#beside?.leave();
-    this.#beside = undefined;
-  }
-
   /** Sends what may be sent. */
   #flush(): void {
-    for (let link = this.#open; link && !this.#mustWait(link); link = this.#open) {
-      const frame = this.#session.takeFrame(this.now());
+    for (let link = this.open; link && !this.#mustWait(link); link = this.open) {
+      const frame = this.session.takeFrame(this.now());
       if (frame === undefined) break;
       link.send(frame);
       // It may give up a call that one of these carries.
-      for (const link of this.#retired) link.send(frame);
+      this.#fallback?.send(frame);
     }
-    if (this.#session.isStuck) this.#open?.fail(lostBy("the server does not read what it is sent"));
+    if (this.session.isStuck) this.open?.fail(lostBy("the server does not read what it is sent"));
     this.#schedule();
   }
 
   /** The connection, if it was welcomed and is not being closed. */
-  get #open(): Link | undefined {
+  get open(): Link | undefined {
     return this.#phase.name === "linked" && this.#phase.link.isOpen ? this.#phase.link : undefined;
   }
 
-  #isCurrent(link: Link): boolean {
+  isCurrent(link: Link): boolean {
     return this.#phase.name === "linked" && this.#phase.link === link;
   }
 
   /** True if the socket is full, or if what is sent now would overtake events that a fallback is still sending. */
   #mustWait(link: Link): boolean {
-    if (link.isCongested) return true;
-    return this.now() < this.#since + OVERTAKING && [...this.#retired].some(({ isSending }) => isSending);
+    return link.isCongested || !!this.#fallback?.isSending;
   }
 
   #schedule(): void {
     if (this.#phase.name === "closed" || this.#phase.name === "closing") return;
-    const due = this.#open && this.#mustWait(this.#open) ? this.now() + DRAIN : this.#session.nextDeadline;
+    const due = this.open && this.#mustWait(this.open) ? this.now() + DRAIN : this.session.nextDeadline;
     this.#alarm.set(due);
   }
 
   #handleTime(): void {
-    if (!this.#session.handleTime(this.now())) this.#open?.fail({ type: "silent" });
+    if (!this.session.handleTime(this.now())) this.open?.fail({ type: "silent" });
     this.#flush();
   }
 }
@@ -384,9 +342,6 @@ const WAKE_PATIENCE = 3_000;
 
 /** An attempt that is older when the network is back was made without it. */
 const HANGING = 1_000;
-
-/** The longest that a new connection waits for the events of the one that it replaces. */
-const OVERTAKING = 3_000;
 
 /** The interval at which a full socket is looked at. */
 const DRAIN = 20;

@@ -28,7 +28,7 @@ export {
 } from "./names.js";
 export type { Begun } from "./operations.js";
 export type { Fallback, Options } from "./options.js";
-export { type Members, PRESENCE, type PresenceNotice, type Present } from "./presence.js";
+export { type Members, PRESENCE, type PresenceNotice, type Present, present } from "./presence.js";
 export type { OfflineQueue } from "./queue.js";
 export { isTemporary, type Refusal } from "./refusal.js";
 export { type Cause, describeCause, type State } from "./state.js";

@@ -17,6 +17,8 @@ import {
 export interface Operation {
   /** True if it was sent on the present connection. */
   isSent: boolean;
+  /** The earlier connection that carries it to its end. */
+  carrier?: object | undefined;
   /** True if it may be sent again on another connection. */
   readonly isRepeatable: boolean;
   /** The time at which it fails. */
@@ -90,6 +92,7 @@ export interface Request {
 export class Call implements Operation {
   readonly giveUp = "cancel";
   isSent = false;
+  carrier: object | undefined;
   readonly #request: Request;
 
   constructor(request: Request) {

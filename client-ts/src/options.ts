@@ -1,7 +1,10 @@
 import type { Reconnect } from "./backoff.js";
+import type { Driver } from "./driver.js";
 import type { Dial, Environment } from "./environment.js";
+import type { Failure, Link } from "./link.js";
 import type { OfflineQueue } from "./queue.js";
 import type { Refusal } from "./refusal.js";
+import type { Cause } from "./state.js";
 
 /** Options of a client. */
 export interface Options {
@@ -35,7 +38,7 @@ export interface Options {
   /** The longest that `close` waits for the server: 3 s by default. */
   closeTimeoutMs?: number;
   /** A fallback for where a WebSocket cannot be opened: `http` of `./http`. */
-  fallback?: (environment: Environment, tryWebSocket: () => void) => Fallback;
+  fallback?: (driver: Driver) => Fallback;
   /** The class of sockets, where there is none of this name: on Node.js 20, for example that of `ws`. */
   WebSocket?: unknown;
   /** The clock and the network, for tests. */
@@ -43,16 +46,28 @@ export interface Options {
 }
 
 /**
- * A replacement for the WebSocket, which decides when it is used. `tryWebSocket` opens one beside its connection, and
- * leaves that as it is if none can be opened.
+ * A replacement for the WebSocket, which decides when it is used, and which connection of the client is the present one
+ * when a WebSocket can be opened again.
  */
 export interface Fallback {
   /** Dials instead of the WebSocket, while that counts as blocked. */
   readonly dial: Dial | undefined;
-  /** A connection was welcomed: `isBeside` if it is a WebSocket that takes the place of the fallback's. */
-  onOpen(isBeside: boolean): void;
-  /** An attempt failed before it was, whether or not the server answers by HTTP. */
-  onFailure(isReachable: boolean): void;
+  /** True while what is sent now would overtake events that a replaced connection is still sending. */
+  readonly isSending: boolean;
+  /** The present connection was welcomed. */
+  onOpen(): void;
+  /** Another was: puts it in the place of the present one. Returns false if it may not. */
+  replace(link: Link): boolean;
+  /** Returns true if this is a replaced connection that carries its calls to their end. */
+  carries(link: Link): boolean;
+  /** A connection has ended. Returns true if it was not the present one. */
+  onEnd(link: Link, failure: Failure): boolean;
+  /** The present connection was lost, or an attempt failed before it was open, whether or not the server answers by HTTP. */
+  onLose(wasOpen: boolean, isReachable: boolean | undefined): void;
+  /** Tells replaced connections what is sent: it may give up a call that one of them carries. */
+  send(text: string): void;
+  /** No replaced connection can be used any more. */
+  fail(cause: Cause): void;
   /** The network or the page is back. */
   onWake(): void;
   /** The client is closed. */

@@ -1,5 +1,5 @@
 import { expect, test, vi } from "vitest";
-import { connect, describe, PRESENCE, type PresenceNotice } from "./index.js";
+import { connect, describe, PRESENCE, type PresenceNotice, present } from "./index.js";
 import { Presence } from "./presence.js";
 import { settle, TestNetwork, type TestServer } from "./testing/index.js";
 
@@ -10,19 +10,19 @@ test("who looks later finds the whole list, also without having looked before", 
   const { client, server } = await setUp();
   await tell(server, { name: "room", here: [ann] });
   await tell(server, { name: "room", joined: [bob] });
-  const seen = watch(client.present("room"));
+  const seen = watch(present(client, "room"));
   expect(seen).toEqual([["Ann", "Bob"]]);
-  expect(client.present("elsewhere").get().size).toBe(0);
+  expect(present(client, "elsewhere").get().size).toBe(0);
   await tell(server, { name: "room", left: ["1"] });
   expect(seen).toEqual([["Ann", "Bob"], ["Bob"]]);
-  expect(client.present("room").get()).toEqual(new Map([["2", "Bob"]]));
+  expect(present(client, "room").get()).toEqual(new Map([["2", "Bob"]]));
 });
 
 test("a notice is applied once, however many look, and before a listener of the event is told", async () => {
   const { client, server } = await setUp();
-  const seen = [watch(client.present("room")), watch(client.present("room"))];
+  const seen = [watch(present(client, "room")), watch(present(client, "room"))];
   const sizes: number[] = [];
-  client.on(PRESENCE, () => sizes.push(client.present("room").get().size));
+  client.on(PRESENCE, () => sizes.push(present(client, "room").get().size));
   await tell(server, { name: "room", here: [ann] });
   await tell(server, { name: "room", joined: [bob] });
   for (const one of seen) expect(one).toEqual([[], ["Ann"], ["Ann", "Bob"]]);
@@ -31,13 +31,13 @@ test("a notice is applied once, however many look, and before a listener of the 
 
 test("without a connection the last list is shown to who looks, and dropped where nobody does", async () => {
   const { network, client, server } = await setUp();
-  const seen = watch(client.present("room"));
+  const seen = watch(present(client, "room"));
   await tell(server, { name: "room", here: [ann] });
   await tell(server, { name: "other", here: [ann] });
   server.lose();
   const next = await network.accept("c2");
   expect(seen.at(-1)).toEqual(["Ann"]);
-  expect(client.present("other").get().size).toBe(0);
+  expect(present(client, "other").get().size).toBe(0);
   // Not of this connection: only a new list counts.
   await tell(next, { name: "room", joined: [bob] });
   expect(seen.at(-1)).toEqual(["Ann"]);
@@ -47,7 +47,7 @@ test("without a connection the last list is shown to who looks, and dropped wher
 
 test("a client that is told that it has left sees nobody", async () => {
   const { client, server } = await setUp();
-  const seen = watch(client.present("room"));
+  const seen = watch(present(client, "room"));
   await tell(server, { name: "room", here: [ann, { connection: "c", data: "me" }] });
   await tell(server, { name: "room", left: ["c"] });
   expect(seen).toEqual([[], ["Ann", "me"], []]);
@@ -68,12 +68,12 @@ test("events of the application's that have the same name are not taken for noti
   for (const data of strange) await tell(server, data as never);
   expect(told).toHaveBeenCalledTimes(strange.length);
   expect(client.state.get().status).toBe("open");
-  expect(client.present("room").get().size).toBe(0);
+  expect(present(client, "room").get().size).toBe(0);
 });
 
 test("lists are dropped with the last who looks after the end, and beyond 256 the oldest at which nobody does", () => {
   const presence = new Presence();
-  const here = (name: string) => presence.take({ name, here: [ann] }, "c");
+  const here = (name: string) => presence.take("presence", { name, here: [ann] }, "c");
   const stop = presence.of("first", () => {}).subscribe(() => {});
   here("first");
   for (let n = 0; n < 300; n += 1) here(`room ${n}`);

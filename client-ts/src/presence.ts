@@ -1,5 +1,7 @@
+import type { AnyClient } from "./client.js";
 import { event } from "./names.js";
 import { Cell, type Readable } from "./store.js";
+import { parts } from "./told.js";
 
 /** Someone who is present. */
 export interface Present<D> {
@@ -24,6 +26,20 @@ export const PRESENCE = event<PresenceNotice>("presence");
 export type Members<D = unknown> = ReadonlyMap<string, D>;
 
 /**
+ * The clients in a place: a map from connections to their data, new at each change. Empty where the server has sent no list
+ * of the place; without a connection, and until the server sends the list again, the last one. One list is kept for all
+ * who look at a place, so that it does not matter when they begin.
+ *
+ * Only a page that imports this loads it. Import it before the client is made, not in a part that is loaded later: what
+ * the server has sent before is known from the next connection on.
+ */
+export function present<D>(client: AnyClient, place: string): Readable<Members<D>> {
+  const driver = client["~driver"];
+  driver.told.presence ??= new Presence();
+  return driver.told.presence.of(place, () => driver.start()) as Readable<Members<D>>;
+}
+
+/**
  * The lists of all places of which the server tells this client. A list is kept from its first notice on, as the server
  * sends it only once: whoever looks at it later finds it whole.
  */
@@ -31,7 +47,8 @@ export class Presence {
   readonly #places = new Map<string, Place>();
 
   /** Applies a notice. An event of the application's that has the same name, and another form, is passed over. */
-  take(data: unknown, connection: string): void {
+  take(event: unknown, data: unknown, connection: string): void {
+    if (event !== PRESENCE.name) return;
     const notice = data as Partial<PresenceNotice> | null;
     if (typeof notice?.name !== "string") return;
     const isFirst = Array.isArray(notice.here);
@@ -88,6 +105,8 @@ export class Presence {
     }
   }
 }
+
+parts.Presence = Presence;
 
 interface Place {
   readonly members: Cell<Members>;

@@ -27,8 +27,6 @@ export class Session {
   #last = 0;
   readonly #queue: Queue;
   readonly #operations = new Map<number, Operation>();
-  /** The calls that an earlier connection carries to their end, with that connection. */
-  readonly #elsewhere = new Map<number, object>();
   /** No deadline of them is earlier. */
   #earliest = NEVER;
   #heartbeat: Heartbeat | undefined;
@@ -58,18 +56,15 @@ export class Session {
   move(carrier: object): void {
     this.#queue.keep(({ isControl }) => !isControl);
     for (const [id, operation] of this.#sent()) {
-      if (operation instanceof Call) this.#elsewhere.set(id, carrier);
+      if (operation instanceof Call) operation.carrier = carrier;
       else this.#lose(id, operation);
     }
   }
 
   /** An earlier connection is gone, with the calls that it still carried. */
   abandon(carrier: object): void {
-    for (const [id, other] of [...this.#elsewhere]) {
-      if (other !== carrier) continue;
-      this.#elsewhere.delete(id);
-      const operation = this.#operations.get(id);
-      if (operation) this.#lose(id, operation);
+    for (const [id, operation] of [...this.#operations]) {
+      if (operation.carrier === carrier) this.#lose(id, operation);
     }
   }
 
@@ -100,7 +95,7 @@ export class Session {
     const operation = this.#operations.get(id);
     if (!operation?.isSent) return;
     // Said by a fallback of a call that it carried to no end.
-    if (frame.type === "lost" && this.#elsewhere.delete(id)) return this.#lose(id, operation);
+    if (frame.type === "lost" && operation.carrier) return this.#lose(id, operation);
     const outcome = operation.handle(frame);
     if (outcome === "over" || outcome === "refused") this.#operations.delete(id);
     // It ended it by what it sent, and does not know.
@@ -234,11 +229,12 @@ export class Session {
 
   /** The operations that were sent on the present connection. */
   #sent(): [number, Operation][] {
-    return [...this.#operations].filter(([id, { isSent }]) => isSent && !this.#elsewhere.has(id));
+    return [...this.#operations].filter(([, { isSent, carrier }]) => isSent && !carrier);
   }
 
   #lose(id: number, operation: Operation): void {
     operation.isSent = false;
+    operation.carrier = undefined;
     // It was let in before: it does not count again.
     if (operation.isRepeatable) this.#queue.insert(id, { operation, cost: 0 });
     else this.#fail(id, lost());

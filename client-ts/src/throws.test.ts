@@ -9,6 +9,7 @@ import {
   event,
   mutation,
   type Options,
+  present,
   RealtimeError,
   subscription,
   Unauthorized,
@@ -62,7 +63,7 @@ const callbacks: Record<string, [(client: Peer, callback: () => never) => void, 
   "on presence": [
     (client, callback) => {
       let isFirst = true;
-      client.present("room").subscribe(() => {
+      present(client, "room").subscribe(() => {
         if (!isFirst) return callback();
         isFirst = false;
       });

@@ -1,8 +1,11 @@
 import type { AnswerLink, Answers } from "./answers.js";
 import { noSuchProcedure, type RealtimeError } from "./error.js";
-import { PRESENCE, Presence } from "./presence.js";
+import type { Presence } from "./presence.js";
 import { Listeners } from "./store.js";
 import { decodeError, gapOf, type Incoming, type Position, positionOf, type TopicGap, text } from "./wire.js";
+
+/** Parts that a client makes from its start. Each puts itself here where a page loads it. */
+export const parts: { Presence?: typeof Presence } = {};
 
 /** A message of the handler. */
 export interface Message {
@@ -17,7 +20,7 @@ export class Told {
   readonly gaps = new Listeners<TopicGap>();
   readonly complaints = new Listeners<RealtimeError>();
   readonly events = new Map<unknown, Listeners<unknown>>();
-  readonly presence = new Presence();
+  presence = parts.Presence && new parts.Presence();
   /** Once the application answers something. */
   answers: Answers | undefined;
   readonly #link: AnswerLink;
@@ -48,12 +51,12 @@ export class Told {
   /** The connection is gone. */
   lose(): void {
     this.answers?.drop();
-    this.presence.lose();
+    this.presence?.lose();
   }
 
   #takeEvent(name: unknown, data: unknown, connection: string): void {
     // The list first: a listener finds it changed.
-    if (name === PRESENCE.name) this.presence.take(data, connection);
+    this.presence?.take(name, data, connection);
     this.events.get(name)?.tell(data);
   }
 }

@@ -7,6 +7,7 @@ import {
   event,
   mutation,
   type Position,
+  present,
   query,
   subscription,
   type Update,
@@ -103,7 +104,7 @@ test("a client of any endpoint has hooks and presence", () => {
   typesOnly(() => {
     const room = connect(describe<{ name: string }, string, number>("talk"), { input: { name: "Ann" } });
     expectTypeOf<{ client: typeof room }>().toExtend<RealtimeProviderProps>();
-    expectTypeOf(room.present<string>("room").get()).toEqualTypeOf<ReadonlyMap<string, string>>();
+    expectTypeOf(present<string>(room, "room").get()).toEqualTypeOf<ReadonlyMap<string, string>>();
   });
 });
 

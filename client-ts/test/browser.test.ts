@@ -4,14 +4,14 @@
 import { build } from "esbuild";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
-import type { HttpSocket } from "../src/http/socket.js";
 import type * as Realtime from "../src/index.js";
 import { connect as connectHere, describe, mutation } from "../src/index.js";
+import type { always } from "./fallback.js";
 import { type Server, start, stop } from "./servers.js";
 
 declare global {
   interface Window {
-    realtime: typeof Realtime & { HttpSocket: typeof HttpSocket };
+    realtime: typeof Realtime & { always: typeof always };
     client: Realtime.Client;
     states: string[];
   }
@@ -30,7 +30,7 @@ beforeAll(async () => {
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
   const bundle = await build({
     stdin: {
-      contents: `export * from "./src/index.ts"; export { HttpSocket } from "./src/http/socket.ts"`,
+      contents: `export * from "./src/index.ts"; export { always } from "./test/fallback.ts"`,
       resolveDir: new URL("..", import.meta.url).pathname,
     },
     bundle: true,
@@ -177,17 +177,12 @@ for (const way of ["a WebSocket", "plain HTTP"]) {
 /** Follows a feed in the page, from where the page before it was. */
 async function follow(page: Page, way: string): Promise<void> {
   await page.evaluate((way) => {
-    const { connect, describe, HttpSocket, subscription } = window.realtime;
-    const nothing = () => {};
-    const fallback = (environment: Realtime.Environment): Realtime.Fallback => ({
-      dial: (request, events) => new HttpSocket(environment, request, events),
-      onOpen: nothing,
-      onFailure: nothing,
-      onWake: nothing,
-      onClose: nothing,
-    });
+    const { connect, describe, always, subscription } = window.realtime;
     const reconnect = { baseMs: 50, maxMs: 200 };
-    const client = connect(describe("feeds"), way === "plain HTTP" ? { reconnect, fallback } : { reconnect });
+    const client = connect(
+      describe("feeds"),
+      way === "plain HTTP" ? { reconnect, fallback: always } : { reconnect },
+    );
     const { position, seen = "[]" } = sessionStorage;
     const after = position ? { after: JSON.parse(position) } : {};
     const updates = client.updates(subscription<void, object>("changes"), undefined, after);

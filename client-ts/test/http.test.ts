@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
-import { HttpSocket } from "../src/http/socket.js";
 import { connect, describe, event, mutation, type Options, subscription } from "../src/index.js";
+import { always } from "./fallback.js";
 
 const add = mutation<number, number>("add");
 const items = subscription<number, number>("items");
@@ -91,17 +91,10 @@ async function serve() {
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  const nothing = () => {};
   const options: Options = {
     url: `ws://127.0.0.1:${port}/api`,
     // Whatever can be said for a WebSocket.
-    fallback: (environment) => ({
-      dial: (request, events) => new HttpSocket(environment, request, events),
-      onOpen: nothing,
-      onFailure: nothing,
-      onWake: nothing,
-      onClose: nothing,
-    }),
+    fallback: always,
   };
   return { open, posted, options };
 }

@@ -1,5 +1,8 @@
-import type { Dial, Environment } from "../environment.js";
+import type { Driver } from "../driver.js";
+import type { Dial } from "../environment.js";
+import type { Failure, Link } from "../link.js";
 import type { Fallback } from "../options.js";
+import { type Cause, lostBy } from "../state.js";
 import { HttpSocket } from "./socket.js";
 
 /**
@@ -11,13 +14,18 @@ import { HttpSocket } from "./socket.js";
  * WebSocket is there, and carries the calls that run to their end. Messages to a handler, answers to the server's calls and
  * the progress of calls need a WebSocket: `client.can("send")` tells.
  */
-export function http(environment: Environment, tryWebSocket: () => void): Fallback {
-  return new HttpFallback(environment, tryWebSocket);
+export function http(driver: Driver): Fallback {
+  return new HttpFallback(driver);
 }
 
 class HttpFallback implements Fallback {
-  readonly #environment: Environment;
-  readonly #tryWebSocket: () => void;
+  readonly #driver: Driver;
+  /** A WebSocket that is tried while the fallback is in use. */
+  #beside: Link | undefined;
+  /** Connections that others have replaced, and that carry calls to their end. */
+  readonly #retired = new Set<Link>();
+  /** When the last was replaced. */
+  #replacedAt = 0;
   /** Attempts in a row that failed though the server answers. */
   #blocked = 0;
   #isActive = false;
@@ -25,29 +33,83 @@ class HttpFallback implements Fallback {
   /** Set while the fallback is in use, however often its connection is made again. */
   #cancelTimer: (() => void) | undefined;
 
-  constructor(environment: Environment, tryWebSocket: () => void) {
-    this.#environment = environment;
-    this.#tryWebSocket = tryWebSocket;
+  constructor(driver: Driver) {
+    this.#driver = driver;
   }
 
   get dial(): Dial | undefined {
     if (!this.#isActive) return undefined;
     return (request, events) => {
-      this.#socket = new HttpSocket(this.#environment, request, events);
+      this.#socket = new HttpSocket(this.#driver.environment, request, events);
       return this.#socket;
     };
   }
 
-  onOpen(isBeside: boolean): void {
-    if (isBeside) this.#leave();
-    if (this.#isActive) this.#cancelTimer ??= this.#environment.after(TRY_AGAIN, () => this.#tryAgain());
+  get isSending(): boolean {
+    const isRecent = this.#driver.now() < this.#replacedAt + OVERTAKING;
+    return isRecent && [...this.#retired].some(({ isSending }) => isSending);
+  }
+
+  onOpen(): void {
+    if (this.#isActive) this.#cancelTimer ??= this.#driver.after(TRY_AGAIN, () => this.#tryAgain());
     else this.#blocked = 0;
   }
 
-  onFailure(isReachable: boolean): void {
-    if (this.#isActive) return;
+  replace(link: Link): boolean {
+    const driver = this.#driver;
+    const old = driver.open;
+    this.#beside = undefined;
+    if (!old) {
+      link.leave();
+      return false;
+    }
+    driver.adopt(link);
+    if (old.retire()) {
+      this.#retired.add(old);
+      this.#replacedAt = driver.now();
+      driver.session.move(old);
+    } else {
+      old.leave();
+      driver.session.lose();
+    }
+    driver.tellLost(0, lostBy("a WebSocket takes the place of the fallback"));
+    // A listener may have closed the client.
+    if (!driver.isCurrent(link)) return false;
+    this.#leave();
+    this.#blocked = 0;
+    return true;
+  }
+
+  carries(link: Link): boolean {
+    return this.#retired.has(link);
+  }
+
+  onEnd(link: Link, failure: Failure): boolean {
+    const driver = this.#driver;
+    if (this.#retired.delete(link)) {
+      driver.change((session) => session.abandon(link));
+      return true;
+    }
+    if (link !== this.#beside) return false;
+    this.#beside = undefined;
+    // The fallback goes on, unless the server says that the client is not wanted.
+    if (!driver.mayRetry(failure)) driver.finish(failure.cause);
+    return true;
+  }
+
+  onLose(wasOpen: boolean, isReachable: boolean | undefined): void {
+    this.#leaveBeside();
+    if (this.#isActive || wasOpen) return;
     this.#blocked = isReachable ? this.#blocked + 1 : 0;
     this.#isActive = this.#blocked >= 2;
+  }
+
+  send(text: string): void {
+    for (const link of this.#retired) link.send(text);
+  }
+
+  fail(cause: Cause): void {
+    for (const link of [...this.#retired]) link.fail(cause);
   }
 
   onWake(): void {
@@ -56,6 +118,9 @@ class HttpFallback implements Fallback {
 
   onClose(): void {
     this.#cancelTimer?.();
+    this.#leaveBeside();
+    for (const link of this.#retired) link.leave();
+    this.#retired.clear();
   }
 
   /** Tries a WebSocket: beside the fallback, or in its place while that has no connection. */
@@ -67,8 +132,15 @@ class HttpFallback implements Fallback {
       return;
     }
     this.#cancelTimer?.();
-    this.#cancelTimer = this.#environment.after(TRY_AGAIN, () => this.#tryAgain());
-    this.#tryWebSocket();
+    this.#cancelTimer = this.#driver.environment.after(TRY_AGAIN, () => this.#tryAgain());
+    if (this.#beside || !this.#driver.open) return;
+    this.#beside = this.#driver.link(this.#driver.environment.dial);
+    this.#beside.start();
+  }
+
+  #leaveBeside(): void {
+    this.#beside?.leave();
+    this.#beside = undefined;
   }
 
   #leave(): void {
@@ -79,3 +151,6 @@ class HttpFallback implements Fallback {
 }
 
 const TRY_AGAIN = 5 * 60_000;
+
+/** The longest that a new connection waits for the events of the one that it replaces. */
+const OVERTAKING = 3_000;

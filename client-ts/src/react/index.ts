@@ -1,5 +1,13 @@
 import { createElement, type ReactNode, useEffect, useMemo, useState } from "react";
-import type { AnyClient, Ask, Event, Members, Options, State } from "../index.js";
+import {
+  type AnyClient,
+  type Ask,
+  type Event,
+  type Members,
+  type Options,
+  present,
+  type State,
+} from "../index.js";
 import { Context, useClient, useLatest, useReadable } from "./hooks.js";
 import { Registry } from "./registry.js";
 
@@ -51,5 +59,5 @@ export function useAnswer<I, O>(
 /** Returns who is present in a place: the data of each connection. */
 export function usePresent<D>(place: string): Members<D> {
   const client = useClient();
-  return useReadable(useMemo(() => client.present<D>(place), [client, place]));
+  return useReadable(useMemo(() => present<D>(client, place), [client, place]));
 }

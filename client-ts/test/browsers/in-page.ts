@@ -10,6 +10,7 @@ import {
   mutation,
   type Options,
   type Position,
+  present,
   query,
   RealtimeError,
   type State,
@@ -60,7 +61,7 @@ export function open({ url = "/__realtime/browsers", refuse, token, fallback }: 
     told.push(number);
     show(`told of ${number}`);
   });
-  client.present("here").subscribe((map) => {
+  present(client, "here").subscribe((map) => {
     here = map.size;
   });
   client.open();
