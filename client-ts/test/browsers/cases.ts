@@ -75,7 +75,7 @@ export const CASES = {
   "is connected when it is shown again": async (place: Place) => {
     const tab = await opened(place);
     const other = await opened(place);
-    const { page, complaints } = tab;
+    const { page } = tab;
     // Where it was loaded anew, it has no client.
     if (!(await tab.leaveAndReturn())) await page.evaluate(() => window.page.open());
     expect(await page.evaluate(() => window.page.double(21))).toBe(42);
@@ -83,7 +83,8 @@ export const CASES = {
     // Those who were told that it left are told that it is back.
     for (const { page } of [tab, other])
       await page.waitForFunction(() => window.page.presentCount() === 2, POLLING);
-    expect([...complaints, ...other.complaints]).toEqual([]);
+    // Chromium may close the WebSocket before the client does, and says so.
+    expect([...networkless(tab), ...other.complaints]).toEqual([]);
   },
 
   "survives a restart": async (place: Place) => {
