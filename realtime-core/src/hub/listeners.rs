@@ -75,9 +75,17 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// Returns its bytes as they count for one queue: those that go into an outbox, nearly.
+    fn of(message: &dyn Encode, key: Option<&str>, ledger: &Arc<Ledger>) -> Result<Self> {
+        let (value, key) = (Encoded::of(message)?, key.map(str::to_owned));
+        let mut account = Account::new(ledger, Class::Shared);
+        account.set(size_of::<Self>() + value.len() + key.as_ref().map_or(0, String::len));
+        Ok(Self { value, key, _account: account })
+    }
+
+    /// Returns its bytes as they count for one queue: those that go into an outbox, nearly, and its own, of which a small
+    /// one has many times more.
     fn size(&self) -> usize {
-        self.value.json.len()
+        size_of::<Self>() + self.value.json.len()
     }
 }
 
@@ -105,11 +113,9 @@ impl Listeners {
         if self.count.load(Acquire) == 0 || !self.shard(topic).lock().contains_key(topic) {
             return Ok(None);
         }
-        let value = Encoded::of(message)?;
-        may_hold(config.outbox_bytes, value.json.len())?;
-        let mut account = Account::new(ledger, Class::Shared);
-        account.set(value.len());
-        Ok(Some(Arc::new(Message { value, key: key.map(str::to_owned), _account: account })))
+        let message = Message::of(message, key, ledger)?;
+        may_hold(config.outbox_bytes, message.value.json.len())?;
+        Ok(Some(Arc::new(message)))
     }
 
     /// Queues a message for all who listen to the topic, in one order, and wakes them.
@@ -252,7 +258,8 @@ impl Queue {
         }
         self.bytes += message.size();
         self.messages.push_back(Arc::clone(message));
-        while self.messages.len() > keeping.limit() || self.bytes > limit {
+        // One alone fits: it was compared with the outbox when it was encoded.
+        while self.messages.len() > keeping.limit() || (self.bytes > limit && self.messages.len() > 1) {
             self.drop_at(0, "overflow");
             if keeping == Keeping::Nothing {
                 return self.overrun();
@@ -328,5 +335,31 @@ pub(crate) fn too_slow() -> Error {
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listener").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_messages_that_wait_stay_within_the_limit_and_are_counted() {
+        const LIMIT: usize = 64 * 1024;
+        let ledger = Arc::new(Ledger::new(1 << 30));
+        let mut queue = Queue::default();
+        for _ in 0..LIMIT {
+            queue.push(&Arc::new(Message::of(&7, None, &ledger).unwrap()), Keeping::Newest(usize::MAX), LIMIT);
+        }
+        let bytes = queue.messages.len() * size_of::<Message>();
+        assert!(bytes <= LIMIT, "{bytes}");
+        assert!(ledger.of(Class::Shared) >= bytes);
+        // One that fits into an outbox is not dropped for what it takes beside that.
+        let text = "x".repeat(LIMIT - 2);
+        queue.push(&Arc::new(Message::of(&text, None, &ledger).unwrap()), Keeping::Nothing, LIMIT);
+        queue = Queue::default();
+        queue.push(&Arc::new(Message::of(&text, None, &ledger).unwrap()), Keeping::Nothing, LIMIT);
+        assert!(!queue.is_overrun && queue.messages.len() == 1);
+        drop(queue);
+        assert_eq!(ledger.of(Class::Shared), 0);
     }
 }

@@ -28,6 +28,10 @@ impl Wakers {
         self.first.is_none()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.as_ref().map_or(0, |others| others.len())
+    }
+
     /// Takes the tasks to wake; none if `own` is the only one, since it is running and will wait again.
     pub(crate) fn take_others(&mut self, own: &Waker) -> Option<Self> {
         let first = self.first.as_ref()?;

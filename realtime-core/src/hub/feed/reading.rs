@@ -63,8 +63,18 @@ impl Reads {
         !queue.waiting.is_empty() && queue.take_place()
     }
 
-    /// Returns the next feed; `None` if there is none, and the reader ends.
+    /// Returns the next feed; `None` if there is none, and the reader ends. A feed that has ended is dropped: nobody waits
+    /// for it, and as long as the broker fails, those that clients have named would be ever more.
     fn next(&self) -> Option<Arc<FeedState>> {
+        loop {
+            let next = self.take();
+            if next.as_ref().is_none_or(|feed| feed.is_alive()) {
+                return next;
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Arc<FeedState>> {
         let mut queue = self.0.lock();
         let next = queue.waiting.pop_front();
         if next.is_none() {
@@ -361,5 +371,23 @@ impl Hub {
             let is_of_shard = || noted.shards.contains(&shared.broker.shard_of(&feed.name));
             noted.all || noted.names.contains(&*feed.name) || (!noted.shards.is_empty() && is_of_shard())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{hub::Log, ledger::Ledger};
+
+    #[test]
+    fn a_feed_that_has_ended_is_not_read() {
+        let asked = Asked { name: "t", log: Log::last(10), within: 100, now: 1 };
+        let feed = || Arc::new(FeedState::copy("t".into(), &asked, &Arc::new(Ledger::new(1 << 30))));
+        let (reads, ended, alive) = (Reads::default(), feed(), feed());
+        assert!(ended.end_if_empty());
+        assert!(reads.add(Arc::clone(&ended)));
+        reads.add(Arc::clone(&alive));
+        assert!(Arc::ptr_eq(&reads.next().unwrap(), &alive));
+        assert_eq!(Arc::strong_count(&ended), 1);
     }
 }

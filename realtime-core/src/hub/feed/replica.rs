@@ -12,7 +12,7 @@ use crate::{
     protocol::Protocols,
     seams::{Page, Record},
     util::{
-        TICK,
+        TICK, Wakers,
         sync::{
             Mutex, MutexGuard,
             atomic::{
@@ -52,6 +52,10 @@ pub(super) struct Means<'a> {
     /// False if nothing more may wait, for its bytes.
     pub(super) may_wait: bool,
 }
+
+/// Wakers that are kept beside those of twice as many tasks as wait: a broker may not answer for long, and clients come and
+/// go.
+const SPARE_WAKERS: usize = 16;
 
 impl Replica {
     pub(super) fn is_loaded(&self) -> bool {
@@ -112,7 +116,12 @@ impl Replica {
         if reader.done >= number && reader.stage != Stage::Loading {
             return Poll::Ready(());
         }
+        // Most are of tasks that are gone. The others come back.
+        let most = 2 * self.holders.load(Relaxed) + SPARE_WAKERS;
+        let stale = (reader.wakers.len() >= most).then(|| std::mem::take(&mut reader.wakers));
         reader.wakers.add(cx.waker());
+        drop(reader);
+        stale.into_iter().for_each(Wakers::wake);
         Poll::Pending
     }
 
@@ -408,11 +417,52 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_follower_is_not_level_in_a_log_that_has_restarted() {
+    fn copy() -> (Arc<Ledger>, Arc<FeedState>) {
         let ledger = Arc::new(Ledger::new(1 << 30));
         let asked = Asked { name: "t", log: Log::last(10), within: 100, now: 1 };
         let feed = Arc::new(FeedState::copy("t".into(), &asked, &ledger));
+        (ledger, feed)
+    }
+
+    #[test]
+    fn a_client_may_ask_for_any_offset() {
+        let (_, feed) = copy();
+        let (protocols, mut effects) = (Protocols::new(None), Effects::take());
+        let means = Means { protocols: &protocols, now: 1, time: 0, may_wait: true };
+        assert!(feed.replica.as_ref().unwrap().begin());
+        let log = record("a.1", 1, Proof::NONE, 3);
+        read(&feed, &means, &mut effects, &log);
+        let highest = Position::new("a.1", u64::MAX);
+        for after in [highest.clone(), highest.with_proof(log.proof.to_string())] {
+            let (_, beginning) = feed.follow(To::task(None), 0, Keeping::Block, Some(&after), 1).unwrap();
+            assert_eq!((beginning.resumed, beginning.position), (Some(false), log.position(3)));
+        }
+        let _ = effects.run();
+    }
+
+    #[test]
+    fn wakers_of_those_who_are_gone_are_dropped_while_the_broker_does_not_answer() {
+        struct Task;
+        impl std::task::Wake for Task {
+            fn wake(self: Arc<Self>) {}
+        }
+
+        let (_, feed) = copy();
+        let replica = feed.replica.as_ref().unwrap();
+        let (number, _) = replica.ask();
+        let tasks: Vec<_> = std::iter::repeat_with(|| Arc::new(Task)).take(1000).collect();
+        for task in &tasks {
+            let _held = Replica::hold(&feed);
+            let waker = std::task::Waker::from(Arc::clone(task));
+            assert!(replica.poll_read(number, &mut Context::from_waker(&waker)).is_pending());
+        }
+        let kept = tasks.iter().filter(|task| Arc::strong_count(task) > 1).count();
+        assert!(kept <= 64, "{kept} tasks are kept");
+    }
+
+    #[test]
+    fn a_follower_is_not_level_in_a_log_that_has_restarted() {
+        let (ledger, feed) = copy();
         let (protocols, mut effects) = (Protocols::new(None), Effects::take());
         let means = Means { protocols: &protocols, now: 1, time: 0, may_wait: true };
         let follow = || feed.follow(To::task(None), 0, Keeping::Block, None, 1);

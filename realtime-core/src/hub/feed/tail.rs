@@ -160,7 +160,7 @@ impl Tail {
         };
         if is_proven {
             Standing::Proven
-        } else if is_of_epoch && of.offset + 1 < self.first {
+        } else if is_of_epoch && of.offset < self.first - 1 {
             Standing::Dropped
         } else {
             Standing::Unproven
@@ -168,7 +168,8 @@ impl Tail {
     }
 
     fn known_position(&self, offset: u64) -> Option<&Position> {
-        if offset + 1 == self.first {
+        // The offset may be a client's, and any number.
+        if offset == self.first - 1 {
             return self.copied.as_ref().map(|copied| &copied.base);
         }
         self.slot(offset).map(|slot| &slot.entry.position)
