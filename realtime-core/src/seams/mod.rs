@@ -8,6 +8,7 @@ mod runtime;
 mod send_queue;
 mod transport;
 
+pub(crate) use broker::check_top;
 pub use broker::{
     Abilities, AppendError, Arrival, Body, Broker, Draft, FollowChange, Logged, MemoryBroker, Missed, Page, Proof,
     Publication, Record, Retention, Source, Untaken, Writer,

@@ -12,8 +12,8 @@ use crate::{
         link::{PAUSE, Shared, caught, within},
         members::Effects,
     },
-    seams::{Missed, Record, Runtime, Source},
-    util::sync::Mutex,
+    seams::{Missed, Record, Runtime, Source, check_top},
+    util::{panics::catch, sync::Mutex},
 };
 use realtime_protocol::{Error, Position, Result};
 use std::{
@@ -142,6 +142,10 @@ impl Hub {
     }
 
     pub(in crate::hub) fn take_record(self: &Arc<Self>, record: Record) {
+        if let Err(error) = record.check() {
+            self.counters.broker_failure();
+            return tracing::error!(feed = record.topic, ?error, "a record is none that a node has written");
+        }
         let Some(feed) = self.feeds.find(&record.topic) else { return };
         let mut effects = Effects::take();
         let is_behind = feed.take_record(record, &self.means(), &mut effects);
@@ -181,27 +185,38 @@ impl Hub {
     }
 }
 
-/// The place of a reader, and the feed that it reads. Dropped before its end, it gives both back.
+/// The place of a reader, and the feed that it reads. Dropped before its end, or before it has run at all, it gives both
+/// back.
 struct Place {
     hub: Weak<Hub>,
     feed: Option<Arc<FeedState>>,
 }
 
+impl Place {
+    /// Takes the next feed to read; `None` if there is none, and then the place is given back.
+    fn next(&mut self) -> Option<Arc<FeedState>> {
+        let next = self.hub.upgrade().and_then(|hub| hub.feeds.reads.next());
+        if next.is_none() {
+            self.hub = Weak::new();
+        }
+        self.feed.clone_from(&next);
+        next
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        if let (Some(feed), Some(hub)) = (self.feed.take(), self.hub.upgrade()) {
+        if let Some(hub) = self.hub.upgrade() {
             let mut queue = hub.feeds.reads.0.lock();
             queue.readers -= 1;
-            queue.waiting.push_front(feed);
+            queue.waiting.extend(self.feed.take());
         }
     }
 }
 
 /// Reads feeds, one after the other, until none waits.
 async fn read(mut place: Place, shared: Arc<Shared>, runtime: Arc<dyn Runtime>) {
-    loop {
-        let Some(feed) = place.hub.upgrade().and_then(|hub| hub.feeds.reads.next()) else { return };
-        place.feed = Some(Arc::clone(&feed));
+    while let Some(feed) = place.next() {
         let read = read_one(&place.hub, &shared, &feed, &runtime).await;
         if let Err(error) = &read {
             tracing::warn!(feed = &*feed.name, ?error, "a log cannot be read");
@@ -240,6 +255,7 @@ async fn read_top(shared: &Shared, feed: &FeedState, runtime: &Arc<dyn Runtime>)
     let tops = within(runtime, shared.append_timeout, caught(|| shared.broker.tops(&topics))).await;
     let mut tops = tops.unwrap_or_else(|| Err(super::too_late()))?;
     let top = tops.pop().ok_or_else(|| Error::unavailable("the broker did not say where the log ends"))?;
+    check_top(&top)?;
     feed.begin_part(&top);
     Ok(())
 }
@@ -254,6 +270,7 @@ async fn read_page(
     let page =
         within(runtime, shared.append_timeout, caught(|| shared.broker.read(&feed.name, after, PAGE))).await;
     let page = page.unwrap_or_else(|| Err(super::too_late()))?;
+    page.check()?;
     let Some(hub) = hub.upgrade() else { return Ok(()) };
     let mut effects = Effects::take();
     feed.take_page(page, &hub.means(), &mut effects);
@@ -363,21 +380,57 @@ async fn compare(
 impl Hub {
     fn feeds_to_compare(&self, shared: &Shared, missed: Option<&Noted>) -> Vec<Arc<FeedState>> {
         let idle_since = self.clock.now().saturating_sub(self.clock.ticks(IDLE / 2));
-        self.feeds.matching(|feed| {
+        let mut feeds = self.feeds.matching(|feed| {
             let Some(replica) = feed.replica.as_ref().filter(|replica| replica.is_followed()) else {
                 return false;
             };
             let Some(noted) = missed else { return replica.is_idle_since(idle_since) };
-            let is_of_shard = || noted.shards.contains(&shared.broker.shard_of(&feed.name));
-            noted.all || noted.names.contains(&*feed.name) || (!noted.shards.is_empty() && is_of_shard())
-        })
+            noted.all || noted.names.contains(&*feed.name) || !noted.shards.is_empty()
+        });
+        if let Some(noted) = missed.filter(|noted| !noted.all && !noted.shards.is_empty()) {
+            // The broker is asked without a lock. If it panics, the feed is compared.
+            let is_of_shard = |name: &str| {
+                let shard = catch(|| shared.broker.shard_of(name));
+                shard.map_or(true, |shard| noted.shards.contains(&shard))
+            };
+            feeds.retain(|feed| noted.names.contains(&*feed.name) || is_of_shard(&feed.name));
+        }
+        feeds
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{hub::Log, ledger::Ledger};
+    use crate::{
+        Realtime,
+        hub::Log,
+        ledger::Ledger,
+        seams::{BoxFuture, MemoryBroker},
+    };
+
+    /// A runtime that has ended.
+    struct Ended;
+
+    impl Runtime for Ended {
+        fn sleep(&self, _: Duration) -> BoxFuture<'static> {
+            Box::pin(std::future::pending())
+        }
+
+        fn spawn(&self, task: BoxFuture<'static>) {
+            drop(task);
+        }
+    }
+
+    #[test]
+    fn a_reader_that_never_ran_gives_its_place_back() {
+        let hub = Realtime::builder().manual_time().broker(MemoryBroker::new()).build().0;
+        hub.start(|| Arc::new(Ended));
+        let asked = Asked { name: "t", log: Log::last(10), within: 100, now: 1 };
+        hub.read_soon(&Arc::new(FeedState::copy("t".into(), &asked, &hub.ledger)));
+        let queue = hub.feeds.reads.0.lock();
+        assert_eq!((queue.readers, queue.waiting.len()), (0, 1));
+    }
 
     #[test]
     fn a_feed_that_has_ended_is_not_read() {

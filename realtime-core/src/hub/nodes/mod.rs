@@ -262,20 +262,20 @@ impl Hub {
 
     fn beat_through_logs(&self, nodes: &Nodes, now: Instant) {
         let Some(link) = &self.link else { return };
+        let Some(runtime) = self.runtime() else { return };
         if !link.abilities().logs || nodes.appending.swap(true, AcqRel) {
             return;
         }
+        // A part of the task before that runs: its runtime may have ended.
+        let appending = Appending(Arc::clone(&nodes.appending));
         let drafts: Vec<_> = {
             let mut shards = nodes.shards.lock();
             let logs = shards.iter_mut().filter_map(|shard| Some((&shard.topic, shard.log.as_mut()?)));
             logs.filter_map(|(topic, log)| self.log_beat(nodes.life, topic, log.send(now))).collect()
         };
-        let runtime = self.runtime.lock().clone();
-        let (broker, appending) = (Arc::clone(link.broker()), Arc::clone(&nodes.appending));
-        let Some(runtime) = runtime else { return };
-        let sleeps = Arc::clone(&runtime);
+        let (broker, sleeps) = (Arc::clone(link.broker()), Arc::clone(&runtime));
         runtime.spawn(Box::pin(async move {
-            let _appending = Appending(appending);
+            let _appending = appending;
             let mut late = sleeps.sleep(APPEND_TIMEOUT);
             for draft in drafts {
                 let append = async { Ok::<_, Error>(broker.append(&draft, None).await?) };
@@ -409,5 +409,36 @@ struct Appending(Arc<AtomicBool>);
 impl Drop for Appending {
     fn drop(&mut self) {
         self.0.store(false, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Realtime,
+        seams::{BoxFuture, MemoryBroker},
+    };
+
+    /// A runtime that has ended.
+    struct Ended;
+
+    impl Runtime for Ended {
+        fn sleep(&self, _: Duration) -> BoxFuture<'static> {
+            Box::pin(std::future::pending())
+        }
+
+        fn spawn(&self, task: BoxFuture<'static>) {
+            drop(task);
+        }
+    }
+
+    /// Otherwise a node that is started again on another runtime would never be ready.
+    #[test]
+    fn beats_that_were_never_sent_are_not_under_way() {
+        let hub = Realtime::builder().manual_time().broker(MemoryBroker::new()).build().0;
+        hub.tick();
+        hub.start(|| Arc::new(Ended));
+        assert!(!hub.nodes.as_ref().unwrap().appending.load(Relaxed));
     }
 }

@@ -11,6 +11,7 @@ pub use append_error::AppendError;
 pub use memory::MemoryBroker;
 pub use proof::Proof;
 pub use publication::Publication;
+pub(crate) use record::check_top;
 pub use record::{Body, Draft, Logged, Page, Record, Retention, Writer};
 
 use async_trait::async_trait;

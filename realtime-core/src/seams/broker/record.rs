@@ -1,6 +1,6 @@
 use super::{Proof, wire};
 use bytes::Bytes;
-use realtime_protocol::{Kind, Position, Result};
+use realtime_protocol::{Error, Kind, Position, Result};
 use std::time::Duration;
 
 /// A part of the log of a feed: the entries of one append.
@@ -25,6 +25,17 @@ impl Record {
     /// Returns the offset of the last entry; that before the first if there is none.
     pub fn last(&self) -> u64 {
         (self.first + self.body.entries.len() as u64).saturating_sub(1)
+    }
+
+    /// Checks what a node relies on, whatever has brought the record.
+    pub(crate) fn check(&self) -> Result {
+        if self.body.entries.is_empty() {
+            return Err(Error::invalid_argument("a record without entries"));
+        }
+        if self.first == 0 {
+            return Err(Error::invalid_argument("a record at the offset 0, which is before the first entry"));
+        }
+        check_place(&self.epoch, self.first.saturating_add(self.body.entries.len() as u64))
     }
 
     /// Returns the bytes that it takes in a queue.
@@ -130,9 +141,37 @@ pub struct Page {
 }
 
 impl Page {
+    /// Checks what a node relies on.
+    pub(crate) fn check(&self) -> Result {
+        self.records.iter().try_for_each(Record::check)?;
+        check_top(&self.top)
+    }
+
     /// Returns the page of a log to which nothing was ever appended.
     pub fn empty() -> Self {
         let top = Position::new("0", 0).with_proof(Proof::NONE.to_string());
         Self { records: Vec::new(), top, first: 1 }
     }
+}
+
+/// Checks the end of a log as a broker says it.
+pub(crate) fn check_top(top: &Position) -> Result {
+    check_place(&top.epoch, top.offset)
+}
+
+/// The most bytes of an epoch: clients send back no longer one.
+const EPOCH_BYTES: usize = 64;
+
+/// The highest offset: sums with it fit, and no log gets there.
+const OFFSET: u64 = u64::MAX / 2;
+
+fn check_place(epoch: &str, offset: u64) -> Result {
+    let bytes = epoch.len();
+    if !(1..=EPOCH_BYTES).contains(&bytes) {
+        return Err(Error::invalid_argument(format!("an epoch of {bytes} bytes instead of 1 to {EPOCH_BYTES}")));
+    }
+    if offset > OFFSET {
+        return Err(Error::invalid_argument(format!("the offset {offset}, which no log has")));
+    }
+    Ok(())
 }
