@@ -241,14 +241,14 @@ impl Outbox {
     }
 
     /// Queues a frame that has waited for room: over the limit by one such frame at most. Whoever is not the driver wakes
-    /// it by what is returned.
+    /// it by what is returned. Of a client that is leaving nobody waits for room, and a frame that has none is dropped.
     pub(crate) fn push_late(&self, frame: &Frame, right: Option<&Right>) -> Result<Option<Waker>, PushError> {
         let mut state = self.lock();
         if !state.phase.takes_frames() {
             return Ok(None);
         }
         if !self.has_room(&state) {
-            return Err(PushError::Full);
+            return if state.phase == Phase::Open { Err(PushError::Full) } else { Ok(None) };
         }
         if right.is_some_and(|right| right.check().is_err()) {
             return Ok(None);
