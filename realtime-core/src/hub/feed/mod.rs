@@ -199,14 +199,15 @@ impl Hub {
         }
     }
 
-    /// Calls `with` until it finds the feed alive. Returns `None` if it is alive and not loaded.
+    /// Calls `with` until it finds the feed alive. Returns `None` if it was alive and not loaded.
     fn at_loaded<T>(
         &self,
         asked: &Asked<'_>,
         mut with: impl FnMut(&Arc<FeedState>) -> Option<T>,
     ) -> Result<Option<T>> {
         self.at_feed(asked, |feed| match with(feed) {
-            None if feed.is_waiting() => Some(None),
+            // Also if it was loaded in between: only one that has ended may be removed.
+            None if feed.is_alive() => Some(None),
             output => output.map(Some),
         })
     }

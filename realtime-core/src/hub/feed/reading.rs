@@ -280,10 +280,6 @@ async fn read_page(
 }
 
 impl FeedState {
-    fn is_alive(&self) -> bool {
-        !self.tail.lock().ended
-    }
-
     /// Returns true if the copy says what became of a position.
     fn knows(&self, after: Option<&Position>) -> bool {
         after.is_none_or(|after| self.tail.lock().standing(after) != super::tail::Standing::Unproven)

@@ -424,6 +424,25 @@ mod tests {
         (ledger, feed)
     }
 
+    /// Its followers would hear nothing more.
+    #[test]
+    fn a_feed_that_is_loaded_while_it_is_looked_at_stays() {
+        let hub = crate::Realtime::builder().manual_time().broker(crate::MemoryBroker::new()).build().0;
+        let asked = Asked { name: "t", log: Log::last(10), within: 100, now: 1 };
+        let feed = hub.at_feed(&asked, |feed| Some(Arc::clone(feed))).unwrap();
+        let is_loaded = &feed.replica.as_ref().unwrap().is_loaded;
+        let mut looks = 0;
+        let looked = hub.at_loaded(&asked, |feed| {
+            looks += 1;
+            let found = feed.position(1);
+            is_loaded.store(true, Release);
+            found
+        });
+        assert!(looked.unwrap().is_none() && looks == 1);
+        let found = hub.at_feed(&asked, |feed| Some(Arc::clone(feed))).unwrap();
+        assert!(Arc::ptr_eq(&found, &feed));
+    }
+
     #[test]
     fn a_client_may_ask_for_any_offset() {
         let (_, feed) = copy();

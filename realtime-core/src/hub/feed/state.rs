@@ -286,9 +286,8 @@ impl FeedState {
         self.replica.as_ref().is_none_or(|replica| replica.is_loaded())
     }
 
-    /// Returns true if it is alive, and its log is not known yet.
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.is_loaded() && !self.tail.lock().ended
+    pub(super) fn is_alive(&self) -> bool {
+        !self.tail.lock().ended
     }
 
     pub(super) fn is_followed(&self) -> bool {
