@@ -64,7 +64,7 @@ impl Hub {
         let log_bytes = asked.log.bytes.min(self.config.log_bytes);
         let limits = Limits { protocols: &self.protocols, outbox_bytes: self.config.outbox_bytes, log_bytes };
         // As long as a position can be.
-        let position = Position::new("f".repeat(17), u64::MAX >> 11).with_proof("f".repeat(13));
+        let position = Position::new("f".repeat(64), u64::MAX).with_proof("f".repeat(13));
         let frame = frame_of(&self.protocols, asked.name, &mut value, &position)?;
         let entry = Entry { position, value, key: key.as_deref().map(Arc::from), time: 0 };
         limits.check(&entry, &frame)?;
@@ -256,4 +256,23 @@ fn late() -> Error {
 
 fn not_started() -> Error {
     Error::unavailable("the link to the broker does not run: `Realtime::start` starts it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, MemoryBroker, Realtime, hub::Log};
+
+    #[test]
+    fn an_entry_that_is_taken_fits_whatever_its_position_will_be() {
+        let mut config = Config::default();
+        config.outbox_bytes = 1024;
+        let hub = Realtime::builder().config(config).manual_time().broker(MemoryBroker::new()).build().0;
+        let asked = Asked { name: "t", log: Log::last(10), within: 100, now: 1 };
+        let mut texts = (0..1024).rev().map(|bytes| "x".repeat(bytes));
+        let largest = texts.find(|text| hub.pending(&asked, text, None).is_ok()).unwrap();
+        let position = Position::new("e".repeat(64), u64::MAX / 2).with_proof("f".repeat(13));
+        let frame = frame_of(&hub.protocols, "t", &mut Stored::of(&largest).unwrap(), &position).unwrap();
+        assert!(frame.len() <= 1024, "{}", frame.len());
+    }
 }
