@@ -198,7 +198,7 @@ impl Feed {
     }
 
     fn offer_shared(&self, client: &Arc<Client>, entry: &Entry, known: Option<Frame>) -> Result<Option<HeldBack>> {
-        let Some(frame) = self.following.frame(&client.hub.protocols, entry, known) else { return Ok(None) };
+        let Some(frame) = self.following.frame(&client.hub.protocols, entry, known)? else { return Ok(None) };
         may_hold(client.hub.config.outbox_bytes, frame.len())?;
         let unsent = client.outbox.offer_frame(frame, Some(self.right()));
         Ok(unsent.map(|frame| HeldBack::new(client, frame)))

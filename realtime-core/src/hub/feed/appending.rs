@@ -265,8 +265,7 @@ mod tests {
 
     #[test]
     fn an_entry_that_is_taken_fits_whatever_its_position_will_be() {
-        let mut config = Config::default();
-        config.outbox_bytes = 1024;
+        let config = Config { outbox_bytes: 1024, ..Config::default() };
         let hub = Realtime::builder().config(config).manual_time().broker(MemoryBroker::new()).build().0;
         let asked = Asked { name: "t", log: Log::last(10), within: 100, now: 1 };
         let mut texts = (0..1024).rev().map(|bytes| "x".repeat(bytes));

@@ -127,8 +127,10 @@ pub(super) struct Frames<'a> {
     pub(super) topic: &'a str,
     pub(super) entry: &'a Entry,
     pub(super) known: Vec<(Form, Frame)>,
-    /// Forms that the protocol does not have, or in which the entry cannot be written.
+    /// Forms that the protocol does not have.
     pub(super) none: Vec<Form>,
+    /// Forms in which the entry cannot be written.
+    pub(super) failed: Vec<Form>,
 }
 
 impl Frames<'_> {
@@ -142,12 +144,17 @@ impl Frames<'_> {
         self.find(form)
     }
 
+    /// Returns true if the entry cannot be written in this form: whoever has it is to be told.
+    pub(super) fn has_failed(&self, form: Form) -> bool {
+        self.failed.contains(&form)
+    }
+
     #[inline(never)]
     fn find(&mut self, form: Form) -> Option<&Frame> {
         if let Some(at) = self.known.iter().position(|(known, _)| *known == form) {
             return Some(&self.known[at].1);
         }
-        if self.none.contains(&form) {
+        if self.none.contains(&form) || self.failed.contains(&form) {
             return None;
         }
         self.make(form);
@@ -162,11 +169,14 @@ impl Frames<'_> {
             Some(frame) => frame,
             None => {
                 let written = self.protocols.frame(plain.format, &form.packet(self.topic, self.entry));
-                let Some(frame) = written.unwrap_or_else(|error| {
-                    tracing::error!(topic = self.topic, ?error, "an entry cannot be written in a client's format");
-                    None
-                }) else {
-                    return self.none.push(form);
+                let frame = match written {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => return self.none.push(form),
+                    Err(error) => {
+                        let topic = self.topic;
+                        tracing::error!(topic, ?error, "an entry cannot be written in a client's format");
+                        return self.failed.push(form);
+                    }
                 };
                 self.known.push((plain, frame.clone()));
                 frame

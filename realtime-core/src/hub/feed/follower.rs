@@ -19,7 +19,7 @@ use crate::{
     },
     websocket::Frame,
 };
-use realtime_protocol::{Gap, Position};
+use realtime_protocol::{Error, Gap, Position, Result};
 use std::{
     fmt,
     ops::Deref,
@@ -238,16 +238,32 @@ impl Follower {
         self.cursor.store(entry.position.offset, Relaxed);
     }
 
-    /// Returns the frame of an entry in the follower's form, and keeps it with the entry for others.
-    pub(crate) fn frame(&self, protocols: &Protocols, entry: &Entry, known: Option<Frame>) -> Option<Frame> {
-        if known.is_some() {
-            return known;
-        }
-        let form = self.form()?;
-        let mut frames = Frames { protocols, topic: &self.feed.name, entry, known: Vec::new(), none: Vec::new() };
-        let frame = frames.of(form)?.clone();
+    /// Returns the frame of an entry in the follower's form, if its protocol has one, and keeps it with the entry for others.
+    ///
+    /// # Errors
+    ///
+    /// The entry cannot be written in this form.
+    pub(crate) fn frame(
+        &self,
+        protocols: &Protocols,
+        entry: &Entry,
+        known: Option<Frame>,
+    ) -> Result<Option<Frame>> {
+        let (None, Some(form)) = (&known, self.form()) else { return Ok(known) };
+        let mut frames = Frames {
+            protocols,
+            topic: &self.feed.name,
+            entry,
+            known: Vec::new(),
+            none: Vec::new(),
+            failed: Vec::new(),
+        };
+        let Some(frame) = frames.of(form).cloned() else {
+            let unwritable = || Error::internal("an entry cannot be written in the client's format");
+            return if frames.has_failed(form) { Err(unwritable()) } else { Ok(None) };
+        };
         self.feed.keep_form(entry.position.offset, form, &frame);
-        Some(frame)
+        Ok(Some(frame))
     }
 
     /// Takes part in an append. For appenders, under the lock of the follower's part.
@@ -276,6 +292,9 @@ impl Follower {
             return self.stall(effects);
         }
         let Some(frame) = frames.of(form) else {
+            if frames.has_failed(form) {
+                return self.stall(effects);
+            }
             // The client's protocol has no such thing.
             return self.cursor.store(offset, Relaxed);
         };
@@ -312,15 +331,18 @@ impl Follower {
                 Behind::Restarted(_) => self.tell(client, &Gap::new(0, "diverged")),
                 Behind::Gap(gap) => self.tell(client, &gap),
                 Behind::Entry(entry, known) => {
-                    let Some(frame) = self.frame(&hub.protocols, &entry, known) else {
-                        self.pass(&entry);
-                        continue;
+                    let fits = |frame: &Option<Frame>| {
+                        frame.as_ref().is_none_or(|frame| may_hold(hub.config.outbox_bytes, frame.len()).is_ok())
                     };
-                    if may_hold(hub.config.outbox_bytes, frame.len()).is_err() {
+                    let Some(frame) = self.frame(&hub.protocols, &entry, known).ok().filter(fits) else {
                         self.tell(client, &Gap::new(1, "overflow"));
                         self.pass(&entry);
                         continue;
-                    }
+                    };
+                    let Some(frame) = frame else {
+                        self.pass(&entry);
+                        continue;
+                    };
                     // As soon as there is room: the driver does not come back for one that needs more.
                     if client.outbox.push_late(&frame, Some(&self.right)).is_err() {
                         return false;

@@ -473,7 +473,7 @@ mod tests {
         for task in &tasks {
             let _held = Replica::hold(&feed);
             let waker = std::task::Waker::from(Arc::clone(task));
-            assert!(replica.poll_read(number, &mut Context::from_waker(&waker)).is_pending());
+            assert!(replica.poll_read(number, &Context::from_waker(&waker)).is_pending());
         }
         let kept = tasks.iter().filter(|task| Arc::strong_count(task) > 1).count();
         assert!(kept <= 64, "{kept} tasks are kept");

@@ -136,7 +136,8 @@ impl FeedState {
             return false;
         }
         let known = vec![(form, frame)];
-        let mut frames = Frames { protocols, topic: &self.name, entry: &entry, known, none: Vec::new() };
+        let mut frames =
+            Frames { protocols, topic: &self.name, entry: &entry, known, none: Vec::new(), failed: Vec::new() };
         self.followers.handle(&mut frames, effects);
         for (form, frame) in &frames.known[1..] {
             self.keep_form(offset, *form, frame);
