@@ -69,7 +69,8 @@ pub struct Config {
     /// from the client and its handler receives no further message (backpressure); a client that reads nothing for
     /// [`idle_timeout`](Self::idle_timeout) is then closed with 1013. At the limit `send` returns the message as
     /// `Full`, and a broadcast closes that client with 1013. Frames that end a call may exceed it by 4 KiB in total.
-    /// Default 1 MiB: several messages of a quarter of a megabyte.
+    /// As many may wait for a subscription to a topic, where each message counts with what it takes in memory beside its
+    /// JSON. Default 1 MiB: several messages of a quarter of a megabyte.
     pub outbox_bytes: usize,
 
     /// Bytes held for all clients together: output that their transports do not take, input that is not handled yet,
