@@ -17,7 +17,7 @@ use std::{
 /// The topics and feeds that this node wants to be brought, and what the broker has confirmed of that.
 ///
 /// A name is in here while it is wanted, for a while after, and until the broker has confirmed that it is not wanted any
-/// more.
+/// more, or has failed to while very many others wait.
 #[derive(Debug, Default)]
 pub(crate) struct Follows(Mutex<State>);
 
@@ -202,12 +202,23 @@ impl State {
         changes
     }
 
+    /// Forgets a name that nobody wants, although the broker may still bring it, which is ignored: as long as it fails, the
+    /// names that clients have chosen would be ever more.
+    fn forget(&mut self, key: &Key) {
+        if self.known.get(key).is_some_and(|follow| follow.want == Want::No) {
+            self.known.remove(key);
+        }
+    }
+
     fn settle(&mut self, FollowChange { topic, of, wanted }: &FollowChange, is_done: bool) {
         let key = (*of, topic.as_str().into());
         if let Some(follow) = self.known.get_mut(&key)
             && is_done
         {
             follow.told = if *wanted { Told::Follows } else { Told::Nothing };
+        }
+        if !is_done && !wanted && self.due.len() > LINGERING {
+            self.forget(&key);
         }
         self.check(key);
     }
@@ -301,6 +312,24 @@ mod tests {
         assert!(state.known.is_empty() && state.due.len() <= BATCH);
         drop(state);
         assert_eq!(next(&follows), []);
+    }
+
+    #[test]
+    fn names_that_nobody_wants_are_forgotten_while_the_broker_fails() {
+        let follows = Follows::default();
+        for round in 0..20 {
+            let names: Vec<_> = (0..BATCH).map(|at| format!("{round} {at}")).collect();
+            names.iter().for_each(|name| look(&follows, name, round, true));
+            let ask = || {
+                let asked = next(&follows);
+                follows.settle(&asked, false);
+            };
+            (0..25).for_each(|_| ask());
+            names.iter().for_each(|name| look(&follows, name, round, false));
+            follows.expire(u32::MAX);
+        }
+        let known = follows.0.lock().known.len();
+        assert!(known <= 2 * LINGERING, "{known}");
     }
 
     #[test]
