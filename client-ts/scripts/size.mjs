@@ -8,11 +8,11 @@ import { build } from "esbuild";
 const calls = "connect, describe, mutation, query, event, RealtimeError";
 const all = `${calls}, subscription, ask`;
 const pages = [
-  ["calls and events", 8.9, calls],
-  ["core", 11.1, all],
-  ["core and presence", 11.5, `${all}, present`],
-  ["core and three hooks", 12.9, all, ["react", "RealtimeProvider, useConnection, useSubscription, useMutation"]],
-  ["core and React", 14.3, all, ["react"]],
+  ["calls and events", 8.6, calls],
+  ["core", 10.9, all],
+  ["core and presence", 11.3, `${all}, present`],
+  ["core and three hooks", 12.7, all, ["react", "RealtimeProvider, useConnection, useSubscription, useMutation"]],
+  ["core and React", 14.2, all, ["react"]],
   ["core and fallback", 13.3, all, ["http"]],
 ];
 

@@ -1,12 +1,12 @@
 import type { Environment } from "./environment.js";
-import { PAUSE } from "./heartbeat.js";
+import { NEVER, PAUSE } from "./heartbeat.js";
 
 /** The one timer of a client: it runs at the earliest of the times that it was set to. */
 export class Alarm {
   readonly #environment: Environment;
   readonly #run: () => void;
   /** The time at which it runs; in the past while no other may move it. */
-  #due = Number.POSITIVE_INFINITY;
+  #due = NEVER;
   #cancelTimer = (): void => {};
 
   constructor(environment: Environment, run: () => void) {
@@ -21,7 +21,7 @@ export class Alarm {
 
   cancel(): void {
     this.#cancelTimer();
-    this.#due = Number.POSITIVE_INFINITY;
+    this.#due = NEVER;
   }
 
   #start(due: number, run: () => void): void {
@@ -35,11 +35,11 @@ export class Alarm {
     if (now <= this.#due + PAUSE) return this.#end();
     // The process or the page stood still: what came meanwhile is handled first, and counts before any deadline.
     this.#start(now + CATCH_UP, () => this.#end());
-    this.#due = Number.NEGATIVE_INFINITY;
+    this.#due = -NEVER;
   }
 
   #end(): void {
-    this.#due = Number.POSITIVE_INFINITY;
+    this.#due = NEVER;
     this.#run();
   }
 }

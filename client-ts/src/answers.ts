@@ -1,13 +1,15 @@
+import type { Environment } from "./environment.js";
 import { cancelled, exhausted, noSuchProcedure, RealtimeError, report, timedOut } from "./error.js";
-import { amount, type Incoming } from "./wire.js";
+import { amount, encode, encodeError, type Incoming } from "./wire.js";
 
 /** Answers one procedure of the client's. The signal ends when the answer is of no more interest. */
 export type AnswerHandler = (input: unknown, context: { readonly signal: AbortSignal }) => unknown;
 
-/** The part of a connection that answers need. `output` is in JSON. */
+/** The part of a client that answers need. */
 export interface AnswerLink {
-  after(ms: number, run: () => void): () => void;
-  answer(id: unknown, error: RealtimeError | undefined, output?: string): void;
+  readonly environment: Environment;
+  /** Sends an answer. Returns what is wrong with one that is not sent. */
+  reply(text: string): RealtimeError | undefined;
 }
 
 /** The procedures that the server may call, and those of its calls that run on the present connection. */
@@ -33,17 +35,17 @@ export class Answers {
   start({ id, path, input = null, timeoutMs }: Incoming): void {
     const handler = this.#handlers.get(Array.isArray(path) ? path.join(".") : path);
     const refusal = this.#refuse(id, handler);
-    if (refusal || !handler) return this.#link.answer(id, refusal);
+    if (refusal || !handler) return this.#answer(id, refusal);
     const controller = new AbortController();
     const limit = amount(timeoutMs);
     const cancelTimer =
-      limit !== undefined && this.#link.after(limit, () => end(timedOut("the call took too long")));
+      limit !== undefined && this.#link.environment.after(limit, () => end(timedOut("the call took too long")));
     const end = (error?: RealtimeError, output?: string) => {
       if (cancelTimer) cancelTimer();
       if (error) controller.abort(error);
       if (this.#running.get(id) !== end) return;
       this.#running.delete(id);
-      this.#link.answer(id, error, output);
+      this.#answer(id, error, output);
     };
     this.#running.set(id, end);
     run(handler, input, controller.signal).then((output) => end(undefined, output), end);
@@ -59,6 +61,13 @@ export class Answers {
     const running = [...this.#running.values()];
     this.#running.clear();
     for (const end of running) end(cancelled("the connection is gone"));
+  }
+
+  /** `output` is in JSON. An answer that the server would not take is an error that says so. */
+  #answer(id: unknown, error: RealtimeError | undefined, output?: string): void {
+    const text = error ? errorOf(id, error) : encode("result", { id }, "data", output);
+    const wrong = this.#link.reply(text);
+    if (wrong) this.#link.reply(errorOf(id, wrong));
   }
 
   #refuse(id: unknown, handler: AnswerHandler | undefined): RealtimeError | undefined {
@@ -79,6 +88,10 @@ async function run(handler: AnswerHandler, input: unknown, signal: AbortSignal):
     if (!signal.aborted) report("the answer to a call", error);
     throw new RealtimeError("INTERNAL", "internal error");
   }
+}
+
+function errorOf(id: unknown, error: RealtimeError): string {
+  return encode("error", { id, error: encodeError(error) });
 }
 
 /** The server's calls that may run at once. */

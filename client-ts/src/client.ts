@@ -9,7 +9,7 @@ import { page } from "./page.js";
 import type { State } from "./state.js";
 import { Listeners, type Readable } from "./store.js";
 import type { SubscribeHandlers, SubscribeOptions, Updates, Written } from "./updates.js";
-import { type Appended, encode, type Position, type TopicGap, toJson } from "./wire.js";
+import { type Appended, byteLength, encode, type Position, type TopicGap, toJson } from "./wire.js";
 
 /** Options of a call. */
 export interface CallOptions<P = unknown> {
@@ -107,7 +107,7 @@ export class Client<I = void, C = never, S = never> implements AsyncDisposable {
         input: toJson(procedure.name, input ?? null),
         key,
         deadline: driver.now() + Math.min(timeoutMs, procedure.timeoutMs, LONGEST),
-        onWrite: onProgress && (() => driver.expectProgress(procedure.name)),
+        onWrite: onProgress && (() => driver.fallback?.expectProgress(procedure.name)),
         onProgress: (data: unknown) => guard("onProgress", () => onProgress?.(data as P)),
         onEnd(error: RealtimeError | undefined, value?: unknown, at: readonly Appended[] = []) {
           signal?.removeEventListener("abort", abort);
@@ -265,7 +265,7 @@ function parse(url: string | URL): URL {
 }
 
 function isKey(key: string): boolean {
-  const bytes = new TextEncoder().encode(key).length;
+  const bytes = byteLength(key);
   return bytes >= 1 && bytes <= KEY_BYTES;
 }
 

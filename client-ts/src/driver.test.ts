@@ -268,6 +268,18 @@ test("answers that pile up end the connection", async () => {
   });
 });
 
+test("an answer that the server would not take is told as an error, unless that is too large as well", async () => {
+  const { network, client } = setUp();
+  client.open();
+  const server = await network.accept("c", { messageBytes: 200 });
+  client.answer(ask<unknown, string>("large"), () => "x".repeat(200));
+  server.send({ type: "call", id: "1", path: "large" });
+  expect(await server.next()).toMatchObject({ type: "error", id: "1", error: { code: "INVALID_ARGUMENT" } });
+  server.send({ type: "call", id: "2".repeat(200), path: "large" });
+  server.send({ type: "call", id: "3", path: "none" });
+  expect(await server.next()).toMatchObject({ type: "error", id: "3", error: { code: "NOT_FOUND" } });
+});
+
 test("a welcome with another subprotocol is the end", async () => {
   const { network, client } = setUp();
   const opened = client.open();

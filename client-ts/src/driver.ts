@@ -2,7 +2,7 @@ import { Alarm } from "./alarm.js";
 import type { AnswerLink } from "./answers.js";
 import { Backoff } from "./backoff.js";
 import type { Dial, Environment, Feature, PageSignal } from "./environment.js";
-import { guard, messageOf, RealtimeError } from "./error.js";
+import { guard, messageOf, type RealtimeError } from "./error.js";
 import { type Failure, Link, type LinkEvents } from "./link.js";
 import type { Fallback, Options } from "./options.js";
 import { isTemporary, isTemporaryClose } from "./refusal.js";
@@ -10,7 +10,7 @@ import { Session } from "./session.js";
 import { type Cause, lostBy, type State } from "./state.js";
 import { Cell } from "./store.js";
 import { Told } from "./told.js";
-import { amount, decode, type Incoming, text } from "./wire.js";
+import { amount, decode, encode, type Incoming, text } from "./wire.js";
 
 /** Makes connections for one client, and runs its session on them, until it is closed or gives up. */
 export class Driver implements AnswerLink, LinkEvents {
@@ -19,12 +19,12 @@ export class Driver implements AnswerLink, LinkEvents {
   readonly told = new Told(this);
   readonly environment: Environment;
   readonly session: Session;
+  readonly fallback: Fallback | undefined;
 
   readonly #options: Options;
   readonly #url: () => string;
   readonly #schema: string | undefined;
   readonly #backoff: Backoff;
-  readonly #fallback: Fallback | undefined;
   #phase: Phase = { name: "idle" };
   /** When the attempt began, then when the connection was opened. */
   #since = 0;
@@ -41,20 +41,15 @@ export class Driver implements AnswerLink, LinkEvents {
     this.session = new Session(options.offlineQueue);
     this.#alarm = new Alarm(environment, () => this.#handleTime());
     this.#backoff = new Backoff(options.reconnect);
-    this.#fallback = options.fallback?.(this);
+    this.fallback = options.fallback?.(this);
   }
 
   now(): number {
     return this.environment.now();
   }
 
-  after(ms: number, run: () => void): () => void {
-    return this.environment.after(ms, run);
-  }
-
-  /** Answers a call of the server's. */
-  answer(id: unknown, error: RealtimeError | undefined, output?: string): void {
-    this.change((session) => session.answer(id, error, output));
+  reply(text: string): RealtimeError | undefined {
+    return this.change((session) => session.reply(text));
   }
 
   /** Begins to connect, unless it has. */
@@ -86,13 +81,6 @@ export class Driver implements AnswerLink, LinkEvents {
     return this.#phase.name !== "linked" || this.#phase.link.can(feature);
   }
 
-  /** A call wants its progress told. Says so if the connection carries none. */
-  expectProgress(name: string): void {
-    if (this.can("progress")) return;
-    const error = new RealtimeError("UNIMPLEMENTED", `the progress of ${name} needs a WebSocket`);
-    queueMicrotask(() => this.told.complain(error));
-  }
-
   /** Closes for good. Resolves when the server has answered, or after a while. */
   close(code = 1000, reason = ""): Promise<void> {
     if (this.#closed) return this.#closed;
@@ -106,7 +94,7 @@ export class Driver implements AnswerLink, LinkEvents {
   }
 
   #dial(): void {
-    const link = this.link(this.#fallback?.dial ?? this.environment.dial);
+    const link = this.link(this.fallback?.dial ?? this.environment.dial);
     this.#phase = { name: "linked", link };
     this.#since = this.now();
     this.state.set({ status: "connecting", attempt: this.#backoff.attempt });
@@ -121,8 +109,8 @@ export class Driver implements AnswerLink, LinkEvents {
 
   onOpen(link: Link, welcome: Incoming): void {
     // Another is one that a fallback has tried beside the present one.
-    if (this.isCurrent(link)) this.#fallback?.onOpen();
-    else if (!this.#fallback?.replace(link)) return;
+    if (this.isCurrent(link)) this.fallback?.onOpen();
+    else if (!this.fallback?.replace(link)) return;
     this.#since = this.now();
     this.#wasConnected = true;
     const { pingAfterMs = withinReason(amount(welcome.heartbeatMs) ?? PING_AFTER), pingTimeoutMs = 10_000 } =
@@ -147,7 +135,7 @@ export class Driver implements AnswerLink, LinkEvents {
 
   onMessage(link: Link, data: unknown): void {
     if (this.isCurrent(link)) this.session.hear(this.now());
-    else if (!this.#fallback?.carries(link)) return;
+    else if (!this.fallback?.carries(link)) return;
     let frame: Incoming;
     try {
       frame = decode(data);
@@ -170,14 +158,15 @@ export class Driver implements AnswerLink, LinkEvents {
     const link = this.open;
     try {
       const token = await this.#options.token?.();
-      if (token !== undefined && link === this.open) this.change((session) => session.authenticate(token));
+      if (token !== undefined && link === this.open)
+        this.change((session) => session.control(encode("authenticate", { token })));
     } catch (error) {
       console.warn(`no fresh token: ${messageOf(error)}`);
     }
   }
 
   onEnd(link: Link, failure: Failure): void {
-    if (this.#fallback?.onEnd(link, failure)) return;
+    if (this.fallback?.onEnd(link, failure)) return;
     if (this.#phase.name === "closing") return this.#phase.resolve();
     if (this.isCurrent(link)) this.#endCurrent(link, failure);
   }
@@ -185,7 +174,7 @@ export class Driver implements AnswerLink, LinkEvents {
   #endCurrent({ isOpen }: Link, failure: Failure): void {
     const { cause, retryAfterMs = 0 } = failure;
     if (isOpen && this.now() - this.#since >= STAYED_OPEN) this.#backoff.reset();
-    this.#fallback?.onLose(isOpen, failure.isReachable);
+    this.fallback?.onLose(isOpen, failure.isReachable);
     const between: Phase = { name: "waiting", cancel: () => {} };
     this.#phase = between;
     this.told.lose();
@@ -259,18 +248,18 @@ export class Driver implements AnswerLink, LinkEvents {
     this.told.lose();
     this.#alarm.cancel();
     this.#unwatch();
-    this.#fallback?.onClose();
+    this.fallback?.onClose();
     this.state.set({ status: "closed", cause });
   }
 
   #onSignal(signal: PageSignal): void {
     const phase = this.#phase;
-    if (signal === "wake") this.#fallback?.onWake();
+    if (signal === "wake") this.fallback?.onWake();
     if (signal === "wake") this.hurry();
     if (phase.name !== "linked") return;
     if (signal === "freeze") {
       const cause = lostBy("the page was put away");
-      this.#fallback?.fail(cause);
+      this.fallback?.fail(cause);
       return phase.link.fail(cause);
     }
     if (this.open) return this.change((session) => session.ping(this.now(), WAKE_PATIENCE));
@@ -287,9 +276,9 @@ export class Driver implements AnswerLink, LinkEvents {
       if (frame === undefined) break;
       link.send(frame);
       // It may give up a call that one of these carries.
-      this.#fallback?.send(frame);
+      this.fallback?.send(frame);
     }
-    if (this.session.isStuck) this.open?.fail(lostBy("the server does not read what it is sent"));
+    if (this.session.queue.isOverfull) this.open?.fail(lostBy("the server does not read what it is sent"));
     this.#schedule();
   }
 
@@ -304,7 +293,7 @@ export class Driver implements AnswerLink, LinkEvents {
 
   /** True if the socket is full, or if what is sent now would overtake events that a fallback is still sending. */
   #mustWait(link: Link): boolean {
-    return link.isCongested || !!this.#fallback?.isSending;
+    return link.isCongested || !!this.fallback?.isSending;
   }
 
   #schedule(): void {

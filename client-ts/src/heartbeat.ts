@@ -22,7 +22,7 @@ export class Heartbeat {
 
   /** A ping is sent now, and must be answered within `patience`, unless an earlier one must be sooner. */
   ask(now: number, patience = this.#patience): void {
-    this.#deadline = Math.min(this.#deadline ?? Number.POSITIVE_INFINITY, now + patience);
+    this.#deadline = Math.min(this.#deadline ?? NEVER, now + patience);
   }
 
   get nextDeadline(): number {
@@ -45,6 +45,9 @@ export class Heartbeat {
     return "long";
   }
 }
+
+/** The time of what does not come. */
+export const NEVER = Number.POSITIVE_INFINITY;
 
 /** Far more than a timer is late where there is nothing but load. */
 export const PAUSE = 1_000;

@@ -100,8 +100,10 @@ export class Link implements SocketEvents {
   }
 
   /** It cannot be used any more. */
-  fail(cause: Cause): void {
-    this.#end({ cause });
+  fail(cause: Cause, more?: Omit<Failure, "cause">): void {
+    if (this.#isOver) return;
+    this.leave();
+    this.#events.onEnd(this, { cause, ...more });
   }
 
   async #fetchToken(token: () => string | Promise<string>): Promise<void> {
@@ -109,8 +111,7 @@ export class Link implements SocketEvents {
       const fetched = await token();
       if (!this.#isOver) this.#dial(fetched);
     } catch (error) {
-      const cause = { type: "token", message: messageOf(error) } as const;
-      this.#end({ cause, isFinal: error instanceof Unauthorized });
+      this.fail({ type: "token", message: messageOf(error) }, { isFinal: error instanceof Unauthorized });
     }
   }
 
@@ -119,7 +120,7 @@ export class Link implements SocketEvents {
       this.#request = { url: this.#options.url(), token };
       this.#socket = this.#options.dial(this.#request, this);
     } catch (error) {
-      this.#end({ cause: { type: "invalid", message: messageOf(error) } });
+      this.fail({ type: "invalid", message: messageOf(error) });
     }
   }
 
@@ -127,8 +128,10 @@ export class Link implements SocketEvents {
     if (this.#isOver) return;
     this.#phase = "welcome";
     if (protocol === SUBPROTOCOL) return;
-    const message = `the server does not speak ${SUBPROTOCOL}: it chose ${protocol || "none"}`;
-    this.#end({ cause: { type: "invalid", message } });
+    this.fail({
+      type: "invalid",
+      message: `the server does not speak ${SUBPROTOCOL}: it chose ${protocol || "none"}`,
+    });
   }
 
   onMessage(data: unknown): void {
@@ -162,13 +165,12 @@ export class Link implements SocketEvents {
       this.#probe();
       return;
     }
-    if (code !== ABNORMAL) return this.#end({ cause: { type: "closed", code, reason } });
-    const missing = this.#phase === "open" ? "it ended without a close frame" : "it ended before the welcome";
-    this.#end({ cause: lostBy(missing) });
+    if (code !== ABNORMAL) return this.fail({ type: "closed", code, reason });
+    this.fail(lostBy(`it ended ${this.#phase === "open" ? "without a close frame" : "before the welcome"}`));
   }
 
   onRefuse({ status, retryAfterMs }: Probe): void {
-    this.#end({ cause: { type: "refused", status }, retryAfterMs });
+    this.fail({ type: "refused", status }, { retryAfterMs });
   }
 
   /** A page is not told why a WebSocket was refused: the same request by HTTP is. */
@@ -179,17 +181,11 @@ export class Link implements SocketEvents {
       const { status, retryAfterMs } = await this.#options.environment.probe(this.#request, this.#over.signal);
       // An older server does not know the question, and says so, or that it speaks of a WebSocket.
       if (status < 300 || status === 405 || status === 426)
-        this.#end({ cause: lostBy(failed), isReachable: status === 204 });
+        this.fail(lostBy(failed), { isReachable: status === 204 });
       else this.onRefuse({ status, retryAfterMs });
     } catch (error) {
-      this.#end({ cause: lostBy(`${failed}: ${messageOf(error)}`) });
+      this.fail(lostBy(`${failed}: ${messageOf(error)}`));
     }
-  }
-
-  #end(failure: Failure): void {
-    if (this.#isOver) return;
-    this.leave();
-    this.#events.onEnd(this, failure);
   }
 
   get #isOver(): boolean {

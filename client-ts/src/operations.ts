@@ -29,20 +29,19 @@ export interface Operation {
   readonly giveUp: "cancel" | "unsubscribe" | undefined;
   /** The frame that begins it, unless it is too late. */
   write(id: number, now: number): string | undefined;
-  /** Takes a frame that came for it. */
-  handle(frame: Incoming): Outcome;
-  /** Returns how many more items the server may send. */
-  grant(): number;
+  /** Takes a frame that came for it. Returns true if it is over. */
+  handle(frame: Incoming, outbox: Outbox): boolean;
   /** It has ended without the server. */
   fail(error: RealtimeError): void;
 }
 
-/**
- * The meaning of a frame for its operation: it goes on, or is over. A subscription may be `refused` what the server sent, and is
- * over; it is to `leave` where something is missing, and to be sent `again` when the server has ended it; and it may want
- * the server to be granted `credit`.
- */
-export type Outcome = "on" | "over" | "refused" | "leave" | "again" | "credit";
+/** The part of a session with which an operation sends. */
+export interface Outbox {
+  /** Sends a frame that is of use on the present connection only. */
+  control(text: string): void;
+  /** Sends the operation again, at its place in the order. */
+  again(id: number, operation: Operation): void;
+}
 
 /** The reader of a subscription. */
 export interface Reader {
@@ -115,15 +114,11 @@ export class Call implements Operation {
     return encode("call", { id: `${id}`, path, timeoutMs, idempotencyKey }, "input", input);
   }
 
-  handle({ type, data = null, error, wrote }: Incoming): Outcome {
+  handle({ type, data = null, error, wrote }: Incoming): boolean {
     if (type === "progress") this.#request.onProgress(data);
     if (type === "error") this.#request.onEnd(decodeError(error));
     if (type === "result") this.#request.onEnd(undefined, data, wroteOf(wrote));
-    return type !== "error" && type !== "result" ? "on" : "over";
-  }
-
-  grant(): number {
-    return 0;
+    return type === "error" || type === "result";
   }
 
   fail(error: RealtimeError): void {
@@ -142,6 +137,7 @@ export class Stream implements Operation {
   readonly #input: string;
   readonly #reader: Reader;
   readonly #place: Place;
+  #id = 0;
   /** It was sent on some connection. */
   #hasBegun = false;
   /** It was left since something new has come. */
@@ -160,36 +156,41 @@ export class Stream implements Operation {
     const after = this.#place.position;
     if (this.#hasBegun && this.#place.isUnknown) this.#tell({ type: "gap", count: 0, cause: "reconnect" });
     this.#hasBegun = true;
+    this.#id = id;
     this.giveUp = "unsubscribe";
     this.share = undefined;
     this.#credit = 0;
-    const credit = this.grant();
+    const credit = this.#allow();
     const frame = { id: `${id}`, path: this.#path, after, credit, shared: true };
     return encode("subscribe", frame, "input", this.#input);
   }
 
-  handle(frame: Incoming): Outcome {
+  handle(frame: Incoming, outbox: Outbox): boolean {
     const { type } = frame;
-    if (type === "error") {
-      this.fail(decodeError(frame.error));
-      return "over";
+    if (type === "error") return this.#end(decodeError(frame.error));
+    if (!this.giveUp) {
+      // It was left: of what was on its way only the end matters.
+      if (type === "complete") outbox.again(this.#id, this);
+      return false;
     }
-    // It was left: of what was on its way only the end matters.
-    if (!this.giveUp) return type === "complete" ? "again" : "on";
-    if (type === "complete") {
-      this.fail();
-      return "over";
-    }
+    if (type === "complete") return this.#end();
     if (type === "subscribed") this.#begin(frame);
-    if (type === "gap") return this.#skip(gapOf(frame));
-    return type === "data" ? this.#take(frame) : "on";
+    if (type === "gap") return this.#skip(gapOf(frame), outbox);
+    return type === "data" && this.#take(frame, outbox);
   }
 
   fail(error?: RealtimeError): void {
     this.#reader.finish(error);
   }
 
-  grant(): number {
+  /** The reader has taken items: lets the server send more. */
+  grant(outbox: Outbox): void {
+    const more = this.isSent ? this.#allow() : 0;
+    if (more > 0) outbox.control(encode("credit", { id: `${this.#id}`, more }));
+  }
+
+  /** Returns how many more items the server may send. */
+  #allow(): number {
     const more = Math.max(0, WINDOW - this.#credit - this.#reader.held);
     this.#credit += more;
     return more;
@@ -205,37 +206,51 @@ export class Stream implements Operation {
   }
 
   /** Adds an item. One that was not granted ends the subscription. */
-  #take(frame: Incoming): Outcome {
-    if (this.#credit === 0) {
-      this.fail(exhausted("the server sent more items than it was granted"));
-      return "refused";
-    }
+  #take(frame: Incoming, outbox: Outbox): boolean {
+    if (this.#credit === 0)
+      return this.#refuse(exhausted("the server sent more items than it was granted"), outbox);
     this.#credit -= 1;
     const position = positionOf(frame);
     const steps = this.#place.take(position);
-    if (steps > 1) return this.#leave();
+    if (steps > 1) return this.#leave(outbox);
     if (steps === 1) this.#tell({ type: "item", value: frame.data ?? null, position });
     // Nobody takes one that has come before, and the server would run out of credit.
-    return steps < 1 && this.#credit + this.#reader.held < WINDOW / 2 ? "credit" : "on";
+    if (steps < 1 && this.#credit + this.#reader.held < WINDOW / 2) this.grant(outbox);
+    return false;
   }
 
-  #skip(gap: Gap): Outcome {
+  #skip(gap: Gap, outbox: Outbox): boolean {
     const steps = this.#place.skip(gap);
-    if (steps > 1) return this.#leave();
+    if (steps > 1) return this.#leave(outbox);
     if (steps === 1) this.#tell({ type: "gap", ...gap });
-    return "on";
+    return false;
   }
 
   /** Has it begin again behind its place. A server that leaves out the same again would do so for ever. */
-  #leave(): Outcome {
+  #leave(outbox: Outbox): boolean {
     if (this.#wasLeft) {
-      this.fail(new RealtimeError("INTERNAL", "the server left out entries of the feed"));
-      return "refused";
+      return this.#refuse(new RealtimeError("INTERNAL", "the server left out entries of the feed"), outbox);
     }
     this.#wasLeft = true;
     this.giveUp = undefined;
     this.share = undefined;
-    return "leave";
+    this.#unsubscribe(outbox);
+    return false;
+  }
+
+  /** Ends it for what the server sent: the server does not know. */
+  #refuse(error: RealtimeError, outbox: Outbox): boolean {
+    this.#unsubscribe(outbox);
+    return this.#end(error);
+  }
+
+  #unsubscribe(outbox: Outbox): void {
+    outbox.control(encode("unsubscribe", { id: `${this.#id}` }));
+  }
+
+  #end(error?: RealtimeError): boolean {
+    this.fail(error);
+    return true;
   }
 
   #tell(update: Received): void {

@@ -68,6 +68,8 @@ export interface Fallback {
   send(text: string): void;
   /** No replaced connection can be used any more. */
   fail(cause: Cause): void;
+  /** A call that wants its progress is sent: says where the present connection carries none. */
+  expectProgress(path: string): void;
   /** The network or the page is back. */
   onWake(): void;
   /** The client is closed. */

@@ -1,9 +1,9 @@
 import { closed, full, invalid, lost, offline, type RealtimeError, timedOut } from "./error.js";
-import { Heartbeat } from "./heartbeat.js";
-import { Call, type Operation, type Request, type Stream } from "./operations.js";
+import { Heartbeat, NEVER } from "./heartbeat.js";
+import { Call, type Operation, type Outbox, type Request } from "./operations.js";
 import { type Frame, type OfflineQueue, Queue } from "./queue.js";
 import type { Cause } from "./state.js";
-import { encode, encodeError, type Incoming } from "./wire.js";
+import { byteLength, encode, type Incoming } from "./wire.js";
 
 /** The terms of one connection. */
 export interface Terms {
@@ -22,10 +22,10 @@ export interface Terms {
  * One count gives the ids of calls and subscriptions and the places in the queue. An id is therefore never used twice,
  * and what is sent again on a new connection is sent in its first order.
  */
-export class Session {
+export class Session implements Outbox {
   #phase: "offline" | "open" | Cause = "offline";
   #last = 0;
-  readonly #queue: Queue;
+  readonly queue: Queue;
   readonly #operations = new Map<number, Operation>();
   /** No deadline of them is earlier. */
   #earliest = NEVER;
@@ -33,7 +33,7 @@ export class Session {
   #messageBytes = NEVER;
 
   constructor(policy?: OfflineQueue) {
-    this.#queue = new Queue(policy);
+    this.queue = new Queue(policy);
   }
 
   /** There is a connection. */
@@ -48,23 +48,14 @@ export class Session {
     if (this.#phase !== "open") return;
     this.#phase = "offline";
     this.#heartbeat = undefined;
-    for (const id of this.#queue.goOffline()) this.#fail(id, offline());
-    for (const [id, operation] of this.#sent()) this.#lose(id, operation);
+    for (const id of this.queue.goOffline()) this.#fail(id, offline());
+    this.loseEach(({ isSent, carrier }) => isSent && !carrier);
   }
 
-  /** Another connection takes the place of the present one, which carries its calls to their end. */
-  move(carrier: object): void {
-    this.#queue.keep(({ isControl }) => !isControl);
-    for (const [id, operation] of this.#sent()) {
-      if (operation instanceof Call) operation.carrier = carrier;
-      else this.#lose(id, operation);
-    }
-  }
-
-  /** An earlier connection is gone, with the calls that it still carried. */
-  abandon(carrier: object): void {
+  /** The connection that carries these is gone. */
+  loseEach(isLost: (operation: Operation) => boolean): void {
     for (const [id, operation] of [...this.#operations]) {
-      if (operation.carrier === carrier) this.#lose(id, operation);
+      if (isLost(operation)) this.#lose(id, operation);
     }
   }
 
@@ -74,7 +65,7 @@ export class Session {
     const wasOpen = this.#phase === "open";
     this.#phase = cause;
     this.#heartbeat = undefined;
-    this.#queue.keep(({ operation }) => wasOpen && !operation);
+    this.queue.keep(({ operation }) => wasOpen && !operation);
     for (const id of [...this.#operations.keys()]) this.#fail(id, closed(cause));
   }
 
@@ -86,7 +77,7 @@ export class Session {
   /** Asks for a sign of life now. */
   ping(now: number, patience?: number): void {
     this.#heartbeat?.ask(now, patience);
-    this.#control(encode("ping", {}));
+    this.control(encode("ping", {}));
   }
 
   /** Takes a frame of the server's that is about a call or a subscription. */
@@ -96,14 +87,7 @@ export class Session {
     if (!operation?.isSent) return;
     // Said by a fallback of a call that it carried to no end.
     if (frame.type === "lost" && operation.carrier) return this.#lose(id, operation);
-    const outcome = operation.handle(frame);
-    if (outcome === "over" || outcome === "refused") this.#operations.delete(id);
-    // It ended it by what it sent, and does not know.
-    if (outcome === "refused" || outcome === "leave") this.#control(encode("unsubscribe", { id: `${id}` }));
-    if (outcome === "credit") this.grant(id);
-    if (outcome !== "again") return;
-    operation.isSent = false;
-    this.#queue.insert(id, { operation, cost: 0 });
+    if (operation.handle(frame, this)) this.#operations.delete(id);
   }
 
   /** Does what is due. What the server has sent until now was handled before. Returns whether the connection lives. */
@@ -114,11 +98,6 @@ export class Session {
     return silence !== "dead";
   }
 
-  /** True if the server does not read what it is sent. */
-  get isStuck(): boolean {
-    return this.#queue.isOverfull;
-  }
-
   /** The next time at which something is due: never too late, and too early where a call has ended meanwhile. */
   get nextDeadline(): number {
     return Math.min(this.#operations.size ? this.#earliest : NEVER, this.#heartbeat?.nextDeadline ?? NEVER);
@@ -127,7 +106,7 @@ export class Session {
   /** The next frame that is to be sent. */
   takeFrame(now: number): string | undefined {
     for (;;) {
-      const next = this.#queue.pop();
+      const next = this.queue.pop();
       if (!next) return undefined;
       const text = this.#write(...next, now);
       if (text !== undefined) return text;
@@ -136,14 +115,14 @@ export class Session {
 
   /** Makes a call, now or when there is a connection. Returns its id; throws where nothing more may wait. */
   call(request: Request): number {
-    const cost = byteLength(request.path) + byteLength(request.input) + OVERHEAD;
+    const cost = costOf(request.path + request.input);
     this.#admit(cost);
     this.#earliest = Math.min(this.#earliest, request.deadline);
     return this.#add(new Call(request), cost);
   }
 
   /** Begins a subscription, now or when there is a connection. Returns its id; throws if the client is closed. */
-  subscribe(stream: Stream): number {
+  subscribe(stream: Operation): number {
     this.#checkOpen();
     return this.#add(stream, 0);
   }
@@ -152,39 +131,34 @@ export class Session {
   drop(id: number): void {
     const operation = this.#operations.get(id);
     this.#operations.delete(id);
-    if (operation?.isSent) operation.giveUp && this.#control(encode(operation.giveUp, { id: `${id}` }));
-    else this.#queue.remove(id);
-  }
-
-  /** A reader has taken items: lets the server send more. */
-  grant(id: number): void {
-    const stream = this.#operations.get(id);
-    const more = stream?.isSent ? stream.grant() : 0;
-    if (more > 0) this.#control(encode("credit", { id: `${id}`, more }));
+    if (operation?.isSent) operation.giveUp && this.control(encode(operation.giveUp, { id: `${id}` }));
+    else this.queue.remove(id);
   }
 
   /** Sends an event or a message, now or when there is a connection. Throws where nothing more may wait. */
   send(text: string): void {
     const wrong = this.#checkSize(text);
     if (wrong) throw wrong;
-    const cost = byteLength(text) + OVERHEAD;
+    const cost = costOf(text);
     this.#admit(cost);
-    this.#queue.insert(this.#next(), { text, cost });
+    this.queue.insert(this.#next(), { text, cost });
   }
 
-  /** Sends the fresh token that the server asked for on the present connection. */
-  authenticate(token: string): void {
-    this.#control(encode("authenticate", { token }));
-  }
-
-  /** Answers a call of the server's, which came on the present connection. `output` is in JSON. */
-  answer(id: unknown, error: RealtimeError | undefined, output?: string): void {
-    const text = error
-      ? encode("error", { id, error: encodeError(error) })
-      : encode("result", { id }, "data", output);
+  /** Answers a call of the server's, which came on the present connection. Returns what is wrong with the answer. */
+  reply(text: string): RealtimeError | undefined {
     const wrong = this.#checkSize(text);
-    if (wrong) this.answer(id, wrong);
-    else this.#control(text, byteLength(text) + OVERHEAD);
+    if (!wrong) this.control(text, costOf(text));
+    return wrong;
+  }
+
+  control(text: string, cost = 0): void {
+    if (this.#phase === "open") this.queue.insert(this.#next(), { text, cost, isControl: true });
+  }
+
+  again(id: number, operation: Operation): void {
+    operation.isSent = false;
+    // It was let in before: it does not count again.
+    this.queue.insert(id, { operation, cost: 0 });
   }
 
   /** The operation that a frame is about; an item may come under the name of its feed. */
@@ -197,7 +171,7 @@ export class Session {
   #add(operation: Operation, cost: number): number {
     const id = this.#next();
     this.#operations.set(id, operation);
-    this.#queue.insert(id, { operation, cost });
+    this.queue.insert(id, { operation, cost });
     return id;
   }
 
@@ -227,16 +201,9 @@ export class Session {
     }
   }
 
-  /** The operations that were sent on the present connection. */
-  #sent(): [number, Operation][] {
-    return [...this.#operations].filter(([, { isSent, carrier }]) => isSent && !carrier);
-  }
-
   #lose(id: number, operation: Operation): void {
-    operation.isSent = false;
     operation.carrier = undefined;
-    // It was let in before: it does not count again.
-    if (operation.isRepeatable) this.#queue.insert(id, { operation, cost: 0 });
+    if (operation.isRepeatable) this.again(id, operation);
     else this.#fail(id, lost());
   }
 
@@ -246,13 +213,9 @@ export class Session {
     operation?.fail(error);
   }
 
-  #control(text: string, cost = 0): void {
-    if (this.#phase === "open") this.#queue.insert(this.#next(), { text, cost, isControl: true });
-  }
-
   #admit(cost: number): void {
     this.#checkOpen();
-    const dropped = this.#queue.admit(cost, this.#phase === "open");
+    const dropped = this.queue.admit(cost, this.#phase === "open");
     if (dropped === "off") throw offline();
     if (dropped === "full") throw full();
     for (const id of dropped) this.#fail(id, full());
@@ -282,13 +245,9 @@ function own(id: unknown): number {
   return `${number}` === id ? number : 0;
 }
 
-function byteLength(text: string): number {
-  return UTF_8.encode(text).length;
+function costOf(text: string): number {
+  return byteLength(text) + OVERHEAD;
 }
-
-const UTF_8 = new TextEncoder();
 
 /** The cost of a frame beside its values. */
 const OVERHEAD = 64;
-
-const NEVER = Number.POSITIVE_INFINITY;

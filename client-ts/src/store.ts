@@ -40,11 +40,11 @@ export class Listeners<T> {
 }
 
 /** A `Readable` that is set from inside. */
-export class Cell<T> implements Readable<T> {
-  readonly #listeners = new Listeners<T>();
+export class Cell<T> extends Listeners<T> implements Readable<T> {
   #value: T;
 
   constructor(value: T) {
+    super();
     this.#value = value;
   }
 
@@ -55,18 +55,18 @@ export class Cell<T> implements Readable<T> {
   set(value: T): void {
     if (Object.is(value, this.#value)) return;
     this.#value = value;
-    this.#listeners.tell(value);
+    this.tell(value);
   }
 
   /** Called at once, then for each value that follows. */
   subscribe(listener: (value: T) => void): () => void {
-    const stop = this.#listeners.add(listener);
+    const stop = this.add(listener);
     guard("a listener", () => listener(this.#value));
     return stop;
   }
 
   /** True if nobody listens. */
   get isUnused(): boolean {
-    return this.#listeners.size === 0;
+    return this.size === 0;
   }
 }

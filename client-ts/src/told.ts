@@ -2,7 +2,16 @@ import type { AnswerLink, Answers } from "./answers.js";
 import { noSuchProcedure, type RealtimeError } from "./error.js";
 import type { Presence } from "./presence.js";
 import { Listeners } from "./store.js";
-import { decodeError, gapOf, type Incoming, type Position, positionOf, type TopicGap, text } from "./wire.js";
+import {
+  decodeError,
+  encode,
+  gapOf,
+  type Incoming,
+  type Position,
+  positionOf,
+  type TopicGap,
+  text,
+} from "./wire.js";
 
 /** Parts that a client makes from its start. Each puts itself here where a page loads it. */
 export const parts: { Presence?: typeof Presence } = {};
@@ -35,7 +44,7 @@ export class Told {
     const isOfNoOperation = typeof id !== "string";
     if (type === "message") this.messages.tell({ value, position: positionOf(frame) });
     else if (type === "event") this.#takeEvent(frame.name, data, connection);
-    else if (type === "call") this.answers ? this.answers.start(frame) : this.#link.answer(id, noSuchProcedure());
+    else if (type === "call") this.answers ? this.answers.start(frame) : this.#refuse(id);
     else if (type === "cancel") this.answers?.cancel(id);
     else if (type === "gap" && isOfNoOperation) this.gaps.tell({ ...gapOf(frame), topic: text(frame.topic) });
     else if (type === "error" && isOfNoOperation) this.complain(decodeError(frame.error));
@@ -52,6 +61,11 @@ export class Told {
   lose(): void {
     this.answers?.drop();
     this.presence?.lose();
+  }
+
+  #refuse(id: unknown): void {
+    const { code, message } = noSuchProcedure();
+    this.#link.reply(encode("error", { id, error: { code, message } }));
   }
 
   #takeEvent(name: unknown, data: unknown, connection: string): void {

@@ -70,6 +70,7 @@ export class Inbox<T> implements Updates<T>, Reader {
   readonly #asked: { resolve(result: IteratorResult<Update<T>>): void; reject(error: unknown): void }[] = [];
   /** Of the session's subscription, once it has begun. */
   #id: number | undefined;
+  #stream: Stream | undefined;
   /** The end, once it is known; what waits comes before it. */
   #end: { error?: unknown } | undefined;
   /** The end was told to one who asked: its error is not told again. */
@@ -184,6 +185,7 @@ export class Inbox<T> implements Updates<T>, Reader {
     try {
       const stream = new Stream(this.#name, toJson(this.#name, this.#input), this.position, this);
       this.#id = this.#driver.change((session) => session.subscribe(stream));
+      this.#stream = stream;
     } catch (error) {
       this.end(error);
     }
@@ -193,10 +195,10 @@ export class Inbox<T> implements Updates<T>, Reader {
   #take(): void {
     this.#held -= 1;
     this.#taken += 1;
-    const id = this.#id;
-    if (this.#taken < WINDOW / 2 || id === undefined) return;
+    const stream = this.#stream;
+    if (this.#taken < WINDOW / 2 || this.#end || !stream) return;
     this.#taken = 0;
-    this.#driver.change((session) => session.grant(id));
+    this.#driver.change((session) => stream.grant(session));
   }
 
   /** Gives those who ask what waits. */

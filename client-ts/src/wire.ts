@@ -91,6 +91,11 @@ export function toJson(what: string, value: unknown): string {
   throw new RealtimeError("INVALID_ARGUMENT", `${what} cannot be written: ${wrong}`);
 }
 
+/** The bytes of a text in UTF-8. */
+export function byteLength(text: string): number {
+  return UTF_8.encode(text).length;
+}
+
 /** A position, where both of its parts can be read. */
 export function positionOf(frame: Incoming): Position | undefined {
   const [epoch, offset, proof] = [text(frame.epoch), readOffset(frame.offset), text(frame.proof)];
@@ -135,6 +140,8 @@ function isObject(value: unknown): value is Record<string, unknown> {
 function readOffset(value: unknown): number | string | undefined {
   return Number.isSafeInteger(value) || /^\d+$/.test(text(value) ?? "") ? (value as number | string) : undefined;
 }
+
+const UTF_8 = new TextEncoder();
 
 /** The field without which a frame says nothing. */
 const NEEDED = new Map<unknown, string>([

@@ -17,6 +17,7 @@ export function always({ environment }: Parameters<NonNullable<Options["fallback
     onLose: nothing,
     send: nothing,
     fail: nothing,
+    expectProgress: nothing,
     onWake: nothing,
     onClose: nothing,
   };

@@ -1,7 +1,10 @@
 import type { Driver } from "../driver.js";
 import type { Dial } from "../environment.js";
+import { RealtimeError } from "../error.js";
 import type { Failure, Link } from "../link.js";
+import { Call } from "../operations.js";
 import type { Fallback } from "../options.js";
+import type { Session } from "../session.js";
 import { type Cause, lostBy } from "../state.js";
 import { HttpSocket } from "./socket.js";
 
@@ -51,7 +54,7 @@ class HttpFallback implements Fallback {
   }
 
   onOpen(): void {
-    if (this.#isActive) this.#cancelTimer ??= this.#driver.after(TRY_AGAIN, () => this.#tryAgain());
+    if (this.#isActive) this.#cancelTimer ??= this.#driver.environment.after(TRY_AGAIN, () => this.#tryAgain());
     else this.#blocked = 0;
   }
 
@@ -67,7 +70,7 @@ class HttpFallback implements Fallback {
     if (old.retire()) {
       this.#retired.add(old);
       this.#replacedAt = driver.now();
-      driver.session.move(old);
+      move(driver.session, old);
     } else {
       old.leave();
       driver.session.lose();
@@ -87,7 +90,7 @@ class HttpFallback implements Fallback {
   onEnd(link: Link, failure: Failure): boolean {
     const driver = this.#driver;
     if (this.#retired.delete(link)) {
-      driver.change((session) => session.abandon(link));
+      driver.change((session) => session.loseEach(({ carrier }) => carrier === link));
       return true;
     }
     if (link !== this.#beside) return false;
@@ -110,6 +113,13 @@ class HttpFallback implements Fallback {
 
   fail(cause: Cause): void {
     for (const link of [...this.#retired]) link.fail(cause);
+  }
+
+  expectProgress(path: string): void {
+    const driver = this.#driver;
+    if (driver.can("progress")) return;
+    const error = new RealtimeError("UNIMPLEMENTED", `the progress of ${path} needs a WebSocket`);
+    queueMicrotask(() => driver.told.complain(error));
   }
 
   onWake(): void {
@@ -148,6 +158,16 @@ class HttpFallback implements Fallback {
     this.#cancelTimer = undefined;
     this.#isActive = false;
   }
+}
+
+/** What an earlier connection was sent: it carries the calls to their end, and all else is sent again. */
+function move(session: Session, carrier: Link): void {
+  session.queue.keep(({ isControl }) => !isControl);
+  session.loseEach((operation) => {
+    if (!operation.isSent || operation.carrier) return false;
+    if (operation instanceof Call) operation.carrier = carrier;
+    return !operation.carrier;
+  });
 }
 
 const TRY_AGAIN = 5 * 60_000;
