@@ -115,3 +115,64 @@ fn disordered(told: &Told) -> u64 {
     let is_disordered = |pair: &&[(String, u64, u64)]| pair[0].0 == pair[1].0 && pair[0].1 >= pair[1].1;
     told.done.windows(2).filter(is_disordered).count() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::reader::Span, *};
+
+    /// A writer with three acknowledged entries of one feed.
+    fn told() -> Vec<Told> {
+        let done = (1..=3).map(|offset| ("a".to_owned(), offset, offset * 10)).collect();
+        vec![Told { done, unknown: vec![40, 50], refused: vec![60] }]
+    }
+
+    fn book(spans: &[(&str, u64, &[u64])]) -> Book {
+        let span = |&(log, from, entries): &(&str, u64, &[u64])| Span {
+            log: log.to_owned(),
+            from,
+            entries: entries.to_vec(),
+        };
+        Book { spans: spans.iter().map(span).collect(), diverged: spans.len() as u64 - 1, ..Book::default() }
+    }
+
+    fn holds(spans: &[(&str, u64, &[u64])], with_file: bool) -> bool {
+        settle(&told(), &[book(spans)], with_file).is_ok()
+    }
+
+    #[test]
+    fn acknowledged_entries_are_there_and_unknown_ones_may_be() {
+        assert!(holds(&[("a", 0, &[10, 20, 30])], true));
+        assert!(holds(&[("a", 0, &[10, 20, 30, 40])], true));
+    }
+
+    #[test]
+    fn what_is_missing_changed_refused_or_there_twice_is_found() {
+        let wrong: [&[u64]; 5] =
+            [&[10, 20], &[10, 30, 20], &[10, 20, 30, 60], &[10, 20, 30, 40, 40], &[10, 20, 30, 70]];
+        for entries in wrong {
+            assert!(!holds(&[("a", 0, entries)], true), "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_was_told_once_and_only_without_a_file() {
+        let spans: [(&str, u64, &[u64]); 2] = [("a", 0, &[10, 20]), ("b", 0, &[50])];
+        assert!(holds(&spans, false));
+        assert!(!holds(&spans, true));
+        for diverged in [0, 2] {
+            assert!(settle(&told(), &[Book { diverged, ..book(&spans) }], false).is_err(), "{diverged}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_behind_the_last_beginning_is_lost() {
+        assert!(!holds(&[("b", 0, &[40]), ("a", 1, &[20])], false));
+    }
+
+    #[test]
+    fn entries_of_a_writer_that_change_places_are_out_of_order() {
+        let mut told = told();
+        told[0].done.swap(0, 1);
+        assert!(settle(&told, &[book(&[("a", 0, &[10, 20, 30])])], true).is_err());
+    }
+}
