@@ -73,14 +73,14 @@ fn feed(topic: usize) -> Feed<u64> {
 
 async fn failover(topics: usize) -> Outcome {
     let begun = Instant::now();
-    let mut master = Redis::start(FILE)?;
+    let mut master = Redis::start(&[FILE, &["--repl-diskless-sync-delay", "0"]].concat())?;
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &master.port.to_string()])?;
+    // Appends before its first load is over could be in what it has not loaded yet.
+    wait_for_replica(&master)?;
     let door = Door::open(vec![master.port], 0).await?;
     let writer = node(1, door.port).await?;
     let kept = append_to_all(&writer, topics, |_| fastrand::u64(1..=KEPT)).await?;
-    if master.ask("WAIT 1 20000")? != ":1" {
-        return Err("the replica does not follow its master".into());
-    }
+    wait_for_replica(&master)?;
     replica.signal(Signal::STOP)?;
     master.ask("CLIENT KILL TYPE replica")?;
     let lost = append_to_all(&writer, topics, |topic| (topic % 2) as u64 * fastrand::u64(1..=LOST)).await?;
@@ -110,6 +110,12 @@ async fn failover(topics: usize) -> Outcome {
         return Err("the failover lost nothing that a proof is needed for".into());
     }
     Ok(())
+}
+
+/// Waits until the replica has what the master has.
+fn wait_for_replica(master: &Redis) -> Outcome {
+    let up_to_date = master.ask("WAIT 1 20000")?;
+    if up_to_date == ":1" { Ok(()) } else { Err("the replica does not follow its master".into()) }
 }
 
 fn shown(Verdicts { resumed, falsely, refused, needlessly }: &Verdicts) -> String {
