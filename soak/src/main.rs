@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout)]
 
 mod client;
+mod cluster;
+mod failover;
 mod figures;
 mod load;
 mod process;
@@ -37,10 +39,15 @@ fn run(arguments: &[String]) -> Outcome {
         ["serve-feeds", port] => restart::serve(port.parse()?),
         ["restart", options @ ..] => restart::run(&restart::Options::of(options)?),
         ["resume", options @ ..] => resume::run(options),
+        ["serve-cluster", number, port, redis] => cluster::serve(number.parse()?, port.parse()?, redis.parse()?),
+        ["cluster", options @ ..] => cluster::run(&cluster::Options::of(options)?),
+        ["failover", options @ ..] => failover::run(options),
         ["memory", options @ ..] => memory(&Options::of(options)?),
         _ => Err("usage: soak memory [--clients N] [--seconds N] [--budget MIB] [--strict]\n       \
                   soak restart [--clients N] [--typescript N] [--kills N]\n       \
-                  soak resume [--clients N]"
+                  soak resume [--clients N]\n       \
+                  soak cluster [--messages N] [--rate N] [--seed N] [--no-file]\n       \
+                  soak failover [--topics N]"
             .into()),
     }
 }

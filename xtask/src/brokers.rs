@@ -1,8 +1,8 @@
-//! `cargo xtask test --only brokers`: the brokers on real servers, which the tests start and end themselves.
+//! `cargo xtask test --only brokers`: the brokers on real servers, which the tests start and end themselves, and nodes on them.
 
 use crate::{
     command::{Outcome, cargo, program, run, works},
-    debian,
+    debian, soak,
 };
 
 /// Programs that the tests start. A server that runs on the system already is not used.
@@ -13,7 +13,8 @@ pub(crate) fn test() -> Outcome {
     if !all_work()? {
         debian::install("redis-server", &SERVERS, "or leave this step out by `--skip brokers`")?;
     }
-    run(cargo().args(["test", "-p", "broker-redis", "--all-features", "--no-fail-fast"]))
+    run(cargo().args(["test", "-p", "broker-redis", "--all-features", "--no-fail-fast"]))?;
+    soak::test_with_redis()
 }
 
 fn all_work() -> Outcome<bool> {

@@ -75,6 +75,14 @@ fn help() -> ExitCode {
     );
     println!("  soak resume [--clients N]");
     println!("                           has clients of a feed come back at once");
+    println!("  soak cluster [--messages N] [--rate N] [--seed N] [--no-file]");
+    println!(
+        "                           kills and stops nodes and their Redis under load, and adds up what was told"
+    );
+    println!("  soak failover [--topics N]");
+    println!(
+        "                           loses entries by a failover of Redis, and asks who is told that it resumed"
+    );
     println!("\nThe steps of `test`, in order; --skip NAME leaves one out, --only NAME runs just");
     println!("that one, and both may be repeated:\n");
     for step in &steps::STEPS {

@@ -10,9 +10,21 @@ const SHORT: [&[&str]; 3] = [
     &["resume", "--clients", "500"],
 ];
 
+/// Those with a Redis, which the step of the brokers installs.
+const SHORT_WITH_REDIS: [&[&str]; 3] = [
+    &["cluster", "--messages", "20000", "--rate", "2000"],
+    &["cluster", "--messages", "8000", "--rate", "1000", "--no-file"],
+    &["failover"],
+];
+
 /// Runs the step of CI.
 pub(crate) fn test() -> Outcome {
     run_each(SHORT, soak)
+}
+
+/// Runs the part of the step of the brokers.
+pub(crate) fn test_with_redis() -> Outcome {
+    run_each(SHORT_WITH_REDIS, soak)
 }
 
 /// Runs a load; the words are those of the program `soak`.

@@ -1,0 +1,162 @@
+//! `cargo xtask soak cluster`: three nodes on one Redis. Nodes and Redis are killed and stopped, and connections cut, while all
+//! nodes append. Each client gets every acknowledged entry once and in order, or is told.
+
+mod books;
+mod door;
+mod faults;
+mod node;
+mod reader;
+mod redis;
+mod writer;
+
+pub(crate) use door::Door;
+pub(crate) use node::serve;
+pub(crate) use redis::{FILE, Redis};
+
+use crate::{Outcome, process};
+use node::Node;
+use reader::{Reader, connect};
+use realtime_client::Position;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{runtime::Builder, task::JoinHandle, time::sleep};
+use writer::{Told, append, write};
+
+const NODES: usize = 3;
+
+/// Feeds, each with a writer on every node.
+const FEEDS: usize = 100;
+
+/// The clients of each feed.
+const READERS: usize = 3;
+
+/// The time in which all clients begin, or catch up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    messages: u64,
+    /// Messages in a second, of all writers together.
+    rate: u64,
+    seed: u64,
+    /// Redis keeps what it has in a file. Without one it is empty after a kill.
+    file: bool,
+}
+
+impl Options {
+    pub(crate) fn of(words: &[&str]) -> Outcome<Self> {
+        let mut options = Self { messages: 1_000_000, rate: 3000, seed: fastrand::u64(..1 << 32), file: true };
+        let words = words.strip_suffix(&["--no-file"]).inspect(|_| options.file = false).unwrap_or(words);
+        for pair in words.chunks(2) {
+            let [name, value] = pair else { return Err(format!("{} has no value", pair[0]).into()) };
+            match *name {
+                "--messages" => options.messages = value.parse()?,
+                "--rate" => options.rate = value.parse::<u64>()?.max(1),
+                "--seed" => options.seed = value.parse()?,
+                unknown => return Err(format!("there is no option {unknown}").into()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+pub(crate) fn run(options: &Options) -> Outcome {
+    process::raise_file_limit()?;
+    Builder::new_current_thread().enable_all().build()?.block_on(cluster(options))
+}
+
+async fn cluster(options: &Options) -> Outcome {
+    let Options { messages, seed, file, .. } = *options;
+    println!(
+        "{messages} messages, {NODES} nodes, Redis with{} a file, seed {seed}",
+        if file { "" } else { "out" }
+    );
+    let begun = Instant::now();
+    let mut redis = Redis::start(if file { FILE } else { redis::NO_FILE })?;
+    let nodes: Outcome<Vec<_>> = (1..=NODES as u64).map(|number| Node::start(number, redis.port)).collect();
+    let mut nodes = nodes?;
+    let door = Door::open(nodes.iter().map(|node| node.port).collect(), seed).await?;
+    let readers: Vec<_> = (0..FEEDS * READERS).map(|number| Reader::start(door.port, number % FEEDS)).collect();
+    wait("all clients have begun", || readers.iter().all(Reader::has_begun)).await?;
+
+    let writers = writers(&nodes, options);
+    let over = AtomicBool::new(false);
+    let (faults, told) = tokio::join!(faults::make(&mut redis, &mut nodes, &door, seed, &over), async {
+        let told = joined(writers).await;
+        over.store(true, Relaxed);
+        told
+    });
+    println!("{}", faults?);
+    let mut told = told?;
+    let ends = ends(door.port).await?;
+    let (ends, last): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
+    told.extend(last);
+    let caught_up = wait("all clients have caught up", || readers.iter().all(|reader| reader.has(&ends))).await;
+    let stopping = readers.into_iter().map(|reader| tokio::spawn(reader.stop())).collect();
+    let books = joined(stopping).await?;
+    println!("{:.1} s", begun.elapsed().as_secs_f64());
+    if caught_up.is_err() {
+        println!("{}", books::behind(&books, &ends));
+    }
+    books::settle(&told, &books, file).and(caught_up)
+}
+
+/// Starts the writers, each with a feed and a node.
+fn writers(nodes: &[Node], options: &Options) -> Vec<JoinHandle<Told>> {
+    let left = Arc::new(AtomicU64::new(options.messages));
+    let pause = Duration::from_secs_f64((FEEDS * NODES) as f64 / options.rate as f64);
+    let clients: Vec<_> = nodes.iter().map(|node| connect(node.port)).collect();
+    let start = |number: usize| {
+        let client = clients[number / FEEDS].clone();
+        tokio::spawn(write(client, number % FEEDS, number as u64, pause, Arc::clone(&left)))
+    };
+    (0..FEEDS * NODES).map(start).collect()
+}
+
+async fn joined<T>(tasks: Vec<JoinHandle<T>>) -> Outcome<Vec<T>> {
+    let mut results = Vec::new();
+    for task in tasks {
+        results.push(task.await?);
+    }
+    Ok(results)
+}
+
+/// Appends a last entry to each feed, until that is acknowledged.
+async fn ends(port: u16) -> Outcome<Vec<(Position, Told)>> {
+    let client = connect(port);
+    let last = |feed: usize| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let mut told = Told::default();
+            // Other entries than those of the writers.
+            let mut entry = ((FEEDS * NODES + feed) as u64) << 32;
+            loop {
+                if let Some(position) = append(&client, feed, entry, &mut told).await {
+                    return (position, told);
+                }
+                entry += 1;
+                sleep(Duration::from_millis(50)).await;
+            }
+        })
+    };
+    within("the last entries are appended", joined((0..FEEDS).map(last).collect())).await?
+}
+
+async fn wait(what: &str, is_so: impl Fn() -> bool) -> Outcome {
+    let holds = async {
+        while !is_so() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(what, holds).await
+}
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> Outcome<T> {
+    let late = |_| format!("not within {} s: {what}", PATIENCE.as_secs()).into();
+    tokio::time::timeout(PATIENCE, future).await.map_err(late)
+}
