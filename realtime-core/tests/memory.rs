@@ -157,6 +157,41 @@ fn the_gentlest_is_done_first_and_all_of_it_is_told() {
     });
 }
 
+/// An application sends to many clients in one go, and no driver has a turn meanwhile.
+#[test]
+fn messages_to_single_clients_keep_within_the_budget_too() {
+    block_on(async {
+        let mut config = Config::default();
+        (config.memory, config.outbox_bytes) = (BUDGET, OUTBOX);
+        let server =
+            TestServer::new(Realtime::builder().config(config).handler("member", Member).manual_time().build());
+        let mut clients = Vec::new();
+        for number in 0..60 {
+            let mut client: TestClient<Member> = server.connect("member", number.to_string()).await.unwrap();
+            client.stall();
+            clients.push(client);
+        }
+        let realtime = server.realtime();
+        let send_to_all = |bytes| {
+            for connection in realtime.filter(|_| true) {
+                // Some are closed meanwhile.
+                let _ = connection.downcast::<Member>().unwrap().send("x".repeat(bytes));
+                let memory = realtime.stats().memory;
+                assert!(memory.used <= BUDGET, "{memory:?}");
+            }
+        };
+        // Until something waits for each of them.
+        while !realtime.filter(|connection| connection.queued_bytes() == 0).is_empty() {
+            send_to_all(2 * KIB);
+            server.settle().await;
+        }
+        assert_eq!(acts(&realtime.stats().memory), [0; 4]);
+        send_to_all(30 * KIB);
+        let memory = realtime.stats().memory;
+        assert!(memory.closed > 0, "{memory:?}");
+    });
+}
+
 /// Items of as many keys, of which the newest is kept for a client that does not keep up.
 const VALUES: Subscription<usize, (usize, String)> = Subscription::new("values");
 const LARGE: Procedure<usize, String> = Procedure::new("large");

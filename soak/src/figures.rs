@@ -37,7 +37,7 @@ impl fmt::Display for Figures {
         let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
         write!(
             f,
-            "resident {:.0} MiB idle, {:.0} at most; ledger {:.0} MiB at most; p50 {} µs, p99 {} µs of {} deliveries; \
+            "resident {:.0} MiB idle, {:.0} at most; ledger {:.2} MiB at most; p50 {} µs, p99 {} µs of {} deliveries; \
              {} closed, {} told; {} publications dropped",
             mib(self.idle),
             mib(self.peak),

@@ -61,7 +61,9 @@ async fn measure(options: &Options, stalls: bool) -> Outcome<Figures> {
     let leaving = Instant::now();
     loop {
         server = server.ask("report".to_owned()).await?;
-        if server.report.connections == 0 || leaving.elapsed() > LEAVING {
+        // A client that has left gives back its memory at its driver's next turn.
+        let have_left = server.report.connections == 0 && server.report.used == 0;
+        if have_left || leaving.elapsed() > LEAVING {
             break;
         }
         sleep(Duration::from_millis(50)).await;

@@ -116,7 +116,10 @@ fn problems(options: &Options, all_read: &Figures, half_stalled: &Figures) -> Ve
     let checks = [
         (grown <= bound || !options.strict, format!("the server grew by {grown} bytes, over {bound}")),
         (grown <= 2 * options.budget, format!("the server grew by {grown} bytes, twice its budget")),
-        (figures.most_used <= options.budget, "the ledger was over the budget".to_owned()),
+        (
+            figures.most_used <= options.budget,
+            format!("the ledger was at {} bytes, over the budget of {}", figures.most_used, options.budget),
+        ),
         (figures.dropped > 0, "nothing was held back and dropped".to_owned()),
         (figures.closed > 0, "the budget was never used up: more clients or seconds are needed".to_owned()),
         (figures.p99_us <= slow || !options.strict, format!("the p99 is {} µs, over {slow}", figures.p99_us)),

@@ -165,7 +165,7 @@ impl Client {
         self.hub.protocols.encode(self.format, packet, with)
     }
 
-    /// Queues a message of the handler.
+    /// Queues a message of the handler. Called without locks.
     pub(crate) fn send(&self, message: &dyn Encode) -> Result<(), SendFailure> {
         let queued = self.encode(&Outgoing::Message(message), |frame| {
             let bytes = frame.len();
@@ -174,15 +174,17 @@ impl Client {
                 Err(SendFailure::Push(error))
             })
         });
+        self.hub.keep_to_budget();
         queued.map_err(SendFailure::Encode)?.unwrap_or(Ok(()))
     }
 
-    /// Queues a packet.
+    /// Queues a packet. Called without locks.
     pub(crate) fn send_packet(&self, packet: &Outgoing<'_>) -> Result<(), Error> {
         let queued = self.encode(packet, |frame| {
             let bytes = frame.len();
             self.outbox.push(frame).map_err(|error| self.unsent(error, bytes))
         });
+        self.hub.keep_to_budget();
         queued?.unwrap_or_else(|| Err(unknown_packet()))
     }
 
