@@ -1,12 +1,17 @@
 //! Runs other programs in the repository and reports their failures.
 
+use crate::telling::Telling;
 use std::{
     borrow::Cow,
     env,
     ffi::OsStr,
-    io::ErrorKind,
+    io::{self, BufRead, BufReader, ErrorKind, Write},
+    mem,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
 };
 
 /// A result whose `Err` says what failed and, if the cause is known, how to fix it.
@@ -32,15 +37,43 @@ pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Prints the command and runs it with its output visible.
+/// Prints the command and runs it with its output visible. Fails with the lines that tell why.
 pub(crate) fn run(command: &mut Command) -> Outcome {
     let line = line(command);
     println!("$ {line}");
-    let status = command.status().map_err(|error| format!("`{line}` could not be started: {error}"))?;
+    let unstarted = |error| format!("`{line}` could not be started: {error}");
+    let (output, ours) = io::pipe().map_err(unstarted)?;
+    let theirs = ours.try_clone().map_err(unstarted)?;
+    let child = command.stdout(ours).stderr(theirs).spawn();
+    // The command holds ends of the pipe, which would never be at its end.
+    command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    let mut child = child.map_err(unstarted)?;
+    let (done, is_done) = mpsc::channel();
+    let telling = Arc::<Mutex<Telling>>::default();
+    let noted = Arc::clone(&telling);
+    thread::spawn(move || {
+        copy(output, &noted);
+        let _ = done.send(());
+    });
+    let status = child.wait().map_err(|error| format!("`{line}` was lost: {error}"))?;
+    // A program that it has left behind may hold the pipe for longer.
+    let _ = is_done.recv_timeout(Duration::from_secs(1));
     if !status.success() {
-        return Err(format!("`{line}` failed ({status})"));
+        let telling = mem::take(&mut *telling.lock().unwrap_or_else(PoisonError::into_inner));
+        return Err(format!("`{line}` failed ({status}){}", telling.lines()));
     }
     Ok(())
+}
+
+/// Copies an output to ours, line by line.
+fn copy(output: impl io::Read, telling: &Mutex<Telling>) {
+    let mut output = BufReader::new(output);
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+        let _ = io::stdout().write_all(&line);
+        telling.lock().unwrap_or_else(PoisonError::into_inner).note(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
 }
 
 /// Runs the command and returns its standard output, which is not shown.

@@ -23,6 +23,7 @@ mod schema;
 mod soak;
 mod sources;
 mod steps;
+mod telling;
 
 use std::{env, process::ExitCode};
 
