@@ -17,7 +17,10 @@ use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -169,8 +172,9 @@ async fn a_client_that_reads_slowly_is_not() {
     let mut buffer = vec![0; 1024 * 1024];
     for _ in 0..20 {
         go_by(30).await;
-        // So much that the system asks for more.
-        for _ in 0..8 {
+        // Until the server has room for more.
+        let before = server.chunks.load(Relaxed);
+        while server.chunks.load(Relaxed) == before {
             assert!(client.read(&mut buffer).await.expect("the connection lives") > 0);
         }
     }
@@ -291,6 +295,8 @@ impl Handler for Quiet {
 struct Server {
     address: SocketAddr,
     gate: Arc<Gate>,
+    /// The chunks of `/endless` that were taken.
+    chunks: Arc<AtomicUsize>,
     dropped: Option<oneshot::Receiver<()>>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<io::Result<()>>,
@@ -312,9 +318,11 @@ impl Server {
         let gate = Arc::<Gate>::default();
         let (drops, dropped) = oneshot::channel();
         let drops = Arc::new(Mutex::new(Some(drops)));
-        let (routes, at_gate) = (adapter_hyper::routes(&realtime), Arc::clone(&gate));
+        let chunks = Arc::<AtomicUsize>::default();
+        let (routes, at_gate, taken) = (adapter_hyper::routes(&realtime), Arc::clone(&gate), Arc::clone(&chunks));
         let service = service_fn(move |request: Request<Incoming>| {
             let (routes, gate, drops) = (routes.clone(), Arc::clone(&at_gate), Arc::clone(&drops));
+            let chunks = Arc::clone(&taken);
             async move {
                 let body = match request.uri().path() {
                     "/" => "ok",
@@ -325,8 +333,8 @@ impl Server {
                         "done"
                     }
                     path @ ("/endless" | "/quiet") => {
-                        let endless =
-                            Endless { quiet: path == "/quiet", drops: drops.lock().expect("no panic").take() };
+                        let drops = drops.lock().expect("no panic").take();
+                        let endless = Endless { quiet: path == "/quiet", chunks, drops };
                         return Ok::<_, Infallible>(Response::new(StreamBody::new(endless).boxed_unsync()));
                     }
                     _ => {
@@ -343,7 +351,7 @@ impl Server {
         let (stop, stopped) = oneshot::channel::<()>();
         let server = adapter_hyper::serve(listener, service, &realtime).shutdown(async { drop(stopped.await) });
         let running = tokio::spawn(server.into_future());
-        Self { address, gate, dropped: Some(dropped), stop: Some(stop), running }
+        Self { address, gate, chunks, dropped: Some(dropped), stop: Some(stop), running }
     }
 
     async fn connect(&self) -> Client {
@@ -370,6 +378,7 @@ impl Server {
 
 struct Endless {
     quiet: bool,
+    chunks: Arc<AtomicUsize>,
     drops: Option<oneshot::Sender<()>>,
 }
 
@@ -380,6 +389,7 @@ impl futures_core::Stream for Endless {
         if self.quiet {
             return Poll::Pending;
         }
+        self.chunks.fetch_add(1, Relaxed);
         Poll::Ready(Some(Ok(body::Frame::data(Bytes::from_static(&[b'x'; 1024])))))
     }
 }

@@ -3,11 +3,11 @@
 use std::{fs, path::Path};
 
 use crate::boundaries::LIBRARIES;
-use crate::command::{Outcome, cargo, none_of, repository, run};
+use crate::command::{Outcome, cargo, none_of, program, repository, run};
 use crate::metadata::{Metadata, Package};
 
-/// Checks what each package says of itself, then packs all of them, in the order of their dependencies. Nothing is
-/// uploaded.
+/// Checks what each package says of itself, packs all of them, compiles what was packed, and publishes them but for the
+/// upload.
 pub(crate) fn test() -> Outcome {
     let metadata = Metadata::of_workspace()?;
     let mut problems = Vec::new();
@@ -18,7 +18,35 @@ pub(crate) fn test() -> Outcome {
     }
     none_of(problems)?;
     let names = LIBRARIES.iter().flat_map(|name| ["-p", name]);
-    run(cargo().args(["package", "--no-verify", "--allow-dirty"]).args(names))
+    run(cargo().args(["package", "--no-verify", "--allow-dirty"]).args(names.clone()))?;
+    compile_packed(&metadata)?;
+    run(cargo().args(["publish", "--dry-run", "--no-verify", "--allow-dirty"]).args(names))
+}
+
+/// Compiles the packed libraries together: cargo would compile their dependencies anew for each.
+fn compile_packed(metadata: &Metadata) -> Outcome {
+    let target = &metadata.target_directory;
+    let folder = target.join("packed");
+    let unwritten = |error| format!("{}: {error}", folder.display());
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(unwritten)?;
+    }
+    fs::create_dir_all(&folder).map_err(unwritten)?;
+    let mut workspace = "[workspace]\nresolver = \"3\"\nmembers = [\"*\"]\n\n[patch.crates-io]\n".to_owned();
+    for name in LIBRARIES {
+        let packed = format!("{name}-{}", metadata.member(name)?.version);
+        run(program("tar")
+            .arg("-xzf")
+            .arg(target.join(format!("package/{packed}.crate")))
+            .arg("-C")
+            .arg(&folder))?;
+        workspace.push_str(&format!("{name} = {{ path = \"{packed}\" }}\n"));
+    }
+    fs::write(folder.join("Cargo.toml"), workspace).map_err(unwritten)?;
+    fs::copy(repository().join("Cargo.lock"), folder.join("Cargo.lock")).map_err(unwritten)?;
+    let mut check = cargo();
+    check.args(["check", "--workspace", "--all-features", "--manifest-path"]).arg(folder.join("Cargo.toml"));
+    run(check.env("CARGO_TARGET_DIR", target))
 }
 
 /// At most as many as crates.io takes, and at least one.

@@ -60,7 +60,7 @@ pub(crate) const STEPS: [Step; 16] = [
     },
     Step {
         name: "packages",
-        about: "the libraries can be packed, with their licences and descriptions",
+        about: "the libraries can be published, and what is packed compiles",
         run: packages::test,
     },
     Step { name: "msrv", about: "the libraries compile with the oldest compiler they declare", run: msrv::test },
