@@ -1,6 +1,6 @@
 use super::Client;
 use crate::{
-    ledger::Counted,
+    ledger::{Counted, HELD_PLACE},
     util::sync::atomic::{AtomicUsize, Ordering::Relaxed},
     websocket::Frame,
 };
@@ -13,6 +13,8 @@ pub(crate) struct HeldBack {
     _part: Part,
     frame: Frame,
 }
+
+const _: () = assert!(size_of::<HeldBack>() + size_of::<HeldBack>() / 2 <= HELD_PLACE, "it is counted as less");
 
 impl HeldBack {
     pub(crate) fn new(client: &Arc<Client>, frame: Frame) -> Self {

@@ -1,6 +1,9 @@
-use super::{Class, Ledger, bill::PLACE};
+use super::{Class, Ledger};
 use bytes::Bytes;
 use std::sync::Arc;
+
+/// Bytes of the place of a frame that is held back: 80 in a queue that grows by doubling, so half more.
+pub(crate) const HELD_PLACE: usize = 120;
 
 /// A frame that waits for one client outside of its queue, counted until this is dropped, which must be before the frame is.
 #[derive(Debug)]
@@ -17,14 +20,14 @@ impl Counted {
         if !frame.is_unique() {
             return Self::shared(ledger, frame);
         }
-        ledger.add(Class::Places, PLACE);
+        ledger.add(Class::Places, HELD_PLACE);
         ledger.add(Class::Own, frame.len());
         Self { ledger: Arc::clone(ledger), end: end_of(frame), own: Some(frame.len()) }
     }
 
     pub(crate) fn shared(ledger: &Arc<Ledger>, frame: &Bytes) -> Self {
         let end = end_of(frame);
-        ledger.add(Class::Places, PLACE);
+        ledger.add(Class::Places, HELD_PLACE);
         ledger.add_shared(end, frame.len());
         Self { ledger: Arc::clone(ledger), end, own: None }
     }
@@ -32,7 +35,7 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.ledger.sub(Class::Places, PLACE);
+        self.ledger.sub(Class::Places, HELD_PLACE);
         match self.own {
             Some(bytes) => self.ledger.sub(Class::Own, bytes),
             None => self.ledger.sub_shared(self.end),

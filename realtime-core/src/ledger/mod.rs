@@ -17,7 +17,7 @@ pub(crate) use acts::Acts;
 pub(crate) use bill::Bill;
 #[cfg(test)]
 pub(crate) use bill::PLACE;
-pub(crate) use counted::Counted;
+pub(crate) use counted::{Counted, HELD_PLACE};
 use shared::SharedFrames;
 
 use crate::util::sync::atomic::{

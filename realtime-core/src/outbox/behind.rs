@@ -1,6 +1,6 @@
 use super::Keeping;
 use crate::{
-    ledger::{Counted, Ledger},
+    ledger::{Counted, HELD_PLACE, Ledger},
     websocket::Frame,
 };
 #[cfg(test)]
@@ -45,6 +45,8 @@ struct Waiting {
     frame: Frame,
 }
 
+const _: () = assert!(size_of::<Waiting>() + size_of::<Waiting>() / 2 <= HELD_PLACE, "it is counted as less");
+
 impl Behind {
     /// Returns true if publications of this topic are held back: then later ones are too.
     pub(super) fn has(&self, topic: Tag) -> bool {
@@ -88,6 +90,8 @@ impl Behind {
                 waiting.drop_at(0, "overflow");
                 dropped += 1;
             }
+            // Their places are memory too.
+            waiting.frames.shrink_to_fit();
         }
         dropped
     }
