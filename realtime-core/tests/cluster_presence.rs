@@ -14,12 +14,29 @@
 //! | an entry that was published is not marked as such | 0 |
 //! | the clients of a node that cannot be asked stay | 0 |
 //! | beats are not compared with the copy | 0 |
+//! | users are shown once for each node | 0 |
+//! | a user leaves with its entry on one of its nodes | 0 |
+//! | versions of a user's data are not told | 0 |
+//! | a node shows its own data of a user | 3 |
+//! | a change of a user's data on another node is not told | 0 |
+//! | nobody follows the topic of a principal | 0 |
+//! | what is sent to a principal goes out twice, or comes back | 0 |
+//! | revocations are told once | 0 |
+//! | revocations are done again, or with those of a node that is forgotten | 0 |
+//! | revocations are confirmed and not done | 0 |
+//! | of several revocations one is done | 2 |
+//!
+//! That a user is shown with the data that was set last is not in the model, since it takes what each node knew: see
+//! `a_user_with_pages_on_two_nodes_is_present_once`. An id that is given out again by a node that has started again takes
+//! the unit tests of the list.
 //!
 //! Changes behind a gap that are applied as if there were none are not found by it: the next beat mends that. It takes
 //! `who_has_missed_something_asks_for_all_of_it`.
 
 #[path = "support/line.rs"]
 mod line;
+#[path = "support/people.rs"]
+mod people;
 #[path = "support/places.rs"]
 mod places;
 

@@ -29,6 +29,10 @@ pub(super) enum Says {
     Part(Part),
     /// It is drained, and says nothing more.
     Gone,
+    /// Principals were revoked on it: all that some node has not confirmed, in order.
+    Revoke(Vec<Revocation>),
+    /// It has done what was revoked on the node to which this is addressed.
+    Revoked(Confirmed),
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -92,6 +96,44 @@ pub(super) struct Change {
 pub(in crate::hub) struct Tagged {
     pub(in crate::hub) tag: u64,
     pub(in crate::hub) data: Value,
+    /// Absent if it is present for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::hub) user: Option<User>,
+}
+
+/// The user for whom a client is present.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::hub) struct User {
+    pub(in crate::hub) name: String,
+    /// More than that of every entry of the user that was known when its data was set.
+    pub(in crate::hub) version: u64,
+}
+
+/// A principal was revoked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Revocation {
+    /// One more than that of the revocation before.
+    pub(super) number: u64,
+    pub(super) principal: String,
+    /// Absent if it is revoked from everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) from: Option<RevokedFrom>,
+}
+
+/// The topic or feed from which a principal is revoked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RevokedFrom {
+    Topic(String),
+    Feed(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Confirmed {
+    /// The life of the node that has revoked.
+    pub(super) life: u64,
+    /// The number of its last revocation that is done.
+    pub(super) number: u64,
 }
 
 /// The bytes of changes or entries that go into one message: as much as a broker carries without trouble.
@@ -128,7 +170,7 @@ impl Message {
                 return Err(Error::invalid_argument(format!("part {part} of {parts} of a list")));
             }
             Says::Part(Part { entries, .. }) => check(entries)?,
-            Says::Beat(_) | Says::Ask | Says::Gone => {}
+            Says::Beat(_) | Says::Ask | Says::Gone | Says::Revoke(_) | Says::Revoked(_) => {}
         }
         Ok(message)
     }
@@ -157,14 +199,21 @@ mod tests {
     #[test]
     fn a_message_is_read_as_it_was_written() {
         let change = |entry| Change { place: "room".into(), id: 7, entry };
-        let nothing = Tagged { tag: u64::MAX, data: Value::Null };
-        let changes = vec![change(None), change(Some(nothing))];
+        let nothing = Tagged { tag: u64::MAX, data: Value::Null, user: None };
+        let of_ann = Tagged { user: Some(User { name: "ann".into(), version: u64::MAX }), ..nothing.clone() };
+        let changes = vec![change(None), change(Some(nothing)), change(Some(of_ann))];
         let says = [
             Says::Beat(Beat { number: 3, list: Summary { number: 2, count: 1, tags: 9 }, carries: true }),
             Says::Changes(Changes { number: 2, changes }),
             Says::Ask,
             Says::Part(Part { number: 2, part: 0, parts: 1, entries: Vec::new() }),
             Says::Gone,
+            Says::Revoke(vec![
+                Revocation { number: 1, principal: "ann".into(), from: None },
+                Revocation { number: 2, principal: "\n".into(), from: Some(RevokedFrom::Topic("a".into())) },
+                Revocation { number: u64::MAX, principal: "".into(), from: Some(RevokedFrom::Feed("a".into())) },
+            ]),
+            Says::Revoked(Confirmed { life: 7, number: 2 }),
         ];
         for says in says {
             let message = Message { life: u64::MAX, says };
