@@ -339,8 +339,16 @@ fn what_is_not_understood_is_ignored() {
         // Again, and what is no entry.
         stranger.say(5, &changes(1, entry(1, 99, "Eve"))).await;
         stranger.say(5, &changes(2, json!({ "place": "a\nb", "id": 1 }))).await;
+        // Numbers to which no node counts, one of another's and one of its own list.
+        stranger.say(7, &beat(u64::MAX, (u64::MAX, 0, 0))).await;
+        stranger.say(5, &beat(u64::MAX, (u64::MAX, 1, 11))).await;
+        stranger.say(5, &changes(u64::MAX, entry(1, 99, "Eve"))).await;
         advance(&[&ann], SECOND).await;
         assert_eq!(ann.present(), [json!("Ann"), json!("Bob")]);
+        // It goes on where it was.
+        stranger.say(5, &changes(2, entry(1, 13, "Bobby"))).await;
+        advance(&[&ann], SECOND).await;
+        assert_eq!(ann.present(), [json!("Ann"), json!("Bobby")]);
         assert!(ann.server.realtime().readiness().ready);
     });
 }

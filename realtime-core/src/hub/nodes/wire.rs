@@ -165,15 +165,30 @@ impl Message {
         let message: Self = serde_json::from_slice(json)
             .map_err(|error| Error::invalid_argument(format!("a message between nodes: {error}")))?;
         match &message.says {
-            Says::Changes(Changes { changes, .. }) => check(changes)?,
+            Says::Beat(Beat { list: Summary { number, .. }, .. }) => check_number(*number)?,
+            Says::Changes(Changes { number, changes }) => check_number(*number).and_then(|()| check(changes))?,
             Says::Part(Part { part, parts, .. }) if *parts > PARTS || part >= parts => {
                 return Err(Error::invalid_argument(format!("part {part} of {parts} of a list")));
             }
-            Says::Part(Part { entries, .. }) => check(entries)?,
-            Says::Beat(_) | Says::Ask | Says::Gone | Says::Revoke(_) | Says::Revoked(_) => {}
+            Says::Part(Part { number, entries, .. }) => check_number(*number).and_then(|()| check(entries))?,
+            Says::Revoke(revocations) => {
+                revocations.iter().try_for_each(|revocation| check_number(revocation.number))?;
+            }
+            Says::Revoked(confirmed) => check_number(confirmed.number)?,
+            Says::Ask | Says::Gone => {}
         }
         Ok(message)
     }
+}
+
+/// The highest number of a change or revocation: one more fits, and no node gets there.
+const NUMBER: u64 = u64::MAX / 2;
+
+fn check_number(number: u64) -> Result {
+    if number > NUMBER {
+        return Err(Error::invalid_argument(format!("the number {number}, to which no node counts")));
+    }
+    Ok(())
 }
 
 fn check(changes: &[Change]) -> Result {
@@ -211,7 +226,7 @@ mod tests {
             Says::Revoke(vec![
                 Revocation { number: 1, principal: "ann".into(), from: None },
                 Revocation { number: 2, principal: "\n".into(), from: Some(RevokedFrom::Topic("a".into())) },
-                Revocation { number: u64::MAX, principal: "".into(), from: Some(RevokedFrom::Feed("a".into())) },
+                Revocation { number: NUMBER, principal: "".into(), from: Some(RevokedFrom::Feed("a".into())) },
             ]),
             Says::Revoked(Confirmed { life: 7, number: 2 }),
         ];
@@ -226,6 +241,21 @@ mod tests {
         let entry = |place: &str, tag| json!({ "place": place, "id": 1, "entry": { "tag": tag, "data": 1 } });
         let part = |part, parts| json!({ "part": { "number": 1, "part": part, "parts": parts, "entries": [] } });
         let changes = |change| json!({ "changes": { "number": 1, "changes": [change] } });
+        let list = |number: u64| json!({ "number": number, "count": 0, "tags": 0 });
+        let beat = |number| json!({ "beat": { "number": 1, "list": list(number), "carries": true } });
+        let numbered = [
+            beat(u64::MAX),
+            beat(NUMBER + 1),
+            json!({ "changes": { "number": u64::MAX, "changes": [] } }),
+            json!({ "part": { "number": u64::MAX, "part": 0, "parts": 1, "entries": [] } }),
+            json!({ "revoke": [{ "number": u64::MAX, "principal": "ann" }] }),
+            json!({ "revoked": { "life": 1, "number": u64::MAX } }),
+        ];
+        for says in numbered {
+            let error = Message::decode(json!({ "life": 1, "says": says }).to_string().as_bytes()).unwrap_err();
+            assert!(error.message().contains("to which no node counts"), "{error:?}");
+        }
+        assert!(Message::decode(json!({ "life": 1, "says": beat(NUMBER) }).to_string().as_bytes()).is_ok());
         let cases = [
             json!({ "says": "gone" }),
             json!({ "life": 1, "says": "something_later" }),
