@@ -316,6 +316,142 @@ fn a_position_that_is_dropped_is_counted_and_one_of_another_log_is_not() {
     });
 }
 
+/// A node that holds five entries or so of a log that has twenty, or more.
+fn small() -> Config {
+    let mut config = Config::default();
+    config.log_bytes = 2600;
+    config
+}
+
+#[test]
+fn what_a_node_does_not_hold_is_read_from_the_log() {
+    block_on(async {
+        let cluster = Cluster::with(2, small()).await;
+        let mut positions = Vec::new();
+        for value in 1..=20 {
+            positions.push(cluster.append(0, value).await);
+        }
+        let mut client = cluster.subscribe(1, "follow", Some(&positions[0])).await;
+        let told = told(&mut client).await;
+        assert_eq!((&*told[0], told.len()), ("subscribed true at 1", 20));
+        assert!(
+            told[1..].iter().zip(2..).all(|(word, value)| *word == format!("data {value} at {value}")),
+            "{told:?}"
+        );
+        // A state is not needed.
+        let mut client = cluster.subscribe(1, "state", Some(&positions[3])).await;
+        assert_eq!(frames(&mut client).await.len(), 17);
+
+        let mut follower = cluster.servers[1].connect::<Follower>("follower", ()).await.unwrap();
+        follower.send(Some(positions[9].clone())).await;
+        cluster.settle().await;
+        for value in 11..=20 {
+            assert_eq!(follower.recv().await.unwrap(), value);
+        }
+        let mut updates = cluster.follow(1, Some(&positions[1]));
+        let mut values = Vec::new();
+        for _ in 0..4 {
+            values.extend(updates.values());
+            cluster.settle().await;
+        }
+        assert_eq!(values, (3..=20).collect::<Vec<_>>());
+        // What comes then goes on.
+        cluster.append(0, 21).await;
+        assert_eq!(updates.values(), [21]);
+        // What was read is held for a while, and not for longer.
+        assert!(cluster.servers[1].realtime().stats().memory.broker > 1000);
+        cluster.advance(Duration::from_secs(3)).await;
+        assert!(cluster.servers[1].realtime().stats().memory.broker < 1000);
+    });
+}
+
+#[test]
+fn what_the_log_has_no_more_is_counted_and_the_rest_is_read() {
+    block_on(async {
+        let cluster = Cluster::with(2, small()).await;
+        let first = cluster.append(0, 1).await;
+        for value in 2..=20 {
+            cluster.append(0, value).await;
+        }
+        cluster.links[0].trim(NEWS.name(), 8);
+        let mut client = cluster.subscribe(1, "follow", Some(&first)).await;
+        let frames = frames(&mut client).await;
+        assert_eq!(frames[0]["resumed"], json!(false));
+        assert_eq!((&frames[1]["cause"], &frames[1]["count"]), (&json!("retention"), &json!(6)));
+        assert_eq!((&frames[2]["offset"], frames.len()), (&json!(8), 15));
+    });
+}
+
+/// It was of a reign that nobody remembers, or somebody has made it up.
+#[test]
+fn a_position_before_the_copy_is_proven_by_the_log() {
+    block_on(async {
+        let cluster = Cluster::with(2, small()).await;
+        let mut positions = Vec::new();
+        for value in 1..=20 {
+            positions.push(cluster.append(0, value).await);
+        }
+        let other = Position { epoch: "0.other".into(), ..positions[1].clone() };
+        let mut client = cluster.subscribe(1, "follow", Some(&other)).await;
+        assert_eq!(told(&mut client).await[0], "subscribed true at 2");
+        let other = positions[1].clone().with_proof("0123456789abc");
+        let mut client = cluster.subscribe(1, "follow", Some(&other)).await;
+        assert_eq!(told(&mut client).await, ["subscribed false at 20", r#"gap "diverged""#]);
+    });
+}
+
+#[test]
+fn a_client_that_reads_slowly_misses_nothing_that_the_log_has() {
+    block_on(async {
+        let mut config = small();
+        config.outbox_bytes = 1024;
+        let cluster = Cluster::with(2, config).await;
+        let first = cluster.append(0, 0).await;
+        let mut client = cluster.subscribe(1, "follow", Some(&first)).await;
+        client.stall();
+        for value in 1..=19 {
+            cluster.append(0, value).await;
+        }
+        client.resume();
+        let mut words = told(&mut client).await;
+        for _ in 0..20 {
+            cluster.settle().await;
+            words.extend(told(&mut client).await);
+        }
+        let expected = (1..=19).map(|value| format!("data {value} at {}", value + 1));
+        assert_eq!(words[1..], expected.collect::<Vec<_>>());
+    });
+}
+
+/// Those who come back after a deployment are near each other.
+#[test]
+fn a_page_of_the_past_is_read_once_for_all_who_need_it() {
+    block_on(async {
+        let cluster = Cluster::with(2, small()).await;
+        let mut positions = Vec::new();
+        for value in 1..=20 {
+            positions.push(cluster.append(0, value).await);
+        }
+        cluster.advance(Duration::from_secs(1)).await;
+        let before = cluster.links[1].reads();
+        let mut clients = Vec::new();
+        for number in 0..50 {
+            let mut client = cluster.servers[1].open("api").await.unwrap();
+            let after = &positions[number % 5];
+            let frame = json!({ "type": "subscribe", "id": "s", "path": "follow", "after": after });
+            client.send_text(&frame.to_string()).await;
+            clients.push((client, after.offset));
+        }
+        cluster.settle().await;
+        for (client, after) in &mut clients {
+            let told = told(client).await;
+            assert_eq!((told[0].clone(), told.len() as u64), (format!("subscribed true at {after}"), 21 - *after));
+        }
+        let reads = cluster.links[1].reads() - before;
+        assert!(reads <= 5, "{reads} pages were read");
+    });
+}
+
 #[test]
 fn a_log_that_has_lost_what_was_delivered_begins_again() {
     block_on(async {
@@ -422,7 +558,11 @@ fn entries_that_wait_become_one_record() {
         let proofs: std::collections::HashSet<_> = positions.iter().map(|position| &position.proof).collect();
         // The first 64 entries, and the rest.
         assert_eq!(proofs.len(), 2);
-        assert_eq!(updates.values().len(), 20);
+        // One who has not read meanwhile is behind the copy, and gets all that the log has: its last record.
+        let mut values = updates.values();
+        cluster.settle().await;
+        values.extend(updates.values());
+        assert_eq!(values, (65..=100).collect::<Vec<_>>());
     });
 }
 

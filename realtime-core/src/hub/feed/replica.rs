@@ -24,6 +24,7 @@ use crate::{
 };
 use realtime_protocol::Position;
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -83,7 +84,7 @@ impl Replica {
         Held(Arc::clone(feed))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Reader> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Reader> {
         self.reader.lock()
     }
 
@@ -112,17 +113,22 @@ impl Replica {
 
     /// Ready when the read is done.
     pub(super) fn poll_read(&self, number: u64, cx: &Context<'_>) -> Poll<()> {
-        let mut reader = self.lock();
+        let reader = self.lock();
         if reader.done >= number && reader.stage != Stage::Loading {
             return Poll::Ready(());
         }
+        self.wait(reader, cx);
+        Poll::Pending
+    }
+
+    /// Has the task woken when something was read.
+    pub(super) fn wait(&self, mut reader: MutexGuard<'_, Reader>, cx: &Context<'_>) {
         // Most are of tasks that are gone. The others come back.
         let most = 2 * self.holders.load(Relaxed) + SPARE_WAKERS;
         let stale = (reader.wakers.len() >= most).then(|| std::mem::take(&mut reader.wakers));
         reader.wakers.add(cx.waker());
         drop(reader);
         stale.into_iter().for_each(Wakers::wake);
-        Poll::Pending
     }
 
     /// Returns true if an entry that this node has appended has not come back yet.
@@ -202,8 +208,9 @@ impl FeedState {
         }
         match reader.stage {
             Stage::New | Stage::Live => {
-                reader.is_queued = false;
-                None
+                let past = reader.past.first().copied().filter(|_| reader.stage == Stage::Live);
+                reader.is_queued = past.is_some();
+                past.map(Ask::Past)
             }
             Stage::Loading if reader.end.epoch.is_empty() => {
                 reader.begin_read();
@@ -266,6 +273,8 @@ impl FeedState {
         reader.count(&self.ledger);
         if reader.end.is_at(&page.top) {
             let part = std::mem::take(&mut reader.part);
+            // What was wanted before the copy is of the log that it was.
+            reader.past = BTreeSet::new();
             self.change(|tail| tail.begin_anew(part.base, page.top.clone()));
             self.followers.for_each(|follower| follower.interrupt(effects));
             part.records.into_iter().for_each(|record| self.apply(reader, record, means, effects));
@@ -377,7 +386,7 @@ impl FeedState {
 
 impl Means<'_> {
     /// Returns the tick of a time by the clocks of nodes, which may differ: none is later than now.
-    fn tick_of(&self, time: u64) -> u32 {
+    pub(super) fn tick_of(&self, time: u64) -> u32 {
         let age = self.time.saturating_sub(time) / TICK.as_millis() as u64;
         self.now.saturating_sub(u32::try_from(age).unwrap_or(u32::MAX))
     }
@@ -409,7 +418,7 @@ mod tests {
         while let Some(ask) = feed.next_read() {
             match ask {
                 Ask::Top => feed.begin_part(&top),
-                Ask::Page(after) => {
+                Ask::Page(after) | Ask::Past(after) => {
                     let records = if after < log.last() { vec![log.clone()] } else { Vec::new() };
                     feed.take_page(Page { records, top: top.clone(), first: 1 }, means, effects);
                 }
