@@ -401,6 +401,99 @@ fn a_position_before_the_copy_is_proven_by_the_log() {
 }
 
 #[test]
+fn a_position_within_a_record_before_the_copy_is_proven() {
+    block_on(async {
+        let cluster = Cluster::with(2, small()).await;
+        let first = cluster.append(0, 0).await;
+        let realtime = cluster.servers[0].realtime().clone();
+        let append = |value| {
+            let realtime = realtime.clone();
+            Box::pin(async move { realtime.append(&NEWS, &value).await.unwrap() })
+        };
+        let mut appending: Vec<_> = (1..=19).map(append).collect();
+        assert!(appending.iter_mut().all(|appending| appending.now_or_never().is_none()));
+        cluster.settle().await;
+        let positions: Vec<_> = appending.iter_mut().map(|append| append.now_or_never().unwrap()).collect();
+        assert_eq!(positions[0].proof, positions[18].proof);
+        // The second finds what was read for the first.
+        for after in [&positions[4], &first, &positions[2]] {
+            let mut client = cluster.subscribe(1, "follow", Some(after)).await;
+            let told = told(&mut client).await;
+            assert_eq!(
+                (told[0].clone(), told.len() as u64),
+                (format!("subscribed true at {}", after.offset), 21 - after.offset)
+            );
+        }
+    });
+}
+
+/// The node does not know yet that its copy is of a log that has lost its end.
+#[test]
+fn the_past_of_another_reign_is_not_put_before_the_copy() {
+    block_on(async {
+        let cluster = Cluster::with(2, small()).await;
+        let mut positions = Vec::new();
+        for value in 1..=12 {
+            positions.push(cluster.append(0, value).await);
+        }
+        // What was read before the failover is of the log that it was.
+        let mut before = cluster.subscribe(1, "follow", Some(&positions[1])).await;
+        assert_eq!(told(&mut before).await.len(), 11);
+        cluster.links[1].deafen();
+        // It loses as many as that or fewer: once more than the node's copy has.
+        while cluster.links[0].entries(NEWS.name()).len() > 5 {
+            cluster.links[0].fail_over(8);
+        }
+        let kept = cluster.links[0].entries(NEWS.name()).len() as u64;
+        for value in 100..108 {
+            cluster.append_slowly(0, value).await.unwrap();
+        }
+        let expected: Vec<_> =
+            (3..=kept).chain(100..108).zip(3..).map(|(value, at)| format!("data {value} at {at}")).collect();
+        let mut client = cluster.subscribe(1, "follow", Some(&positions[1])).await;
+        cluster.links[1].mend();
+        cluster.advance(Duration::from_secs(15)).await;
+        let mut told = told(&mut client).await;
+        // If it was told the old one, it was told of another since.
+        if let Some(again) = told.iter().rposition(|word| word.starts_with("subscribed")) {
+            told.drain(..=again);
+        }
+        told.retain(|word| word.starts_with("data"));
+        assert!(expected.ends_with(&told), "{told:?} instead of {expected:?}");
+        let mut again = cluster.subscribe(1, "follow", Some(&positions[1])).await;
+        let told = self::told(&mut again).await;
+        assert_eq!(told[1..], expected);
+    });
+}
+
+#[test]
+fn one_that_waits_for_the_past_is_told_that_the_log_is_another() {
+    block_on(async {
+        let mut config = small();
+        config.outbox_bytes = 1024;
+        let cluster = Cluster::with(2, config).await;
+        let first = cluster.append(0, 1).await;
+        let mut client = cluster.subscribe(1, "follow", Some(&first)).await;
+        client.stall();
+        for value in 2..=20 {
+            cluster.append(0, value).await;
+        }
+        cluster.links[1].cut();
+        client.resume();
+        cluster.settle().await;
+        let mut words = told(&mut client).await;
+        cluster.links[0].fail_over(18);
+        for value in 103..=110 {
+            cluster.append_slowly(0, value).await.unwrap();
+        }
+        cluster.links[1].mend();
+        cluster.advance(Duration::from_secs(15)).await;
+        words.extend(told(&mut client).await);
+        assert!(words.contains(&r#"gap "diverged""#.into()), "{words:?}");
+    });
+}
+
+#[test]
 fn a_client_that_reads_slowly_misses_nothing_that_the_log_has() {
     block_on(async {
         let mut config = small();

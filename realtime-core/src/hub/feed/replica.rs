@@ -489,6 +489,47 @@ mod tests {
     }
 
     #[test]
+    fn what_is_before_the_copy_is_of_its_reign() {
+        let (ledger, feed) = copy();
+        let (protocols, mut effects) = (Protocols::new(None), Effects::take());
+        let means = Means { protocols: &protocols, now: 1, time: 0, may_wait: true };
+        let replica = feed.replica.as_ref().unwrap();
+        assert!(replica.begin());
+        let log = record("a.1", 11, Proof::new(5), 3);
+        read(&feed, &means, &mut effects, &log);
+        let of_reign = |epoch: &str| {
+            let older = Record { proof: Proof::new(5), ..record(epoch, 3, Proof::new(4), 8) };
+            Page { records: vec![older], top: Position { epoch: epoch.into(), ..log.position(13) }, first: 1 }
+        };
+        let behind = || feed.behind(&mut 4, &mut 1, Keeping::Block, None, 1);
+        assert!(matches!(behind(), Behind::Past));
+        assert!(feed.take_past(4, of_reign("a.2"), &means, &mut effects).is_err());
+        // First it is read what has become of the log.
+        assert_eq!(feed.next_read(), Some(Ask::Page(13)));
+        feed.take_page(Page { records: Vec::new(), ..of_reign("a.1") }, &means, &mut effects);
+        assert!(matches!(behind(), Behind::Past));
+
+        feed.take_past(4, of_reign("a.1"), &means, &mut effects).unwrap();
+        let Behind::Entry(entry, _) = behind() else { panic!("it is there") };
+        assert_eq!(entry.position, of_reign("a.1").records[0].position(5));
+        assert!(ledger.of(Class::Broker) > 0);
+        // Within a record all positions have its proof.
+        let at = |offset| Position { offset, ..entry.position.clone() };
+        let follow = |after| feed.follow(To::task(None), 0, Keeping::Block, Some(&after), 1).unwrap().1.resumed;
+        assert_eq!((follow(at(4)), follow(at(7)), follow(at(10))), (Some(true), Some(true), Some(true)));
+        let other = |offset| at(offset).with_proof(Proof::new(9).to_string());
+        assert_eq!((follow(other(4)), follow(other(7))), (Some(false), Some(false)));
+
+        // Of a log that has restarted nothing older is held.
+        let other = record("a.2", 11, Proof::new(7), 4);
+        assert!(feed.take_record(record("a.2", 20, Proof::new(9), 1), &means, &mut effects));
+        read(&feed, &means, &mut effects, &other);
+        let behind = || feed.behind(&mut 4, &mut 2, Keeping::Block, None, 1);
+        assert!(matches!(behind(), Behind::Past));
+        let _ = effects.run();
+    }
+
+    #[test]
     fn a_follower_is_not_level_in_a_log_that_has_restarted() {
         let (ledger, feed) = copy();
         let (protocols, mut effects) = (Protocols::new(None), Effects::take());
