@@ -28,8 +28,8 @@ pub(super) struct PastPart {
     pub(super) read: u32,
 }
 
-/// Parts that are held for one feed: followers that come back together are near each other.
-const PARTS: usize = 4;
+/// Parts that are held for one feed, of 64 KiB: as much as a log has by default.
+const PARTS: usize = 16;
 
 impl Past {
     /// Adds a part, in place of the oldest one if there are enough.
