@@ -59,6 +59,8 @@ struct Link {
     wakers: Vec<Waker>,
     /// The logs whose records it is brought.
     followed: Vec<String>,
+    /// The pages that it has read.
+    reads: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -225,6 +227,20 @@ impl FaultyBroker {
         history.iter().map(|(json, _)| json.clone()).collect()
     }
 
+    /// Returns the offset of the oldest entry that a log still has; that behind the newest if it has none.
+    pub fn first(&self, topic: &str) -> u64 {
+        let mut reading = pin!(self.node.inner.read(topic, 0, 0));
+        match reading.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(page)) => page.first,
+            _ => unreachable!("a log in memory is there at once"),
+        }
+    }
+
+    /// Returns the number of pages of logs that the node has read.
+    pub fn reads(&self) -> usize {
+        self.node.lock().reads
+    }
+
     fn append_now(&self, draft: &Draft, again_since: Option<&Position>) -> Result<Position, AppendError> {
         let mut appending = pin!(self.node.inner.append(draft, again_since));
         let polled = appending.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -381,6 +397,7 @@ impl Broker for FaultyBroker {
     }
 
     async fn read(&self, topic: &str, after: u64, limit: usize) -> Result<Page> {
+        self.node.lock().reads += 1;
         self.pass().await?;
         let page = self.node.inner.read(topic, after, limit).await?;
         self.pass().await?;

@@ -389,7 +389,9 @@ async function scriptedServer() {
     });
     send({ type: "welcome", connection: eve.id, heartbeatMs: 1_000, extra: true });
     const after = asked.after ?? { epoch: "e", offset: 0 };
-    value({ type: "present", you: eve, people: [eve], topic: "", after, newest: { epoch: "e", offset: log.length } });
+    value({ type: "present", you: eve, topic: "", after, newest: { epoch: "e", offset: log.length } });
+    send({ type: "event", name: "presence", data: { name: "chat:general", here: [] } });
+    send({ type: "event", name: "presence", data: { name: "chat:general", joined: [{ connection: eve.id, data: eve.name }] } });
     for (let offset = Number(after.offset) + 1; offset <= log.length; offset += 1) tell(offset);
     value({ type: "something new" });
     send({ type: "something new" });

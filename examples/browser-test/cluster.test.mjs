@@ -25,6 +25,15 @@ const texts = (page) =>
 const seesAll = (page, expected) =>
   eventually("the messages", () => texts(page), (seen) => JSON.stringify(seen) === JSON.stringify(expected), COMES_BACK_WITHIN);
 
+/** The people that a page shows, whatever node they are on. */
+const people = (page, expected) =>
+  eventually(
+    "the people",
+    async () => (await page.locator('[data-testid="person"] .name').allTextContents()).sort(),
+    (seen) => JSON.stringify(seen) === JSON.stringify(expected),
+    COMES_BACK_WITHIN,
+  );
+
 /** What the nodes say of themselves. */
 const all = (nodes) => nodes.evaluate(async () => (await fetch("nodes")).json());
 
@@ -61,6 +70,7 @@ async function test() {
       await Promise.all([seesAll(ann, said), seesAll(bob, said)]);
     }
     await eventually("the nodes with clients", () => used(nodes), (seen) => seen.length === 2);
+    await Promise.all([people(ann, ["Ann", "Bob"]), people(bob, ["Ann", "Bob"])]);
     await screenshot(ann, "chat");
     await screenshot(nodes, "nodes");
   });
@@ -82,6 +92,9 @@ async function test() {
         said.push(text);
         await Promise.all([seesAll(ann, said), seesAll(bob, said)]);
       }
+      // Those of the node that is gone are shown until the others have not heard it for five seconds.
+      await Promise.all([people(ann, ["Ann", "Bob"]), people(bob, ["Ann", "Bob"])]);
+      if (round === 0) await screenshot(ann, "chat-after-kill");
       await eventually(
         "the node that is back",
         () => all(nodes),
@@ -96,6 +109,7 @@ async function test() {
     await bob.reload();
     await state(bob, "connected");
     await seesAll(bob, said);
+    await Promise.all([people(ann, ["Ann", "Bob"]), people(bob, ["Ann", "Bob"])]);
     same("how many", said.length, 8);
   });
 

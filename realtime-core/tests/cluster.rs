@@ -8,6 +8,9 @@
 //! | a follower keeps its place over a restart, or is not told of one; a log is read before the broker brings its records; what does not connect is dropped; a broker's word that something was missed is ignored; logs are not compared; a retry does not look for the first attempt; all entries of a record have one position | the model, and tests by name |
 //! | the position before the oldest entry is not kept; a position that is not proven is refused without a look | tests by name |
 //! | entries of another reign are counted as dropped | the unit tests of the reader |
+//! | those who wait for the past of a log are not woken; what the log has no more is not noted; what was read is never dropped | the model, and tests by name |
+//! | the past is not read; a restart does not wake who waits for it; a position within a record is compared with the record before | tests by name |
+//! | what was read is of another reign, or stays over a restart | the unit tests of the copy |
 
 #[path = "support/cluster.rs"]
 mod model;
@@ -21,7 +24,11 @@ use realtime_core::{
 use serde_json::{Value, json};
 use std::{
     pin::{Pin, pin},
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -316,6 +323,248 @@ fn a_position_that_is_dropped_is_counted_and_one_of_another_log_is_not() {
     });
 }
 
+/// A node that holds five entries or so of a log that has twenty, or more.
+fn small() -> Config {
+    let mut config = Config::default();
+    config.log_bytes = 2600;
+    config
+}
+
+#[test]
+fn what_a_node_does_not_hold_is_read_from_the_log() {
+    block_on(async {
+        let cluster = Cluster::with(2, small()).await;
+        let mut positions = Vec::new();
+        for value in 1..=20 {
+            positions.push(cluster.append(0, value).await);
+        }
+        let mut client = cluster.subscribe(1, "follow", Some(&positions[0])).await;
+        let told = told(&mut client).await;
+        assert_eq!((&*told[0], told.len()), ("subscribed true at 1", 20));
+        assert!(
+            told[1..].iter().zip(2..).all(|(word, value)| *word == format!("data {value} at {value}")),
+            "{told:?}"
+        );
+        // A state is not needed.
+        let mut client = cluster.subscribe(1, "state", Some(&positions[3])).await;
+        assert_eq!(frames(&mut client).await.len(), 17);
+
+        let mut follower = cluster.servers[1].connect::<Follower>("follower", ()).await.unwrap();
+        follower.send(Some(positions[9].clone())).await;
+        cluster.settle().await;
+        for value in 11..=20 {
+            assert_eq!(follower.recv().await.unwrap(), value);
+        }
+        let mut updates = cluster.follow(1, Some(&positions[1]));
+        let mut values = Vec::new();
+        for _ in 0..4 {
+            values.extend(updates.values());
+            cluster.settle().await;
+        }
+        assert_eq!(values, (3..=20).collect::<Vec<_>>());
+        // What comes then goes on.
+        cluster.append(0, 21).await;
+        assert_eq!(updates.values(), [21]);
+        // What was read is held for a while, and not for longer.
+        assert!(cluster.servers[1].realtime().stats().memory.broker > 1000);
+        cluster.advance(Duration::from_secs(3)).await;
+        assert!(cluster.servers[1].realtime().stats().memory.broker < 1000);
+    });
+}
+
+#[test]
+fn what_the_log_has_no_more_is_counted_and_the_rest_is_read() {
+    block_on(async {
+        let cluster = Cluster::with(2, small()).await;
+        let first = cluster.append(0, 1).await;
+        for value in 2..=20 {
+            cluster.append(0, value).await;
+        }
+        cluster.links[0].trim(NEWS.name(), 8);
+        let mut client = cluster.subscribe(1, "follow", Some(&first)).await;
+        let frames = frames(&mut client).await;
+        assert_eq!(frames[0]["resumed"], json!(false));
+        assert_eq!((&frames[1]["cause"], &frames[1]["count"]), (&json!("retention"), &json!(6)));
+        assert_eq!((&frames[2]["offset"], frames.len()), (&json!(8), 15));
+    });
+}
+
+/// It was of a reign that nobody remembers, or somebody has made it up.
+#[test]
+fn a_position_before_the_copy_is_proven_by_the_log() {
+    block_on(async {
+        let cluster = Cluster::with(2, small()).await;
+        let mut positions = Vec::new();
+        for value in 1..=20 {
+            positions.push(cluster.append(0, value).await);
+        }
+        let other = Position { epoch: "0.other".into(), ..positions[1].clone() };
+        let mut client = cluster.subscribe(1, "follow", Some(&other)).await;
+        assert_eq!(told(&mut client).await[0], "subscribed true at 2");
+        let other = positions[1].clone().with_proof("0123456789abc");
+        let mut client = cluster.subscribe(1, "follow", Some(&other)).await;
+        assert_eq!(told(&mut client).await, ["subscribed false at 20", r#"gap "diverged""#]);
+    });
+}
+
+#[test]
+fn a_position_within_a_record_before_the_copy_is_proven() {
+    block_on(async {
+        let cluster = Cluster::with(2, small()).await;
+        let first = cluster.append(0, 0).await;
+        let realtime = cluster.servers[0].realtime().clone();
+        let append = |value| {
+            let realtime = realtime.clone();
+            Box::pin(async move { realtime.append(&NEWS, &value).await.unwrap() })
+        };
+        let mut appending: Vec<_> = (1..=19).map(append).collect();
+        assert!(appending.iter_mut().all(|appending| appending.now_or_never().is_none()));
+        cluster.settle().await;
+        let positions: Vec<_> = appending.iter_mut().map(|append| append.now_or_never().unwrap()).collect();
+        assert_eq!(positions[0].proof, positions[18].proof);
+        // The second finds what was read for the first.
+        for after in [&positions[4], &first, &positions[2]] {
+            let mut client = cluster.subscribe(1, "follow", Some(after)).await;
+            let told = told(&mut client).await;
+            assert_eq!(
+                (told[0].clone(), told.len() as u64),
+                (format!("subscribed true at {}", after.offset), 21 - after.offset)
+            );
+        }
+    });
+}
+
+/// The node does not know yet that its copy is of a log that has lost its end.
+#[test]
+fn the_past_of_another_reign_is_not_put_before_the_copy() {
+    block_on(async {
+        let cluster = Cluster::with(2, small()).await;
+        let mut positions = Vec::new();
+        for value in 1..=12 {
+            positions.push(cluster.append(0, value).await);
+        }
+        // What was read before the failover is of the log that it was.
+        let mut before = cluster.subscribe(1, "follow", Some(&positions[1])).await;
+        assert_eq!(told(&mut before).await.len(), 11);
+        cluster.links[1].deafen();
+        // It loses as many as that or fewer: once more than the node's copy has.
+        while cluster.links[0].entries(NEWS.name()).len() > 5 {
+            cluster.links[0].fail_over(8);
+        }
+        let kept = cluster.links[0].entries(NEWS.name()).len() as u64;
+        for value in 100..108 {
+            cluster.append_slowly(0, value).await.unwrap();
+        }
+        let expected: Vec<_> =
+            (3..=kept).chain(100..108).zip(3..).map(|(value, at)| format!("data {value} at {at}")).collect();
+        let mut client = cluster.subscribe(1, "follow", Some(&positions[1])).await;
+        cluster.links[1].mend();
+        cluster.advance(Duration::from_secs(15)).await;
+        let mut told = told(&mut client).await;
+        // If it was told the old one, it was told of another since.
+        if let Some(again) = told.iter().rposition(|word| word.starts_with("subscribed")) {
+            told.drain(..=again);
+        }
+        told.retain(|word| word.starts_with("data"));
+        assert!(expected.ends_with(&told), "{told:?} instead of {expected:?}");
+        let mut again = cluster.subscribe(1, "follow", Some(&positions[1])).await;
+        let told = self::told(&mut again).await;
+        assert_eq!(told[1..], expected);
+    });
+}
+
+/// Nothing else would wake it.
+#[test]
+fn one_that_waits_for_the_past_is_told_that_the_log_is_another() {
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, SeqCst);
+        }
+    }
+
+    block_on(async {
+        let cluster = Cluster::with(2, small()).await;
+        let first = cluster.append(0, 1).await;
+        let mut updates = cluster.follow(1, Some(&first));
+        updates.next();
+        cluster.settle().await;
+        assert!(matches!(updates.next(), Some(FeedUpdate::Begun(_))));
+        for value in 2..=20 {
+            cluster.append(0, value).await;
+        }
+        cluster.links[1].cut();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut poll = || updates.0.as_mut().poll_next(&mut Context::from_waker(&waker));
+        assert!(poll().is_pending());
+        while cluster.links[0].entries(NEWS.name()).len() > 5 {
+            cluster.links[0].fail_over(8);
+        }
+        cluster.append_slowly(0, 100).await.unwrap();
+        assert!(!woken.0.load(SeqCst));
+        cluster.links[1].mend();
+        cluster.advance(Duration::from_secs(15)).await;
+        assert!(woken.0.load(SeqCst));
+        assert!(matches!(poll(), Poll::Ready(Some(Ok(FeedUpdate::Begun(_))))));
+        assert!(matches!(poll(), Poll::Ready(Some(Ok(FeedUpdate::Gap(gap)))) if gap.cause == "diverged"));
+    });
+}
+
+#[test]
+fn a_client_that_reads_slowly_misses_nothing_that_the_log_has() {
+    block_on(async {
+        let mut config = small();
+        config.outbox_bytes = 1024;
+        let cluster = Cluster::with(2, config).await;
+        let first = cluster.append(0, 0).await;
+        let mut client = cluster.subscribe(1, "follow", Some(&first)).await;
+        client.stall();
+        for value in 1..=19 {
+            cluster.append(0, value).await;
+        }
+        client.resume();
+        let mut words = told(&mut client).await;
+        for _ in 0..20 {
+            cluster.settle().await;
+            words.extend(told(&mut client).await);
+        }
+        let expected = (1..=19).map(|value| format!("data {value} at {}", value + 1));
+        assert_eq!(words[1..], expected.collect::<Vec<_>>());
+    });
+}
+
+/// Those who come back after a deployment are near each other.
+#[test]
+fn a_page_of_the_past_is_read_once_for_all_who_need_it() {
+    block_on(async {
+        let cluster = Cluster::with(2, small()).await;
+        let mut positions = Vec::new();
+        for value in 1..=20 {
+            positions.push(cluster.append(0, value).await);
+        }
+        cluster.advance(Duration::from_secs(1)).await;
+        let before = cluster.links[1].reads();
+        let mut clients = Vec::new();
+        for number in 0..50 {
+            let mut client = cluster.servers[1].open("api").await.unwrap();
+            let after = &positions[number % 5];
+            let frame = json!({ "type": "subscribe", "id": "s", "path": "follow", "after": after });
+            client.send_text(&frame.to_string()).await;
+            clients.push((client, after.offset));
+        }
+        cluster.settle().await;
+        for (client, after) in &mut clients {
+            let told = told(client).await;
+            assert_eq!((told[0].clone(), told.len() as u64), (format!("subscribed true at {after}"), 21 - *after));
+        }
+        let reads = cluster.links[1].reads() - before;
+        assert!(reads <= 5, "{reads} pages were read");
+    });
+}
+
 #[test]
 fn a_log_that_has_lost_what_was_delivered_begins_again() {
     block_on(async {
@@ -422,7 +671,11 @@ fn entries_that_wait_become_one_record() {
         let proofs: std::collections::HashSet<_> = positions.iter().map(|position| &position.proof).collect();
         // The first 64 entries, and the rest.
         assert_eq!(proofs.len(), 2);
-        assert_eq!(updates.values().len(), 20);
+        // One who has not read meanwhile is behind the copy, and gets all that the log has: its last record.
+        let mut values = updates.values();
+        cluster.settle().await;
+        values.extend(updates.values());
+        assert_eq!(values, (65..=100).collect::<Vec<_>>());
     });
 }
 

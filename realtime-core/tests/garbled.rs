@@ -1,10 +1,12 @@
 //! A broker that brings what no node has written.
 
 use adapter_testing::{TestServer, block_on};
+use futures_util::FutureExt;
 use realtime_core::{
     Feed, Log, Position, Realtime, Result, Topic,
     broker::{
-        Abilities, Arrival, Body, Broker, FollowChange, Logged, Page, Proof, Publication, Record, Untaken, Writer,
+        Abilities, AppendError, Arrival, Body, Broker, Draft, FollowChange, Logged, Page, Proof, Publication,
+        Record, Untaken, Writer,
     },
 };
 use std::{
@@ -52,6 +54,11 @@ impl Broker for Garbled {
         Ok(self.pages.lock().unwrap().last().cloned().unwrap_or_else(Page::empty))
     }
 
+    async fn append(&self, _: &Draft, _: Option<&Position>) -> Result<Position, AppendError> {
+        let page = self.read("", 0, 0).await.map_err(AppendError::Unknown)?;
+        Ok(page.top)
+    }
+
     async fn tops(&self, topics: &[&str]) -> Result<Vec<Position>> {
         let top = self.pages.lock().unwrap().last().map_or(Page::empty().top, |page| page.top.clone());
         Ok(vec![top; topics.len()])
@@ -93,4 +100,36 @@ fn a_garbled_log_is_refused_and_read_again() {
             assert_eq!(position.await.unwrap().offset, 1, "{garbled:?}");
         });
     }
+}
+
+/// The outcome is unknown, and the node does not wait for an entry there before it shows the log again.
+#[test]
+fn an_append_at_a_place_that_no_log_has_is_unknown() {
+    const FEED: Feed<u32> = Topic::fixed("t").log(Log::last(10));
+    block_on(async {
+        let broker = Garbled::default();
+        broker.pages.lock().unwrap().push(page(record("a.1", 1, 1)));
+        let server = TestServer::new(Realtime::builder().broker(broker.clone()).build());
+        let realtime = server.realtime().clone();
+        let mut position = Box::pin(async move { realtime.position(&FEED).await });
+        assert!(position.as_mut().now_or_never().is_none());
+        server.settle().await;
+        assert_eq!(position.await.unwrap().offset, 1);
+
+        let known = page(record("a.1", 1, 1));
+        broker.pages.lock().unwrap()[0] = Page { top: Position { offset: u64::MAX, ..known.top }, ..known };
+        let mut appends: Vec<_> = (0..2)
+            .map(|_| {
+                let realtime = server.realtime().clone();
+                Box::pin(async move { realtime.append(&FEED, &7).await })
+            })
+            .collect();
+        assert!(appends.iter_mut().all(|append| append.as_mut().now_or_never().is_none()));
+        server.advance(Duration::from_secs(3)).await;
+        for append in appends {
+            assert!(matches!(append.await, Err(AppendError::Unknown(_))));
+        }
+        broker.pages.lock().unwrap()[0] = page(record("a.1", 1, 1));
+        assert_eq!(server.realtime().position(&FEED).await.unwrap().offset, 1);
+    });
 }

@@ -43,8 +43,9 @@ impl<P> Presence<P> {
     }
 
     /// Counts users instead of connections: a `Principal` is present once, from its first connection that enters until its last
-    /// has left. Its entry has the id of the connection with which it came, even after that one has left, and the data
-    /// that was last set by any of them. Clients without a principal cannot enter.
+    /// has left, with a broker on all nodes. Its entry has the id of the connection with which it came, even after that one
+    /// has left, and the data that was last set by any of them: of those that were set on several nodes, by one on a node where
+    /// the user still is. Clients without a principal cannot enter.
     ///
     /// # Examples
     ///
@@ -87,7 +88,7 @@ impl<P> fmt::Debug for Presence<P> {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Present_of_{P}"))]
 #[non_exhaustive]
 pub struct Present<P> {
-    /// The connection; of a user, the one with which it came.
+    /// The connection; of a user, the one with which it came. Nodes may have different ones for one user.
     pub connection: ConnectionId,
     /// The data with which it entered, or its last change.
     pub data: P,

@@ -1,4 +1,6 @@
-use realtime_core::{Close, Connection, ConnectionId, Error, Feed, Handler, Log, Position, Result, Topic};
+use realtime_core::{
+    Close, Connection, ConnectionId, Error, Feed, Handler, Log, Position, Presence, Result, Topic,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -39,12 +41,10 @@ pub enum Say {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
-    /// The state of the room; the first message to a client.
+    /// The state of the room; the first message to a client. The list of people follows, by the event `presence`.
     Present {
         /// The person who receives this.
         you: Person,
-        /// All people, in order of arrival.
-        people: Vec<Person>,
         /// The topic of the room; empty if none is set.
         topic: String,
         /// The position behind which the posted messages follow: the client's own, or the one before the last 50. Its
@@ -52,16 +52,6 @@ pub enum Event {
         after: Position,
         /// The position of the newest posted message: a client that has it has the history.
         newest: Position,
-    },
-    /// Somebody joined.
-    Joined {
-        /// The person.
-        person: Person,
-    },
-    /// Somebody left.
-    Left {
-        /// The person.
-        person: Person,
     },
     /// Somebody posted a message, now or before the client joined; sent to its author too. It has a position.
     Said {
@@ -105,6 +95,7 @@ pub struct Chat {
 
 #[derive(Debug, Default)]
 pub(crate) struct Room {
+    /// Those who are connected to this node, with their names as they are now.
     pub(crate) people: Vec<(ConnectionId, Person)>,
     pub(crate) topic: String,
 }
@@ -165,14 +156,12 @@ impl Handler for Chat {
         let mut rooms = self.rooms();
         let Some(here) = rooms.get_mut(room) else { return };
         let Some(at) = here.people.iter().position(|(id, _)| *id == connection.id()) else { return };
-        let (_, person) = here.people.remove(at);
-        // A failure is of no consequence: the person has left anyway.
-        let _ = connection.to(&topic(room)).others().send(&Event::Left { person });
+        here.people.remove(at);
     }
 }
 
 impl Chat {
-    /// Adds a person to the room, and tells all in it.
+    /// Adds a person to the room, and to its list of people on all nodes. All who are in it are told.
     fn enter(&self, connection: &Connection<Self>, person: Person, after: Position, newest: Position) -> Result {
         let room = &connection.input().room;
         let mut rooms = self.rooms();
@@ -183,17 +172,11 @@ impl Chat {
             }
         }
         let here = rooms.entry(room.clone()).or_default();
+        let name = person.name.clone();
         here.people.push((connection.id(), person.clone()));
-        let people = here.people.iter().map(|(_, person)| person.clone()).collect();
-        connection.send(Event::Present {
-            you: person.clone(),
-            people,
-            topic: here.topic.clone(),
-            after,
-            newest,
-        })?;
+        connection.send(Event::Present { you: person, topic: here.topic.clone(), after, newest })?;
         connection.subscribe(&topic(room))?;
-        connection.to(&topic(room)).others().send(&Event::Joined { person })
+        connection.enter(&people(room), &name)
     }
 
     pub(crate) fn rooms(&self) -> MutexGuard<'_, HashMap<String, Room>> {
@@ -218,7 +201,12 @@ fn said(room: &str) -> Feed<Event> {
     Topic::new(format!("chat:{room}")).log(KEPT)
 }
 
-/// Returns the topic of what is for those only who are in a room now: who comes and goes, and who is typing.
+/// Returns the people in a room, on all nodes, by their names.
+pub(crate) fn people(room: &str) -> Presence<String> {
+    Presence::new(format!("chat:{room}"))
+}
+
+/// Returns the topic of what is for those only who are in a room now, such as who is typing.
 pub(crate) fn topic(room: &str) -> Topic<Event> {
     Topic::new(format!("chat:{room}"))
 }

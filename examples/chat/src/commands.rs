@@ -1,4 +1,4 @@
-use crate::chat::{Chat, MAX_NAME, Person, Room, check, not_here, topic};
+use crate::chat::{Chat, MAX_NAME, Person, Room, check, not_here, people, topic};
 use realtime_core::{Call, Connection, Described, Endpoint, Error, Event, Procedure, RateLimit, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,7 @@ impl Chat {
             .procedure(RENAME, rename)
             .procedure(SET_TOPIC, set_topic)
             .procedure(ROLL, roll)
+            .presence::<String>("chat")
             .emits(RENAMED)
             .emits(TOPIC_CHANGED)
             .emits(ROLLED)
@@ -80,7 +81,9 @@ impl Chat {
 }
 
 async fn members(call: Call<Chat>, (): ()) -> Result<Vec<Person>> {
-    in_room(&call, |here, _, _| Ok(here.people.iter().map(|(_, person)| person.clone()).collect()))
+    let room = in_room(&call, |_, _, connection| Ok(connection.input().room.clone()))?;
+    let present = call.realtime().present(&people(&room)).into_iter();
+    Ok(present.map(|present| Person { id: present.connection.to_string(), name: present.data }).collect())
 }
 
 async fn rename(call: Call<Chat>, name: String) -> Result<Person> {
@@ -89,6 +92,7 @@ async fn rename(call: Call<Chat>, name: String) -> Result<Person> {
         let before = std::mem::replace(&mut person.name, name.trim().to_owned());
         let person = person.clone();
         if person.name != before {
+            connection.enter(&people(&connection.input().room), &person.name)?;
             tell(connection, RENAMED, &Renamed { person: person.clone(), before })?;
         }
         Ok(person)

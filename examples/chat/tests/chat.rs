@@ -1,8 +1,8 @@
 //! The chat, in memory: no socket, no port, no sleep.
 
 use adapter_testing::{Ended, TestClient, TestServer, block_on};
-use chat::{Chat, Event, Join, Person, Say};
-use realtime_core::Position;
+use chat::{Chat, Event, Join, Say};
+use realtime_core::{MemoryBroker, PRESENCE, Position};
 use realtime_schema::Schema;
 use serde_json::Value;
 use std::time::Duration;
@@ -26,10 +26,20 @@ async fn rejoin(server: &TestServer, room: &str, name: &str, after: Option<Posit
 
 /// Receives the first message of a client. Returns the people, and the positions of the history.
 async fn welcome(client: &mut TestClient<Chat>) -> (Vec<String>, Position, Position) {
-    let Ok(Event::Present { people, after, newest, .. }) = client.recv().await else {
-        panic!("first comes who is here")
+    let Ok(Event::Present { after, newest, .. }) = client.recv().await else {
+        panic!("first comes where the history begins")
     };
-    (people.into_iter().map(|person| person.name).collect(), after, newest)
+    let here = client.expect_event(PRESENCE).await.here.expect("the list comes first");
+    let joined = client.expect_event(PRESENCE).await.joined;
+    (here.into_iter().chain(joined).map(|present| name(&present.data)).collect(), after, newest)
+}
+
+fn name(data: &Value) -> String {
+    data.as_str().expect("people have a name").to_owned()
+}
+
+async fn comes(client: &mut TestClient<Chat>) -> String {
+    name(&client.expect_event(PRESENCE).await.joined[0].data)
 }
 
 /// Returns the texts that a client has received, and the counts of what it misses.
@@ -39,6 +49,7 @@ async fn heard(client: &mut TestClient<Chat>) -> Vec<String> {
         let frame: Value = serde_json::from_slice(&frame.payload).expect("frames are JSON");
         match &frame["value"]["message"]["text"] {
             Value::String(text) => heard.push(text.clone()),
+            _ if frame["type"] == "event" => {}
             _ => heard.push(format!("{} ({})", frame["cause"].as_str().unwrap_or_default(), frame["count"])),
         }
     }
@@ -63,7 +74,7 @@ fn everybody_in_the_room_hears_what_is_said() {
         assert_eq!(welcome(&mut ann).await.0, ["Ann"]);
         assert_eq!(welcome(&mut bob).await.0, ["Ann", "Bob"]);
         welcome(&mut cleo).await;
-        assert!(matches!(ann.recv().await, Ok(Event::Joined { person: Person { name, .. } }) if name == "Bob"));
+        assert_eq!(comes(&mut ann).await, "Bob");
 
         say(&mut ann, "hello").await;
         hears(&mut ann, "Ann", "hello").await;
@@ -166,7 +177,6 @@ fn typing_is_told_to_the_others_only() {
         let (mut ann, mut bob) = (join(&server, "general", "Ann").await, join(&server, "general", "Bob").await);
         welcome(&mut ann).await;
         welcome(&mut bob).await;
-        ann.recv().await.expect("Bob has joined");
         ann.send(Say::Typing { active: true }).await;
         let typing = bob.recv().await;
         assert!(
@@ -183,9 +193,9 @@ fn who_leaves_is_no_longer_here() {
         let server = server();
         let (mut ann, bob) = (join(&server, "general", "Ann").await, join(&server, "general", "Bob").await);
         welcome(&mut ann).await;
-        ann.recv().await.expect("Bob has joined");
+        assert_eq!(comes(&mut ann).await, "Bob");
         bob.close(1000, "bye").await;
-        assert!(matches!(ann.recv().await, Ok(Event::Left { person }) if person.name == "Bob"));
+        assert_eq!(ann.expect_event(PRESENCE).await.left.len(), 1);
 
         let mut cleo = join(&server, "general", "Cleo").await;
         assert_eq!(welcome(&mut cleo).await.0, ["Ann", "Cleo"]);
@@ -199,10 +209,36 @@ fn who_is_silent_for_a_minute_leaves() {
         let server = server();
         let (mut ann, mut bob) = (join(&server, "general", "Ann").await, join(&server, "general", "Bob").await);
         welcome(&mut ann).await;
-        ann.recv().await.expect("Bob has joined");
+        assert_eq!(comes(&mut ann).await, "Bob");
         bob.silence();
         server.advance(Duration::from_secs(70)).await;
-        assert!(matches!(ann.recv().await, Ok(Event::Left { person }) if person.name == "Bob"));
+        assert_eq!(ann.expect_event(PRESENCE).await.left.len(), 1);
+    });
+}
+
+#[test]
+fn the_people_are_those_of_all_nodes() {
+    block_on(async {
+        let broker = MemoryBroker::new();
+        let node = |number, broker| TestServer::new(chat::builder().node(number).broker(broker).build());
+        let (one, two) = (node(1, broker.join()), node(2, broker));
+        let advance = async |seconds: u64| {
+            for _ in 0..10 * seconds {
+                one.advance(Duration::from_millis(100)).await;
+                two.advance(Duration::from_millis(100)).await;
+                one.settle().await;
+            }
+        };
+        let mut ann = join(&one, "general", "Ann").await;
+        advance(1).await;
+        welcome(&mut ann).await;
+        let bob = join(&two, "general", "Bob").await;
+        advance(1).await;
+        assert_eq!(comes(&mut ann).await, "Bob");
+        let mut cleo = join(&two, "general", "Cleo").await;
+        assert_eq!(welcome(&mut cleo).await.0, ["Ann", "Bob", "Cleo"]);
+        assert_eq!(ann.call(chat::MEMBERS, ()).await.unwrap().len(), 2);
+        drop((bob, cleo));
     });
 }
 

@@ -37,9 +37,10 @@ async fn call(client: &mut TestClient<Chat>, path: &str, input: Value) -> Value 
     answer.expect("each call has an answer")
 }
 
-/// Returns the events that a client received, by name and data.
+/// Returns the events that a client received, by name and data, without those of who is there.
 async fn events(client: &mut TestClient<Chat>) -> Vec<(Value, Value)> {
-    let frames = frames(client).await.into_iter().filter(|frame| frame["type"] == "event");
+    let is_meant = |frame: &Value| frame["type"] == "event" && frame["name"] != "presence";
+    let frames = frames(client).await.into_iter().filter(is_meant);
     frames.map(|frame| (frame["name"].clone(), frame["data"].clone())).collect()
 }
 
@@ -68,6 +69,8 @@ fn a_new_name_is_told_to_all_and_stands_by_what_is_said_then() {
         assert_eq!(events(&mut bob).await, [(json!("renamed"), expected)]);
         ann.send_text(r#"{"type":"message","value":{"type":"say","text":"hello"}}"#).await;
         assert_eq!(frames(&mut bob).await[0]["value"]["message"]["person"], renamed["data"]);
+        let members = call(&mut bob, "members", Value::Null).await;
+        assert_eq!(members["data"][0], renamed["data"]);
         assert_eq!(call(&mut ann, "rename", json!("Anna")).await["data"], renamed["data"]);
         assert_eq!(events(&mut bob).await, [], "the same name is no news");
     });

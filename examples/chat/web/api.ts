@@ -3,7 +3,7 @@ import { describe, event, mutation, query } from "realtime-client";
 
 /** A message to a client. */
 export type Event =
-  /** The state of the room; the first message to a client. */
+  /** The state of the room; the first message to a client. The list of people follows, by the event `presence`. */
   | {
     active?: never;
     /**
@@ -14,40 +14,12 @@ export type Event =
     message?: never;
     /** The position of the newest posted message: a client that has it has the history. */
     newest: Position;
-    /** All people, in order of arrival. */
-    people: Person[];
     person?: never;
     /** The topic of the room; empty if none is set. */
     topic: string;
     type: "present";
     /** The person who receives this. */
     you: Person;
-  }
-  /** Somebody joined. */
-  | {
-    active?: never;
-    after?: never;
-    message?: never;
-    newest?: never;
-    people?: never;
-    /** The person. */
-    person: Person;
-    topic?: never;
-    type: "joined";
-    you?: never;
-  }
-  /** Somebody left. */
-  | {
-    active?: never;
-    after?: never;
-    message?: never;
-    newest?: never;
-    people?: never;
-    /** The person. */
-    person: Person;
-    topic?: never;
-    type: "left";
-    you?: never;
   }
   /** Somebody posted a message, now or before the client joined; sent to its author too. It has a position. */
   | {
@@ -56,7 +28,6 @@ export type Event =
     /** The message. */
     message: Posted;
     newest?: never;
-    people?: never;
     person?: never;
     topic?: never;
     type: "said";
@@ -69,7 +40,6 @@ export type Event =
     after?: never;
     message?: never;
     newest?: never;
-    people?: never;
     /** The person. */
     person: Person;
     topic?: never;
@@ -169,6 +139,11 @@ export type TopicChanged = {
   topic: string;
 };
 
+/** The data of each client that is present, by place. */
+export type Presence = {
+  chat: string;
+};
+
 export const api = {
   members: query<void, Person[]>("members"),
   rename: mutation<string, Person>("rename"),
@@ -179,4 +154,4 @@ export const api = {
   topic_changed: event<TopicChanged>("topic_changed"),
 } as const;
 
-export const endpoint = describe<Join, Say, Event>("chat", "4dfbd6ac2d887690");
+export const endpoint = describe<Join, Say, Event>("chat", "d123be6c0b60bd4a");

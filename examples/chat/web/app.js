@@ -9,10 +9,10 @@
 // The types are those of the server, which writes `api.ts`. `tsc -p examples` checks the page against them, and
 // `cargo xtask test --only schema` runs it; the browser sees comments, and the names in `realtime.js`.
 
-import { api, connect, describeCause, endpoint } from "./realtime.js";
+import { PRESENCE, api, connect, describeCause, endpoint } from "./realtime.js";
 
 /** @import { Event, Join, Person, Position, Posted, Say } from "./api.ts" */
-/** @import { Cause, Client, RealtimeError, State, TopicGap } from "realtime-client" */
+/** @import { Cause, Client, PresenceNotice, RealtimeError, State, TopicGap } from "realtime-client" */
 
 /** @typedef {Client<Join, Say, Event>} Connection */
 
@@ -337,6 +337,7 @@ class Room {
     connection.onMessage((value, position) => this.#received(value, position));
     connection.onGap((gap) => this.#skipped(gap));
     connection.onError((error) => this.#failed(error));
+    connection.on(PRESENCE, (notice) => this.#peopleChanged(/** @type {PresenceNotice<string>} */ (notice)));
     connection.on(api.renamed, ({ person, before }) => this.#renamed(person, before));
     connection.on(api.topic_changed, ({ person, topic }) => {
       this.#renderTopic(topic);
@@ -355,7 +356,7 @@ class Room {
 
   /** @param {State} state */
   #connectionChanged(state) {
-    // The welcome is not enough: the room counts as joined once the list of people has arrived.
+    // The welcome is not enough: the room counts as joined once its state has arrived.
     if (state.status === "idle" || state.status === "open") {
       this.#joined = false;
       return;
@@ -471,27 +472,43 @@ class Room {
     switch (value.type) {
       case "present":
         this.#follow(value.after, value.newest);
-        this.#present(value.you, value.people, value.topic);
+        this.#present(value.you, value.topic);
         break;
       case "said":
         this.#said(value.message, position);
-        break;
-      case "joined":
-        this.#people.set(value.person.id, value.person);
-        this.#renderPeople();
-        if (value.person.id !== this.#you?.id) this.#notice(value.person, "joined");
-        break;
-      case "left":
-        this.#people.delete(value.person.id);
-        this.#renderPeople();
-        this.#stoppedTyping(value.person.id);
-        if (value.person.id !== this.#you?.id) this.#notice(value.person, "left");
         break;
       case "typing":
         if (value.active) this.#startedTyping(value.person);
         else this.#stoppedTyping(value.person.id);
         break;
     }
+  }
+
+  /**
+   * Applies what has changed among the people in the room, on whatever node. Who comes back by another connection is no news: the
+   * one before may be known for some seconds after its node is gone.
+   *
+   * @param {PresenceNotice<string>} notice
+   */
+  #peopleChanged({ here, joined = [], changed = [], left = [] }) {
+    if (here) this.#people.clear();
+    for (const { connection: id, data: name } of [...(here ?? []), ...changed]) this.#people.set(id, { id, name });
+    for (const { connection: id, data: name } of joined) {
+      if (!this.#isHere(name)) this.#notice({ name }, "joined");
+      this.#people.set(id, { id, name });
+    }
+    for (const id of left) {
+      const person = this.#people.get(id);
+      this.#people.delete(id);
+      this.#stoppedTyping(id);
+      if (person && !this.#isHere(person.name)) this.#notice(person, "left");
+    }
+    this.#renderPeople();
+  }
+
+  /** @param {string} name */
+  #isHere(name) {
+    return name === this.#you?.name || [...this.#people.values()].some((person) => person.name === name);
   }
 
   /**
@@ -532,14 +549,13 @@ class Room {
 
   /**
    * @param {Person} you
-   * @param {Person[]} people
    * @param {string} topic
    */
-  #present(you, people, topic) {
+  #present(you, topic) {
     this.#remember(you);
     this.#renderTopic(topic);
-    this.#people = new Map(people.map((person) => [person.id, person]));
-    this.#people.set(you.id, you);
+    // The list of all follows.
+    this.#people = new Map([[you.id, you]]);
     this.#joined = true;
     this.#renderPeople();
     this.#show({ name: "connected" });

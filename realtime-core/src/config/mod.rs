@@ -165,7 +165,8 @@ pub struct Config {
     /// Bytes of publications and entries of feeds that may wait for the [`Broker`](crate::Broker); at most 16 384
     /// publications. Over it publishing fails with `UNAVAILABLE`, after the members on this node have the message, and
     /// appending is refused with it. Default 64 MiB: a minute of publications at a megabyte a second; a broker that is away
-    /// for longer loses some in any case.
+    /// for longer loses some in any case. What is read of logs for followers that are behind this node's copies counts too,
+    /// and is read only while there is room.
     pub broker_queue_bytes: usize,
 
     /// The time for which an entry of a feed is tried to be appended over a [`Broker`](crate::Broker), from its first

@@ -3,10 +3,10 @@ use crate::{
     handles::{AnyConnection, Begun, Feed, Recipients, SendError, Topic},
     hub::{Client, SendFailure},
     outbox::PushError,
-    protocol::Outgoing,
+    request::Registry,
 };
 use realtime_protocol::{Position, Result};
-use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
+use std::{any::TypeId, fmt, marker::PhantomData, ops::Deref, sync::Arc};
 
 /// A handle to one client, with the message types of its handler. [`AnyConnection`] has the methods that do not depend
 /// on them.
@@ -116,14 +116,15 @@ impl<H: Handler> fmt::Debug for Connection<H> {
 }
 
 impl Recipients<'_> {
-    /// Queues a message for each connection to the handler `H`, and returns for how many it was: see
-    /// [`emit`](Recipients::emit).
+    /// Queues a message for each connection to the handler `H`, and returns for how many it was on this node: see
+    /// [`emit`](Recipients::emit). On other nodes they are those of the ids under which `H` is mounted here.
     ///
     /// # Errors
     ///
     /// Those of [`emit`](Recipients::emit).
     pub fn send<H: Handler>(self, message: &H::ServerMessage) -> Result<usize> {
-        self.queue(&Outgoing::Message(message), |client| client.typed.is::<Typed<H>>())
+        let mounts = Registry::of(self.hub()).ids_of(TypeId::of::<Typed<H>>());
+        self.queue(message, |client| client.typed.is::<Typed<H>>(), &mounts)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 use pin_project_lite::pin_project;
 use realtime_protocol::{Close, Error, format::Value};
 use std::{
-    any::Any,
+    any::{Any, TypeId},
     future::poll_fn,
     pin::Pin,
     sync::Arc,
@@ -92,6 +92,10 @@ impl<H: Handler> Typed<H> {
 pub(crate) struct HandlerHooks<H>(pub(crate) Arc<H>);
 
 impl<H: Handler> Hooks for HandlerHooks<H> {
+    fn typed(&self) -> TypeId {
+        TypeId::of::<Typed<H>>()
+    }
+
     fn open(&self, context: &Context, protocol: &dyn Protocol) -> Result<Box<dyn Any + Send + Sync>, Error> {
         Ok(Box::new(Typed::<H> { input: input::parse(context, protocol)?, inbox: Inbox::new() }))
     }

@@ -2,7 +2,7 @@ use super::{AnyConnection, AnyTopic, Audience, Feed, FeedUpdates, Memory, Past, 
 use crate::{
     config::Config,
     context::Principal,
-    hub::{Drained, Hub, Readiness, drain},
+    hub::{Drained, Hub, Readiness, RevokedFrom, drain},
     seams::{AppendError, Runtime},
 };
 use realtime_protocol::{ConnectionId, Position, Presence, Present, Result};
@@ -117,24 +117,13 @@ impl Realtime {
     /// Returns the clients present in a place, with a broker those on all nodes; those whose data does not parse as `P`
     /// are skipped.
     pub fn present<P: DeserializeOwned>(&self, presence: &Presence<P>) -> Vec<Present<P>> {
-        self.present_where(presence, |_| true)
+        read(self.0.present(presence.name()))
     }
 
-    /// Returns the clients of this node that are present in a place; see [`present`](Self::present).
+    /// Returns the clients of this node that are present in a place, with what they have entered here; see
+    /// [`present`](Self::present).
     pub fn present_here<P: DeserializeOwned>(&self, presence: &Presence<P>) -> Vec<Present<P>> {
-        self.present_where(presence, |id| id.node == self.0.node)
-    }
-
-    fn present_where<P: DeserializeOwned>(
-        &self,
-        presence: &Presence<P>,
-        is_wanted: impl Fn(ConnectionId) -> bool,
-    ) -> Vec<Present<P>> {
-        let present = self.0.present(presence.name()).into_iter().filter(|present| is_wanted(present.connection));
-        let read = |present: Present<_>| {
-            Some(Present::new(present.connection, serde_json::from_value(present.data).ok()?))
-        };
-        present.filter_map(read).collect()
+        read(self.0.present_here(presence.name()))
     }
 
     /// Returns the connection with this id, if it is open on this node.
@@ -186,17 +175,20 @@ impl Realtime {
         }
     }
 
-    /// Ends all that a principal has on this node. When this returns, nothing more of it leaves: what is queued for it is
+    /// Ends all that a principal has. When this returns, nothing more of it leaves this node: what is queued for it is
     /// dropped, in outboxes and behind them; its connections close with 3000 and the reason `revoked`; its streams end;
     /// its calls by HTTP are answered with 401; its memberships and places are left; kept outcomes of calls with an
     /// idempotency key are forgotten. Its running calls are dropped when their connection has its next turn. A request
     /// that middleware has let in before, and that becomes a connection or an answer after, is ended too. Returns the
-    /// number of its open connections.
+    /// number of its open connections on this node.
     ///
     /// Frames leave when the transport is given them: bytes in a socket's buffer have left, and so has a frame of which a
     /// part is there, the rest of which follows. A `Principal` is [set by middleware](Principal), which should refuse it
-    /// from now on: revoke it there first. Waits for writes of its connections that are being made. With a broker, each node
-    /// has to be told.
+    /// from now on: revoke it there first. Waits for writes of its connections that are being made.
+    ///
+    /// With a broker, the other nodes are told, and do the same when they hear of it. They are told every second until they
+    /// confirm, also when they come back within ten minutes after a partition; of more than 64 KiB of names, the oldest
+    /// are dropped. [`revoked_everywhere`](Self::revoked_everywhere) waits for the confirmations.
     ///
     /// # Examples
     ///
@@ -211,13 +203,42 @@ impl Realtime {
     /// }
     /// ```
     pub fn revoke(&self, principal: &Principal) -> usize {
-        self.0.revoke(principal)
+        self.0.revoke_on_all_nodes(principal, None)
     }
 
-    /// Ends the memberships of a principal in a topic or feed on this node. When this returns, nothing more of the topic leaves
-    /// for it. A connection for which nothing waits stays open, and may subscribe again: the application has to refuse
+    /// Waits until each other node that is heard has done what was revoked on this one so far, by [`revoke`](Self::revoke)
+    /// and [`revoke_from`](Self::revoke_from). Returns at once without a broker.
+    ///
+    /// # Errors
+    ///
+    /// `UNAVAILABLE` if a node has not confirmed within 10 s, or if the broker does not work for this node: then others may
+    /// live that it does not hear. They go on being told.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, the other nodes are told nevertheless.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use realtime_core::{Principal, Realtime, Result};
+    ///
+    /// /// When it returns, nothing more leaves for the user from any node.
+    /// async fn block(realtime: &Realtime, user: &str) -> Result {
+    ///     # fn mark_as_blocked(_: &str) {}
+    ///     mark_as_blocked(user);
+    ///     realtime.revoke(&Principal(user.into()));
+    ///     realtime.revoked_everywhere().await
+    /// }
+    /// ```
+    pub async fn revoked_everywhere(&self) -> Result {
+        self.0.revoked_everywhere().await
+    }
+
+    /// Ends the memberships of a principal in a topic or feed. When this returns, nothing more of the topic leaves this node
+    /// for it; other nodes are told as by [`revoke`](Self::revoke). A connection for which nothing waits stays open, and may subscribe again: the application has to refuse
     /// that first. One for which something waits, of this topic or not, is closed with 3000, and what waits is dropped;
-    /// its client connects again. Returns the number of the principal's connections, members or not.
+    /// its client connects again. Returns the number of the principal's connections on this node, members or not.
     ///
     /// Frames leave as in [`revoke`](Self::revoke); of a stream of server-sent events for which nothing waits, up to
     /// 64 KiB are with the framework.
@@ -239,10 +260,11 @@ impl Realtime {
     /// }
     /// ```
     pub fn revoke_from(&self, principal: &Principal, topic: &impl AnyTopic) -> usize {
-        match topic.in_kind() {
-            Name::Topic(name) => self.0.revoke_from(principal, name),
-            Name::Feed(name) => self.0.revoke_from_feed(principal, name),
-        }
+        let from = match topic.in_kind() {
+            Name::Topic(name) => RevokedFrom::Topic(name.to_owned()),
+            Name::Feed(name) => RevokedFrom::Feed(name.to_owned()),
+        };
+        self.0.revoke_on_all_nodes(principal, Some(from))
     }
 
     /// Ends all connections before a shutdown: refuses new ones with 503, closes the open ones with 1001 in batches
@@ -277,6 +299,13 @@ impl Realtime {
         assert!(self.0.manual_time, "the clock runs by itself");
         self.0.tick();
     }
+}
+
+/// Reads the data of present clients; those that do not parse are skipped.
+fn read<P: DeserializeOwned>(present: Vec<Present<serde_json::Value>>) -> Vec<Present<P>> {
+    let read =
+        |present: Present<_>| Some(Present::new(present.connection, serde_json::from_value(present.data).ok()?));
+    present.into_iter().filter_map(read).collect()
 }
 
 impl fmt::Debug for Realtime {

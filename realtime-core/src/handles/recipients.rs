@@ -1,14 +1,14 @@
 use super::{AnyConnection, Realtime};
 use crate::{
     context::Principal,
-    hub::{Client, Hub},
-    protocol::Outgoing,
+    hub::{Client, Hub, Letter},
+    protocol::Encode,
 };
 use realtime_protocol::{ConnectionId, Event, Result};
 use serde::Serialize;
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-/// The connections of a principal, for what is sent to all of them. Returned by [`Realtime::to_principal`].
+/// The connections of a principal on all nodes, for what is sent to all of them. Returned by [`Realtime::to_principal`].
 #[must_use = "nothing is sent before `send` or `emit`"]
 pub struct Recipients<'a> {
     hub: &'a Hub,
@@ -17,21 +17,26 @@ pub struct Recipients<'a> {
 }
 
 impl Realtime {
-    /// Sends to all connections of a principal on this node: `emit` or `send` on the returned value does it.
+    /// Sends to all connections of a principal, with a broker those on all nodes: `emit` or `send` on the returned value does
+    /// it.
     ///
-    /// To reach a user on other nodes too, publish to a topic of the user, to which `on_open` subscribes each connection.
+    /// On other nodes it arrives at most once, as what is published to a topic: a node whose first connection of the
+    /// principal has just come may miss it. What nobody may miss goes into a [`Feed`](crate::Feed) of the user.
     ///
     /// # Examples
     ///
     /// ```
-    /// use realtime_core::{Event, Principal, Realtime, Result};
+    /// use realtime_core::{Event, Presence, Principal, Realtime, Result};
     ///
     /// const MAIL: Event<String> = Event::new("mail");
     ///
+    /// /// Entered by `on_open`: each user, on whatever node.
+    /// const ONLINE: Presence<String> = Presence::fixed("online").by_principal();
+    ///
     /// fn notify(realtime: &Realtime, user: &str, subject: &String) -> Result {
-    ///     let connections = realtime.to_principal(&Principal(user.into())).emit(MAIL, subject)?;
-    ///     if connections == 0 {
-    ///         // Nobody is here: send a push message.
+    ///     realtime.to_principal(&Principal(user.into())).emit(MAIL, subject)?;
+    ///     if !realtime.present(&ONLINE).iter().any(|present| present.data == user) {
+    ///         // Nobody is there: send a push message.
     ///     }
     ///     Ok(())
     /// }
@@ -54,18 +59,31 @@ impl<'a> Recipients<'a> {
         self
     }
 
-    /// Queues an event for each connection, and returns for how many it was. One whose outbox is full is closed with 1013, and
-    /// those whose protocol has no events are left out.
+    /// Queues an event for each connection, and returns for how many it was on this node. One whose outbox is full is closed
+    /// with 1013, and those whose protocol has no events are left out.
     ///
     /// # Errors
     ///
-    /// `INTERNAL` if the data does not serialise, `RESOURCE_EXHAUSTED` if it is larger than an outbox.
+    /// `INTERNAL` if the data does not serialise, `RESOURCE_EXHAUSTED` if it is larger than an outbox. `UNAVAILABLE` if
+    /// the broker is so far behind that other nodes miss it.
     pub fn emit<T: Serialize + Sync + 'static>(self, event: Event<T>, data: &T) -> Result<usize> {
-        self.queue(&Outgoing::Event { name: event.name(), data }, |_| true)
+        let letter = Letter { event: Some(event.name()), message: data, except: self.except };
+        self.hub.send_to_principal(self.principal, &letter, |_| true, None)
     }
 
-    pub(crate) fn queue(&self, packet: &Outgoing<'_>, meant: impl Fn(&Client) -> bool) -> Result<usize> {
-        self.hub.send_to_principal(self.principal, self.except, packet, meant)
+    pub(crate) fn hub(&self) -> &'a Hub {
+        self.hub
+    }
+
+    /// Queues a message for those that are meant, on other nodes for those of these mounts.
+    pub(crate) fn queue(
+        self,
+        message: &dyn Encode,
+        meant: impl Fn(&Client) -> bool,
+        mounts: &[Arc<str>],
+    ) -> Result<usize> {
+        let letter = Letter { event: None, message, except: self.except };
+        self.hub.send_to_principal(self.principal, &letter, meant, Some(mounts))
     }
 }
 

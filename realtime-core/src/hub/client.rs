@@ -132,7 +132,7 @@ impl Client {
         });
         let hub = &client.hub;
         hub.connections.insert(Arc::clone(&client));
-        hub.principals.insert(&client);
+        hub.list(&client);
         hub.counters.accepted.fetch_add(1, Relaxed);
         hub.wheel.watch(client.id, client.first_turn());
         tracing::debug!(connection = %client.id, endpoint = %client.endpoint, "opened");
@@ -311,7 +311,7 @@ impl Client {
     /// Takes the client off the hub's lists and releases its permit.
     pub(crate) fn release(&self) {
         self.hub.connections.remove(self.id);
-        self.hub.principals.remove(self);
+        self.hub.unlist(self);
         let permit = self.permit.lock().take();
         drop(permit);
     }

@@ -1,6 +1,8 @@
 use super::{
     Client, Hub,
+    list::{Entry, List},
     members::Effects,
+    news::News,
     topics::Name,
     users::{Gone, Users},
 };
@@ -8,7 +10,7 @@ use crate::{context::Principal, outbox::Keeping, util::sync::Mutex};
 use realtime_protocol::{ConnectionId, Error, PRESENCE, PresenceNotice, Present, Result, format::Outgoing};
 use serde_json::Value;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
     ops::RangeInclusive,
     sync::Arc,
@@ -37,21 +39,11 @@ pub(super) struct Here {
     /// The last client has left; nobody may enter this one any more.
     ended: bool,
     /// The clients of all nodes.
-    pub(super) list: BTreeMap<ConnectionId, Entry>,
+    pub(super) list: List,
     /// The users of this node. Empty in a place where its connections are present for themselves.
     users: Users,
-    /// Bytes of all entries, and of the connections of users.
-    bytes: usize,
-}
-
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) data: Value,
-    pub(super) bytes: usize,
-    /// The name of this version of it among the nodes; 0 without a broker.
-    pub(super) tag: u64,
-    /// The tag under which the other nodes know it; 0 if they do not.
-    pub(super) published: u64,
+    /// Bytes of the connections of users.
+    connection_bytes: usize,
 }
 
 /// Who enters.
@@ -80,7 +72,8 @@ impl Hub {
         }
         let user = if by_principal { Some(user_of(client)?) } else { None };
         let tag = self.nodes.as_ref().map_or(0, |nodes| nodes.own.next_tag());
-        let entry = Entry { data, bytes: ENTRY_BYTES + bytes, tag, published: 0 };
+        let bytes = ENTRY_BYTES + bytes + user.map_or(0, str::len);
+        let entry = Entry { data, bytes, tag, published: 0, user: None };
         let mut effects = Effects::default();
         let entering = Entering { client, user };
         let entered = self.places.at(name, |here| self.enter_here(&entering, name, here, entry, &mut effects));
@@ -99,33 +92,32 @@ impl Hub {
         let Entering { client, user } = *entering;
         here.check_kind(self.node, user)?;
         let id = user.and_then(|user| here.users.entry(user)).unwrap_or(client.id);
-        let known = here.list.get(&id);
-        // Another page of a user is news only if it changes something.
-        let is_news = user.is_none() || known.is_none_or(|known| known.data != entry.data);
-        let is_known = known.is_some();
-        let is_new = if user.is_some() { !here.users.has(client.id) } else { !is_known };
+        let known = here.list.get(id);
+        let of_user = user.map(|user| here.list.next_version(user));
+        // Another page of a user is news only if it changes something, here or for those who see what was set elsewhere.
+        let is_shown = |user| here.list.shown(user) == Some(&entry.data);
+        let is_set = known.is_some_and(|known| known.data == entry.data);
+        let is_change = user.is_none_or(|user| !is_set || !is_shown(user));
+        let is_new = if user.is_some() { !here.users.has(client.id) } else { known.is_none() };
         let more = if is_new && user.is_some() { ENTRY_BYTES } else { 0 };
         here.check(id, entry.bytes + more, self.config.presence_bytes_per_place)?;
         entry.published = known.map_or(0, |known| known.published);
-        let reserved = is_news.then(|| self.reserve(name, known, &entry)).transpose()?;
+        let reserved = is_change.then(|| self.reserve(name, known, &entry)).transpose()?;
         if is_new && let Err(error) = self.begin(client, name, here, effects) {
             reserved.into_iter().for_each(|reserved| self.release(reserved));
             return Err(error);
         }
-        if let Some(user) = user.filter(|_| is_new) {
-            here.users.enter(user, client.id);
-            here.bytes += more;
+        if let Some(user) = of_user.as_ref().filter(|_| is_new) {
+            here.users.enter(&user.name, client.id);
+            here.connection_bytes += more;
         }
-        if !is_news {
+        if !is_change {
             return Ok(());
         }
         self.mark(name, id, 0);
-        let who = vec![Present::new(id, entry.data.clone())];
-        here.insert(id, entry);
-        let mut notice = PresenceNotice::new(name);
-        *(if is_known { &mut notice.changed } else { &mut notice.joined }) = who;
-        effects.extend(self.tell(name, notice, &[])?);
-        Ok(())
+        entry.user = of_user.map(Box::new);
+        let (news, _) = here.list.change(vec![(id, Some(entry))]);
+        self.tell_all(name, news, &[], effects)
     }
 
     /// Sends the client the events of a place without making it present.
@@ -146,7 +138,7 @@ impl Hub {
         // Fails once the connection has ended: from then on nothing would remove the client.
         self.topics.join(client, topic, Keeping::Nothing)?;
         let mut notice = PresenceNotice::new(name);
-        notice.here = Some(here.present());
+        notice.here = Some(here.list.present());
         let queued = client.queue_packet(&Outgoing::Event { name: PRESENCE.name(), data: &notice });
         match queued {
             Ok(waker) => effects.wake(waker),
@@ -188,25 +180,51 @@ impl Hub {
         if self.places.find(name).is_none() {
             return;
         }
+        let mut effects = Effects::default();
         let told = self.places.at(name, |here| {
-            let (gone, removed) = here.remove(id)?;
-            self.mark_left(name, gone, &removed);
-            Some(self.tell(name, left_by(gone, name), &[id]))
+            let gone = here.leave(id)?;
+            let (news, removed) = here.list.change(vec![(gone, None)]);
+            removed.iter().for_each(|(gone, removed)| self.mark_left(name, *gone, removed));
+            Some(self.tell_all(name, news, &[id], &mut effects))
         });
-        match told {
-            None => {}
-            Some(Ok(effects)) => drop(self.run(effects)),
-            Some(Err(error)) => tracing::error!(name, ?error, "the members were not told who left"),
+        self.run(effects);
+        if let Some(Err(error)) = told {
+            tracing::error!(name, ?error, "the members were not told who left");
         }
     }
 
     /// Returns all clients present in a place, on all nodes.
     pub(crate) fn present(&self, name: &str) -> Vec<Present<Value>> {
-        self.places.find(name).map(|place| place.here.lock().present()).unwrap_or_default()
+        self.places.find(name).map(|place| place.here.lock().list.present()).unwrap_or_default()
     }
 
-    /// Publishes an event on this node alone: the others tell their members what they hear of it.
-    pub(super) fn tell(&self, name: &str, notice: PresenceNotice, except: &[ConnectionId]) -> Result<Effects> {
+    /// Returns the clients of this node that are present in a place.
+    pub(crate) fn present_here(&self, name: &str) -> Vec<Present<Value>> {
+        let Some(place) = self.places.find(name) else { return Vec::new() };
+        let here = place.here.lock();
+        here.list.of_node(self.node).map(|(id, entry)| Present::new(*id, entry.data.clone())).collect()
+    }
+
+    /// Publishes what has changed on this node alone: the others tell their members what they hear of it. Under the place's
+    /// lock, so that the list that a member starts with matches the notices after it.
+    pub(super) fn tell_all(
+        &self,
+        name: &str,
+        news: News,
+        except: &[ConnectionId],
+        effects: &mut Effects,
+    ) -> Result {
+        let mut told = Ok(());
+        for notice in news.notices(name) {
+            match self.tell(name, notice, except) {
+                Ok(more) => effects.extend(more),
+                Err(error) => told = Err(error),
+            }
+        }
+        told
+    }
+
+    fn tell(&self, name: &str, notice: PresenceNotice, except: &[ConnectionId]) -> Result<Effects> {
         self.queue(Name::Place(name), Some(PRESENCE.name()), &notice, None, except)
     }
 }
@@ -264,7 +282,7 @@ impl Here {
     /// Checks that this node's part of the place has entries of this kind alone: a list that counts some users once and
     /// others for each page is of no use.
     fn check_kind(&self, node: u64, user: Option<&str>) -> Result {
-        let (is_empty, has_users) = (self.list.range(ids_of(node)).next().is_none(), !self.users.is_empty());
+        let (is_empty, has_users) = (self.list.of_node(node).next().is_none(), !self.users.is_empty());
         if is_empty || has_users == user.is_some() {
             return Ok(());
         }
@@ -273,8 +291,8 @@ impl Here {
 
     /// Checks that there is room for a new or changed entry, of `bytes` with what else it takes.
     fn check(&self, id: ConnectionId, bytes: usize, limit: usize) -> Result {
-        let known = self.list.get(&id).map_or(0, |known| known.bytes);
-        if self.bytes - known + bytes > limit {
+        let known = self.list.get(id).map_or(0, |known| known.bytes);
+        if self.list.bytes() + self.connection_bytes - known + bytes > limit {
             return Err(Error::resource_exhausted(format!(
                 "this place is full: its data is limited to {limit} bytes"
             )));
@@ -282,37 +300,17 @@ impl Here {
         Ok(())
     }
 
-    pub(super) fn insert(&mut self, id: ConnectionId, entry: Entry) {
-        self.bytes += entry.bytes;
-        let known = self.list.insert(id, entry);
-        self.bytes -= known.map_or(0, |known| known.bytes);
-    }
-
-    /// Removes a connection of this node; returns the entry that is gone with it.
-    fn remove(&mut self, id: ConnectionId) -> Option<(ConnectionId, Entry)> {
-        let gone = match self.users.leave(id) {
-            None if self.users.is_empty() => id,
+    /// Takes a connection of this node off the list of its user. Returns the entry that is gone with it.
+    fn leave(&mut self, id: ConnectionId) -> Option<ConnectionId> {
+        match self.users.leave(id) {
+            None if self.users.is_empty() => Some(id),
             // It had left already, and its user may still have an entry of its name.
-            None => return None,
+            None => None,
             Some(gone) => {
-                self.bytes -= ENTRY_BYTES;
-                let Gone::Last(entry) = gone else { return None };
-                entry
+                self.connection_bytes -= ENTRY_BYTES;
+                if let Gone::Last(entry) = gone { Some(entry) } else { None }
             }
-        };
-        Some((gone, self.remove_entry(gone)?))
-    }
-
-    /// Removes an entry of any node.
-    pub(super) fn remove_entry(&mut self, id: ConnectionId) -> Option<Entry> {
-        let removed = self.list.remove(&id)?;
-        self.bytes -= removed.bytes;
-        Some(removed)
-    }
-
-    fn present(&self) -> Vec<Present<Value>> {
-        let present = |(id, entry): (&ConnectionId, &Entry)| Present::new(*id, entry.data.clone());
-        self.list.iter().map(present).collect()
+        }
     }
 }
 

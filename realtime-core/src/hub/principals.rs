@@ -31,29 +31,38 @@ impl Default for Principals {
 }
 
 impl Principals {
-    /// Lists a client under its principal, if it has one.
-    pub(super) fn insert(&self, client: &Arc<Client>) {
-        let Some(Principal(name)) = client.context.principal() else { return };
-        let mut shard = self.shard(name).lock();
+    /// Lists a client under its principal, if it has one. Returns the principal if this is its first connection.
+    fn insert<'a>(&self, client: &'a Arc<Client>) -> Option<&'a Principal> {
+        let principal = client.context.principal()?;
+        let mut shard = self.shard(&principal.0).lock();
         let number = client.id.number;
-        match shard.get_mut(&**name) {
-            Some(clients) => drop(clients.insert(number, Arc::clone(client))),
-            None => drop(shard.insert(name.as_str().into(), Listed::from([(number, Arc::clone(client))]))),
+        if let Some(clients) = shard.get_mut(&*principal.0) {
+            clients.insert(number, Arc::clone(client));
+            return None;
         }
+        shard.insert(principal.0.as_str().into(), Listed::from([(number, Arc::clone(client))]));
+        Some(principal)
     }
 
-    pub(super) fn remove(&self, client: &Client) {
-        let Some(Principal(name)) = client.context.principal() else { return };
-        let mut shard = self.shard(name).lock();
-        let Some(clients) = shard.get_mut(&**name) else { return };
+    /// Takes a client off the list. Returns its principal if this was its last connection.
+    fn remove<'a>(&self, client: &'a Client) -> Option<&'a Principal> {
+        let principal = client.context.principal()?;
+        let mut shard = self.shard(&principal.0).lock();
+        let clients = shard.get_mut(&*principal.0)?;
         let removed = clients.remove(&client.id.number);
-        let emptied = if clients.is_empty() { shard.remove(&**name) } else { None };
+        let emptied = if clients.is_empty() { shard.remove(&*principal.0) } else { None };
         if shard.is_empty() {
             shard.shrink_to(0);
         }
         drop(shard);
         // The last handle may drop application values: not under the lock.
-        drop((removed, emptied));
+        drop(removed);
+        emptied.map(|_| principal)
+    }
+
+    /// Returns true if a principal is connected.
+    pub(super) fn has(&self, Principal(name): &Principal) -> bool {
+        self.shard(name).lock().contains_key(&**name)
     }
 
     /// Returns the connections of a principal.
@@ -68,9 +77,23 @@ impl Principals {
 }
 
 impl Hub {
-    /// Queues a packet for the connections of a principal that are `meant` and whose protocol has it; returns their number.
+    /// Lists a client under its principal.
+    pub(super) fn list(&self, client: &Arc<Client>) {
+        if let Some(first) = self.principals.insert(client) {
+            self.look_for_principal(first);
+        }
+    }
+
+    /// Takes a client off the list of its principal.
+    pub(super) fn unlist(&self, client: &Client) {
+        if let Some(last) = self.principals.remove(client) {
+            self.look_for_principal(last);
+        }
+    }
+
+    /// Queues a packet for the connections of a principal here that are `meant` and whose protocol has it; returns their number.
     /// One that does not keep up is closed.
-    pub(crate) fn send_to_principal(
+    pub(super) fn queue_for_principal(
         &self,
         principal: &Principal,
         except: &[ConnectionId],

@@ -149,7 +149,7 @@ impl Hub {
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         let Some(principal) = principal else { return answer.await };
-        let (_listed, answering) = self.list(principal, since)?;
+        let (_listed, answering) = self.list_answer(principal, since)?;
         let mut answer = pin!(answer);
         poll_fn(|cx| {
             if answering.poll_revoked(cx).is_ready() {
@@ -164,7 +164,7 @@ impl Hub {
         .await
     }
 
-    fn list(&self, principal: Principal, since: Mark) -> Result<(Listed<'_>, Arc<Answering>)> {
+    fn list_answer(&self, principal: Principal, since: Mark) -> Result<(Listed<'_>, Arc<Answering>)> {
         let mut state = self.revocations.state.lock();
         if state.has(&principal, since) {
             return Err(revoked());
@@ -178,7 +178,7 @@ impl Hub {
     }
 
     /// Ends all that a principal has on this node; returns the number of its open connections.
-    pub(crate) fn revoke(&self, principal: &Principal) -> usize {
+    pub(super) fn revoke(&self, principal: &Principal) -> usize {
         // Middleware, the framework's upgrade and the request's body take this long each, at most.
         let longest = self.config.handshake_timeout.saturating_mul(4);
         // First of all: a client that connects from here on sees it, and one that has connected is found below.
@@ -192,7 +192,7 @@ impl Hub {
     }
 
     /// Ends the membership of a principal in a topic on this node; returns the number of its connections.
-    pub(crate) fn revoke_from(&self, principal: &Principal, topic: &str) -> usize {
+    pub(super) fn revoke_from(&self, principal: &Principal, topic: &str) -> usize {
         let clients = self.principals.of(principal);
         // First of all: a subscription that begins from here on sees it, and one that has begun is found below.
         clients.iter().for_each(|client| client.note_revoked(self.topics.tag(Name::Topic(topic))));

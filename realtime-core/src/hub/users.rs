@@ -1,15 +1,15 @@
 use realtime_protocol::ConnectionId;
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
-/// The users who are present in a place, each once however many connections it has there.
+/// The users of this node who are present in a place, each once however many connections it has there.
 ///
 /// A user's entry in the list of the place is known by the connection with which it came, also when that one has left
 /// before the others.
 #[derive(Debug, Default)]
 pub(super) struct Users {
-    by_name: HashMap<Box<str>, User>,
+    by_name: HashMap<Arc<str>, User>,
     /// The user of each connection.
-    of: HashMap<ConnectionId, Box<str>>,
+    of: HashMap<ConnectionId, Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -43,11 +43,11 @@ impl Users {
     }
 
     /// Adds a connection of a user, which has not entered yet.
-    pub(super) fn enter(&mut self, name: &str, connection: ConnectionId) {
-        self.of.insert(connection, name.into());
+    pub(super) fn enter(&mut self, name: &Arc<str>, connection: ConnectionId) {
+        self.of.insert(connection, Arc::clone(name));
         match self.by_name.get_mut(name) {
             Some(user) => user.connections += 1,
-            None => drop(self.by_name.insert(name.into(), User { entry: connection, connections: 1 })),
+            None => drop(self.by_name.insert(Arc::clone(name), User { entry: connection, connections: 1 })),
         }
     }
 
@@ -72,7 +72,7 @@ mod tests {
         let connection = |number| ConnectionId { node: 1, number };
         let mut users = Users::default();
         for (name, number) in [("ann", 1), ("ann", 2), ("bob", 3)] {
-            users.enter(name, connection(number));
+            users.enter(&name.into(), connection(number));
         }
         assert_eq!(users.entry("ann"), Some(connection(1)));
         assert_eq!(users.leave(connection(1)), Some(Gone::OneOfSeveral));

@@ -9,7 +9,7 @@ use crate::{
     session::{NoHandler, Service, Welcome},
 };
 use realtime_protocol::Error;
-use std::{collections::HashMap, sync::Arc};
+use std::{any::TypeId, collections::HashMap, sync::Arc};
 
 /// The handlers and endpoints of a node by id, and the path they are mounted under.
 pub(crate) struct Registry {
@@ -39,6 +39,12 @@ impl Registry {
     /// Returns the registry of a hub.
     pub(crate) fn of(hub: &Hub) -> &Self {
         hub.registry.downcast_ref().expect("a hub keeps the registry that it was built with")
+    }
+
+    /// Returns the ids of the mounts whose clients have a typed part of this type.
+    pub(crate) fn ids_of(&self, typed: TypeId) -> Vec<Arc<str>> {
+        let mounted = self.mounted.values().filter(|mounted| mounted.service.hooks.typed() == typed);
+        mounted.map(|mounted| Arc::clone(&mounted.id)).collect()
     }
 
     /// Notes the id of a request for the path of a mount.

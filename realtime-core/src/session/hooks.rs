@@ -7,11 +7,18 @@ use crate::{
     util::panics::Panicked,
 };
 use realtime_protocol::{Close, Error, format::Value};
-use std::{any::Any, sync::Arc, task};
+use std::{
+    any::{Any, TypeId},
+    sync::Arc,
+    task,
+};
 use tracing::Instrument;
 
 /// The hooks of a handler, without its types. One value serves all connections of an endpoint.
 pub(crate) trait Hooks: Send + Sync {
+    /// Returns the type of the typed part of a session.
+    fn typed(&self) -> TypeId;
+
     /// Parses the input of a new connection, as the protocol has it, and returns the typed part of its session.
     fn open(&self, context: &Context, protocol: &dyn Protocol) -> Result<Box<dyn Any + Send + Sync>, Error>;
 
@@ -87,6 +94,10 @@ pub(crate) enum NoHandler {
 }
 
 impl Hooks for NoHandler {
+    fn typed(&self) -> TypeId {
+        TypeId::of::<()>()
+    }
+
     fn open(&self, _: &Context, _: &dyn Protocol) -> Result<Box<dyn Any + Send + Sync>, Error> {
         Ok(Box::new(()))
     }

@@ -254,6 +254,7 @@ impl Stream {
                     self.keep_entry(HeldBack::new(client, frame));
                     Ok(())
                 }
+                Ahead::Entries if self.may_send(client) && self.awaits_past(client) => return Poll::Pending,
                 Ahead::Entries if self.may_send(client) => self.take_entry(client, turn),
                 Ahead::Entries if self.keeping == Keeping::Nothing && self.falls_behind() => Err(too_slow()),
                 Ahead::Entries => return Poll::Pending,
@@ -266,6 +267,10 @@ impl Stream {
         }
         self.again = true;
         Poll::Pending
+    }
+
+    fn awaits_past(&self, client: &Client) -> bool {
+        self.feed.as_ref().is_some_and(|feed| feed.awaits_past(client))
     }
 
     fn falls_behind(&self) -> bool {

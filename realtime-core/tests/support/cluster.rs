@@ -454,6 +454,8 @@ impl World {
                 ensure!(to + 1 == from + gap.count, "{gap:?}");
                 let known = self.feeds[client.feed];
                 ensure!(to + KEPT <= known.highest || to < known.trimmed, "{gap:?} is kept");
+                let first = self.nodes[0].link.first(feed(client.feed).name());
+                ensure!(to < first, "{gap:?} is needless: the log begins at {first}");
                 account.cursor = Some(to);
                 account.missing += gap.count;
             }
@@ -492,8 +494,9 @@ impl World {
             self.stall(slot, false);
             self.grant(slot, 1000).await;
         }
-        for _ in 0..8 {
-            self.advance(8).await;
+        // What is read of the past of a log is held for two seconds.
+        for _ in 0..16 {
+            self.advance(4).await;
             self.collect()?;
             self.read().await?;
         }
@@ -556,6 +559,8 @@ impl Node {
             },
         );
         let mut config = Config::default();
+        // Nodes hold less than the log has.
+        config.log_bytes = 8 * 1024;
         // Nobody is closed for being silent.
         (config.ping_interval, config.idle_timeout) = (Duration::from_secs(1 << 20), Duration::from_secs(1 << 21));
         let builder = Realtime::builder().config(config).endpoint("api", api).handler("follower", Follower);

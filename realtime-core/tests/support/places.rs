@@ -1,6 +1,9 @@
 //! A model of presence across nodes: three nodes, their clients, and lines that fail, by a seed and in virtual time.
 
-use crate::line::{Fault, Into, Line, Out, PARTED};
+use crate::{
+    line::{Fault, Into, Line, Out, PARTED},
+    people::{Fate, NAMES, login},
+};
 use adapter_testing::{TestClient, TestServer};
 use futures_util::FutureExt;
 use realtime_core::{AnyConnection, ConnectionId, Endpoint, PRESENCE, Presence, PresenceNotice, Realtime};
@@ -21,33 +24,46 @@ const SETTLED: Duration = Duration::from_secs(6);
 const PLACES: [Presence<Value>; 3] =
     [Presence::fixed("hall"), Presence::fixed("attic"), Presence::fixed("cellar")];
 
+/// The place of a client of each node that is always there.
+const BEACON: Presence<()> = Presence::fixed("beacon");
+
 pub(crate) struct Cluster {
-    nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     random: u64,
     /// A number for each value, so that no two are alike.
     values: u64,
     lines: u64,
     line: Line,
-    log: Vec<String>,
+    pub(crate) log: Vec<String>,
 }
 
-struct Node {
-    number: u64,
-    server: TestServer,
+pub(crate) struct Node {
+    pub(crate) number: u64,
+    pub(crate) server: TestServer,
     line: Line,
-    members: Vec<Member>,
+    _beacon: TestClient,
+    pub(crate) members: Vec<Member>,
+    /// The data of its users in the places of users.
+    pub(crate) users: BTreeMap<(usize, &'static str), Value>,
+    /// The users revoked of late: connections that come now may be ended.
+    pub(crate) revoked: BTreeSet<&'static str>,
     /// The time for which it has not run, if it is stopped.
     stopped: Option<Duration>,
 }
 
-struct Member {
-    client: TestClient,
-    handle: AnyConnection,
+pub(crate) struct Member {
+    pub(crate) client: TestClient,
+    pub(crate) handle: AnyConnection,
+    pub(crate) user: Option<&'static str>,
+    pub(crate) fate: Fate,
+    /// The places of users in which it is.
+    pub(crate) with_user: BTreeSet<usize>,
+    pub(crate) mail: Vec<u64>,
     /// The places in which it is, and its data there.
     here: BTreeMap<usize, Value>,
     observes: BTreeSet<usize>,
     /// The lists that it was told, by the names of the places.
-    told: BTreeMap<String, List>,
+    pub(crate) told: BTreeMap<String, List>,
 }
 
 impl Cluster {
@@ -73,7 +89,10 @@ impl Cluster {
             self.check().await.map_err(|error| format!("{error}; after {}", self.log.join(", ")))?;
             if self.one_of(2) {
                 self.mend().await;
-                self.check().await.map_err(|error| format!("mended: {error}; after {}", self.log.join(", ")))?;
+                let log = self.log.join(", ");
+                let mended = |error| format!("mended: {error}; after {log}");
+                self.check().await.map_err(mended)?;
+                self.check_users_of_all().await.map_err(mended)?;
             }
             self.log.clear();
         }
@@ -82,10 +101,14 @@ impl Cluster {
 
     async fn step(&mut self) {
         match self.below(100) {
-            0..35 => self.enter().await,
-            35..55 => self.leave().await,
-            55..70 => self.connect().await,
-            70..80 => self.disconnect().await,
+            0..20 => self.enter().await,
+            20..35 => self.enter_as_user().await,
+            35..45 => self.leave().await,
+            45..52 => self.leave_as_user().await,
+            52..56 => self.send().await,
+            56..58 => self.revoke().await,
+            58..72 => self.connect().await,
+            72..80 => self.disconnect().await,
             80..90 => {
                 let steps = self.below(20);
                 self.advance(STEP * steps as u32).await;
@@ -100,10 +123,12 @@ impl Cluster {
 
     async fn enter(&mut self) {
         let Some((node, member)) = self.any_member() else { return };
-        let place = self.below(3) as usize;
-        self.values += 1;
-        let data = json!({ "value": self.values, "text": "x".repeat(self.below(200) as usize) });
+        let (place, value) = (self.below(3) as usize, self.next_value());
+        let data = json!({ "value": value, "text": "x".repeat(self.below(200) as usize) });
         let member = &mut self.nodes[node].members[member];
+        if member.ends() {
+            return;
+        }
         member.handle.enter(&PLACES[place], &data).unwrap();
         member.here.insert(place, data);
         self.nodes[node].server.settle().await;
@@ -114,6 +139,9 @@ impl Cluster {
         let (place, observes) = (self.below(3) as usize, self.one_of(4));
         let member = &mut self.nodes[node].members[member];
         member.drain().await.unwrap();
+        if member.ends() {
+            return;
+        }
         member.handle.leave(&PLACES[place]);
         member.here.remove(&place);
         member.observes.remove(&place);
@@ -126,12 +154,14 @@ impl Cluster {
 
     async fn connect(&mut self) {
         let Some(node) = self.any_running() else { return };
-        self.nodes[node].connect().await;
+        let user = NAMES.get(self.below(5) as usize).copied();
+        self.nodes[node].connect(user).await;
     }
 
     async fn disconnect(&mut self) {
         let Some((node, member)) = self.any_member() else { return };
         self.nodes[node].members.swap_remove(member);
+        self.nodes[node].forget_users();
         self.nodes[node].server.settle().await;
     }
 
@@ -142,6 +172,7 @@ impl Cluster {
         self.log.push(format!("kill {number:x}"));
         let place = self.nodes.swap_remove(node);
         drop(place);
+        self.forget_revocations_of(number);
         let wait = self.below(8) as u32;
         self.advance(Duration::from_secs(wait.into())).await;
         let number = if self.one_of(2) { number } else { number + 16 };
@@ -165,6 +196,7 @@ impl Cluster {
         gone.members.clear();
         gone.server.settle().await;
         drop((draining, gone));
+        self.forget_revocations_of(number);
         self.start(number + 16).await;
     }
 
@@ -207,17 +239,20 @@ impl Cluster {
         self.lines += 1;
         let line = self.line.join(self.lines);
         let api = Endpoint::new(()).on_open(|_| async { Ok(()) });
-        let realtime = Realtime::builder().endpoint("api", api).node(number).broker(line.clone()).build();
-        let server = TestServer::new(realtime);
-        let mut node = Node { number, server, line, members: Vec::new(), stopped: None };
-        for _ in 0..3 {
-            node.connect().await;
+        let realtime = Realtime::builder().middleware(login).endpoint("api", api).node(number);
+        let server = TestServer::new(realtime.broker(line.clone()).build());
+        let (members, users, revoked) = (Vec::new(), BTreeMap::new(), NAMES.into());
+        let beacon = server.open("api").await.unwrap();
+        server.realtime().filter(|_| true)[0].enter(&BEACON, &()).unwrap();
+        let mut node = Node { number, server, line, _beacon: beacon, members, users, revoked, stopped: None };
+        for user in [None, Some(NAMES[0]), Some(NAMES[1])] {
+            node.connect(user).await;
         }
         self.nodes.push(node);
     }
 
     /// Runs the nodes in turns.
-    async fn advance(&mut self, duration: Duration) {
+    pub(crate) async fn advance(&mut self, duration: Duration) {
         for _ in 0..duration.as_millis() / STEP.as_millis() {
             for node in &mut self.nodes {
                 match &mut node.stopped {
@@ -235,32 +270,32 @@ impl Cluster {
     async fn check(&mut self) -> Result<(), String> {
         self.nodes.iter().for_each(|node| node.line.lose(0));
         self.advance(SETTLED).await;
+        self.bury()?;
         let heard: Vec<bool> = self.nodes.iter().map(Node::is_heard).collect();
         let deaf: Vec<bool> = self.nodes.iter().map(|node| node.line.fault().into != Into::Passes).collect();
         let numbers: Vec<u64> = self.nodes.iter().map(|node| node.number).collect();
         let truths: Vec<_> = self.nodes.iter().map(Node::truth).collect();
+        let mut known_of = Vec::new();
         for (at, node) in self.nodes.iter_mut().enumerate().filter(|(_, node)| node.stopped.is_none()) {
             let hears = node.line.fault().into == Into::Passes;
             // Where no question passes, a node knows all of another or nothing.
             let may_ask = node.line.fault().out == Out::Passes;
             let known = |other: usize| (may_ask && !deaf[other]) || node.knows_of(numbers[other]);
-            let expected: Vec<List> = (0..3)
-                .map(|place| {
-                    let of = (0..3).filter(|other| *other == at || (hears && heard[*other] && known(*other)));
-                    of.flat_map(|other| truths[other][place].clone()).collect()
-                })
-                .collect();
-            node.check(&expected).await?;
+            let of: Vec<usize> =
+                (0..3).filter(|other| *other == at || (hears && heard[*other] && known(*other))).collect();
+            let list = |place: usize| of.iter().flat_map(|other| truths[*other][place].clone()).collect();
+            node.check(&[list(0), list(1), list(2)]).await?;
+            known_of.push((at, of));
         }
-        Ok(())
+        self.check_users(&known_of)
     }
 
-    fn any_running(&mut self) -> Option<usize> {
+    pub(crate) fn any_running(&mut self) -> Option<usize> {
         let at = self.below(3) as usize;
         (0..3).map(|next| (at + next) % 3).find(|at| self.nodes[*at].stopped.is_none())
     }
 
-    fn any_member(&mut self) -> Option<(usize, usize)> {
+    pub(crate) fn any_member(&mut self) -> Option<(usize, usize)> {
         let node = self.any_running()?;
         let count = self.nodes[node].members.len();
         (count > 0).then(|| (node, self.below(count as u64) as usize))
@@ -270,7 +305,12 @@ impl Cluster {
         self.below(count) == 0
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn next_value(&mut self) -> u64 {
+        self.values += 1;
+        self.values
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -279,12 +319,19 @@ impl Cluster {
 }
 
 impl Node {
-    async fn connect(&mut self) {
-        let client = self.server.open("api").await.unwrap();
+    async fn connect(&mut self, user: Option<&'static str>) {
+        let request = self.server.request("api");
+        let request = if let Some(user) = user { request.header("x-user", user) } else { request };
+        let client = request.open().await.unwrap();
+        let is_revoked = user.is_some_and(|user| self.revoked.contains(user));
         let handle = self.server.realtime().filter(|_| true).into_iter().max_by_key(AnyConnection::id).unwrap();
         self.members.push(Member {
             client,
             handle,
+            user,
+            fate: if is_revoked { Fate::MayEnd } else { Fate::Stays },
+            with_user: BTreeSet::new(),
+            mail: Vec::new(),
             here: BTreeMap::new(),
             observes: BTreeSet::new(),
             told: BTreeMap::new(),
@@ -303,8 +350,8 @@ impl Node {
     }
 
     fn knows_of(&self, number: u64) -> bool {
-        let mut present = PLACES.into_iter().flat_map(|place| self.server.realtime().present(&place));
-        present.any(|present| present.connection.node == number)
+        let beacons = self.server.realtime().present(&BEACON);
+        beacons.iter().any(|beacon| beacon.connection.node == number)
     }
 
     /// Returns its own clients in each place.
@@ -339,6 +386,7 @@ impl Node {
         }
         for member in &mut self.members {
             member.drain().await?;
+            member.check_told_users(&realtime)?;
             for (place, expected) in expected.iter().enumerate() {
                 let is_member = member.here.contains_key(&place) || member.observes.contains(&place);
                 let told = member.told.get(PLACES[place].name());
@@ -354,7 +402,8 @@ impl Node {
 
 impl Member {
     /// Takes what it was told, which has to match what it knows.
-    async fn drain(&mut self) -> Result<(), String> {
+    pub(crate) async fn drain(&mut self) -> Result<(), String> {
+        self.take_mail().await?;
         while let Some(notice) = self.client.try_event(PRESENCE).await {
             self.take(notice).map_err(|error| format!("{} was told {error}", self.handle.id()))?;
         }

@@ -155,9 +155,9 @@ pub fn only_users_are_present_by_principal(subject: &Subject) {
     expect_notice(&mut nobody, json!({ "here": [] }));
 }
 
-/// Each connection of a user takes a place, so that their number is bounded.
+/// Each connection of a user takes a place, so that their number is bounded, and so does the user's name.
 pub fn presence_of_users_is_bounded(subject: &Subject) {
-    let server = start(subject, |config| config.presence_bytes_per_place = 64 + 32 + 3 + 2 * 64);
+    let server = start(subject, |config| config.presence_bytes_per_place = 64 + 32 + 3 + 3 + 2 * 64);
     let (mut ann, a) = connect(&server, "ann");
     enter(&mut ann, &a, "Ann", json!([]));
     let (mut second, mut third) = (connect(&server, "ann").0, connect(&server, "ann").0);
@@ -170,6 +170,12 @@ pub fn presence_of_users_is_bounded(subject: &Subject) {
     third.call("1", "enter", "Ann");
     expect_notice(&mut third, json!({ "here": [{ "connection": a, "data": "Ann" }] }));
     third.expect_result("1", Value::Null);
+
+    second.close(1000, "");
+    third.close(1000, "");
+    let mut long = connect(&server, &"a".repeat(200)).0;
+    long.call("1", "enter", "Ann");
+    long.expect_failed("1", "RESOURCE_EXHAUSTED");
 }
 
 pub fn all_connections_of_a_user_are_sent_to(subject: &Subject) {

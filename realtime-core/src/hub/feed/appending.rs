@@ -13,7 +13,7 @@ use crate::{
         link::{Shared, caught, within},
     },
     protocol::Encode,
-    seams::{AppendError, Draft, Retention, Runtime, Writer},
+    seams::{AppendError, Draft, Retention, Runtime, Writer, check_top},
 };
 use realtime_protocol::{Error, Position, Result};
 use std::{
@@ -193,7 +193,11 @@ impl Turn {
             }),
         );
         match appended.await {
-            Some(Ok(Ok(end))) => return Some(Outcome::Done(end)),
+            Some(Ok(Ok(end))) => {
+                let Err(error) = check_top(&end) else { return Some(Outcome::Done(end)) };
+                tracing::error!(feed = draft.topic, ?error, "the broker has appended where no log has a place");
+                return Some(Outcome::Unknown);
+            }
             Some(Ok(Err(AppendError::Refused(error)))) if !error.is_retryable() && !attempts.unsure => {
                 return Some(Outcome::Refused(error));
             }

@@ -4,7 +4,7 @@ use super::{
     tail::Behind,
 };
 use crate::{
-    hub::{Client, members::Effects},
+    hub::{Client, Hub, members::Effects},
     outbox::{Keeping, PushError, Right, Share, may_hold},
     protocol::{Outgoing, Protocols},
     util::{
@@ -41,6 +41,8 @@ pub(crate) struct Follower {
     cursor: AtomicU64,
     /// Entries that the client accepts; [`UNLIMITED`] for any number.
     credit: AtomicU64,
+    /// Its task waits until what is next is read from the broker.
+    waits: AtomicBool,
     /// It is not told yet that its position was of another history.
     diverged: AtomicBool,
     /// The restarts of the log that it has been told of.
@@ -93,6 +95,7 @@ impl Follower {
             level: AtomicBool::new(false),
             cursor: AtomicU64::new(cursor),
             credit: AtomicU64::new(UNLIMITED),
+            waits: AtomicBool::new(false),
             diverged: AtomicBool::new(diverged),
             restarts: AtomicU32::new(restarts),
             right: Right::default(),
@@ -208,11 +211,39 @@ impl Follower {
         self.restarts.load(Relaxed) == self.feed.restarts_hint()
     }
 
-    /// Has it read what is missing, if it is level. Under the lock of its part.
-    pub(super) fn interrupt(&self, effects: &mut Effects) {
-        if !self.level.swap(false, Relaxed) {
-            return;
+    /// Returns true if what is next is older than the copy of the log, and has to be read from the broker: its task is woken
+    /// then. For its own task, while it is not level and there is room for what comes.
+    pub(crate) fn awaits_past(&self, hub: &Arc<Hub>) -> bool {
+        if self.feed.replica.is_none() || self.diverged.load(Relaxed) {
+            return false;
         }
+        // First of all: a page that comes after the look at what is there finds it.
+        self.waits.store(true, Release);
+        let (cursor, restarts) = (self.cursor.load(Relaxed), self.restarts.load(Relaxed));
+        let is_past = self.feed.is_past(cursor, restarts, self.keeping, hub.clock.now());
+        if is_past {
+            hub.read_past(&self.feed, cursor);
+        } else {
+            self.waits.store(false, Release);
+        }
+        is_past
+    }
+
+    /// Wakes its task if that waits for what is behind an offset before `served`. Under the lock of its part.
+    pub(super) fn end_wait(&self, served: u64, effects: &mut Effects) {
+        if self.cursor.load(Relaxed) < served && self.waits.swap(false, Relaxed) {
+            self.wake(effects);
+        }
+    }
+
+    /// Has it read what is missing, if it is level or waits. Under the lock of its part.
+    pub(super) fn interrupt(&self, effects: &mut Effects) {
+        if self.level.swap(false, Relaxed) || self.waits.swap(false, Relaxed) {
+            self.wake(effects);
+        }
+    }
+
+    fn wake(&self, effects: &mut Effects) {
         match &self.to {
             To::Task { task, .. } | To::Items { task, .. } => effects.wake(task.lock().clone()),
             To::Messages { client, .. } => effects.wake(client.outbox.hold_feeds()),
@@ -326,8 +357,12 @@ impl Follower {
     pub(super) fn catch_up(&self, client: &Client) -> bool {
         let hub = &client.hub;
         while !self.arm() {
+            if self.awaits_past(hub) {
+                // It comes back when that is here.
+                return true;
+            }
             match self.read(hub.clock.now()) {
-                Behind::Nothing => {}
+                Behind::Nothing | Behind::Past => {}
                 Behind::Restarted(_) => self.tell(client, &Gap::new(0, "diverged")),
                 Behind::Gap(gap) => self.tell(client, &gap),
                 Behind::Entry(entry, known) => {

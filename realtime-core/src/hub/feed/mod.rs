@@ -8,6 +8,8 @@ mod follower;
 mod followers;
 mod log;
 mod messages;
+mod past;
+mod past_reading;
 mod reader;
 mod reading;
 mod replica;
@@ -37,6 +39,7 @@ use crate::{
     },
 };
 use entry::Stored;
+use past_reading::PastReads;
 use reading::Reads;
 use realtime_protocol::{Code, Error, Position, Result};
 use state::{Asked, Limits};
@@ -64,6 +67,7 @@ pub(crate) struct Feeds {
     /// They are copies of logs that a broker keeps.
     are_copies: bool,
     reads: Reads,
+    past_reads: PastReads,
 }
 
 type Map = HashMap<Arc<str>, Arc<FeedState>>;
@@ -81,6 +85,7 @@ impl Feeds {
             shrinking: Mutex::default(),
             are_copies,
             reads: Reads::default(),
+            past_reads: PastReads::default(),
         }
     }
 }
@@ -237,6 +242,7 @@ impl Hub {
 
     /// Drops what is too old in feeds, and the feeds that have ended.
     pub(super) fn expire_feeds(&self, now: u32) {
+        self.feeds.past_reads.expire(now);
         self.feeds.expire(now).iter().for_each(|ended| self.unfollow_log(ended));
     }
 

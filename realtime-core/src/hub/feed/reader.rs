@@ -7,7 +7,10 @@ use crate::{
     util::Wakers,
 };
 use realtime_protocol::Position;
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 /// The state of a copy. Changed under the order lock of its feed.
 #[derive(Debug, Default)]
@@ -29,6 +32,8 @@ pub(super) struct Reader {
     pub(super) done: u64,
     /// The number of the read under way, if there is one.
     pub(super) under_way: Option<u64>,
+    /// The offsets behind which entries before the copy are wanted.
+    pub(super) past: BTreeSet<u64>,
     /// It is read, or waits for that.
     pub(super) is_queued: bool,
     /// The tick at which the copy was last known to be up to date.
@@ -91,6 +96,8 @@ pub(super) enum Ask {
     Top,
     /// The entries behind this offset.
     Page(u64),
+    /// Those behind an offset that is before the copy.
+    Past(u64),
 }
 
 /// Records that may wait for one feed, and their bytes: what does not fit is read.

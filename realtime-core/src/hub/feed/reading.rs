@@ -12,8 +12,8 @@ use crate::{
         link::{PAUSE, Shared, caught, within},
         members::Effects,
     },
-    seams::{Missed, Record, Runtime, Source, check_top},
-    util::{panics::catch, sync::Mutex},
+    seams::{Missed, Page, Record, Runtime, Source, check_top},
+    util::{TICK, panics::catch, sync::Mutex},
 };
 use realtime_protocol::{Error, Position, Result};
 use std::{
@@ -109,14 +109,14 @@ impl Hub {
         if replica.follow() {
             self.follow_log(feed);
         }
-        if replica.is_loaded() && !replica.lacks_written() && feed.knows(after) {
-            return Ok(());
+        if !replica.is_loaded() || replica.lacks_written() || !feed.knows(after) {
+            let (number, is_new) = replica.ask();
+            if is_new {
+                self.read_soon(feed);
+            }
+            poll_fn(|cx| replica.poll_read(number, cx)).await;
         }
-        let (number, is_new) = replica.ask();
-        if is_new {
-            self.read_soon(feed);
-        }
-        poll_fn(|cx| replica.poll_read(number, cx)).await;
+        self.load_past(feed, after).await;
         Ok(())
     }
 
@@ -156,12 +156,12 @@ impl Hub {
         }
     }
 
-    fn means(&self) -> Means<'_> {
+    pub(super) fn means(&self) -> Means<'_> {
         let may_wait = self.link.as_ref().is_some_and(|link| link.shared().has_room(&self.ledger));
         Means { protocols: &self.protocols, now: self.clock.now(), time: unix_time(), may_wait }
     }
 
-    fn read_soon(self: &Arc<Self>, feed: &Arc<FeedState>) {
+    pub(super) fn read_soon(self: &Arc<Self>, feed: &Arc<FeedState>) {
         if self.feeds.reads.add(Arc::clone(feed)) {
             self.spawn_reader();
         }
@@ -224,15 +224,27 @@ async fn read(mut place: Place, shared: Arc<Shared>, runtime: Arc<dyn Runtime>) 
             runtime.sleep(PAUSE).await;
         }
         place.feed = None;
-        // Others first: what this one needs may be down.
-        if let (Err(_), Some(hub)) = (read, place.hub.upgrade()) {
+        // Others first: what this one needs may be down, or be much.
+        if let (Err(_) | Ok(Left::More), Some(hub)) = (read, place.hub.upgrade()) {
             hub.feeds.reads.0.lock().waiting.push_back(feed);
         }
     }
 }
 
-/// Reads a feed until it is up to date.
-async fn read_one(hub: &Weak<Hub>, shared: &Shared, feed: &FeedState, runtime: &Arc<dyn Runtime>) -> Result {
+/// What is left to read of a feed.
+enum Left {
+    Nothing,
+    /// There may be more of its past.
+    More,
+}
+
+/// Reads a feed until it is up to date, and then a page of its past.
+async fn read_one(
+    hub: &Weak<Hub>,
+    shared: &Shared,
+    feed: &Arc<FeedState>,
+    runtime: &Arc<dyn Runtime>,
+) -> Result<Left> {
     let mut copies = 0;
     while let Some(ask) = feed.next_read() {
         match ask {
@@ -242,9 +254,13 @@ async fn read_one(hub: &Weak<Hub>, shared: &Shared, feed: &FeedState, runtime: &
                 read_top(shared, feed, runtime).await?;
             }
             Ask::Page(after) => read_page(hub, shared, feed, after, runtime).await?,
+            Ask::Past(after) => {
+                read_past(hub, shared, feed, after, runtime).await?;
+                return Ok(Left::More);
+            }
         }
     }
-    Ok(())
+    Ok(Left::Nothing)
 }
 
 /// Attempts to copy a log without a pause.
@@ -267,16 +283,40 @@ async fn read_page(
     after: u64,
     runtime: &Arc<dyn Runtime>,
 ) -> Result {
-    let page =
-        within(runtime, shared.append_timeout, caught(|| shared.broker.read(&feed.name, after, PAGE))).await;
-    let page = page.unwrap_or_else(|| Err(super::too_late()))?;
-    page.check()?;
+    let page = page(shared, feed, after, runtime).await?;
     let Some(hub) = hub.upgrade() else { return Ok(()) };
     let mut effects = Effects::take();
     feed.take_page(page, &hub.means(), &mut effects);
     hub.run(effects);
     hub.feeds.shrink(hub.config.log_bytes);
     Ok(())
+}
+
+async fn read_past(
+    hub: &Weak<Hub>,
+    shared: &Shared,
+    feed: &Arc<FeedState>,
+    after: u64,
+    runtime: &Arc<dyn Runtime>,
+) -> Result {
+    let may_read = |hub: Arc<Hub>| hub.means().may_wait && !feed.is_full_of_past(hub.clock.now());
+    while hub.upgrade().is_some_and(|hub| !may_read(hub)) {
+        runtime.sleep(TICK).await;
+    }
+    let page = page(shared, feed, after, runtime).await?;
+    let Some(hub) = hub.upgrade() else { return Ok(()) };
+    let mut effects = Effects::take();
+    hub.feeds.past_reads.note(feed, hub.clock.now());
+    let taken = feed.take_past(after, page, &hub.means(), &mut effects);
+    hub.run(effects);
+    taken
+}
+
+async fn page(shared: &Shared, feed: &FeedState, after: u64, runtime: &Arc<dyn Runtime>) -> Result<Page> {
+    let page = caught(|| shared.broker.read(&feed.name, after, PAGE));
+    let page = within(runtime, shared.append_timeout, page).await.unwrap_or_else(|| Err(super::too_late()))?;
+    page.check()?;
+    Ok(page)
 }
 
 impl FeedState {

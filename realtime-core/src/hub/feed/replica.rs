@@ -24,6 +24,7 @@ use crate::{
 };
 use realtime_protocol::Position;
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -83,7 +84,7 @@ impl Replica {
         Held(Arc::clone(feed))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Reader> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Reader> {
         self.reader.lock()
     }
 
@@ -112,17 +113,22 @@ impl Replica {
 
     /// Ready when the read is done.
     pub(super) fn poll_read(&self, number: u64, cx: &Context<'_>) -> Poll<()> {
-        let mut reader = self.lock();
+        let reader = self.lock();
         if reader.done >= number && reader.stage != Stage::Loading {
             return Poll::Ready(());
         }
+        self.wait(reader, cx);
+        Poll::Pending
+    }
+
+    /// Has the task woken when something was read.
+    pub(super) fn wait(&self, mut reader: MutexGuard<'_, Reader>, cx: &Context<'_>) {
         // Most are of tasks that are gone. The others come back.
         let most = 2 * self.holders.load(Relaxed) + SPARE_WAKERS;
         let stale = (reader.wakers.len() >= most).then(|| std::mem::take(&mut reader.wakers));
         reader.wakers.add(cx.waker());
         drop(reader);
         stale.into_iter().for_each(Wakers::wake);
-        Poll::Pending
     }
 
     /// Returns true if an entry that this node has appended has not come back yet.
@@ -202,8 +208,9 @@ impl FeedState {
         }
         match reader.stage {
             Stage::New | Stage::Live => {
-                reader.is_queued = false;
-                None
+                let past = reader.past.first().copied().filter(|_| reader.stage == Stage::Live);
+                reader.is_queued = past.is_some();
+                past.map(Ask::Past)
             }
             Stage::Loading if reader.end.epoch.is_empty() => {
                 reader.begin_read();
@@ -266,6 +273,8 @@ impl FeedState {
         reader.count(&self.ledger);
         if reader.end.is_at(&page.top) {
             let part = std::mem::take(&mut reader.part);
+            // What was wanted before the copy is of the log that it was.
+            reader.past = BTreeSet::new();
             self.change(|tail| tail.begin_anew(part.base, page.top.clone()));
             self.followers.for_each(|follower| follower.interrupt(effects));
             part.records.into_iter().for_each(|record| self.apply(reader, record, means, effects));
@@ -377,7 +386,7 @@ impl FeedState {
 
 impl Means<'_> {
     /// Returns the tick of a time by the clocks of nodes, which may differ: none is later than now.
-    fn tick_of(&self, time: u64) -> u32 {
+    pub(super) fn tick_of(&self, time: u64) -> u32 {
         let age = self.time.saturating_sub(time) / TICK.as_millis() as u64;
         self.now.saturating_sub(u32::try_from(age).unwrap_or(u32::MAX))
     }
@@ -409,7 +418,7 @@ mod tests {
         while let Some(ask) = feed.next_read() {
             match ask {
                 Ask::Top => feed.begin_part(&top),
-                Ask::Page(after) => {
+                Ask::Page(after) | Ask::Past(after) => {
                     let records = if after < log.last() { vec![log.clone()] } else { Vec::new() };
                     feed.take_page(Page { records, top: top.clone(), first: 1 }, means, effects);
                 }
@@ -477,6 +486,47 @@ mod tests {
         }
         let kept = tasks.iter().filter(|task| Arc::strong_count(task) > 1).count();
         assert!(kept <= 64, "{kept} tasks are kept");
+    }
+
+    #[test]
+    fn what_is_before_the_copy_is_of_its_reign() {
+        let (ledger, feed) = copy();
+        let (protocols, mut effects) = (Protocols::new(None), Effects::take());
+        let means = Means { protocols: &protocols, now: 1, time: 0, may_wait: true };
+        let replica = feed.replica.as_ref().unwrap();
+        assert!(replica.begin());
+        let log = record("a.1", 11, Proof::new(5), 3);
+        read(&feed, &means, &mut effects, &log);
+        let of_reign = |epoch: &str| {
+            let older = Record { proof: Proof::new(5), ..record(epoch, 3, Proof::new(4), 8) };
+            Page { records: vec![older], top: Position { epoch: epoch.into(), ..log.position(13) }, first: 1 }
+        };
+        let behind = || feed.behind(&mut 4, &mut 1, Keeping::Block, None, 1);
+        assert!(matches!(behind(), Behind::Past));
+        assert!(feed.take_past(4, of_reign("a.2"), &means, &mut effects).is_err());
+        // First it is read what has become of the log.
+        assert_eq!(feed.next_read(), Some(Ask::Page(13)));
+        feed.take_page(Page { records: Vec::new(), ..of_reign("a.1") }, &means, &mut effects);
+        assert!(matches!(behind(), Behind::Past));
+
+        feed.take_past(4, of_reign("a.1"), &means, &mut effects).unwrap();
+        let Behind::Entry(entry, _) = behind() else { panic!("it is there") };
+        assert_eq!(entry.position, of_reign("a.1").records[0].position(5));
+        assert!(ledger.of(Class::Broker) > 0);
+        // Within a record all positions have its proof.
+        let at = |offset| Position { offset, ..entry.position.clone() };
+        let follow = |after| feed.follow(To::task(None), 0, Keeping::Block, Some(&after), 1).unwrap().1.resumed;
+        assert_eq!((follow(at(4)), follow(at(7)), follow(at(10))), (Some(true), Some(true), Some(true)));
+        let other = |offset| at(offset).with_proof(Proof::new(9).to_string());
+        assert_eq!((follow(other(4)), follow(other(7))), (Some(false), Some(false)));
+
+        // Of a log that has restarted nothing older is held.
+        let other = record("a.2", 11, Proof::new(7), 4);
+        assert!(feed.take_record(record("a.2", 20, Proof::new(9), 1), &means, &mut effects));
+        read(&feed, &means, &mut effects, &other);
+        let behind = || feed.behind(&mut 4, &mut 2, Keeping::Block, None, 1);
+        assert!(matches!(behind(), Behind::Past));
+        let _ = effects.run();
     }
 
     #[test]

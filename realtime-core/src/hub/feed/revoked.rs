@@ -70,7 +70,7 @@ impl Memberships {
 
 impl Hub {
     /// Ends all that a principal has of a feed on this node; returns the number of its connections.
-    pub(crate) fn revoke_from_feed(&self, principal: &Principal, name: &str) -> usize {
+    pub(in crate::hub) fn revoke_from_feed(&self, principal: &Principal, name: &str) -> usize {
         let clients = self.principals.of(principal);
         let tag = self.feeds.tag(name);
         // First of all: one that begins to follow from here on sees it, and one that has begun is found below. One that is

@@ -169,7 +169,7 @@ impl FeedState {
         };
         let follower = Arc::new(Follower::new(self, to, since, keeping, begin));
         self.followers.insert(&follower);
-        let whole = !begin.diverged && begin.cursor + 1 >= self.lock_trimmed(now).first();
+        let whole = !begin.diverged && self.lock_trimmed(now).has_behind(begin.cursor);
         let beginning = Beginning { position, resumed: after.map(|_| whole) };
         Some((Following(follower), beginning))
     }
@@ -219,6 +219,12 @@ impl FeedState {
             return Behind::Restarted(restart.clone());
         }
         tail.behind(cursor, keeping, form)
+    }
+
+    /// Returns true if what stands behind a cursor is before the copy of the log, and not here.
+    pub(super) fn is_past(&self, mut cursor: u64, restarts: u32, keeping: Keeping, now: u32) -> bool {
+        let tail = self.lock_trimmed(now);
+        tail.restarts() == restarts && matches!(tail.behind(&mut cursor, keeping, None), Behind::Past)
     }
 
     pub(super) fn keep_form(&self, offset: u64, form: Form, frame: &Frame) {

@@ -1,8 +1,9 @@
 use super::{
     Log,
     entry::{Entry, Form},
+    past::{Past, PastPart},
 };
-use crate::{outbox::Keeping, websocket::Frame};
+use crate::{ledger::Ledger, outbox::Keeping, websocket::Frame};
 use realtime_protocol::{Gap, Position};
 use std::{
     collections::{HashMap, VecDeque},
@@ -43,6 +44,8 @@ pub(super) struct Copied {
     pub(super) restarts: u32,
     /// The position at which followers go on after the last time.
     pub(super) restart: Position,
+    /// What was read of the log before the copy.
+    pub(super) past: Past,
 }
 
 /// The relation of a position to a log that several nodes share.
@@ -57,18 +60,20 @@ pub(super) enum Standing {
 }
 
 #[derive(Debug)]
-struct Slot {
-    entry: Arc<Entry>,
+pub(super) struct Slot {
+    pub(super) entry: Arc<Entry>,
     /// A later entry has the same key.
     superseded: bool,
     forms: Vec<(Form, Frame)>,
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 /// The next thing behind a cursor.
 #[derive(Debug)]
 pub(crate) enum Behind {
     Nothing,
+    /// Entries that are older than the copy: the broker may have them.
+    Past,
     /// The log is another than the one that was followed; it goes on behind this position.
     Restarted(Position),
     /// Entries that the cursor has passed over.
@@ -96,7 +101,8 @@ impl Tail {
     /// Creates the copy of a log of which nothing is known yet.
     pub(super) fn copy(log: Log, within: u32, now: u32) -> Self {
         let nowhere = || Position::new("0", 0);
-        let copied = Copied { epoch: "0".into(), base: nowhere(), restarts: 0, restart: nowhere() };
+        let (base, restart) = (nowhere(), nowhere());
+        let copied = Copied { epoch: "0".into(), base, restarts: 0, restart, past: Past::default() };
         Self { copied: Some(Box::new(copied)), ..Self::new(log, within, now) }
     }
 
@@ -113,6 +119,7 @@ impl Tail {
         if let Some(copied) = &mut self.copied {
             copied.restarts += 1;
             copied.restart = restart;
+            copied.past = Past::default();
         }
         self.skip_to(base);
         self.outgrown = 0;
@@ -135,6 +142,47 @@ impl Tail {
         if let Some(copied) = self.copied.as_mut().filter(|copied| copied.epoch != epoch) {
             epoch.clone_into(&mut copied.epoch);
         }
+    }
+
+    /// Returns what was read before the copy, if this is one.
+    pub(super) fn past(&self) -> Option<&Past> {
+        self.copied.as_ref().map(|copied| &copied.past)
+    }
+
+    /// Notes that the log has no entries before this offset any more, but for those of the copy.
+    pub(super) fn note_trimmed(&mut self, trimmed: u64) {
+        let first = self.first;
+        if let Some(copied) = &mut self.copied {
+            copied.past.trimmed = copied.past.trimmed.max(trimmed.min(first));
+        }
+    }
+
+    /// Adds a part of the log that was read, up to the copy.
+    pub(super) fn add_past(&mut self, mut part: PastPart, ledger: &Arc<Ledger>) {
+        let first = self.first;
+        let Some(copied) = &mut self.copied else { return };
+        part.slots.truncate(first.saturating_sub(part.base.offset + 1) as usize);
+        if !part.slots.is_empty() {
+            copied.past.add(part, ledger);
+        }
+    }
+
+    /// Drops what was read before the copy until this tick.
+    pub(super) fn expire_past(&mut self, until: u32) {
+        if let Some(copied) = &mut self.copied {
+            copied.past.expire(until);
+        }
+    }
+
+    /// Returns true if the entry behind this offset is here.
+    pub(super) fn has_behind(&self, offset: u64) -> bool {
+        let next = offset + 1;
+        next >= self.first || self.past().is_some_and(|past| past.slot(next).is_some())
+    }
+
+    /// Returns true if the broker may have entries behind this offset that are not here.
+    pub(super) fn lacks_behind(&self, offset: u64) -> bool {
+        !self.has_behind(offset) && self.past().is_some_and(|past| offset >= past.trimmed.saturating_sub(1))
     }
 
     /// Returns the offset before which the log may drop entries for their size, if there is one.
@@ -160,7 +208,7 @@ impl Tail {
         };
         if is_proven {
             Standing::Proven
-        } else if is_of_epoch && of.offset < self.first - 1 {
+        } else if known.is_none() && is_of_epoch && of.offset < self.first - 1 {
             Standing::Dropped
         } else {
             Standing::Unproven
@@ -172,7 +220,10 @@ impl Tail {
         if offset == self.first - 1 {
             return self.copied.as_ref().map(|copied| &copied.base);
         }
-        self.slot(offset).map(|slot| &slot.entry.position)
+        match self.slot(offset) {
+            Some(slot) => Some(&slot.entry.position),
+            None => self.past()?.position(offset),
+        }
     }
 
     /// Returns the offset of the newest entry, 0 before there was one.
@@ -205,11 +256,11 @@ impl Tail {
                 slot.superseded = true;
             }
         }
-        let bytes = size_of_entry(&entry, &frame);
         self.used = self.used.max(entry.time);
         self.set_epoch(&entry.position.epoch);
-        self.bytes += bytes;
-        self.slots.push_back(Slot { entry, superseded: false, forms: vec![(form, frame)], bytes });
+        let slot = Slot::new(entry, form, frame);
+        self.bytes += slot.bytes;
+        self.slots.push_back(slot);
         while self.slots.len() > self.log.entries {
             self.drop_oldest();
         }
@@ -251,15 +302,12 @@ impl Tail {
 
     /// Keeps a frame that was made of an entry, if it is still there.
     pub(super) fn keep(&mut self, offset: u64, form: Form, frame: &Frame) {
-        let Some(slot) = self.slot_mut(offset) else { return };
-        if slot.forms.iter().any(|(known, _)| *known == form) {
-            return;
+        if let Some(slot) = self.slot_mut(offset) {
+            self.bytes += slot.keep(form, frame);
+            self.drop_outgrown();
+        } else if let Some(copied) = &mut self.copied {
+            copied.past.keep(offset, form, frame);
         }
-        slot.forms.push((form, frame.clone()));
-        let bytes = frame.len() + FORM_BYTES;
-        slot.bytes += bytes;
-        self.bytes += bytes;
-        self.drop_outgrown();
     }
 
     /// Returns what stands behind `cursor` for a follower with this policy. The cursor is moved over a gap.
@@ -269,11 +317,15 @@ impl Tail {
             return Behind::Nothing;
         }
         let (to, cause) = self.next_for(from, keeping);
+        if to == from && self.lacks_behind(*cursor) {
+            return Behind::Past;
+        }
         if to > from {
             *cursor = to - 1;
             return Behind::Gap(Gap::new(to - from, cause).with_range(from, to - 1));
         }
-        let Some(slot) = self.slot(from) else { return Behind::Nothing };
+        let past = || self.past()?.slot(from);
+        let Some(slot) = self.slot(from).or_else(past) else { return Behind::Nothing };
         let frame = slot.forms.iter().find(|(known, _)| Some(*known) == form).map(|(_, frame)| frame.clone());
         Behind::Entry(Arc::clone(&slot.entry), frame)
     }
@@ -287,7 +339,9 @@ impl Tail {
             }
         }
         if self.first > from {
-            return (self.first, "retention");
+            let is_there = self.has_behind(from - 1) || self.lacks_behind(from - 1);
+            let trimmed = self.past().map_or(self.first, |past| past.trimmed);
+            return (if is_there { from } else { trimmed.max(from) }, "retention");
         }
         if keeping == Keeping::NewestOfEach {
             let skipped = self.slots.iter().skip((from - self.first) as usize).take_while(|slot| slot.superseded);
@@ -303,11 +357,34 @@ impl Tail {
     }
 
     fn slot(&self, offset: u64) -> Option<&Slot> {
-        self.slots.get(usize::try_from(offset.checked_sub(self.first)?).ok()?)
+        self.slots.get(self.index(offset)?)
     }
 
     fn slot_mut(&mut self, offset: u64) -> Option<&mut Slot> {
-        self.slots.get_mut(usize::try_from(offset.checked_sub(self.first)?).ok()?)
+        let index = self.index(offset)?;
+        self.slots.get_mut(index)
+    }
+
+    fn index(&self, offset: u64) -> Option<usize> {
+        usize::try_from(offset.checked_sub(self.first)?).ok()
+    }
+}
+
+impl Slot {
+    pub(super) fn new(entry: Arc<Entry>, form: Form, frame: Frame) -> Self {
+        let bytes = size_of_entry(&entry, &frame);
+        Self { entry, superseded: false, forms: vec![(form, frame)], bytes }
+    }
+
+    /// Keeps a frame that was made of the entry. Returns the bytes that it takes.
+    pub(super) fn keep(&mut self, form: Form, frame: &Frame) -> usize {
+        if self.forms.iter().any(|(known, _)| *known == form) {
+            return 0;
+        }
+        self.forms.push((form, frame.clone()));
+        let bytes = frame.len() + FORM_BYTES;
+        self.bytes += bytes;
+        bytes
     }
 }
 

@@ -2,7 +2,10 @@
 
 use super::{PAUSE, Shared, caught};
 use crate::{
-    hub::{Hub, nodes::is_reserved},
+    hub::{
+        Hub,
+        nodes::{is_letter, is_reserved},
+    },
     seams::{Publication, Runtime, Untaken},
 };
 use realtime_protocol::Error;
@@ -84,7 +87,8 @@ impl Batch {
         let taken = taken.min(count);
         let unsure = unsure.min(count - taken);
         // Messages of the nodes themselves are sent anew.
-        let count_of = |list: &[Publication]| list.iter().filter(|lost| !is_reserved(&lost.topic)).count();
+        let is_lost = |topic: &str| !is_reserved(topic) || is_letter(topic);
+        let count_of = |list: &[Publication]| list.iter().filter(|lost| is_lost(&lost.topic)).count();
         let mut lost = count_of(&self.publications[taken..taken + unsure]);
         let first_lost = self.publications.get(taken).map(|publication| publication.topic.clone());
         self.settle(shared, taken + unsure);

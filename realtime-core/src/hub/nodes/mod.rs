@@ -8,10 +8,15 @@ mod beat;
 mod others;
 mod own;
 mod places;
+mod principals;
 mod readiness;
+mod revoking;
 mod wire;
 
+pub(crate) use principals::Letter;
+pub(super) use principals::is_letter;
 pub use readiness::{Readiness, ShardReadiness, ShardState};
+pub(crate) use wire::RevokedFrom;
 pub(super) use wire::is_reserved;
 
 use super::{Hub, link::Link, link::caught};
@@ -33,6 +38,7 @@ use beat::Shard;
 use others::Others;
 use own::Own;
 use realtime_protocol::Error;
+use revoking::Revoking;
 use std::{
     future::poll_fn,
     pin::Pin,
@@ -54,6 +60,7 @@ pub(super) struct Nodes {
     carrier: usize,
     pub(super) own: Own,
     others: Mutex<Others>,
+    revoking: Revoking,
     /// The time at which the clock has begun to run.
     start: Mutex<Option<Instant>>,
     /// The ticks of the next beats.
@@ -100,6 +107,7 @@ impl Nodes {
             carrier,
             own: Own::new(life),
             others: Mutex::default(),
+            revoking: Revoking::default(),
             start: Mutex::default(),
             next: AtomicU32::new(0),
             next_log: AtomicU32::new(0),
@@ -179,6 +187,7 @@ impl Hub {
         // At the start, the broker may not bring the first ones yet.
         if Nodes::is_due(&nodes.next, now, if is_new { 1 } else { INTERVAL }) {
             self.beat(nodes, instant);
+            self.tell_revoked(nodes);
         }
         if Nodes::is_due(&nodes.next_log, now, if is_new { INTERVAL } else { LOG_INTERVAL }) {
             self.beat_through_logs(nodes, instant);
@@ -343,6 +352,9 @@ impl Hub {
     }
 
     fn hear(&self, publication: &Publication) {
+        if self.hear_letter(publication) {
+            return;
+        }
         let Some(nodes) = &self.nodes else { return };
         let node = publication.node;
         let message = match Message::decode(&publication.json) {

@@ -3,9 +3,11 @@
 use super::{
     Nodes, TICKS_PER_SECOND,
     places::{Changed, Difference},
-    wire::{Beat, Change, Changes, Message, Part, Says, Summary},
+    revoking::Obeyed,
+    wire::{Beat, Change, Changes, Confirmed, Message, Part, Revocation, Says, Summary},
 };
 use crate::{
+    context::Principal,
     hub::{Hub, members::Effects, presence::memory_of},
     ledger::{Account, Class},
     seams::Publication,
@@ -22,13 +24,15 @@ pub(super) struct Others {
     of: HashMap<u64, Other>,
     /// The lives of nodes that have ended, by their number, with the tick: what they said before may still arrive.
     ended: HashMap<(u64, u64), u32>,
+    /// What was revoked on other nodes and is done here.
+    pub(super) obeyed: Obeyed,
     /// No beat of any node is heard any more.
     pub(super) vanished: bool,
 }
 
 /// Another node, from its first beat until it is drained or not heard for five seconds.
 #[derive(Debug)]
-struct Other {
+pub(super) struct Other {
     life: u64,
     /// The tick of its last beat.
     heard: u32,
@@ -38,6 +42,8 @@ struct Other {
     bytes: usize,
     account: Account,
     state: State,
+    /// The number of the last revocation of this node that is done there.
+    pub(super) confirmed: u64,
 }
 
 #[derive(Debug)]
@@ -89,7 +95,7 @@ const REFUSED: u32 = 30 * TICKS_PER_SECOND;
 const ENDED: u32 = 10 * TICKS_PER_SECOND;
 
 /// The most other nodes: far more than share a broker, so that a faulty one that makes up numbers has a bound.
-const NODES: usize = 256;
+pub(super) const NODES: usize = 256;
 
 /// The most bytes of changes that wait for the rest of a list.
 const HELD_BYTES: usize = 256 * 1024;
@@ -98,12 +104,18 @@ const HELD_BYTES: usize = 256 * 1024;
 #[derive(Default)]
 pub(super) struct Work {
     pub(super) effects: Effects,
+    revocations: Vec<Revocation>,
     publications: Vec<Publication>,
+    confirmed: bool,
 }
 
 impl Others {
     pub(super) fn len(&self) -> usize {
         self.of.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&u64, &Other)> {
+        self.of.iter()
     }
 
     fn living(&mut self, node: u64, life: u64) -> Option<&mut Other> {
@@ -132,6 +144,17 @@ impl Hub {
                         self.hear_part(nodes, node, other, (part, bytes), &mut work);
                     }
                 }
+                Says::Revoke(revocations) => {
+                    if others.living(node, life).is_some() {
+                        self.hear_revocations(nodes, &mut others, (node, life), revocations, &mut work);
+                    }
+                }
+                Says::Revoked(confirmed) => {
+                    if let Some(other) = others.living(node, life).filter(|_| confirmed.life == nodes.life) {
+                        other.confirmed = other.confirmed.max(confirmed.number);
+                        work.confirmed = true;
+                    }
+                }
             }
         }
         drop(others);
@@ -144,6 +167,7 @@ impl Hub {
         let mut work = Work::default();
         let mut others = nodes.others.lock();
         others.ended.retain(|_, at| now.wrapping_sub(*at) < ENDED);
+        others.obeyed.expire(now);
         let is_late = |other: &mut Other| now.saturating_sub(other.heard) > LEASE;
         let late: Vec<_> = others.of.extract_if(|_, other| is_late(other)).map(|(node, _)| node).collect();
         for node in late {
@@ -167,6 +191,12 @@ impl Hub {
 
     fn finish(&self, work: Work) {
         self.run(work.effects);
+        for Revocation { principal, from, .. } in work.revocations {
+            self.revoke_here(&Principal(principal), from.as_ref());
+        }
+        if let Some(nodes) = self.nodes.as_ref().filter(|_| work.confirmed) {
+            nodes.revoking.wake();
+        }
         for publication in work.publications {
             self.say(publication);
         }
@@ -275,6 +305,21 @@ impl Hub {
         }
     }
 
+    /// Does what was revoked on another node, and confirms it after.
+    fn hear_revocations(
+        &self,
+        nodes: &Nodes,
+        others: &mut Others,
+        (node, life): (u64, u64),
+        revocations: Vec<Revocation>,
+        work: &mut Work,
+    ) {
+        let number = others.obeyed.obey((node, life), revocations, self.clock.now(), &mut work.revocations);
+        let says = Says::Revoked(Confirmed { life, number });
+        let confirmation = Message { life: nodes.life, says };
+        work.publications.extend(confirmation.to(self.node, &super::inbox_of(node), None));
+    }
+
     /// Refuses a list with an entry that is larger than one here may be: members could not be told of it.
     fn takes(&self, node: u64, other: &mut Other, changes: &[Change], work: &mut Work) -> bool {
         let limit = self.config.presence_bytes;
@@ -372,7 +417,7 @@ fn by_place(node: u64, changes: Vec<Change>) -> HashMap<Box<str>, Changed> {
 
 impl Other {
     fn new(life: u64, now: u32, account: Account) -> Self {
-        Self { life, heard: now, copy: Summary::default(), bytes: 0, account, state: State::Level }
+        Self { life, heard: now, copy: Summary::default(), bytes: 0, account, state: State::Level, confirmed: 0 }
     }
 
     fn apply(&mut self, difference: &Difference) {

@@ -1,6 +1,6 @@
 //! The part of presence that this node writes: its own clients.
 
-use super::wire::{Change, Changes, MESSAGE_BYTES, Message, Part, Says, Summary};
+use super::wire::{Change, Changes, MESSAGE_BYTES, Message, Part, Says, Summary, Tagged};
 use crate::{
     hub::Hub,
     util::sync::{
@@ -172,7 +172,6 @@ impl Own {
 impl Change {
     /// Returns the bytes that it takes on its way, about.
     fn size(&self) -> usize {
-        let data = self.entry.as_ref().map_or(0, |entry| crate::hub::presence::memory_of(&entry.data));
-        64 + self.place.len() + data
+        64 + self.place.len() + self.entry.as_ref().map_or(0, Tagged::size)
     }
 }

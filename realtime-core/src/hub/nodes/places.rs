@@ -1,12 +1,14 @@
 //! The lists of places as the nodes see them: the part of this node, and the copies of the others'.
 
-use super::wire::Tagged;
+use super::wire::{Tagged, User};
 use crate::hub::{
     Hub,
+    list::{Entry, OfUser},
     members::Effects,
-    presence::{ENTRY_BYTES, Entry, Here, Place, Places, ids_of, memory_of},
+    news::News,
+    presence::{ENTRY_BYTES, Here, Place, Places, memory_of},
 };
-use realtime_protocol::{ConnectionId, PresenceNotice, Present, Result};
+use realtime_protocol::{ConnectionId, Result};
 use std::{collections::HashMap, sync::Arc};
 
 /// Entries of one place by their connection: as they are now, or gone.
@@ -26,20 +28,6 @@ pub(super) struct Difference {
     pub(super) added: usize,
     pub(super) removed: usize,
 }
-
-/// The changes that the members of a place are told.
-#[derive(Default)]
-struct News {
-    left: Vec<ConnectionId>,
-    changed: Vec<Present<serde_json::Value>>,
-    joined: Vec<Present<serde_json::Value>>,
-}
-
-/// Bytes of the entries that members are told of at a time: less than the share of an outbox that one message may take.
-const NOTICE_BYTES: usize = 32 * 1024;
-
-/// Ids of those who have left that members are told at a time.
-const NOTICE_IDS: usize = 1024;
 
 /// The part of this node, with a broker; without one there is nothing to do.
 impl Hub {
@@ -101,7 +89,7 @@ impl Hub {
         effects: &mut Effects,
     ) -> Difference {
         self.places.at(place, |here| {
-            for (id, _) in here.list.range(ids_of(node)) {
+            for (id, _) in here.list.of_node(node) {
                 entries.entry(*id).or_insert(None);
             }
             let (news, difference) = here.change(place, entries);
@@ -110,79 +98,53 @@ impl Hub {
         })
     }
 
-    /// Queues the notices under the place's lock, so that the list that a member starts with matches those after it.
     fn tell_news(&self, place: &str, news: News, effects: &mut Effects) {
-        for notice in news.notices(place) {
-            match self.tell(place, notice, &[]) {
-                Ok(told) => effects.extend(told),
-                Err(error) => tracing::error!(place, ?error, "members were not told of clients on another node"),
-            }
+        if let Err(error) = self.tell_all(place, news, &[], effects) {
+            tracing::error!(place, ?error, "members were not told of clients on another node");
         }
     }
 }
 
 impl Here {
     fn change(&mut self, place: &str, changed: Changed) -> (News, Difference) {
-        let (mut news, mut difference) = (News::default(), Difference::default());
+        let mut difference = Difference::default();
+        let mut changes = Vec::new();
         for (id, entry) in changed {
-            let before = self.list.get(&id).map(|known| known.tag);
-            let after = entry.as_ref().map(|entry| entry.tag);
+            let before = self.list.get(id).map_or(0, |known| known.tag);
+            let after = entry.as_ref().map_or(0, |entry| entry.tag);
             if before == after {
                 continue;
             }
-            difference.tags.push((before.unwrap_or(0), after.unwrap_or(0)));
-            if let Some(removed) = self.remove_entry(id) {
-                difference.removed += size(place, &removed);
-            }
-            let Some(Tagged { tag, data }) = entry else {
-                news.left.push(id);
-                continue;
-            };
-            let present = Present::new(id, data.clone());
-            let list = if before.is_some() { &mut news.changed } else { &mut news.joined };
-            list.push(present);
-            let entry = Entry { bytes: ENTRY_BYTES + memory_of(&data), data, tag, published: tag };
-            difference.added += size(place, &entry);
-            self.insert(id, entry);
+            difference.tags.push((before, after));
+            let entry = entry.map(Entry::from);
+            difference.added += entry.as_ref().map_or(0, |entry| size(place, entry));
+            changes.push((id, entry));
         }
+        let (news, replaced) = self.list.change(changes);
+        difference.removed = replaced.iter().map(|(_, removed)| size(place, removed)).sum();
         (news, difference)
     }
 }
 
-impl News {
-    /// Returns the notices, each of which says one thing.
-    fn notices(self, place: &str) -> Vec<PresenceNotice> {
-        let of = |set: fn(&mut PresenceNotice) -> &mut Vec<Present<serde_json::Value>>, list| {
-            in_parts(list).map(move |part| {
-                let mut notice = PresenceNotice::new(place);
-                *set(&mut notice) = part;
-                notice
-            })
-        };
-        let left = self.left.chunks(NOTICE_IDS).map(|ids| {
-            let mut notice = PresenceNotice::new(place);
-            notice.left = ids.to_vec();
-            notice
-        });
-        left.chain(of(|notice| &mut notice.changed, self.changed))
-            .chain(of(|notice| &mut notice.joined, self.joined))
-            .collect()
+impl Tagged {
+    fn of(entry: &Entry) -> Self {
+        let user = entry.user.as_ref().map(|user| User { name: user.name.to_string(), version: user.version });
+        Self { tag: entry.tag, data: entry.data.clone(), user }
+    }
+
+    /// Returns the bytes of its data and its user.
+    pub(super) fn size(&self) -> usize {
+        memory_of(&self.data) + self.user.as_ref().map_or(0, |user| user.name.len())
     }
 }
 
-/// Divides entries into parts of a bounded size.
-fn in_parts(list: Vec<Present<serde_json::Value>>) -> impl Iterator<Item = Vec<Present<serde_json::Value>>> {
-    let mut list = list.into_iter().peekable();
-    std::iter::from_fn(move || {
-        let (mut part, mut bytes) = (Vec::new(), 0);
-        while bytes < NOTICE_BYTES
-            && let Some(present) = list.next()
-        {
-            bytes += ENTRY_BYTES + memory_of(&present.data);
-            part.push(present);
-        }
-        Some(part).filter(|part| !part.is_empty())
-    })
+impl From<Tagged> for Entry {
+    fn from(tagged: Tagged) -> Self {
+        let bytes = ENTRY_BYTES + tagged.size();
+        let Tagged { tag, data, user } = tagged;
+        let user = user.map(|User { name, version }| Box::new(OfUser { name: name.into(), version }));
+        Self { bytes, data, tag, published: tag, user }
+    }
 }
 
 impl Places {
@@ -190,9 +152,9 @@ impl Places {
     pub(super) fn publish_entry(&self, place: &str, id: ConnectionId) -> Option<(u64, Tagged)> {
         let place = self.find(place)?;
         let mut here = place.here.lock();
-        let entry = here.list.get_mut(&id)?;
+        let entry = here.list.get_mut(id)?;
         let before = std::mem::replace(&mut entry.published, entry.tag);
-        Some((before, Tagged { tag: entry.tag, data: entry.data.clone() }))
+        Some((before, Tagged::of(entry)))
     }
 
     /// Returns all entries of a node, with their places.
@@ -200,17 +162,15 @@ impl Places {
         let mut entries = Vec::new();
         for place in self.all() {
             let here = place.here.lock();
-            let of_node = here.list.range(ids_of(node));
-            entries.extend(of_node.map(|(id, entry)| {
-                (place.name.clone(), *id, Tagged { tag: entry.tag, data: entry.data.clone() })
-            }));
+            let of_node = here.list.of_node(node);
+            entries.extend(of_node.map(|(id, entry)| (place.name.clone(), *id, Tagged::of(entry))));
         }
         entries
     }
 
     /// Returns the places in which a node has entries.
     pub(super) fn with_node(&self, node: u64) -> Vec<Box<str>> {
-        let has = |place: &Arc<Place>| place.here.lock().list.range(ids_of(node)).next().is_some();
+        let has = |place: &Arc<Place>| place.here.lock().list.of_node(node).next().is_some();
         self.all().filter(has).map(|place| place.name.clone()).collect()
     }
 
@@ -222,6 +182,7 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use realtime_protocol::Present;
     use serde_json::json;
     use std::collections::BTreeMap;
 
@@ -230,7 +191,7 @@ mod tests {
     }
 
     fn entry(tag: u64) -> Option<Tagged> {
-        Some(Tagged { tag, data: json!("x") })
+        Some(Tagged { tag, data: json!("x"), user: None })
     }
 
     #[test]
@@ -247,20 +208,7 @@ mod tests {
             (news.left.as_slice(), ids(&news.changed), ids(&news.joined)),
             (&[id(3)][..], vec![id(2)], vec![id(4)])
         );
-        let tags: BTreeMap<_, _> = here.list.iter().map(|(id, entry)| (id.number, entry.tag)).collect();
+        let tags: BTreeMap<_, _> = here.list.of_node(7).map(|(id, entry)| (id.number, entry.tag)).collect();
         assert_eq!(tags, BTreeMap::from([(1, 1), (2, 9), (4, 4)]));
-    }
-
-    #[test]
-    fn news_of_many_are_told_in_parts() {
-        let present = |number| Present::new(id(number), json!("x".repeat(1000)));
-        let news = News {
-            left: (0..2500).map(id).collect(),
-            changed: Vec::new(),
-            joined: (0..100).map(present).collect(),
-        };
-        let notices = news.notices("room");
-        let sizes: Vec<_> = notices.iter().map(|notice| (notice.left.len(), notice.joined.len())).collect();
-        assert_eq!(sizes, [(1024, 0), (1024, 0), (452, 0), (0, 30), (0, 30), (0, 30), (0, 10)]);
     }
 }

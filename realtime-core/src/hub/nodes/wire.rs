@@ -29,6 +29,10 @@ pub(super) enum Says {
     Part(Part),
     /// It is drained, and says nothing more.
     Gone,
+    /// Principals were revoked on it: all that some node has not confirmed, in order.
+    Revoke(Vec<Revocation>),
+    /// It has done what was revoked on the node to which this is addressed.
+    Revoked(Confirmed),
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -92,6 +96,44 @@ pub(super) struct Change {
 pub(in crate::hub) struct Tagged {
     pub(in crate::hub) tag: u64,
     pub(in crate::hub) data: Value,
+    /// Absent if it is present for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::hub) user: Option<User>,
+}
+
+/// The user for whom a client is present.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::hub) struct User {
+    pub(in crate::hub) name: String,
+    /// More than that of every entry of the user that was known when its data was set.
+    pub(in crate::hub) version: u64,
+}
+
+/// A principal was revoked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Revocation {
+    /// One more than that of the revocation before.
+    pub(super) number: u64,
+    pub(super) principal: String,
+    /// Absent if it is revoked from everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) from: Option<RevokedFrom>,
+}
+
+/// The topic or feed from which a principal is revoked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RevokedFrom {
+    Topic(String),
+    Feed(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Confirmed {
+    /// The life of the node that has revoked.
+    pub(super) life: u64,
+    /// The number of its last revocation that is done.
+    pub(super) number: u64,
 }
 
 /// The bytes of changes or entries that go into one message: as much as a broker carries without trouble.
@@ -123,15 +165,30 @@ impl Message {
         let message: Self = serde_json::from_slice(json)
             .map_err(|error| Error::invalid_argument(format!("a message between nodes: {error}")))?;
         match &message.says {
-            Says::Changes(Changes { changes, .. }) => check(changes)?,
+            Says::Beat(Beat { list: Summary { number, .. }, .. }) => check_number(*number)?,
+            Says::Changes(Changes { number, changes }) => check_number(*number).and_then(|()| check(changes))?,
             Says::Part(Part { part, parts, .. }) if *parts > PARTS || part >= parts => {
                 return Err(Error::invalid_argument(format!("part {part} of {parts} of a list")));
             }
-            Says::Part(Part { entries, .. }) => check(entries)?,
-            Says::Beat(_) | Says::Ask | Says::Gone => {}
+            Says::Part(Part { number, entries, .. }) => check_number(*number).and_then(|()| check(entries))?,
+            Says::Revoke(revocations) => {
+                revocations.iter().try_for_each(|revocation| check_number(revocation.number))?;
+            }
+            Says::Revoked(confirmed) => check_number(confirmed.number)?,
+            Says::Ask | Says::Gone => {}
         }
         Ok(message)
     }
+}
+
+/// The highest number of a change or revocation: one more fits, and no node gets there.
+const NUMBER: u64 = u64::MAX / 2;
+
+fn check_number(number: u64) -> Result {
+    if number > NUMBER {
+        return Err(Error::invalid_argument(format!("the number {number}, to which no node counts")));
+    }
+    Ok(())
 }
 
 fn check(changes: &[Change]) -> Result {
@@ -157,14 +214,21 @@ mod tests {
     #[test]
     fn a_message_is_read_as_it_was_written() {
         let change = |entry| Change { place: "room".into(), id: 7, entry };
-        let nothing = Tagged { tag: u64::MAX, data: Value::Null };
-        let changes = vec![change(None), change(Some(nothing))];
+        let nothing = Tagged { tag: u64::MAX, data: Value::Null, user: None };
+        let of_ann = Tagged { user: Some(User { name: "ann".into(), version: u64::MAX }), ..nothing.clone() };
+        let changes = vec![change(None), change(Some(nothing)), change(Some(of_ann))];
         let says = [
             Says::Beat(Beat { number: 3, list: Summary { number: 2, count: 1, tags: 9 }, carries: true }),
             Says::Changes(Changes { number: 2, changes }),
             Says::Ask,
             Says::Part(Part { number: 2, part: 0, parts: 1, entries: Vec::new() }),
             Says::Gone,
+            Says::Revoke(vec![
+                Revocation { number: 1, principal: "ann".into(), from: None },
+                Revocation { number: 2, principal: "\n".into(), from: Some(RevokedFrom::Topic("a".into())) },
+                Revocation { number: NUMBER, principal: "".into(), from: Some(RevokedFrom::Feed("a".into())) },
+            ]),
+            Says::Revoked(Confirmed { life: 7, number: 2 }),
         ];
         for says in says {
             let message = Message { life: u64::MAX, says };
@@ -177,6 +241,21 @@ mod tests {
         let entry = |place: &str, tag| json!({ "place": place, "id": 1, "entry": { "tag": tag, "data": 1 } });
         let part = |part, parts| json!({ "part": { "number": 1, "part": part, "parts": parts, "entries": [] } });
         let changes = |change| json!({ "changes": { "number": 1, "changes": [change] } });
+        let list = |number: u64| json!({ "number": number, "count": 0, "tags": 0 });
+        let beat = |number| json!({ "beat": { "number": 1, "list": list(number), "carries": true } });
+        let numbered = [
+            beat(u64::MAX),
+            beat(NUMBER + 1),
+            json!({ "changes": { "number": u64::MAX, "changes": [] } }),
+            json!({ "part": { "number": u64::MAX, "part": 0, "parts": 1, "entries": [] } }),
+            json!({ "revoke": [{ "number": u64::MAX, "principal": "ann" }] }),
+            json!({ "revoked": { "life": 1, "number": u64::MAX } }),
+        ];
+        for says in numbered {
+            let error = Message::decode(json!({ "life": 1, "says": says }).to_string().as_bytes()).unwrap_err();
+            assert!(error.message().contains("to which no node counts"), "{error:?}");
+        }
+        assert!(Message::decode(json!({ "life": 1, "says": beat(NUMBER) }).to_string().as_bytes()).is_ok());
         let cases = [
             json!({ "says": "gone" }),
             json!({ "life": 1, "says": "something_later" }),

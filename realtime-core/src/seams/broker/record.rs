@@ -24,7 +24,7 @@ pub struct Record {
 impl Record {
     /// Returns the offset of the last entry; that before the first if there is none.
     pub fn last(&self) -> u64 {
-        (self.first + self.body.entries.len() as u64).saturating_sub(1)
+        self.first.saturating_add(self.body.entries.len() as u64).saturating_sub(1)
     }
 
     /// Checks what a node relies on, whatever has brought the record.

@@ -1,0 +1,250 @@
+//! Revocations on all nodes. Each node tells the others what was revoked on it, again with every beat until they have said
+//! that they have done it.
+
+use super::{
+    Nodes, TICKS_PER_SECOND,
+    others::{NODES, Others},
+    wire::{Message, Revocation, RevokedFrom, Says},
+};
+use crate::{
+    context::Principal,
+    hub::{Hub, ShardState},
+    util::{
+        Wakers,
+        sync::{Mutex, atomic::Ordering::Relaxed},
+    },
+};
+use realtime_protocol::{Error, Result};
+use std::{
+    collections::{HashMap, VecDeque},
+    future::poll_fn,
+    mem,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// The revocations of this node that others may have to be told of.
+#[derive(Debug, Default)]
+pub(super) struct Revoking(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// The number of the last one.
+    last: u64,
+    /// Each with its tick, in order.
+    recent: VecDeque<(u32, Revocation)>,
+    bytes: usize,
+    /// Those who wait until the others have done it.
+    waiting: Wakers,
+}
+
+/// The time for which a node that is not heard may come back and be told: with its clients, after a partition.
+const KEPT: u32 = 10 * 60 * TICKS_PER_SECOND;
+
+/// The most bytes of them, so that all fit into one message.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// The time that the other nodes have to confirm.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
+
+impl Revoking {
+    /// Adds a revocation. Returns the numbers of those that were dropped to make room.
+    fn add(&self, principal: &Principal, from: Option<RevokedFrom>, now: u32) -> Option<u64> {
+        let mut state = self.0.lock();
+        state.last += 1;
+        let revocation = Revocation { number: state.last, principal: principal.0.clone(), from };
+        state.bytes += revocation.size();
+        state.recent.push_back((now, revocation));
+        let mut dropped = None;
+        while state.bytes > KEPT_BYTES && state.recent.len() > 1 {
+            dropped = state.drop_oldest();
+        }
+        dropped
+    }
+
+    /// Returns those behind a number.
+    fn behind(&self, number: u64) -> Vec<Revocation> {
+        let state = self.0.lock();
+        let later = state.recent.iter().filter(|(_, revocation)| revocation.number > number);
+        later.map(|(_, revocation)| revocation.clone()).collect()
+    }
+
+    fn last(&self) -> u64 {
+        self.0.lock().last
+    }
+
+    fn expire(&self, now: u32) {
+        let mut state = self.0.lock();
+        while state.recent.front().is_some_and(|(at, _)| now.saturating_sub(*at) >= KEPT) {
+            state.drop_oldest();
+        }
+    }
+
+    fn wait(&self, cx: &Context<'_>) {
+        self.0.lock().waiting.add(cx.waker());
+    }
+
+    /// Has those who wait look again.
+    pub(super) fn wake(&self) {
+        let waiting = mem::take(&mut self.0.lock().waiting);
+        waiting.wake();
+    }
+}
+
+/// The numbers of the last revocations of other nodes that are done here, by node and life, with the tick at which they were
+/// last told. Kept for longer than a node is known: one that comes back after a partition tells all of them again.
+#[derive(Debug, Default)]
+pub(super) struct Obeyed(HashMap<(u64, u64), (u64, u32)>);
+
+impl Obeyed {
+    /// Moves those that are not done yet to `due`. Returns the number up to which all are done then.
+    pub(super) fn obey(
+        &mut self,
+        of: (u64, u64),
+        revocations: Vec<Revocation>,
+        now: u32,
+        due: &mut Vec<Revocation>,
+    ) -> u64 {
+        if self.0.len() >= 4 * NODES && !self.0.contains_key(&of) {
+            let oldest = self.0.iter().min_by_key(|(_, (_, at))| *at).map(|(of, _)| *of);
+            oldest.and_then(|oldest| self.0.remove(&oldest));
+        }
+        let (done, at) = self.0.entry(of).or_default();
+        *at = now;
+        for revocation in revocations {
+            if revocation.number > *done {
+                *done = revocation.number;
+                due.push(revocation);
+            }
+        }
+        *done
+    }
+
+    pub(super) fn expire(&mut self, now: u32) {
+        self.0.retain(|_, (_, at)| now.saturating_sub(*at) < KEPT);
+    }
+}
+
+impl State {
+    fn drop_oldest(&mut self) -> Option<u64> {
+        let (_, oldest) = self.recent.pop_front()?;
+        self.bytes -= oldest.size();
+        Some(oldest.number)
+    }
+}
+
+impl Revocation {
+    fn size(&self) -> usize {
+        let from = match &self.from {
+            Some(RevokedFrom::Topic(name) | RevokedFrom::Feed(name)) => name.len(),
+            None => 0,
+        };
+        64 + self.principal.len() + from
+    }
+}
+
+impl Others {
+    /// Returns the number up to which all other nodes have confirmed; `None` if there are none.
+    fn confirmed(&self) -> Option<u64> {
+        self.iter().map(|(_, other)| other.confirmed).min()
+    }
+
+    /// Returns the nodes that have not confirmed a number.
+    fn lacking(&self, number: u64) -> Vec<u64> {
+        self.iter().filter(|(_, other)| other.confirmed < number).map(|(node, _)| *node).collect()
+    }
+}
+
+impl Hub {
+    /// Revokes a principal, or its place in a topic or feed, here and on the other nodes. Returns the number of its
+    /// connections here.
+    pub(crate) fn revoke_on_all_nodes(&self, principal: &Principal, from: Option<RevokedFrom>) -> usize {
+        let connections = self.revoke_here(principal, from.as_ref());
+        let Some(nodes) = &self.nodes else { return connections };
+        let dropped = nodes.revoking.add(principal, from, self.clock.now());
+        let confirmed = nodes.others.lock().confirmed();
+        if dropped.is_some_and(|dropped| confirmed.is_none_or(|confirmed| confirmed < dropped)) {
+            self.warn_of(self.node, "too much was revoked: a node that is not heard now is not told of all");
+        }
+        self.tell_revoked(nodes);
+        connections
+    }
+
+    /// Does what was revoked, on this node.
+    pub(super) fn revoke_here(&self, principal: &Principal, from: Option<&RevokedFrom>) -> usize {
+        match from {
+            None => self.revoke(principal),
+            Some(RevokedFrom::Topic(topic)) => self.revoke_from(principal, topic),
+            Some(RevokedFrom::Feed(feed)) => self.revoke_from_feed(principal, feed),
+        }
+    }
+
+    /// Tells the other nodes what they have not confirmed, and those who wait for that to look again.
+    pub(super) fn tell_revoked(&self, nodes: &Nodes) {
+        nodes.revoking.expire(self.clock.now());
+        let confirmed = nodes.others.lock().confirmed();
+        let unconfirmed = confirmed.map(|number| nodes.revoking.behind(number)).unwrap_or_default();
+        if !unconfirmed.is_empty() {
+            self.say_on_carrier(nodes, &Message { life: nodes.life, says: Says::Revoke(unconfirmed) });
+        }
+        nodes.revoking.wake();
+    }
+
+    /// Waits until the other nodes have done what was revoked on this one so far.
+    pub(crate) async fn revoked_everywhere(&self) -> Result {
+        let Some(nodes) = &self.nodes else { return Ok(()) };
+        if !self.ticking.load(Relaxed) {
+            return Err(Error::unavailable("the clock of this node does not run: no other node was told"));
+        }
+        let last = nodes.revoking.last();
+        let confirmed = poll_fn(|cx| {
+            nodes.revoking.wait(cx);
+            if self.is_revoked_everywhere(nodes, last) { Poll::Ready(()) } else { Poll::Pending }
+        });
+        match self.before(CONFIRMED_WITHIN, confirmed).await {
+            Some(()) => Ok(()),
+            None => Err(self.unconfirmed(nodes, last)),
+        }
+    }
+
+    fn is_revoked_everywhere(&self, nodes: &Nodes, number: u64) -> bool {
+        // While the broker brings nothing, other nodes may live that are not heard.
+        let works = self.readiness().shards.iter().all(|shard| shard.state == ShardState::Up);
+        works && nodes.others.lock().lacking(number).is_empty()
+    }
+
+    fn unconfirmed(&self, nodes: &Nodes, number: u64) -> Error {
+        let lacking = nodes.others.lock().lacking(number);
+        let within = CONFIRMED_WITHIN.as_secs();
+        let Some(first) = lacking.first() else {
+            return Error::unavailable(format!(
+                "the broker did not bring what this node publishes for {within} s"
+            ));
+        };
+        let count = lacking.len();
+        Error::unavailable(format!(
+            "{count} nodes have not confirmed within {within} s what was revoked, {first:016x} among them"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revocations_are_bounded_in_bytes_and_time() {
+        let revoking = Revoking::default();
+        let ann = Principal("a".repeat(1000 - 64));
+        for _ in 0..65 {
+            assert_eq!(revoking.add(&ann, None, 1), None);
+        }
+        assert_eq!(revoking.add(&ann, None, 2), Some(1));
+        assert_eq!((revoking.behind(0).len(), revoking.behind(64).len(), revoking.last()), (65, 2, 66));
+        revoking.expire(1 + KEPT);
+        assert_eq!(revoking.behind(0).len(), 1);
+        revoking.expire(2 + KEPT);
+        let state = revoking.0.lock();
+        assert_eq!((state.recent.len(), state.bytes), (0, 0));
+    }
+}

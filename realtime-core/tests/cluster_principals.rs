@@ -1,0 +1,326 @@
+//! Principals whose connections are on several nodes: what is sent to them, where they are present, and what is revoked.
+
+use adapter_testing::{FaultyBroker, TestClient, TestServer, block_on};
+use futures_util::FutureExt;
+use realtime_core::{
+    Accepted, AnyConnection, Connection, Context, Endpoint, Event, Feed, Handler, Log, Next, Presence, Principal,
+    Realtime, Reject, Result, Topic,
+    broker::{Broker, Publication},
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const MAIL: Event<String> = Event::new("mail");
+const TEAM: Presence<Value> = Presence::fixed("team").by_principal();
+const ROOM: Topic<String> = Topic::fixed("room");
+const NEWS: Feed<String> = Topic::fixed("news").log(Log::last(10));
+const SECOND: Duration = Duration::from_secs(1);
+const STEP: Duration = Duration::from_millis(50);
+
+struct Talk;
+
+impl Handler for Talk {
+    type Input = ();
+    type ClientMessage = ();
+    type ServerMessage = String;
+
+    async fn on_message(&self, _: &Connection<Self>, (): ()) -> Result {
+        Ok(())
+    }
+}
+
+struct Node {
+    server: TestServer,
+    broker: FaultyBroker,
+}
+
+/// The names by which the test asks who is on its way out.
+fn ann() -> Principal {
+    Principal("ann".into())
+}
+
+async fn login(mut context: Context, next: Next) -> Result<Accepted, Reject> {
+    let user = context.query().unwrap_or_default().to_owned();
+    if !user.is_empty() {
+        context.set(Principal(user));
+    }
+    next.run(context).await
+}
+
+impl Node {
+    fn new(number: u64, broker: FaultyBroker) -> Self {
+        let api = || Endpoint::new(()).on_open(|_| async { Ok(()) });
+        let realtime = Realtime::builder().middleware(login).node(number);
+        let realtime = realtime.endpoint("api", api()).endpoint("talk", api()).handler("talk", Talk);
+        Self { server: TestServer::new(realtime.broker(broker.clone()).build()), broker }
+    }
+
+    async fn connect(&self, id: &str, user: &str) -> (TestClient, AnyConnection) {
+        let client = self.server.request(id).query(user).open().await.unwrap();
+        (client, self.server.realtime().filter(|_| true).into_iter().max_by_key(AnyConnection::id).unwrap())
+    }
+
+    fn realtime(&self) -> &Realtime {
+        self.server.realtime()
+    }
+
+    fn present(&self) -> Vec<Value> {
+        self.realtime().present(&TEAM).into_iter().map(|present| present.data).collect()
+    }
+}
+
+/// Two nodes that know of each other.
+async fn two() -> [Node; 2] {
+    let broker = FaultyBroker::new(0);
+    let nodes = [Node::new(1, broker.clone()), Node::new(2, broker.join())];
+    advance(&[&nodes[0], &nodes[1]], 2 * SECOND).await;
+    nodes
+}
+
+async fn advance(nodes: &[&Node], duration: Duration) {
+    for _ in 0..duration.as_millis() / STEP.as_millis() {
+        for node in nodes {
+            node.broker.advance(STEP);
+            node.server.advance(STEP).await;
+        }
+        for node in nodes {
+            node.server.settle().await;
+        }
+    }
+}
+
+#[test]
+fn what_is_sent_to_a_user_reaches_its_connections_on_all_nodes() {
+    block_on(async {
+        let [one, two] = two().await;
+        let (mut here, _) = one.connect("api", "ann").await;
+        let (mut there, _) = two.connect("api", "ann").await;
+        let (mut other, left_out) = two.connect("api", "ann").await;
+        let (mut bob, _) = two.connect("api", "bob").await;
+        advance(&[&one, &two], SECOND).await;
+        let ann = ann();
+        // Those of this node are counted.
+        assert_eq!(one.realtime().to_principal(&ann).emit(MAIL, &"hello".into()).unwrap(), 1);
+        let except = [left_out.id()];
+        assert_eq!(one.realtime().to_principal(&ann).except(&except).emit(MAIL, &"again".into()).unwrap(), 1);
+        advance(&[&one, &two], SECOND).await;
+        for (client, expected) in [(&mut here, 2), (&mut there, 2), (&mut other, 1), (&mut bob, 0)] {
+            let mut got = Vec::new();
+            while let Some(mail) = client.try_event(MAIL).await {
+                got.push(mail);
+            }
+            assert_eq!(got, ["hello", "again"][..expected]);
+        }
+    });
+}
+
+#[test]
+fn a_message_to_a_user_goes_to_its_handler_on_all_nodes() {
+    block_on(async {
+        let [one, two] = two().await;
+        let mut talk = two.server.request("talk").query("ann").connect::<Talk>().await.unwrap();
+        let mut api = two.server.request("api").query("ann").connect::<Talk>().await.unwrap();
+        advance(&[&one, &two], SECOND).await;
+        assert_eq!(one.realtime().to_principal(&ann()).send::<Talk>(&"typed".into()).unwrap(), 0);
+        advance(&[&one, &two], SECOND).await;
+        assert_eq!(talk.try_recv().await, Ok(Some("typed".into())));
+        assert_eq!(api.try_recv().await, Ok(None));
+    });
+}
+
+/// What a user is sent costs other nodes nothing.
+#[test]
+fn a_node_is_brought_what_is_for_its_own_principals() {
+    block_on(async {
+        let [one, two] = two().await;
+        let (ann, _) = two.connect("api", "ann").await;
+        let (second, _) = two.connect("api", "ann").await;
+        advance(&[&one, &two], SECOND).await;
+        let is_brought = |node: &Node| {
+            let mut arrivals = Vec::new();
+            // Before the node's own task does, which has not run since.
+            let _ = node.broker.receive(&mut arrivals).now_or_never();
+            !arrivals.is_empty()
+        };
+        let publish = async || {
+            let json = "1".into();
+            let letter =
+                Publication::new(7, "\u{1}to:ann".into(), json, None, Vec::new()).with_event("mail".into());
+            one.broker.publish(&[letter]).await.unwrap();
+        };
+        publish().await;
+        assert_eq!((is_brought(&one), is_brought(&two)), (false, true));
+        drop(ann);
+        advance(&[&one, &two], 6 * SECOND).await;
+        publish().await;
+        assert!(is_brought(&two));
+        drop(second);
+        advance(&[&one, &two], 6 * SECOND).await;
+        publish().await;
+        assert!(!is_brought(&two));
+    });
+}
+
+#[test]
+fn a_user_with_pages_on_two_nodes_is_present_once() {
+    block_on(async {
+        let [one, two] = two().await;
+        let (mut eve, observer) = one.connect("api", "eve").await;
+        observer.observe(&TEAM).unwrap();
+        let mut told = async || {
+            let mut told = Vec::new();
+            while let Some(notice) = eve.try_event(realtime_core::PRESENCE).await {
+                let data = |list: Vec<realtime_core::Present<Value>>| -> Vec<Value> {
+                    list.into_iter().map(|present| present.data).collect()
+                };
+                told.push((data(notice.joined), data(notice.changed), notice.left));
+            }
+            told
+        };
+        told().await;
+        let (page, first) = one.connect("api", "ann").await;
+        let (other_page, second) = two.connect("api", "ann").await;
+        first.enter(&TEAM, &json!("Ann")).unwrap();
+        advance(&[&one, &two], SECOND).await;
+        second.enter(&TEAM, &json!("Ann")).unwrap();
+        advance(&[&one, &two], SECOND).await;
+        assert_eq!((one.present(), two.present()), (vec![json!("Ann")], vec![json!("Ann")]));
+        assert_eq!(two.realtime().present_here(&TEAM)[0].connection, second.id());
+        assert_eq!(told().await, [(vec![json!("Ann")], vec![], vec![])]);
+        // The data that was set last is shown, wherever it was.
+        second.enter(&TEAM, &json!("Anna")).unwrap();
+        advance(&[&one, &two], SECOND).await;
+        first.enter(&TEAM, &json!("Ann")).unwrap();
+        advance(&[&one, &two], SECOND).await;
+        assert_eq!((one.present(), two.present()), (vec![json!("Ann")], vec![json!("Ann")]));
+        assert_eq!(told().await, [(vec![], vec![json!("Anna")], vec![]), (vec![], vec![json!("Ann")], vec![])]);
+        // The page with whose id it is shown goes, and then the other node.
+        drop(page);
+        advance(&[&one, &two], SECOND).await;
+        assert_eq!((one.present().len(), two.present().len()), (1, 1));
+        told().await;
+        drop((other_page, second, two));
+        advance(&[&one], 6 * SECOND).await;
+        assert_eq!(told().await, [(vec![], vec![], vec![first.id()])]);
+        assert!(one.present().is_empty());
+    });
+}
+
+/// The name of a user is held in the list, here and in the copies on other nodes.
+#[test]
+fn the_names_of_users_are_counted() {
+    block_on(async {
+        let [one, two] = two().await;
+        let name = "a".repeat(1000);
+        let (_page, handle) = two.connect("api", &name).await;
+        handle.enter(&TEAM, &json!("")).unwrap();
+        advance(&[&one, &two], SECOND).await;
+        // An entry takes 64 bytes, a text 32, and the name of the place 4.
+        assert_eq!(one.realtime().stats().memory.presence, 64 + 32 + 4 + 1000);
+    });
+}
+
+#[test]
+fn what_is_revoked_is_revoked_on_all_nodes() {
+    block_on(async {
+        let [one, two] = two().await;
+        let (_eve, eve) = two.connect("api", "eve").await;
+        let mut page = two.server.request("talk").query("ann").connect::<Talk>().await.unwrap();
+        let handle = two.realtime().connections_of(&ann()).remove(0);
+        handle.subscribe(&ROOM).unwrap();
+        let news = NEWS;
+        let append = async |entry: &str| {
+            let entry = entry.to_owned();
+            let mut append = Box::pin(one.realtime().append(&news, &entry));
+            while (&mut append).now_or_never().is_none() {
+                advance(&[&one, &two], STEP).await;
+            }
+        };
+        let talk = handle.downcast::<Talk>().unwrap();
+        let mut follow = Box::pin(talk.follow(&news, None));
+        while (&mut follow).now_or_never().is_none() {
+            advance(&[&one, &two], STEP).await;
+        }
+        append("seen").await;
+        advance(&[&one, &two], SECOND).await;
+        assert_eq!(page.try_recv().await.unwrap(), Some("seen".into()));
+
+        one.realtime().revoke_from(&ann(), &ROOM);
+        advance(&[&one, &two], SECOND).await;
+        assert!(!handle.is_closed() && !handle.is_subscribed(&ROOM));
+        one.realtime().revoke_from(&ann(), &NEWS);
+        advance(&[&one, &two], SECOND).await;
+        append("unseen").await;
+        advance(&[&one, &two], SECOND).await;
+        assert_eq!(page.try_recv().await.unwrap(), None);
+
+        assert_eq!(one.realtime().revoke(&ann()), 0);
+        let mut done = Box::pin(one.realtime().revoked_everywhere());
+        assert!((&mut done).now_or_never().is_none());
+        advance(&[&one, &two], STEP).await;
+        done.await.unwrap();
+        assert!(handle.is_closed() && !eve.is_closed());
+        // It may come back once it is let in, and is not ended again.
+        let (_page, again) = two.connect("api", "ann").await;
+        advance(&[&one, &two], 20 * SECOND).await;
+        assert!(!again.is_closed());
+        one.realtime().revoked_everywhere().await.unwrap();
+    });
+}
+
+#[test]
+fn a_node_that_was_cut_off_is_told_what_was_revoked() {
+    block_on(async {
+        let [one, two] = two().await;
+        let (_page, handle) = two.connect("api", "ann").await;
+        two.broker.cut();
+        one.realtime().revoke(&ann());
+        let mut late = Box::pin(one.realtime().revoked_everywhere());
+        assert!((&mut late).now_or_never().is_none());
+        // Longer than other nodes hold on to it.
+        advance(&[&one, &two], 20 * SECOND).await;
+        assert!(!handle.is_closed());
+        two.broker.mend();
+        advance(&[&one, &two], 4 * SECOND).await;
+        assert!(handle.is_closed());
+        one.realtime().revoked_everywhere().await.unwrap();
+
+        // The broker does not work for the node that revokes.
+        let (_page, handle) = two.connect("api", "ann").await;
+        one.broker.cut();
+        one.realtime().revoke(&ann());
+        let mut unconfirmed = Box::pin(one.realtime().revoked_everywhere());
+        assert!((&mut unconfirmed).now_or_never().is_none());
+        advance(&[&one, &two], 11 * SECOND).await;
+        assert_eq!(unconfirmed.await.unwrap_err().code().as_str(), "UNAVAILABLE");
+        assert!(!handle.is_closed());
+        one.broker.mend();
+        advance(&[&one, &two], 4 * SECOND).await;
+        assert!(handle.is_closed());
+    });
+}
+
+#[test]
+fn a_node_that_does_not_confirm_is_named() {
+    block_on(async {
+        let [one, two] = two().await;
+        // It is heard, and hears nothing.
+        two.broker.deafen();
+        one.realtime().revoke(&ann());
+        let mut unconfirmed = Box::pin(one.realtime().revoked_everywhere());
+        assert!((&mut unconfirmed).now_or_never().is_none());
+        advance(&[&one, &two], 11 * SECOND).await;
+        let error = unconfirmed.await.unwrap_err().to_string();
+        assert!(error.contains("1 nodes have not confirmed") && error.contains("0000000000000002"), "{error}");
+    });
+}
+
+#[test]
+fn a_node_alone_has_revoked_everywhere() {
+    block_on(async {
+        let server = TestServer::new(Realtime::builder().handler("talk", Talk).build());
+        server.realtime().revoke(&ann());
+        server.realtime().revoked_everywhere().await.unwrap();
+        assert_eq!(server.realtime().to_principal(&ann()).send::<Talk>(&"?".into()).unwrap(), 0);
+    });
+}
