@@ -104,8 +104,11 @@ impl Tail {
         self.copied.as_ref().map_or(0, |copied| copied.restarts)
     }
 
-    pub(super) fn restart(&self) -> Option<&Position> {
-        self.copied.as_ref().map(|copied| &copied.restart)
+    /// Returns the restarts of the log and the place at which followers go on, if it has restarted since so many.
+    #[inline]
+    pub(super) fn restarted_since(&self, restarts: u32) -> Option<(u32, &Position)> {
+        let copied = self.copied.as_ref().filter(|copied| copied.restarts != restarts)?;
+        Some((copied.restarts, &copied.restart))
     }
 
     /// Begins the copy anew, behind `base`. Followers go on behind `restart`.
@@ -263,6 +266,7 @@ impl Tail {
     }
 
     /// Returns what stands behind `cursor` for a follower with this policy. The cursor is moved over a gap.
+    #[inline]
     pub(super) fn behind(&self, cursor: &mut u64, keeping: Keeping, form: Option<Form>) -> Behind {
         let (from, end) = (*cursor + 1, self.end());
         if from > end {
@@ -274,7 +278,7 @@ impl Tail {
             return Behind::Gap(Gap::new(to - from, cause).with_range(from, to - 1));
         }
         let Some(slot) = self.slot(from) else { return Behind::Nothing };
-        let frame = slot.forms.iter().find(|(known, _)| Some(*known) == form).map(|(_, frame)| frame.clone());
+        let frame = form.and_then(|form| slot.frame(form));
         Behind::Entry(Arc::clone(&slot.entry), frame)
     }
 
@@ -308,6 +312,13 @@ impl Tail {
 
     fn slot_mut(&mut self, offset: u64) -> Option<&mut Slot> {
         self.slots.get_mut(usize::try_from(offset.checked_sub(self.first)?).ok()?)
+    }
+}
+
+impl Slot {
+    #[inline]
+    fn frame(&self, form: Form) -> Option<Frame> {
+        self.forms.iter().find(|(known, _)| *known == form).map(|(_, frame)| frame.clone())
     }
 }
 
