@@ -83,7 +83,7 @@ fn compression_allocates_its_results() {
 #[test]
 fn an_idle_connection_takes_no_more_than_this_many_bytes() {
     for (id, subprotocol, most) in
-        [("echo", None, 1400), ("chat", None, 1600), ("api", Some("realtime.v1.json"), 1400)]
+        [("echo", None, 1400), ("chat", None, 1600), ("api", Some("realtime.v1.json"), 1150)]
     {
         let realtime = work::realtime();
         let mut clients = Vec::with_capacity(2 * MANY);
