@@ -8,8 +8,10 @@ mod wire;
 #[path = "support/work.rs"]
 mod work;
 
+use allocation_counter::measure;
 use count::allocations;
 use realtime_core::websocket::Opcode::{Binary, Text};
+use wire::Client;
 
 /// The frame goes out in the buffer of the thread. What is allocated is the text, or
 /// are the bytes, that the handler owns.
@@ -45,8 +47,8 @@ fn a_call_allocates_itself_and_what_its_function_is_given() {
 #[test]
 fn a_publication_allocates_nothing_for_a_member() {
     for members in [1, 10, 1000] {
-        assert_eq!(allocations(work::publish(members, 1)), 5, "one message to {members}");
-        assert_eq!(allocations(work::publish(members, 8)), 8 * 5, "eight messages to {members}");
+        assert_eq!(allocations(work::publish(members, 1)), 3, "one message to {members}");
+        assert_eq!(allocations(work::publish(members, 8)), 8 * 3, "eight messages to {members}");
     }
 }
 
@@ -76,3 +78,20 @@ fn the_codec_allocates_the_frames_that_it_builds() {
 fn compression_allocates_its_results() {
     assert_eq!(allocations(work::echo_deflate()), 4);
 }
+
+/// The future of the connection, its request, and its places in the tables of the node, which are as large as chance has it.
+#[test]
+fn an_idle_connection_takes_no_more_than_this_many_bytes() {
+    for (id, subprotocol, most) in
+        [("echo", None, 1400), ("chat", None, 1600), ("api", Some("realtime.v1.json"), 1150)]
+    {
+        let realtime = work::realtime();
+        let mut clients = Vec::with_capacity(2 * MANY);
+        let mut connect = || clients.extend((0..MANY).map(|_| Client::connect(&realtime, id, subprotocol)));
+        connect();
+        let bytes = measure(connect).bytes_current / MANY as i64;
+        assert!(bytes <= most, "{bytes} bytes for a client of {id}");
+    }
+}
+
+const MANY: usize = 1024;

@@ -12,7 +12,10 @@ use crate::{
     },
 };
 use realtime_protocol::{Appended, Position, Result};
-use std::{sync::Arc, task::Waker};
+use std::{
+    sync::{Arc, OnceLock},
+    task::Waker,
+};
 
 /// The part of a call that has no types.
 pub(crate) struct CallCore {
@@ -26,7 +29,8 @@ pub(crate) struct CallCore {
     /// The call that began this one; this one goes on without it.
     caller: Option<Arc<CallCore>>,
     over: AtomicBool,
-    wrote: Mutex<Vec<Appended>>,
+    /// The entries that it has appended, once it has appended one.
+    wrote: OnceLock<Box<Mutex<Vec<Appended>>>>,
     /// What guards and middleware hand to the function.
     pub(crate) variables: Variables,
     pub(crate) waiting: Mutex<Wakers>,
@@ -48,7 +52,7 @@ impl CallCore {
             after: None,
             caller: None,
             over: AtomicBool::new(false),
-            wrote: Mutex::default(),
+            wrote: OnceLock::new(),
             variables: Variables::default(),
             waiting: Mutex::default(),
         }
@@ -95,7 +99,7 @@ impl CallCore {
 
     /// Notes an entry that the call has appended: of each feed the last one.
     pub(crate) fn note(&self, topic: &str, position: &Position) {
-        let mut wrote = self.wrote.lock();
+        let mut wrote = self.wrote.get_or_init(Box::default).lock();
         if let Some(known) = wrote.iter_mut().find(|known| known.topic == topic) {
             // Of two appends under way at a time, either may be noted first.
             if known.position.epoch != position.epoch || known.position.offset < position.offset {
@@ -112,8 +116,9 @@ impl CallCore {
     }
 
     /// Takes the entries that the call has appended.
+    #[inline]
     pub(crate) fn take_wrote(&self) -> Vec<Appended> {
-        std::mem::take(&mut self.wrote.lock())
+        self.wrote.get().map_or_else(Vec::new, |wrote| std::mem::take(&mut wrote.lock()))
     }
 
     /// Ends the call: its result is no longer needed.
@@ -125,6 +130,9 @@ impl CallCore {
         let waiting = {
             let mut waiting = self.waiting.lock();
             self.over.store(true, Relaxed);
+            if waiting.is_empty() {
+                return;
+            }
             std::mem::take(&mut *waiting)
         };
         waiting.wake();

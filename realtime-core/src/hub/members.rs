@@ -2,7 +2,7 @@ use super::Client;
 use crate::{
     outbox::{Keeping, Post, PushError},
     protocol::Format,
-    util::{spare, sync::Mutex},
+    util::{Few, spare, sync::Mutex},
     websocket::Frame,
 };
 use realtime_protocol::ConnectionId;
@@ -53,12 +53,17 @@ impl Members {
     }
 
     /// Returns the formats of the members.
-    pub(super) fn formats(&self) -> Vec<Format> {
+    pub(super) fn formats(&self) -> Few<Format> {
         self.counts.lock().formats()
     }
 
     /// Queues for each member, except those in `except`, the frame of its format.
-    pub(super) fn publish(&self, frames: &[(Format, Frame)], post: &Post<'_>, except: &[ConnectionId]) -> Effects {
+    pub(super) fn publish(
+        &self,
+        frames: &Few<(Format, Frame)>,
+        post: &Post<'_>,
+        except: &[ConnectionId],
+    ) -> Effects {
         let mut effects = Effects::take();
         let order = self.order.lock();
         for part in self.parts() {
@@ -114,7 +119,7 @@ impl Counts {
         self.ended
     }
 
-    fn formats(&self) -> Vec<Format> {
+    fn formats(&self) -> Few<Format> {
         self.of.iter().map(|(format, _)| *format).collect()
     }
 }
@@ -226,7 +231,13 @@ impl Part {
     }
 
     /// Queues for each member, except those in `except`, the frame of its format.
-    fn push(&self, frames: &[(Format, Frame)], post: &Post<'_>, except: &[ConnectionId], effects: &mut Effects) {
+    fn push(
+        &self,
+        frames: &Few<(Format, Frame)>,
+        post: &Post<'_>,
+        except: &[ConnectionId],
+        effects: &mut Effects,
+    ) {
         let mut left_out: Vec<usize> = except.iter().filter_map(|id| self.place(*id)).collect();
         left_out.sort_unstable();
         left_out.dedup();
@@ -240,10 +251,12 @@ impl Part {
     }
 }
 
-fn push_all(members: &[Member], frames: &[(Format, Frame)], post: &Post<'_>, effects: &mut Effects) {
+fn push_all(members: &[Member], frames: &Few<(Format, Frame)>, post: &Post<'_>, effects: &mut Effects) {
+    let Some(&(first, ref of_first)) = frames.first() else { return };
     for Member { format, keeping, client } in members {
+        let of_other = || frames.others().iter().find(|(known, _)| known == format).map(|(_, frame)| frame);
         // A member that joined with a new format since the message was encoded misses it.
-        let Some((_, frame)) = frames.iter().find(|(known, _)| known == format) else { continue };
+        let Some(frame) = (if *format == first { Some(of_first) } else { of_other() }) else { continue };
         let pushed = match keeping {
             Keeping::Nothing | Keeping::Block => client.outbox.push_shared(frame),
             keeping => client.outbox.push_or_keep(frame, post, *keeping, &client.hub.ledger),

@@ -7,12 +7,11 @@ use crate::{
     outbox::{Keeping, Post, Tag},
     protocol::Format,
     seams::Source,
-    util::sync::RwLock,
+    util::{ByName, Few, Hashed, Names, sync::RwLock},
     websocket::Frame,
 };
 use realtime_protocol::{ConnectionId, Error};
 use std::{
-    collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::Arc,
 };
@@ -25,11 +24,12 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Topics {
     hasher: RandomState,
+    names: Names,
     topics: [RwLock<Map>; SHARDS],
     places: [RwLock<Map>; SHARDS],
 }
 
-type Map = HashMap<Arc<str>, Arc<TopicState>>;
+type Map = ByName<Arc<TopicState>>;
 
 /// The name of a topic, or of a place's topic: the two kinds are separate namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +69,7 @@ const _: () = assert!(size_of::<Membership>() == 16, "there is one for each topi
 impl Default for Topics {
     fn default() -> Self {
         let shards = || std::array::from_fn(|_| RwLock::default());
-        Self { hasher: RandomState::new(), topics: shards(), places: shards() }
+        Self { hasher: RandomState::new(), names: Names::default(), topics: shards(), places: shards() }
     }
 }
 
@@ -169,9 +169,10 @@ impl Topics {
         mut encode: impl FnMut(Format) -> Result<Option<Frame>, Error>,
     ) -> Result<Effects, Error> {
         name.check()?;
-        let topic = self.shard(name).read().get(name.text()).cloned();
+        let (hashed, shard) = self.shard(name);
+        let topic = shard.read().get(hashed.key()).cloned();
         let Some(topic) = topic else { return Ok(Effects::default()) };
-        let mut frames: Vec<(Format, Frame)> = Vec::new();
+        let mut frames = Few::default();
         for format in topic.members.formats() {
             if let Some(frame) = encode(format)? {
                 frames.push((format, frame));
@@ -197,32 +198,34 @@ impl Topics {
     }
 
     fn has_members(&self, name: Name<'_>) -> bool {
-        self.shard(name).read().contains_key(name.text())
+        let (hashed, shard) = self.shard(name);
+        shard.read().contains_key(hashed.key())
     }
 
     /// Returns the topic, and true if it is new.
     fn find_or_insert(&self, name: Name<'_>) -> (Arc<TopicState>, bool) {
-        let shard = self.shard(name);
-        if let Some(topic) = shard.read().get(name.text()) {
+        let (hashed, shard) = self.shard(name);
+        if let Some(topic) = shard.read().get(hashed.key()) {
             return (Arc::clone(topic), false);
         }
         let mut shard = shard.write();
-        if let Some(topic) = shard.get(name.text()) {
+        if let Some(topic) = shard.get(hashed.key()) {
             return (Arc::clone(topic), false);
         }
         let is_place = matches!(name, Name::Place(_));
         let tag = self.tag(name);
         let name: Arc<str> = name.text().into();
         let topic = Arc::new(TopicState { is_place, name: Arc::clone(&name), tag, members: Members::default() });
-        shard.insert(name, Arc::clone(&topic));
+        shard.insert(hashed.owned(name), Arc::clone(&topic));
         (topic, true)
     }
 
     /// Removes a topic that has ended, unless a new one of its name has replaced it.
     fn remove(&self, topic: &Arc<TopicState>) {
-        let mut shard = self.shard(topic.name()).write();
-        if shard.get(&topic.name).is_some_and(|found| Arc::ptr_eq(found, topic)) {
-            shard.remove(&topic.name);
+        let (hashed, shard) = self.shard(topic.name());
+        let mut shard = shard.write();
+        if shard.get(hashed.key()).is_some_and(|found| Arc::ptr_eq(found, topic)) {
+            shard.remove(hashed.key());
             if shard.is_empty() {
                 shard.shrink_to(0);
             }
@@ -234,12 +237,14 @@ impl Topics {
         self.hasher.hash_one(name)
     }
 
-    fn shard(&self, name: Name<'_>) -> &RwLock<Map> {
+    /// Returns the shard of a name, and the key of it there.
+    fn shard<'a>(&self, name: Name<'a>) -> (Hashed<&'a str>, &RwLock<Map>) {
+        let hashed = self.names.hashed(name.text());
         let shards = match name {
             Name::Topic(_) => &self.topics,
             Name::Place(_) => &self.places,
         };
-        &shards[self.hasher.hash_one(name.text()) as usize % SHARDS]
+        (hashed, &shards[hashed.shard(SHARDS)])
     }
 }
 

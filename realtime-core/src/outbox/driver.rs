@@ -127,10 +127,11 @@ impl Outbox {
             state.is_close_taken = true;
         }
         state.queued.give(queue);
+        let bytes = queue.bytes();
         // With signals the application's code may run first, which may revoke somebody and wait for writes.
-        state.is_writing = !queue.is_empty() && signals.is_empty() && state.phase != Phase::Closed;
-        state.in_flight = queue.bytes();
-        self.bytes.store(state.in_flight, Relaxed);
+        state.is_writing = bytes > 0 && signals.is_empty();
+        state.in_flight = bytes;
+        self.bytes.store(bytes, Relaxed);
         signals
     }
 
@@ -141,7 +142,7 @@ impl Outbox {
         if !state.signals.is_empty() {
             return false;
         }
-        state.is_writing = !queue.is_empty() && state.phase != Phase::Closed;
+        state.is_writing = !queue.is_empty();
         true
     }
 
@@ -164,26 +165,49 @@ impl Outbox {
     }
 
     /// Arms the driver's waker and returns `true`, unless there is something to do: new frames or signals, or room for
-    /// publications held back. A transport that is `blocked` wakes the driver for frames.
-    pub(crate) fn park(&self, cx: &Context<'_>, blocked: Option<Blocked<'_>>) -> bool {
+    /// publications held back.
+    #[inline]
+    pub(crate) fn park(&self, cx: &Context<'_>) -> bool {
         let mut state = self.lock();
-        if !state.signals.is_empty() || (blocked.is_none() && !state.queued.is_empty()) {
+        if !state.queued.is_empty() || !self.may_park(&state) {
             return false;
         }
-        if state.behind.is_some() && self.has_room(&state) {
-            self.news.store(true, Release);
-            return false;
+        state.parked = Parked::ForAll;
+        if state.bill.is_some() {
+            state.bill = None;
         }
         let replaced = register_waker(&mut state.driver, cx);
-        state.parked = if blocked.is_some() { Parked::ForSignals } else { Parked::ForAll };
-        match blocked {
-            Some(blocked) => state.count(&blocked),
-            None if state.bill.is_some() => state.bill = None,
-            None => {}
-        }
         drop(state);
         drop(replaced);
         true
+    }
+
+    /// Like [`park`](Self::park), for a driver whose transport takes nothing now and wakes it for frames.
+    #[cold]
+    pub(crate) fn park_blocked(&self, cx: &Context<'_>, blocked: &Blocked<'_>) -> bool {
+        let mut state = self.lock();
+        if !self.may_park(&state) {
+            return false;
+        }
+        state.parked = Parked::ForSignals;
+        state.count(blocked);
+        let replaced = register_waker(&mut state.driver, cx);
+        drop(state);
+        drop(replaced);
+        true
+    }
+
+    /// Returns true unless there are signals, or room for what is held back.
+    #[inline]
+    fn may_park(&self, state: &State) -> bool {
+        if !state.signals.is_empty() {
+            return false;
+        }
+        let may_catch_up = state.behind.is_some() && self.has_room(state);
+        if may_catch_up {
+            self.news.store(true, Release);
+        }
+        !may_catch_up
     }
 }
 
@@ -196,7 +220,6 @@ pub(crate) struct Blocked<'a> {
 }
 
 impl State {
-    #[cold]
     fn count(&mut self, blocked: &Blocked<'_>) {
         let bill = self.bill.get_or_insert_with(|| Box::new(Bill::new(blocked.ledger)));
         self.queued.settle(bill, blocked.sending);

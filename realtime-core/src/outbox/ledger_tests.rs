@@ -268,7 +268,11 @@ impl Node {
             self.sending.seal();
             self.outbox.set_in_flight(self.sending.bytes());
             let blocked = Blocked { sending: Some(&self.sending), ledger: &self.ledger };
-            if self.outbox.park(&cx, (bytes < usize::MAX).then_some(blocked)) {
+            let parked = match bytes {
+                usize::MAX => self.outbox.park(&cx),
+                _ => self.outbox.park_blocked(&cx, &blocked),
+            };
+            if parked {
                 return;
             }
         }

@@ -146,8 +146,7 @@ impl Outbox {
     #[inline(always)]
     pub(crate) fn push_shared(&self, frame: &Frame) -> Result<Option<Waker>, PushError> {
         let mut state = self.admit(frame.len())?;
-        self.add_shared(&mut state, frame);
-        Ok(state.unpark_for_frames())
+        Ok(self.add_and_unpark(&mut state, frame))
     }
 
     /// Queues a shared frame; for a client that is behind, holds it back or drops it, as `keeping` says.
@@ -192,8 +191,7 @@ impl Outbox {
             return Err(PushError::Full);
         }
         right.check()?;
-        self.add_shared(&mut state, frame);
-        Ok(state.unpark_for_frames())
+        Ok(self.add_and_unpark(&mut state, frame))
     }
 
     /// Has the driver catch up with the client's feeds as soon as there is room.
@@ -259,11 +257,14 @@ impl Outbox {
 
     /// Returns true if a stream may queue `bytes`: all streams together get only a part of the outbox, so that the
     /// answer to a call does not wait behind all their items.
+    #[inline]
     pub(crate) fn takes_stream(&self, bytes: usize) -> bool {
-        let state = self.lock();
-        let waiting = state.bytes();
-        let fits = waiting <= Share::Streams.of(self.limit) && bytes <= self.limit - waiting;
-        !state.phase.takes_frames() || fits
+        let fits = |waiting| waiting <= Share::Streams.of(self.limit) && bytes <= self.limit - waiting;
+        // The hint is enough where there is room: others may add to the queue at any time.
+        fits(self.bytes()) || {
+            let state = self.lock();
+            !state.phase.takes_frames() || fits(state.bytes())
+        }
     }
 
     /// Queues a frame of the protocol itself behind the data: over the limit by one such frame at most. For the
@@ -299,6 +300,26 @@ impl Outbox {
         if blocked {
             state.count_queued();
         }
+        self.note(state);
+    }
+
+    /// Adds a frame, and returns the driver's task if it is to be woken for it.
+    #[inline(always)]
+    fn add_and_unpark(&self, state: &mut State, frame: &Frame) -> Option<Waker> {
+        if state.is_blocked() {
+            // It waits for its transport.
+            self.add_blocked(state, frame);
+            return None;
+        }
+        state.queued.add_shared(frame, false);
+        self.note(state);
+        state.unpark()
+    }
+
+    #[cold]
+    fn add_blocked(&self, state: &mut State, frame: &Frame) {
+        state.queued.add_shared(frame, true);
+        state.count_queued();
         self.note(state);
     }
 
@@ -481,12 +502,13 @@ const STREAM_BYTES: usize = WRITE_BYTES;
 const CONTROL_BYTES: usize = 4 * 1024;
 
 /// Fails if a frame does not even fit into an empty outbox.
+#[inline]
 pub(crate) fn may_hold(limit: usize, bytes: usize) -> Result<(), Error> {
-    if bytes <= limit {
-        return Ok(());
-    }
-    Err(Error::new(
-        Code::RESOURCE_EXHAUSTED,
-        format!("a message of {bytes} bytes does not fit: an outbox holds {limit}"),
-    ))
+    if bytes <= limit { Ok(()) } else { Err(too_large(limit, bytes)) }
+}
+
+#[cold]
+fn too_large(limit: usize, bytes: usize) -> Error {
+    let text = format!("a message of {bytes} bytes does not fit: an outbox holds {limit}");
+    Error::new(Code::RESOURCE_EXHAUSTED, text)
 }

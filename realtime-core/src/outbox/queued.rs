@@ -76,18 +76,29 @@ impl Queued {
     #[inline]
     pub(super) fn give(&mut self, queue: &mut SendQueue) {
         self.bytes = 0;
-        if !self.frames.is_empty() {
+        if self.frames.len() > 1 {
             self.give_frames(queue);
+        } else if let Some(frame) = self.frames.pop_front() {
+            self.give_one(frame, queue);
         }
         if self.tail.capacity() > 0 {
             queue.append_buffer(std::mem::take(&mut self.tail));
         }
     }
 
+    /// Moves the only frame before the tail: if nothing is joined with it, it stays shared.
+    #[inline]
+    fn give_one(&mut self, frame: Bytes, queue: &mut SendQueue) {
+        if !self.tail.is_empty() && queue.is_empty() && frame.len() <= SMALL_BYTES {
+            queue.append(&frame);
+        } else {
+            queue.push(frame);
+        }
+    }
+
     fn give_frames(&mut self, queue: &mut SendQueue) {
         // Frames behind a slow reader stay shared.
-        let several = queue.is_empty() && self.frames.len() + usize::from(!self.tail.is_empty()) > 1;
-        let mut room = if several { JOINED_BYTES } else { 0 };
+        let mut room = if queue.is_empty() { JOINED_BYTES } else { 0 };
         while let Some(frame) = self.frames.pop_front() {
             if frame.len() <= SMALL_BYTES.min(room) {
                 room -= frame.len();

@@ -10,7 +10,7 @@ pub(super) struct State {
     /// others check for room: a task that finds none is seen by the driver at the next write, or when it parks.
     pub(super) in_flight: usize,
     pub(super) behind: Option<Box<Behind>>,
-    /// The driver has taken frames, and its transport is writing them.
+    /// The driver has taken frames, and its transport is writing them. Means nothing once the phase is `Closed`.
     pub(super) is_writing: bool,
     /// The driver has taken a close, which is the last of its frames until it is written.
     pub(super) is_close_taken: bool,
@@ -83,6 +83,7 @@ impl State {
         matches!(self.phase, Phase::Closing(_, Closing::Discarding))
     }
 
+    #[inline]
     pub(super) fn unpark(&mut self) -> Option<Waker> {
         match std::mem::take(&mut self.parked) {
             Parked::Not => None,

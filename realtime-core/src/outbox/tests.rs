@@ -6,8 +6,8 @@ use crate::{
 };
 use bytes::Bytes;
 
-fn blocked(ledger: &Arc<Ledger>) -> Option<Blocked<'_>> {
-    Some(Blocked { sending: None, ledger })
+fn blocked(ledger: &Arc<Ledger>) -> Blocked<'_> {
+    Blocked { sending: None, ledger }
 }
 
 fn ledger() -> Arc<Ledger> {
@@ -68,13 +68,13 @@ fn own_and_shared_frames_keep_their_order() {
 fn the_driver_does_not_park_while_something_waits() {
     let cx = Context::from_waker(Waker::noop());
     let outbox = Outbox::new(LIMIT);
-    assert!(outbox.park(&cx, None));
+    assert!(outbox.park(&cx));
     outbox.push(Draft::new(Opcode::Text, b"a")).unwrap();
     assert!(outbox.has_news());
-    assert!(!outbox.park(&cx, None));
-    assert!(outbox.park(&cx, blocked(&ledger())), "a transport that takes nothing tells when it does");
+    assert!(!outbox.park(&cx));
+    assert!(outbox.park_blocked(&cx, &blocked(&ledger())), "a transport that takes nothing tells when it does");
     outbox.signal_ping();
-    assert!(!outbox.park(&cx, blocked(&ledger())));
+    assert!(!outbox.park_blocked(&cx, &blocked(&ledger())));
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn what_is_shared_stays_so_for_one_who_does_not_read() {
     let cx = Context::from_waker(Waker::noop());
     let outbox = Outbox::new(LIMIT);
     let shared = Frame::new(Opcode::Text, b"to all");
-    assert!(outbox.park(&cx, blocked(&ledger())));
+    assert!(outbox.park_blocked(&cx, &blocked(&ledger())));
     outbox.push(Draft::new(Opcode::Text, b"to one")).unwrap();
     outbox.push_shared(&shared).unwrap();
     outbox.push_shared(&shared).unwrap();

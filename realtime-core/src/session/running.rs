@@ -30,7 +30,9 @@ impl Call {
             let outcome = ready!(poll_running(&self.core, running, cx));
             self.core.end();
             drop_running(&mut self.running);
-            self.unsent = answer(client, &self.core, outcome);
+            if let Some(unsent) = answer(client, &self.core, outcome) {
+                self.unsent = Some(unsent);
+            }
         }
         poll_send(client, &mut self.unsent, cx)
     }
@@ -112,7 +114,13 @@ pub(super) fn offer(
 }
 
 /// Queues a frame that had no room, once there is some.
+#[inline]
 pub(super) fn poll_send(client: &Client, unsent: &mut Option<HeldBack>, cx: &mut Context<'_>) -> Poll<()> {
+    if unsent.is_none() { Poll::Ready(()) } else { poll_send_late(client, unsent, cx) }
+}
+
+#[cold]
+fn poll_send_late(client: &Client, unsent: &mut Option<HeldBack>, cx: &mut Context<'_>) -> Poll<()> {
     if let Some(held) = unsent {
         ready!(client.outbox.poll_room(cx));
         if matches!(client.outbox.push_late(held.frame(), None), Err(PushError::Full)) {

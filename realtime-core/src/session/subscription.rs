@@ -405,7 +405,14 @@ impl Stream {
     }
 
     /// Sends kept items while there is room, and first the gap of the dropped ones.
+    #[inline]
     fn send_kept(&mut self, client: &Arc<Client>) {
+        if !self.kept.is_empty() {
+            self.send_all_kept(client);
+        }
+    }
+
+    fn send_all_kept(&mut self, client: &Arc<Client>) {
         while !self.kept.is_empty() && self.may_send(client) {
             if let Some(gap) = self.dropped.take() {
                 self.tell_gap(client, &gap);

@@ -17,6 +17,7 @@ pub(crate) fn poll_caught(
 }
 
 /// Calls application code; a panic in it is an `Err`.
+#[inline]
 pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| Panicked::new(&*panic))
 }
@@ -33,6 +34,7 @@ pub(crate) fn drop_caught(future: Pin<Box<dyn Future<Output = ()> + Send>>) {
 pub(crate) struct Panicked(pub(crate) String);
 
 impl Panicked {
+    #[cold]
     fn new(panic: &(dyn Any + Send)) -> Self {
         let text =
             panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));

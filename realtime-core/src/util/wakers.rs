@@ -40,13 +40,19 @@ impl Wakers {
     }
 
     /// Wakes all of them.
+    #[inline]
     pub(crate) fn wake(self) {
         self.for_each(Waker::wake);
     }
 
+    #[inline]
     pub(crate) fn for_each(self, mut with: impl FnMut(Waker)) {
-        self.first.into_iter().for_each(&mut with);
-        self.others.into_iter().flat_map(|others| *others).for_each(with);
+        if let Some(first) = self.first {
+            with(first);
+        }
+        if let Some(others) = self.others {
+            others.into_iter().for_each(with);
+        }
     }
 }
 

@@ -190,7 +190,7 @@ fn subscribe(mut terms: Value) -> Vec<u8> {
     frame(1, terms.to_string().as_bytes())
 }
 
-fn realtime() -> Realtime {
+pub(crate) fn realtime() -> Realtime {
     builder().build()
 }
 

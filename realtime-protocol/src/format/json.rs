@@ -299,6 +299,7 @@ fn begin(kind: &str, id: &str, out: &mut Vec<u8>) -> Result<(), Error> {
 }
 
 /// All of a frame that has an id and data, but for its end.
+#[inline]
 fn write_data(kind: &str, id: &str, data: &dyn Encode, out: &mut Vec<u8>) -> Result<(), Error> {
     begin(kind, id, out)?;
     out.extend_from_slice(br#","data":"#);

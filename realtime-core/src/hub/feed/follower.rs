@@ -253,7 +253,8 @@ impl Follower {
     /// Returns what the follower is to be sent next, and moves its cursor over a gap. For its own task, while it is
     /// not level.
     pub(crate) fn read(&self, now: u32) -> Behind {
-        if self.diverged.swap(false, Relaxed) {
+        if self.diverged.load(Relaxed) {
+            self.diverged.store(false, Relaxed);
             return Behind::Gap(Gap::new(0, "diverged"));
         }
         let mut cursor = self.cursor.load(Relaxed);
@@ -274,13 +275,21 @@ impl Follower {
     /// # Errors
     ///
     /// The entry cannot be written in this form.
+    #[inline]
     pub(crate) fn frame(
         &self,
         protocols: &Protocols,
         entry: &Entry,
         known: Option<Frame>,
     ) -> Result<Option<Frame>> {
-        let (None, Some(form)) = (&known, self.form()) else { return Ok(known) };
+        match (&known, self.form()) {
+            (None, Some(form)) => self.make_frame(protocols, entry, form),
+            _ => Ok(known),
+        }
+    }
+
+    #[inline(never)]
+    fn make_frame(&self, protocols: &Protocols, entry: &Entry, form: Form) -> Result<Option<Frame>> {
         let mut frames = Frames {
             protocols,
             topic: &self.feed.name,

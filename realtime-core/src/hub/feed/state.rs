@@ -205,6 +205,7 @@ impl FeedState {
         (!tail.ended && self.is_loaded()).then(|| Newest { entries, begin, end: self.position_in(&tail, end) })
     }
 
+    #[inline]
     pub(super) fn behind(
         &self,
         cursor: &mut u64,
@@ -214,8 +215,8 @@ impl FeedState {
         now: u32,
     ) -> Behind {
         let tail = self.lock_trimmed(now);
-        if let Some(restart) = tail.restart().filter(|_| tail.restarts() != *restarts) {
-            (*cursor, *restarts) = (restart.offset, tail.restarts());
+        if let Some((times, restart)) = tail.restarted_since(*restarts) {
+            (*cursor, *restarts) = (restart.offset, times);
             return Behind::Restarted(restart.clone());
         }
         tail.behind(cursor, keeping, form)
@@ -305,13 +306,19 @@ impl FeedState {
         self.replica.as_ref().is_some_and(|replica| replica.is_busy())
     }
 
+    #[inline]
     fn lock_trimmed(&self, now: u32) -> MutexGuard<'_, Tail> {
         let mut tail = self.tail.lock();
         if tail.next_due().is_some_and(|due| due <= now) {
-            tail.trim(now);
-            self.count(&tail);
+            self.trim(&mut tail, now);
         }
         tail
+    }
+
+    #[cold]
+    fn trim(&self, tail: &mut Tail, now: u32) {
+        tail.trim(now);
+        self.count(tail);
     }
 
     /// Changes the tail, and counts its bytes anew.

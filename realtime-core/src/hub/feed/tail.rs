@@ -110,8 +110,11 @@ impl Tail {
         self.copied.as_ref().map_or(0, |copied| copied.restarts)
     }
 
-    pub(super) fn restart(&self) -> Option<&Position> {
-        self.copied.as_ref().map(|copied| &copied.restart)
+    /// Returns the restarts of the log and the place at which followers go on, if it has restarted since so many.
+    #[inline]
+    pub(super) fn restarted_since(&self, restarts: u32) -> Option<(u32, &Position)> {
+        let copied = self.copied.as_ref().filter(|copied| copied.restarts != restarts)?;
+        Some((copied.restarts, &copied.restart))
     }
 
     /// Begins the copy anew, behind `base`. Followers go on behind `restart`.
@@ -311,6 +314,7 @@ impl Tail {
     }
 
     /// Returns what stands behind `cursor` for a follower with this policy. The cursor is moved over a gap.
+    #[inline]
     pub(super) fn behind(&self, cursor: &mut u64, keeping: Keeping, form: Option<Form>) -> Behind {
         let (from, end) = (*cursor + 1, self.end());
         if from > end {
@@ -326,7 +330,7 @@ impl Tail {
         }
         let past = || self.past()?.slot(from);
         let Some(slot) = self.slot(from).or_else(past) else { return Behind::Nothing };
-        let frame = slot.forms.iter().find(|(known, _)| Some(*known) == form).map(|(_, frame)| frame.clone());
+        let frame = form.and_then(|form| slot.frame(form));
         Behind::Entry(Arc::clone(&slot.entry), frame)
     }
 
@@ -385,6 +389,13 @@ impl Slot {
         let bytes = frame.len() + FORM_BYTES;
         self.bytes += bytes;
         bytes
+    }
+}
+
+impl Slot {
+    #[inline]
+    fn frame(&self, form: Form) -> Option<Frame> {
+        self.forms.iter().find(|(known, _)| *known == form).map(|(_, frame)| frame.clone())
     }
 }
 

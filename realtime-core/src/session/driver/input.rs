@@ -228,6 +228,12 @@ impl<T: Carrier> Driver<T> {
     /// Handles a packet that is not a message. Kept apart, so that the path of a message stays short.
     #[inline(never)]
     fn handle_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>, turn: &mut Turn) {
+        let is_readable = match &packet {
+            Packet::Invalid { .. } => false,
+            // One that nobody asked for is no better than one that cannot be read.
+            Packet::Authenticate { .. } => self.session.client.awaits_token(),
+            _ => true,
+        };
         match packet {
             Packet::Ignored => {}
             Packet::Reply { id, data } => self.session.client.calls.settle(&id, Ok(data)),
@@ -240,12 +246,6 @@ impl<T: Carrier> Driver<T> {
             packet => {
                 // Earlier messages are handled first.
                 self.settle(cx);
-                let is_readable = match packet {
-                    Packet::Invalid { .. } => false,
-                    // One that nobody asked for is no better than one that cannot be read.
-                    Packet::Authenticate { .. } => self.session.client.awaits_token(),
-                    _ => true,
-                };
                 let session = &self.session;
                 let calls = self.calls.get_or_insert_with(|| Box::new(Calls::new(session)));
                 calls.handle(packet, turn);

@@ -241,10 +241,10 @@ impl<T: Carrier> Driver<T> {
         self.count_inbound();
         let client = &self.session.client;
         if !self.blocked {
-            return client.outbox.park(cx, None);
+            return client.outbox.park(cx);
         }
         let blocked = Blocked { sending: self.sending.as_deref(), ledger: &client.hub.ledger };
-        let parked = client.outbox.park(cx, Some(blocked));
+        let parked = client.outbox.park_blocked(cx, &blocked);
         client.hub.keep_to_budget();
         parked
     }

@@ -14,6 +14,7 @@ pub(in crate::format) fn write(value: &(impl Serialize + ?Sized), out: &mut Vec<
 }
 
 /// Appends the header of a map: so many keys and values follow.
+#[inline]
 pub(super) fn write_map(count: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
     Form::Map.write(count, out)
 }
@@ -80,6 +81,15 @@ impl<'a> Serializer<'a> {
         form.write(declared, self.out)?;
         let header = start..self.out.len();
         Ok(Compound { serializer: self, form, header, declared, count: 0 })
+    }
+
+    /// Writes the JSON that a raw value is.
+    #[cold]
+    fn raw<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Failure> {
+        let json = serde_json::to_value(value).map_err(Failure::custom)?;
+        let json = json.as_str().ok_or_else(|| Failure::custom("a raw value is no text"))?;
+        let value: serde_json::Value = serde_json::from_str(json).map_err(Failure::custom)?;
+        value.serialize(self)
     }
 
     /// A variant with content: a map of one entry.
@@ -221,6 +231,7 @@ impl<'b, 'a> ser::Serializer for &'b mut Serializer<'a> {
         write_text(char.encode_utf8(&mut [0; 4]), self.out)
     }
 
+    #[inline]
     fn serialize_str(self, text: &str) -> Result<(), Failure> {
         write_text(text, self.out)
     }
@@ -305,6 +316,7 @@ impl<'b, 'a> ser::Serializer for &'b mut Serializer<'a> {
         self.compound(Form::Map, len)
     }
 
+    #[inline]
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'b, 'a>, Failure> {
         if name == RAW_VALUE {
             self.refuse_key()?;
@@ -456,12 +468,7 @@ impl SerializeStruct for Fields<'_, '_> {
     fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Failure> {
         match self {
             Self::Map(map) => map.field(name, value),
-            Self::Json(serializer) => {
-                let json = serde_json::to_value(value).map_err(Failure::custom)?;
-                let json = json.as_str().ok_or_else(|| Failure::custom("a raw value is no text"))?;
-                let value: serde_json::Value = serde_json::from_str(json).map_err(Failure::custom)?;
-                value.serialize(&mut **serializer)
-            }
+            Self::Json(serializer) => serializer.raw(value),
         }
     }
 
