@@ -4,6 +4,7 @@ mod cluster;
 mod faults;
 mod logins;
 mod network;
+mod past;
 mod sentinel;
 mod suite;
 mod support;
