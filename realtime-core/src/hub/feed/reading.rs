@@ -9,7 +9,7 @@ use super::{
 use crate::{
     hub::{
         Hub,
-        link::{PAUSE, Shared, caught, within},
+        link::{PAUSE, Shared, caught, unanswered, within},
         members::Effects,
     },
     seams::{Missed, Record, Runtime, Source, check_top},
@@ -253,7 +253,7 @@ const COPIES: usize = 3;
 async fn read_top(shared: &Shared, feed: &FeedState, runtime: &Arc<dyn Runtime>) -> Result {
     let topics = [&*feed.name];
     let tops = within(runtime, shared.append_timeout, caught(|| shared.broker.tops(&topics))).await;
-    let mut tops = tops.unwrap_or_else(|| Err(super::too_late()))?;
+    let mut tops = tops.unwrap_or_else(|| Err(unanswered("tops", topics.into_iter(), shared.append_timeout)))?;
     let top = tops.pop().ok_or_else(|| Error::unavailable("the broker did not say where the log ends"))?;
     check_top(&top)?;
     feed.begin_part(&top);
@@ -269,7 +269,8 @@ async fn read_page(
 ) -> Result {
     let page =
         within(runtime, shared.append_timeout, caught(|| shared.broker.read(&feed.name, after, PAGE))).await;
-    let page = page.unwrap_or_else(|| Err(super::too_late()))?;
+    let name = [&*feed.name].into_iter();
+    let page = page.unwrap_or_else(|| Err(unanswered("read", name, shared.append_timeout)))?;
     page.check()?;
     let Some(hub) = hub.upgrade() else { return Ok(()) };
     let mut effects = Effects::take();
@@ -360,7 +361,7 @@ async fn compare(
 ) -> Result {
     let names: Vec<&str> = feeds.iter().map(|feed| &*feed.name).collect();
     let tops = within(runtime, shared.append_timeout, caught(|| shared.broker.tops(&names))).await;
-    let tops = tops.unwrap_or_else(|| Err(super::too_late()))?;
+    let tops = tops.unwrap_or_else(|| Err(unanswered("tops", names.iter().copied(), shared.append_timeout)))?;
     let Some(hub) = hub.upgrade() else { return Ok(()) };
     for (feed, top) in feeds.iter().zip(tops) {
         if feed.differs(&top, hub.clock.now())
