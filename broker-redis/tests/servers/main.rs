@@ -4,6 +4,7 @@ mod cluster;
 mod faults;
 mod logins;
 mod network;
+mod readiness;
 mod sentinel;
 mod suite;
 mod support;
