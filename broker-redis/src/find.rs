@@ -1,5 +1,5 @@
 use crate::{
-    master::Dialer,
+    master::{Dialer, Master},
     names::{Names, SLOTS},
     settings::{Place, Redis},
     trouble::{self, Trouble},
@@ -11,6 +11,7 @@ use futures_util::{
 };
 use realtime_core::{Error, Result};
 use redis::{Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, ProtocolVersion, Value};
+use std::collections::BTreeSet;
 
 /// A master, and the partitions on it.
 #[derive(Clone, Debug)]
@@ -37,6 +38,13 @@ pub(crate) async fn find(
         }
         Place::Cluster(_) => ask_cluster(dialer, &[known, &addresses].concat(), names).await,
     }
+}
+
+/// Returns true if both name the same masters, each with the same partitions.
+pub(crate) fn are_same(some: &[Found], others: &[Found]) -> bool {
+    let place = |found: &Found| (found.info.addr().to_string(), found.partitions.clone());
+    let places = |found: &[Found]| found.iter().map(place).collect::<BTreeSet<_>>();
+    places(some) == places(others)
 }
 
 fn whole(info: ConnectionInfo, names: &Names) -> Found {
@@ -81,7 +89,7 @@ async fn ask_sentinels(dialer: &Dialer, sentinels: &[ConnectionInfo], master: &s
 const ASKED: usize = 3;
 
 async fn ask_cluster(dialer: &Dialer, known: &[ConnectionInfo], names: &Names) -> Result<Vec<Found>> {
-    let mut known = known.to_vec();
+    let mut known = distinct(known.to_vec());
     fastrand::shuffle(&mut known);
     let asked: Vec<BoxFuture<'_, _>> =
         known.iter().take(ASKED).map(|info| ask_node(dialer, info, names).boxed()).collect();
@@ -89,21 +97,15 @@ async fn ask_cluster(dialer: &Dialer, known: &[ConnectionInfo], names: &Names) -
 }
 
 async fn ask_node(dialer: &Dialer, info: &ConnectionInfo, names: &Names) -> Result<Vec<Found>> {
-    let ranges: Vec<Value> = query(dialer, info, redis::cmd("CLUSTER").arg("SLOTS")).await?;
-    let mut owners = vec![None; SLOTS];
-    for range in ranges {
-        let (first, last, address) = read_range(range, info).ok_or_else(|| {
-            Error::unavailable(format!("Redis at {} names its slots in an unknown form", info.addr()))
-        })?;
-        owners.get_mut(first..=last).into_iter().flatten().for_each(|owner| *owner = Some(address.clone()));
-    }
+    let ranges: Vec<Value> = query(dialer, info, &slots()).await?;
     let mut found: Vec<((String, u16), Vec<usize>)> = Vec::new();
-    for partition in 0..names.partitions() {
-        let slot = names.slot(partition);
-        let Some(address) = owners[usize::from(slot)].clone() else {
+    for (partition, owner) in owners(ranges, info, names)?.into_iter().enumerate() {
+        let Some((host, port)) = owner else {
+            let slot = names.slot(partition);
             let text = format!("Redis at {}: no server of the cluster has slot {slot}", info.addr());
             return Err(Error::unavailable(text));
         };
+        let address = (host.unwrap_or_else(|| host_of(info)), port);
         match found.iter_mut().find(|(other, _)| *other == address) {
             Some((_, partitions)) => partitions.push(partition),
             None => found.push((address, vec![partition])),
@@ -113,16 +115,55 @@ async fn ask_node(dialer: &Dialer, info: &ConnectionInfo, names: &Names) -> Resu
     Ok(found.into_iter().map(place).collect())
 }
 
-/// Reads `[first, last, [host, port, …], …]`; a host that is not known is that of the server that was asked.
-fn read_range(range: Value, asked: &ConnectionInfo) -> Option<(usize, usize, (String, u16))> {
+/// The address of a master in the words of a server: without a host where it is that of the server.
+type Owner = (Option<String>, u16);
+
+fn slots() -> Cmd {
+    let mut command = redis::cmd("CLUSTER");
+    command.arg("SLOTS");
+    command
+}
+
+/// Returns the master of each partition.
+fn owners(ranges: Vec<Value>, asked: &ConnectionInfo, names: &Names) -> Result<Vec<Option<Owner>>> {
+    let mut owners = vec![None; SLOTS];
+    for range in ranges {
+        let (first, last, owner) = read_range(range).ok_or_else(|| {
+            Error::unavailable(format!("Redis at {} names its slots in an unknown form", asked.addr()))
+        })?;
+        owners.get_mut(first..=last).into_iter().flatten().for_each(|known| *known = Some(owner.clone()));
+    }
+    Ok((0..names.partitions()).map(|partition| owners[usize::from(names.slot(partition))].clone()).collect())
+}
+
+/// Returns true if a master of a cluster says that some partitions are at other masters than these. One that says nothing, or not
+/// where, does not.
+pub(crate) async fn is_moved(asked: &Master, addresses: &[Option<String>], names: &Names) -> bool {
+    let Ok(ranges) = slots().query_async(&mut asked.commands.clone()).await else { return false };
+    let Ok(owners) = owners(ranges, &asked.info, names) else { return false };
+    let is_other = |(owner, known): (Option<Owner>, &Option<String>)| {
+        let Some((Some(host), port)) = owner else { return false };
+        known.as_ref().is_some_and(|known| *known != at(&asked.info, host, port).addr().to_string())
+    };
+    owners.into_iter().zip(addresses).any(is_other)
+}
+
+/// Returns each address once.
+pub(crate) fn distinct(mut known: Vec<ConnectionInfo>) -> Vec<ConnectionInfo> {
+    let mut seen = BTreeSet::new();
+    known.retain(|info| seen.insert(info.addr().to_string()));
+    known
+}
+
+/// Reads `[first, last, [host, port, …], …]`.
+fn read_range(range: Value) -> Option<(usize, usize, Owner)> {
     let mut parts = range.into_sequence().ok()?.into_iter();
     let mut number = || usize::from_redis_value(parts.next()?).ok();
     let (first, last) = (number()?, number()?);
     let mut master = parts.next()?.into_sequence().ok()?.into_iter();
     let host = Option::<String>::from_redis_value(master.next()?).ok()?;
     let port = u16::from_redis_value(master.next()?).ok()?;
-    let host = host.filter(|host| !host.is_empty() && host != "?").unwrap_or_else(|| host_of(asked));
-    Some((first, last, (host, port)))
+    Some((first, last, (host.filter(|host| !host.is_empty() && host != "?"), port)))
 }
 
 fn host_of(info: &ConnectionInfo) -> String {
@@ -154,7 +195,6 @@ async fn query<T: FromRedisValue>(dialer: &Dialer, info: &ConnectionInfo, comman
 #[cfg(test)]
 mod tests {
     use super::*;
-    use redis::IntoConnectionInfo;
 
     fn range(host: Value) -> Value {
         let master = Value::Array(vec![host, Value::Int(7001), Value::SimpleString("id".into())]);
@@ -163,17 +203,15 @@ mod tests {
 
     #[test]
     fn a_range_of_slots_is_read() {
-        let asked = "redis://10.0.0.1:7000".into_connection_info().unwrap();
         for (host, expected) in [
-            (Value::BulkString(b"10.0.0.2".to_vec()), "10.0.0.2"),
-            (Value::BulkString(Vec::new()), "10.0.0.1"),
-            (Value::BulkString(b"?".to_vec()), "10.0.0.1"),
-            (Value::Nil, "10.0.0.1"),
+            (Value::BulkString(b"10.0.0.2".to_vec()), Some("10.0.0.2")),
+            (Value::BulkString(Vec::new()), None),
+            (Value::BulkString(b"?".to_vec()), None),
+            (Value::Nil, None),
         ] {
-            let read = read_range(range(host), &asked);
-            assert_eq!(read, Some((0, 5460, (expected.to_owned(), 7001))));
+            assert_eq!(read_range(range(host)), Some((0, 5460, (expected.map(str::to_owned), 7001))));
         }
-        assert_eq!(read_range(Value::Int(1), &asked), None);
-        assert_eq!(read_range(Value::Array(vec![Value::Int(1)]), &asked), None);
+        assert_eq!(read_range(Value::Int(1)), None);
+        assert_eq!(read_range(Value::Array(vec![Value::Int(1)])), None);
     }
 }

@@ -9,6 +9,7 @@ mod link;
 mod log;
 mod login;
 mod master;
+mod moves;
 mod names;
 mod publish;
 mod push;

@@ -1,7 +1,7 @@
 //! The connections to all masters: kept, found again, and used.
 
 use crate::{
-    find::{Found, find},
+    find::{Found, distinct, find},
     inbox::Inbox,
     master::{Dialer, Master},
     names::Names,
@@ -35,10 +35,10 @@ pub(crate) struct Link {
     /// Held while channels are subscribed: what the node wants and what masters carry change together.
     pub(crate) subscribing: AsyncMutex<()>,
     /// The master of each partition.
-    routes: watch::Sender<Routes>,
+    pub(crate) routes: watch::Sender<Routes>,
     /// Wakes the task that finds masters.
-    finder: Arc<Notify>,
-    dialer: Dialer,
+    pub(crate) finder: Arc<Notify>,
+    pub(crate) dialer: Dialer,
     push: Push,
     /// Connections that were given up and may not be known as such by their servers.
     given_up: Mutex<Vec<Server>>,
@@ -114,7 +114,7 @@ impl Link {
         let mut pause = PAUSES.0;
         let mut last = Instant::now();
         loop {
-            self.finder.notified().await;
+            self.must_look().await;
             if last.elapsed() > CALM {
                 pause = PAUSES.0;
             }
@@ -177,8 +177,10 @@ impl Link {
         let current = self.routes.borrow().clone();
         self.give_up(current.iter().flatten().filter(|master| !master.is_alive()));
         let known: Vec<_> = current.iter().flatten().map(|master| master.info.clone()).collect();
-        let found = find(&self.redis, &self.dialer, &self.names, &distinct(known)).await?;
-        let masters = join_all(found.iter().map(|found| self.reach(found, &current))).await;
+        let known = distinct(known);
+        let found = find(&self.redis, &self.dialer, &self.names, &known).await?;
+        let reaching = join_all(found.iter().map(|found| self.reach(found, &current)));
+        let masters = self.unless_moved(reaching, &found, &known).await?;
 
         let _subscribing = self.subscribing.lock().await;
         let taken = join_all(found.iter().zip(masters).map(|(found, master)| self.take(found, master))).await;
@@ -263,10 +265,4 @@ pub(crate) async fn load_scripts(master: &Master) -> Result<(), Trouble> {
     let loaded = pipe.exec_async(&mut master.commands.clone()).await;
     // Nothing has been done of what needed them.
     trouble::read(loaded, &master.address).map_err(|trouble| Trouble::absent(master.noted(trouble).text))
-}
-
-fn distinct(mut known: Vec<redis::ConnectionInfo>) -> Vec<redis::ConnectionInfo> {
-    let mut seen = BTreeSet::new();
-    known.retain(|info| seen.insert(info.addr().to_string()));
-    known
 }

@@ -49,7 +49,7 @@ pub(crate) struct Dialer {
 }
 
 /// The time between two beats, by which a silent server or a changed role is noticed.
-const BEAT: Duration = Duration::from_secs(1);
+pub(crate) const BEAT: Duration = Duration::from_secs(1);
 
 /// Requests that wait in front of a connection. Those in front of them wait in tasks; what waits is bounded in bytes.
 const PIPELINE: usize = 256;

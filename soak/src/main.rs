@@ -39,7 +39,9 @@ fn run(arguments: &[String]) -> Outcome {
         ["serve-feeds", port] => restart::serve(port.parse()?),
         ["restart", options @ ..] => restart::run(&restart::Options::of(options)?),
         ["resume", options @ ..] => resume::run(options),
-        ["serve-cluster", number, port, redis] => cluster::serve(number.parse()?, port.parse()?, redis.parse()?),
+        ["serve-cluster", number, port, door, redis] => {
+            cluster::serve(number.parse()?, port.parse()?, door.parse()?, redis.parse()?)
+        }
         ["cluster", options @ ..] => cluster::run(&cluster::Options::of(options)?),
         ["failover", options @ ..] => failover::run(options),
         ["memory", options @ ..] => memory(&Options::of(options)?),

@@ -12,8 +12,8 @@ const SHORT: [&[&str]; 3] = [
 
 /// Those with a Redis, which the step of the brokers installs.
 const SHORT_WITH_REDIS: [&[&str]; 3] = [
-    &["cluster", "--messages", "20000", "--rate", "2000"],
-    &["cluster", "--messages", "8000", "--rate", "1000", "--no-file"],
+    &["cluster", "--messages", "8000", "--rate", "2000"],
+    &["cluster", "--messages", "4000", "--rate", "1000", "--no-file"],
     &["failover"],
 ];
 

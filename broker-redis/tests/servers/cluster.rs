@@ -1,6 +1,6 @@
 //! Failover and resharding of a cluster.
 
-use crate::support::{Cluster, append_surely, eventually, node, texts};
+use crate::support::{Cluster, Server, append_surely, eventually, node, texts};
 use adapter_testing::{BrokerNode, block_on};
 use broker_redis::{Redis, RedisBroker};
 use realtime_core::{
@@ -52,21 +52,77 @@ fn hear_all(
     missed
 }
 
-#[test]
-fn no_channel_is_deaf_after_a_master_was_killed() {
-    let mut cluster = Cluster::start();
-    let (publisher, reader) = (node(redis(&cluster)), node(redis(&cluster)));
+/// The longest time from the promotion of a replica until each channel is heard again.
+const OURS: Duration = Duration::from_millis(1500);
+
+/// Loses the first master, and returns the shards that the reader was told to have missed. All settings are the defaults, and
+/// the servers wait for 2 s before they replace a master.
+#[track_caller]
+fn hears_all_soon_after(lose: impl FnOnce(&mut Server)) -> HashSet<usize> {
+    let mut cluster = Cluster::with_timeout(2000);
+    let redis = Redis::cluster(cluster.urls());
+    let (publisher, reader) = (node(redis.clone()), node(redis));
     follow_all(&reader, Source::Topic);
     hear_all(&publisher, &reader, Duration::from_secs(5));
     block_on(reader.arrivals());
     let known = block_on(publisher.top("feed"));
-    cluster.servers[0].kill();
-    // The servers take 1.5 s to agree that it is gone, and some more to elect another.
-    let missed = hear_all(&publisher, &reader, Duration::from_secs(8));
-    assert_eq!(missed.len(), 1, "the shard of that master was missed, and no other: {missed:?}");
+    let begun = Instant::now();
+    lose(&mut cluster.servers[0]);
+    let (missed, promoted, heard) = thread::scope(|scope| {
+        let replica = &cluster.servers[3];
+        let promoting = scope.spawn(|| {
+            eventually("the replica is promoted", Duration::from_secs(20), || {
+                format!("{:?}", replica.command(&["ROLE"])).contains("master")
+            });
+            begun.elapsed()
+        });
+        let missed = hear_all(&publisher, &reader, Duration::from_secs(20));
+        let heard = begun.elapsed();
+        (missed, promoting.join().unwrap(), heard)
+    });
+    assert!(heard < promoted + OURS, "promoted after {promoted:?}, all heard after {heard:?}");
     for topic in topics() {
         block_on(append_surely(&publisher, &publisher.draft(&topic, &["x"]), &known));
     }
+    missed
+}
+
+#[test]
+fn no_channel_is_deaf_soon_after_a_master_was_killed() {
+    let missed = hears_all_soon_after(Server::kill);
+    assert_eq!(missed.len(), 1, "the shard of that master was missed, and no other: {missed:?}");
+}
+
+#[test]
+fn no_channel_is_deaf_soon_after_a_master_fell_silent() {
+    let missed = hears_all_soon_after(|server| server.signal("STOP"));
+    assert_eq!(missed.len(), 1, "the shard of that master was missed, and no other: {missed:?}");
+}
+
+/// It believes to be a master, and takes subscriptions and publications.
+#[test]
+fn a_master_that_is_parted_from_the_others_is_left() {
+    let cluster = Cluster::start();
+    let (parted, others) = cluster.servers.split_first().unwrap();
+    let redis = Redis::cluster(others.iter().map(Server::url));
+    let reader = node(redis.clone());
+    follow_all(&reader, Source::Topic);
+    for other in others {
+        parted.command(&["CLUSTER", "FORGET", &other.id()]).unwrap();
+    }
+    let replica = &others[2];
+    replica.command(&["CLUSTER", "FAILOVER", "TAKEOVER"]).unwrap();
+    eventually("the others know", Duration::from_secs(10), || {
+        let knows = |server: &Server| {
+            format!("{:?}", server.command(&["CLUSTER", "SLOTS"])).matches(&format!("({})", replica.port)).count()
+                > 0
+        };
+        others[..2].iter().all(knows)
+    });
+    assert!(format!("{:?}", parted.command(&["ROLE"])).contains("master"));
+    let publisher = node(redis);
+    let missed = hear_all(&publisher, &reader, Duration::from_secs(5));
+    assert_eq!(missed.len(), 1, "the shard of that master was missed, and no other: {missed:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod faults;
 mod logins;
 mod network;
 mod past;
+mod readiness;
 mod sentinel;
 mod suite;
 mod support;

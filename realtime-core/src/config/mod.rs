@@ -171,7 +171,8 @@ pub struct Config {
 
     /// The time for which an entry of a feed is tried to be appended over a [`Broker`](crate::Broker), from its first
     /// attempt on; it may have waited as long behind others. Default 5 s: the failover of a broker takes seconds, and a caller
-    /// waits that long. An entry that was certainly not written is then refused; otherwise its outcome is unknown.
+    /// waits that long. An entry that was certainly not written is then refused; otherwise its outcome is unknown. A handler waits as
+    /// long for the log of a feed that it follows or reads, and is then told `UNAVAILABLE`.
     pub append_timeout: Duration,
 
     /// Bytes of the logs of all [feeds](crate::Feed), counted as in [`Log::bytes`](crate::Log::bytes). Over it the

@@ -57,7 +57,13 @@ impl Handler for Follower {
     type ServerMessage = Value;
 
     async fn on_message(&self, connection: &Connection<Self>, told: Told) -> Result {
-        let Begun { position, resumed, .. } = connection.follow(&feed(told.feed), told.after.as_ref()).await?;
+        let Begun { position, resumed, .. } = loop {
+            match connection.follow(&feed(told.feed), told.after.as_ref()).await {
+                // The broker was away for longer than a handler waits.
+                Err(error) if error.code().as_str() == "UNAVAILABLE" => {}
+                begun => break begun?,
+            }
+        };
         let begun = json!({ "begun": true, "offset": position.offset, "resumed": resumed });
         connection.send(begun).map_err(Into::into)
     }

@@ -1,15 +1,13 @@
+use super::line::{self, Fault};
 use crate::Outcome;
 use std::{
     net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    task::AbortHandle,
-};
+use tokio::{net::TcpListener, sync::watch, task::AbortHandle};
 
-/// A proxy on a port of its own, which passes each connection to one of several servers, at random.
+/// A proxy on a port of its own, which passes each connection to one of several servers, at random, and makes the faults of a
+/// network.
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) port: u16,
@@ -18,21 +16,28 @@ pub(crate) struct Door {
 
 struct Inner {
     servers: Vec<u16>,
-    passing: Vec<AbortHandle>,
+    passing: Vec<Passing>,
+    /// The fault of now, and the chance by which a connection has it.
+    fault: Option<(Fault, f64)>,
     random: fastrand::Rng,
+}
+
+/// A connection.
+struct Passing {
+    fault: watch::Sender<Option<Fault>>,
+    task: AbortHandle,
 }
 
 impl Door {
     pub(crate) async fn open(servers: Vec<u16>, seed: u64) -> Outcome<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let random = fastrand::Rng::with_seed(seed);
-        let inner = Arc::new(Mutex::new(Inner { servers, passing: Vec::new(), random }));
+        let inner = Arc::new(Mutex::new(Inner { servers, passing: Vec::new(), fault: None, random }));
         let door = Self { port: listener.local_addr()?.port(), inner };
         let this = door.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let servers = this.shuffled();
-                this.lock().passing.push(tokio::spawn(pass(client, servers)).abort_handle());
+                this.lock().pass(client);
             }
         });
         Ok(door)
@@ -42,10 +47,30 @@ impl Door {
     pub(crate) fn cut(&self, chance: f64) -> u64 {
         let mut inner = self.lock();
         let Inner { passing, random, .. } = &mut *inner;
-        passing.retain(|connection| !connection.is_finished());
+        passing.retain(|connection| !connection.task.is_finished());
         let cut: Vec<_> = passing.iter().filter(|_| random.f64() < chance).collect();
-        cut.iter().for_each(|connection| connection.abort());
+        cut.iter().for_each(|connection| connection.task.abort());
         cut.len() as u64
+    }
+
+    /// Gives each connection a fault by this chance, also those that are made from now on.
+    pub(crate) fn trouble(&self, fault: Fault, chance: f64) {
+        let mut inner = self.lock();
+        let Inner { passing, random, .. } = &mut *inner;
+        passing.retain(|connection| !connection.task.is_finished());
+        for connection in passing.iter().filter(|_| random.f64() < chance) {
+            connection.fault.send_replace(Some(fault));
+        }
+        inner.fault = Some((fault, chance));
+    }
+
+    /// Ends the fault. Connections that have lost bytes stay as they are.
+    pub(crate) fn heal(&self) {
+        let mut inner = self.lock();
+        inner.fault = None;
+        for connection in &inner.passing {
+            connection.fault.send_replace(None);
+        }
     }
 
     /// Passes connections to another server from now on, and cuts those to the one before.
@@ -54,24 +79,19 @@ impl Door {
         self.cut(1.0);
     }
 
-    fn shuffled(&self) -> Vec<u16> {
-        let mut inner = self.lock();
-        let mut servers = inner.servers.clone();
-        inner.random.shuffle(&mut servers);
-        servers
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Passes a connection to the first server that takes it.
-async fn pass(mut client: TcpStream, servers: Vec<u16>) {
-    for server in servers {
-        let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await else { continue };
-        let _ = (client.set_nodelay(true), server.set_nodelay(true));
-        let _ = copy_bidirectional(&mut client, &mut server).await;
-        return;
+impl Inner {
+    fn pass(&mut self, client: tokio::net::TcpStream) {
+        let mut servers = self.servers.clone();
+        self.random.shuffle(&mut servers);
+        let random = self.random.fork();
+        let fault = self.fault.filter(|(_, chance)| self.random.f64() < *chance).map(|(fault, _)| fault);
+        let (sender, fault) = watch::channel(fault);
+        let task = tokio::spawn(line::pass(client, servers, fault, random)).abort_handle();
+        self.passing.push(Passing { fault: sender, task });
     }
 }

@@ -1,9 +1,10 @@
-//! `cargo xtask soak cluster`: three nodes on one Redis. Nodes and Redis are killed and stopped, and connections cut, while all
-//! nodes append. Each client gets every acknowledged entry once and in order, or is told.
+//! `cargo xtask soak cluster`: three nodes on one Redis. Nodes and Redis are killed and stopped, and the network between them and to
+//! the clients has faults, while all nodes append. Each client gets every acknowledged entry once and in order, or is told.
 
 mod books;
 mod door;
 mod faults;
+mod line;
 mod node;
 mod reader;
 mod redis;
@@ -14,7 +15,7 @@ pub(crate) use node::serve;
 pub(crate) use redis::{FILE, Redis};
 
 use crate::{Outcome, process};
-use node::Node;
+use node::{Node, READY};
 use reader::{Reader, connect};
 use realtime_client::Position;
 use std::{
@@ -78,21 +79,27 @@ async fn cluster(options: &Options) -> Outcome {
     );
     let begun = Instant::now();
     let mut redis = Redis::start(if file { FILE } else { redis::NO_FILE })?;
-    let nodes: Outcome<Vec<_>> = (1..=NODES as u64).map(|number| Node::start(number, redis.port)).collect();
-    let mut nodes = nodes?;
+    let (mut nodes, mut to_redis) = (Vec::new(), Vec::new());
+    for number in 1..=NODES as u64 {
+        let door = Door::open(vec![redis.port], seed.wrapping_add(number)).await?;
+        nodes.push(Node::start(number, door.port, redis.port)?);
+        to_redis.push(door);
+    }
     let door = Door::open(nodes.iter().map(|node| node.port).collect(), seed).await?;
+    let doors = [vec![door.clone()], to_redis].concat();
     let readers: Vec<_> = (0..FEEDS * READERS).map(|number| Reader::start(door.port, number % FEEDS)).collect();
     wait("all clients have begun", || readers.iter().all(Reader::has_begun)).await?;
 
     let writers = writers(&nodes, options);
     let over = AtomicBool::new(false);
-    let (faults, told) = tokio::join!(faults::make(&mut redis, &mut nodes, &door, seed, &over), async {
+    let (faults, told) = tokio::join!(faults::make(&mut redis, &mut nodes, &doors, seed, &over), async {
         let told = joined(writers).await;
         over.store(true, Relaxed);
         told
     });
     println!("{}", faults?);
     let mut told = told?;
+    ready(&nodes).await?;
     let ends = ends(door.port).await?;
     let (ends, last): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
     told.extend(last);
@@ -124,6 +131,21 @@ async fn joined<T>(tasks: Vec<JoinHandle<T>>) -> Outcome<Vec<T>> {
         results.push(task.await?);
     }
     Ok(results)
+}
+
+/// Waits until all nodes are ready.
+async fn ready(nodes: &[Node]) -> Outcome {
+    for node in nodes {
+        let client = connect(node.port);
+        let ready = async {
+            while !client.call(READY, ()).await.unwrap_or(false) {
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        within("all nodes are ready", ready).await?;
+        client.close().await;
+    }
+    Ok(())
 }
 
 /// Appends a last entry to each feed, until that is acknowledged.

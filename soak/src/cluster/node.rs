@@ -28,6 +28,9 @@ pub(crate) enum Answer {
 /// Appends an entry to a feed.
 pub(crate) const ADD: Procedure<(usize, u64), Answer> = Procedure::new("add");
 
+/// Says whether new clients should be sent to the node.
+pub(crate) const READY: Procedure<(), bool> = Procedure::new("ready");
+
 /// Enough for the longest time that a client is away.
 const KEPT: Log = Log::last(5000).bytes(4 * 1024 * 1024);
 
@@ -35,16 +38,17 @@ fn feed(number: usize) -> Feed<u64> {
     Topic::new(format!("feed {number}")).log(KEPT)
 }
 
-/// Serves until it is killed, or the runner is gone. Redis may be down as it starts.
-pub(crate) fn serve(number: u64, port: u16, redis: u16) -> Outcome {
+/// Serves until it is killed, or the runner is gone. Redis may be down as it starts; the broker reaches it by `door`.
+pub(crate) fn serve(number: u64, port: u16, door: u16, redis: u16) -> Outcome {
     crate::process::raise_file_limit()?;
     std::thread::spawn(move || end_with_runner(redis));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let broker = connected(redis).await;
+        let broker = connected(door).await;
         let endpoint = Endpoint::new(())
             .feed(CHANGES, |_, number: usize| async move { Ok(feed(number).follow()) })
-            .procedure(ADD, add);
+            .procedure(ADD, add)
+            .procedure(READY, |call, ()| async move { Ok(call.realtime().readiness().ready) });
         let mut config = Config::default();
         config.connections_per_peer = config.connections;
         // All writers of a node are on one connection.
@@ -65,9 +69,9 @@ fn end_with_runner(redis: u16) {
     std::process::exit(0);
 }
 
-async fn connected(redis: u16) -> RedisBroker {
+async fn connected(door: u16) -> RedisBroker {
     loop {
-        match RedisBroker::connect(Redis::url(format!("redis://127.0.0.1:{redis}/"))).await {
+        match RedisBroker::connect(Redis::url(format!("redis://127.0.0.1:{door}/"))).await {
             Ok(broker) => return broker,
             Err(_) => sleep(Duration::from_millis(50)).await,
         }
@@ -86,13 +90,14 @@ async fn add(call: Call<()>, (number, entry): (usize, u64)) -> Result<Answer> {
 pub(crate) struct Node {
     number: u64,
     pub(crate) port: u16,
-    redis: u16,
+    /// The port by which it reaches Redis, and that of Redis.
+    redis: [u16; 2],
     process: Option<Child>,
 }
 
 impl Node {
-    pub(crate) fn start(number: u64, redis: u16) -> Outcome<Self> {
-        let mut node = Self { number, port: free_port()?, redis, process: None };
+    pub(crate) fn start(number: u64, door: u16, redis: u16) -> Outcome<Self> {
+        let mut node = Self { number, port: free_port()?, redis: [door, redis], process: None };
         node.run()?;
         Ok(node)
     }
@@ -101,7 +106,8 @@ impl Node {
     pub(crate) fn run(&mut self) -> Outcome {
         let mut command = Command::new(env::current_exe()?);
         command.arg("serve-cluster");
-        command.args([self.number, self.port.into(), self.redis.into()].map(|number: u64| number.to_string()));
+        let [door, redis] = self.redis.map(u64::from);
+        command.args([self.number, self.port.into(), door, redis].map(|number: u64| number.to_string()));
         self.process = Some(command.stdin(Stdio::piped()).spawn()?);
         Ok(())
     }

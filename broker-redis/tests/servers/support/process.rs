@@ -105,6 +105,11 @@ impl Server {
         redis::cmd(words[0]).arg(&words[1..]).query(&mut self.try_connect()?)
     }
 
+    /// Returns the name of a server of a cluster.
+    pub(crate) fn id(&self) -> String {
+        redis::from_redis_value(self.command(&["CLUSTER", "MYID"]).unwrap()).unwrap()
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }

@@ -51,6 +51,13 @@ impl Proxy {
         (held.to_server, held.to_client) = (to_server, to_client);
     }
 
+    /// Holds back what all connections send in these directions, also those that are made from now on.
+    pub(crate) fn hold_all(&self, to_server: bool, to_client: bool) {
+        let mut held = self.lock();
+        held.below = usize::MAX;
+        (held.to_server, held.to_client) = (to_server, to_client);
+    }
+
     /// Passes on what was held back.
     pub(crate) fn release(&self) {
         self.lock().below = 0;

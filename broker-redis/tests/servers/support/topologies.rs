@@ -72,12 +72,17 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn start() -> Self {
+        Self::with_timeout(1500)
+    }
+
+    /// Starts one whose servers replace a master that was silent for so many milliseconds.
+    pub(crate) fn with_timeout(timeout: u64) -> Self {
         let servers: Vec<_> = (0..6)
             .map(|_| {
                 let bus = format!("cluster-port {}", free_port());
                 Server::start(&[
                     "cluster-enabled yes",
-                    "cluster-node-timeout 1500",
+                    &format!("cluster-node-timeout {timeout}"),
                     "cluster-replica-validity-factor 0",
                     "repl-diskless-sync-delay 0",
                     &bus,
@@ -99,14 +104,11 @@ impl Cluster {
     pub(crate) fn move_slot_of(&self, key: &str) {
         let slot: u16 =
             redis::from_redis_value(self.servers[0].command(&["CLUSTER", "KEYSLOT", key]).unwrap()).unwrap();
-        let id = |server: &Server| -> String {
-            redis::from_redis_value(server.command(&["CLUSTER", "MYID"]).unwrap()).unwrap()
-        };
         let at = usize::from(slot / 5461).min(2);
         let [from, to, third] = [at, at + 1, at + 2].map(|at| &self.servers[at % 3]);
         let slot = slot.to_string();
-        to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(from)]).unwrap();
-        from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(to)]).unwrap();
+        to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from.id()]).unwrap();
+        from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to.id()]).unwrap();
         let keys = from.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1000"]).unwrap();
         let keys: Vec<String> = redis::from_redis_value(keys).unwrap();
         let port = to.port.to_string();
@@ -115,7 +117,7 @@ impl Cluster {
         let migrate = [&migrate[..], &keys].concat();
         eventually("the keys have moved", Duration::from_secs(10), || from.command(&migrate).is_ok());
         for server in [to, from, third] {
-            server.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(to)]).unwrap();
+            server.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to.id()]).unwrap();
         }
     }
 
@@ -134,8 +136,7 @@ impl Cluster {
             self.servers[at].command(&["CLUSTER", "ADDSLOTSRANGE", range.0, range.1]).unwrap();
         }
         for at in 0..3 {
-            let id: String =
-                redis::from_redis_value(self.servers[at].command(&["CLUSTER", "MYID"]).unwrap()).unwrap();
+            let id = self.servers[at].id();
             eventually("the replica knows its master", Duration::from_secs(10), || {
                 self.servers[at + 3].command(&["CLUSTER", "REPLICATE", &id]).is_ok()
             });

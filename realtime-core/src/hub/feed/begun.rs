@@ -27,7 +27,7 @@ impl Begun {
     ) -> Result<Self> {
         let since = client.times_revoked();
         let to = || To::messages(client);
-        let (following, beginning) = client.hub.follow_prepared(name, log, keeping, after, since, to).await?;
+        let (following, beginning) = client.hub.follow_in_time(name, log, keeping, after, since, to).await?;
         let mut begun = Self { client: Arc::clone(client), following, beginning, since };
         if begun.needs_state() {
             // What it has followed until now would go on beside the state.

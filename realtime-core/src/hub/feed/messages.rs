@@ -2,13 +2,30 @@
 
 use super::{Beginning, Following, Log, To};
 use crate::{
-    hub::{Client, revocations::revoked, topics::Membership},
+    hub::{Client, Hub, revocations::revoked, topics::Membership},
     outbox::{Held, Keeping},
     protocol::Outgoing,
     util::wake,
 };
 use realtime_protocol::{Error, Position, Result};
 use std::sync::Arc;
+
+impl Hub {
+    /// Adds a follower of a feed for a handler, which does not wait longer for its log than an append does.
+    pub(crate) async fn follow_in_time(
+        self: &Arc<Self>,
+        name: &str,
+        log: Log,
+        keeping: Keeping,
+        after: Option<&Position>,
+        since: u64,
+        to: impl Fn() -> To,
+    ) -> Result<(Following, Beginning)> {
+        let following = self.follow_prepared(name, log, keeping, after, since, to);
+        let followed = self.before(self.config.append_timeout, following).await;
+        followed.unwrap_or_else(|| Err(self.too_late(name)))
+    }
+}
 
 impl Client {
     /// Sends the client the entries of a feed as messages, behind a position or from the end of the log on.
@@ -21,7 +38,7 @@ impl Client {
     ) -> Result<Beginning> {
         let since = self.times_revoked();
         let to = || To::messages(self);
-        let (following, beginning) = self.hub.follow_prepared(name, log, keeping, after, since, to).await?;
+        let (following, beginning) = self.hub.follow_in_time(name, log, keeping, after, since, to).await?;
         self.join_feed(following, since)?;
         Ok(beginning)
     }

@@ -27,7 +27,7 @@ pub(super) use revoked::Left;
 pub(crate) use state::{FeedState, Newest};
 pub(crate) use tail::Behind;
 
-use super::{Hub, topics::Name};
+use super::{Hub, link::unanswered, topics::Name};
 use crate::{
     ledger::{Class, Ledger},
     outbox::Keeping,
@@ -160,6 +160,11 @@ impl Hub {
         }
     }
 
+    /// Returns the error of a log that does not become known here.
+    fn too_late(&self, name: &str) -> Error {
+        unanswered("follow or read", [name].into_iter(), self.config.append_timeout)
+    }
+
     /// Adds a follower of a feed, behind a position or at the end of the log. `since` is the number of revocations from
     /// feeds that its client had seen when it was asked for. Returns `None` if it has to be prepared first.
     pub(crate) fn follow(
@@ -196,7 +201,7 @@ impl Hub {
             let asked = self.asked(name, log)?;
             if self.needs_preparing() {
                 let loaded = self.before(self.config.append_timeout, self.load(&asked, None)).await;
-                loaded.unwrap_or_else(|| Err(too_late()))?;
+                loaded.unwrap_or_else(|| Err(self.too_late(name)))?;
             }
             if let Some(output) = self.at_loaded(&asked, |feed| with(feed, asked.now))? {
                 return Ok(output);
@@ -405,10 +410,6 @@ impl Feeds {
     fn shard(&self, name: &str) -> &RwLock<Map> {
         &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
     }
-}
-
-fn too_late() -> Error {
-    Error::unavailable("the broker did not answer in time")
 }
 
 /// Feeds that are looked at for one that can end.

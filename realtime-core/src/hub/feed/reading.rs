@@ -9,7 +9,7 @@ use super::{
 use crate::{
     hub::{
         Hub,
-        link::{PAUSE, Shared, caught, within},
+        link::{PAUSE, Shared, caught, unanswered, within},
         members::Effects,
     },
     seams::{Missed, Page, Record, Runtime, Source, check_top},
@@ -269,7 +269,7 @@ const COPIES: usize = 3;
 async fn read_top(shared: &Shared, feed: &FeedState, runtime: &Arc<dyn Runtime>) -> Result {
     let topics = [&*feed.name];
     let tops = within(runtime, shared.append_timeout, caught(|| shared.broker.tops(&topics))).await;
-    let mut tops = tops.unwrap_or_else(|| Err(super::too_late()))?;
+    let mut tops = tops.unwrap_or_else(|| Err(unanswered("tops", topics.into_iter(), shared.append_timeout)))?;
     let top = tops.pop().ok_or_else(|| Error::unavailable("the broker did not say where the log ends"))?;
     check_top(&top)?;
     feed.begin_part(&top);
@@ -314,7 +314,9 @@ async fn read_past(
 
 async fn page(shared: &Shared, feed: &FeedState, after: u64, runtime: &Arc<dyn Runtime>) -> Result<Page> {
     let page = caught(|| shared.broker.read(&feed.name, after, PAGE));
-    let page = within(runtime, shared.append_timeout, page).await.unwrap_or_else(|| Err(super::too_late()))?;
+    let page = within(runtime, shared.append_timeout, page).await;
+    let name = [&*feed.name].into_iter();
+    let page = page.unwrap_or_else(|| Err(unanswered("read", name, shared.append_timeout)))?;
     page.check()?;
     Ok(page)
 }
@@ -400,7 +402,7 @@ async fn compare(
 ) -> Result {
     let names: Vec<&str> = feeds.iter().map(|feed| &*feed.name).collect();
     let tops = within(runtime, shared.append_timeout, caught(|| shared.broker.tops(&names))).await;
-    let tops = tops.unwrap_or_else(|| Err(super::too_late()))?;
+    let tops = tops.unwrap_or_else(|| Err(unanswered("tops", names.iter().copied(), shared.append_timeout)))?;
     let Some(hub) = hub.upgrade() else { return Ok(()) };
     for (feed, top) in feeds.iter().zip(tops) {
         if feed.differs(&top, hub.clock.now())

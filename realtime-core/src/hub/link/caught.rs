@@ -11,6 +11,38 @@ use std::{
     time::Duration,
 };
 
+/// The time that a broker has to answer, where nothing else bounds it: a call that is never answered holds up all behind it. It
+/// is longer than the failover of a broker, and than the limits that brokers have of their own.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Waits for the broker's answer to a call about some names.
+///
+/// # Errors
+///
+/// `UNAVAILABLE` if there is none in time; it says which call that was, about what and for how long.
+pub(super) async fn answered<'a, T>(
+    runtime: &Arc<dyn Runtime>,
+    call: &str,
+    names: impl ExactSizeIterator<Item = &'a str>,
+    answer: impl Future<Output = T>,
+) -> Result<T> {
+    within(runtime, ANSWER, answer).await.ok_or_else(|| unanswered(call, names, ANSWER))
+}
+
+/// Returns the error of a call that the broker has not answered.
+pub(in crate::hub) fn unanswered<'a>(
+    call: &str,
+    mut names: impl ExactSizeIterator<Item = &'a str>,
+    waited: Duration,
+) -> Error {
+    let more = names.len().saturating_sub(1);
+    let name = names.next().unwrap_or_default();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let waited = waited.as_secs_f32();
+    let text = format!("the broker has not answered `{call}` about {name:?}{more} for {waited} s");
+    Error::unavailable("the broker did not answer in time").with_source(text)
+}
+
 /// Runs a future with a timeout; `None` if it is over first.
 pub(in crate::hub) async fn within<T>(
     runtime: &Arc<dyn Runtime>,

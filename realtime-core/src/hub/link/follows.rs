@@ -232,7 +232,10 @@ pub(super) async fn follow(shared: Arc<Shared>, hub: Weak<Hub>, runtime: Arc<dyn
             Poll::Pending => shared.follows.poll_next(cx).map(Some),
         });
         let Some(changes) = next.await else { return };
-        let done = super::caught(|| shared.broker.follow(&changes)).await;
+        let names = changes.iter().map(|change| &*change.topic);
+        let done =
+            super::answered(&runtime, "follow", names, super::caught(|| shared.broker.follow(&changes))).await;
+        let done = done.and_then(|done| done);
         shared.follows.settle(&changes, done.is_ok());
         let Some(hub) = hub.upgrade() else { return };
         if done.is_ok() {

@@ -7,7 +7,8 @@ mod follows;
 mod publications;
 mod waiting;
 
-pub(super) use caught::{caught, within};
+use caught::answered;
+pub(super) use caught::{caught, unanswered, within};
 use follows::Follows;
 
 use super::{Hub, feed::MissedHere};

@@ -1,6 +1,6 @@
 //! Publications on their way to the broker.
 
-use super::{PAUSE, Shared, caught};
+use super::{PAUSE, Shared, answered, caught};
 use crate::{
     hub::{
         Hub,
@@ -25,7 +25,7 @@ const BATCH: usize = 256;
 pub(super) async fn hand_over(shared: Arc<Shared>, hub: Weak<Hub>, runtime: Arc<dyn Runtime>) {
     let mut batch = Batch::default();
     while poll_fn(|cx| batch.fill(&shared, cx)).await {
-        let Err(untaken) = caught(|| shared.broker.publish(&batch.publications)).await else {
+        let Err(untaken) = batch.hand_over(&shared, &runtime).await else {
             batch.settle(&shared, usize::MAX);
             continue;
         };
@@ -54,6 +54,16 @@ struct Failed {
 }
 
 impl Batch {
+    async fn hand_over(&self, shared: &Shared, runtime: &Arc<dyn Runtime>) -> Result<(), Untaken> {
+        let names = self.publications.iter().map(|publication| &*publication.topic);
+        let publishing = caught(|| shared.broker.publish(&self.publications));
+        match answered(runtime, "publish", names, publishing).await {
+            Ok(answer) => answer,
+            // Each may have been taken.
+            Err(error) => Err(Untaken { taken: 0, unsure: self.publications.len(), error }),
+        }
+    }
+
     /// Waits for publications, and adds them behind those that are to be tried again. Returns false at the end.
     fn fill(&mut self, shared: &Shared, cx: &Context<'_>) -> Poll<bool> {
         let mut state = shared.state.lock();

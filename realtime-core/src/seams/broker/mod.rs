@@ -30,6 +30,10 @@ use std::{fmt, time::Duration};
 /// can do. `publish`, `follow` and `receive` are each called by one task, which waits for one call to finish before
 /// it makes the next; the others are called by many tasks at once.
 ///
+/// A call that is never answered must not hold up the others: `publish` and `follow` are given up after 10 s, `append`, `read` and
+/// `tops` after [`Config::append_timeout`](crate::Config::append_timeout). Their futures are then dropped. A `receive` that brings
+/// nothing takes the node [out of service](crate::Readiness).
+///
 /// An error from a broker never means that something was not done, unless the method says so: a request whose answer
 /// is lost may have been carried out.
 #[async_trait]
