@@ -215,9 +215,13 @@ mod tests {
     #[test]
     fn entries_of_a_divided_record_are_alone_and_in_front() {
         let mut drafts = Drafts::default();
-        (0..3).for_each(|_| drop(drafts.add(pending(1, 1))));
+        for _ in 0..3 {
+            drafts.add(pending(1, 1));
+        }
         let record = drafts.next();
-        (0..2).for_each(|_| drop(drafts.add(pending(2, 1))));
+        for _ in 0..2 {
+            drafts.add(pending(2, 1));
+        }
         drafts.divide(record);
         assert_eq!(counts(&mut drafts), [1, 1, 1, 2]);
     }
