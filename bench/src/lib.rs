@@ -1,6 +1,7 @@
 //! Code shared by the servers of the bench: their start, and the handlers of our own.
 //!
-//! The runner is `main.rs`, the load generator `bin/load`; every other file in `bin` is a server.
+//! The runner is `main.rs`, the load generator `bin/load`, the cost of a cluster `bin/nodes`; every other file in `bin` is a
+//! server.
 
 #![allow(clippy::print_stdout)]
 

@@ -33,12 +33,22 @@ const OURS: &str = include_str!("../src/scripts/append.lua");
 /// A workload, and how many entries one of its requests carries.
 #[derive(Clone, Copy, PartialEq)]
 enum Work {
-    Other,
+    /// The established shape; with a key for publishers that retry.
+    Other {
+        remembers: bool,
+    },
     Append(usize),
     Publish,
 }
 
-const WORKS: [Work; 5] = [Work::Other, Work::Append(1), Work::Append(4), Work::Append(16), Work::Publish];
+const WORKS: [Work; 6] = [
+    Work::Other { remembers: false },
+    Work::Other { remembers: true },
+    Work::Append(1),
+    Work::Append(4),
+    Work::Append(16),
+    Work::Publish,
+];
 
 /// The CPU time of an entry in a round, in microseconds.
 #[derive(Clone, Copy, Default)]
@@ -69,25 +79,32 @@ fn main() {
 
 fn measure(server: &Server, node: &Node, work: Work) -> Cost {
     let mut connection = server.connect();
-    let sha = load(&mut connection, if work == Work::Other { OTHER } else { OURS });
-    let pipes: Vec<_> = (0..REQUESTS / PIPELINE).map(|batch| pipe(&sha, work, batch)).collect();
+    let sha = load(&mut connection, if work.is_other() { OTHER } else { OURS });
+    let round = fastrand::u64(..);
+    let pipes: Vec<_> = (0..REQUESTS / PIPELINE).map(|batch| pipe(&sha, work, round, batch)).collect();
     let before = (server_time(&mut connection), node.time());
     for pipe in &pipes {
         pipe.exec(&mut connection).expect("the server takes it");
     }
-    if work != Work::Other {
+    if !work.is_other() {
         node.receive(REQUESTS);
     }
     let after = (server_time(&mut connection), node.time());
-    let entries = (REQUESTS * entries(work)) as f64;
+    let entries = (REQUESTS * work.entries()) as f64;
     Cost { server: (after.0 - before.0) / entries, node: (after.1 - before.1) / entries }
 }
 
-fn entries(work: Work) -> usize {
-    if let Work::Append(entries) = work { entries } else { 1 }
+impl Work {
+    fn is_other(self) -> bool {
+        matches!(self, Self::Other { .. })
+    }
+
+    fn entries(self) -> usize {
+        if let Self::Append(entries) = self { entries } else { 1 }
+    }
 }
 
-fn pipe(sha: &str, work: Work, batch: usize) -> Pipeline {
+fn pipe(sha: &str, work: Work, round: u64, batch: usize) -> Pipeline {
     let mut pipe = redis::pipe();
     for request in batch * PIPELINE..(batch + 1) * PIPELINE {
         let feed = request % FEEDS;
@@ -97,9 +114,12 @@ fn pipe(sha: &str, work: Work, batch: usize) -> Pipeline {
                 let message = Publication::new(1, feed.to_string(), json(), None, Vec::new()).encode();
                 pipe.cmd("PUBLISH").arg(channel("t")).arg(&*message);
             }
-            Work::Other => {
-                pipe.cmd("EVALSHA").arg(sha).arg(2).arg(channel("meta")).arg(channel("history"));
+            Work::Other { remembers } => {
+                let result = format!("bench:{{p0-0}}:result:{round}:{request}");
+                let (result, life) = if remembers { (&*result, "300") } else { ("", "") };
+                pipe.cmd("EVALSHA").arg(sha).arg(3).arg(channel("history")).arg(channel("meta")).arg(result);
                 pipe.arg(&*json()).arg(100).arg(600).arg(86_400).arg("abcd").arg(channel("other"));
+                pipe.arg("PUBLISH").arg(life);
             }
             Work::Append(entries) => {
                 let body = body(request as u64, entries).encode();
@@ -209,13 +229,14 @@ fn report(costs: &[Vec<Cost>]) {
     );
     for (work, cost) in WORKS.iter().zip(costs) {
         let name = match work {
-            Work::Other => "a script with epoch and offset".to_owned(),
+            Work::Other { remembers: false } => "the established script: epoch and offset".to_owned(),
+            Work::Other { remembers: true } => "the same, so that a retry is known".to_owned(),
             Work::Append(1) => "append".to_owned(),
             Work::Append(entries) => format!("append, {entries} entries a record"),
             Work::Publish => "publish to a topic".to_owned(),
         };
         let node =
-            if *work == Work::Other { "–".to_owned() } else { format!("{:.2}", median(cost, |cost| cost.node)) };
+            if work.is_other() { "–".to_owned() } else { format!("{:.2}", median(cost, |cost| cost.node)) };
         let server = median(cost, |cost| cost.server);
         println!("| {name} | {server:.2} | {:.2} | {node} |", ratio(cost, &costs[0]));
     }

@@ -139,6 +139,9 @@ impl Link {
         let until = Instant::now() + self.redis.time_limit;
         loop {
             let master = self.master(partition, until).await?;
+            if let Some(trouble) = master.server.too_large(largest(command)) {
+                return Err(trouble);
+            }
             let mut connection = master.commands.clone();
             let trouble = match trouble::read(command.query_async(&mut connection).await, &master.address) {
                 Ok(reply) => return Ok((reply, master)),
@@ -256,6 +259,12 @@ impl Link {
     fn lock_given_up(&self) -> MutexGuard<'_, Vec<Server>> {
         self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the size of the largest argument.
+fn largest(command: &Cmd) -> usize {
+    let size = |argument| if let redis::Arg::Simple(bytes) = argument { <[u8]>::len(bytes) } else { 0 };
+    command.args_iter().map(size).max().unwrap_or(0)
 }
 
 /// Loads the scripts that a server has forgotten.

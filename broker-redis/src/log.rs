@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The shortest life of the end of a log, after which a client that was away is told that the log diverged.
 const END_LIFE: Duration = Duration::from_secs(24 * 3600);
 
+/// The life of an end below which asking for it prolongs it: the log of a feed that is followed stays, however quiet.
+const SHORT_LIFE: Duration = Duration::from_secs(12 * 3600);
+
 /// Ends of logs that are asked for in one request.
 const TOPS: usize = 512;
 
@@ -63,7 +66,8 @@ pub(crate) fn milliseconds(time: Duration) -> u64 {
 impl Link {
     pub(crate) async fn append(&self, topic: &str, command: &Cmd, since: u64) -> Result<Position, AppendError> {
         let partition = self.names.partition(topic);
-        let (reply, master) = self.request::<Vec<u8>>(partition, command).await.map_err(not_appended)?;
+        let (reply, master) =
+            self.request::<Vec<u8>>(partition, command).await.map_err(|trouble| not_appended(topic, trouble))?;
         if reply == b"?" {
             let text = format!("entries behind offset {since} are gone, and the append may be among them");
             return Err(unknown(text));
@@ -122,18 +126,41 @@ impl Link {
     ) -> Result<Vec<Option<Vec<u8>>>, Trouble> {
         let mut ends = Vec::with_capacity(asked.len());
         for asked in asked.chunks(TOPS) {
+            let keys: Vec<_> = asked.iter().map(|at| self.names.of(Kind::End, &topics[*at])).collect();
             let mut pipe = redis::pipe();
-            for at in asked {
-                pipe.cmd("GET").arg(self.names.of(Kind::End, &topics[*at]));
+            for key in &keys {
+                pipe.cmd("GET").arg(key).cmd("PTTL").arg(key);
             }
-            let replies: RedisResult<Vec<_>> = pipe.query_async(&mut master.commands.clone()).await;
-            ends.extend(trouble::read(replies, &master.address).map_err(|trouble| master.noted(trouble))?);
+            let replies: RedisResult<Vec<(Option<Vec<u8>>, i64)>> =
+                pipe.query_async(&mut master.commands.clone()).await;
+            let found = trouble::read(replies, &master.address).map_err(|trouble| master.noted(trouble))?;
+            let is_short = |life: i64| u64::try_from(life).is_ok_and(|life| life < milliseconds(SHORT_LIFE));
+            let short = keys.iter().zip(&found).filter(|(_, (_, life))| is_short(*life)).map(|(key, _)| key);
+            prolong(master, short).await;
+            ends.extend(found.into_iter().map(|(end, _)| end));
         }
         Ok(ends)
     }
 }
 
-fn not_appended(trouble: Trouble) -> AppendError {
+/// Has the ends of logs live for a day from now on. If that fails, it is done when they are asked for again.
+async fn prolong(master: &Master, keys: impl Iterator<Item = &String>) {
+    let mut pipe = redis::pipe();
+    for key in keys {
+        pipe.cmd("PEXPIRE").arg(key).arg(milliseconds(END_LIFE)).ignore();
+    }
+    if !pipe.is_empty()
+        && let Err(trouble) = trouble::read(pipe.exec_async(&mut master.commands.clone()).await, &master.address)
+    {
+        let trouble = master.noted(trouble);
+        tracing::debug!("the ends of logs are not prolonged: {}", trouble.text);
+    }
+}
+
+fn not_appended(topic: &str, mut trouble: Trouble) -> AppendError {
+    if trouble.outcome == Outcome::Foreign {
+        trouble.text = format!("{}: the log of {topic}: an operator has to remove it", trouble.text);
+    }
     if trouble.is_unsure() {
         let error = Error::new(Code::DEADLINE_EXCEEDED, "the broker did not answer");
         return AppendError::Unknown(error.with_source(trouble.text));

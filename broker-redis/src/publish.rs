@@ -48,8 +48,14 @@ impl Link {
     /// Sends those that wait. Returns the first trouble.
     async fn send(&self, parcels: &[Parcel], fates: &mut [Fate], until: Instant) -> Result<(), Trouble> {
         let mut batches: Vec<(Arc<Master>, Vec<usize>)> = Vec::new();
+        let mut outcome = Ok(());
         for at in (0..parcels.len()).filter(|at| fates[*at] == Fate::Waits) {
             let master = self.master(parcels[at].partition, until).await?;
+            // It would end the connection, and with it all that is sent over it.
+            if let Some(trouble) = master.server.too_large(parcels[at].message.len()) {
+                outcome = Err(trouble);
+                break;
+            }
             let open = batches.iter_mut().rev().find(|(other, _)| Arc::ptr_eq(other, &master));
             match open.filter(|(_, batch)| batch.len() < BATCH) {
                 Some((_, batch)) => batch.push(at),
@@ -58,18 +64,17 @@ impl Link {
         }
         let command = self.publish_command();
         let sent = join_all(batches.iter().map(|(master, batch)| send(master, parcels, batch, command))).await;
-        let mut outcome = Ok(());
         for ((_, batch), replies) in batches.iter().zip(sent) {
             match replies {
                 Ok(replies) => {
                     for (at, reply) in batch.iter().zip(replies) {
                         fates[*at] = reply.as_ref().map_or_else(fate, |()| Fate::Taken);
-                        outcome = outcome.and(reply);
+                        outcome = reply.and(outcome);
                     }
                 }
                 Err(trouble) => {
                     batch.iter().for_each(|at| fates[*at] = fate(&trouble));
-                    outcome = outcome.and(Err(trouble));
+                    outcome = Err(trouble);
                 }
             }
         }

@@ -28,9 +28,24 @@ pub(crate) fn read_page(topic: &str, reign: &str, mut replies: Vec<Bytes>) -> Re
     }
     let records = replies.split_off(2);
     let top = read_end(&replies[0], reign)?;
-    let first = if replies[1].is_empty() { top.offset + 1 } else { number(field(&replies[1], 0, 16)?)? };
-    let records = records.iter().map(|record| read(topic, reign, record)).collect::<Result<_>>()?;
+    let records: Vec<_> = records.iter().filter_map(|record| readable(topic, reign, record)).collect();
+    let oldest = field(&replies[1], 0, 16).and_then(number).ok();
+    let first = oldest.or(records.first().map(|record| record.first)).unwrap_or(top.offset.saturating_add(1));
     Ok(Page { records, top, first })
+}
+
+/// Returns a record, or nothing for what no node has written: those who follow are told of what is missing then.
+fn readable(topic: &str, reign: &str, bytes: &Bytes) -> Option<Record> {
+    let record = read(topic, reign, bytes);
+    if let Err(error) = &record {
+        let reason = error.message();
+        tracing::error!(
+            feed = topic,
+            bytes = bytes.len(),
+            "something in the log is none of its records: {reason}"
+        );
+    }
+    record.ok()
 }
 
 /// Returns the birth of a log, from a position in it.

@@ -3,6 +3,7 @@
 use realtime_core::{Error, Result};
 use realtime_protocol::internal::sha1;
 use redis::{InfoDict, Pipeline, Value, aio::MultiplexedConnection};
+use std::collections::HashMap;
 
 use crate::{
     scripts,
@@ -18,7 +19,12 @@ pub(crate) struct Server {
     replication_id: String,
     /// The number of the connection in this run.
     pub(crate) client_id: u64,
+    /// The most bytes of an argument.
+    largest: usize,
 }
+
+/// The most bytes of an argument, where the user may not ask: the default of `proto-max-bulk-len`.
+const LARGEST: usize = 512 * 1024 * 1024;
 
 /// A number that no connection has.
 const NO_CLIENT: u64 = i64::MAX as u64;
@@ -49,9 +55,15 @@ impl Server {
         let client_id = redis::from_redis_value_ref(id).map_err(|_| unclear(address, "no client id"))?;
         let text = |info: &InfoDict, key: &str| info.get::<String>(key).unwrap_or_default();
         let run_id = text(&info, "run_id");
-        let server = Self { run_id, replication_id: text(&role, "master_replid"), client_id };
+        let replication_id = text(&role, "master_replid");
+        let server = Self { run_id, replication_id, client_id, largest: largest(connection).await };
         server.end(given_up, connection, address).await?;
         Ok(server)
+    }
+
+    /// Returns what is wrong with a message of so many bytes, if something is.
+    pub(crate) fn too_large(&self, bytes: usize) -> Option<Trouble> {
+        (bytes > self.largest).then(|| Trouble::too_large(bytes, self.largest))
     }
 
     /// Names the state that this server's data is the continuation of: 24 bits as hexadecimal digits.
@@ -83,6 +95,13 @@ impl Server {
         }
         query(&mut pipe, connection, address).await.map(drop)
     }
+}
+
+async fn largest(connection: &mut MultiplexedConnection) -> usize {
+    let mut ask = redis::cmd("CONFIG");
+    ask.arg("GET").arg("proto-max-bulk-len");
+    let told: redis::RedisResult<HashMap<String, usize>> = ask.query_async(connection).await;
+    told.ok().and_then(|told| told.into_values().next()).unwrap_or(LARGEST)
 }
 
 async fn query(pipe: &mut Pipeline, connection: &mut MultiplexedConnection, address: &str) -> Result<Vec<Value>> {
@@ -172,7 +191,7 @@ mod tests {
     #[test]
     fn the_reign_is_of_the_run_and_of_the_promotion() {
         let server = |run: &str, replication: &str, client_id| {
-            Server { run_id: run.into(), replication_id: replication.into(), client_id }.reign()
+            Server { run_id: run.into(), replication_id: replication.into(), client_id, largest: LARGEST }.reign()
         };
         assert_eq!(server("a", "b", 1), server("a", "b", 2));
         assert_eq!(server("a", "b", 1), "da2361");

@@ -21,6 +21,10 @@ pub(crate) enum Outcome {
     Refused,
     /// The server refused it for want of memory: nothing was done.
     OutOfMemory,
+    /// What is stored there is not of a node: nothing was done.
+    Foreign,
+    /// It is larger than the server takes, and was not sent.
+    TooLarge,
     /// The server said an error that does not tell what was done.
     Failed,
     /// The connection is of no more use, and what was sent over it may have been done or not.
@@ -38,6 +42,11 @@ impl Trouble {
 
     pub(crate) fn absent(text: String) -> Self {
         Self { outcome: Outcome::Absent, kind: "absent".to_owned(), text }
+    }
+
+    pub(crate) fn too_large(bytes: usize, most: usize) -> Self {
+        let text = format!("{bytes} bytes in one message, of {most} that the broker takes");
+        Self { outcome: Outcome::TooLarge, kind: "large".to_owned(), text }
     }
 
     /// Returns true if what was asked for may have been done.
@@ -62,6 +71,10 @@ impl From<Trouble> for Error {
             }
             Outcome::OutOfMemory => Self::resource_exhausted("the broker is out of memory").with_source(text),
             Outcome::Refused => Self::unavailable("the broker refused the request").with_source(text),
+            Outcome::Foreign => {
+                Self::failed_precondition("the broker has something of another program there").with_source(text)
+            }
+            Outcome::TooLarge => Self::invalid_argument(text),
             Outcome::Failed => Self::internal(text),
         }
     }
@@ -86,10 +99,12 @@ fn outcome(error: &RedisError) -> Outcome {
             // Redis 6 wraps the error of a command in a script in one of its own.
             _ if is(error, "READONLY") => Outcome::Elsewhere,
             _ if is(error, "OOM") => Outcome::OutOfMemory,
+            _ if is_foreign(error) => Outcome::Foreign,
             _ if REFUSALS.iter().any(|code| is(error, code)) => Outcome::Refused,
             _ => Outcome::Failed,
         },
         ErrorKind::Extension if is(error, "OOM") => Outcome::OutOfMemory,
+        ErrorKind::Extension if is_foreign(error) => Outcome::Foreign,
         ErrorKind::Extension if REFUSALS.iter().any(|code| is(error, code)) => Outcome::Refused,
         ErrorKind::Extension | ErrorKind::UnexpectedReturnType => Outcome::Failed,
         _ => Outcome::Lost,
@@ -99,6 +114,12 @@ fn outcome(error: &RedisError) -> Outcome {
 /// Errors after which nothing was written: too few replicas, a disk that is full, a script of another
 /// that runs for too long.
 const REFUSALS: [&str; 4] = ["NOREPLICAS", "MISCONF", "BUSY", "NOAUTH"];
+
+/// Returns true if a key holds what no node has written there: the first command that uses it in a script fails.
+fn is_foreign(error: &RedisError) -> bool {
+    let is_ahead = || error.detail().is_some_and(|detail| detail.contains("The ID specified in XADD"));
+    ["WRONGTYPE", "NOTALOG"].iter().any(|code| is(error, code)) || is_ahead()
+}
 
 fn is(error: &RedisError, code: &str) -> bool {
     let wrapped = || error.detail().is_some_and(|detail| detail.contains(&format!("-{code} ")));

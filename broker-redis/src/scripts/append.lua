@@ -5,73 +5,84 @@
 --       7 life of the end, 8 life of the stream, 9 channel, 10 PUBLISH or SPUBLISH, 11 the node's time
 --       and for another attempt: 12 offset and 13 proof of the end that the node knew, 14 writer, 15 patience
 --
--- The end: birth (8), offset of the last entry (16), its proof (13), time at which the stream's life was set.
+-- The end: birth (8), offset of the last entry (16), its proof (13), time at which the lives of both keys were set.
 -- A record: birth (8), offset of its first entry (16), proof before it (13), its proof (13), body. Its id in the stream
--- is the offset of its last entry and its proof, so a position is an id.
-local call, sub, format, number = redis.call, string.sub, string.format, tonumber
+-- is the offset of its last entry.
+--
+-- Every call and every string that is made costs: most appends make four calls, and leave what is there in place.
+local call, sub, format, number, keys, argv = redis.call, string.sub, string.format, tonumber, KEYS, ARGV
 
--- Returns what `fits` returns for the first record from `id` on for which it returns something.
-local function find(stream, id, fits)
-    while true do
-        local page = call('XRANGE', stream, id, '+', 'COUNT', 64)
-        for _, entry in ipairs(page) do
-            local found = fits(entry[2][2], entry[1])
-            if found then return found end
-        end
-        if #page < 64 then return nil end
-        id = '(' .. page[64][1]
-    end
-end
-
--- Returns true if the log has the end that the node knew: then all that came behind it is there.
-local function is_known(stream, offset, proof, top, top_proof)
-    local entry = call('XRANGE', stream, format('%.0f', offset), '+', 'COUNT', 1)[1]
-    if not entry then return top == offset and top_proof == proof end
-    local first = number(sub(entry[2][2], 9, 24))
-    if first == offset + 1 then return sub(entry[2][2], 25, 37) == proof end
-    return first <= offset and sub(entry[2][2], 38, 50) == proof
-end
-
--- Returns true if all records that came after the draft was made are there: the oldest is well older than it.
-local function reaches_back(stream, top, time, patience)
-    local entry = call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-    if not entry then return top == 0 end
-    if number(sub(entry[2][2], 9, 24)) == 1 then return true end
-    return struct.unpack('<I8', entry[2][2], 68) + patience < time
-end
-
-local birth, top, base, kept = ARGV[4], 0, '0000000000000', 0
-local log_end = call('GET', KEYS[1])
+local birth, top, base, kept = argv[4], 0, '0000000000000', nil
+local log_end = call('GET', keys[1])
 if log_end then
     birth, top, base, kept = sub(log_end, 1, 8), number(sub(log_end, 9, 24)), sub(log_end, 25, 37), number(sub(log_end, 38))
+    if not (top and kept) then return { err = 'NOTALOG no node has written the end of the log that is at ' .. keys[1] } end
 else
-    call('UNLINK', KEYS[2])
+    call('UNLINK', keys[2])
 end
 
-if ARGV[12] then
-    local offset, proof, writer = number(ARGV[12]), ARGV[13], ARGV[14]
-    local known = is_known(KEYS[2], offset, proof, top, base)
-    local found = find(KEYS[2], known and format('%.0f', offset + 1) or '-', function(record, id)
+if argv[12] then
+    local stream, first_of = keys[2], function(record) return number(sub(record, 9, 24)) end
+
+    -- Returns what `fits` returns for the first record from `id` on for which it returns something.
+    local function find(id, fits)
+        while true do
+            local page = call('XRANGE', stream, id, '+', 'COUNT', 64)
+            for _, entry in ipairs(page) do
+                local found = fits(entry[2][2], entry[1])
+                if found then return found end
+            end
+            if #page < 64 then return nil end
+            id = '(' .. page[64][1]
+        end
+    end
+
+    -- Returns true if the log has the end that the node knew: then all that came behind it is there.
+    local function is_known(offset, proof)
+        local entry = call('XRANGE', stream, format('%.0f', offset), '+', 'COUNT', 1)[1]
+        if not entry then return top == offset and base == proof end
+        local record = entry[2][2]
+        local first = first_of(record)
+        if first == offset + 1 then return sub(record, 25, 37) == proof end
+        return first and first <= offset and sub(record, 38, 50) == proof
+    end
+
+    -- Returns true if all records that came after the draft was made are there: the oldest is well older than it.
+    local function reaches_back(time, patience)
+        local entry = call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+        if not entry then return top == 0 end
+        local record = entry[2][2]
+        if first_of(record) == 1 then return true end
+        return #record > 75 and struct.unpack('<I8', record, 68) + patience < time
+    end
+
+    local offset, writer = number(argv[12]), argv[14]
+    local known = is_known(offset, argv[13])
+    local found = find(known and format('%.0f', offset + 1) or '-', function(record, id)
         if sub(record, 52, 67) ~= writer then return nil end
         return sub(record, 1, 8) .. format('%016.0f', number(string.match(id, '^%d+'))) .. sub(record, 38, 50)
     end)
     if found then return found end
-    if not known and not reaches_back(KEYS[2], top, number(ARGV[11]), number(ARGV[15])) then return '?' end
+    if not known and not reaches_back(number(argv[11]), number(argv[15])) then return '?' end
 end
 
-local last = top + ARGV[2]
-local proof = sub(redis.sha1hex(base .. ARGV[1]), 1, 13)
-local record = birth .. format('%016.0f', top + 1) .. base .. proof .. ARGV[3]
-local keep_from = math.max(last - ARGV[5] + 1, ARGV[6], 0)
-call('XADD', KEYS[2], 'MINID', '~', format('%.0f', keep_from), format('%.0f-%.0f', last, number(proof, 16)), 'r', record)
+local count, now = number(argv[2]), number(argv[11])
+local last = top + count
+local id = format('%016.0f', last)
+local proof = sub(redis.sha1hex(base .. argv[1]), 1, 13)
+local record = birth .. format('%016.0f', top + 1) .. base .. proof .. argv[3]
 
--- The life of the stream is renewed every 16 entries, and after a quarter of its time for logs that are slow.
-local now = number(ARGV[11])
-if math.floor(last / 16) ~= math.floor(top / 16) or now < kept or now - kept > ARGV[8] / 8 then
-    call('PEXPIRE', KEYS[2], ARGV[8])
-    kept = now
+-- The stream comes first: if that is refused, nothing was written. It is trimmed, and the lives of both keys are set, where
+-- a multiple of 16 is passed; also by what is large, and after a quarter of the time of entries in logs that are slow.
+local is_quick = kept and last % 16 >= count and #argv[3] <= 4096 and now >= kept and now - kept <= argv[8] / 8
+if is_quick then
+    call('XADD', keys[2], id, 'r', record)
+    call('SETRANGE', keys[1], 8, id .. proof)
+else
+    local keep_from = math.max(last - argv[5] + 1, argv[6], 0)
+    call('XADD', keys[2], 'MINID', '~', format('%.0f', keep_from), id, 'r', record)
+    call('PEXPIRE', keys[2], argv[8])
+    call('SET', keys[1], birth .. id .. proof .. argv[11], 'PX', argv[7])
 end
-local at = birth .. format('%016.0f', last) .. proof
-call('SET', KEYS[1], at .. format('%.0f', kept), 'PX', ARGV[7])
-call(ARGV[10], ARGV[9], record)
-return at
+call(argv[10], argv[9], record)
+return birth .. id .. proof

@@ -240,20 +240,6 @@ fn an_evicted_end_begins_another_log_and_an_evicted_stream_an_empty_one() {
 }
 
 #[test]
-fn a_key_of_another_program_is_an_error_that_names_the_server() {
-    let server = Server::start(&[]);
-    let writer = node(quick(&server));
-    block_on(writer.append("feed", &["1"]));
-    let keys: Vec<String> = redis::cmd("KEYS").arg("*:s:feed").query(&mut server.connect()).unwrap();
-    server.command(&["DEL", &keys[0]]).unwrap();
-    server.command(&["SET", &keys[0], "other"]).unwrap();
-    let outcome = block_on(writer.broker.append(&writer.draft("feed", &["2"]), None));
-    let Err(AppendError::Unknown(error)) = outcome else { panic!("{outcome:?}") };
-    let said = said(&error);
-    assert!(said.contains("WRONGTYPE") && said.contains(&server.port.to_string()), "{said}");
-}
-
-#[test]
 fn the_life_of_a_log_is_renewed_by_slow_appends() {
     let server = Server::start(&[]);
     let writer = node(quick(&server));
@@ -279,6 +265,21 @@ fn the_life_of_a_log_is_renewed_by_slow_appends() {
     server.command(&["PEXPIRE", &keys[0], "600000"]).unwrap();
     (0..16).for_each(|_| append(1_000_001));
     assert!(life() > 1_190_000, "after 16 entries");
+}
+
+/// Small ones wait for the next multiple of 16.
+#[test]
+fn a_log_is_trimmed_by_each_large_record() {
+    let server = Server::start(&[]);
+    let writer = node(quick(&server));
+    let long = "x".repeat(5000);
+    for _ in 0..15 {
+        let mut draft = writer.draft("feed", &[&long]);
+        draft.keep.entries = 2;
+        block_on(writer.broker.append(&draft, None)).unwrap();
+    }
+    let page = block_on(writer.broker.read("feed", 0, usize::MAX)).unwrap();
+    assert!((2..=3).contains(&page.records.len()), "{} records", page.records.len());
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn refused(redis: Redis) -> Error {
 }
 
 /// The rights that README.md names.
-const RIGHTS: [&str; 20] = [
+const RIGHTS: [&str; 22] = [
     "~app:*",
     "&app:*",
     "+hello",
@@ -26,6 +26,8 @@ const RIGHTS: [&str; 20] = [
     "+publish",
     "+get",
     "+set",
+    "+setrange",
+    "+pttl",
     "+xadd",
     "+xrange",
     "+pexpire",

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod faults;
+mod foreign;
 mod logins;
 mod network;
 mod past;

@@ -294,7 +294,11 @@ impl Hub {
         }
         let Publication { topic, event, key, except, .. } = publication;
         let name = Name::Topic(topic);
-        if let Err(error) = self.deliver_here(name, event.as_deref(), publication, key.as_deref(), except) {
+        let delivered = publication
+            .check()
+            .and_then(|()| self.deliver_here(name, event.as_deref(), publication, key.as_deref(), except));
+        if let Err(error) = delivered {
+            self.counters.broker_failure();
             tracing::error!(topic = publication.topic, ?error, "a publication of another node is not valid");
         }
     }

@@ -123,12 +123,29 @@ impl Turn {
             drop(hub_here);
             self.outcome = Outcome::Unknown;
             self.outcome = self.append(writer, &runtime).await;
+            if self.is_refused_together() {
+                self.divide();
+                continue;
+            }
             if let (Outcome::Done(end), Some(hub)) = (&self.outcome, hub.upgrade()) {
                 hub.counters.appended.fetch_add(self.record.len() as u64, Relaxed);
                 self.note(end);
             }
             self.settle();
         }
+    }
+
+    /// Returns true if the broker has refused the record for good, and would maybe take other entries of it.
+    fn is_refused_together(&self) -> bool {
+        let is_for_good = matches!(&self.outcome, Outcome::Refused(error) if !error.is_retryable());
+        is_for_good && self.record.len() > 1
+    }
+
+    fn divide(&mut self) {
+        let record = std::mem::take(&mut self.record);
+        self.outcome = Outcome::Refused(not_started());
+        let Some(replica) = &self.held.0.replica else { return };
+        replica.drafts.lock().divide(record);
     }
 
     fn note(&self, end: &Position) {
@@ -211,9 +228,7 @@ impl Turn {
     /// Returns the end of the log as it is known here before the first attempt. The broker is asked if nothing is known.
     async fn known_end(&self, left: Duration, runtime: &Arc<dyn Runtime>) -> Option<Position> {
         let feed = &self.held.0;
-        let replica = feed.replica.as_ref()?;
-        let appended = replica.drafts.lock().known_end().cloned();
-        let known = replica.known_end().into_iter().chain(appended).max_by_key(|known| known.offset);
+        let known = feed.replica.as_ref()?.known_end();
         if known.is_some() {
             return known;
         }

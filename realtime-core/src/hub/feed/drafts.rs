@@ -17,6 +17,8 @@ use std::{
 #[derive(Debug, Default)]
 pub(super) struct Drafts {
     waiting: VecDeque<Pending>,
+    /// The first so many make a record each: the broker has refused one with all of them.
+    alone: usize,
     /// A task hands them over.
     is_running: bool,
     /// The end of the log after the last append of this node.
@@ -44,7 +46,7 @@ struct Answered {
     waker: Option<Waker>,
 }
 
-/// Entries of one record, and their bytes as JSON. Most of the work for a record does not depend on its entries, and one
+/// Entries of one record, and their bytes. Most of the work for a record does not depend on its entries, and one
 /// of this size is 2 ms of a slow network.
 const ENTRIES: usize = 64;
 const BYTES: usize = 64 * 1024;
@@ -60,22 +62,31 @@ impl Drafts {
     pub(super) fn next(&mut self) -> Vec<Pending> {
         let mut bytes = 0;
         let mut record = Vec::new();
+        let most = if self.alone > 0 { 1 } else { ENTRIES };
         while let Some(pending) = self.waiting.front()
-            && record.len() < ENTRIES
-            && (record.is_empty() || bytes + pending.logged.json.len() <= BYTES)
+            && record.len() < most
+            && (record.is_empty() || bytes + pending.logged.bytes() <= BYTES)
         {
-            bytes += pending.logged.json.len();
+            bytes += pending.logged.bytes();
             record.extend(self.waiting.pop_front());
         }
+        self.alone = self.alone.saturating_sub(1);
         if record.is_empty() {
             (self.waiting, self.is_running) = (VecDeque::new(), false);
         }
         record
     }
 
+    /// Takes a record back that the broker has refused for good, so that each of its entries is tried alone: one of them
+    /// may be the reason.
+    pub(super) fn divide(&mut self, record: Vec<Pending>) {
+        self.alone += record.len();
+        record.into_iter().rev().for_each(|pending| self.waiting.push_front(pending));
+    }
+
     /// Takes all that waits: the task is gone.
     pub(super) fn end(&mut self) -> VecDeque<Pending> {
-        self.is_running = false;
+        (self.is_running, self.alone) = (false, 0);
         std::mem::take(&mut self.waiting)
     }
 
@@ -85,6 +96,11 @@ impl Drafts {
 
     pub(super) fn note_end(&mut self, end: &Position) {
         self.end = Some(end.clone());
+    }
+
+    /// Forgets an end of another reign than the log has now: it may have been lost.
+    pub(super) fn forget_lost(&mut self, epoch: &str) {
+        self.end.take_if(|end| end.epoch != epoch);
     }
 }
 
@@ -167,4 +183,46 @@ fn again(error: &Error) -> Error {
 pub(super) fn unknown() -> AppendError {
     let error = Error::new(Code::DEADLINE_EXCEEDED, "the broker did not say if the entry is in the log");
     AppendError::Unknown(error.with_details(serde_json::json!({ "outcome": "unknown" })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use realtime_protocol::Kind;
+    use std::time::Duration;
+
+    fn pending(json: usize, whole: usize) -> Pending {
+        let bytes = |count| Bytes::from(vec![b'7'; count]);
+        let logged = Logged { json: bytes(json), whole: Some((Kind::Binary, bytes(whole))), key: None };
+        let keep = Retention { entries: 1, within: Duration::ZERO };
+        Pending { bytes: 0, logged, keep, since: Instant::now(), answer: Arc::default() }
+    }
+
+    fn counts(drafts: &mut Drafts) -> Vec<usize> {
+        std::iter::from_fn(|| Some(drafts.next().len()).filter(|count| *count > 0)).collect()
+    }
+
+    #[test]
+    fn a_record_is_bounded_in_all_bytes_of_its_entries() {
+        let mut drafts = Drafts::default();
+        for (json, whole) in [(1, 1), (BYTES / 2, 0), (1, BYTES / 2), (1, BYTES), (BYTES * 2, 1), (1, 1)] {
+            drafts.add(pending(json, whole));
+        }
+        assert_eq!(counts(&mut drafts), [2, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn entries_of_a_divided_record_are_alone_and_in_front() {
+        let mut drafts = Drafts::default();
+        for _ in 0..3 {
+            drafts.add(pending(1, 1));
+        }
+        let record = drafts.next();
+        for _ in 0..2 {
+            drafts.add(pending(2, 1));
+        }
+        drafts.divide(record);
+        assert_eq!(counts(&mut drafts), [1, 1, 1, 2]);
+    }
 }

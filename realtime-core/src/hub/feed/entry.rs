@@ -39,8 +39,13 @@ impl Stored {
     }
 
     /// Takes over an entry of a record.
-    pub(super) fn logged(logged: Logged) -> (Self, Option<Arc<str>>) {
-        (Self { json: logged.json, whole: logged.whole }, logged.key.map(Arc::from))
+    ///
+    /// # Errors
+    ///
+    /// If no node has written it.
+    pub(super) fn logged(logged: Logged) -> Result<(Self, Option<Arc<str>>)> {
+        logged.check()?;
+        Ok((Self { json: logged.json, whole: logged.whole }, logged.key.map(Arc::from)))
     }
 
     pub(super) fn into_logged(self, key: Option<String>) -> Logged {

@@ -3,7 +3,7 @@
 use super::replica::Means;
 use crate::{
     ledger::{Account, Class, Ledger},
-    seams::{Page, Proof, Record},
+    seams::{Proof, Record},
     util::Wakers,
 };
 use realtime_protocol::Position;
@@ -117,6 +117,12 @@ impl Reader {
         (self.end, self.part) = (End::default(), Part::default());
     }
 
+    /// Goes on behind `base`, as the part that is read does.
+    pub(super) fn begin_part(&mut self, base: Position) {
+        self.end = End::of(&base);
+        self.part = Part { base, ..Part::default() };
+    }
+
     pub(super) fn wait(&mut self, record: Record, means: &Means<'_>, ledger: &Arc<Ledger>) {
         let bytes = record.size();
         let fits = self.waiting.len() < WAITING && self.bytes + bytes <= WAITING_BYTES && means.may_wait;
@@ -173,24 +179,26 @@ impl End {
         position.offset == self.offset && proof.is_some() && proof == self.proof
     }
 
-    /// Returns the position to go on behind if that is not the end, because the log has dropped entries between. `None`
-    /// if the log is not the one that ends here.
-    pub(super) fn gap_before(&self, page: &Page) -> Option<Option<Position>> {
-        let Some(first) = page.records.first() else {
-            if self.is_at(&page.top) {
-                return Some(None);
-            }
-            let may_go = page.top.offset >= self.offset && self.may_skip(&page.top.epoch);
-            return (may_go && page.top.offset > self.offset).then(|| Some(page.top.clone()));
-        };
-        if self.connects(first) {
+    /// Returns the position to go on behind if that is not the end, because the log does not have what is between: it was
+    /// dropped, or is none of its records. `None` if the log is not the one that ends here.
+    pub(super) fn gap_before(&self, next: &Record) -> Option<Option<Position>> {
+        if self.connects(next) {
             return Some(None);
         }
-        let base = Position::new(&*first.epoch, first.first.saturating_sub(1)).with_proof(first.base.to_string());
-        let begins_later = first.first > self.offset + 1;
+        let base = Position::new(&*next.epoch, next.first.saturating_sub(1)).with_proof(next.base.to_string());
+        let begins_later = next.first > self.offset + 1;
         // At the beginning of a copy nothing is known that the first record has to follow.
-        let may_go = self.proof.is_none() || (begins_later && self.may_skip(&first.epoch));
+        let may_go = self.proof.is_none() || (begins_later && self.may_skip(&next.epoch));
         may_go.then_some(Some(base))
+    }
+
+    /// The same where the log has no record behind the end.
+    pub(super) fn gap_before_top(&self, top: &Position) -> Option<Option<Position>> {
+        if self.is_at(top) {
+            return Some(None);
+        }
+        let may_go = top.offset > self.offset && self.may_skip(&top.epoch);
+        may_go.then(|| Some(top.clone()))
     }
 
     /// Returns true if nothing of the log was lost since the end: entries are only dropped because they are old.
@@ -210,25 +218,20 @@ mod tests {
         Record { topic: "t".into(), epoch: epoch.into(), first, base, proof: base.after(tag), body }
     }
 
-    fn page(records: Vec<Record>, top: Position) -> Page {
-        let first = records.first().map_or(top.offset + 1, |record| record.first);
-        Page { records, top, first }
-    }
-
     fn top(of: &Record) -> Position {
         of.position(of.last())
     }
 
     #[test]
-    fn a_page_that_connects_leaves_no_gap() {
+    fn a_record_that_connects_leaves_no_gap() {
         let first = record("a.1", 1, Proof::NONE, 1);
         let second = record("a.1", 3, first.proof, 2);
         let end = End::behind(&first);
-        assert_eq!(end.gap_before(&page(vec![second.clone()], top(&second))), Some(None));
-        assert_eq!(end.gap_before(&page(vec![], top(&first))), Some(None));
+        assert_eq!(end.gap_before(&second), Some(None));
+        assert_eq!(end.gap_before_top(&top(&first)), Some(None));
         // Whatever has become of the epoch.
         let second = Record { epoch: "a.2".into(), ..second };
-        assert_eq!(end.gap_before(&page(vec![second.clone()], top(&second))), Some(None));
+        assert_eq!(end.gap_before(&second), Some(None));
         assert!(end.connects(&second) && !end.connects_now(&second));
     }
 
@@ -237,23 +240,23 @@ mod tests {
         let end = End::behind(&record("a.1", 1, Proof::NONE, 1));
         let later = record("a.1", 9, Proof::new(5), 3);
         let base = Position::new("a.1", 8).with_proof(Proof::new(5).to_string());
-        assert_eq!(end.gap_before(&page(vec![later.clone()], top(&later))), Some(Some(base)));
-        assert_eq!(end.gap_before(&page(vec![], top(&later))), Some(Some(top(&later))));
+        assert_eq!(end.gap_before(&later), Some(Some(base)));
+        assert_eq!(end.gap_before_top(&top(&later)), Some(Some(top(&later))));
     }
 
     #[test]
-    fn a_page_of_another_history_is_not_that_of_the_log() {
+    fn a_record_of_another_history_is_not_of_the_log() {
         let end = End::behind(&record("a.1", 1, Proof::NONE, 1));
         let other = record("a.1", 3, Proof::new(5), 2);
         let later = record("a.2", 9, Proof::new(5), 3);
         let lost = record("a.2", 1, Proof::NONE, 7);
-        for records in [vec![other.clone()], vec![later.clone()], vec![lost.clone()]] {
-            assert_eq!(end.gap_before(&page(records, top(&later))), None);
+        for record in [&other, &later, &lost] {
+            assert_eq!(end.gap_before(record), None);
         }
         // Nothing is behind the end: it ends before, elsewhere at the same offset, or behind in another reign.
         let begin = Position::new("a.1", 0).with_proof(Proof::NONE.to_string());
         for top in [begin, top(&lost), top(&later)] {
-            assert_eq!(end.gap_before(&page(vec![], top)), None);
+            assert_eq!(end.gap_before_top(&top), None);
         }
     }
 

@@ -384,14 +384,36 @@ pub(in crate::hub) async fn watch(shared: Arc<Shared>, hub: Weak<Hub>, runtime: 
         let Some(noted) = noted else { return };
         let Some(feeds) = hub.upgrade().map(|hub| hub.feeds_to_compare(&shared, noted.as_ref())) else { return };
         for feeds in feeds.chunks(BATCH) {
-            if let Err(error) = compare(&shared, &hub, feeds, &runtime).await {
-                tracing::warn!(?error, "logs cannot be compared");
-                let names = feeds.iter().map(|feed| feed.name.to_string()).collect();
+            if let Err((names, error)) = compare_all(&shared, &hub, feeds, &runtime).await {
+                tracing::warn!(feed = names.first(), count = names.len(), ?error, "logs cannot be compared");
                 shared.missed.note(Missed::Topics(names));
                 runtime.sleep(PAUSE).await;
             }
         }
     }
+}
+
+/// Compares feeds with their logs; returns the names of those that cannot be. Where the broker refuses all of them for good, each
+/// is asked for alone.
+async fn compare_all(
+    shared: &Shared,
+    hub: &Weak<Hub>,
+    feeds: &[Arc<FeedState>],
+    runtime: &Arc<dyn Runtime>,
+) -> Result<(), (Vec<String>, Error)> {
+    let names = |feeds: &[Arc<FeedState>]| feeds.iter().map(|feed| feed.name.to_string()).collect::<Vec<_>>();
+    let Err(mut problem) = compare(shared, hub, feeds, runtime).await else { return Ok(()) };
+    if problem.is_retryable() {
+        return Err((names(feeds), problem));
+    }
+    let mut failed = Vec::new();
+    for feed in feeds.chunks(1) {
+        if let Err(error) = compare(shared, hub, feed, runtime).await {
+            failed.extend(names(feed));
+            problem = error;
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err((failed, problem)) }
 }
 
 async fn compare(

@@ -142,8 +142,20 @@ impl Replica {
         reader.written = reader.written.max(offset);
     }
 
-    /// Returns the position up to which the log is known.
+    /// Returns the newest position that is known to be in the log: of what is copied and what this node has appended.
     pub(super) fn known_end(&self) -> Option<Position> {
+        let appended = self.drafts.lock().known_end().cloned();
+        match (self.copied_end(), appended) {
+            (Some(copied), Some(appended)) if copied.epoch == appended.epoch => {
+                Some(if appended.offset > copied.offset { appended } else { copied })
+            }
+            // The copy is not yet of the reign that the append was made in.
+            (copied, appended) => appended.or(copied),
+        }
+    }
+
+    /// Returns the position up to which the log is copied.
+    fn copied_end(&self) -> Option<Position> {
         let reader = self.lock();
         let End { epoch, offset, proof } = &reader.end;
         Some(Position::new(&**epoch, *offset).with_proof((*proof)?.to_string()))
@@ -257,16 +269,14 @@ impl FeedState {
     /// Adds a page to the part that is being read, and takes that over once it is whole. Returns false if the log is not the
     /// one that it was.
     fn load(&self, reader: &mut Reader, page: &Page, means: &Means<'_>, effects: &mut Effects) -> bool {
-        let Some(skipped) = reader.end.gap_before(page) else { return false };
-        if let Some(base) = skipped {
-            reader.end = End::of(&base);
-            reader.part = Part { base, ..Part::default() };
-        }
         let most = self.tail.lock().log.bytes;
+        if page.records.is_empty() {
+            let Some(skipped) = reader.end.gap_before_top(&page.top) else { return false };
+            skipped.into_iter().for_each(|base| reader.begin_part(base));
+        }
         for record in &page.records {
-            if !reader.end.connects(record) {
-                return false;
-            }
+            let Some(skipped) = reader.end.gap_before(record) else { return false };
+            skipped.into_iter().for_each(|base| reader.begin_part(base));
             reader.end = End::behind(record);
             reader.part.add(record.clone(), most);
         }
@@ -284,23 +294,31 @@ impl FeedState {
 
     /// Adds the records of a page to the copy. Returns false if the log is not the one that was copied.
     fn catch_up(&self, reader: &mut Reader, page: &Page, means: &Means<'_>, effects: &mut Effects) -> bool {
-        let Some(skipped) = reader.end.gap_before(page) else {
-            tracing::warn!(
-                feed = &*self.name,
-                "the log is not the one that was followed: something of it was lost"
-            );
+        if page.records.is_empty() {
+            let skipped = reader.end.gap_before_top(&page.top);
+            return self.skip(reader, skipped, effects);
+        }
+        for record in &page.records {
+            let skipped = reader.end.gap_before(record);
+            if !self.skip(reader, skipped, effects) {
+                return false;
+            }
+            self.apply(reader, record.clone(), means, effects);
+        }
+        true
+    }
+
+    /// Goes on behind what the log does not have, if there is such. Returns false if it is not the one that was copied.
+    fn skip(&self, reader: &mut Reader, skipped: Option<Option<Position>>, effects: &mut Effects) -> bool {
+        let Some(skipped) = skipped else {
+            let feed = &*self.name;
+            tracing::warn!(feed, "the log is not the one that was followed: something of it was lost");
             return false;
         };
         if let Some(base) = skipped {
             reader.end = End::of(&base);
             self.change(|tail| tail.skip_to(base));
             self.followers.for_each(|follower| follower.interrupt(effects));
-        }
-        for record in &page.records {
-            if !reader.end.connects(record) {
-                return false;
-            }
-            self.apply(reader, record.clone(), means, effects);
         }
         true
     }
@@ -316,6 +334,7 @@ impl FeedState {
     ) {
         reader.heard = means.now;
         top.epoch.clone_into(&mut reader.end.epoch);
+        replica.drafts.lock().forget_lost(&top.epoch);
         self.change(|tail| tail.set_epoch(&top.epoch));
         while let Some(record) = reader.take_waiting() {
             if reader.end.connects_now(&record) {
@@ -342,14 +361,18 @@ impl FeedState {
         let last = record.position(record.last());
         for (at, logged) in record.body.entries.into_iter().enumerate() {
             let position = Position { offset: first + at as u64, ..last.clone() };
-            let (mut value, key) = Stored::logged(logged);
-            match frame_of(means.protocols, &self.name, &mut value, &position) {
-                Ok(frame) => {
+            let written = Stored::logged(logged).and_then(|(mut value, key)| {
+                let frame = frame_of(means.protocols, &self.name, &mut value, &position)?;
+                Ok((value, key, frame))
+            });
+            match written {
+                Ok((value, key, frame)) => {
                     let entry = Arc::new(Entry { position, value, key, time });
                     self.push(entry, frame, means.protocols, effects);
                 }
                 Err(error) => {
-                    tracing::error!(feed = &*self.name, ?error, "an entry of another node cannot be written");
+                    let offset = position.offset;
+                    tracing::error!(feed = &*self.name, offset, ?error, "an entry cannot be sent to clients");
                     self.change(|tail| tail.skip_to(position));
                     self.followers.for_each(|follower| follower.interrupt(effects));
                 }
@@ -379,6 +402,7 @@ impl FeedState {
         }
         reader.heard = now;
         top.epoch.clone_into(&mut reader.end.epoch);
+        replica.drafts.lock().forget_lost(&top.epoch);
         self.change(|tail| tail.set_epoch(&top.epoch));
         false
     }
@@ -465,6 +489,33 @@ mod tests {
             let (_, beginning) = feed.follow(To::task(None), 0, Keeping::Block, Some(&after), 1).unwrap();
             assert_eq!((beginning.resumed, beginning.position), (Some(false), log.position(3)));
         }
+        let _ = effects.run();
+    }
+
+    /// With an end that was lost, nothing could be said of an append that is tried again.
+    #[test]
+    fn the_known_end_of_a_log_is_of_its_newest_reign() {
+        let (_, feed) = copy();
+        let (protocols, mut effects) = (Protocols::new(None), Effects::take());
+        let means = Means { protocols: &protocols, now: 1, time: 0, may_wait: true };
+        let replica = feed.replica.as_ref().unwrap();
+        let known = || replica.known_end().map(|end| (end.epoch, end.offset));
+        let appended = |epoch: &str, offset| replica.drafts.lock().note_end(&Position::new(epoch, offset));
+        assert!(known().is_none());
+        assert!(replica.begin());
+        read(&feed, &means, &mut effects, &record("a.1", 1, Proof::NONE, 3));
+        assert_eq!(known(), Some(("a.1".into(), 3)));
+        appended("a.1", 9);
+        assert_eq!(known(), Some(("a.1".into(), 9)));
+        // What was appended behind the third is lost by a failover.
+        replica.ask();
+        let other = record("a.2", 1, Proof::NONE, 2);
+        read(&feed, &means, &mut effects, &other);
+        assert_eq!(known(), Some(("a.2".into(), 2)));
+        appended("a.3", 1);
+        assert_eq!(known(), Some(("a.3".into(), 1)));
+        assert!(!feed.differs(&Position { epoch: "a.4".into(), ..other.position(2) }, 1));
+        assert_eq!(known(), Some(("a.4".into(), 2)));
         let _ = effects.run();
     }
 

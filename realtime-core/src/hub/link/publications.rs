@@ -25,11 +25,12 @@ const BATCH: usize = 256;
 pub(super) async fn hand_over(shared: Arc<Shared>, hub: Weak<Hub>, runtime: Arc<dyn Runtime>) {
     let mut batch = Batch::default();
     while poll_fn(|cx| batch.fill(&shared, cx)).await {
-        let Err(untaken) = batch.hand_over(&shared, &runtime).await else {
-            batch.settle(&shared, usize::MAX);
+        let handed = batch.handed();
+        let Err(untaken) = batch.hand_over(handed, &shared, &runtime).await else {
+            batch.settle(&shared, handed);
             continue;
         };
-        let failed = batch.handle(&shared, untaken);
+        let failed = batch.handle(&shared, handed, untaken);
         if let Some(hub) = hub.upgrade() {
             hub.counters.broker_failures(failed.lost);
         }
@@ -43,6 +44,8 @@ pub(super) async fn hand_over(shared: Arc<Shared>, hub: Weak<Hub>, runtime: Arc<
 #[derive(Default)]
 struct Batch {
     publications: Vec<Publication>,
+    /// The first so many are handed over one by one: the broker has refused one of them for good.
+    alone: usize,
     /// Failed attempts in a row for the first of them.
     tries: usize,
 }
@@ -54,13 +57,15 @@ struct Failed {
 }
 
 impl Batch {
-    async fn hand_over(&self, shared: &Shared, runtime: &Arc<dyn Runtime>) -> Result<(), Untaken> {
-        let names = self.publications.iter().map(|publication| &*publication.topic);
-        let publishing = caught(|| shared.broker.publish(&self.publications));
+    /// Hands the first `count` over.
+    async fn hand_over(&self, count: usize, shared: &Shared, runtime: &Arc<dyn Runtime>) -> Result<(), Untaken> {
+        let handed = &self.publications[..count];
+        let names = handed.iter().map(|publication| &*publication.topic);
+        let publishing = caught(|| shared.broker.publish(handed));
         match answered(runtime, "publish", names, publishing).await {
             Ok(answer) => answer,
             // Each may have been taken.
-            Err(error) => Err(Untaken { taken: 0, unsure: self.publications.len(), error }),
+            Err(error) => Err(Untaken { taken: 0, unsure: count, error }),
         }
     }
 
@@ -82,20 +87,26 @@ impl Batch {
         Poll::Pending
     }
 
+    /// Returns the number of those that are handed over next.
+    fn handed(&self) -> usize {
+        if self.alone > 0 { 1 } else { self.publications.len() }
+    }
+
     /// Drops the first `count`, of which nothing more is to be done.
     fn settle(&mut self, shared: &Shared, count: usize) {
         let count = count.min(self.publications.len());
         if count > 0 {
             self.tries = 0;
+            self.alone = self.alone.saturating_sub(count);
         }
         shared.release(self.publications.drain(..count).map(|publication| publication.size()).sum());
     }
 
     /// What may have been taken is not sent again: a publication arrives at most once.
-    fn handle(&mut self, shared: &Shared, Untaken { taken, unsure, error }: Untaken) -> Failed {
-        let count = self.publications.len();
-        let taken = taken.min(count);
-        let unsure = unsure.min(count - taken);
+    fn handle(&mut self, shared: &Shared, handed: usize, Untaken { taken, unsure, error }: Untaken) -> Failed {
+        let taken = taken.min(handed);
+        let unsure = unsure.min(handed - taken);
+        let rest = handed - taken - unsure;
         // Messages of the nodes themselves are sent anew.
         let is_lost = |topic: &str| !is_reserved(topic) || is_letter(topic);
         let count_of = |list: &[Publication]| list.iter().filter(|lost| is_lost(&lost.topic)).count();
@@ -104,9 +115,14 @@ impl Batch {
         self.settle(shared, taken + unsure);
         self.tries += 1;
         let again = error.is_retryable() && self.tries < TRIES;
-        if !again {
-            lost += count_of(&self.publications);
-            self.settle(shared, usize::MAX);
+        if !again && rest > 1 && !error.is_retryable() {
+            // The others are not lost with it.
+            self.alone = rest;
+        } else if !again {
+            // All that waited for as long as it.
+            let count = if error.is_retryable() { self.publications.len() } else { rest };
+            lost += count_of(&self.publications[..count]);
+            self.settle(shared, count);
         }
         if lost > 0 {
             log(first_lost.as_deref(), lost, &error);

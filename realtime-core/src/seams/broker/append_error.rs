@@ -11,7 +11,8 @@ pub enum AppendError {
     /// name is empty or over 256 bytes, `RESOURCE_EXHAUSTED` for an entry larger than an outbox or the log, or over
     /// [`Config::feeds`](crate::Config::feeds). With a broker also `UNIMPLEMENTED` if it keeps no logs, and `UNAVAILABLE`,
     /// to be retried, if it could not be reached within [`Config::append_timeout`](crate::Config::append_timeout) or too much
-    /// waits for it.
+    /// waits for it; `INVALID_ARGUMENT` for an entry larger than it takes, `FAILED_PRECONDITION` if another program has written
+    /// where the log is.
     Refused(Error),
     /// The entry may be in the log or not: `DEADLINE_EXCEEDED`, with the details `{"outcome":"unknown"}`. Only with a
     /// broker.

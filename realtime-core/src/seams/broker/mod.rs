@@ -5,6 +5,7 @@ mod memory;
 mod proof;
 mod publication;
 mod record;
+mod valid;
 mod wire;
 
 pub use append_error::AppendError;
@@ -231,6 +232,9 @@ pub enum Missed {
 }
 
 /// The outcome of a batch of publications that the broker has not accepted as a whole.
+///
+/// Those that were certainly not accepted are handed over again: after a pause if the error is retryable, and otherwise one by one,
+/// where each that is refused again is dropped.
 #[derive(Debug)]
 pub struct Untaken {
     /// The number of publications that were accepted: the first ones.

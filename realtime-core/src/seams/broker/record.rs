@@ -100,8 +100,13 @@ pub struct Logged {
 impl Logged {
     /// Returns the bytes that it takes in a queue.
     pub(crate) fn size(&self) -> usize {
+        size_of::<Self>() + self.bytes()
+    }
+
+    /// Returns the bytes of what is in it.
+    pub(crate) fn bytes(&self) -> usize {
         let whole = self.whole.as_ref().map_or(0, |(_, whole)| whole.len());
-        size_of::<Self>() + self.json.len() + whole + self.key.as_ref().map_or(0, String::len)
+        self.json.len() + whole + self.key.as_ref().map_or(0, String::len)
     }
 }
 
