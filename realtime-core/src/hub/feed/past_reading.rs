@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     hub::{Hub, members::Effects},
-    seams::{Page, Record},
+    seams::{Page, Proof, Record},
     util::{TICK, sync::Mutex},
 };
 use realtime_protocol::{Error, Position, Result};
@@ -118,9 +118,8 @@ impl FeedState {
             reader.asked += 1;
             return Err(Error::unavailable("the log has changed while its past was read"));
         }
-        check_chain(&page.records)?;
         let records = page.records.into_iter().skip_while(|record| record.last() <= after);
-        let (part, trimmed) = self.part(after, records, means);
+        let (part, trimmed) = self.part(after, connected(records), means);
         let last = part.as_ref().map_or(after, PastPart::last);
         self.change(|tail| {
             part.into_iter().for_each(|part| tail.add_past(part, &self.ledger));
@@ -167,14 +166,18 @@ impl FeedState {
         let entries = (first..).zip(record.body.entries).skip_while(move |(offset, _)| *offset <= after);
         entries.map(move |(offset, logged)| {
             let position = Position { offset, ..at.clone() };
-            let (mut value, key) = Stored::logged(logged);
-            match frame_of(means.protocols, &self.name, &mut value, &position) {
-                Ok(frame) => {
+            let written = Stored::logged(logged).and_then(|(mut value, key)| {
+                let frame = frame_of(means.protocols, &self.name, &mut value, &position)?;
+                Ok((value, key, frame))
+            });
+            match written {
+                Ok((value, key, frame)) => {
                     let form = Form { format: means.protocols.shared(), kind: FormKind::Item };
                     Some(Slot::new(Arc::new(Entry { position, value, key, time }), form, frame))
                 }
                 Err(error) => {
-                    tracing::error!(feed = &*self.name, ?error, "an entry of another node cannot be written");
+                    let offset = position.offset;
+                    tracing::error!(feed = &*self.name, offset, ?error, "an entry cannot be sent to clients");
                     None
                 }
             }
@@ -182,10 +185,13 @@ impl FeedState {
     }
 }
 
-fn check_chain(records: &[Record]) -> Result {
-    let connect = |pair: &[Record]| pair[1].first == pair[0].last() + 1 && pair[1].base == pair[0].proof;
-    if records.windows(2).all(connect) {
-        return Ok(());
-    }
-    Err(Error::unavailable("the records of a page do not follow each other"))
+/// Returns the first records that follow each other. What is behind a hole is read next, as what begins later: between is a
+/// record that no node has written.
+fn connected(records: impl Iterator<Item = Record>) -> impl Iterator<Item = Record> {
+    let mut before: Option<(u64, Proof)> = None;
+    records.take_while(move |record| {
+        let follows = before.is_none_or(|(last, proof)| record.first == last + 1 && record.base == proof);
+        before = Some((record.last(), record.proof));
+        follows
+    })
 }
