@@ -2,6 +2,8 @@
 
 mod appending;
 mod begun;
+mod comparing;
+mod copying;
 mod drafts;
 mod entry;
 mod follower;
@@ -18,11 +20,11 @@ mod state;
 mod tail;
 
 pub(crate) use begun::Begun;
+pub(crate) use comparing::MissedHere;
+pub(super) use comparing::watch;
 pub(crate) use entry::Entry;
 pub(crate) use follower::{Beginning, Follower, Following, To};
 pub use log::Log;
-pub(crate) use reading::MissedHere;
-pub(super) use reading::watch;
 pub(super) use revoked::Left;
 pub(crate) use state::{FeedState, Newest};
 pub(crate) use tail::Behind;
