@@ -4,7 +4,8 @@ use adapter_testing::{FaultyBroker, TestClient, TestServer, block_on};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::join_all};
 use realtime_core::{
-    AppendError, Code, Connection, Error, Feed, Handler, Log, MemoryBroker, Position, Realtime, Result, Topic,
+    AppendError, Code, Config, Connection, Error, Feed, Handler, Log, MemoryBroker, Position, Realtime, Result,
+    Topic,
     broker::{
         Abilities, Arrival, Body, Broker, Draft, FollowChange, Logged, Page, Publication, Retention, Untaken,
         Writer,
@@ -127,7 +128,7 @@ async fn done<F: Future>(server: &TestServer, doing: F) -> F::Output {
 }
 
 /// Returns the values that a client is sent, and `gap` with the count where some are missing.
-async fn told(client: &mut TestClient<Follower>) -> Vec<Value> {
+async fn told<H: Handler>(client: &mut TestClient<H>) -> Vec<Value> {
     let mut told = Vec::new();
     while let Ok(Some(frame)) = client.try_frame().await {
         let frame: Value = serde_json::from_str(&frame.as_text()).unwrap();
@@ -224,6 +225,46 @@ fn what_is_missing_in_a_log_is_told_and_what_comes_behind_it_is_delivered() {
         append("5").await;
         third.settle().await;
         assert_eq!(told(&mut other).await, ["5"]);
+    });
+}
+
+/// Follows the feed from a position on.
+struct Returning;
+
+impl Handler for Returning {
+    type Input = Position;
+    type ClientMessage = Value;
+    type ServerMessage = Value;
+
+    async fn on_open(&self, connection: &Connection<Self>) -> Result {
+        connection.follow(&FEED, Some(connection.input())).await.map(|_| ())
+    }
+
+    async fn on_message(&self, _: &Connection<Self>, _: Value) -> Result {
+        Ok(())
+    }
+}
+
+/// The node that it returns to does not hold all of the log.
+#[test]
+fn what_is_missing_in_the_past_of_a_log_is_told_too() {
+    block_on(async {
+        let broker = Picky::new();
+        let mut config = Config::default();
+        config.log_bytes = 2000;
+        let second = Realtime::builder().config(config).handler("returning", Returning).broker(broker.join());
+        let (first, second) = (server(broker.clone()), TestServer::new(second.build()));
+        let mut positions = Vec::new();
+        for value in 1..=12 {
+            let position = done(&first, first.realtime().append(&FEED, &json!(value))).await.unwrap();
+            positions.push(position);
+        }
+        broker.hidden.store(5, SeqCst);
+        let mut client = second.connect::<Returning>("returning", positions[1].clone()).await.unwrap();
+        second.settle().await;
+        let mut expected: Vec<_> = (3..=12).map(|value| json!(value)).collect();
+        expected[2] = json!({ "gap": 1 });
+        assert_eq!(told(&mut client).await, expected);
     });
 }
 
