@@ -43,7 +43,6 @@ pub(crate) fn append(names: &Names, draft: &Draft, again_since: Option<&Position
         .arg(&*draft.body.encode())
         .arg(birth)
         .arg(draft.keep.entries)
-        .arg(draft.trim_before.unwrap_or(0))
         .arg(milliseconds(end_life))
         .arg(milliseconds(stream_life))
         .arg(names.of(Kind::Log, &draft.topic))

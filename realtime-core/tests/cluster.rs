@@ -536,6 +536,35 @@ fn a_client_that_reads_slowly_misses_nothing_that_the_log_has() {
     });
 }
 
+/// Also with a position of another reign, of which only the log can say where it is.
+#[test]
+fn what_is_before_a_page_that_is_being_read_is_read_next() {
+    for epoch in [None, Some("0.other")] {
+        block_on(async {
+            let cluster = Cluster::with(2, small()).await;
+            let mut positions = Vec::new();
+            for value in 1..=20 {
+                positions.push(cluster.append(0, value).await);
+            }
+            let mut level = cluster.subscribe(1, "follow", None).await;
+            told(&mut level).await;
+            cluster.links[1].freeze();
+            let mut late = cluster.subscribe(1, "follow", Some(&positions[9])).await;
+            let mut after = positions[3].clone();
+            after.epoch = epoch.map_or(after.epoch, str::to_owned);
+            let mut early = cluster.subscribe(1, "follow", Some(&after)).await;
+            cluster.links[1].mend();
+            cluster.advance(Duration::from_secs(2)).await;
+            for (client, begun, words) in
+                [(&mut late, "subscribed true at 10", 11), (&mut early, "subscribed true at 4", 17)]
+            {
+                let told = told(client).await;
+                assert_eq!((&*told[0], told.len()), (begun, words), "{told:?}");
+            }
+        });
+    }
+}
+
 /// Those who come back after a deployment are near each other.
 #[test]
 fn a_page_of_the_past_is_read_once_for_all_who_need_it() {

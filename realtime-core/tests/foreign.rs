@@ -272,7 +272,7 @@ fn draft(number: u64, json: &'static [u8]) -> Draft {
     let entries = vec![Logged { json: Bytes::from_static(json), whole: None, key: None }];
     let body = Body { writer: Writer { node: 7, number }, time: 0, entries };
     let keep = Retention { entries: 100, within: Duration::from_secs(600) };
-    Draft { topic: "feed".into(), tag: number, body, keep, trim_before: None }
+    Draft { topic: "feed".into(), tag: number, body, keep }
 }
 
 #[test]

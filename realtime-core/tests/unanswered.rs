@@ -177,5 +177,5 @@ fn draft(feed: &str) -> Draft {
     let entries = vec![Logged { json: r#""x""#.into(), whole: None, key: None }];
     let body = Body { writer: Writer { node: 7, number: 1 }, time: 0, entries };
     let keep = Retention { entries: 10, within: Duration::from_secs(60) };
-    Draft { topic: feed.into(), tag: 1, body, keep, trim_before: None }
+    Draft { topic: feed.into(), tag: 1, body, keep }
 }

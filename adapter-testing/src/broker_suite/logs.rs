@@ -119,12 +119,6 @@ pub(super) async fn entries_over_the_retention_are_dropped<B: Broker>(node: &Bro
     check_dropped(node, &feed, &top).await;
 }
 
-pub(super) async fn entries_before_the_offset_named_by_the_node_are_dropped<B: Broker>(node: &BrokerNode<B>) {
-    let feed = name("trimmed");
-    let top = append_many(node, &feed, |draft| Draft { trim_before: Some(990), ..draft }).await;
-    check_dropped(node, &feed, &top).await;
-}
-
 /// Appends 1000 entries; returns the last position.
 async fn append_many<B: Broker>(node: &BrokerNode<B>, feed: &str, change: impl Fn(Draft) -> Draft) -> Position {
     let mut top = None;

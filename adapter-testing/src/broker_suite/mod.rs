@@ -40,7 +40,6 @@ pub async fn broker_suite<B: Broker>(join: impl AsyncFn() -> B) {
         logs::tops_are_those_of_the_logs_asked_for(&first).await;
         logs::appends_of_two_nodes_have_one_order(&first, &second).await;
         logs::entries_over_the_retention_are_dropped(&first).await;
-        logs::entries_before_the_offset_named_by_the_node_are_dropped(&first).await;
         retries::a_retry_finds_what_the_first_attempt_appended(&first, &second).await;
         retries::a_retry_of_what_was_not_appended_appends_it(&first, &second).await;
         retries::a_retry_on_a_log_that_is_not_there_appends(&first).await;

@@ -124,7 +124,7 @@ impl<B: Broker> BrokerNode<B> {
             entries: texts.iter().map(entry).collect(),
         };
         let keep = Retention { entries: 10_000, within: Duration::from_secs(600) };
-        Draft { topic: topic.to_owned(), tag: tag(), body, keep, trim_before: None }
+        Draft { topic: topic.to_owned(), tag: tag(), body, keep }
     }
 
     /// Appends a record with these texts as entries.

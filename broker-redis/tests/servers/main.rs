@@ -3,6 +3,7 @@
 mod cluster;
 mod faults;
 mod foreign;
+mod lives;
 mod logins;
 mod network;
 mod past;

@@ -167,7 +167,7 @@ impl Turn {
         if self.record.iter().all(|pending| pending.since + timeout <= runtime.now()) {
             return Outcome::Refused(late());
         }
-        let mut draft = draft(&self.held.0.name, writer, unix_time(), &self.record, self.trim_before());
+        let mut draft = draft(&self.held.0.name, writer, unix_time(), &self.record, self.fitting());
         let mut attempts = Attempts { since: None, unsure: false, last: None };
         let mut pause = FIRST_PAUSE;
         loop {
@@ -237,9 +237,9 @@ impl Turn {
         tops?.ok()?.pop()
     }
 
-    /// Returns the offset before which the log has grown over its bytes, by what is known here.
-    fn trim_before(&self) -> Option<u64> {
-        self.held.0.tail.lock().outgrown()
+    /// Returns how many of the newest entries the bytes of the log have room for, by what is known here.
+    fn fitting(&self) -> Option<u64> {
+        self.held.0.tail.lock().fitting()
     }
 }
 

@@ -136,18 +136,16 @@ impl Answer {
     }
 }
 
-/// Makes the draft of a record.
-pub(super) fn draft(
-    topic: &str,
-    writer: Writer,
-    time: u64,
-    record: &[Pending],
-    trim_before: Option<u64>,
-) -> Draft {
+/// Makes the draft of a record. `fitting` older entries may stay, if that is limited by bytes.
+pub(super) fn draft(topic: &str, writer: Writer, time: u64, record: &[Pending], fitting: Option<u64>) -> Draft {
     let entries = record.iter().map(|pending| pending.logged.clone()).collect();
     let body = Body { writer, time, entries };
-    let keep = record[record.len() - 1].keep;
-    Draft { topic: topic.to_owned(), tag: 0, body, keep, trim_before }
+    let mut keep = record[record.len() - 1].keep;
+    if let Some(fitting) = fitting {
+        // A number, not an offset: the log may be another one than was known here.
+        keep.entries = keep.entries.min(fitting.saturating_add(record.len() as u64));
+    }
+    Draft { topic: topic.to_owned(), tag: 0, body, keep }
 }
 
 /// The outcome of a record's append.

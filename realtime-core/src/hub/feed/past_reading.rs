@@ -124,10 +124,12 @@ impl FeedState {
         self.change(|tail| {
             part.into_iter().for_each(|part| tail.add_past(part, &self.ledger));
             tail.note_trimmed(trimmed);
+            // Others may want what is before this page, since it was asked for.
+            reader.past.remove(&after);
+            reader.past.retain(|want| tail.lacks_behind(*want));
         });
         // Those who want what is not there are served too: with a gap.
         let served = (after + 1).max(last).max(trimmed.saturating_sub(1));
-        reader.past = reader.past.split_off(&served);
         std::mem::take(&mut reader.wakers).for_each(|waker| effects.wake(Some(waker)));
         self.followers.for_each(|follower| follower.end_wait(served, effects));
         Ok(())

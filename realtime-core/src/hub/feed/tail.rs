@@ -188,9 +188,9 @@ impl Tail {
         !self.has_behind(offset) && self.past().is_some_and(|past| offset >= past.trimmed.saturating_sub(1))
     }
 
-    /// Returns the offset before which the log may drop entries for their size, if there is one.
-    pub(super) fn outgrown(&self) -> Option<u64> {
-        (self.outgrown > 0).then_some(self.outgrown)
+    /// Returns how many of the newest entries the log has bytes for, if it was ever larger.
+    pub(super) fn fitting(&self) -> Option<u64> {
+        (self.outgrown > 0).then(|| (self.end() + 1).saturating_sub(self.outgrown))
     }
 
     /// Returns the position at this offset, if this is a copy; without a proof where it is not known any more.

@@ -310,7 +310,7 @@ impl Hub {
         let body = Body { writer, time: 0, entries: vec![Logged { json, whole: None, key: None }] };
         let keep = Retention { entries: 1, within: Duration::from_secs(60) };
         let tag = getrandom::u64().unwrap_or(writer.number);
-        Some(Draft { topic: topic.to_string(), tag, body, keep, trim_before: None })
+        Some(Draft { topic: topic.to_string(), tag, body, keep })
     }
 
     /// Sends the whole list to those who have asked, as long as that leaves room for publications.

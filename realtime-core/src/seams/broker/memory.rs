@@ -241,8 +241,7 @@ impl Log {
         };
         self.top = (record.last(), record.proof);
         self.records.push_back(record.clone());
-        let count = record.last().saturating_sub(draft.keep.entries) + 1;
-        self.trim(count.max(draft.trim_before.unwrap_or(0)));
+        self.trim(record.last().saturating_sub(draft.keep.entries) + 1);
         record
     }
 
@@ -325,7 +324,7 @@ mod tests {
         let entries = vec![Logged { json: "7".into(), whole: None, key: None }];
         let body = Body { writer: Writer { node: 1, number }, time: 0, entries };
         let keep = Retention { entries: 1000, within: Duration::from_secs(1) };
-        Draft { topic: "t".into(), tag: number, body, keep, trim_before: None }
+        Draft { topic: "t".into(), tag: number, body, keep }
     }
 
     /// An earlier attempt may be among what is dropped, and before the position that was lost.

@@ -121,14 +121,12 @@ pub struct Draft {
     pub body: Body,
     /// The entries that the log is to keep.
     pub keep: Retention,
-    /// The offset before which entries may be dropped for their size, if the node knows one.
-    pub trim_before: Option<u64>,
 }
 
 /// The bounds of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// The number of the newest entries to keep. A broker may keep more.
+    /// The number of the newest entries to keep: fewer than the log may have if they are large. A broker may keep more.
     pub entries: u64,
     /// The time for which an entry is kept. A broker may keep it for longer.
     pub within: Duration,
