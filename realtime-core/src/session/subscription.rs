@@ -254,8 +254,12 @@ impl Stream {
                     self.keep_entry(HeldBack::new(client, frame));
                     Ok(())
                 }
-                Ahead::Entries if self.may_send(client) && self.awaits_past(client) => return Poll::Pending,
-                Ahead::Entries if self.may_send(client) => self.take_entry(client, turn),
+                Ahead::Entries if self.may_send(client) => {
+                    if self.awaits_past(client) {
+                        return Poll::Pending;
+                    }
+                    self.take_entry(client, turn)
+                }
                 Ahead::Entries if self.keeping == Keeping::Nothing && self.falls_behind() => Err(too_slow()),
                 Ahead::Entries => return Poll::Pending,
                 Ahead::Failed(error) => Err(error),
