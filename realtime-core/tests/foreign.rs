@@ -81,7 +81,7 @@ impl Broker for Picky {
 
     async fn publish(&self, batch: &[Publication]) -> Result<(), Untaken> {
         if batch.iter().any(|publication| is_bad(&publication.json)) {
-            return Err(refused().into());
+            return Err(Untaken::all(refused()));
         }
         self.inner.publish(batch).await
     }
