@@ -374,7 +374,7 @@ impl Broker for FaultyBroker {
     }
 
     async fn publish(&self, batch: &[Publication]) -> Result<(), Untaken> {
-        self.pass().await?;
+        self.pass().await.map_err(Untaken::all)?;
         self.node.inner.publish(batch).await
     }
 

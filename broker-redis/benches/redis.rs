@@ -178,7 +178,7 @@ impl Node {
         let redis = Redis::url(server.url())
             .prefix("bench")
             .partitions(1)
-            .time_limit(Duration::from_secs(30))
+            .time_limit(Duration::from_secs(4))
             .waiting(1 << 30);
         let broker = block_on(RedisBroker::connect(redis)).expect("the server answers");
         let thread = threads().into_iter().find(|thread| !before.contains(thread)).expect("it has a thread");

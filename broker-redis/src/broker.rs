@@ -98,9 +98,8 @@ impl Broker for RedisBroker {
         };
         let parcels: Vec<_> = batch.iter().map(parcel).collect();
         let bytes = parcels.iter().map(|parcel| parcel.channel.len() + parcel.message.len()).sum();
-        let _waiting = self.budget.take(bytes)?;
-        let all_unsure = |error| Untaken { taken: 0, unsure: batch.len(), error };
-        let published = self.run(|link| async move { link.publish(parcels).await }).await.map_err(all_unsure)?;
+        let _waiting = self.budget.take(bytes).map_err(Untaken::all)?;
+        let published = self.run(|link| async move { link.publish(parcels).await }).await?;
         Self::note(&self.publishing, published.as_ref().err().map(|untaken| &untaken.error));
         published
     }

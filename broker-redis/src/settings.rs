@@ -31,6 +31,10 @@ pub(crate) enum Place {
     Cluster(Vec<String>),
 }
 
+/// The longest time limit. Publications may take twice as long, once to wait for a server and once for its answer, and
+/// nodes wait 10 s for their broker: what certainly was not sent would be dropped as if it may have been.
+const LONGEST: Duration = Duration::from_secs(4);
+
 impl Redis {
     /// Uses the one server at a URL: `redis://[user[:password]@]host[:port][/database]`, `rediss://` for TLS (with the
     /// feature `tls`), `unix:///path` for a socket. It must be a master.
@@ -66,8 +70,9 @@ impl Redis {
         self
     }
 
-    /// Sets how long a server may take to answer, 2 s by default. Then its connections are replaced: a longer pause
-    /// of the server is treated as a loss.
+    /// Sets how long a server may take to answer, 2 s by default and 4 s at most. Then its connections are replaced: a
+    /// longer pause of the server is treated as a loss. Publications may wait this long for a server, and then for its
+    /// answer; a node gives up what its broker has not answered within 10 s, and would drop them.
     #[must_use = "the changed settings are returned"]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = limit;
@@ -142,6 +147,11 @@ impl Redis {
         if self.time_limit.is_zero() {
             return Err(Error::invalid_argument("the time limit of a RedisBroker must not be zero"));
         }
+        if self.time_limit > LONGEST {
+            let text =
+                format!("the time limit of a RedisBroker is {LONGEST:?} at most, not {:?}", self.time_limit);
+            return Err(Error::invalid_argument(text));
+        }
         Ok(())
     }
 }
@@ -199,11 +209,13 @@ mod tests {
             (Redis::url("redis://host").prefix(""), "prefix"),
             (Redis::url("redis://host").partitions(0), "partitions"),
             (Redis::url("redis://host").time_limit(Duration::ZERO), "time limit"),
+            (Redis::url("redis://host").time_limit(Duration::from_millis(4001)), "4s at most, not 4.001s"),
             (Redis::cluster(Vec::<String>::new()), "no URL"),
         ] {
             let error = redis.addresses().unwrap_err();
             assert!(error.message().contains(said), "{error}");
         }
+        assert!(Redis::url("redis://host").time_limit(Duration::from_secs(4)).addresses().is_ok());
     }
 
     #[test]

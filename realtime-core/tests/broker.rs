@@ -430,6 +430,72 @@ fn a_broker_that_panics_is_called_again() {
     });
 }
 
+/// Sends what it is handed, and then does not say so.
+#[derive(Clone, Debug)]
+struct Hasty {
+    inner: Arc<MemoryBroker>,
+    end: End,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Panics,
+    /// An error of what comes behind the sending, passed on by `?`.
+    Fails,
+}
+
+fn confirm() -> Result {
+    Err(Error::unavailable("the answer was lost"))
+}
+
+#[realtime_core::async_trait]
+impl Broker for Hasty {
+    async fn follow(&self, changes: &[FollowChange]) -> Result {
+        self.inner.follow(changes).await
+    }
+
+    async fn publish(&self, batch: &[Publication]) -> Result<(), Untaken> {
+        self.inner.publish(batch).await?;
+        if !batch.iter().any(|one| is_of_the_application(&one.topic)) {
+            return Ok(());
+        }
+        match self.end {
+            End::Panics => panic!("a broker panics as it was told"),
+            End::Fails => Ok(confirm()?),
+        }
+    }
+
+    async fn receive(&self, into: &mut Vec<Arrival>) -> Result {
+        self.inner.receive(into).await
+    }
+}
+
+/// A publication arrives at most once.
+#[test]
+fn what_is_sent_by_a_broker_that_does_not_say_so_is_not_handed_over_again() {
+    for end in [End::Panics, End::Fails] {
+        block_on(async {
+            let broker = MemoryBroker::new();
+            let second = TestServer::new(node().broker(broker.join()).build());
+            let first = TestServer::new(node().broker(Hasty { inner: Arc::new(broker), end }).build());
+            let mut bob = second.connect::<Desk>("json", ()).await.unwrap();
+            // The node's first beat is on its way.
+            first.settle().await;
+            for text in ["1", "2", "3"] {
+                first.realtime().to(&NEWS).send(&text.into()).unwrap();
+            }
+            first.advance(Duration::from_secs(3)).await;
+            second.settle().await;
+            for text in ["1", "2", "3"] {
+                assert_eq!(bob.recv().await, Ok(text.into()), "{end:?}");
+            }
+            assert_eq!(bob.try_recv().await, Ok(None), "{end:?}");
+            assert_eq!(first.realtime().stats().broker_failures, 3, "{end:?}");
+            assert_eq!(first.realtime().stats().memory.broker, 0, "{end:?}");
+        });
+    }
+}
+
 #[test]
 fn what_does_not_serialise_is_sent_to_nobody() {
     struct Bad;

@@ -14,8 +14,9 @@ use realtime_core::{
 use realtime_protocol::Kind;
 use serde_json::{Value, json};
 use std::{
+    pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
@@ -49,15 +50,30 @@ impl Handler for Follower {
 struct Picky {
     inner: FaultyBroker,
     hidden: Arc<AtomicU64>,
+    end_of_bad: Arc<Mutex<End>>,
+}
+
+/// The answer to where a log ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Told,
+    /// Not now.
+    Busy,
+    /// Never.
+    Foreign,
 }
 
 impl Picky {
     fn new() -> Self {
-        Self { inner: FaultyBroker::new(1), hidden: Arc::default() }
+        Self { inner: FaultyBroker::new(1), hidden: Arc::default(), end_of_bad: Arc::new(Mutex::new(End::Told)) }
     }
 
     fn join(&self) -> Self {
-        Self { inner: self.inner.join(), hidden: Arc::clone(&self.hidden) }
+        Self { inner: self.inner.join(), ..self.clone() }
+    }
+
+    fn set_end_of_bad(&self, end: End) {
+        *self.end_of_bad.lock().unwrap() = end;
     }
 }
 
@@ -81,7 +97,7 @@ impl Broker for Picky {
 
     async fn publish(&self, batch: &[Publication]) -> Result<(), Untaken> {
         if batch.iter().any(|publication| is_bad(&publication.json)) {
-            return Err(refused().into());
+            return Err(Untaken::all(refused()));
         }
         self.inner.publish(batch).await
     }
@@ -100,10 +116,12 @@ impl Broker for Picky {
     }
 
     async fn tops(&self, topics: &[&str]) -> Result<Vec<Position>> {
-        if self.hidden.load(SeqCst) > 0 && topics.contains(&"bad") {
-            return Err(Error::internal("the end of a log is none"));
+        let end = if topics.contains(&"bad") { *self.end_of_bad.lock().unwrap() } else { End::Told };
+        match end {
+            End::Told => self.inner.tops(topics).await,
+            End::Busy => Err(Error::resource_exhausted("the broker is busy")),
+            End::Foreign => Err(Error::failed_precondition("the end of a log is none")),
         }
-        self.inner.tops(topics).await
     }
 
     async fn receive(&self, into: &mut Vec<Arrival>) -> Result {
@@ -117,7 +135,7 @@ fn server(broker: impl Broker) -> TestServer {
 
 /// Waits for something that a server has to do.
 async fn done<F: Future>(server: &TestServer, doing: F) -> F::Output {
-    let mut doing = std::pin::pin!(doing);
+    let mut doing = pin!(doing);
     for _ in 0..100 {
         if let Some(output) = doing.as_mut().now_or_never() {
             return output;
@@ -192,9 +210,59 @@ fn a_log_whose_end_cannot_be_read_does_not_keep_others_from_being_compared() {
         second.settle().await;
         broker.inner.deafen();
         done(&first, first.realtime().append(&FEED, &json!("1"))).await.unwrap();
-        broker.hidden.store(99, SeqCst);
+        broker.set_end_of_bad(End::Foreign);
         second.advance(Duration::from_secs(30)).await;
         assert_eq!(told(&mut client).await, ["1"]);
+    });
+}
+
+/// Nothing is known here of the log: the broker is asked for its end first.
+#[test]
+fn an_append_is_refused_for_the_reason_for_which_the_end_of_its_log_is() {
+    block_on(async {
+        let broker = Picky::new();
+        let server = server(broker.clone());
+        let (realtime, bad, value) = (server.realtime(), BAD, json!("1"));
+        broker.set_end_of_bad(End::Foreign);
+        let refused = done(&server, realtime.append(&bad, &value)).await;
+        let Err(AppendError::Refused(error)) = refused else { panic!("{refused:?}") };
+        assert_eq!((error.code(), error.message()), (&Code::FAILED_PRECONDITION, "the end of a log is none"));
+        // Another reason may pass.
+        broker.set_end_of_bad(End::Busy);
+        let mut append = pin!(realtime.append(&bad, &value));
+        assert!(append.as_mut().now_or_never().is_none());
+        server.advance(Duration::from_secs(4)).await;
+        assert!(append.as_mut().now_or_never().is_none());
+        server.advance(Duration::from_secs(2)).await;
+        let Some(Err(AppendError::Refused(error))) = append.now_or_never() else { panic!("it is over") };
+        assert_eq!((error.code(), error.message()), (&Code::RESOURCE_EXHAUSTED, "the broker is busy"));
+        let mut append = pin!(realtime.append(&bad, &value));
+        assert!(append.as_mut().now_or_never().is_none());
+        server.settle().await;
+        broker.set_end_of_bad(End::Told);
+        server.advance(Duration::from_secs(4)).await;
+        assert!(matches!(append.now_or_never(), Some(Ok(_))));
+    });
+}
+
+/// It is asked for again until the wait is over: an operator may remove what is there.
+#[test]
+fn one_who_waits_for_a_log_that_is_refused_is_told_why() {
+    block_on(async {
+        let broker = Picky::new();
+        let server = server(broker.clone());
+        let (realtime, bad) = (server.realtime(), BAD);
+        for (end, code) in [(End::Foreign, Code::FAILED_PRECONDITION), (End::Busy, Code::RESOURCE_EXHAUSTED)] {
+            broker.set_end_of_bad(end);
+            let mut asked = pin!(realtime.position(&bad));
+            assert!(asked.as_mut().now_or_never().is_none());
+            server.advance(Duration::from_secs(6)).await;
+            let Some(Err(error)) = asked.now_or_never() else { panic!("it is over") };
+            assert_eq!(error.code(), &code);
+        }
+        broker.set_end_of_bad(End::Told);
+        server.advance(Duration::from_secs(2)).await;
+        assert_eq!(done(&server, realtime.position(&bad)).await.unwrap().offset, 0);
     });
 }
 

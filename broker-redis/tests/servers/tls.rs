@@ -21,7 +21,7 @@ fn a_server_with_tls_passes_the_suite_and_strangers_are_refused() {
         &format!("tls-key-file {}", key.display()),
         "tls-auth-clients no",
     ]);
-    let redis = Redis::url(format!("rediss://127.0.0.1:{port}")).time_limit(Duration::from_secs(5));
+    let redis = Redis::url(format!("rediss://127.0.0.1:{port}")).time_limit(Duration::from_secs(4));
     let error = block_on(RedisBroker::connect(redis.clone())).map(drop).unwrap_err();
     assert!(error.message().contains(&port.to_string()), "{error}");
     let known = redis.root_certificate(authority.cert.pem());

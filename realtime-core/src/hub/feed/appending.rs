@@ -192,7 +192,10 @@ impl Turn {
     ) -> Option<Outcome> {
         let left = || deadline.saturating_duration_since(runtime.now());
         if attempts.since.is_none() {
-            attempts.since = self.known_end(left(), runtime).await;
+            match self.known_end(left(), runtime).await? {
+                Ok(end) => attempts.since = Some(end),
+                Err(error) => return attempts.refused(error),
+            }
         }
         let since = attempts.since.as_ref()?;
         draft.tag = match getrandom::u64() {
@@ -215,26 +218,24 @@ impl Turn {
                 tracing::error!(feed = draft.topic, ?error, "the broker has appended where no log has a place");
                 return Some(Outcome::Unknown);
             }
-            Some(Ok(Err(AppendError::Refused(error)))) if !error.is_retryable() && !attempts.unsure => {
-                return Some(Outcome::Refused(error));
-            }
-            Some(Ok(Err(AppendError::Refused(error)))) => attempts.last = Some(error),
+            Some(Ok(Err(AppendError::Refused(error)))) => return attempts.refused(error),
             // Also where the broker has panicked.
             Some(Ok(Err(AppendError::Unknown(_))) | Err::<_, Error>(_)) | None => attempts.unsure = true,
         }
         None
     }
 
-    /// Returns the end of the log as it is known here before the first attempt. The broker is asked if nothing is known.
-    async fn known_end(&self, left: Duration, runtime: &Arc<dyn Runtime>) -> Option<Position> {
+    /// Returns the end of the log as it is known here before the first attempt. The broker is asked if nothing is known;
+    /// `None` if it has not said anything.
+    async fn known_end(&self, left: Duration, runtime: &Arc<dyn Runtime>) -> Option<Result<Position>> {
         let feed = &self.held.0;
         let known = feed.replica.as_ref()?.known_end();
-        if known.is_some() {
-            return known;
+        if let Some(known) = known {
+            return Some(Ok(known));
         }
         let topics = [&*feed.name];
         let tops = within(runtime, left, caught(|| self.shared.broker.tops(&topics))).await;
-        tops?.ok()?.pop()
+        tops?.map(|mut tops| tops.pop()).transpose()
     }
 
     /// Returns how many of the newest entries the bytes of the log have room for, by what is known here.
@@ -264,6 +265,15 @@ struct Attempts {
 }
 
 impl Attempts {
+    /// Takes a refusal; returns the outcome if it is for good.
+    fn refused(&mut self, error: Error) -> Option<Outcome> {
+        if !error.is_retryable() && !self.unsure {
+            return Some(Outcome::Refused(error));
+        }
+        self.last = Some(error);
+        None
+    }
+
     fn give_up(self) -> Outcome {
         if self.unsure { Outcome::Unknown } else { Outcome::Refused(self.last.unwrap_or_else(late)) }
     }

@@ -173,9 +173,12 @@ pub(super) fn answer(record: Vec<Pending>, outcome: &Outcome) {
 }
 
 /// Makes the same error once more.
-fn again(error: &Error) -> Error {
-    let again = Error::new(error.code().clone(), error.message().to_owned());
-    if error.is_retryable() { again.with_retry() } else { again }
+pub(super) fn again(error: &Error) -> Error {
+    let again = error.without_source();
+    match error.source() {
+        Some(source) => again.with_source(source.to_string()),
+        None => again,
+    }
 }
 
 pub(super) fn unknown() -> AppendError {

@@ -162,9 +162,11 @@ impl Hub {
         }
     }
 
-    /// Returns the error of a log that does not become known here.
+    /// Returns the error of a log that does not become known here: the one with which the last read of it has failed, or
+    /// that the broker has not answered.
     fn too_late(&self, name: &str) -> Error {
-        unanswered("follow or read", [name].into_iter(), self.config.append_timeout)
+        let problem = self.feeds.find(name).and_then(|feed| feed.replica.as_ref()?.problem());
+        problem.unwrap_or_else(|| unanswered("follow or read", [name].into_iter(), self.config.append_timeout))
     }
 
     /// Adds a follower of a feed, behind a position or at the end of the log. `since` is the number of revocations from

@@ -6,7 +6,7 @@ use crate::{
     seams::{Proof, Record},
     util::Wakers,
 };
-use realtime_protocol::Position;
+use realtime_protocol::{Error, Position};
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
@@ -40,6 +40,8 @@ pub(super) struct Reader {
     pub(super) heard: u32,
     /// The offset of the newest entry that this node has appended, as far as it is known.
     pub(super) written: u64,
+    /// The reason why the last read has failed, for those who wait.
+    pub(super) problem: Option<Error>,
     pub(super) wakers: Wakers,
 }
 

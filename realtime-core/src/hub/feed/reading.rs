@@ -206,9 +206,11 @@ impl Drop for Place {
 async fn read(mut place: Place, shared: Arc<Shared>, runtime: Arc<dyn Runtime>) {
     while let Some(feed) = place.next() {
         let read = read_one(&place.hub, &shared, &feed, &runtime).await;
+        if let Some(replica) = &feed.replica {
+            replica.note_read(read.as_ref().err());
+        }
         if let Err(error) = &read {
             tracing::warn!(feed = &*feed.name, ?error, "a log cannot be read");
-            feed.replica.iter().for_each(|replica| replica.wake_waiting());
             runtime.sleep(PAUSE).await;
         }
         place.feed = None;

@@ -2,7 +2,7 @@
 
 use super::{
     FeedState,
-    drafts::Drafts,
+    drafts::{Drafts, again},
     reader::{End, Reader, Stage},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
         },
     },
 };
-use realtime_protocol::Position;
+use realtime_protocol::{Error, Position};
 use std::{
     sync::Arc,
     task::{Context, Poll},
@@ -160,10 +160,20 @@ impl Replica {
         Some(Position::new(&**epoch, *offset).with_proof((*proof)?.to_string()))
     }
 
-    /// Has those that wait look again, after a read has failed: some may be gone.
-    pub(super) fn wake_waiting(&self) {
-        let wakers = std::mem::take(&mut self.lock().wakers);
-        wakers.wake();
+    /// Notes why a read has failed, if it has. Those that wait then look again: some may be gone.
+    pub(super) fn note_read(&self, failed: Option<&Error>) {
+        let problem = failed.filter(|_| self.is_busy()).map(again);
+        let wakers = {
+            let mut reader = self.lock();
+            reader.problem = problem;
+            failed.map(|_| std::mem::take(&mut reader.wakers))
+        };
+        wakers.into_iter().for_each(Wakers::wake);
+    }
+
+    /// Returns the reason why the last read has failed, if it has.
+    pub(super) fn problem(&self) -> Option<Error> {
+        self.lock().problem.as_ref().map(again)
     }
 
     /// Returns true if nothing was heard of it since this tick.

@@ -61,7 +61,8 @@ pub(in crate::hub) async fn within<T>(
     .await
 }
 
-/// Calls the broker; a panic in it, at any point, is an error, and the link goes on.
+/// Calls the broker; a panic in it, at any point, is an error, and the link goes on. What was asked for may have been
+/// done: the conversion of the error has to say so.
 pub(in crate::hub) fn caught<'a, T, E: From<Error>>(
     call: impl FnOnce() -> BoxFuture<'a, Result<T, E>>,
 ) -> Caught<'a, T, E> {

@@ -64,8 +64,7 @@ impl Batch {
         let publishing = caught(|| shared.broker.publish(handed));
         match answered(runtime, "publish", names, publishing).await {
             Ok(answer) => answer,
-            // Each may have been taken.
-            Err(error) => Err(Untaken { taken: 0, unsure: count, error }),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -69,6 +69,8 @@ pub trait Broker: Send + Sync + fmt::Debug + 'static {
     ///
     /// See [`Untaken`]. What the broker certainly has not taken is tried again later if the error
     /// [is retryable](Error::is_retryable); what it may have taken is not, because a publication arrives at most once.
+    /// After an [`Error`] passed on by `?`, a panic, or no answer in time, all of the batch may have been taken:
+    /// [`Untaken::all`] is for an error from before anything was sent.
     async fn publish(&self, batch: &[Publication]) -> Result<(), Untaken>;
 
     /// Appends a record to the log of a feed; returns the position of its last entry.
@@ -102,7 +104,8 @@ pub trait Broker: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// The logs could not be read; the call is repeated.
+    /// The logs could not be read; the call is repeated. An append that needs it is refused with an error that is not
+    /// [retryable](Error::is_retryable).
     async fn tops(&self, topics: &[&str]) -> Result<Vec<Position>> {
         let _ = topics;
         Err(no_logs())
@@ -239,21 +242,22 @@ pub enum Missed {
 pub struct Untaken {
     /// The number of publications that were accepted: the first ones.
     pub taken: usize,
-    /// The number of those behind them that may have been accepted.
+    /// The number of those behind them that may have been accepted. More than there are means all of them.
     pub unsure: usize,
     /// The reason.
     pub error: Error,
 }
 
 impl Untaken {
-    /// Says that nothing of a batch was accepted.
+    /// Says that certainly nothing of a batch was accepted.
     pub fn all(error: Error) -> Self {
         Self { taken: 0, unsure: 0, error }
     }
 }
 
+/// Says that all of a batch may have been accepted: an error does not tell what was done before it.
 impl From<Error> for Untaken {
     fn from(error: Error) -> Self {
-        Self::all(error)
+        Self { taken: 0, unsure: usize::MAX, error }
     }
 }
