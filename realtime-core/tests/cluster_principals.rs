@@ -34,7 +34,7 @@ struct Node {
     broker: FaultyBroker,
 }
 
-/// The names by which the test asks who is on its way out.
+/// The user whom most tests are about.
 fn ann() -> Principal {
     Principal("ann".into())
 }
@@ -86,6 +86,12 @@ async fn advance(nodes: &[&Node], duration: Duration) {
         for node in nodes {
             node.server.settle().await;
         }
+    }
+}
+
+fn revoke_users(node: &Node, count: usize) {
+    for user in 0..count {
+        node.realtime().revoke(&Principal(format!("user-{user}")));
     }
 }
 
@@ -312,6 +318,47 @@ fn a_node_that_does_not_confirm_is_named() {
         advance(&[&one, &two], 11 * SECOND).await;
         let error = unconfirmed.await.unwrap_err().to_string();
         assert!(error.contains("1 nodes have not confirmed") && error.contains("0000000000000002"), "{error}");
+    });
+}
+
+/// What is dropped before a node that is heard has confirmed it is never done there.
+#[test]
+fn revocations_that_were_dropped_unconfirmed_are_not_everywhere() {
+    block_on(async {
+        let [one, two] = two().await;
+        let (_page, handle) = two.connect("api", "ann").await;
+        advance(&[&one, &two], SECOND).await;
+        two.broker.deafen();
+        one.realtime().revoke(&ann());
+        // Over 64 KiB.
+        revoke_users(&one, 1000);
+        advance(&[&one, &two], 2 * SECOND).await;
+        two.broker.mend();
+        advance(&[&one, &two], 5 * SECOND).await;
+        assert!(!handle.is_closed());
+        let error = one.realtime().revoked_everywhere().await.unwrap_err();
+        assert_eq!(error.code().as_str(), "UNAVAILABLE");
+        assert!(error.message().contains("revocations of the last minutes were dropped"), "{error:?}");
+        // For as long as a node that is parted is told.
+        advance(&[&one, &two], 590 * SECOND).await;
+        one.realtime().revoked_everywhere().await.unwrap_err();
+        advance(&[&one, &two], 10 * SECOND).await;
+        one.realtime().revoked_everywhere().await.unwrap();
+    });
+}
+
+/// Of revocations that nobody is told any more, a node that has come since has nothing to confirm.
+#[test]
+fn a_node_that_came_after_all_revocations_has_done_them() {
+    block_on(async {
+        let [one, two] = two().await;
+        one.realtime().revoke(&ann());
+        advance(&[&one, &two], 601 * SECOND).await;
+        let three = Node::new(3, one.broker.join());
+        let (_page, _) = three.connect("api", "eve").await;
+        advance(&[&one, &two, &three], 10 * SECOND).await;
+        assert_eq!(one.realtime().stats().nodes, 2);
+        assert!(matches!(one.realtime().revoked_everywhere().now_or_never(), Some(Ok(()))));
     });
 }
 
