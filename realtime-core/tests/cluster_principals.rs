@@ -347,6 +347,26 @@ fn revocations_that_were_dropped_unconfirmed_are_not_everywhere() {
     });
 }
 
+/// Otherwise a loop over the users of a company would leave no room for publications.
+#[test]
+fn many_revocations_do_not_fill_the_queue() {
+    block_on(async {
+        let [one, two] = two().await;
+        let (_page, handle) = two.connect("api", "user-499").await;
+        advance(&[&one, &two], SECOND).await;
+        revoke_users(&one, 500);
+        advance(&[&one, &two], SECOND).await;
+        assert!(handle.is_closed());
+        one.broker.freeze();
+        for _ in 0..8 {
+            revoke_users(&one, 2500);
+            advance(&[&one, &two], 5 * STEP).await;
+        }
+        let bytes = one.realtime().stats().memory.broker;
+        assert!(bytes < 300_000, "{bytes} wait");
+    });
+}
+
 /// Of revocations that nobody is told any more, a node that has come since has nothing to confirm.
 #[test]
 fn a_node_that_came_after_all_revocations_has_done_them() {

@@ -35,6 +35,9 @@ struct State {
     /// Each with its tick, in order.
     recent: VecDeque<(u32, Revocation)>,
     bytes: usize,
+    /// The number of the last one that was told, and the tick at which some were told last.
+    told: u64,
+    told_at: u32,
     /// Those that were dropped although a node that is heard had not confirmed them.
     untold: Option<Untold>,
     /// Those who wait until the others have done it.
@@ -72,11 +75,24 @@ impl Revoking {
         first..state.first()
     }
 
-    /// Returns those behind a number.
-    fn behind(&self, number: u64) -> Vec<Revocation> {
+    /// Returns true if some have not been told, and none were within this tick: the first one is told at once, and all
+    /// others of the tick together.
+    pub(super) fn is_due(&self, now: u32) -> bool {
         let state = self.0.lock();
-        let later = state.recent.iter().filter(|(_, revocation)| revocation.number > number);
-        later.map(|(_, revocation)| revocation.clone()).collect()
+        state.told < state.last && state.told_at != now
+    }
+
+    /// Returns those to tell, behind the number up to which all other nodes have confirmed; `None` if there are none.
+    fn tell(&self, confirmed: Option<u64>, now: u32) -> Vec<Revocation> {
+        let mut state = self.0.lock();
+        state.told = state.last;
+        let Some(confirmed) = confirmed else { return Vec::new() };
+        let later = state.recent.iter().filter(|(_, revocation)| revocation.number > confirmed);
+        let later: Vec<_> = later.map(|(_, revocation)| revocation.clone()).collect();
+        if !later.is_empty() {
+            state.told_at = now;
+        }
+        later
     }
 
     /// Returns the number of the last one.
@@ -213,7 +229,9 @@ impl Hub {
         if !dropped.is_empty() && confirmed.is_none_or(|confirmed| confirmed + 1 < dropped.end) {
             self.warn_of(self.node, "too much was revoked: a node that is not heard now is not told of all");
         }
-        self.tell_revoked(nodes);
+        if nodes.revoking.is_due(self.clock.now()) {
+            self.tell_revoked(nodes);
+        }
         connections
     }
 
@@ -241,10 +259,11 @@ impl Hub {
 
     /// Tells the other nodes what they have not confirmed, and those who wait for that to look again.
     pub(super) fn tell_revoked(&self, nodes: &Nodes) {
-        let expired = nodes.revoking.expire(self.clock.now());
+        let now = self.clock.now();
+        let expired = nodes.revoking.expire(now);
         self.note_untold(nodes, &expired);
         let confirmed = nodes.others.lock().confirmed();
-        let unconfirmed = confirmed.map(|number| nodes.revoking.behind(number)).unwrap_or_default();
+        let unconfirmed = nodes.revoking.tell(confirmed, now);
         if !unconfirmed.is_empty() {
             self.say_on_carrier(nodes, &Message { life: nodes.life, says: Says::Revoke(unconfirmed) });
         }
@@ -298,6 +317,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_first_revocation_of_a_tick_is_told_at_once() {
+        let revoking = Revoking::default();
+        let ann = Principal("ann".into());
+        revoking.add(&ann, None, 5);
+        assert!(revoking.is_due(5));
+        assert_eq!(revoking.tell(Some(0), 5).len(), 1);
+        assert!(!revoking.is_due(5) && !revoking.is_due(6));
+        revoking.add(&ann, None, 5);
+        assert!(!revoking.is_due(5) && revoking.is_due(6));
+        assert_eq!(revoking.tell(Some(2), 6).len(), 0);
+        // Nothing was told within this tick.
+        revoking.add(&ann, None, 6);
+        assert!(revoking.is_due(6));
+    }
+
+    #[test]
     fn revocations_are_bounded_in_bytes_and_time() {
         let revoking = Revoking::default();
         let ann = Principal("a".repeat(1000 - 64));
@@ -305,9 +340,10 @@ mod tests {
             assert!(revoking.add(&ann, None, 1).is_empty());
         }
         assert_eq!(revoking.add(&ann, None, 2), 1..2);
-        assert_eq!((revoking.behind(0).len(), revoking.behind(64).len(), revoking.last()), (65, 2, 66));
+        let told = |confirmed| revoking.tell(confirmed, 2).len();
+        assert_eq!((told(None), told(Some(0)), told(Some(64)), revoking.last()), (0, 65, 2, 66));
         assert_eq!(revoking.expire(1 + KEPT), 2..66);
-        assert_eq!((revoking.behind(0).len(), revoking.awaited()), (1, 66));
+        assert_eq!((told(Some(0)), revoking.awaited()), (1, 66));
         assert_eq!(revoking.expire(2 + KEPT), 66..67);
         assert_eq!(revoking.awaited(), 0);
         let state = revoking.0.lock();
