@@ -4,7 +4,7 @@ use adapter_testing::{FaultyBroker, TestClient, TestServer, block_on};
 use futures_util::FutureExt;
 use realtime_core::{
     Accepted, AnyConnection, Connection, Context, Endpoint, Event, Feed, Handler, Log, Next, Presence, Principal,
-    Realtime, Reject, Result, Topic,
+    Realtime, Reject, Result, ShardState, Topic,
     broker::{Broker, Publication},
 };
 use serde_json::{Value, json};
@@ -62,6 +62,10 @@ impl Node {
 
     fn realtime(&self) -> &Realtime {
         self.server.realtime()
+    }
+
+    fn is_up(&self) -> bool {
+        self.realtime().readiness().shards.iter().all(|shard| shard.state == ShardState::Up)
     }
 
     fn present(&self) -> Vec<Value> {
@@ -344,6 +348,37 @@ fn revocations_that_were_dropped_unconfirmed_are_not_everywhere() {
         one.realtime().revoked_everywhere().await.unwrap_err();
         advance(&[&one, &two], 10 * SECOND).await;
         one.realtime().revoked_everywhere().await.unwrap();
+    });
+}
+
+/// A node that has just started, or is back, has not heard the others yet.
+#[test]
+fn revoked_everywhere_waits_until_all_nodes_were_heard() {
+    block_on(async {
+        for offset in 0..20 {
+            let broker = FaultyBroker::new(0);
+            let one = Node::new(1, broker.clone());
+            let (mut page, mut handle) = one.connect("api", "ann").await;
+            advance(&[&one], 2 * SECOND + STEP * offset).await;
+            let two = Node::new(2, broker.join());
+            two.connect("api", "eve").await;
+            for _ in 0..2 {
+                while !two.is_up() {
+                    advance(&[&one, &two], STEP).await;
+                }
+                two.realtime().revoke(&ann());
+                let mut done = Box::pin(two.realtime().revoked_everywhere());
+                while (&mut done).now_or_never().transpose().unwrap().is_none() {
+                    advance(&[&one, &two], STEP).await;
+                }
+                assert!(handle.is_closed(), "{offset}");
+                (page, handle) = one.connect("api", "ann").await;
+                two.broker.cut();
+                advance(&[&one, &two], 10 * SECOND).await;
+                two.broker.mend();
+            }
+            drop(page);
+        }
     });
 }
 

@@ -186,6 +186,7 @@ impl Hub {
         }
         let (now, instant) = (self.clock.now(), self.instant());
         self.publish_changes(nodes);
+        nodes.revoking.note_broker(nodes.works(instant), now);
         let is_new = nodes.is_new(instant);
         // At the start, the broker may not bring the first ones yet.
         if Nodes::is_due(&nodes.next, now, if is_new { 1 } else { INTERVAL }) {
@@ -411,6 +412,12 @@ impl Nodes {
         if let Some(beats) = shard.and_then(beats) {
             beats.hear(number, now);
         }
+    }
+
+    /// Returns true while all shards bring what this node publishes.
+    fn works(&self, now: Instant) -> bool {
+        let start = *self.start.lock();
+        self.shards.lock().iter().all(|shard| shard.state(start, now) == ShardState::Up)
     }
 
     /// Returns true while a shard has brought nothing yet, and may be about to.

@@ -2,13 +2,13 @@
 //! that they have done it.
 
 use super::{
-    Nodes, TICKS_PER_SECOND,
+    INTERVAL, Nodes, TICKS_PER_SECOND,
     others::{NODES, Other, Others},
     wire::{Message, Revocation, RevokedFrom, Says},
 };
 use crate::{
     context::Principal,
-    hub::{Hub, ShardState},
+    hub::Hub,
     util::{
         Wakers,
         sync::{Mutex, atomic::Ordering::Relaxed},
@@ -40,6 +40,8 @@ struct State {
     told_at: u32,
     /// Those that were dropped although a node that is heard had not confirmed them.
     untold: Option<Untold>,
+    /// The tick since which the broker brings without a break what this node publishes.
+    works_since: Option<u32>,
     /// Those who wait until the others have done it.
     waiting: Wakers,
 }
@@ -56,6 +58,9 @@ const KEPT: u32 = 10 * 60 * TICKS_PER_SECOND;
 
 /// The most bytes of them, so that all fit into one message.
 const KEPT_BYTES: usize = 64 * 1024;
+
+/// The time for which the broker has to work until all nodes are heard that live: two beats.
+const ALL_HEARD: u32 = 2 * INTERVAL;
 
 /// The time that the other nodes have to confirm.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
@@ -124,6 +129,17 @@ impl Revoking {
     /// Returns the number of those that were dropped of late although a node that is heard had not confirmed them.
     fn untold(&self, now: u32) -> u64 {
         self.0.lock().untold(now)
+    }
+
+    /// Notes that the broker works at this tick, or does not.
+    pub(super) fn note_broker(&self, works: bool, now: u32) {
+        let mut state = self.0.lock();
+        state.works_since = if works { state.works_since.or(Some(now)) } else { None };
+    }
+
+    /// Returns true once all other nodes that live have been heard.
+    fn has_heard_all(&self, now: u32) -> bool {
+        self.0.lock().works_since.is_some_and(|since| now.saturating_sub(since) >= ALL_HEARD)
     }
 
     fn wait(&self, cx: &Context<'_>) {
@@ -292,9 +308,9 @@ impl Hub {
     }
 
     fn is_revoked_everywhere(&self, nodes: &Nodes, number: u64) -> bool {
-        // While the broker brings nothing, other nodes may live that are not heard.
-        let works = self.readiness().shards.iter().all(|shard| shard.state == ShardState::Up);
-        works && nodes.others.lock().lacking(number).is_empty()
+        // While the broker brings nothing, and shortly after, other nodes may live that are not heard.
+        let hears_all = nodes.works(self.instant()) && nodes.revoking.has_heard_all(self.clock.now());
+        hears_all && nodes.others.lock().lacking(number).is_empty()
     }
 
     fn unconfirmed(&self, nodes: &Nodes, number: u64) -> Error {
