@@ -4,7 +4,7 @@ use adapter_testing::{FaultyBroker, TestClient, TestServer, block_on};
 use futures_util::FutureExt;
 use realtime_core::{
     Accepted, AnyConnection, Connection, Context, Endpoint, Event, Feed, Handler, Log, Next, Presence, Principal,
-    Realtime, Reject, Result, Topic,
+    Realtime, Reject, Result, ShardState, Topic,
     broker::{Broker, Publication},
 };
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ struct Node {
     broker: FaultyBroker,
 }
 
-/// The names by which the test asks who is on its way out.
+/// The user whom most tests are about.
 fn ann() -> Principal {
     Principal("ann".into())
 }
@@ -64,6 +64,10 @@ impl Node {
         self.server.realtime()
     }
 
+    fn is_up(&self) -> bool {
+        self.realtime().readiness().shards.iter().all(|shard| shard.state == ShardState::Up)
+    }
+
     fn present(&self) -> Vec<Value> {
         self.realtime().present(&TEAM).into_iter().map(|present| present.data).collect()
     }
@@ -86,6 +90,12 @@ async fn advance(nodes: &[&Node], duration: Duration) {
         for node in nodes {
             node.server.settle().await;
         }
+    }
+}
+
+fn revoke_users(node: &Node, count: usize) {
+    for user in 0..count {
+        node.realtime().revoke(&Principal(format!("user-{user}")));
     }
 }
 
@@ -312,6 +322,98 @@ fn a_node_that_does_not_confirm_is_named() {
         advance(&[&one, &two], 11 * SECOND).await;
         let error = unconfirmed.await.unwrap_err().to_string();
         assert!(error.contains("1 nodes have not confirmed") && error.contains("0000000000000002"), "{error}");
+    });
+}
+
+/// What is dropped before a node that is heard has confirmed it is never done there.
+#[test]
+fn revocations_that_were_dropped_unconfirmed_are_not_everywhere() {
+    block_on(async {
+        let [one, two] = two().await;
+        let (_page, handle) = two.connect("api", "ann").await;
+        advance(&[&one, &two], SECOND).await;
+        two.broker.deafen();
+        one.realtime().revoke(&ann());
+        // Over 64 KiB.
+        revoke_users(&one, 1000);
+        advance(&[&one, &two], 2 * SECOND).await;
+        two.broker.mend();
+        advance(&[&one, &two], 5 * SECOND).await;
+        assert!(!handle.is_closed());
+        let error = one.realtime().revoked_everywhere().await.unwrap_err();
+        assert_eq!(error.code().as_str(), "UNAVAILABLE");
+        assert!(error.message().contains("revocations of the last minutes were dropped"), "{error:?}");
+        // For as long as a node that is parted is told.
+        advance(&[&one, &two], 590 * SECOND).await;
+        one.realtime().revoked_everywhere().await.unwrap_err();
+        advance(&[&one, &two], 10 * SECOND).await;
+        one.realtime().revoked_everywhere().await.unwrap();
+    });
+}
+
+/// A node that has just started, or is back, has not heard the others yet.
+#[test]
+fn revoked_everywhere_waits_until_all_nodes_were_heard() {
+    block_on(async {
+        for offset in 0..20 {
+            let broker = FaultyBroker::new(0);
+            let one = Node::new(1, broker.clone());
+            let (mut page, mut handle) = one.connect("api", "ann").await;
+            advance(&[&one], 2 * SECOND + STEP * offset).await;
+            let two = Node::new(2, broker.join());
+            two.connect("api", "eve").await;
+            for _ in 0..2 {
+                while !two.is_up() {
+                    advance(&[&one, &two], STEP).await;
+                }
+                two.realtime().revoke(&ann());
+                let mut done = Box::pin(two.realtime().revoked_everywhere());
+                while (&mut done).now_or_never().transpose().unwrap().is_none() {
+                    advance(&[&one, &two], STEP).await;
+                }
+                assert!(handle.is_closed(), "{offset}");
+                (page, handle) = one.connect("api", "ann").await;
+                two.broker.cut();
+                advance(&[&one, &two], 10 * SECOND).await;
+                two.broker.mend();
+            }
+            drop(page);
+        }
+    });
+}
+
+/// Otherwise a loop over the users of a company would leave no room for publications.
+#[test]
+fn many_revocations_do_not_fill_the_queue() {
+    block_on(async {
+        let [one, two] = two().await;
+        let (_page, handle) = two.connect("api", "user-499").await;
+        advance(&[&one, &two], SECOND).await;
+        revoke_users(&one, 500);
+        advance(&[&one, &two], SECOND).await;
+        assert!(handle.is_closed());
+        one.broker.freeze();
+        for _ in 0..8 {
+            revoke_users(&one, 2500);
+            advance(&[&one, &two], 5 * STEP).await;
+        }
+        let bytes = one.realtime().stats().memory.broker;
+        assert!(bytes < 300_000, "{bytes} wait");
+    });
+}
+
+/// Of revocations that nobody is told any more, a node that has come since has nothing to confirm.
+#[test]
+fn a_node_that_came_after_all_revocations_has_done_them() {
+    block_on(async {
+        let [one, two] = two().await;
+        one.realtime().revoke(&ann());
+        advance(&[&one, &two], 601 * SECOND).await;
+        let three = Node::new(3, one.broker.join());
+        let (_page, _) = three.connect("api", "eve").await;
+        advance(&[&one, &two, &three], 10 * SECOND).await;
+        assert_eq!(one.realtime().stats().nodes, 2);
+        assert!(matches!(one.realtime().revoked_everywhere().now_or_never(), Some(Ok(()))));
     });
 }
 

@@ -92,6 +92,9 @@ const WARN_INTERVAL: u32 = 60 * TICKS_PER_SECOND;
 /// The key by which a beat replaces one that still waits for the broker.
 const BEAT: &str = "beat";
 
+/// The same for revocations: each time, all are told that are not confirmed.
+const REVOKE: &str = "revoke";
+
 impl Nodes {
     pub(super) fn new(node: u64, link: &Link) -> Self {
         // Without randomness, two lives of a node that has a number of its own are one.
@@ -183,10 +186,13 @@ impl Hub {
         }
         let (now, instant) = (self.clock.now(), self.instant());
         self.publish_changes(nodes);
+        nodes.revoking.note_broker(nodes.works(instant), now);
         let is_new = nodes.is_new(instant);
         // At the start, the broker may not bring the first ones yet.
         if Nodes::is_due(&nodes.next, now, if is_new { 1 } else { INTERVAL }) {
             self.beat(nodes, instant);
+            self.tell_revoked(nodes);
+        } else if nodes.revoking.is_due(now) {
             self.tell_revoked(nodes);
         }
         if Nodes::is_due(&nodes.next_log, now, if is_new { INTERVAL } else { LOG_INTERVAL }) {
@@ -335,7 +341,8 @@ impl Hub {
     fn say_on_carrier(&self, nodes: &Nodes, message: &Message) {
         let topic = nodes.shards.lock().get(nodes.carrier).map(|shard| Arc::clone(&shard.topic));
         let Some(topic) = topic else { return };
-        match message.to(self.node, &topic, None) {
+        let key = matches!(message.says, Says::Revoke(_)).then_some(REVOKE);
+        match message.to(self.node, &topic, key) {
             Ok(publication) => self.say(publication),
             Err(error) => tracing::error!(?error, "a message to the other nodes was not encoded"),
         }
@@ -405,6 +412,12 @@ impl Nodes {
         if let Some(beats) = shard.and_then(beats) {
             beats.hear(number, now);
         }
+    }
+
+    /// Returns true while all shards bring what this node publishes.
+    fn works(&self, now: Instant) -> bool {
+        let start = *self.start.lock();
+        self.shards.lock().iter().all(|shard| shard.state(start, now) == ShardState::Up)
     }
 
     /// Returns true while a shard has brought nothing yet, and may be about to.

@@ -44,6 +44,8 @@ pub(super) struct Other {
     state: State,
     /// The number of the last revocation of this node that is done there.
     pub(super) confirmed: u64,
+    /// The number of the last revocation of this node when that one was first heard.
+    pub(super) revoked_before: u64,
 }
 
 #[derive(Debug)]
@@ -219,7 +221,8 @@ impl Hub {
             if others.of.len() >= NODES {
                 return self.warn_of(node, "there are too many nodes: its clients are not known here");
             }
-            let other = Other::new(life, now, Account::new(&self.ledger, Class::Presence));
+            let account = Account::new(&self.ledger, Class::Presence);
+            let other = Other { revoked_before: nodes.revoking.last(), ..Other::new(life, now, account) };
             others.of.insert(node, other);
             others.vanished = false;
         }
@@ -417,7 +420,8 @@ fn by_place(node: u64, changes: Vec<Change>) -> HashMap<Box<str>, Changed> {
 
 impl Other {
     fn new(life: u64, now: u32, account: Account) -> Self {
-        Self { life, heard: now, copy: Summary::default(), bytes: 0, account, state: State::Level, confirmed: 0 }
+        let (copy, state) = (Summary::default(), State::Level);
+        Self { life, heard: now, copy, bytes: 0, account, state, confirmed: 0, revoked_before: 0 }
     }
 
     fn apply(&mut self, difference: &Difference) {

@@ -2,13 +2,13 @@
 //! that they have done it.
 
 use super::{
-    Nodes, TICKS_PER_SECOND,
-    others::{NODES, Others},
+    INTERVAL, Nodes, TICKS_PER_SECOND,
+    others::{NODES, Other, Others},
     wire::{Message, Revocation, RevokedFrom, Says},
 };
 use crate::{
     context::Principal,
-    hub::{Hub, ShardState},
+    hub::Hub,
     util::{
         Wakers,
         sync::{Mutex, atomic::Ordering::Relaxed},
@@ -19,6 +19,7 @@ use std::{
     collections::{HashMap, VecDeque},
     future::poll_fn,
     mem,
+    ops::Range,
     task::{Context, Poll},
     time::Duration,
 };
@@ -34,8 +35,22 @@ struct State {
     /// Each with its tick, in order.
     recent: VecDeque<(u32, Revocation)>,
     bytes: usize,
+    /// The number of the last one that was told, and the tick at which some were told last.
+    told: u64,
+    told_at: u32,
+    /// Those that were dropped although a node that is heard had not confirmed them.
+    untold: Option<Untold>,
+    /// The tick since which the broker brings without a break what this node publishes.
+    works_since: Option<u32>,
     /// Those who wait until the others have done it.
     waiting: Wakers,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Untold {
+    count: u64,
+    /// The tick of the last one.
+    at: u32,
 }
 
 /// The time for which a node that is not heard may come back and be told: with its clients, after a partition.
@@ -44,40 +59,87 @@ const KEPT: u32 = 10 * 60 * TICKS_PER_SECOND;
 /// The most bytes of them, so that all fit into one message.
 const KEPT_BYTES: usize = 64 * 1024;
 
+/// The time for which the broker has to work until all nodes are heard that live: two beats.
+const ALL_HEARD: u32 = 2 * INTERVAL;
+
 /// The time that the other nodes have to confirm.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
 
 impl Revoking {
     /// Adds a revocation. Returns the numbers of those that were dropped to make room.
-    fn add(&self, principal: &Principal, from: Option<RevokedFrom>, now: u32) -> Option<u64> {
+    fn add(&self, principal: &Principal, from: Option<RevokedFrom>, now: u32) -> Range<u64> {
         let mut state = self.0.lock();
         state.last += 1;
         let revocation = Revocation { number: state.last, principal: principal.0.clone(), from };
         state.bytes += revocation.size();
         state.recent.push_back((now, revocation));
-        let mut dropped = None;
+        let first = state.first();
         while state.bytes > KEPT_BYTES && state.recent.len() > 1 {
-            dropped = state.drop_oldest();
+            state.drop_oldest();
         }
-        dropped
+        first..state.first()
     }
 
-    /// Returns those behind a number.
-    fn behind(&self, number: u64) -> Vec<Revocation> {
+    /// Returns true if some have not been told, and none were within this tick: the first one is told at once, and all
+    /// others of the tick together.
+    pub(super) fn is_due(&self, now: u32) -> bool {
         let state = self.0.lock();
-        let later = state.recent.iter().filter(|(_, revocation)| revocation.number > number);
-        later.map(|(_, revocation)| revocation.clone()).collect()
+        state.told < state.last && state.told_at != now
     }
 
-    fn last(&self) -> u64 {
+    /// Returns those to tell, behind the number up to which all other nodes have confirmed; `None` if there are none.
+    fn tell(&self, confirmed: Option<u64>, now: u32) -> Vec<Revocation> {
+        let mut state = self.0.lock();
+        state.told = state.last;
+        let Some(confirmed) = confirmed else { return Vec::new() };
+        let later = state.recent.iter().filter(|(_, revocation)| revocation.number > confirmed);
+        let later: Vec<_> = later.map(|(_, revocation)| revocation.clone()).collect();
+        if !later.is_empty() {
+            state.told_at = now;
+        }
+        later
+    }
+
+    /// Returns the number of the last one.
+    pub(super) fn last(&self) -> u64 {
         self.0.lock().last
     }
 
-    fn expire(&self, now: u32) {
+    /// Returns the number up to which the others can confirm: of those that have expired they are not told.
+    fn awaited(&self) -> u64 {
+        self.0.lock().recent.back().map_or(0, |(_, newest)| newest.number)
+    }
+
+    /// Drops those that are too old. Returns their numbers.
+    fn expire(&self, now: u32) -> Range<u64> {
         let mut state = self.0.lock();
+        let first = state.first();
         while state.recent.front().is_some_and(|(at, _)| now.saturating_sub(*at) >= KEPT) {
             state.drop_oldest();
         }
+        first..state.first()
+    }
+
+    fn add_untold(&self, count: u64, now: u32) {
+        let mut state = self.0.lock();
+        let before = state.untold(now);
+        state.untold = Some(Untold { count: before + count, at: now });
+    }
+
+    /// Returns the number of those that were dropped of late although a node that is heard had not confirmed them.
+    fn untold(&self, now: u32) -> u64 {
+        self.0.lock().untold(now)
+    }
+
+    /// Notes that the broker works at this tick, or does not.
+    pub(super) fn note_broker(&self, works: bool, now: u32) {
+        let mut state = self.0.lock();
+        state.works_since = if works { state.works_since.or(Some(now)) } else { None };
+    }
+
+    /// Returns true once all other nodes that live have been heard.
+    fn has_heard_all(&self, now: u32) -> bool {
+        self.0.lock().works_since.is_some_and(|since| now.saturating_sub(since) >= ALL_HEARD)
     }
 
     fn wait(&self, cx: &Context<'_>) {
@@ -126,10 +188,19 @@ impl Obeyed {
 }
 
 impl State {
-    fn drop_oldest(&mut self) -> Option<u64> {
-        let (_, oldest) = self.recent.pop_front()?;
-        self.bytes -= oldest.size();
-        Some(oldest.number)
+    /// Returns the number of the oldest that is kept, or of the next one.
+    fn first(&self) -> u64 {
+        self.recent.front().map_or(self.last + 1, |(_, oldest)| oldest.number)
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((_, oldest)) = self.recent.pop_front() {
+            self.bytes -= oldest.size();
+        }
+    }
+
+    fn untold(&self, now: u32) -> u64 {
+        self.untold.filter(|untold| now.saturating_sub(untold.at) < KEPT).map_or(0, |untold| untold.count)
     }
 }
 
@@ -149,6 +220,13 @@ impl Others {
         self.iter().map(|(_, other)| other.confirmed).min()
     }
 
+    /// Returns how many of these some node has not confirmed that was heard when they were revoked.
+    fn count_untold(&self, dropped: &Range<u64>) -> u64 {
+        let was_heard = |other: &&Other| other.revoked_before + 1 < dropped.end;
+        let confirmed = self.iter().map(|(_, other)| other).filter(was_heard).map(|other| other.confirmed).min();
+        confirmed.map_or(0, |confirmed| dropped.end.saturating_sub(dropped.start.max(confirmed + 1)))
+    }
+
     /// Returns the nodes that have not confirmed a number.
     fn lacking(&self, number: u64) -> Vec<u64> {
         self.iter().filter(|(_, other)| other.confirmed < number).map(|(node, _)| *node).collect()
@@ -162,12 +240,28 @@ impl Hub {
         let connections = self.revoke_here(principal, from.as_ref());
         let Some(nodes) = &self.nodes else { return connections };
         let dropped = nodes.revoking.add(principal, from, self.clock.now());
+        self.note_untold(nodes, &dropped);
         let confirmed = nodes.others.lock().confirmed();
-        if dropped.is_some_and(|dropped| confirmed.is_none_or(|confirmed| confirmed < dropped)) {
+        if !dropped.is_empty() && confirmed.is_none_or(|confirmed| confirmed + 1 < dropped.end) {
             self.warn_of(self.node, "too much was revoked: a node that is not heard now is not told of all");
         }
-        self.tell_revoked(nodes);
+        if nodes.revoking.is_due(self.clock.now()) {
+            self.tell_revoked(nodes);
+        }
         connections
+    }
+
+    /// Remembers of what was dropped that which a node that is heard has not confirmed, and never will.
+    fn note_untold(&self, nodes: &Nodes, dropped: &Range<u64>) {
+        let count = if dropped.is_empty() { 0 } else { nodes.others.lock().count_untold(dropped) };
+        if count == 0 {
+            return;
+        }
+        nodes.revoking.add_untold(count, self.clock.now());
+        self.warn_of(
+            self.node,
+            "revocations were dropped that another node had not confirmed: it may not be told",
+        );
     }
 
     /// Does what was revoked, on this node.
@@ -181,9 +275,11 @@ impl Hub {
 
     /// Tells the other nodes what they have not confirmed, and those who wait for that to look again.
     pub(super) fn tell_revoked(&self, nodes: &Nodes) {
-        nodes.revoking.expire(self.clock.now());
+        let now = self.clock.now();
+        let expired = nodes.revoking.expire(now);
+        self.note_untold(nodes, &expired);
         let confirmed = nodes.others.lock().confirmed();
-        let unconfirmed = confirmed.map(|number| nodes.revoking.behind(number)).unwrap_or_default();
+        let unconfirmed = nodes.revoking.tell(confirmed, now);
         if !unconfirmed.is_empty() {
             self.say_on_carrier(nodes, &Message { life: nodes.life, says: Says::Revoke(unconfirmed) });
         }
@@ -196,21 +292,25 @@ impl Hub {
         if !self.ticking.load(Relaxed) {
             return Err(Error::unavailable("the clock of this node does not run: no other node was told"));
         }
-        let last = nodes.revoking.last();
+        let number = nodes.revoking.awaited();
         let confirmed = poll_fn(|cx| {
             nodes.revoking.wait(cx);
-            if self.is_revoked_everywhere(nodes, last) { Poll::Ready(()) } else { Poll::Pending }
+            let untold = nodes.revoking.untold(self.clock.now());
+            if untold > 0 {
+                return Poll::Ready(Err(Error::unavailable(format!(
+                    "{untold} revocations of the last minutes were dropped before all nodes had confirmed them"
+                ))));
+            }
+            if self.is_revoked_everywhere(nodes, number) { Poll::Ready(Ok(())) } else { Poll::Pending }
         });
-        match self.before(CONFIRMED_WITHIN, confirmed).await {
-            Some(()) => Ok(()),
-            None => Err(self.unconfirmed(nodes, last)),
-        }
+        let outcome = self.before(CONFIRMED_WITHIN, confirmed).await;
+        outcome.unwrap_or_else(|| Err(self.unconfirmed(nodes, number)))
     }
 
     fn is_revoked_everywhere(&self, nodes: &Nodes, number: u64) -> bool {
-        // While the broker brings nothing, other nodes may live that are not heard.
-        let works = self.readiness().shards.iter().all(|shard| shard.state == ShardState::Up);
-        works && nodes.others.lock().lacking(number).is_empty()
+        // While the broker brings nothing, and shortly after, other nodes may live that are not heard.
+        let hears_all = nodes.works(self.instant()) && nodes.revoking.has_heard_all(self.clock.now());
+        hears_all && nodes.others.lock().lacking(number).is_empty()
     }
 
     fn unconfirmed(&self, nodes: &Nodes, number: u64) -> Error {
@@ -233,17 +333,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_first_revocation_of_a_tick_is_told_at_once() {
+        let revoking = Revoking::default();
+        let ann = Principal("ann".into());
+        revoking.add(&ann, None, 5);
+        assert!(revoking.is_due(5));
+        assert_eq!(revoking.tell(Some(0), 5).len(), 1);
+        assert!(!revoking.is_due(5) && !revoking.is_due(6));
+        revoking.add(&ann, None, 5);
+        assert!(!revoking.is_due(5) && revoking.is_due(6));
+        assert_eq!(revoking.tell(Some(2), 6).len(), 0);
+        // Nothing was told within this tick.
+        revoking.add(&ann, None, 6);
+        assert!(revoking.is_due(6));
+    }
+
+    #[test]
     fn revocations_are_bounded_in_bytes_and_time() {
         let revoking = Revoking::default();
         let ann = Principal("a".repeat(1000 - 64));
         for _ in 0..65 {
-            assert_eq!(revoking.add(&ann, None, 1), None);
+            assert!(revoking.add(&ann, None, 1).is_empty());
         }
-        assert_eq!(revoking.add(&ann, None, 2), Some(1));
-        assert_eq!((revoking.behind(0).len(), revoking.behind(64).len(), revoking.last()), (65, 2, 66));
-        revoking.expire(1 + KEPT);
-        assert_eq!(revoking.behind(0).len(), 1);
-        revoking.expire(2 + KEPT);
+        assert_eq!(revoking.add(&ann, None, 2), 1..2);
+        let told = |confirmed| revoking.tell(confirmed, 2).len();
+        assert_eq!((told(None), told(Some(0)), told(Some(64)), revoking.last()), (0, 65, 2, 66));
+        assert_eq!(revoking.expire(1 + KEPT), 2..66);
+        assert_eq!((told(Some(0)), revoking.awaited()), (1, 66));
+        assert_eq!(revoking.expire(2 + KEPT), 66..67);
+        assert_eq!(revoking.awaited(), 0);
         let state = revoking.0.lock();
         assert_eq!((state.recent.len(), state.bytes), (0, 0));
     }
