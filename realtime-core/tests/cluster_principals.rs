@@ -382,6 +382,25 @@ fn revoked_everywhere_waits_until_all_nodes_were_heard() {
     });
 }
 
+/// It may have let the user in again since.
+#[test]
+fn what_was_revoked_before_a_node_has_started_is_done_there() {
+    block_on(async {
+        let [one, two] = two().await;
+        one.realtime().revoke(&ann());
+        advance(&[&one, &two], 300 * SECOND).await;
+        let three = Node::new(3, one.broker.join());
+        let (_page, handle) = three.connect("api", "ann").await;
+        let mut done = Box::pin(one.realtime().revoked_everywhere());
+        advance(&[&one, &two, &three], 5 * SECOND).await;
+        assert!(!handle.is_closed());
+        assert!(matches!((&mut done).now_or_never(), Some(Ok(()))));
+        one.realtime().revoke(&ann());
+        advance(&[&one, &two, &three], SECOND).await;
+        assert!(handle.is_closed());
+    });
+}
+
 /// Otherwise a loop over the users of a company would leave no room for publications.
 #[test]
 fn many_revocations_do_not_fill_the_queue() {

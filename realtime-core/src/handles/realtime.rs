@@ -188,7 +188,8 @@ impl Realtime {
     ///
     /// With a broker, the other nodes are told, and do the same when they hear of it. They are told every second until they
     /// confirm, also when they come back within ten minutes after a partition; of more than 64 KiB of names, the oldest
-    /// are dropped. [`revoked_everywhere`](Self::revoked_everywhere) waits for the confirmations.
+    /// are dropped. [`revoked_everywhere`](Self::revoked_everywhere) waits for the confirmations, and fails if some were
+    /// dropped too early. A node that starts later is not told: who connects there was let in after.
     ///
     /// # Examples
     ///
@@ -207,12 +208,15 @@ impl Realtime {
     }
 
     /// Waits until each other node that is heard has done what was revoked on this one so far, by [`revoke`](Self::revoke)
-    /// and [`revoke_from`](Self::revoke_from). Returns at once without a broker.
+    /// and [`revoke_from`](Self::revoke_from). A node that is lost from sight meanwhile does not count: it is parted, and
+    /// is told once it is back, or it has ended. Returns at once without a broker; with one, the node has to have heard
+    /// what it publishes for 2 s without a break, by when it has heard the others.
     ///
     /// # Errors
     ///
     /// `UNAVAILABLE` if a node has not confirmed within 10 s, or if the broker does not work for this node: then others may
-    /// live that it does not hear. They go on being told.
+    /// live that it does not hear. They go on being told. Also for ten minutes after revocations were dropped, of more than
+    /// 64 KiB, that a node which is heard had not confirmed.
     ///
     /// # Cancel safety
     ///
@@ -223,7 +227,7 @@ impl Realtime {
     /// ```
     /// use realtime_core::{Principal, Realtime, Result};
     ///
-    /// /// When it returns, nothing more leaves for the user from any node.
+    /// /// When it returns, nothing more leaves for the user from any node that is heard.
     /// async fn block(realtime: &Realtime, user: &str) -> Result {
     ///     # fn mark_as_blocked(_: &str) {}
     ///     mark_as_blocked(user);
@@ -236,9 +240,10 @@ impl Realtime {
     }
 
     /// Ends the memberships of a principal in a topic or feed. When this returns, nothing more of the topic leaves this node
-    /// for it; other nodes are told as by [`revoke`](Self::revoke). A connection for which nothing waits stays open, and may subscribe again: the application has to refuse
-    /// that first. One for which something waits, of this topic or not, is closed with 3000, and what waits is dropped;
-    /// its client connects again. Returns the number of the principal's connections on this node, members or not.
+    /// for it; other nodes are told as by [`revoke`](Self::revoke). A connection for which nothing waits stays open, and
+    /// may subscribe again: the application has to refuse that first. One for which something waits, of this topic or
+    /// not, is closed with 3000, and what waits is dropped; its client connects again. Returns the number of the
+    /// principal's connections on this node, members or not.
     ///
     /// Frames leave as in [`revoke`](Self::revoke); of a stream of server-sent events for which nothing waits, up to
     /// 64 KiB are with the framework.

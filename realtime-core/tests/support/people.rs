@@ -20,7 +20,7 @@ const MAIL: Event<u64> = Event::new("mail");
 /// The data of users by their names.
 type Users = BTreeMap<String, Value>;
 
-/// Whether the connection of a user is to end by a revocation.
+/// The end of a user's connection by a revocation, as far as the model knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Stays,

@@ -16,6 +16,7 @@ use realtime_protocol::ConnectionId;
 use std::{
     collections::{HashMap, VecDeque},
     mem,
+    time::Duration,
 };
 
 /// The other nodes.
@@ -317,7 +318,10 @@ impl Hub {
         revocations: Vec<Revocation>,
         work: &mut Work,
     ) {
-        let number = others.obeyed.obey((node, life), revocations, self.clock.now(), &mut work.revocations);
+        let age =
+            (*nodes.start.lock()).map_or(Duration::MAX, |start| self.instant().saturating_duration_since(start));
+        let now = (self.clock.now(), age);
+        let number = others.obeyed.obey((node, life), revocations, now, &mut work.revocations);
         let says = Says::Revoked(Confirmed { life, number });
         let confirmation = Message { life: nodes.life, says };
         work.publications.extend(confirmation.to(self.node, &super::inbox_of(node), None));

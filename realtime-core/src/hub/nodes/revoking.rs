@@ -21,7 +21,7 @@ use std::{
     mem,
     ops::Range,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// The revocations of this node that others may have to be told of.
@@ -32,8 +32,8 @@ pub(super) struct Revoking(Mutex<State>);
 struct State {
     /// The number of the last one.
     last: u64,
-    /// Each with its tick, in order.
-    recent: VecDeque<(u32, Revocation)>,
+    /// Each with its tick and time, in order.
+    recent: VecDeque<(u32, Instant, Revocation)>,
     bytes: usize,
     /// The number of the last one that was told, and the tick at which some were told last.
     told: u64,
@@ -62,17 +62,20 @@ const KEPT_BYTES: usize = 64 * 1024;
 /// The time for which the broker has to work until all nodes are heard that live: two beats.
 const ALL_HEARD: u32 = 2 * INTERVAL;
 
+/// The time by which the clocks of two machines may run apart while a revocation is kept, and more.
+const SLACK: Duration = Duration::from_secs(1);
+
 /// The time that the other nodes have to confirm.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
 
 impl Revoking {
     /// Adds a revocation. Returns the numbers of those that were dropped to make room.
-    fn add(&self, principal: &Principal, from: Option<RevokedFrom>, now: u32) -> Range<u64> {
+    fn add(&self, principal: &Principal, from: Option<RevokedFrom>, (now, instant): (u32, Instant)) -> Range<u64> {
         let mut state = self.0.lock();
         state.last += 1;
-        let revocation = Revocation { number: state.last, principal: principal.0.clone(), from };
+        let revocation = Revocation { number: state.last, principal: principal.0.clone(), from, age: 0 };
         state.bytes += revocation.size();
-        state.recent.push_back((now, revocation));
+        state.recent.push_back((now, instant, revocation));
         let first = state.first();
         while state.bytes > KEPT_BYTES && state.recent.len() > 1 {
             state.drop_oldest();
@@ -88,12 +91,16 @@ impl Revoking {
     }
 
     /// Returns those to tell, behind the number up to which all other nodes have confirmed; `None` if there are none.
-    fn tell(&self, confirmed: Option<u64>, now: u32) -> Vec<Revocation> {
+    fn tell(&self, confirmed: Option<u64>, (now, instant): (u32, Instant)) -> Vec<Revocation> {
         let mut state = self.0.lock();
         state.told = state.last;
         let Some(confirmed) = confirmed else { return Vec::new() };
-        let later = state.recent.iter().filter(|(_, revocation)| revocation.number > confirmed);
-        let later: Vec<_> = later.map(|(_, revocation)| revocation.clone()).collect();
+        let later = state.recent.iter().filter(|(.., revocation)| revocation.number > confirmed);
+        let with_age = |(_, at, revocation): &(u32, Instant, Revocation)| {
+            let age = instant.saturating_duration_since(*at).as_millis() as u64;
+            Revocation { age, ..revocation.clone() }
+        };
+        let later: Vec<_> = later.map(with_age).collect();
         if !later.is_empty() {
             state.told_at = now;
         }
@@ -107,14 +114,14 @@ impl Revoking {
 
     /// Returns the number up to which the others can confirm: of those that have expired they are not told.
     fn awaited(&self) -> u64 {
-        self.0.lock().recent.back().map_or(0, |(_, newest)| newest.number)
+        self.0.lock().recent.back().map_or(0, |(.., newest)| newest.number)
     }
 
     /// Drops those that are too old. Returns their numbers.
     fn expire(&self, now: u32) -> Range<u64> {
         let mut state = self.0.lock();
         let first = state.first();
-        while state.recent.front().is_some_and(|(at, _)| now.saturating_sub(*at) >= KEPT) {
+        while state.recent.front().is_some_and(|(at, ..)| now.saturating_sub(*at) >= KEPT) {
             state.drop_oldest();
         }
         first..state.first()
@@ -159,12 +166,13 @@ impl Revoking {
 pub(super) struct Obeyed(HashMap<(u64, u64), (u64, u32)>);
 
 impl Obeyed {
-    /// Moves those that are not done yet to `due`. Returns the number up to which all are done then.
+    /// Moves those that are not done yet to `due`, but for those that are older than this node, whose age is `own`: who is
+    /// connected here was let in after them. Returns the number up to which all are done then.
     pub(super) fn obey(
         &mut self,
         of: (u64, u64),
         revocations: Vec<Revocation>,
-        now: u32,
+        (now, own): (u32, Duration),
         due: &mut Vec<Revocation>,
     ) -> u64 {
         if self.0.len() >= 4 * NODES && !self.0.contains_key(&of) {
@@ -176,7 +184,9 @@ impl Obeyed {
         for revocation in revocations {
             if revocation.number > *done {
                 *done = revocation.number;
-                due.push(revocation);
+                if Duration::from_millis(revocation.age) <= own.saturating_add(SLACK) {
+                    due.push(revocation);
+                }
             }
         }
         *done
@@ -190,11 +200,11 @@ impl Obeyed {
 impl State {
     /// Returns the number of the oldest that is kept, or of the next one.
     fn first(&self) -> u64 {
-        self.recent.front().map_or(self.last + 1, |(_, oldest)| oldest.number)
+        self.recent.front().map_or(self.last + 1, |(.., oldest)| oldest.number)
     }
 
     fn drop_oldest(&mut self) {
-        if let Some((_, oldest)) = self.recent.pop_front() {
+        if let Some((.., oldest)) = self.recent.pop_front() {
             self.bytes -= oldest.size();
         }
     }
@@ -239,7 +249,7 @@ impl Hub {
     pub(crate) fn revoke_on_all_nodes(&self, principal: &Principal, from: Option<RevokedFrom>) -> usize {
         let connections = self.revoke_here(principal, from.as_ref());
         let Some(nodes) = &self.nodes else { return connections };
-        let dropped = nodes.revoking.add(principal, from, self.clock.now());
+        let dropped = nodes.revoking.add(principal, from, (self.clock.now(), self.instant()));
         self.note_untold(nodes, &dropped);
         let confirmed = nodes.others.lock().confirmed();
         if !dropped.is_empty() && confirmed.is_none_or(|confirmed| confirmed + 1 < dropped.end) {
@@ -279,7 +289,7 @@ impl Hub {
         let expired = nodes.revoking.expire(now);
         self.note_untold(nodes, &expired);
         let confirmed = nodes.others.lock().confirmed();
-        let unconfirmed = nodes.revoking.tell(confirmed, now);
+        let unconfirmed = nodes.revoking.tell(confirmed, (now, self.instant()));
         if !unconfirmed.is_empty() {
             self.say_on_carrier(nodes, &Message { life: nodes.life, says: Says::Revoke(unconfirmed) });
         }
@@ -333,18 +343,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_revocation_that_is_older_than_the_node_is_done() {
+        let (revoking, ann, start) = (Revoking::default(), Principal("ann".into()), Instant::now());
+        revoking.add(&ann, None, (1, start));
+        revoking.add(&ann, None, (1, start + Duration::from_secs(300)));
+        let told = || revoking.tell(Some(0), (2, start + Duration::from_secs(301)));
+        for (own, expected) in [(1, vec![2]), (299, vec![2]), (300, vec![1, 2])] {
+            let (mut obeyed, mut due) = (Obeyed::default(), Vec::new());
+            assert_eq!(obeyed.obey((1, 1), told(), (2, Duration::from_secs(own)), &mut due), 2);
+            assert_eq!(due.iter().map(|revocation| revocation.number).collect::<Vec<_>>(), expected, "{own}");
+        }
+    }
+
+    #[test]
     fn the_first_revocation_of_a_tick_is_told_at_once() {
         let revoking = Revoking::default();
         let ann = Principal("ann".into());
-        revoking.add(&ann, None, 5);
+        let instant = Instant::now();
+        let at = |tick| (tick, instant);
+        revoking.add(&ann, None, at(5));
         assert!(revoking.is_due(5));
-        assert_eq!(revoking.tell(Some(0), 5).len(), 1);
+        assert_eq!(revoking.tell(Some(0), at(5)).len(), 1);
         assert!(!revoking.is_due(5) && !revoking.is_due(6));
-        revoking.add(&ann, None, 5);
+        revoking.add(&ann, None, at(5));
         assert!(!revoking.is_due(5) && revoking.is_due(6));
-        assert_eq!(revoking.tell(Some(2), 6).len(), 0);
+        assert_eq!(revoking.tell(Some(2), at(6)).len(), 0);
         // Nothing was told within this tick.
-        revoking.add(&ann, None, 6);
+        revoking.add(&ann, None, at(6));
         assert!(revoking.is_due(6));
     }
 
@@ -352,11 +377,12 @@ mod tests {
     fn revocations_are_bounded_in_bytes_and_time() {
         let revoking = Revoking::default();
         let ann = Principal("a".repeat(1000 - 64));
+        let instant = Instant::now();
         for _ in 0..65 {
-            assert!(revoking.add(&ann, None, 1).is_empty());
+            assert!(revoking.add(&ann, None, (1, instant)).is_empty());
         }
-        assert_eq!(revoking.add(&ann, None, 2), 1..2);
-        let told = |confirmed| revoking.tell(confirmed, 2).len();
+        assert_eq!(revoking.add(&ann, None, (2, instant)), 1..2);
+        let told = |confirmed| revoking.tell(confirmed, (2, instant)).len();
         assert_eq!((told(None), told(Some(0)), told(Some(64)), revoking.last()), (0, 65, 2, 66));
         assert_eq!(revoking.expire(1 + KEPT), 2..66);
         assert_eq!((told(Some(0)), revoking.awaited()), (1, 66));

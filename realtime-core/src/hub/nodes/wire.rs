@@ -118,6 +118,9 @@ pub(super) struct Revocation {
     /// Absent if it is revoked from everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) from: Option<RevokedFrom>,
+    /// The milliseconds since then, for a node that has started later.
+    #[serde(default)]
+    pub(super) age: u64,
 }
 
 /// The topic or feed from which a principal is revoked.
@@ -224,9 +227,19 @@ mod tests {
             Says::Part(Part { number: 2, part: 0, parts: 1, entries: Vec::new() }),
             Says::Gone,
             Says::Revoke(vec![
-                Revocation { number: 1, principal: "ann".into(), from: None },
-                Revocation { number: 2, principal: "\n".into(), from: Some(RevokedFrom::Topic("a".into())) },
-                Revocation { number: NUMBER, principal: "".into(), from: Some(RevokedFrom::Feed("a".into())) },
+                Revocation { number: 1, principal: "ann".into(), from: None, age: 0 },
+                Revocation {
+                    number: 2,
+                    principal: "\n".into(),
+                    from: Some(RevokedFrom::Topic("a".into())),
+                    age: 1,
+                },
+                Revocation {
+                    number: NUMBER,
+                    principal: "".into(),
+                    from: Some(RevokedFrom::Feed("a".into())),
+                    age: u64::MAX,
+                },
             ]),
             Says::Revoked(Confirmed { life: 7, number: 2 }),
         ];
