@@ -72,8 +72,9 @@ enum Others<'v> {
 impl<'v> Others<'v> {
     fn of(variant: &'v Variant) -> Self {
         match variant.keywords.get("additionalProperties") {
-            None | Some(Value::Bool(true)) => Self::Free,
+            None => Self::Free,
             Some(Value::Bool(false)) => Self::Refused,
+            // Also `true`, which says that they are read: a map of anything.
             Some(schema) => Self::Typed(schema),
         }
     }
