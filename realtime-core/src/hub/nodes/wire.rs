@@ -184,7 +184,7 @@ impl Message {
     }
 }
 
-/// The highest number of a change or revocation: one more fits, and no node gets there.
+/// The highest number of a change, revocation or version: one more fits, and no node gets there.
 const NUMBER: u64 = u64::MAX / 2;
 
 fn check_number(number: u64) -> Result {
@@ -197,10 +197,11 @@ fn check_number(number: u64) -> Result {
 fn check(changes: &[Change]) -> Result {
     changes.iter().try_for_each(|change| {
         Name::Place(&change.place).check()?;
-        if change.entry.as_ref().is_some_and(|entry| entry.tag == 0) {
+        let Some(entry) = &change.entry else { return Ok(()) };
+        if entry.tag == 0 {
             return Err(Error::invalid_argument("an entry with the tag 0"));
         }
-        Ok(())
+        entry.user.as_ref().map_or(Ok(()), |user| check_number(user.version))
     })
 }
 
@@ -218,7 +219,7 @@ mod tests {
     fn a_message_is_read_as_it_was_written() {
         let change = |entry| Change { place: "room".into(), id: 7, entry };
         let nothing = Tagged { tag: u64::MAX, data: Value::Null, user: None };
-        let of_ann = Tagged { user: Some(User { name: "ann".into(), version: u64::MAX }), ..nothing.clone() };
+        let of_ann = Tagged { user: Some(User { name: "ann".into(), version: NUMBER }), ..nothing.clone() };
         let changes = vec![change(None), change(Some(nothing)), change(Some(of_ann))];
         let says = [
             Says::Beat(Beat { number: 3, list: Summary { number: 2, count: 1, tags: 9 }, carries: true }),
@@ -256,7 +257,11 @@ mod tests {
         let changes = |change| json!({ "changes": { "number": 1, "changes": [change] } });
         let list = |number: u64| json!({ "number": number, "count": 0, "tags": 0 });
         let beat = |number| json!({ "beat": { "number": 1, "list": list(number), "carries": true } });
+        let user = json!({ "name": "ann", "version": u64::MAX });
+        let of_user = json!({ "place": "room", "id": 1, "entry": { "tag": 1, "data": 1, "user": user } });
         let numbered = [
+            changes(of_user.clone()),
+            json!({ "part": { "number": 1, "part": 0, "parts": 1, "entries": [of_user] } }),
             beat(u64::MAX),
             beat(NUMBER + 1),
             json!({ "changes": { "number": u64::MAX, "changes": [] } }),
