@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
     Refused,
     /// The server refused it for want of memory: nothing was done.
     OutOfMemory,
-    /// What is stored there is not of a node: nothing was done.
+    /// No node has written the stored value: nothing was done.
     Foreign,
     /// It is larger than the server takes, and was not sent.
     TooLarge,

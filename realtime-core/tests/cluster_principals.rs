@@ -138,7 +138,7 @@ fn a_message_to_a_user_goes_to_its_handler_on_all_nodes() {
     });
 }
 
-/// What a user is sent costs other nodes nothing.
+/// A message to a user costs other nodes nothing.
 #[test]
 fn a_node_is_brought_what_is_for_its_own_principals() {
     block_on(async {
@@ -325,7 +325,7 @@ fn a_node_that_does_not_confirm_is_named() {
     });
 }
 
-/// What is dropped before a node that is heard has confirmed it is never done there.
+/// A revocation that is dropped before a node that is heard has confirmed it is never done there.
 #[test]
 fn revocations_that_were_dropped_unconfirmed_are_not_everywhere() {
     block_on(async {

@@ -18,7 +18,7 @@ const CHANGES: Feed<String> = Topic::<String>::fixed("changes").log(Log::last(10
 #[derive(Clone, Debug)]
 struct Silent {
     inner: Arc<MemoryBroker>,
-    /// How many calls of each name are not answered.
+    /// The number of calls of each name that are not answered.
     calls: Arc<Mutex<Vec<&'static str>>>,
     /// The publications that were answered.
     published: Arc<Mutex<Vec<String>>>,

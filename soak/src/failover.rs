@@ -36,7 +36,7 @@ struct Seen {
     is_lost: bool,
 }
 
-/// What those who came back were told.
+/// The answers that those who came back got.
 #[derive(Clone, Copy, Debug, Default)]
 struct Verdicts {
     resumed: u64,

@@ -1,4 +1,4 @@
-//! What others have written where logs are, and what is too large for the server.
+//! Logs that others have written to, and messages too large for the server.
 
 use crate::support::{Server, misses, node, texts};
 use adapter_testing::{BrokerNode, block_on};

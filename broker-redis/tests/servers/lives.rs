@@ -1,4 +1,4 @@
-//! How long the keys of a log live, and what an append leaves that came half way.
+//! The lives of the keys of a log, and appends that came half way.
 
 use crate::support::{Server, node};
 use adapter_testing::{BrokerNode, block_on};

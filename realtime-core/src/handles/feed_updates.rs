@@ -129,10 +129,8 @@ impl<T: DeserializeOwned> Stream for FeedUpdates<T> {
 impl<T: DeserializeOwned> FeedUpdates<T> {
     fn poll_entry(&self, following: &Following) -> Poll<Result<FeedUpdate<T>>> {
         while !following.arm() {
-            if following.awaits_past(&self.realtime.0) {
-                return Poll::Pending;
-            }
             let update = match following.read(self.realtime.0.clock.now()) {
+                Behind::Past if following.awaits_past(&self.realtime.0) => return Poll::Pending,
                 Behind::Nothing | Behind::Past => continue,
                 Behind::Restarted(position) => Ok(FeedUpdate::Begun(Begun { position, resumed: Some(false) })),
                 Behind::Gap(gap) => Ok(FeedUpdate::Gap(gap)),

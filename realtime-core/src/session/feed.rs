@@ -60,6 +60,8 @@ pub(super) enum Ahead {
 /// The result of taking from the log.
 pub(super) enum Taken {
     Nothing,
+    /// The next entry has to be read from the broker first: the task is woken then.
+    Past,
     Gap(Gap),
     Sent,
     /// There is no room for it.
@@ -150,11 +152,6 @@ impl Feed {
         Poll::Ready(Ahead::Entries)
     }
 
-    /// Returns true if the next entry has to be read from the broker first: the task is woken then.
-    pub(super) fn awaits_past(&self, client: &Client) -> bool {
-        self.following.awaits_past(&client.hub)
-    }
-
     /// Returns true if its client does not keep up: one that comes back may catch up first.
     pub(super) fn falls_behind(&self) -> bool {
         self.was_level
@@ -170,6 +167,7 @@ impl Feed {
     /// Sends the next entry.
     pub(super) fn take(&mut self, client: &Arc<Client>, core: &CallCore) -> Result<Taken> {
         let (entry, known) = match self.following.read(client.hub.clock.now()) {
+            Behind::Past if self.following.awaits_past(&client.hub) => return Ok(Taken::Past),
             Behind::Nothing | Behind::Past => return Ok(Taken::Nothing),
             Behind::Restarted(position) => return Ok(self.restart(client, core, position)),
             Behind::Gap(gap) => return Ok(Taken::Gap(gap)),

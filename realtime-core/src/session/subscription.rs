@@ -254,12 +254,10 @@ impl Stream {
                     self.keep_entry(HeldBack::new(client, frame));
                     Ok(())
                 }
-                Ahead::Entries if self.may_send(client) => {
-                    if self.awaits_past(client) {
-                        return Poll::Pending;
-                    }
-                    self.take_entry(client, turn)
-                }
+                Ahead::Entries if self.may_send(client) => match self.take_entry(client, turn) {
+                    Ok(Poll::Pending) => return Poll::Pending,
+                    taken => taken.map(drop),
+                },
                 Ahead::Entries if self.keeping == Keeping::Nothing && self.falls_behind() => Err(too_slow()),
                 Ahead::Entries => return Poll::Pending,
                 Ahead::Failed(error) => Err(error),
@@ -273,10 +271,6 @@ impl Stream {
         Poll::Pending
     }
 
-    fn awaits_past(&self, client: &Client) -> bool {
-        self.feed.as_ref().is_some_and(|feed| feed.awaits_past(client))
-    }
-
     fn falls_behind(&self) -> bool {
         self.feed.as_ref().is_some_and(|feed| feed.falls_behind())
     }
@@ -288,16 +282,17 @@ impl Stream {
     }
 
     /// Takes what stands behind the cursor in the feed.
-    fn take_entry(&mut self, client: &Arc<Client>, turn: &mut Turn) -> Result {
+    fn take_entry(&mut self, client: &Arc<Client>, turn: &mut Turn) -> Result<Poll<()>> {
         turn.spend(0);
-        let Some(feed) = &mut self.feed else { return Ok(()) };
+        let Some(feed) = &mut self.feed else { return Ok(Poll::Ready(())) };
         match feed.take(client, &self.core)? {
             Taken::Nothing => {}
+            Taken::Past => return Ok(Poll::Pending),
             Taken::Gap(gap) => self.tell_gap(client, &gap),
             Taken::Sent => self.use_credit(),
             Taken::Unsent(frame) => self.keep_entry(frame),
         }
-        Ok(())
+        Ok(Poll::Ready(()))
     }
 
     fn keep_entry(&mut self, frame: HeldBack) {

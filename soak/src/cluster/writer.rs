@@ -12,7 +12,7 @@ use std::{
 };
 use tokio::time::{Instant, sleep_until};
 
-/// What a writer was told of its entries.
+/// The answers that a writer got for its entries.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
     /// Those that were acknowledged: the log, the offset and the entry.

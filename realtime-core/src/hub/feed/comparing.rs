@@ -4,7 +4,7 @@ use super::FeedState;
 use crate::{
     hub::{
         Hub,
-        link::{PAUSE, Shared, caught, unanswered, within},
+        link::{PAUSE, Shared, answered, caught, within},
     },
     seams::{Missed, Runtime},
     util::{panics::catch, sync::Mutex},
@@ -123,8 +123,8 @@ async fn compare(
     runtime: &Arc<dyn Runtime>,
 ) -> Result {
     let names: Vec<&str> = feeds.iter().map(|feed| &*feed.name).collect();
-    let tops = within(runtime, shared.append_timeout, caught(|| shared.broker.tops(&names))).await;
-    let tops = tops.unwrap_or_else(|| Err(unanswered("tops", names.iter().copied(), shared.append_timeout)))?;
+    let tops = caught(|| shared.broker.tops(&names));
+    let tops = answered(runtime, shared.append_timeout, "tops", names.iter().copied(), tops).await??;
     let Some(hub) = hub.upgrade() else { return Ok(()) };
     for (feed, top) in feeds.iter().zip(tops) {
         if feed.differs(&top, hub.clock.now())

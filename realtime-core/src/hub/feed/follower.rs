@@ -211,8 +211,8 @@ impl Follower {
         self.restarts.load(Relaxed) == self.feed.restarts_hint()
     }
 
-    /// Returns true if what is next is older than the copy of the log, and has to be read from the broker: its task is woken
-    /// then. For its own task, while it is not level and there is room for what comes.
+    /// Returns true if what is next has still to be read from the broker: its task is woken then. For its own task, once
+    /// [`read`](Self::read) has returned [`Behind::Past`].
     pub(crate) fn awaits_past(&self, hub: &Arc<Hub>) -> bool {
         if self.feed.replica.is_none() || self.diverged.load(Relaxed) {
             return false;
@@ -366,12 +366,11 @@ impl Follower {
     pub(super) fn catch_up(&self, client: &Client) -> bool {
         let hub = &client.hub;
         while !self.arm() {
-            if self.awaits_past(hub) {
-                // It comes back when that is here.
-                return true;
-            }
             match self.read(hub.clock.now()) {
-                Behind::Nothing | Behind::Past => {}
+                Behind::Nothing => {}
+                // It comes back when that is here.
+                Behind::Past if self.awaits_past(hub) => return true,
+                Behind::Past => {}
                 Behind::Restarted(_) => self.tell(client, &Gap::new(0, "diverged")),
                 Behind::Gap(gap) => self.tell(client, &gap),
                 Behind::Entry(entry, known) => {

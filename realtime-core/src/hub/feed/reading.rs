@@ -9,7 +9,7 @@ use super::{
 use crate::{
     hub::{
         Hub,
-        link::{PAUSE, Shared, caught, unanswered, within},
+        link::{PAUSE, Shared, answered, caught},
         members::Effects,
     },
     seams::{Page, Record, Runtime, Source, check_top},
@@ -221,7 +221,7 @@ async fn read(mut place: Place, shared: Arc<Shared>, runtime: Arc<dyn Runtime>) 
     }
 }
 
-/// What is left to read of a feed.
+/// The rest that is to be read of a feed.
 enum Left {
     Nothing,
     /// There may be more of its past.
@@ -258,8 +258,8 @@ const COPIES: usize = 3;
 
 async fn read_top(shared: &Shared, feed: &FeedState, runtime: &Arc<dyn Runtime>) -> Result {
     let topics = [&*feed.name];
-    let tops = within(runtime, shared.append_timeout, caught(|| shared.broker.tops(&topics))).await;
-    let mut tops = tops.unwrap_or_else(|| Err(unanswered("tops", topics.into_iter(), shared.append_timeout)))?;
+    let tops = caught(|| shared.broker.tops(&topics));
+    let mut tops = answered(runtime, shared.append_timeout, "tops", topics.into_iter(), tops).await??;
     let top = tops.pop().ok_or_else(|| Error::unavailable("the broker did not say where the log ends"))?;
     check_top(&top)?;
     feed.begin_part(&top);
@@ -304,9 +304,8 @@ async fn read_past(
 
 async fn page(shared: &Shared, feed: &FeedState, after: u64, runtime: &Arc<dyn Runtime>) -> Result<Page> {
     let page = caught(|| shared.broker.read(&feed.name, after, PAGE));
-    let page = within(runtime, shared.append_timeout, page).await;
     let name = [&*feed.name].into_iter();
-    let page = page.unwrap_or_else(|| Err(unanswered("read", name, shared.append_timeout)))?;
+    let page = answered(runtime, shared.append_timeout, "read", name, page).await??;
     page.check()?;
     Ok(page)
 }

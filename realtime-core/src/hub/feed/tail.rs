@@ -44,7 +44,7 @@ pub(super) struct Copied {
     pub(super) restarts: u32,
     /// The position at which followers go on after the last time.
     pub(super) restart: Position,
-    /// What was read of the log before the copy.
+    /// The parts of the log before the copy that were read.
     pub(super) past: Past,
 }
 

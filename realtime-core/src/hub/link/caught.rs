@@ -13,20 +13,21 @@ use std::{
 
 /// The time that a broker has to answer, where nothing else bounds it: a call that is never answered holds up all behind it. It
 /// is longer than the failover of a broker, and than the limits that brokers have of their own.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
-/// Waits for the broker's answer to a call about some names.
+/// Waits for the broker's answer to a call about some names, up to a limit.
 ///
 /// # Errors
 ///
 /// `UNAVAILABLE` if there is none in time; it says which call that was, about what and for how long.
-pub(super) async fn answered<'a, T>(
+pub(in crate::hub) async fn answered<'a, T>(
     runtime: &Arc<dyn Runtime>,
+    limit: Duration,
     call: &str,
     names: impl ExactSizeIterator<Item = &'a str>,
     answer: impl Future<Output = T>,
 ) -> Result<T> {
-    within(runtime, ANSWER, answer).await.ok_or_else(|| unanswered(call, names, ANSWER))
+    within(runtime, limit, answer).await.ok_or_else(|| unanswered(call, names, limit))
 }
 
 /// Returns the error of a call that the broker has not answered.

@@ -233,8 +233,14 @@ pub(super) async fn follow(shared: Arc<Shared>, hub: Weak<Hub>, runtime: Arc<dyn
         });
         let Some(changes) = next.await else { return };
         let names = changes.iter().map(|change| &*change.topic);
-        let done =
-            super::answered(&runtime, "follow", names, super::caught(|| shared.broker.follow(&changes))).await;
+        let done = super::answered(
+            &runtime,
+            super::ANSWER,
+            "follow",
+            names,
+            super::caught(|| shared.broker.follow(&changes)),
+        )
+        .await;
         let done = done.and_then(|done| done);
         shared.follows.settle(&changes, done.is_ok());
         let Some(hub) = hub.upgrade() else { return };

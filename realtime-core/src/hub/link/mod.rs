@@ -7,8 +7,8 @@ mod follows;
 mod publications;
 mod waiting;
 
-use caught::answered;
-pub(super) use caught::{caught, unanswered, within};
+use caught::ANSWER;
+pub(super) use caught::{answered, caught, unanswered, within};
 use follows::Follows;
 
 use super::{Hub, feed::MissedHere};

@@ -1,6 +1,6 @@
 //! Publications on their way to the broker.
 
-use super::{PAUSE, Shared, answered, caught};
+use super::{ANSWER, PAUSE, Shared, answered, caught};
 use crate::{
     hub::{
         Hub,
@@ -62,7 +62,7 @@ impl Batch {
         let handed = &self.publications[..count];
         let names = handed.iter().map(|publication| &*publication.topic);
         let publishing = caught(|| shared.broker.publish(handed));
-        match answered(runtime, "publish", names, publishing).await {
+        match answered(runtime, ANSWER, "publish", names, publishing).await {
             Ok(answer) => answer,
             Err(error) => Err(error.into()),
         }

@@ -25,7 +25,7 @@ pub(super) struct Others {
     of: HashMap<u64, Other>,
     /// The lives of nodes that have ended, by their number, with the tick: what they said before may still arrive.
     ended: HashMap<(u64, u64), u32>,
-    /// What was revoked on other nodes and is done here.
+    /// The revocations of other nodes that are done here.
     pub(super) obeyed: Obeyed,
     /// No beat of any node is heard any more.
     pub(super) vanished: bool,

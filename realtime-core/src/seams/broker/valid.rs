@@ -1,4 +1,4 @@
-//! What is sent to clients as it came: other programs may write to a broker too.
+//! Checks of messages that are sent to clients as they came: other programs may write to a broker too.
 
 use super::{Logged, Publication};
 use bytes::Bytes;
