@@ -9,6 +9,7 @@ mod client;
 mod cluster;
 mod failover;
 mod figures;
+mod follower;
 mod load;
 mod process;
 mod restart;

@@ -1,9 +1,6 @@
+use crate::follower::{Follower, Record};
 use realtime_client::{Client, Position, Reconnect, Subscription, Update};
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-use tokio::task::JoinHandle;
+use std::time::Duration;
 
 pub(crate) const CHANGES: Subscription<usize, u64> = Subscription::new("changes");
 
@@ -43,7 +40,9 @@ pub(crate) fn log_of(position: &Position) -> &str {
     position.epoch.split_once('.').map_or(&position.epoch, |(log, _)| log)
 }
 
-impl Book {
+impl Record for Book {
+    type Entry = u64;
+
     fn apply(&mut self, update: Update<u64>) {
         match update {
             Update::Begun { position, resumed } => self.begin(&position, resumed),
@@ -54,6 +53,13 @@ impl Book {
         }
     }
 
+    fn note(&mut self, what: &str) {
+        let last = self.spans.last().map(|span| (&span.log, span.from, span.to()));
+        self.wrong.push(format!("feed {}: {what}, where the client has {last:?}", self.feed));
+    }
+}
+
+impl Book {
     fn begin(&mut self, position: &Position, resumed: Option<bool>) {
         let log = log_of(position);
         if resumed != Some(true) {
@@ -87,60 +93,32 @@ impl Book {
             log.clone_into(&mut span.log);
         }
     }
-
-    fn note(&mut self, what: &str) {
-        let last = self.spans.last().map(|span| (&span.log, span.from, span.to()));
-        self.wrong.push(format!("feed {}: {what}, where the client has {last:?}", self.feed));
-    }
 }
 
 /// A client that follows one feed.
-pub(crate) struct Reader {
-    client: Client,
-    book: Arc<Mutex<Book>>,
-    reading: JoinHandle<()>,
-}
+pub(crate) struct Reader(Follower<Book>);
 
 impl Reader {
     pub(crate) fn start(port: u16, feed: usize) -> Self {
         let client = connect(port);
-        let mut updates = client.subscribe(CHANGES, feed);
-        let book = Arc::new(Mutex::new(Book { feed, ..Book::default() }));
-        let kept = Arc::clone(&book);
-        let reading = tokio::spawn(async move {
-            while let Some(update) = updates.next().await {
-                let mut book = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                match update {
-                    Ok(update) => book.apply(update),
-                    // The end, when all is over.
-                    Err(error) if error.is_closed() => return,
-                    Err(error) => book.note(&error.to_string()),
-                }
-            }
-        });
-        Self { client, book, reading }
+        let updates = client.subscribe(CHANGES, feed);
+        Self(Follower::start(client, updates, Book { feed, ..Book::default() }))
     }
 
     /// Returns true if it has begun.
     pub(crate) fn has_begun(&self) -> bool {
-        !self.book().spans.is_empty()
+        !self.0.book().spans.is_empty()
     }
 
     /// Returns true if it has the last entry of its feed.
     pub(crate) fn has(&self, ends: &[Position]) -> bool {
-        let book = self.book();
+        let book = self.0.book();
         let end = &ends[book.feed];
         book.spans.last().is_some_and(|span| span.log == log_of(end) && span.to() >= end.offset)
     }
 
     pub(crate) async fn stop(self) -> Book {
-        self.client.close().await;
-        let _ = self.reading.await;
-        self.book.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.stop().await
     }
 }
 

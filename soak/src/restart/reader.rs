@@ -1,11 +1,8 @@
 use super::{FEEDS, server::Change};
+use crate::follower::{Follower, Record};
 use realtime_client::{Client, Position, Reconnect, Subscription, Update};
 use serde::{Deserialize, Serialize};
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
-use tokio::task::JoinHandle;
+use std::time::Duration;
 
 pub(crate) const CHANGES: Subscription<usize, Change> = Subscription::new("changes");
 /// Begins with a state for one that cannot go on.
@@ -63,10 +60,10 @@ impl Book {
             self.note("an entry of another place");
         }
     }
+}
 
-    fn note(&mut self, what: &str) {
-        self.wrong.push(format!("{what}: {:?}", self.spans.last()));
-    }
+impl Record for Book {
+    type Entry = Change;
 
     fn apply(&mut self, update: Update<Change>) {
         match update {
@@ -77,52 +74,37 @@ impl Book {
             Update::Gap(gap) => self.note(&format!("a gap: {gap:?}")),
         }
     }
+
+    fn note(&mut self, what: &str) {
+        self.wrong.push(format!("{what}: {:?}", self.spans.last()));
+    }
 }
 
 /// A client that follows one feed.
-pub(crate) struct Reader {
-    client: Client,
-    book: Arc<Mutex<Book>>,
-    reading: JoinHandle<()>,
-}
+pub(crate) struct Reader(Follower<Book>);
 
 impl Reader {
     pub(crate) fn start(url: &str, number: usize) -> Self {
         let client = connect(url);
         let subscription = if (number / FEEDS).is_multiple_of(2) { CHANGES } else { STATE };
-        let mut updates = client.subscribe(subscription, number % FEEDS);
-        let book = Arc::<Mutex<Book>>::default();
-        let kept = Arc::clone(&book);
-        let reading = tokio::spawn(async move {
-            while let Some(update) = updates.next().await {
-                let mut book = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                match update {
-                    Ok(update) => book.apply(update),
-                    // The end, when all is over.
-                    Err(error) if error.is_closed() => return,
-                    Err(error) => book.note(&error.to_string()),
-                }
-            }
-        });
-        Self { client, book, reading }
+        let updates = client.subscribe(subscription, number % FEEDS);
+        Self(Follower::start(client, updates, Book::default()))
     }
 
     /// The number of logs that it has followed.
     pub(crate) fn lives(&self) -> usize {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner).spans.len()
+        self.0.book().spans.len()
     }
 
     /// Returns true if it has all of the log that it follows.
     pub(crate) fn has(&self, ends: &[(String, u64)]) -> bool {
-        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let book = self.0.book();
         let Some((epoch, span)) = book.spans.last() else { return false };
         ends.iter().all(|(known, end)| known != epoch || span.to >= *end)
     }
 
     pub(crate) async fn stop(self) -> Book {
-        self.client.close().await;
-        let _ = self.reading.await;
-        self.book.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.stop().await
     }
 }
 
