@@ -38,10 +38,21 @@ export async function stop({ process: child }: Server, signal: "SIGTERM" | "SIGK
   if (child.kill(signal)) await exited;
 }
 
+// Below what systems give to connections and to port 0 (Linux from 32768): no connection takes a port between the call
+// and the start of its server, or while the server is down and started again.
+const [from, to] = [10_000, 32_768];
+let next = Math.floor(Math.random() * (to - from));
+
+/** Returns a port of 127.0.0.1 on which nothing listens, another one with each call. */
 export async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const address = listener.address();
-  await new Promise((resolve) => listener.close(resolve));
-  return typeof address === "object" && address ? address.port : 0;
+  for (;;) {
+    const port = from + (next++ % (to - from));
+    const listener = createServer();
+    const listens = await new Promise((resolve) => {
+      listener.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!listens) continue;
+    await new Promise((resolve) => listener.close(resolve));
+    return port;
+  }
 }

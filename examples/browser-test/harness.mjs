@@ -82,13 +82,19 @@ export function same(what, actual, expected) {
 
 // ---- Server --------------------------------------------------------------------
 
+// A random one below those that systems give to connections (Linux from 32768): no connection takes it while the server
+// is down and started again.
 async function freePort() {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address();
-  probe.close();
-  await once(probe, "close");
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_768);
+    const probe = createServer();
+    const listens = await new Promise((resolve) => {
+      probe.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!listens) continue;
+    await new Promise((resolve) => probe.close(resolve));
+    return port;
+  }
 }
 
 const serverPort = await freePort();

@@ -1,8 +1,9 @@
 //! Who may connect, and to what.
 
-use crate::support::{Cluster, Sentinels, Server, free_port};
+use crate::support::{Cluster, Sentinels, Server};
 use adapter_testing::{block_on, broker_suite};
 use broker_redis::{Redis, RedisBroker};
+use free_port::free_port;
 use realtime_core::{Code, Error};
 use std::time::{Duration, Instant};
 
@@ -73,7 +74,7 @@ fn a_wrong_password_is_refused_with_the_server_that_did() {
 
 #[test]
 fn a_server_that_is_not_there_is_named() {
-    let port = free_port();
+    let port = free_port().unwrap();
     let error = refused(Redis::url(format!("redis://127.0.0.1:{port}")));
     assert_eq!(error.code(), &Code::UNAVAILABLE);
     assert!(error.message().contains(&port.to_string()), "{error}");
@@ -102,7 +103,7 @@ fn a_place_of_another_kind_is_refused_with_the_right_one() {
     let server = Server::start(&[]);
     let error = refused(Redis::cluster([server.url()]));
     assert!(error.message().contains("cluster support disabled"), "{error}");
-    let node = Server::start(&["cluster-enabled yes", &format!("cluster-port {}", free_port())]);
+    let node = Server::start(&["cluster-enabled yes", &format!("cluster-port {}", free_port().unwrap())]);
     assert!(refused(Redis::url(node.url())).message().contains("Redis::cluster"));
     let error = refused(Redis::cluster([node.url()]));
     assert!(error.message().contains("no server of the cluster has slot"), "{error}");

@@ -1,8 +1,9 @@
 //! A server that speaks TLS alone.
 
-use crate::support::{Server, free_port};
+use crate::support::Server;
 use adapter_testing::{block_on, broker_suite};
 use broker_redis::{Redis, RedisBroker};
+use free_port::free_port;
 use std::{fs, time::Duration};
 
 #[test]
@@ -14,7 +15,7 @@ fn a_server_with_tls_passes_the_suite_and_strangers_are_refused() {
     let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     fs::write(&certificate, authority.cert.pem()).unwrap();
     fs::write(&key, authority.signing_key.serialize_pem()).unwrap();
-    let port = free_port();
+    let port = free_port().unwrap();
     let server = Server::start(&[
         &format!("tls-port {port}"),
         &format!("tls-cert-file {}", certificate.display()),

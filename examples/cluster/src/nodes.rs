@@ -1,7 +1,5 @@
-use crate::{
-    node::Status,
-    redis::{free_port, on_its_own},
-};
+use crate::{node::Status, redis::on_its_own};
+use free_port::free_port;
 use serde::Serialize;
 use std::{
     env, io,

@@ -1,10 +1,5 @@
-use std::{
-    env, fs, io,
-    net::{Ipv4Addr, TcpListener},
-    path::PathBuf,
-    process::Stdio,
-    time::Duration,
-};
+use free_port::free_port;
+use std::{env, fs, io, net::Ipv4Addr, path::PathBuf, process::Stdio, time::Duration};
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
@@ -76,11 +71,6 @@ pub(crate) async fn shut_down(port: &str) {
     if let Ok(mut stream) = TcpStream::connect(format!("127.0.0.1:{port}")).await {
         let _ = stream.write_all(b"SHUTDOWN NOSAVE\r\n").await;
     }
-}
-
-/// Returns a port that is free now.
-pub(crate) fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 async fn install() -> io::Result<()> {

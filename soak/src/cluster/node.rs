@@ -1,9 +1,10 @@
 use super::{
     reader::CHANGES,
-    redis::{end, free_port, send},
+    redis::{end, send},
 };
 use crate::Outcome;
 use broker_redis::{Redis, RedisBroker};
+use free_port::free_port;
 use realtime_client::Procedure;
 use realtime_core::{AppendError, Call, Config, Endpoint, Feed, Log, Realtime, Result, Topic};
 use rustix::process::Signal;

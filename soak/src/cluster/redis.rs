@@ -1,9 +1,10 @@
 use crate::Outcome;
+use free_port::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env, fs,
     io::{BufRead, BufReader, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering::Relaxed},
@@ -23,6 +24,9 @@ pub(crate) const FILE: &[&str] = &["--appendonly", "yes", "--appendfsync", "alwa
 
 /// A server that is started again is empty.
 pub(crate) const NO_FILE: &[&str] = &["--appendonly", "no"];
+
+/// It syncs its file on a disk that others use too.
+const START: Duration = Duration::from_secs(30);
 
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
@@ -49,11 +53,14 @@ impl Redis {
         Ok(())
     }
 
-    fn wait(&self) -> Outcome {
-        let until = Instant::now() + Duration::from_secs(10);
+    fn wait(&mut self) -> Outcome {
+        let until = Instant::now() + START;
         while self.ask("PING").is_err() {
+            if let Some(status) = self.server.as_mut().map_or(Ok(None), Child::try_wait)? {
+                return Err(format!("redis-server on port {} ended while it started: {status}", self.port).into());
+            }
             if Instant::now() > until {
-                return Err("redis-server does not answer within 10 s".into());
+                return Err(format!("redis-server on port {} does not answer within {START:?}", self.port).into());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -99,9 +106,4 @@ pub(super) fn end(process: &mut Child) -> Outcome {
 
 pub(super) fn send(process: &Child, signal: Signal) -> Outcome {
     Ok(kill_process(Pid::from_child(process), signal)?)
-}
-
-/// Returns a port that is free now.
-pub(super) fn free_port() -> Outcome<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -62,6 +62,5 @@ impl Drop for Server {
 
 /// Returns a free port of the loopback interface.
 pub(super) fn free_port() -> Outcome<u16> {
-    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    bound.map(|address| address.port()).map_err(|error| format!("there is no free port: {error}"))
+    free_port::free_port().map_err(|error| format!("there is no free port: {error}"))
 }

@@ -6,7 +6,7 @@ mod proxy;
 mod topologies;
 
 pub(crate) use append::{append_surely, texts};
-pub(crate) use process::{Server, free_port};
+pub(crate) use process::Server;
 pub(crate) use proxy::Proxy;
 pub(crate) use topologies::{Cluster, Sentinels};
 

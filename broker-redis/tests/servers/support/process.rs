@@ -1,14 +1,13 @@
+use free_port::free_port;
 use redis::{Client, Connection, RedisResult};
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering::Relaxed},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
-
-use super::eventually;
 
 /// A server in a folder of its own. It is killed when this is dropped, also where the test panics.
 #[derive(Debug)]
@@ -20,6 +19,9 @@ pub(crate) struct Server {
     /// For connections of the test: with the login, if there is one.
     pub(crate) login: String,
 }
+
+/// It syncs its file on a disk that others use too.
+const START: Duration = Duration::from_secs(30);
 
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
@@ -40,7 +42,7 @@ impl Server {
             FOLDERS.fetch_add(1, Relaxed)
         ));
         fs::create_dir_all(&folder).unwrap();
-        let port = free_port();
+        let port = free_port().unwrap();
         let mut lines = vec![
             format!("port {port}"),
             format!("dir {}", folder.display()),
@@ -73,11 +75,22 @@ impl Server {
     }
 
     /// Waits until it answers.
-    pub(crate) fn wait(&self) {
-        let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        eventually(&format!("{} answers: {}", self.program, log()), Duration::from_secs(10), || {
-            self.try_connect().is_ok_and(|mut connection| redis::cmd("PING").exec(&mut connection).is_ok())
-        });
+    ///
+    /// # Panics
+    ///
+    /// With what it logged, if it ends or does not answer in time.
+    pub(crate) fn wait(&mut self) {
+        let until = Instant::now() + START;
+        let answers = |mut connection: Connection| redis::cmd("PING").exec(&mut connection).is_ok();
+        while !self.try_connect().is_ok_and(answers) {
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
+            if ended.is_some() || Instant::now() > until {
+                let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                let what = ended.map_or(format!("no answer within {START:?}"), |status| status.to_string());
+                panic!("{} on port {}: {what}: {log}", self.program, self.port);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub(crate) fn kill(&mut self) {
@@ -131,9 +144,4 @@ fn connection(url: &str) -> RedisResult<Connection> {
     let connection = Client::open(url)?.get_connection_with_timeout(Duration::from_secs(2))?;
     connection.set_read_timeout(Some(Duration::from_secs(10)))?;
     Ok(connection)
-}
-
-/// Returns a port that nobody listens on.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

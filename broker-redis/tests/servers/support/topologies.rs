@@ -1,4 +1,5 @@
-use super::{Server, eventually, free_port};
+use super::{Server, eventually};
+use free_port::free_port;
 use std::time::Duration;
 
 /// A master, its replicas, and three Sentinels that watch over it.
@@ -79,7 +80,7 @@ impl Cluster {
     pub(crate) fn with_timeout(timeout: u64) -> Self {
         let servers: Vec<_> = (0..6)
             .map(|_| {
-                let bus = format!("cluster-port {}", free_port());
+                let bus = format!("cluster-port {}", free_port().unwrap());
                 Server::start(&[
                     "cluster-enabled yes",
                     &format!("cluster-node-timeout {timeout}"),
