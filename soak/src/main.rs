@@ -49,7 +49,7 @@ fn run(arguments: &[String]) -> Outcome {
         _ => Err("usage: soak memory [--clients N] [--seconds N] [--budget MIB] [--strict]\n       \
                   soak restart [--clients N] [--typescript N] [--kills N]\n       \
                   soak resume [--clients N]\n       \
-                  soak cluster [--messages N] [--rate N] [--seed N] [--no-file]\n       \
+                  soak cluster [--messages N] [--rate N] [--seed N] [--no-file] [--no-faults]\n       \
                   soak failover [--topics N]"
             .into()),
     }

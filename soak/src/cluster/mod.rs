@@ -2,6 +2,7 @@
 //! the clients has faults, while all nodes append. Each client gets every acknowledged entry once and in order, or is told.
 
 mod books;
+mod calm;
 mod door;
 mod faults;
 mod line;
@@ -47,18 +48,23 @@ pub(crate) struct Options {
     seed: u64,
     /// Redis keeps what it has in a file. Without one it is empty after a kill.
     file: bool,
+    /// Faults are made; without them all nodes have to be ready all the time.
+    faults: bool,
 }
 
 impl Options {
     pub(crate) fn of(words: &[&str]) -> Outcome<Self> {
-        let mut options = Self { messages: 1_000_000, rate: 3000, seed: fastrand::u64(..1 << 32), file: true };
-        let words = words.strip_suffix(&["--no-file"]).inspect(|_| options.file = false).unwrap_or(words);
-        for pair in words.chunks(2) {
-            let [name, value] = pair else { return Err(format!("{} has no value", pair[0]).into()) };
-            match *name {
-                "--messages" => options.messages = value.parse()?,
-                "--rate" => options.rate = value.parse::<u64>()?.max(1),
-                "--seed" => options.seed = value.parse()?,
+        let seed = fastrand::u64(..1 << 32);
+        let mut options = Self { messages: 1_000_000, rate: 3000, seed, file: true, faults: true };
+        let mut words = words.iter();
+        while let Some(&name) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{name} has no value"));
+            match name {
+                "--no-file" => options.file = false,
+                "--no-faults" => options.faults = false,
+                "--messages" => options.messages = value()?.parse()?,
+                "--rate" => options.rate = value()?.parse::<u64>()?.max(1),
+                "--seed" => options.seed = value()?.parse()?,
                 unknown => return Err(format!("there is no option {unknown}").into()),
             }
         }
@@ -72,7 +78,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
 }
 
 async fn cluster(options: &Options) -> Outcome {
-    let Options { messages, seed, file, .. } = *options;
+    let Options { messages, seed, file, faults, .. } = *options;
     println!(
         "{messages} messages, {NODES} nodes, Redis with{} a file, seed {seed}",
         if file { "" } else { "out" }
@@ -94,14 +100,21 @@ async fn cluster(options: &Options) -> Outcome {
     let (firsts, first): (Vec<_>, Vec<_>) = appended(door.port, 0).await?.into_iter().unzip();
     wait("all clients have got an entry", || readers.iter().all(|reader| reader.has(&firsts))).await?;
 
+    ready(&nodes).await?;
     let writers = writers(&nodes, options);
     let over = AtomicBool::new(false);
-    let (faults, told) = tokio::join!(faults::make(&mut redis, &mut nodes, &doors, seed, &over), async {
+    let troubled = async {
+        match faults {
+            true => Ok(faults::make(&mut redis, &mut nodes, &doors, seed, &over).await?.to_string()),
+            false => calm::watch(&nodes, &over).await,
+        }
+    };
+    let (happened, told) = tokio::join!(troubled, async {
         let told = joined(writers).await;
         over.store(true, Relaxed);
         told
     });
-    println!("{}", faults?);
+    println!("{}", happened?);
     let mut told = told?;
     ready(&nodes).await?;
     let (ends, last): (Vec<_>, Vec<_>) = appended(door.port, 1).await?.into_iter().unzip();
