@@ -1,4 +1,4 @@
-use super::{Context, Head, push_header};
+use super::{Context, Head};
 use http::Extensions;
 use std::time::{Duration, SystemTime};
 
@@ -55,9 +55,8 @@ impl Context {
         if token.trim().is_empty() || token.chars().any(char::is_control) {
             return None;
         }
-        let lines = self.0.headers.split_inclusive(|&byte| byte == b'\n');
-        let mut headers = lines.filter(|line| !line.starts_with(b"authorization:")).flatten().copied().collect();
-        push_header(&mut headers, ("authorization", format!("Bearer {token}").as_bytes()));
+        let mut headers = self.0.headers.only(|name| name != b"authorization");
+        headers.push("authorization", format!("Bearer {token}").as_bytes());
         Some(Self(Box::new(Head {
             method: self.0.method.clone(),
             uri: self.0.uri.clone(),

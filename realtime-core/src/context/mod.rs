@@ -4,6 +4,7 @@
 
 mod bearer;
 mod expiry;
+mod headers;
 mod peer;
 mod principal;
 mod proxies;
@@ -13,8 +14,9 @@ pub(crate) use peer::Peer;
 pub use peer::PrivatePeers;
 pub use principal::Principal;
 pub use proxies::ForwardingHeader;
-use proxies::{client_ip, is_forwarded};
+use proxies::{FORWARDING, client_ip};
 
+use headers::{Headers, NewHeaders};
 use http::{Extensions, Method, Version};
 use ipnet::IpNet;
 use std::{
@@ -38,7 +40,7 @@ struct Head {
     method: Method,
     version: Version,
     uri: Box<str>,
-    headers: Box<[u8]>,
+    headers: Headers,
     peer: Option<SocketAddr>,
     client: Option<IpAddr>,
     extended_connect: bool,
@@ -88,9 +90,9 @@ impl Context {
 
     /// Returns the first header of this name, ignoring case, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers()
-            .find(|(header, _)| header.eq_ignore_ascii_case(name))
-            .and_then(|(_, value)| std::str::from_utf8(value).ok())
+        let mut headers = self.0.headers.iter();
+        let (_, value) = headers.find(|(header, _)| header.eq_ignore_ascii_case(name.as_bytes()))?;
+        std::str::from_utf8(value).ok()
     }
 
     /// Returns the value of a cookie as sent (RFC 6265): not percent-decoded, and with its quotes if it has some. Of several
@@ -108,11 +110,7 @@ impl Context {
     /// Returns all headers in the order received, with names in lower case. Once the connection is open, the headers
     /// of the WebSocket handshake are gone. Cookies are one header, even if HTTP/2 has split it.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        // Neither a name nor a value can hold a line feed.
-        self.0.headers.split(|&byte| byte == b'\n').filter_map(|line| {
-            let colon = line.iter().position(|&byte| byte == b':')?;
-            Some((std::str::from_utf8(&line[..colon]).ok()?, &line[colon + 1..]))
-        })
+        self.0.headers.iter().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)))
     }
 
     /// Returns the address of the socket's other end, if the adapter knows it: the client's, or that of a proxy.
@@ -178,9 +176,7 @@ impl Context {
 
     /// Drops the headers of the handshake, which are no longer needed, to save memory.
     pub(crate) fn forget_handshake(&mut self) {
-        let kept = self.0.headers.split_inclusive(|&byte| byte == b'\n');
-        let kept = kept.filter(|line| !HANDSHAKE.iter().any(|name| line.starts_with(name)));
-        self.0.headers = kept.flatten().copied().collect::<Vec<u8>>().into();
+        self.0.headers = self.0.headers.only(|name| !HANDSHAKE.contains(&name)).into();
     }
 
     /// Resolves the client's address from the headers of proxies in the `trusted` networks.
@@ -192,7 +188,7 @@ impl Context {
     /// Returns true if the socket's other end counts as the client although it forwards for another.
     pub(crate) fn is_unresolved(&self) -> bool {
         let peer = self.0.peer.map(|address| address.ip().to_canonical());
-        self.0.client == peer && is_forwarded(self.headers())
+        self.0.client == peer && FORWARDING.iter().any(|name| self.header_lines(name).next().is_some())
     }
 
     pub(crate) fn is_extended_connect(&self) -> bool {
@@ -205,19 +201,18 @@ impl Context {
 
     /// Returns the values of all headers of this name, given in lower case.
     pub(crate) fn header_lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers().filter(move |(header, _)| *header == name).map(|(_, value)| value)
+        self.0.headers.of(name)
     }
 
-    /// Returns true if a comma-separated header contains `token`.
+    /// Returns true if a comma-separated header, its name given in lower case, contains `token`.
     pub(crate) fn header_has(&self, name: &str, token: &str) -> bool {
         self.header_tokens(name).any(|found| found.eq_ignore_ascii_case(token))
     }
 
-    /// Returns the comma-separated parts of all headers of this name.
-    pub(crate) fn header_tokens(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.headers()
-            .filter(move |(header, _)| header.eq_ignore_ascii_case(name))
-            .filter_map(|(_, value)| std::str::from_utf8(value).ok())
+    /// Returns the comma-separated parts of all headers of this name, given in lower case.
+    pub(crate) fn header_tokens<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.header_lines(name)
+            .filter_map(|value| std::str::from_utf8(value).ok())
             .flat_map(|value| value.split(','))
             .map(str::trim)
             .filter(|token| !token.is_empty())
@@ -225,7 +220,7 @@ impl Context {
 }
 
 const HANDSHAKE: [&[u8]; 5] =
-    [b"connection:", b"upgrade:", b"sec-websocket-key:", b"sec-websocket-version:", b"sec-websocket-extensions:"];
+    [b"connection", b"upgrade", b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions"];
 
 /// Omits values: headers and queries may hold secrets.
 impl fmt::Debug for Context {
@@ -264,22 +259,23 @@ pub struct RequestHead<'a, H> {
 
 impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for Context {
     fn from(head: RequestHead<'a, H>) -> Self {
-        let (mut headers, mut cookies) = (Vec::new(), Vec::new());
+        let (mut headers, mut cookies) = (NewHeaders::default(), Vec::new());
         let mut host = head.authority.map(|authority| ("host", host_of(authority).as_bytes()));
         for (name, value) in head.headers {
             if name.eq_ignore_ascii_case("cookie") {
                 cookies.push(value);
             } else if name.eq_ignore_ascii_case("host") {
                 // The authority replaces the first. A second one stays, and is refused by the check of the head.
-                push_header(&mut headers, host.take().unwrap_or((name, value)));
+                let (name, value) = host.take().unwrap_or((name, value));
+                headers.push(name, value);
             } else {
-                push_header(&mut headers, (name, value));
+                headers.push(name, value);
             }
         }
-        host.into_iter().for_each(|host| push_header(&mut headers, host));
+        host.into_iter().for_each(|(name, value)| headers.push(name, value));
         if !cookies.is_empty() {
             // RFC 9113, section 8.2.3.
-            push_header(&mut headers, ("cookie", &cookies.join(&b"; "[..])));
+            headers.push("cookie", &cookies.join(&b"; "[..]));
         }
         Self(Box::new(Head {
             method: head.method,
@@ -313,13 +309,6 @@ impl Context {
         }
         .into()
     }
-}
-
-fn push_header(headers: &mut Vec<u8>, (name, value): (&str, &[u8])) {
-    headers.extend_from_slice(name.to_ascii_lowercase().as_bytes());
-    headers.push(b':');
-    headers.extend(value.iter().filter(|&&byte| byte != b'\n'));
-    headers.push(b'\n');
 }
 
 /// Decodes a segment; a malformed one is returned as it is, since no id contains a `%`.

@@ -43,10 +43,8 @@ where
     Some(walk(peer, &lines, trusted, read))
 }
 
-/// Returns true if a proxy has added its caller to any forwarding header.
-pub(crate) fn is_forwarded<'a>(mut headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> bool {
-    headers.any(|(name, _)| ["x-forwarded-for", "forwarded", "x-real-ip"].contains(&name))
-}
+/// The headers to which proxies add their caller.
+pub(crate) const FORWARDING: [&str; 3] = ["x-forwarded-for", "forwarded", "x-real-ip"];
 
 /// Walks the elements of all lines from the right.
 fn walk(peer: IpAddr, lines: &[&[u8]], trusted: &[IpNet], read: impl Fn(&str) -> Option<IpAddr>) -> IpAddr {

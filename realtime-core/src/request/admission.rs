@@ -184,7 +184,7 @@ fn check_memory(hub: &Hub) -> Result<(), Reject> {
 }
 
 pub(super) fn check_origin(hub: &Hub, context: &Context) -> Result<(), Reject> {
-    let Some((_, origin)) = context.headers().find(|(name, _)| *name == "origin") else { return Ok(()) };
+    let Some(origin) = context.header_lines("origin").next() else { return Ok(()) };
     let origin = std::str::from_utf8(origin).unwrap_or_default();
     let host = context.header("host");
     if hub.config.origins.allows(origin, host) {

@@ -117,9 +117,9 @@ fn subscribe(context: &Context, path: String) -> Result<(Packet<'static>, Vec<u8
 
 /// Returns the id of the last event the client has seen, if it sent one.
 fn last_event_id(context: &Context) -> Option<Cow<'_, str>> {
-    let header = context.headers().find(|(name, _)| *name == "last-event-id");
+    let header = context.header_lines("last-event-id").next();
     let id = match header {
-        Some((_, id)) => String::from_utf8_lossy(id),
+        Some(id) => String::from_utf8_lossy(id),
         None => of_query(context, LAST_EVENT_ID)?.into(),
     };
     (!id.is_empty()).then_some(id)

@@ -77,11 +77,8 @@ const KEY: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 fn has_body(context: &Context) -> bool {
-    context.headers().any(|(name, value)| match name {
-        "transfer-encoding" => true,
-        "content-length" => value.trim_ascii() != b"0",
-        _ => false,
-    })
+    context.header_lines("transfer-encoding").next().is_some()
+        || context.header_lines("content-length").any(|length| length.trim_ascii() != b"0")
 }
 
 fn check_version(context: &Context) -> Result<(), Reject> {
