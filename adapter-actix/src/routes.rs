@@ -8,9 +8,12 @@ use realtime_core::{Realtime, raw};
 pub fn routes(realtime: &Realtime) -> impl FnOnce(&mut web::ServiceConfig) {
     let id = format!("{}/{{id}}", realtime.prefix());
     let (route, by_name) = (upgrade_websocket(realtime), answer(realtime, raw::Ending::IdAndName));
-    let own: Vec<_> = realtime.paths().map(|path| (path.to_owned(), upgrade_websocket(realtime))).collect();
+    // Patterns are regular expressions, which cost more than all else of a route: they are for what is not mounted.
+    let fixed =
+        realtime.ids().map(|id| format!("{}/{id}", realtime.prefix())).chain(realtime.paths().map(str::to_owned));
+    let fixed: Vec<_> = fixed.map(|path| (path, upgrade_websocket(realtime))).collect();
     move |config| {
-        own.into_iter().for_each(|(path, route)| _ = config.route(&path, route));
+        fixed.into_iter().for_each(|(path, route)| _ = config.route(&path, route));
         config.route(&id, route).route(&format!("{id}/{{name}}"), by_name);
     }
 }

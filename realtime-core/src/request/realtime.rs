@@ -66,6 +66,11 @@ impl Realtime {
         Registry::of(&self.0).paths.keys().map(|path| &**path)
     }
 
+    /// Returns the ids of what is mounted, for adapters whose framework finds a fixed path faster than one with a pattern.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        Registry::of(&self.0).mounted.keys().map(|id| &**id)
+    }
+
     /// The names of what is mounted and the schemas of their types, sorted by id. For `realtime-schema`.
     #[cfg(feature = "schema")]
     pub fn descriptions(&self) -> Vec<Description> {
