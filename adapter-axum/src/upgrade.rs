@@ -1,11 +1,18 @@
 use axum::{
     RequestExt,
-    body::Body,
+    body::{Body, Bytes, HttpBody},
     extract::{ConnectInfo, RawPathParams, Request},
+    http::StatusCode,
     response::Response,
 };
+use hyper::body::Frame;
 use realtime_core::raw::Route;
-use std::net::SocketAddr;
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 /// Answers an axum request, as a hyper request on tokio.
 pub(crate) async fn upgrade(route: &Route, mut request: Request) -> Response {
@@ -13,7 +20,30 @@ pub(crate) async fn upgrade(route: &Route, mut request: Request) -> Response {
         request.extensions_mut().insert(peer);
     }
     forget_path_params(&mut request).await;
-    adapter_hyper::raw::upgrade(route, request).await.map(Body::new)
+    let response = adapter_hyper::raw::upgrade(route, request).await;
+    match response.status() {
+        StatusCode::NO_CONTENT => response.map(|_| Body::new(NoContent)),
+        _ => response.map(Body::new),
+    }
+}
+
+/// A body without a length. To an empty one axum adds `Content-Length: 0`, which a 204 must not have.
+struct NoContent;
+
+impl HttpBody for NoContent {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
 }
 
 /// Drops axum's path parameters, which would cost each connection 250 bytes for nothing. Their type is private, so

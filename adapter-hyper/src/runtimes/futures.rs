@@ -8,7 +8,7 @@ use hyper::rt::Timer;
 use realtime_core::raw::{BoxFuture, Runtime, SendQueue, Transport};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 use std::{
-    io,
+    io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
     pin::Pin,
     sync::Arc,
@@ -57,7 +57,7 @@ macro_rules! listen {
             impl Listen for TcpListener {
                 const AMBIENT: bool = false;
 
-                type Io = FuturesIo<TcpStream>;
+                type Io = FuturesIo<Socket<TcpStream>>;
                 type Transport = Socket<TcpStream>;
 
                 fn runtime() -> Arc<dyn Runtime> {
@@ -76,11 +76,11 @@ macro_rules! listen {
                     let (socket, peer) = TcpListener::accept(self).await?;
                     let _ = socket.set_nodelay(true);
                     set_user_timeout(&socket, user_timeout);
-                    Ok((FuturesIo::new(socket), peer))
+                    Ok((FuturesIo::new(Socket { socket, shutdown: TcpStream::shutdown }), peer))
                 }
 
                 fn transport(io: Self::Io) -> Self::Transport {
-                    Socket { socket: io.into_inner(), shutdown: TcpStream::shutdown }
+                    io.into_inner()
                 }
             }
         };
@@ -102,14 +102,44 @@ fn signals() -> io::Result<Signals> {
     Ok(Signals::new(move |cx| Pin::new(&mut signals).poll_next(cx).map(drop)))
 }
 
-/// A socket of smol or async-std. It does not go through hyper's traits, by which each read would zero the buffer
-/// first.
+/// A socket of smol or async-std. As a transport it does not go through hyper's traits, by which each read would zero
+/// the buffer first.
 #[derive(Debug)]
 pub struct Socket<S> {
     socket: S,
-    /// Sends FIN, which async-std's `poll_close` does not.
+    /// Sends FIN, which async-std's `poll_close` does not: a socket with unread bytes would be closed with a reset alone,
+    /// and the client would read that instead of the answer's end.
     shutdown: fn(&S, Shutdown) -> io::Result<()>,
 }
+
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write_vectored(cx, buffers)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready((self.shutdown)(&self.socket, Shutdown::Write))
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Socket<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.socket).poll_read(cx, buffer)

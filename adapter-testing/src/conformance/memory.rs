@@ -134,7 +134,6 @@ impl Host for Memory {
         Box::new(MemoryWire { pipe, body: Vec::new() })
     }
 
-    #[cfg(feature = "http2")]
     fn address(&self) -> Option<SocketAddr> {
         None
     }

@@ -21,7 +21,6 @@ pub(crate) trait Host: Sync {
     fn begin(&self, request: &http::Request<()>, body: &Body) -> Box<dyn Wire>;
 
     /// The address to connect to, if there is one.
-    #[cfg(feature = "http2")]
     fn address(&self) -> Option<std::net::SocketAddr>;
 }
 
@@ -70,7 +69,6 @@ impl Server {
         }
     }
 
-    #[cfg(feature = "http2")]
     pub(crate) fn address(&self) -> Option<std::net::SocketAddr> {
         self.host.address()
     }

@@ -78,7 +78,6 @@ impl Host for Tcp {
         Box::new(TcpWire { socket, rest: Vec::new() })
     }
 
-    #[cfg(feature = "http2")]
     fn address(&self) -> Option<SocketAddr> {
         Some(self.address)
     }

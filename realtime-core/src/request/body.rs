@@ -15,8 +15,10 @@ pub(super) struct RequestBody<'a, B> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
-    /// There is none, or it is not waited for.
+    /// There is none.
     None,
+    /// It is not waited for.
+    Left,
     /// The client waits for a 100 before it sends the body; reading would send the 100.
     Held,
     /// The body may be under way.
@@ -47,7 +49,18 @@ impl<'a, B> RequestBody<'a, B> {
 
     /// Stops waiting for the rest of the body.
     pub(super) fn give_up(&mut self) {
-        self.rest = Rest::None;
+        self.leave();
+    }
+
+    /// Tells whether bytes of the body may still come, so that no request can follow on an HTTP/1 connection.
+    pub(super) fn is_unread(&self) -> bool {
+        self.rest != Rest::None
+    }
+
+    fn leave(&mut self) {
+        if self.rest != Rest::None {
+            self.rest = Rest::Left;
+        }
     }
 
     /// Reads the next chunk; `None` at the end.
@@ -61,7 +74,8 @@ impl<'a, B> RequestBody<'a, B> {
         let next = poll_fn(|cx| Pin::new(&mut *self.stream).poll_next(cx)).await;
         match &next {
             Some(Ok(piece)) => self.read += piece.len(),
-            _ => self.rest = Rest::None,
+            Some(Err(_)) => self.leave(),
+            None => self.rest = Rest::None,
         }
         // Behind an upgrade the framework's stream has no end.
         if self.declared.is_some_and(|length| self.read >= length) {

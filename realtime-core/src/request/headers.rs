@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Adds headers to a response. They replace those of the same name, except for the headers in [`JOINED`].
 pub(crate) fn merge(headers: &mut HeaderMap, more: HeaderMap) {
@@ -16,6 +16,11 @@ pub(crate) fn merge(headers: &mut HeaderMap, more: HeaderMap) {
     }
 }
 
+/// Returns the header that closes an HTTP/1 connection after the response.
+pub(super) fn closing() -> HeaderMap {
+    HeaderMap::from_iter([(header::CONNECTION, HeaderValue::from_static("close"))])
+}
+
 /// Headers that a response may have several times, each for its own reason.
 const JOINED: [HeaderName; 4] =
     [header::VARY, header::SET_COOKIE, header::ACCESS_CONTROL_EXPOSE_HEADERS, header::CONNECTION];
@@ -23,7 +28,6 @@ const JOINED: [HeaderName; 4] =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();

@@ -40,7 +40,7 @@ use call::call;
 use events::{come_back, events};
 use frames::frames;
 use futures_core::Stream;
-use headers::merge;
+use headers::{closing, merge};
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use probe::probe;
 use realtime_protocol::{Code, Error};
@@ -71,6 +71,7 @@ where
     B: Stream<Item = Result<Bytes, E>> + Unpin,
 {
     let cors = cors::headers(&hub.config, &context);
+    let is_http1 = context.is_http1();
     let mut body = RequestBody::new(&context, body);
     let mut answer = decide(hub, context, &cors, &mut body, spawn).await;
     match &mut answer {
@@ -80,6 +81,10 @@ where
             let no_store = HeaderValue::from_static("no-store");
             response.headers_mut().entry(header::CACHE_CONTROL).or_insert(no_store);
             body.discard(hub).await;
+            // What is left of the body lies before the next request, so there can be none.
+            if is_http1 && body.is_unread() {
+                merge(response.headers_mut(), closing());
+            }
         }
         Answer::Events(response) => merge(response.headers_mut(), cors),
         Answer::Upgrade(_) => {}

@@ -1,4 +1,4 @@
-use super::headers::merge;
+use super::headers::{closing, merge};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use realtime_protocol::{Code, Error};
@@ -64,9 +64,7 @@ impl Reject {
     /// Closes an HTTP/1 connection after the response: the bytes behind the request may be frames of a client or proxy
     /// that did not wait for the answer, and not a request.
     pub(crate) fn closing(mut self) -> Self {
-        let mut close = HeaderMap::new();
-        close.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        merge(&mut self.headers, close);
+        merge(&mut self.headers, closing());
         self
     }
 

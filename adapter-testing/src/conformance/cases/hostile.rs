@@ -3,9 +3,13 @@
 use super::{start_with, works};
 use crate::{
     TestFrame,
-    conformance::{RawClient, Seen, Server, Subject},
+    conformance::{RawClient, Seen, Server, Subject, client::PATIENCE},
 };
 use realtime_core::{Config, websocket::Opcode};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
 
 struct Scene {
     server: Server,
@@ -351,4 +355,16 @@ pub fn a_flood_of_pings_of_the_protocol_is_bounded(subject: &Subject) {
         works(&mut bystander);
     });
     works(&mut bystander);
+}
+
+/// The framework refuses the head and reads no further. The client still receives the answer and its end.
+pub fn an_unreadable_head_is_answered_without_a_reset(subject: &Subject) {
+    let (server, ..) = super::start_with(subject, |_| {});
+    let Some(address) = server.address() else { return };
+    let mut socket = TcpStream::connect(address).expect("the server listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a limit");
+    socket.write_all(b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("the server reads");
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).expect("the answer has an end");
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", answer.escape_ascii());
 }

@@ -372,6 +372,26 @@ pub fn a_refusal_does_not_wait_for_an_endless_body(subject: &Subject) {
     server.http("nobody").chunks(&[PIECE; 17]).answered(404);
 }
 
+/// The rest of a body that is not read lies before the next request, so a client or proxy must not send one.
+pub fn an_answer_before_the_end_of_a_body_closes_the_connection(subject: &Subject) {
+    let (server, ..) = start_http(subject, |config| config.discarded_bytes = 64 * 1024);
+    for (id, status) in [("nobody", 404), ("http", 413)] {
+        let request = server.http(id).unfinished("{").header("content-length", "10000000");
+        assert!(closes(&mut request.answered(status)), "{id}");
+        let read = server.http(id).body(" ");
+        assert!(!closes(&mut read.answered(if status == 413 { 400 } else { status })), "{id}");
+    }
+    assert!(closes(&mut server.http("nobody").chunks(&[PIECE; 17]).answered(404)));
+    for mut exchange in ["nobody", "http"].map(|id| server.http(id).unfinished("{").begin()) {
+        late(&server, &mut exchange);
+        assert!(closes(&mut exchange));
+    }
+}
+
+fn closes(exchange: &mut Exchange) -> bool {
+    exchange.headers("connection").iter().any(|value| value.eq_ignore_ascii_case("close"))
+}
+
 /// A client that waits for a 100 receives the refusal instead, if the framework leaves the 100 to the library.
 pub fn a_refusal_comes_in_place_of_a_100(subject: &Subject) {
     let (server, ..) = start_http(subject, |_| {});

@@ -15,6 +15,7 @@ pub fn who_would_be_let_in_is_told_so(subject: &Subject) {
         let mut response = head(&server, id).answered(204);
         assert_eq!(response.header("cache-control").as_deref(), Some("no-store"));
         assert_eq!(response.header("x-lab").as_deref(), Some("seen"));
+        assert_eq!(response.header("content-length"), None, "RFC 9110, section 8.6");
         ends(&mut response);
     }
     head(&server, "http").header("sec-websocket-protocol", "realtime.v1.json, bearer.x").answered(204);
