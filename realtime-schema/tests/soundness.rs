@@ -39,23 +39,25 @@ fn validator(shape: &Shape) -> Validator {
 }
 
 fn check(of_new: bool, test: impl Fn(&Shape, &Shape, &Value) -> Result<(), TestCaseError>) {
-    // The same cases in each run, unless others are asked for.
-    let more = std::env::var("SOUNDNESS_CASES").ok().and_then(|cases| cases.parse().ok());
     let config = ProptestConfig {
         failure_persistence: None,
-        max_shrink_iters: 2000,
-        ..ProptestConfig::with_cases(more.unwrap_or(CASES))
+        max_shrink_iters: 20_000,
+        ..ProptestConfig::with_cases(number_in("SOUNDNESS_CASES").unwrap_or(CASES))
     };
-    let mut runner = match more {
-        Some(_) => TestRunner::new(config),
-        None => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
-    };
-    let result = runner.run(&change(of_new), |(old, new, value)| test(&old, &new, &value));
-    result.unwrap_or_else(|error| panic!("{error}"));
+    let seed = number_in("SOUNDNESS_SEED").unwrap_or(0);
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[u32::to_le_bytes(seed); 8].concat());
+    let result =
+        TestRunner::new_with_rng(config, rng).run(&change(of_new), |(old, new, value)| test(&old, &new, &value));
+    result.unwrap_or_else(|error| panic!("SOUNDNESS_SEED={seed}: {error}"));
 }
 
-/// `SOUNDNESS_CASES` asks for so many others, at random.
+/// The cases of each run, which are the same in each. `SOUNDNESS_CASES` asks for so many, `SOUNDNESS_SEED` for others.
 const CASES: u32 = 500;
+
+fn number_in(variable: &str) -> Option<u32> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+}
 
 #[test]
 fn what_clients_send_is_taken_after_a_change_that_does_not_break() {
@@ -106,6 +108,9 @@ fn opened(shape: &Shape) -> Shape {
     let all = |fields: &shapes::Fields| {
         fields.iter().map(|(name, (of, required))| (*name, (opened(of), *required))).collect()
     };
+    let variants_of = |variants: &shapes::Variants| {
+        variants.iter().map(|(name, fields)| (*name, all(fields))).collect::<shapes::Variants>()
+    };
     match shape {
         Shape::Struct(fields, _) => Shape::Struct(all(fields), false),
         Shape::Recursive(fields) => Shape::Recursive(all(fields)),
@@ -117,11 +122,11 @@ fn opened(shape: &Shape) -> Shape {
         Shape::External(variants) => {
             Shape::External(variants.iter().map(|(name, of)| (*name, of.as_ref().map(opened))).collect())
         }
-        Shape::Internal(variants) => {
-            Shape::Internal(variants.iter().map(|(name, fields)| (*name, all(fields))).collect())
-        }
-        Shape::Flattened(fields, variants) => {
-            Shape::Flattened(all(fields), variants.iter().map(|(name, fields)| (*name, all(fields))).collect())
+        Shape::Internal(variants) => Shape::Internal(variants_of(variants)),
+        Shape::ByNumber(of) => Shape::ByNumber(Box::new(opened(of))),
+        Shape::Flattened(fields, variants, _) => Shape::Flattened(all(fields), variants_of(variants), false),
+        Shape::Twice(fields, first, second, _) => {
+            Shape::Twice(all(fields), variants_of(first), variants_of(second), false)
         }
         leaf => leaf.clone(),
     }
