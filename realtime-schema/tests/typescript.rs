@@ -92,6 +92,40 @@ fn the_output_is_the_same_in_any_order_of_registration() {
 }
 
 #[test]
+fn flattened_enums_may_have_a_field_in_common() {
+    #[derive(JsonSchema)]
+    #[serde(tag = "shape")]
+    #[allow(dead_code)]
+    enum Shape {
+        Line { size: u8 },
+        Point,
+    }
+    #[derive(JsonSchema)]
+    #[serde(tag = "font")]
+    #[allow(dead_code)]
+    enum Font {
+        Sized { size: u8 },
+        Fixed { style: u8 },
+    }
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Label {
+        #[serde(flatten)]
+        shape: Shape,
+        #[serde(flatten)]
+        font: Font,
+    }
+    let page = r#"
+import type { Label } from "./api.js";
+export const label: Label = { shape: "Point", font: "Sized", size: 3 };
+// @ts-expect-error: a field of another font
+export const styled: Label = { shape: "Point", font: "Sized", size: 3, style: 1 };
+"#;
+    let file = schema(&[of_kind::<Label>("labelled", Kind::ServerEvent)]).typescript("api");
+    tsc::check("flattened", &[("api.ts", &file), ("page.ts", page)]);
+}
+
+#[test]
 fn names_that_are_no_identifiers_are_quoted() {
     let names =
         ["__proto__", "then", "class", "a-b", "1", "constructor", "say \"hi\"", "ž", "x.__proto__", "x.default"];
