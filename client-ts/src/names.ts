@@ -36,6 +36,15 @@ export interface Ask<I, O> {
   readonly "~types"?: (output: O) => I;
 }
 
+/** A place where clients are present, each with data of type `D`; or a kind of places, whose names go on after a colon. */
+export interface Place<D> {
+  readonly kind: "place";
+  readonly name: string;
+  /** Returns a place of this kind: `room:1` of `room`. */
+  of(name: string | number): Place<D>;
+  readonly "~types"?: () => D;
+}
+
 /** An endpoint or handler of the server, with the types of its input and of its messages. */
 export interface Endpoint<I = void, C = never, S = never> {
   readonly id: string;
@@ -73,6 +82,11 @@ export function event<T>(name: string): Event<T> {
 /** Names a procedure that the server calls on clients. */
 export function ask<I, O>(name: string): Ask<I, O> {
   return { kind: "ask", name, "~answers": Answers };
+}
+
+/** Names a place where clients are present, or a kind of them. */
+export function place<D>(name: string): Place<D> {
+  return { kind: "place", name, of: (more) => place(`${name}:${more}`) };
 }
 
 /**

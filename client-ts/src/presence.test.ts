@@ -1,5 +1,5 @@
 import { expect, test, vi } from "vitest";
-import { connect, describe, PRESENCE, type PresenceNotice, present } from "./index.js";
+import { connect, describe, PRESENCE, type PresenceNotice, place, present } from "./index.js";
 import { Presence } from "./presence.js";
 import { settle, TestNetwork, type TestServer } from "./testing/index.js";
 
@@ -16,6 +16,16 @@ test("who looks later finds the whole list, also without having looked before", 
   await tell(server, { name: "room", left: ["1"] });
   expect(seen).toEqual([["Ann", "Bob"], ["Bob"]]);
   expect(present(client, "room").get()).toEqual(new Map([["2", "Bob"]]));
+});
+
+test("a place has a name, and one of its kind has more of it", async () => {
+  const { client, server } = await setUp();
+  const rooms = place<string>("room");
+  await tell(server, { name: "room", here: [ann] });
+  await tell(server, { name: "room:1", here: [bob] });
+  expect([...present(client, rooms).get().values()]).toEqual(["Ann"]);
+  expect([...present(client, rooms.of(1)).get().values()]).toEqual(["Bob"]);
+  expect(rooms.of("a").of("b").name).toBe("room:a:b");
 });
 
 test("a notice is applied once, however many look, and before a listener of the event is told", async () => {

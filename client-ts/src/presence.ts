@@ -1,5 +1,5 @@
 import type { AnyClient } from "./client.js";
-import { event } from "./names.js";
+import { event, type Place } from "./names.js";
 import { Cell, type Readable } from "./store.js";
 import { parts } from "./told.js";
 
@@ -33,10 +33,15 @@ export type Members<D = unknown> = ReadonlyMap<string, D>;
  * Only a page that imports this loads it. Import it before the client is made, not in a part that is loaded later: what
  * the server has sent before is known from the next connection on.
  */
-export function present<D>(client: AnyClient, place: string): Readable<Members<D>> {
+export function present<D>(client: AnyClient, place: Place<D> | string): Readable<Members<D>> {
   const driver = client["~driver"];
   driver.told.presence ??= new Presence();
-  return driver.told.presence.of(place, () => driver.start()) as Readable<Members<D>>;
+  return driver.told.presence.of(nameOf(place), () => driver.start()) as Readable<Members<D>>;
+}
+
+/** Returns the name of a place, which may be its name. */
+export function nameOf(place: Place<unknown> | string): string {
+  return typeof place === "string" ? place : place.name;
 }
 
 /**
@@ -44,7 +49,7 @@ export function present<D>(client: AnyClient, place: string): Readable<Members<D
  * sends it only once: whoever looks at it later finds it whole.
  */
 export class Presence {
-  readonly #places = new Map<string, Place>();
+  readonly #places = new Map<string, List>();
 
   /** Applies a notice. An event of the application's that has the same name, and another form, is passed over. */
   take(event: unknown, data: unknown, connection: string): void {
@@ -87,14 +92,14 @@ export class Presence {
     return this.#places.size;
   }
 
-  #open(name: string): Place {
+  #open(name: string): List {
     const place = this.#places.get(name) ?? { members: new Cell(NOBODY), isCurrent: false };
     this.#places.set(name, place);
     return place;
   }
 
   /** Drops what is of no more use: this list, or the oldest that nobody looks at where there are too many. */
-  #tidy(name: string, place: Place): void {
+  #tidy(name: string, place: List): void {
     if (!place.isCurrent && place.members.isUnused && this.#places.get(name) === place) this.#places.delete(name);
     if (this.#places.size <= PLACES) return;
     for (const [name, { members }] of this.#places) {
@@ -108,7 +113,7 @@ export class Presence {
 
 parts.Presence = Presence;
 
-interface Place {
+interface List {
   readonly members: Cell<Members>;
   /** The client is told of changes: its first notice came on the present connection. */
   isCurrent: boolean;

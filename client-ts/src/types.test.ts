@@ -7,12 +7,13 @@ import {
   event,
   mutation,
   type Position,
+  place,
   present,
   query,
   subscription,
   type Update,
 } from "./index.js";
-import type { Mutation, RealtimeProviderProps, Session } from "./react/index.js";
+import { type Mutation, type RealtimeProviderProps, type Session, usePresent } from "./react/index.js";
 import { liveOptions, mutationOptions, queryOptions } from "./tanstack/index.js";
 
 type Report = { rows: number };
@@ -105,6 +106,15 @@ test("a client of any endpoint has hooks and presence", () => {
     const room = connect(describe<{ name: string }, string, number>("talk"), { input: { name: "Ann" } });
     expectTypeOf<{ client: typeof room }>().toExtend<RealtimeProviderProps>();
     expectTypeOf(present<string>(room, "room").get()).toEqualTypeOf<ReadonlyMap<string, string>>();
+    const rooms = place<{ name: string }>("room");
+    expectTypeOf(present(room, rooms.of(1)).get()).toEqualTypeOf<ReadonlyMap<string, { name: string }>>();
+    expectTypeOf(usePresent(rooms)).toEqualTypeOf<ReadonlyMap<string, { name: string }>>();
+    // @ts-expect-error: data of another type
+    present<string>(room, rooms);
+    // @ts-expect-error: data of another type
+    usePresent<{ hue: number }>(rooms.of("a"));
+    // @ts-expect-error: an event is no place
+    present(room, typing);
   });
 });
 

@@ -92,6 +92,62 @@ fn the_output_is_the_same_in_any_order_of_registration() {
 }
 
 #[test]
+fn places_have_names_with_the_data_of_those_present() {
+    let descriptions = [
+        call::<(), ()>("room.name"),
+        of_kind::<Note>("room", Kind::Presence),
+        of_kind::<String>("board.of-all", Kind::Presence),
+    ];
+    let page = r#"
+import { present } from "realtime-client";
+import { type Note, type Presence, places } from "./api.js";
+export const here: ReadonlyMap<string, Note> = present(null, places.room.of(7)).get();
+export const all: ReadonlyMap<string, Presence["board.of-all"]> = present(null, places.board["of-all"]).get();
+// @ts-expect-error: the data is a note
+export const names: ReadonlyMap<string, string> = present(null, places.room).get();
+// @ts-expect-error: the data is a note
+present<string>(null, places.room.of("a"));
+// @ts-expect-error: no such place
+present(null, places.lobby);
+"#;
+    tsc::check("places", &[("api.ts", &schema(&descriptions).typescript("api")), ("page.ts", page)]);
+}
+
+#[test]
+fn flattened_enums_may_have_a_field_in_common() {
+    #[derive(JsonSchema)]
+    #[serde(tag = "shape")]
+    #[allow(dead_code)]
+    enum Shape {
+        Line { size: u8 },
+        Point,
+    }
+    #[derive(JsonSchema)]
+    #[serde(tag = "font")]
+    #[allow(dead_code)]
+    enum Font {
+        Sized { size: u8 },
+        Fixed { style: u8 },
+    }
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Label {
+        #[serde(flatten)]
+        shape: Shape,
+        #[serde(flatten)]
+        font: Font,
+    }
+    let page = r#"
+import type { Label } from "./api.js";
+export const label: Label = { shape: "Point", font: "Sized", size: 3 };
+// @ts-expect-error: a field of another font
+export const styled: Label = { shape: "Point", font: "Sized", size: 3, style: 1 };
+"#;
+    let file = schema(&[of_kind::<Label>("labelled", Kind::ServerEvent)]).typescript("api");
+    tsc::check("flattened", &[("api.ts", &file), ("page.ts", page)]);
+}
+
+#[test]
 fn names_that_are_no_identifiers_are_quoted() {
     let names =
         ["__proto__", "then", "class", "a-b", "1", "constructor", "say \"hi\"", "ž", "x.__proto__", "x.default"];

@@ -5,9 +5,11 @@ import {
   type Event,
   type Members,
   type Options,
+  type Place,
   present,
   type State,
 } from "../index.js";
+import { nameOf } from "../presence.js";
 import { Context, useClient, useLatest, useReadable } from "./hooks.js";
 import { Registry } from "./registry.js";
 
@@ -57,7 +59,8 @@ export function useAnswer<I, O>(
 }
 
 /** Returns who is present in a place: the data of each connection. */
-export function usePresent<D>(place: string): Members<D> {
+export function usePresent<D>(place: Place<D> | string): Members<D> {
   const client = useClient();
-  return useReadable(useMemo(() => present<D>(client, place), [client, place]));
+  const name = nameOf(place);
+  return useReadable(useMemo(() => present<D>(client, name), [client, name]));
 }

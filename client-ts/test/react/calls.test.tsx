@@ -2,6 +2,7 @@
 
 import { act } from "react";
 import { expect, test } from "vitest";
+import { place } from "../../src/index.js";
 import {
   type Mutation,
   useAnswer,
@@ -244,13 +245,14 @@ test("events and questions reach the latest render", async () => {
 
 test("who is present is followed by notices", async () => {
   const { network, client } = setUp();
+  const rooms = place<string>("room");
   function People() {
-    return <p>{[...usePresent<string>("room")].map(([id, name]) => `${id}=${name}`).join()}</p>;
+    return <p>{[...usePresent(rooms.of(1))].map(([id, name]) => `${id}=${name}`).join()}</p>;
   }
   const screen = await render(client, <People />);
   const server = await network.accept();
   const notice = (data: object) =>
-    say(server, { type: "event", name: "presence", data: { name: "room", ...data } });
+    say(server, { type: "event", name: "presence", data: { name: "room:1", ...data } });
   await notice({ here: [{ connection: "1", data: "Ann" }] });
   await notice({ joined: [{ connection: "2", data: "Bob" }] });
   await notice({ name: "other", joined: [{ connection: "3", data: "Eve" }] });

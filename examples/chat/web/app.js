@@ -11,7 +11,7 @@
 
 import { PRESENCE, api, connect, describeCause, endpoint } from "./realtime.js";
 
-/** @import { Event, Join, Person, Position, Posted, Say } from "./api.ts" */
+/** @import { Event, Join, Person, Position, Posted, Presence, Say } from "./api.ts" */
 /** @import { Cause, Client, PresenceNotice, RealtimeError, State, TopicGap } from "realtime-client" */
 
 /** @typedef {Client<Join, Say, Event>} Connection */
@@ -337,7 +337,7 @@ class Room {
     connection.onMessage((value, position) => this.#received(value, position));
     connection.onGap((gap) => this.#skipped(gap));
     connection.onError((error) => this.#failed(error));
-    connection.on(PRESENCE, (notice) => this.#peopleChanged(/** @type {PresenceNotice<string>} */ (notice)));
+    connection.on(PRESENCE, (notice) => this.#peopleChanged(/** @type {PresenceNotice<Presence["chat"]>} */ (notice)));
     connection.on(api.renamed, ({ person, before }) => this.#renamed(person, before));
     connection.on(api.topic_changed, ({ person, topic }) => {
       this.#renderTopic(topic);
@@ -488,7 +488,7 @@ class Room {
    * Applies what has changed among the people in the room, on whatever node. Who comes back by another connection is no news: the
    * one before may be known for some seconds after its node is gone.
    *
-   * @param {PresenceNotice<string>} notice
+   * @param {PresenceNotice<Presence["chat"]>} notice
    */
   #peopleChanged({ here, joined = [], changed = [], left = [] }) {
     if (here) this.#people.clear();

@@ -43,7 +43,8 @@ impl<S: Send + Sync + 'static> Endpoint<S, Described> {
         self.declare(&procedure.name(), kind, O::SIDE, I::SIDE)
     }
 
-    /// Declares that clients are present in places of this kind, each with data of type `P`.
+    /// Declares that clients are present in places of this kind, each with data of type `P`: in one of this name, or in those
+    /// whose names go on after a colon, such as `room:1` for `room`. Generated files have typed names for them.
     #[track_caller]
     pub fn presence<P: Gives<Described>>(self, kind: &str) -> Self {
         self.declare(kind, Kind::Presence, None, P::SIDE)

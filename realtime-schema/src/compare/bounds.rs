@@ -1,6 +1,7 @@
 //! Constraints on numbers, strings and lengths.
 
 use super::change::Change;
+use super::is_of_type;
 use super::variants::Variant;
 use serde_json::Value;
 use std::cmp::Ordering;
@@ -11,7 +12,7 @@ pub(super) fn changes(old: &Variant, new: &Variant) -> Vec<Change> {
     let keywords: BTreeSet<&String> = old.keywords.keys().chain(new.keywords.keys()).collect();
     let mut changes: Vec<Change> = keywords
         .into_iter()
-        .filter(|keyword| !ELSEWHERE.contains(&keyword.as_str()))
+        .filter(|keyword| !is_elsewhere(keyword))
         .filter(|keyword| !(keyword.as_str() == "format" && is_number(old)))
         .filter_map(|keyword| change(keyword, old.keywords.get(keyword), new.keywords.get(keyword)))
         .collect();
@@ -21,31 +22,43 @@ pub(super) fn changes(old: &Variant, new: &Variant) -> Vec<Change> {
     changes
 }
 
-/// Keywords that are compared as schemas or ranges, or that select the variant.
-const ELSEWHERE: [&str; 15] = [
-    "$comment",
-    "additionalProperties",
-    "const",
-    "default",
-    "deprecated",
-    "description",
-    "examples",
-    "items",
-    "patternProperties",
-    "prefixItems",
-    "properties",
-    "required",
-    "title",
-    "type",
-    "maximum",
-];
+/// Returns true for a keyword that is compared as a schema or a range, or that selects the variant.
+pub(super) fn is_elsewhere(keyword: &str) -> bool {
+    ["additionalProperties", "const", "items", "maximum", "minimum"].contains(&keyword)
+        || ["patternProperties", "prefixItems", "properties", "required", "type"].contains(&keyword)
+}
+
+/// Returns true if a constant is among the values of a variant, and `None` where that is not known.
+pub(super) fn admits(variant: &Variant, constant: &Value) -> Option<bool> {
+    if let Some(own) = variant.constant() {
+        return Some(own == constant);
+    }
+    if variant.of().is_some_and(|of| !is_of_type(constant, of)) {
+        return Some(false);
+    }
+    let mut is_admitted = true;
+    for (keyword, value) in &variant.keywords {
+        is_admitted &= match keyword.as_str() {
+            "type" => true,
+            "format" | "maximum" | "minimum" if is_number(variant) => Range::of(variant).has(Bound::of(constant)?),
+            "minLength" => value.as_u64()? <= length(constant)?,
+            "maxLength" => value.as_u64()? >= length(constant)?,
+            _ => return None,
+        };
+    }
+    Some(is_admitted)
+}
+
+fn length(text: &Value) -> Option<u64> {
+    u64::try_from(text.as_str()?.chars().count()).ok()
+}
 
 fn is_number(variant: &Variant) -> bool {
     matches!(variant.of(), Some("integer" | "number"))
 }
 
 fn change(keyword: &str, old: Option<&Value>, new: Option<&Value>) -> Option<Change> {
-    if old == new || keyword == "minimum" {
+    if old == new {
         return None;
     }
     let what = format!("{keyword} was {}, now {}", said(old), said(new));
@@ -61,8 +74,6 @@ fn change(keyword: &str, old: Option<&Value>, new: Option<&Value>) -> Option<Cha
                 (false, false) => None,
             }
         }
-        "readOnly" | "writeOnly" => None,
-        _ if keyword.starts_with("x-") => None,
         // An unknown keyword may mean anything.
         _ => Some(Change::Other(what)),
     }
@@ -73,12 +84,12 @@ fn said(value: Option<&Value>) -> String {
 }
 
 fn least(what: String, old: Option<&Value>, new: Option<&Value>) -> Change {
-    let number = |value: Option<&Value>| value.and_then(Value::as_f64).unwrap_or(f64::NEG_INFINITY);
+    let number = |value: Option<&Value>| value.and_then(Bound::of).unwrap_or(Bound::Real(f64::NEG_INFINITY));
     if number(old) < number(new) { Change::Narrower(what) } else { Change::Wider(what) }
 }
 
 fn most(what: String, old: Option<&Value>, new: Option<&Value>) -> Change {
-    let number = |value: Option<&Value>| value.and_then(Value::as_f64).unwrap_or(f64::INFINITY);
+    let number = |value: Option<&Value>| value.and_then(Bound::of).unwrap_or(Bound::Real(f64::INFINITY));
     if number(old) > number(new) { Change::Narrower(what) } else { Change::Wider(what) }
 }
 
@@ -104,13 +115,13 @@ struct Range {
 
 /// The end of a range: exact if it is an integer in JSON or in the format.
 #[derive(Clone, Copy, PartialEq)]
-enum Bound {
+pub(super) enum Bound {
     Integer(i128),
     Real(f64),
 }
 
 impl Bound {
-    fn of(value: &Value) -> Option<Self> {
+    pub(super) fn of(value: &Value) -> Option<Self> {
         let integer = value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
         integer.map(Self::Integer).or_else(|| value.as_f64().map(Self::Real))
     }
@@ -133,6 +144,10 @@ impl PartialOrd for Bound {
 }
 
 impl Range {
+    fn has(self, bound: Bound) -> bool {
+        bound >= self.least && bound <= self.most
+    }
+
     fn of(variant: &Variant) -> Self {
         let format = variant.keywords.get("format").and_then(Value::as_str).unwrap_or_default();
         let (mut least, mut most) = of_format(format);

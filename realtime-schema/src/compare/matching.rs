@@ -1,7 +1,7 @@
 //! Pairs the variants of the old schema with those of the new one.
 
+use super::bounds;
 use super::change::Change;
-use super::is_of_type;
 use super::variants::Variant;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -21,6 +21,8 @@ enum Key {
     /// An object without a tag, identified by the fields that are always present.
     Object(String),
     Type(String),
+    /// Values of no known type, with constraints that are compared as a whole.
+    Unknown(String),
 }
 
 pub(super) fn matched<'v>(old: &'v [Variant], new: &'v [Variant]) -> Pairs<'v> {
@@ -42,7 +44,9 @@ fn key(variant: &Variant, structs: bool) -> Key {
     if let Some(constant) = variant.constant() {
         return Key::Tag(constant.to_string());
     }
-    let Some(of) = variant.of() else { return Key::Anything };
+    let Some(of) = variant.of() else {
+        return if variant.is_anything() { Key::Anything } else { Key::Unknown(variant.text()) };
+    };
     if of != "object" || structs {
         return Key::Type(of.to_owned());
     }
@@ -60,11 +64,10 @@ fn key(variant: &Variant, structs: bool) -> Key {
     if !tags.is_empty() {
         return Key::Tag(format!("{{ {} }}", tags.join(", ")));
     }
-    let names: Vec<&str> = required.into_iter().collect();
-    let is_tagged = names.len() == 1
-        && properties.is_some_and(|properties| properties.len() == 1)
-        && variant.keywords.get("additionalProperties") == Some(&Value::Bool(false));
-    if is_tagged { Key::Tag(format!("{{ {} }}", names[0])) } else { Key::Object(names.join(", ")) }
+    match variant.only_key() {
+        Some(name) => Key::Tag(format!("{{ {name} }}")),
+        None => Key::Object(required.into_iter().collect::<Vec<_>>().join(", ")),
+    }
 }
 
 struct Matching<'v> {
@@ -103,8 +106,7 @@ impl<'v> Matching<'v> {
             let find =
                 |side: &[(Key, &Variant)], of: &str| side.iter().position(|(_, variant)| variant.of() == Some(of));
             let (Some(old), Some(new)) = (find(&self.old, from), find(&self.new, to)) else { continue };
-            self.old.remove(old);
-            self.new.remove(new);
+            self.pairs.push((self.old.remove(old).1, self.new.remove(new).1));
             let what = format!("was {from}, now {to}");
             self.changes.push(if from == "integer" { Change::Wider(what) } else { Change::Narrower(what) });
         }
@@ -160,7 +162,7 @@ impl<'v> Matching<'v> {
 /// Returns true if a variant is a constant that one of the types allows.
 fn covers(variants: &[Variant], variant: &Variant) -> bool {
     let Some(constant) = variant.constant() else { return false };
-    variants.iter().any(|variant| variant.of().is_some_and(|of| is_of_type(constant, of)))
+    variants.iter().any(|variant| bounds::admits(variant, constant) == Some(true))
 }
 
 /// Returns true if the other side has variants of the same kind, so that this one was added or removed.
@@ -168,7 +170,7 @@ fn is_like(key: &Key, side: &[Variant]) -> bool {
     side.iter().any(|variant| match key {
         Key::Tag(_) => matches!(self::key(variant, false), Key::Tag(_)),
         Key::Object(_) => matches!(self::key(variant, false), Key::Object(_)),
-        Key::Anything | Key::Type(_) => false,
+        Key::Anything | Key::Type(_) | Key::Unknown(_) => false,
     })
 }
 
@@ -178,6 +180,7 @@ fn name(key: &Key, variant: &Variant) -> String {
         Key::Tag(tag) => tag.clone(),
         Key::Object(fields) if fields.is_empty() => "an object".to_owned(),
         Key::Object(fields) => format!("an object with {fields}"),
+        Key::Unknown(schema) => format!("values of {schema}"),
         Key::Type(of) => variant.of().unwrap_or(of).to_owned(),
     }
 }

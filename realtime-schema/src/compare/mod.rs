@@ -3,6 +3,7 @@
 mod bounds;
 mod change;
 mod endpoints;
+mod join;
 mod matching;
 mod objects;
 mod shapes;
@@ -116,7 +117,7 @@ fn is_of_type(value: &Value, of: &str) -> bool {
         "boolean" => value.is_boolean(),
         "null" => value.is_null(),
         "number" => value.is_number(),
-        "integer" => value.is_i64() || value.is_u64(),
+        "integer" => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|real| real.fract() == 0.0),
         "array" => value.is_array(),
         "object" => value.is_object(),
         _ => false,

@@ -24,8 +24,9 @@ fn fields(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
     for name in names {
         let at = format!("{place}.{name}");
         let (was, is) = (field(old, name, &old_required), field(new, name, &new_required));
-        // A map has a field of any name.
-        let (was, is) = (was.or(Others::of(old).typed()), is.or(Others::of(new).typed()));
+        if patterns_of(old, name) != patterns_of(new, name) {
+            shapes.tell(&at, &Change::Other("a pattern of keys may have its name".to_owned()));
+        }
         match (was, is) {
             (Some(was), Some(is)) => {
                 match (old_required.contains(name), new_required.contains(name)) {
@@ -35,16 +36,25 @@ fn fields(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
                 }
                 shapes.compare(was, is, &at);
             }
+            (None, Some(_)) if shapes.direction == Direction::Received && is_strict(old) => {
+                shapes.tell(&at, &Change::Wider("was refused".to_owned()));
+            }
             (None, Some(_)) => shapes.tell(&at, &Change::FieldMore { required: new_required.contains(name) }),
             (Some(_), None) => {
                 let was_required = old_required.contains(name);
-                let is_refused =
-                    matches!(Others::of(new), Others::Refused) && map(new, "patternProperties").is_none();
+                let is_refused = matches!(Others::of(new), Others::Refused);
                 shapes.tell(&at, &Change::FieldLess { was_required, is_refused });
             }
             (None, None) => {}
         }
     }
+}
+
+/// Returns true if even a client that ignores unknown fields takes no others: in a variant of an enum that is named by its
+/// only key, and in a map with numbers as keys.
+fn is_strict(variant: &Variant) -> bool {
+    variant.is_sealed
+        || (matches!(Others::of(variant), Others::Refused) && map(variant, "patternProperties").is_some())
 }
 
 fn map<'v>(variant: &'v Variant, keyword: &str) -> Option<&'v Map<String, Value>> {
@@ -56,10 +66,28 @@ fn required(variant: &Variant) -> BTreeSet<String> {
     names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
+/// Returns the type of a field that is named, or required. A map has a field of any name.
 fn field<'v>(variant: &'v Variant, name: &str, required: &BTreeSet<String>) -> Option<&'v Value> {
     let declared = map(variant, "properties").and_then(|properties| properties.get(name));
-    declared.or_else(|| required.contains(name).then_some(&Value::Bool(true)))
+    let others = Others::of(variant);
+    declared.or(others.typed()).or_else(|| required.contains(name).then(|| others.schema()))
 }
+
+/// Returns the patterns that apply to a field, and true if it is also named, which matters only if there are some.
+fn patterns_of<'v>(variant: &'v Variant, name: &str) -> Option<(Vec<&'v String>, bool)> {
+    let patterns = map(variant, "patternProperties")?.keys().filter(|pattern| may_match(pattern, name));
+    let patterns: Vec<_> = patterns.collect();
+    let is_named = map(variant, "properties").is_some_and(|properties| properties.contains_key(name));
+    (!patterns.is_empty()).then_some((patterns, is_named))
+}
+
+/// Returns true if a name may match a pattern, of which only those of maps with numbers as keys are known.
+fn may_match(pattern: &str, name: &str) -> bool {
+    let is_number = name.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit());
+    is_number || !NUMBERS.contains(&pattern)
+}
+
+const NUMBERS: [&str; 2] = [r"^-?\d+$", r"^\d+$"];
 
 /// The rule for fields without a name in the schema.
 enum Others<'v> {
@@ -102,7 +130,7 @@ fn others(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
         (Others::Free, Others::Free) | (Others::Refused, Others::Refused) => {}
         // Clients ignore fields that they do not know.
         (Others::Free, Others::Refused) | (Others::Refused, Others::Free)
-            if shapes.direction == Direction::Received => {}
+            if shapes.direction == Direction::Received && !is_strict(old) => {}
         (Others::Free, Others::Refused) => {
             shapes.tell(place, &Change::Narrower("unknown fields are now refused".to_owned()));
         }
@@ -119,18 +147,23 @@ fn others(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
     }
 }
 
-/// Compares maps with numbers as keys.
+/// Compares maps with numbers as keys. Where one side is a map of any keys, these are among them.
 fn patterns(shapes: &mut Shapes<'_>, old: &Variant, new: &Variant, place: &str) {
     let empty = Map::new();
     let was = map(old, "patternProperties").unwrap_or(&empty);
     let is = map(new, "patternProperties").unwrap_or(&empty);
+    let at = format!("{place}{{}}");
     for pattern in was.keys().chain(is.keys()).collect::<BTreeSet<_>>() {
-        match (was.get(pattern), is.get(pattern)) {
-            (Some(was), Some(is)) => shapes.compare(was, is, &format!("{place}{{}}")),
+        let (was, is) = (was.get(pattern), is.get(pattern));
+        match (was, is) {
             (Some(_), None) => {
                 shapes.tell(place, &Change::Narrower(format!("no keys like {pattern} any more")));
             }
             (None, _) => shapes.tell(place, &Change::Wider(format!("now has keys like {pattern}"))),
+            (Some(_), Some(_)) => {}
+        }
+        if let (Some(was), Some(is)) = (was.or(Others::of(old).typed()), is.or(Others::of(new).typed())) {
+            shapes.compare(was, is, &at);
         }
     }
 }

@@ -5,8 +5,9 @@ use super::change::{Change, Severity};
 use super::matching::{self, Pairs};
 use super::objects;
 use super::variants::{Variant, variants};
-use crate::document::{Direction, Document};
-use serde_json::Value;
+use crate::document::{Direction, Document, Root};
+use crate::schemas::strip;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A comparison in one direction.
@@ -30,7 +31,7 @@ impl<'a> Shapes<'a> {
         let (Some(old), Some(new)) =
             (variants(self.old, self.direction, old), variants(self.new, self.direction, new))
         else {
-            if old != new {
+            if old != new || !self.is_same(old) {
                 self.tell(place, &Change::Other("too many variants to compare".to_owned()));
             }
             return;
@@ -53,11 +54,38 @@ impl<'a> Shapes<'a> {
         for change in bounds::changes(old, new) {
             self.tell(place, &change);
         }
+        for keyword in self.renewed(old, new) {
+            self.tell(place, &Change::Other(format!("a type in {keyword}")));
+        }
         match old.of() {
             Some("object") => objects::compare(self, old, new, place),
             Some("array") => self.arrays(old, new, place),
             _ => {}
         }
+    }
+
+    /// Returns the keywords that are the same on both sides, but refer to types that are not.
+    fn renewed(&self, old: &Variant, new: &Variant) -> Vec<String> {
+        let is_compared = |keyword: &str| old.of().is_some() && bounds::is_elsewhere(keyword);
+        let same = old.keywords.iter().filter(|(keyword, value)| new.keywords.get(*keyword) == Some(value));
+        let whole = same.filter(|(keyword, _)| !is_compared(keyword));
+        whole
+            .filter(|(keyword, value)| !self.is_same(&json!({ *keyword: value })))
+            .map(|(k, _)| k.clone())
+            .collect()
+    }
+
+    /// Returns true if the types to which a schema refers are the same in both documents.
+    fn is_same(&self, schema: &Value) -> bool {
+        let root = Root { direction: self.direction, role: "", name: "", schema };
+        self.old.reached([root]).iter().all(|(direction, name)| {
+            let definition = |document: &Document| {
+                let mut schema = document.definition(*direction, name).cloned();
+                schema.iter_mut().for_each(strip);
+                schema
+            };
+            definition(self.old) == definition(self.new)
+        })
     }
 
     fn arrays(&mut self, old: &Variant, new: &Variant, place: &str) {

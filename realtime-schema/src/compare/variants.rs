@@ -1,8 +1,9 @@
 //! Expands a schema into a list of variants.
 
+use super::join::product;
 use crate::document::{Direction, Document};
-use crate::schemas::reference;
-use serde_json::{Map, Value, json};
+use crate::schemas::{reference, strip};
+use serde_json::{Map, Value};
 
 /// A kind of value that a schema accepts: a constant, or values of one type, with all their constraints.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,16 +11,15 @@ pub(super) struct Variant {
     pub(super) keywords: Map<String, Value>,
     /// The named type that the variant comes from.
     pub(super) origin: Option<String>,
+    /// A variant of an enum that is an object with its name as the only key.
+    pub(super) is_sealed: bool,
 }
 
-/// Expands a schema: follows references and joins combinations. Returns `None` if there are too many variants to
-/// compare.
+/// Expands a schema: follows references and joins combinations. The variants have the values of the schema, no more and no
+/// fewer, if a `oneOf` is an enum, whose variants exclude each other. Returns `None` if there are too many to compare.
 pub(super) fn variants(document: &Document, direction: Direction, schema: &Value) -> Option<Vec<Variant>> {
     Expansion { document, direction }.expand(schema, &mut Vec::new())
 }
-
-/// The limit of variants, which multiply if several enums are flattened.
-const MOST_VARIANTS: usize = 4096;
 
 struct Expansion<'a> {
     document: &'a Document,
@@ -29,29 +29,35 @@ struct Expansion<'a> {
 impl Expansion<'_> {
     /// Expands a schema. `above` has the names being followed: a type that is a union with itself adds nothing.
     fn expand(&self, schema: &Value, above: &mut Vec<String>) -> Option<Vec<Variant>> {
-        let Value::Object(keywords) = schema else {
+        let Value::Object(all) = schema else {
             return Some(if schema == &Value::Bool(false) { Vec::new() } else { vec![Variant::anything()] });
         };
+        let (keywords, unevaluated) = own(all);
         let mut factors: Vec<Vec<Variant>> = Vec::new();
+        if !keywords.is_empty() {
+            factors.push(of_keywords(keywords)?);
+        }
         if let Some(name) = reference(schema) {
             factors.push(self.follow(name, above)?);
         }
-        for part in list(keywords, "allOf") {
+        for part in list(all, "allOf") {
             factors.push(self.expand(part, above)?);
         }
-        for keyword in ["anyOf", "oneOf"] {
-            if keywords.contains_key(keyword) {
-                let parts: Option<Vec<_>> = list(keywords, keyword).map(|part| self.expand(part, above)).collect();
-                factors.push(parts?.into_iter().flatten().collect());
+        for keyword in ["anyOf", "oneOf"].into_iter().filter(|keyword| all.contains_key(*keyword)) {
+            let parts: Option<Vec<_>> = list(all, keyword).map(|part| self.expand(part, above)).collect();
+            let mut variants: Vec<Variant> = parts?.into_iter().flatten().collect();
+            if keyword == "oneOf" {
+                variants.iter_mut().for_each(Variant::seal);
             }
+            factors.push(variants);
         }
-        let own = own(keywords);
-        let is_reference = own.is_empty() && factors.len() == 1;
-        if is_reference {
-            return factors.pop();
+        let mut factors = factors.into_iter();
+        let first = factors.next().unwrap_or_else(|| vec![Variant::anything()]);
+        let mut variants = factors.try_fold(first, product)?;
+        if let Some(others) = unevaluated {
+            variants.iter_mut().for_each(|variant| variant.close(&others));
         }
-        let own = if own.is_empty() { vec![Variant::anything()] } else { own };
-        factors.into_iter().try_fold(own, product)
+        Some(variants)
     }
 
     fn follow(&self, name: String, above: &mut Vec<String>) -> Option<Vec<Variant>> {
@@ -73,8 +79,39 @@ impl Expansion<'_> {
 }
 
 impl Variant {
+    pub(super) fn new(keywords: Map<String, Value>) -> Self {
+        Self { keywords, origin: None, is_sealed: false }
+    }
+
     fn anything() -> Self {
-        Self { keywords: Map::new(), origin: None }
+        Self::new(Map::new())
+    }
+
+    /// Seals the variant of an enum that is an object with its name as the only key.
+    fn seal(&mut self) {
+        let has_one_key = self.only_key().is_some();
+        self.is_sealed |= has_one_key;
+    }
+
+    /// Returns the key of an object that has this one and no other.
+    pub(super) fn only_key(&self) -> Option<&str> {
+        let required = self.keywords.get("required")?.as_array()?;
+        let properties = self.keywords.get("properties")?.as_object()?;
+        let is_closed = self.keywords.get("additionalProperties") == Some(&Value::Bool(false))
+            && !self.keywords.contains_key("patternProperties");
+        let [Value::String(name)] = required.as_slice() else { return None };
+        (is_closed && properties.len() == 1 && properties.contains_key(name)).then_some(name)
+    }
+
+    /// Applies `unevaluatedProperties`, which is about the fields that no part of a combination has.
+    fn close(&mut self, others: &Value) {
+        let is_read = !self.keywords.contains_key("allOf");
+        let keyword = match self.of() {
+            Some("object") if is_read => "additionalProperties",
+            Some("object") | None if self.constant().is_none() => "unevaluatedProperties",
+            _ => return,
+        };
+        self.keywords.entry(keyword).or_insert_with(|| others.clone());
     }
 
     pub(super) fn constant(&self) -> Option<&Value> {
@@ -87,7 +124,7 @@ impl Variant {
     }
 
     pub(super) fn is_anything(&self) -> bool {
-        self.constant().is_none() && self.of().is_none()
+        self.keywords.is_empty()
     }
 
     pub(super) fn is_object(&self) -> bool {
@@ -98,7 +135,7 @@ impl Variant {
     pub(super) fn text(&self) -> String {
         let mut value = Value::Object(self.keywords.clone());
         value.sort_all_objects();
-        value.to_string()
+        if self.is_sealed { format!("sealed {value}") } else { value.to_string() }
     }
 }
 
@@ -106,26 +143,40 @@ fn list<'a>(keywords: &'a Map<String, Value>, keyword: &str) -> impl Iterator<It
     keywords.get(keyword).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// Returns the variants of the schema's own keywords, without references and combinations.
-fn own(keywords: &Map<String, Value>) -> Vec<Variant> {
-    if let Some(Value::Array(values)) = keywords.get("enum") {
-        return values.iter().map(constant).collect();
-    }
-    if let Some(value) = keywords.get("const") {
-        return vec![constant(value)];
-    }
-    let mut keywords = keywords.clone();
-    keywords.retain(|keyword, _| !["$ref", "allOf", "anyOf", "oneOf"].contains(&keyword.as_str()));
-    // Beside a combination, it means the same as `additionalProperties`.
-    if let Some(others) = keywords.remove("unevaluatedProperties") {
-        keywords.entry("additionalProperties").or_insert(others);
-    }
+/// Returns the keywords that say something about values, without references and combinations, and
+/// `unevaluatedProperties`.
+fn own(keywords: &Map<String, Value>) -> (Map<String, Value>, Option<Value>) {
+    let is_own = |keyword: &str| {
+        !["$ref", "allOf", "anyOf", "oneOf", "readOnly", "writeOnly"].contains(&keyword)
+            && !keyword.starts_with("x-")
+    };
+    let own = keywords.iter().filter(|(keyword, _)| is_own(keyword)).map(|(k, v)| (k.clone(), v.clone()));
+    let mut own = Value::Object(own.collect());
+    strip(&mut own);
+    let Value::Object(mut own) = own else { unreachable!("it is an object") };
+    let unevaluated = own.remove("unevaluatedProperties");
+    (own, unevaluated)
+}
+
+/// Returns the variants of a schema without references and combinations.
+fn of_keywords(mut keywords: Map<String, Value>) -> Option<Vec<Variant>> {
+    let values = keywords.remove("enum");
+    let constants: Vec<Variant> = match (keywords.remove("const"), values) {
+        (Some(value), None) => vec![constant(&value)],
+        (None, Some(Value::Array(values))) => values.iter().map(constant).collect(),
+        (Some(value), Some(Value::Array(values))) if values.contains(&value) => vec![constant(&value)],
+        (None, None) => return Some(of_types(keywords)),
+        _ => Vec::new(),
+    };
+    if keywords.is_empty() { Some(constants) } else { product(constants, of_types(keywords)) }
+}
+
+fn of_types(mut keywords: Map<String, Value>) -> Vec<Variant> {
     let types: Vec<String> = match keywords.remove("type") {
         Some(Value::String(one)) => vec![one],
         Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ if OBJECT.iter().any(|keyword| keywords.contains_key(*keyword)) => vec!["object".to_owned()],
-        _ if keywords.is_empty() => return Vec::new(),
-        _ => return vec![Variant { keywords, origin: None }],
+        _ => return vec![Variant::new(keywords)],
     };
     types.into_iter().map(|of| of_type(of, &keywords)).collect()
 }
@@ -134,11 +185,11 @@ fn constant(value: &Value) -> Variant {
     if value.is_null() {
         return of_type("null".to_owned(), &Map::new());
     }
-    Variant { keywords: Map::from_iter([("const".to_owned(), value.clone())]), origin: None }
+    Variant::new(Map::from_iter([("const".to_owned(), value.clone())]))
 }
 
 /// Returns the variant of one of several types, with the keywords for that type.
-fn of_type(of: String, keywords: &Map<String, Value>) -> Variant {
+pub(super) fn of_type(of: String, keywords: &Map<String, Value>) -> Variant {
     let others: &[&[&str]] = match of.as_str() {
         "object" => &[&ARRAY, &NUMBER, &STRING],
         "array" => &[&OBJECT, &NUMBER, &STRING],
@@ -150,7 +201,7 @@ fn of_type(of: String, keywords: &Map<String, Value>) -> Variant {
     let mut keywords: Map<String, Value> =
         keywords.iter().filter(|(keyword, _)| !is_others(keyword)).map(|(k, v)| (k.clone(), v.clone())).collect();
     keywords.insert("type".to_owned(), of.into());
-    Variant { keywords, origin: None }
+    Variant::new(keywords)
 }
 
 const OBJECT: [&str; 7] = [
@@ -165,77 +216,3 @@ const OBJECT: [&str; 7] = [
 const ARRAY: [&str; 5] = ["items", "maxItems", "minItems", "prefixItems", "uniqueItems"];
 const NUMBER: [&str; 5] = ["exclusiveMaximum", "exclusiveMinimum", "maximum", "minimum", "multipleOf"];
 const STRING: [&str; 5] = ["contentEncoding", "contentMediaType", "maxLength", "minLength", "pattern"];
-
-/// Combines each variant of one side with each of the other, if a value can satisfy both.
-fn product(left: Vec<Variant>, right: Vec<Variant>) -> Option<Vec<Variant>> {
-    if left.len().saturating_mul(right.len()) > MOST_VARIANTS {
-        return None;
-    }
-    Some(left.iter().flat_map(|one| right.iter().filter_map(move |other| join(one, other))).collect())
-}
-
-fn join(one: &Variant, other: &Variant) -> Option<Variant> {
-    if one.is_anything() && one.keywords.is_empty() {
-        return Some(other.clone());
-    }
-    if other.is_anything() && other.keywords.is_empty() {
-        return Some(one.clone());
-    }
-    if let (Some(constant), _) | (_, Some(constant)) = (one.constant(), other.constant()) {
-        let fits = [one, other].iter().all(|variant| match variant.constant() {
-            Some(own) => own == constant,
-            None => variant.of().is_none_or(|of| super::is_of_type(constant, of)),
-        });
-        return fits.then(|| self::constant(constant));
-    }
-    let of = match (one.of(), other.of()) {
-        (Some("integer"), Some("number")) | (Some("number"), Some("integer")) => Some("integer"),
-        (Some(one), Some(other)) if one != other => return None,
-        (one, other) => one.or(other),
-    };
-    let mut joined = one.keywords.clone();
-    for (keyword, value) in &other.keywords {
-        let value = match joined.get(keyword) {
-            Some(known) if known != value => join_keyword(keyword, known, value),
-            _ => value.clone(),
-        };
-        joined.insert(keyword.clone(), value);
-    }
-    if let Some(of) = of {
-        joined.insert("type".to_owned(), of.into());
-    }
-    Some(Variant { keywords: joined, origin: None })
-}
-
-/// Joins two values of a keyword, both of which apply.
-fn join_keyword(keyword: &str, one: &Value, other: &Value) -> Value {
-    match (keyword, one, other) {
-        ("properties" | "patternProperties", Value::Object(one), Value::Object(other)) => {
-            let mut all = one.clone();
-            for (name, schema) in other {
-                let schema = match all.get(name) {
-                    Some(known) if known != schema => json!({ "allOf": [known, schema] }),
-                    _ => schema.clone(),
-                };
-                all.insert(name.clone(), schema);
-            }
-            Value::Object(all)
-        }
-        ("required", Value::Array(one), Value::Array(other)) => {
-            let more = other.iter().filter(|name| !one.contains(name));
-            Value::Array(one.iter().chain(more).cloned().collect())
-        }
-        // A part of a flattened type admits the fields of the other parts.
-        ("additionalProperties", Value::Bool(_), other) => other.clone(),
-        ("additionalProperties", one, Value::Bool(_)) => one.clone(),
-        ("additionalProperties" | "items" | "propertyNames", ..) => json!({ "allOf": [one, other] }),
-        ("minimum" | "exclusiveMinimum" | "minItems" | "minLength" | "minProperties", ..) => {
-            if one.as_f64() > other.as_f64() { one.clone() } else { other.clone() }
-        }
-        ("maximum" | "exclusiveMaximum" | "maxItems" | "maxLength" | "maxProperties", ..) => {
-            if one.as_f64() < other.as_f64() { one.clone() } else { other.clone() }
-        }
-        // One value cannot express both: any change of them is a change.
-        _ => json!([one, other]),
-    }
-}

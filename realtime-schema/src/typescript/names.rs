@@ -128,12 +128,13 @@ fn is_reserved(name: &str) -> bool {
 }
 
 #[rustfmt::skip]
-const RESERVED: [&str; 75] = [
+const RESERVED: [&str; 77] = [
     "any", "as", "async", "await", "bigint", "boolean", "break", "case", "catch", "class", "const", "continue",
     "debugger", "declare", "default", "delete", "do", "else", "enum", "export", "extends", "false", "finally", "for",
     "function", "if", "implements", "import", "in", "infer", "instanceof", "interface", "is", "keyof", "let",
     "namespace", "never", "new", "null", "number", "object", "package", "private", "protected", "public", "readonly",
     "return", "static", "string", "super", "switch", "symbol", "this", "throw", "true", "try", "type", "typeof",
     "undefined", "unique", "unknown", "var", "void", "while", "with", "yield",
-    "Presence", "api", "ask", "describe", "endpoint", "event", "mutation", "query", "subscription",
+    "Presence", "api", "ask", "describe", "endpoint", "event", "mutation", "place", "places", "query",
+    "subscription",
 ];

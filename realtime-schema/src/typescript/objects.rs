@@ -90,16 +90,14 @@ pub(super) fn admit(parts: &mut [Type]) {
 
 /// Keeps variants apart: the keys of other variants become `?: never`, since an object has the keys of one variant
 /// only. Fields that all variants share stay allowed.
-pub(super) fn exclude(reader: &Reader<'_>, members: &mut [Member], shared: &Map<String, Value>) {
-    let shared = shared.get("properties").and_then(Value::as_object);
-    let is_shared = |key: &str| shared.is_some_and(|fields| fields.contains_key(key));
+pub(super) fn exclude(reader: &Reader<'_>, members: &mut [Member], shared: &BTreeSet<String>) {
     let keys: Vec<Keys> = members.iter().map(|member| keys(reader, &member.of)).collect();
     let all: BTreeSet<&String> = keys.iter().filter_map(Keys::named).flatten().collect();
     for (member, own) in members.iter_mut().zip(&keys) {
         let Some(own) = own.named() else { continue };
-        let others = all
-            .iter()
-            .filter(|key| !own.contains(**key) && !is_shared(key) && !OF_ALL_OBJECTS.contains(&key.as_str()));
+        let others = all.iter().filter(|key| {
+            !own.contains(**key) && !shared.contains(**key) && !OF_ALL_OBJECTS.contains(&key.as_str())
+        });
         let never = others.map(|key| field(key, Type::never(), true, Doc::default()));
         add(&mut member.of, never.collect());
     }
@@ -158,15 +156,23 @@ fn part_keys(reader: &Reader<'_>, part: &Type) -> Option<BTreeSet<String>> {
     Some(found)
 }
 
+/// Returns the fields that a schema names, itself or in its parts.
+pub(super) fn known_fields(reader: &Reader<'_>, keywords: &Map<String, Value>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    // Where any key is allowed, those that are named before are known.
+    let _ = schema_keys(reader, &Value::Object(keywords.clone()), &mut found, 0);
+    found
+}
+
 /// Collects the keys of the objects that a schema describes. Returns `None` if any key is allowed.
 fn schema_keys(reader: &Reader<'_>, schema: &Value, found: &mut BTreeSet<String>, depth: usize) -> Option<()> {
     let keywords = schema.as_object().filter(|_| depth < DEEPEST_FLATTENING)?;
+    if let Some(Value::Object(properties)) = keywords.get("properties") {
+        found.extend(properties.keys().cloned());
+    }
     let is_map = |keyword: &str| keywords.get(keyword).is_some_and(|value| value != &Value::Bool(false));
     if ["additionalProperties", "patternProperties", "unevaluatedProperties"].into_iter().any(is_map) {
         return None;
-    }
-    if let Some(Value::Object(properties)) = keywords.get("properties") {
-        found.extend(properties.keys().cloned());
     }
     if let Some(name) = reference(schema) {
         schema_keys(reader, reader.document.definition(reader.direction, &name)?, found, depth + 1)?;

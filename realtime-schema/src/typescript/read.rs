@@ -28,6 +28,11 @@ impl<'a> Reader<'a> {
     /// Returns a type that has every value of the schema. A schema with unknown keywords is `unknown`: its type is
     /// never guessed.
     pub(super) fn read(&self, schema: &Value) -> Type {
+        self.read_beside(schema, &BTreeSet::new())
+    }
+
+    /// Returns the type of a schema that is joined with others, which have these fields.
+    fn read_beside(&self, schema: &Value, fields: &BTreeSet<String>) -> Type {
         let Value::Object(keywords) = schema else {
             return if schema == &Value::Bool(false) { Type::never() } else { Type::unknown() };
         };
@@ -37,7 +42,7 @@ impl<'a> Reader<'a> {
         if let Some(not) = keywords.get("not") {
             return if is_anything(not) { Type::never() } else { Type::unknown() };
         }
-        let mut parts = self.combined(keywords);
+        let mut parts = self.combined(keywords, fields);
         let own = self.own(keywords, !parts.is_empty());
         parts.splice(0..0, own);
         objects::admit(&mut parts);
@@ -45,26 +50,45 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the types that a schema refers to, combines, or chooses from.
-    fn combined(&self, keywords: &Map<String, Value>) -> Vec<Type> {
+    fn combined(&self, keywords: &Map<String, Value>, beside: &BTreeSet<String>) -> Vec<Type> {
         let mut parts = Vec::new();
         if let Some(name) = keywords.get("$ref").and_then(|_| reference(&Value::Object(keywords.clone()))) {
             parts.push(Type::Named(self.names.of(self.direction, &name)));
         }
         if let Some(Value::Array(all)) = keywords.get("allOf") {
-            parts.extend(all.iter().map(|schema| self.read(schema)));
+            parts.extend(
+                all.iter()
+                    .enumerate()
+                    .map(|(index, schema)| self.read_beside(schema, &self.fields_beside(keywords, index, beside))),
+            );
         }
         // A flattened optional enum may be absent as a whole: `{}`.
         let is_object = keywords.contains_key("properties") || is_type(keywords, "object");
         for keyword in ["oneOf", "anyOf"] {
             if let Some(Value::Array(variants)) = keywords.get(keyword) {
-                parts.push(self.choice(variants, is_object, keywords));
+                let others = objects::known_fields(self, &without(keywords, keyword));
+                parts.push(self.choice(variants, is_object, &(&others | beside)));
             }
         }
         parts
     }
 
-    /// Returns the union of variants, given the other `keywords` of the schema.
-    fn choice(&self, variants: &[Value], is_object: bool, keywords: &Map<String, Value>) -> Type {
+    /// Returns the fields that a schema has beside one part of its `allOf`.
+    fn fields_beside(
+        &self,
+        keywords: &Map<String, Value>,
+        part: usize,
+        beside: &BTreeSet<String>,
+    ) -> BTreeSet<String> {
+        let mut keywords = keywords.clone();
+        if let Some(Value::Array(parts)) = keywords.get_mut("allOf") {
+            parts.remove(part);
+        }
+        &objects::known_fields(self, &keywords) | beside
+    }
+
+    /// Returns the union of variants, which share the other fields of the schema.
+    fn choice(&self, variants: &[Value], is_object: bool, shared: &BTreeSet<String>) -> Type {
         let mut members = Vec::new();
         for variant in variants {
             let is_missing = is_object && variant.as_object().is_some_and(Map::is_empty);
@@ -75,7 +99,7 @@ impl<'a> Reader<'a> {
                 of => members.push(Member { of, doc }),
             }
         }
-        objects::exclude(self, &mut members, keywords);
+        objects::exclude(self, &mut members, shared);
         Type::union(members)
     }
 
@@ -140,6 +164,10 @@ impl<'a> Reader<'a> {
         self.unknown.borrow_mut().extend(unknown);
         any
     }
+}
+
+fn without(keywords: &Map<String, Value>, keyword: &str) -> Map<String, Value> {
+    keywords.iter().filter(|(name, _)| *name != keyword).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 /// The longest tuple; a longer array of fixed length becomes an array type.

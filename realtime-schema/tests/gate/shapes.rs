@@ -15,24 +15,34 @@ pub(crate) enum Shape {
     Bool,
     Integer(u8, u8),
     Number,
+    /// A number from here on.
+    From(u8),
     Text,
+    /// A text of so many characters at most.
+    Short(u8),
     Anything,
     Optional(Box<Shape>),
     List(Box<Shape>),
     Tuple(Vec<Shape>),
     Map(Box<Shape>),
+    ByNumber(Box<Shape>),
     Struct(Fields, bool),
     External(BTreeMap<&'static str, Option<Shape>>),
-    Internal(BTreeMap<&'static str, Fields>),
+    Internal(Variants),
     Untagged(Vec<Shape>),
     /// A struct that contains itself.
     Recursive(Fields),
     /// Fields with a flattened enum among them.
-    Flattened(Fields, BTreeMap<&'static str, Fields>),
+    Flattened(Fields, Variants, bool),
+    /// Fields with two flattened enums among them.
+    Twice(Fields, Variants, Variants, bool),
 }
 
 /// Types by field name, each with true if the field is always present.
 pub(crate) type Fields = BTreeMap<&'static str, (Shape, bool)>;
+
+/// Variants with fields beside a tag.
+pub(crate) type Variants = BTreeMap<&'static str, Fields>;
 
 /// Any type.
 pub(crate) fn shape() -> BoxedStrategy<Shape> {
@@ -40,7 +50,9 @@ pub(crate) fn shape() -> BoxedStrategy<Shape> {
         Just(Shape::Bool),
         (0_u8..3, 5_u8..8).prop_map(|(least, most)| Shape::Integer(least, most)),
         Just(Shape::Number),
+        (0_u8..4).prop_map(Shape::From),
         Just(Shape::Text),
+        (0_u8..2).prop_map(Shape::Short),
         Just(Shape::Anything),
     ];
     leaf.prop_recursive(3, 16, 3, |inner| of(inner.boxed())).boxed()
@@ -49,18 +61,22 @@ pub(crate) fn shape() -> BoxedStrategy<Shape> {
 fn of(inner: BoxedStrategy<Shape>) -> BoxedStrategy<Shape> {
     let boxed = || inner.clone().prop_map(Box::new);
     let fields = || fields(inner.clone());
+    let variants = || btree_map(name(), fields(), 1..3);
     prop_oneof![
         boxed().prop_map(Shape::Optional),
         boxed().prop_map(Shape::List),
         vec(inner.clone(), 1..3).prop_map(Shape::Tuple),
         boxed().prop_map(Shape::Map),
+        boxed().prop_map(Shape::ByNumber),
         (fields(), any::<bool>()).prop_map(|(fields, closed)| Shape::Struct(fields, closed)),
         btree_map(name(), option::of(inner.clone()), 1..4).prop_map(Shape::External),
         btree_map(name(), fields(), 1..4).prop_map(Shape::Internal),
         vec(inner.clone(), 1..3).prop_map(Shape::Untagged),
         fields().prop_map(Shape::Recursive),
-        (fields(), btree_map(name(), fields(), 1..3))
-            .prop_map(|(fields, variants)| Shape::Flattened(fields, variants)),
+        (fields(), variants(), any::<bool>())
+            .prop_map(|(fields, variants, closed)| Shape::Flattened(fields, variants, closed)),
+        (fields(), variants(), variants(), any::<bool>())
+            .prop_map(|(fields, first, second, closed)| Shape::Twice(fields, first, second, closed)),
     ]
     .boxed()
 }
@@ -70,7 +86,7 @@ fn fields(inner: BoxedStrategy<Shape>) -> BoxedStrategy<Fields> {
 }
 
 fn name() -> impl Strategy<Value = &'static str> {
-    select(&["a", "b", "c", "d"][..])
+    select(&["a", "b", "c", "d", "1"][..])
 }
 
 /// The type with some of its parts replaced.
@@ -79,13 +95,12 @@ pub(crate) fn near(shape: &Shape) -> BoxedStrategy<Shape> {
         Shape::Optional(of) => prop_oneof![near_box(of).prop_map(Shape::Optional), near(of)].boxed(),
         Shape::List(of) => near_box(of).prop_map(Shape::List).boxed(),
         Shape::Map(of) => near_box(of).prop_map(Shape::Map).boxed(),
+        Shape::ByNumber(of) => near_box(of).prop_map(Shape::ByNumber).boxed(),
         Shape::Tuple(items) => items.iter().map(near).collect::<Vec<_>>().prop_map(Shape::Tuple).boxed(),
         Shape::Untagged(items) => items.iter().map(near).collect::<Vec<_>>().prop_map(Shape::Untagged).boxed(),
-        Shape::Struct(fields, closed) => {
-            (near_fields(fields), prop_oneof![4 => Just(*closed), 1 => Just(!closed)])
-                .prop_map(|(fields, closed)| Shape::Struct(fields, closed))
-                .boxed()
-        }
+        Shape::Struct(fields, closed) => (near_fields(fields), near_flag(*closed))
+            .prop_map(|(fields, closed)| Shape::Struct(fields, closed))
+            .boxed(),
         Shape::Recursive(fields) => near_fields(fields).prop_map(Shape::Recursive).boxed(),
         Shape::External(variants) => near_variants(variants, |of| match of {
             Some(of) => near(of).prop_map(Some).boxed(),
@@ -94,9 +109,19 @@ pub(crate) fn near(shape: &Shape) -> BoxedStrategy<Shape> {
         .prop_map(Shape::External)
         .boxed(),
         Shape::Internal(variants) => near_variants(variants, near_fields).prop_map(Shape::Internal).boxed(),
-        Shape::Flattened(fields, variants) => (near_fields(fields), near_variants(variants, near_fields))
-            .prop_map(|(fields, variants)| Shape::Flattened(fields, variants))
-            .boxed(),
+        Shape::Flattened(fields, variants, closed) => {
+            (near_fields(fields), near_variants(variants, near_fields), near_flag(*closed))
+                .prop_map(|(fields, variants, closed)| Shape::Flattened(fields, variants, closed))
+                .boxed()
+        }
+        Shape::Twice(fields, first, second, closed) => {
+            let near = |variants: &Variants| near_variants(variants, near_fields);
+            (near_fields(fields), near(first), near(second), near_flag(*closed))
+                .prop_map(|(fields, first, second, closed)| Shape::Twice(fields, first, second, closed))
+                .boxed()
+        }
+        Shape::From(least) => (0..=*least + 1).prop_map(Shape::From).boxed(),
+        Shape::Short(most) => (0..=*most + 1).prop_map(Shape::Short).boxed(),
         leaf => Just(leaf.clone()).boxed(),
     };
     let wrapped = Shape::Optional(Box::new(shape.clone()));
@@ -105,6 +130,10 @@ pub(crate) fn near(shape: &Shape) -> BoxedStrategy<Shape> {
 
 fn near_box(of: &Shape) -> impl Strategy<Value = Box<Shape>> + use<> {
     near(of).prop_map(Box::new)
+}
+
+fn near_flag(flag: bool) -> impl Strategy<Value = bool> {
+    prop_oneof![4 => Just(flag), 1 => Just(!flag)]
 }
 
 fn near_fields(fields: &Fields) -> BoxedStrategy<Fields> {
@@ -145,12 +174,15 @@ pub(crate) fn value(shape: &Shape) -> BoxedStrategy<Value> {
         Shape::Bool => any::<bool>().prop_map(Value::from).boxed(),
         Shape::Integer(least, most) => (*least..=*most).prop_map(Value::from).boxed(),
         Shape::Number => prop_oneof![Just(json!(0.5)), Just(json!(3))].boxed(),
+        Shape::From(least) => select(vec![json!(least), json!(f64::from(*least) + 0.5)]).boxed(),
+        Shape::Short(most) => (0..=*most).prop_map(|length| json!("a".repeat(length.into()))).boxed(),
         Shape::Text => select(vec![json!("a"), json!("x"), json!("")]).boxed(),
         Shape::Anything => select(vec![json!(null), json!(1), json!("a"), json!({ "a": 1 }), json!([])]).boxed(),
         Shape::Optional(of) => prop_oneof![Just(Value::Null), value(of)].boxed(),
         Shape::List(of) => vec(value(of), 0..3).prop_map(Value::from).boxed(),
         Shape::Tuple(items) => items.iter().map(value).collect::<Vec<_>>().prop_map(Value::from).boxed(),
         Shape::Map(of) => btree_map(name(), value(of), 0..3).prop_map(object).boxed(),
+        Shape::ByNumber(of) => btree_map(select(&["1", "2"][..]), value(of), 0..3).prop_map(object).boxed(),
         Shape::Struct(fields, _) => object_of(fields),
         Shape::Recursive(fields) => (object_of(fields), option::of(object_of(fields)))
             .prop_map(|(mut outer, inner)| {
@@ -165,15 +197,11 @@ pub(crate) fn value(shape: &Shape) -> BoxedStrategy<Value> {
             None => Just(json!(name)).boxed(),
             Some(of) => value(of).prop_map(move |value| json!({ name: value })).boxed(),
         }),
-        Shape::Internal(variants) => one_of(variants, tagged),
-        Shape::Flattened(fields, variants) => (object_of(fields), one_of(variants, tagged))
-            .prop_map(|(mut outer, inner)| {
-                for (name, value) in inner.as_object().expect("a variant is an object") {
-                    outer[name.as_str()] = value.clone();
-                }
-                outer
-            })
-            .boxed(),
+        Shape::Internal(variants) => tagged("type", variants),
+        Shape::Flattened(fields, variants, _) => merged(vec![object_of(fields), tagged("type", variants)]),
+        Shape::Twice(fields, first, second, _) => {
+            merged(vec![object_of(fields), tagged("type", first), tagged("kind", second)])
+        }
         Shape::Untagged(items) => proptest::strategy::Union::new(items.iter().map(value)).boxed(),
     }
 }
@@ -195,13 +223,21 @@ fn object_of(fields: &Fields) -> BoxedStrategy<Value> {
         .boxed()
 }
 
-fn tagged(name: &'static str, fields: &Fields) -> BoxedStrategy<Value> {
-    object_of(fields)
-        .prop_map(move |mut value| {
-            value["type"] = json!(name);
-            value
-        })
-        .boxed()
+fn tagged(tag: &'static str, variants: &Variants) -> BoxedStrategy<Value> {
+    one_of(variants, |name, fields| {
+        object_of(fields)
+            .prop_map(move |mut value| {
+                value[tag] = json!(name);
+                value
+            })
+            .boxed()
+    })
+}
+
+/// The fields of several objects as one.
+fn merged(objects: Vec<BoxedStrategy<Value>>) -> BoxedStrategy<Value> {
+    let fields = |value: Value| value.as_object().cloned().expect("it is an object");
+    objects.prop_map(move |objects| Value::Object(objects.into_iter().flat_map(fields).collect())).boxed()
 }
 
 fn one_of<T>(
@@ -217,7 +253,9 @@ pub(crate) fn schema(shape: &Shape, definitions: &mut Map<String, Value>) -> Val
         Shape::Bool => json!({ "type": "boolean" }),
         Shape::Integer(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Shape::Number => json!({ "type": "number", "format": "double" }),
+        Shape::From(least) => json!({ "type": "number", "minimum": least }),
         Shape::Text => json!({ "type": "string" }),
+        Shape::Short(most) => json!({ "type": "string", "maxLength": most }),
         Shape::Anything => json!(true),
         Shape::Optional(of) => json!({ "anyOf": [schema(of, definitions), { "type": "null" }] }),
         Shape::List(of) => json!({ "type": "array", "items": schema(of, definitions) }),
@@ -226,6 +264,10 @@ pub(crate) fn schema(shape: &Shape, definitions: &mut Map<String, Value>) -> Val
             json!({ "type": "array", "prefixItems": first, "minItems": items.len(), "maxItems": items.len() })
         }
         Shape::Map(of) => json!({ "type": "object", "additionalProperties": schema(of, definitions) }),
+        Shape::ByNumber(of) => json!({
+            "type": "object", "patternProperties": { r"^\d+$": schema(of, definitions) },
+            "additionalProperties": false,
+        }),
         Shape::Struct(fields, closed) => {
             let mut of = struct_schema(fields, definitions);
             if *closed {
@@ -254,13 +296,19 @@ pub(crate) fn schema(shape: &Shape, definitions: &mut Map<String, Value>) -> Val
             named(json!({ "oneOf": variants }), definitions)
         }
         Shape::Internal(variants) => {
-            let of = json!({ "oneOf": tagged_schemas(variants, definitions) });
+            let of = json!({ "oneOf": tagged_schemas("type", variants, definitions) });
             named(of, definitions)
         }
-        Shape::Flattened(fields, variants) => {
+        Shape::Flattened(fields, variants, closed) => {
             let mut of = struct_schema(fields, definitions);
-            of["oneOf"] = json!(tagged_schemas(variants, definitions));
-            named(of, definitions)
+            of["oneOf"] = json!(tagged_schemas("type", variants, definitions));
+            named(closed_schema(of, *closed), definitions)
+        }
+        Shape::Twice(fields, first, second, closed) => {
+            let mut of = struct_schema(fields, definitions);
+            let first = tagged_schemas("type", first, definitions);
+            of["allOf"] = json!([{ "oneOf": first }, { "oneOf": tagged_schemas("kind", second, definitions) }]);
+            named(closed_schema(of, *closed), definitions)
         }
         Shape::Untagged(items) => {
             let items: Vec<Value> = items.iter().map(|item| schema(item, definitions)).collect();
@@ -269,14 +317,22 @@ pub(crate) fn schema(shape: &Shape, definitions: &mut Map<String, Value>) -> Val
     }
 }
 
-fn tagged_schemas(variants: &BTreeMap<&'static str, Fields>, definitions: &mut Map<String, Value>) -> Vec<Value> {
+fn tagged_schemas(tag: &str, variants: &Variants, definitions: &mut Map<String, Value>) -> Vec<Value> {
     let variant = |(name, fields): (&&str, &Fields)| {
         let mut of = struct_schema(fields, definitions);
-        of["properties"]["type"] = json!({ "type": "string", "const": name });
-        of["required"].as_array_mut().expect("it is one").push(json!("type"));
+        of["properties"][tag] = json!({ "type": "string", "const": name });
+        of["required"].as_array_mut().expect("it is one").push(json!(tag));
         of
     };
     variants.iter().map(variant).collect()
+}
+
+/// Refuses fields that no part of a combination has, as schemars does for `deny_unknown_fields`.
+fn closed_schema(mut of: Value, closed: bool) -> Value {
+    if closed {
+        of["unevaluatedProperties"] = json!(false);
+    }
+    of
 }
 
 fn struct_schema(fields: &Fields, definitions: &mut Map<String, Value>) -> Value {

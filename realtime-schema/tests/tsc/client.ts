@@ -12,6 +12,10 @@ export interface Event<T> {
 export interface Ask<I, O> {
   readonly "~types"?: (output: O) => I;
 }
+export interface Place<D> {
+  of(name: string | number): Place<D>;
+  readonly "~types"?: () => D;
+}
 export interface Endpoint<I, C, S> {
   readonly "~types"?: (input: I, message: C) => S;
 }
@@ -21,4 +25,6 @@ export const query = <I, O, P = unknown>(_name: string, _options?: { timeoutMs?:
 export const subscription = <I, T>(_name: string): Subscription<I, T> => ({});
 export const event = <T>(_name: string): Event<T> => ({});
 export const ask = <I, O>(_name: string): Ask<I, O> => ({});
+export const place = <D>(name: string): Place<D> => ({ of: (more) => place(`${name}:${more}`) });
+export const present = <D>(_client: unknown, _place: Place<D> | string): { get(): ReadonlyMap<string, D> } => ({ get: () => new Map() });
 export const describe = <I = void, C = never, S = never>(_id: string, _schema?: string): Endpoint<I, C, S> => ({});

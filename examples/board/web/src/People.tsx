@@ -1,10 +1,10 @@
 import { useConnection, usePresent } from "realtime-client/react";
-import type { Presence } from "./api.js";
+import { places } from "./api.js";
 
 /** Those who look at the board, and which of them this page is. */
 export function usePeople() {
   const connection = useConnection();
-  const people = usePresent<Presence["board"]>("board");
+  const people = usePresent(places.board);
   return { people, me: connection.status === "open" ? connection.connection : undefined };
 }
 
