@@ -174,7 +174,7 @@ impl Message {
     /// `INVALID_ARGUMENT` if it is none, or has something that no node writes.
     pub(super) fn decode(json: &[u8]) -> Result<Self> {
         let message: Self = serde_json::from_slice(json)
-            .map_err(|error| Error::invalid_argument(format!("a message between nodes: {error}")))?;
+            .map_err(|error| Error::invalid_argument(unreadable(json.len(), &error)))?;
         match &message.says {
             Says::Beat(Beat { list: Summary { number, .. }, .. }) => check_number(*number)?,
             Says::Changes(Changes { number, changes }) => check_number(*number).and_then(|()| check(changes))?,
@@ -220,6 +220,15 @@ pub(in crate::hub) fn check_principal(name: &str) -> Result {
     }
     Ok(())
 }
+
+/// Says why a message is not read: errors may have parts of it, of any length.
+fn unreadable(bytes: usize, error: &serde_json::Error) -> String {
+    let reason: String = error.to_string().chars().take(REASON).collect();
+    format!("a message between nodes, of {bytes} bytes: {reason}")
+}
+
+/// Characters of an error that are logged.
+const REASON: usize = 200;
 
 /// The highest number of a change, revocation or version: one more fits, and no node gets there.
 const NUMBER: u64 = u64::MAX / 2;
@@ -347,6 +356,10 @@ mod tests {
             assert!(Message::decode(case.to_string().as_bytes()).is_err(), "{case}");
         }
         assert!(Message::decode(b"\xff").is_err());
+        let unknown = json!({ "life": 1, "says": "x".repeat(100_000) }).to_string();
+        let error = Message::decode(unknown.as_bytes()).unwrap_err();
+        let (says, bytes) = (error.message(), unknown.len());
+        assert!(says.contains(&format!("of {bytes} bytes: unknown variant")) && says.len() < 300, "{says}");
         assert!(
             Message::decode(json!({ "life": 1, "says": changes(entry("room", 1)) }).to_string().as_bytes())
                 .is_ok()
