@@ -41,11 +41,12 @@ const EVERYWHERE: [Right; 18] = [
     ("unlink", WithKey),
 ];
 
-const IN_A_CLUSTER: [Right; 4] = [
+const IN_A_CLUSTER: [Right; 5] = [
     ("ssubscribe", WithChannel),
     ("sunsubscribe", WithChannel),
     ("spublish", WithChannel),
     ("cluster|slots", Alone),
+    ("cluster|info", Alone),
 ];
 
 /// Parts the words of a command.

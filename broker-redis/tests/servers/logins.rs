@@ -29,6 +29,25 @@ fn a_user_with_the_documented_rights_passes_the_suite() {
 }
 
 #[test]
+fn a_user_with_the_documented_rights_connects_to_a_cluster() {
+    let cluster = Cluster::start();
+    let grant = |rights: &[&str]| {
+        for server in &cluster.servers {
+            server.command(&[&["ACL", "SETUSER", "ann", "on"], rights].concat()).unwrap();
+        }
+    };
+    grant(&rights());
+    grant(&["+ssubscribe", "+sunsubscribe", "+spublish", "+cluster|slots", "+cluster|info"]);
+    let urls: Vec<_> =
+        cluster.servers.iter().map(|server| format!("redis://ann:secret@127.0.0.1:{}", server.port)).collect();
+    let redis = Redis::cluster(urls).prefix("app");
+    block_on(RedisBroker::connect(redis.clone())).unwrap();
+    grant(&["-spublish"]);
+    let error = refused(redis);
+    assert!(error.message().contains("+spublish"), "{error}");
+}
+
+#[test]
 fn a_missing_right_is_named_when_connecting() {
     let server = Server::start(&[]);
     for right in rights().into_iter().filter(|right| right.starts_with('+') && *right != "+hello") {
