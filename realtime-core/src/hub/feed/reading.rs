@@ -76,13 +76,12 @@ impl Reads {
         }
     }
 
-    /// Queues those whose past has waited for room.
-    fn unpark(&self) {
+    /// Returns those whose past has waited for room, and that nobody reads since.
+    fn unpark(&self) -> impl Iterator<Item = Arc<FeedState>> {
         let parked = mem::take(&mut self.0.lock().parked);
-        let may_read =
+        let must_read =
             |feed: &Arc<FeedState>| feed.replica.as_ref().is_some_and(|replica| replica.lock().unpark());
-        let unparked: Vec<_> = parked.into_values().filter(may_read).collect();
-        self.0.lock().waiting.extend(unparked);
+        parked.into_values().filter(must_read)
     }
 
     fn take(&self) -> Option<Arc<FeedState>> {
@@ -187,8 +186,7 @@ impl Hub {
 
     /// Reads the past of feeds for which there was no room.
     pub(super) fn read_parked(self: &Arc<Self>) {
-        self.feeds.reads.unpark();
-        self.read_feeds();
+        self.feeds.reads.unpark().for_each(|feed| self.read_soon(&feed));
     }
 
     fn spawn_reader(self: &Arc<Self>) {
@@ -359,7 +357,7 @@ mod tests {
     use super::*;
     use crate::{
         Realtime,
-        hub::Log,
+        hub::{Log, feed::reader::Stage},
         ledger::Ledger,
         seams::{BoxFuture, MemoryBroker},
     };
@@ -384,8 +382,19 @@ mod tests {
         hub.start(|| Arc::new(Ended));
         let asked = Asked { name: "t", log: Log::last(10), within: 100, now: 1 };
         hub.read_soon(&Arc::new(FeedState::copy("t".into(), &asked, &hub.ledger)));
-        let queue = hub.feeds.reads.0.lock();
-        assert_eq!((queue.readers, queue.waiting.len()), (0, 1));
+        let queued = || {
+            let queue = hub.feeds.reads.0.lock();
+            (queue.readers, queue.waiting.len(), queue.parked.len())
+        };
+        assert_eq!(queued(), (0, 1, 0));
+        let parked = Arc::new(FeedState::copy("p".into(), &asked, &hub.ledger));
+        let replica = parked.replica.as_ref().unwrap();
+        replica.lock().stage = Stage::Live;
+        hub.feeds.reads.park(Arc::clone(&parked));
+        hub.feeds.reads.park(parked);
+        assert_eq!(queued(), (0, 1, 1));
+        hub.tick();
+        assert_eq!(queued(), (0, 2, 0));
     }
 
     #[test]
