@@ -4,14 +4,14 @@ use crate::{
     settings::{Place, Redis},
     trouble::{self, Trouble},
 };
-use futures_util::{
-    FutureExt, StreamExt,
-    future::{BoxFuture, select_ok},
-    stream::FuturesUnordered,
-};
+use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
 use realtime_core::{Error, Result};
-use redis::{Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, ProtocolVersion, Value};
-use std::collections::BTreeSet;
+use redis::{
+    Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, InfoDict, ProtocolVersion, Value,
+    aio::MultiplexedConnection,
+};
+use std::{collections::BTreeSet, time::Duration};
+use tokio::time::timeout;
 
 /// A master, and the partitions on it.
 #[derive(Clone, Debug)]
@@ -88,16 +88,53 @@ async fn ask_sentinels(dialer: &Dialer, sentinels: &[ConnectionInfo], master: &s
 /// Servers of a cluster that are asked at once. They are chosen at random: one of them may know nothing new.
 const ASKED: usize = 3;
 
+/// The time that the others have once one has answered: servers that are up take milliseconds.
+const OTHERS: Duration = Duration::from_millis(200);
+
+/// Asks some servers for their views, and returns the newest. One that is parted from the rest has an old one, and may be the
+/// first to answer.
 async fn ask_cluster(dialer: &Dialer, known: &[ConnectionInfo], names: &Names) -> Result<Vec<Found>> {
     let mut known = distinct(known.to_vec());
     fastrand::shuffle(&mut known);
-    let asked: Vec<BoxFuture<'_, _>> =
-        known.iter().take(ASKED).map(|info| ask_node(dialer, info, names).boxed()).collect();
-    select_ok(asked).await.map(|(found, _)| found)
+    let asked: FuturesUnordered<_> = known.iter().take(ASKED).map(|info| ask_node(dialer, info, names)).collect();
+    newest(asked).await.map(|newest| newest.found)
 }
 
-async fn ask_node(dialer: &Dialer, info: &ConnectionInfo, names: &Names) -> Result<Vec<Found>> {
-    let ranges: Vec<Value> = query(dialer, info, &slots()).await?;
+/// Returns the newest of the views that come, or the last error.
+async fn newest(mut answers: impl Stream<Item = Result<View>> + Unpin) -> Result<View> {
+    let mut newest: Option<View> = None;
+    let mut problem = Error::unavailable("no server of the cluster has answered");
+    loop {
+        let answer = match newest {
+            None => answers.next().await,
+            Some(_) => timeout(OTHERS, answers.next()).await.ok().flatten(),
+        };
+        match answer {
+            None => return newest.ok_or(problem),
+            Some(Ok(view)) if newest.as_ref().is_none_or(|newest| newest.epoch < view.epoch) => {
+                newest = Some(view);
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => problem = error,
+        }
+    }
+}
+
+/// The cluster as one of its servers sees it.
+#[derive(Debug)]
+struct View {
+    /// The highest of all configurations that the server knows: a failover makes a higher one.
+    epoch: u64,
+    found: Vec<Found>,
+}
+
+async fn ask_node(dialer: &Dialer, info: &ConnectionInfo, names: &Names) -> Result<View> {
+    let mut connection = connect(dialer, info).await?;
+    let mut pipe = redis::pipe();
+    pipe.cmd("CLUSTER").arg("INFO").add_command(slots());
+    let answer = pipe.query_async::<(InfoDict, Vec<Value>)>(&mut connection).await;
+    let (state, ranges) = trouble::read(answer, &info.addr().to_string()).map_err(Trouble::told)?;
+    let epoch = state.get("cluster_current_epoch").unwrap_or_default();
     let mut found: Vec<((String, u16), Vec<usize>)> = Vec::new();
     for (partition, owner) in owners(ranges, info, names)?.into_iter().enumerate() {
         let Some((host, port)) = owner else {
@@ -112,7 +149,7 @@ async fn ask_node(dialer: &Dialer, info: &ConnectionInfo, names: &Names) -> Resu
         }
     }
     let place = |((host, port), partitions)| Found { info: at(info, host, port), partitions };
-    Ok(found.into_iter().map(place).collect())
+    Ok(View { epoch, found: found.into_iter().map(place).collect() })
 }
 
 /// The address of a master in the words of a server: without a host where it is that of the server.
@@ -184,17 +221,109 @@ fn at(info: &ConnectionInfo, host: String, port: u16) -> ConnectionInfo {
     info.clone().set_addr(address)
 }
 
+/// Opens a connection for a question.
+async fn connect(dialer: &Dialer, info: &ConnectionInfo) -> Result<MultiplexedConnection> {
+    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+    dialer.connect(&info.clone().set_redis_settings(redis), None).await
+}
+
 /// Asks a server over a connection of its own.
 async fn query<T: FromRedisValue>(dialer: &Dialer, info: &ConnectionInfo, command: &Cmd) -> Result<T> {
-    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
-    let info = info.clone().set_redis_settings(redis);
-    let mut connection = dialer.connect(&info, None).await?;
+    let mut connection = connect(dialer, info).await?;
     trouble::read(command.query_async(&mut connection).await, &info.addr().to_string()).map_err(Trouble::told)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rights;
+    use futures_util::stream;
+    use redis::IntoConnectionInfo;
+    use std::{
+        io::{BufRead, BufReader, Read, Write},
+        net::{TcpListener, TcpStream},
+        sync::Arc,
+        thread,
+    };
+
+    /// Reads a command of a client.
+    fn command(from: &mut BufReader<TcpStream>) -> Option<String> {
+        let line = |from: &mut BufReader<TcpStream>| {
+            let mut line = String::new();
+            from.read_line(&mut line).ok()?;
+            line.trim_end().get(1..)?.parse().ok()
+        };
+        let count: usize = line(from)?;
+        let mut words = Vec::new();
+        for _ in 0..count {
+            let length: usize = line(from)?;
+            let mut word = vec![0; length + 2];
+            from.read_exact(&mut word).ok()?;
+            words.push(String::from_utf8_lossy(&word[..length]).into_owned());
+        }
+        Some(words.join(" "))
+    }
+
+    /// A server of a cluster that says that it is the master of all slots.
+    fn server() -> ConnectionInfo {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let (mut to, _) = listener.accept().unwrap();
+            let mut from = BufReader::new(to.try_clone().unwrap());
+            while let Some(command) = command(&mut from) {
+                let reply = match &*command {
+                    "CLUSTER INFO" => {
+                        let info = "cluster_state:ok\r\ncluster_current_epoch:7\r\n";
+                        format!("${}\r\n{info}\r\n", info.len())
+                    }
+                    "CLUSTER SLOTS" => {
+                        format!("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:{port}\r\n")
+                    }
+                    _ => "+OK\r\n".to_owned(),
+                };
+                to.write_all(reply.as_bytes()).unwrap();
+            }
+        });
+        format!("redis://127.0.0.1:{port}").into_connection_info().unwrap()
+    }
+
+    #[test]
+    fn the_view_of_a_server_has_its_epoch() {
+        let (info, names) = (server(), Names::new("app", 4));
+        let dialer = Dialer {
+            login: Redis::url("redis://127.0.0.1").login,
+            is_cluster: true,
+            time_limit: Duration::from_secs(2),
+            rights: Arc::new(rights::ask(&names, true)),
+        };
+        let view = run(ask_node(&dialer, &info, &names)).unwrap();
+        let found: Vec<_> = view.found.iter().map(|found| found.info.addr().to_string()).collect();
+        assert_eq!((view.epoch, found), (7, vec![info.addr().to_string()]));
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    /// A master that is parted from the others, and does not know that it is replaced, may answer first.
+    #[test]
+    fn the_newest_view_of_a_cluster_is_taken() {
+        let newest_of = |answers: &[Result<u64, &'static str>]| {
+            let answers = answers.iter().map(|answer| {
+                let view = answer.map(|epoch| View { epoch, found: Vec::new() });
+                view.map_err(Error::unavailable)
+            });
+            let newest = run(newest(stream::iter(answers.collect::<Vec<_>>())));
+            newest.map(|view| view.epoch).map_err(|error| error.message().to_owned())
+        };
+        assert_eq!(newest_of(&[Ok(6), Err("down"), Ok(7)]), Ok(7));
+        assert_eq!(newest_of(&[Ok(7), Ok(6)]), Ok(7));
+        assert_eq!(newest_of(&[Err("down"), Err("gone")]), Err("gone".to_owned()));
+        // Those that do not answer are not waited for.
+        let answers = stream::iter([Ok(View { epoch: 6, found: Vec::new() })]).chain(stream::pending());
+        assert_eq!(run(newest(answers)).unwrap().epoch, 6);
+    }
 
     fn range(host: Value) -> Value {
         let master = Value::Array(vec![host, Value::Int(7001), Value::SimpleString("id".into())]);

@@ -14,6 +14,7 @@ mod names;
 mod publish;
 mod push;
 mod record;
+mod rights;
 mod scripts;
 mod server;
 mod settings;

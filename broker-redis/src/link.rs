@@ -6,7 +6,7 @@ use crate::{
     master::{Dialer, Master},
     names::Names,
     push::Push,
-    scripts,
+    rights, scripts,
     server::Server,
     settings::Redis,
     state::State,
@@ -68,6 +68,7 @@ impl Link {
             login: redis.login.clone(),
             is_cluster: redis.place.is_cluster(),
             time_limit: redis.time_limit,
+            rights: Arc::new(rights::ask(&names, redis.place.is_cluster())),
         };
         let routes: Routes = vec![None; redis.partitions].into();
         Self {

@@ -6,7 +6,7 @@ use crate::{
 };
 use futures_util::future::join;
 use realtime_core::{Error, Result};
-use redis::{AsyncConnectionConfig, ConnectionInfo, PushInfo, PushKind, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, PushInfo, PushKind, aio::MultiplexedConnection};
 use std::{
     collections::HashSet,
     convert::Infallible,
@@ -46,6 +46,8 @@ pub(crate) struct Dialer {
     pub(crate) login: Login,
     pub(crate) is_cluster: bool,
     pub(crate) time_limit: Duration,
+    /// The command that asks which rights the user lacks.
+    pub(crate) rights: Arc<Cmd>,
 }
 
 /// The time between two beats, by which a silent server or a changed role is noticed.
@@ -66,7 +68,7 @@ impl Dialer {
         let address = info.addr().to_string();
         let life = Arc::new(Life { is_over: AtomicBool::new(false), finder: Arc::clone(finder) });
         let mut commands = self.connect(info, Some((Arc::clone(&life), None))).await?;
-        let server = Server::greet(&mut commands, &address, self.is_cluster, given_up).await?;
+        let server = Server::greet(&mut commands, &address, self, given_up).await?;
         let reign = server.reign();
         let push = push.clone().of_reign(reign.clone());
         let mut subscriber = self.connect(info, Some((Arc::clone(&life), Some(push)))).await?;

@@ -2,11 +2,12 @@
 
 use realtime_core::{Error, Result};
 use realtime_protocol::internal::sha1;
-use redis::{InfoDict, Pipeline, Value, aio::MultiplexedConnection};
+use redis::{Cmd, InfoDict, Pipeline, Value, aio::MultiplexedConnection};
 use std::collections::HashMap;
 
 use crate::{
-    scripts,
+    master::Dialer,
+    rights, scripts,
     trouble::{self, Trouble},
 };
 
@@ -36,7 +37,7 @@ impl Server {
     pub(crate) async fn greet(
         connection: &mut MultiplexedConnection,
         address: &str,
-        is_cluster: bool,
+        dialer: &Dialer,
         given_up: &[Self],
     ) -> Result<Self> {
         let mut pipe = redis::pipe();
@@ -50,7 +51,8 @@ impl Server {
             return Err(unclear(address, "too little"));
         };
         let (info, role) = (info(server), info(replication));
-        check(&info, &role, address, is_cluster)?;
+        check(&info, &role, address, dialer.is_cluster)?;
+        check_rights(&dialer.rights, connection, address).await?;
         warn_of_eviction(&self::info(memory), address);
         let client_id = redis::from_redis_value_ref(id).map_err(|_| unclear(address, "no client id"))?;
         let text = |info: &InfoDict, key: &str| info.get::<String>(key).unwrap_or_default();
@@ -95,6 +97,19 @@ impl Server {
         }
         query(&mut pipe, connection, address).await.map(drop)
     }
+}
+
+/// Returns an error that names the rights which the user lacks: some are needed only now and then, as after a failover.
+async fn check_rights(ask: &Cmd, connection: &mut MultiplexedConnection, address: &str) -> Result {
+    let asked = ask.query_async::<Vec<String>>(connection).await;
+    let answer = trouble::read(asked, address).map_err(Trouble::told)?;
+    if answer.is_empty() {
+        return Ok(());
+    }
+    let missing = rights::missing(&answer);
+    let text =
+        format!("Redis at {address}: NOPERM the user lacks the rights {missing}, or may not use the prefix");
+    Err(Error::failed_precondition(text))
 }
 
 async fn largest(connection: &mut MultiplexedConnection) -> usize {

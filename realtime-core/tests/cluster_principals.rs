@@ -334,15 +334,15 @@ fn revocations_that_were_dropped_unconfirmed_are_not_everywhere() {
         advance(&[&one, &two], SECOND).await;
         two.broker.deafen();
         one.realtime().revoke(&ann());
-        // Over 64 KiB.
-        revoke_users(&one, 1000);
+        // Over 1 MiB.
+        revoke_users(&one, 15_000);
         advance(&[&one, &two], 2 * SECOND).await;
         two.broker.mend();
         advance(&[&one, &two], 5 * SECOND).await;
         assert!(!handle.is_closed());
         let error = one.realtime().revoked_everywhere().await.unwrap_err();
         assert_eq!(error.code().as_str(), "UNAVAILABLE");
-        assert!(error.message().contains("revocations of the last minutes were dropped"), "{error:?}");
+        assert!(error.message().contains("revocations of the last minutes: too much waited"), "{error:?}");
         // For as long as a node that is parted is told.
         advance(&[&one, &two], 590 * SECOND).await;
         one.realtime().revoked_everywhere().await.unwrap_err();
@@ -398,6 +398,56 @@ fn what_was_revoked_before_a_node_has_started_is_done_there() {
         one.realtime().revoke(&ann());
         advance(&[&one, &two, &three], SECOND).await;
         assert!(handle.is_closed());
+    });
+}
+
+/// In messages that follow each other, as fast as they are confirmed; what is lost is told again.
+#[test]
+fn more_revocations_than_one_message_holds_are_done_everywhere() {
+    block_on(async {
+        let [one, two] = two().await;
+        let mut handles = Vec::new();
+        for user in [0, 5000, 9999] {
+            handles.push(two.connect("api", &format!("user-{user}")).await);
+        }
+        advance(&[&one, &two], SECOND).await;
+        let are_closed = |handles: &[(TestClient, AnyConnection)]| -> Vec<bool> {
+            handles.iter().map(|(_, handle)| handle.is_closed()).collect()
+        };
+        two.broker.deafen();
+        revoke_users(&one, 10_000);
+        advance(&[&one, &two], 3 * SECOND).await;
+        assert_eq!(are_closed(&handles), [false, false, false]);
+        two.broker.mend();
+        let mut done = Box::pin(one.realtime().revoked_everywhere());
+        while (&mut done).now_or_never().transpose().unwrap().is_none() {
+            advance(&[&one, &two], STEP).await;
+        }
+        assert_eq!(are_closed(&handles), [true, true, true]);
+    });
+}
+
+/// It is done here in any case.
+#[test]
+fn a_principal_that_is_too_long_for_other_nodes_is_named() {
+    block_on(async {
+        let [one, two] = two().await;
+        let long = Principal("a".repeat(8 * 1024 + 1));
+        let (_page, handle) = one.connect("api", &long.0).await;
+        assert_eq!(one.realtime().revoke(&long), 1);
+        assert!(handle.is_closed());
+        let error = one.realtime().revoked_everywhere().await.unwrap_err();
+        assert!(error.message().contains("a principal is too long"), "{error}");
+        let (_page, handle) = one.connect("api", &long.0).await;
+        let error = handle.enter(&TEAM, &json!(1)).unwrap_err();
+        assert!(error.message().contains("a principal of 8193 bytes"), "{error}");
+        // No message to others is refused for it, nor for a topic that cannot be.
+        let (_page, other) = two.connect("api", "ann").await;
+        advance(&[&one, &two], SECOND).await;
+        one.realtime().revoke_from(&ann(), &Topic::<String>::new("x".repeat(300)));
+        one.realtime().revoke(&ann());
+        advance(&[&one, &two], SECOND).await;
+        assert!(other.is_closed());
     });
 }
 

@@ -13,11 +13,12 @@ pub(crate) struct Script {
 pub(crate) static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua")));
 pub(crate) static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua")));
 pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claim.lua")));
+pub(crate) static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rights.lua")));
 pub(crate) static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("settle.lua")));
 
 /// Adds commands that load all scripts.
 pub(crate) fn load(pipe: &mut Pipeline) {
-    for script in [&APPEND, &READ, &CLAIM, &SETTLE] {
+    for script in [&APPEND, &READ, &CLAIM, &SETTLE, &RIGHTS] {
         pipe.cmd("SCRIPT").arg("LOAD").arg(script.text);
     }
 }

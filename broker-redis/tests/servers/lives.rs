@@ -56,9 +56,9 @@ fn a_stream_that_was_removed_has_a_life_when_it_is_made_again() {
 #[test]
 fn an_append_that_came_as_far_as_the_stream_is_found_and_others_follow() {
     let server = Server::start(&[]);
-    let user = ["ACL", "SETUSER", "ann", "on", "nopass", "~*", "&*", "+@all", "-setrange"];
-    server.command(&user).unwrap();
+    server.command(&["ACL", "SETUSER", "ann", "on", "nopass", "~*", "&*", "+@all"]).unwrap();
     let node = node(Redis::url(format!("redis://ann:x@127.0.0.1:{}", server.port)));
+    server.command(&["ACL", "SETUSER", "ann", "-setrange"]).unwrap();
     let first = block_on(node.broker.append(&draft(&node, Duration::from_secs(3600)), None)).unwrap();
     let half = draft(&node, Duration::from_secs(3600));
     block_on(node.broker.append(&half, None)).unwrap_err();

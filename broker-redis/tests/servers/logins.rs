@@ -11,51 +11,61 @@ fn refused(redis: Redis) -> Error {
     block_on(RedisBroker::connect(redis.time_limit(Duration::from_millis(500)))).map(drop).unwrap_err()
 }
 
-/// The rights that README.md names.
-const RIGHTS: [&str; 22] = [
-    "~app:*",
-    "&app:*",
-    "+hello",
-    "+ping",
-    "+info",
-    "+client|id",
-    "+client|kill",
-    "+script|load",
-    "+evalsha",
-    "+subscribe",
-    "+unsubscribe",
-    "+publish",
-    "+get",
-    "+set",
-    "+setrange",
-    "+pttl",
-    "+xadd",
-    "+xrange",
-    "+pexpire",
-    "+unlink",
-    "resetpass",
-    ">secret",
-];
+/// The rights that README.md names for one server.
+fn rights() -> Vec<&'static str> {
+    let readme = include_str!("../../README.md");
+    let begin = readme.find("`+hello").unwrap() + 1;
+    let end = begin + readme[begin..].find('`').unwrap();
+    ["~app:*", "&app:*", "resetpass", ">secret"].into_iter().chain(readme[begin..end].split_whitespace()).collect()
+}
 
 #[test]
 fn a_user_with_the_documented_rights_passes_the_suite() {
     let server = Server::start(&[]);
-    server.command(&[&["ACL", "SETUSER", "ann", "on"], &RIGHTS[..]].concat()).unwrap();
+    server.command(&[&["ACL", "SETUSER", "ann", "on"], &rights()[..]].concat()).unwrap();
     let url = format!("redis://ann:secret@127.0.0.1:{}", server.port);
     let redis = Redis::url(url).prefix("app");
     block_on(broker_suite(async || RedisBroker::connect(redis.clone()).await.unwrap()));
 }
 
 #[test]
+fn a_user_with_the_documented_rights_connects_to_a_cluster() {
+    let cluster = Cluster::start();
+    let grant = |rights: &[&str]| {
+        for server in &cluster.servers {
+            server.command(&[&["ACL", "SETUSER", "ann", "on"], rights].concat()).unwrap();
+        }
+    };
+    grant(&rights());
+    grant(&["+ssubscribe", "+sunsubscribe", "+spublish", "+cluster|slots", "+cluster|info"]);
+    let urls: Vec<_> =
+        cluster.servers.iter().map(|server| format!("redis://ann:secret@127.0.0.1:{}", server.port)).collect();
+    let redis = Redis::cluster(urls).prefix("app");
+    block_on(RedisBroker::connect(redis.clone())).unwrap();
+    grant(&["-spublish"]);
+    let error = refused(redis);
+    assert!(error.message().contains("+spublish"), "{error}");
+}
+
+#[test]
 fn a_missing_right_is_named_when_connecting() {
     let server = Server::start(&[]);
-    for right in ["+client|kill", "+info", "+script|load"] {
-        let rights: Vec<_> = RIGHTS.into_iter().filter(|granted| *granted != right).collect();
-        server.command(&[&["ACL", "SETUSER", "ann", "reset", "on"], &rights[..]].concat()).unwrap();
+    for right in rights().into_iter().filter(|right| right.starts_with('+') && *right != "+hello") {
+        let left: Vec<_> = rights().into_iter().filter(|granted| *granted != right).collect();
+        server.command(&[&["ACL", "SETUSER", "ann", "reset", "on"], &left[..]].concat()).unwrap();
         let error = refused(Redis::url(format!("redis://ann:secret@127.0.0.1:{}", server.port)).prefix("app"));
         let command = right.trim_start_matches('+').split('|').next().unwrap();
-        assert!(error.message().contains("NOPERM") && error.message().contains(command), "{error}");
+        assert!(error.message().contains("NOPERM") && error.message().contains(command), "{right}: {error}");
     }
+}
+
+#[test]
+fn a_prefix_that_the_user_may_not_use_is_refused_when_connecting() {
+    let server = Server::start(&[]);
+    server.command(&[&["ACL", "SETUSER", "ann", "on"], &rights()[..]].concat()).unwrap();
+    let error = refused(Redis::url(format!("redis://ann:secret@127.0.0.1:{}", server.port)).prefix("other"));
+    assert_eq!(error.code(), &Code::FAILED_PRECONDITION);
+    assert!(error.message().contains("+xadd") && error.message().contains("prefix"), "{error}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use adapter_testing::block_on;
 use broker_redis::Redis;
 use realtime_core::{
     AppendError, Broker,
-    broker::{Arrival, Draft, Source},
+    broker::{Arrival, Draft, Publication, Source},
 };
 use std::{thread, time::Duration};
 
@@ -65,4 +65,36 @@ fn a_subscriber_that_hears_nothing_is_replaced() {
         let heard = block_on(reader.arrivals());
         heard.iter().any(|arrival| matches!(arrival, Arrival::Record(record) if record.last() == last.offset))
     });
+}
+
+/// The first of three publications in one request is refused, and the others are not.
+#[test]
+fn a_publication_that_was_overtaken_is_not_sent_again() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::to(server.port);
+    let (writer, reader) = (node(through(&proxy)), node(Redis::url(server.url())));
+    for topic in ["a", "b"] {
+        block_on(reader.follow(topic, Source::Topic));
+    }
+    let publication =
+        |(topic, json): (&str, &'static str)| Publication::new(1, topic.to_owned(), json.into(), None, Vec::new());
+    let publish = |batch: &[(&str, &'static str)]| {
+        proxy.refuse_one();
+        let batch: Vec<_> = batch.iter().map(|one| publication(*one)).collect();
+        block_on(writer.broker.publish(&batch)).map_err(|untaken| (untaken.taken, untaken.unsure))
+    };
+    assert_eq!(publish(&[("a", "1"), ("a", "2"), ("b", "3")]), Err((0, 3)));
+    // One of another topic is sent again.
+    assert_eq!(publish(&[("a", "4"), ("b", "5")]), Ok(()));
+    let mut came = Vec::new();
+    eventually("all arrive", SOON, || {
+        let arrivals = block_on(reader.arrivals());
+        came.extend(arrivals.into_iter().filter_map(|arrival| match arrival {
+            Arrival::Publication(publication) => Some(String::from_utf8(publication.json.to_vec()).unwrap()),
+            _ => None,
+        }));
+        came.len() >= 4
+    });
+    came.sort_unstable();
+    assert_eq!(came, ["2", "3", "4", "5"]);
 }

@@ -187,9 +187,9 @@ impl Realtime {
     /// from now on: revoke it there first. Waits for writes of its connections that are being made.
     ///
     /// With a broker, the other nodes are told, and do the same when they hear of it. They are told every second until they
-    /// confirm, also when they come back within ten minutes after a partition; of more than 64 KiB of names, the oldest
-    /// are dropped. [`revoked_everywhere`](Self::revoked_everywhere) waits for the confirmations, and fails if some were
-    /// dropped too early. A node that starts later is not told: who connects there was let in after.
+    /// confirm, also when they come back within ten minutes after a partition; of more than 1 MiB of names, the oldest
+    /// are dropped, and a principal of more than 8 KiB is not told. [`revoked_everywhere`](Self::revoked_everywhere) waits
+    /// for the confirmations, and fails if some were dropped too early, or not told. A node that starts later is not told: who connects there was let in after.
     ///
     /// # Examples
     ///
@@ -216,7 +216,7 @@ impl Realtime {
     ///
     /// `UNAVAILABLE` if a node has not confirmed within 10 s, or if the broker does not work for this node: then others may
     /// live that it does not hear. They go on being told. Also for ten minutes after revocations were dropped, of more than
-    /// 64 KiB, that a node which is heard had not confirmed.
+    /// 1 MiB, that a node which is heard had not confirmed, or the principal was longer than 8 KiB.
     ///
     /// # Cancel safety
     ///

@@ -372,7 +372,7 @@ impl Hub {
     }
 
     /// Advances the clock by one tick and runs what is due.
-    pub(crate) fn tick(&self) {
+    pub(crate) fn tick(self: &Arc<Self>) {
         self.clock.advance(1);
         self.timers.fire(self.instant(), None);
         self.turn_wheel();
@@ -380,7 +380,7 @@ impl Hub {
 
     /// Advances the wheel to the clock. After a pause it catches up over several calls, so that the work due in it is
     /// no burst, and connections have turns in between.
-    pub(super) fn turn_wheel(&self) {
+    pub(super) fn turn_wheel(self: &Arc<Self>) {
         let turn = |id, now| self.connections.find(id)?.handle_turn(now);
         let late = |id, now| {
             if let Some(client) = self.connections.find(id) {

@@ -3,6 +3,7 @@ use super::{
     list::{Entry, List},
     members::Effects,
     news::News,
+    nodes::check_principal,
     topics::Name,
     users::{Gone, Users},
 };
@@ -324,6 +325,7 @@ fn user_of(client: &Client) -> Result<&str> {
     let Some(Principal(name)) = client.context.principal() else {
         return Err(Error::failed_precondition("a client without a principal cannot be present by principal"));
     };
+    check_principal(name)?;
     Ok(name)
 }
 

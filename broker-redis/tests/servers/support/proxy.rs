@@ -20,6 +20,8 @@ struct Held {
     below: usize,
     to_server: bool,
     to_client: bool,
+    /// The next publication is refused, as by a server that is not ready.
+    refuses: bool,
 }
 
 impl Proxy {
@@ -58,6 +60,11 @@ impl Proxy {
         (held.to_server, held.to_client) = (to_server, to_client);
     }
 
+    /// Has the next publication refused, as by a server that is not ready; those behind it in the same request are not.
+    pub(crate) fn refuse_one(&self) {
+        self.lock().refuses = true;
+    }
+
     /// Passes on what was held back.
     pub(crate) fn release(&self) {
         self.lock().below = 0;
@@ -74,6 +81,25 @@ impl Proxy {
     }
 }
 
+impl Held {
+    /// Returns what is passed on of what was sent.
+    fn pass(&mut self, sent: &[u8]) -> Vec<u8> {
+        const UNKNOWN: &[u8] = b"-ERR unknown command";
+        if let Some(at) = find(sent, b"PUBLISH").filter(|_| self.refuses) {
+            self.refuses = false;
+            return [&sent[..at], b"REFUSED", &sent[at + 7..]].concat();
+        }
+        match find(sent, UNKNOWN) {
+            Some(at) => [&sent[..at], b"-LOADING not ready", &sent[at + UNKNOWN.len()..]].concat(),
+            None => sent.to_vec(),
+        }
+    }
+}
+
+fn find(sent: &[u8], text: &[u8]) -> Option<usize> {
+    sent.windows(text.len()).position(|part| part == text)
+}
+
 fn copy(
     (mut from, mut to): (TcpStream, TcpStream),
     shared: &(Mutex<Held>, Condvar),
@@ -83,8 +109,10 @@ fn copy(
     loop {
         let read = from.read(&mut buffer).unwrap_or(0);
         let held = shared.0.lock().unwrap();
-        drop(shared.1.wait_while(held, |held| is_held(held)).unwrap());
-        if read == 0 || to.write_all(&buffer[..read]).is_err() {
+        let mut held = shared.1.wait_while(held, |held| is_held(held)).unwrap();
+        let passed = held.pass(&buffer[..read]);
+        drop(held);
+        if read == 0 || to.write_all(&passed).is_err() {
             let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
             return;
         }

@@ -3,7 +3,7 @@
 use super::{
     FeedState,
     entry::{Entry, Stored},
-    reader::{Ask, End, Part, Reader, Stage},
+    reader::{Ask, End, Part, Reader, Stage, Turn},
     replica::{Means, Replica},
     state::frame_of,
 };
@@ -12,7 +12,7 @@ use crate::{
     seams::{Page, Record},
 };
 use realtime_protocol::Position;
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 impl FeedState {
     /// Takes a record that the broker brings. Returns true if something is to be read.
@@ -36,7 +36,7 @@ impl FeedState {
                 reader.stage = Stage::Catching;
                 reader.wait(record, means, &self.ledger);
                 reader.asked += 1;
-                !std::mem::replace(&mut reader.is_queued, true)
+                reader.queue()
             }
         }
     }
@@ -49,8 +49,10 @@ impl FeedState {
         }
         match reader.stage {
             Stage::New | Stage::Live => {
-                let past = reader.past.first().copied().filter(|_| reader.stage == Stage::Live);
-                reader.is_queued = past.is_some();
+                let past = if reader.stage == Stage::Live { self.next_wanted(&mut reader) } else { None };
+                if past.is_none() {
+                    reader.turn = Turn::Idle;
+                }
                 past.map(Ask::Past)
             }
             Stage::Loading if reader.end.epoch.is_empty() => {
@@ -113,7 +115,7 @@ impl FeedState {
         if reader.end.is_at(&page.top) {
             let part = std::mem::take(&mut reader.part);
             // What was wanted before the copy is of the log that it was.
-            reader.past = BTreeSet::new();
+            reader.wants.clear();
             self.change(|tail| tail.begin_anew(part.base, page.top.clone()));
             self.followers.for_each(|follower| follower.interrupt(effects));
             part.records.into_iter().for_each(|record| self.apply(reader, record, means, effects));

@@ -14,8 +14,8 @@ pub(crate) struct Entry {
     pub(crate) position: Position,
     pub(crate) value: Stored,
     pub(super) key: Option<Arc<str>>,
-    /// The tick at which it was appended.
-    pub(super) time: u32,
+    /// The tick at which it was appended; below 0 if that was well before this node has started.
+    pub(super) time: i64,
 }
 
 /// An encoded value.

@@ -222,11 +222,16 @@ impl Follower {
         let (cursor, restarts) = (self.cursor.load(Relaxed), self.restarts.load(Relaxed));
         let is_past = self.feed.is_past(cursor, restarts, self.keeping, hub.clock.now());
         if is_past {
-            hub.read_past(&self.feed, cursor);
+            hub.read_past(&self.feed);
         } else {
             self.waits.store(false, Release);
         }
         is_past
+    }
+
+    /// Returns the offset behind which it waits for entries from the broker, if it does.
+    pub(super) fn awaited(&self) -> Option<u64> {
+        self.waits.load(Relaxed).then(|| self.cursor.load(Relaxed))
     }
 
     /// Wakes its task if that waits for what is behind an offset before `served`. Under the lock of its part.

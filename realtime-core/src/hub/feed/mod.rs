@@ -18,6 +18,7 @@ mod replica;
 mod revoked;
 mod state;
 mod tail;
+mod wants;
 
 pub(crate) use begun::Begun;
 pub(crate) use comparing::MissedHere;
@@ -250,8 +251,9 @@ impl Hub {
     }
 
     /// Drops what is too old in feeds, and the feeds that have ended.
-    pub(super) fn expire_feeds(&self, now: u32) {
+    pub(super) fn expire_feeds(self: &Arc<Self>, now: u32) {
         self.feeds.past_reads.expire(now);
+        self.read_parked();
         self.feeds.expire(now).iter().for_each(|ended| self.unfollow_log(ended));
     }
 

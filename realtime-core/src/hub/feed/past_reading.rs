@@ -5,9 +5,10 @@ use super::{
     FeedState,
     entry::{Entry, Form, FormKind, Stored},
     past::PastPart,
-    replica::{Means, Replica},
+    replica::Means,
     state::frame_of,
     tail::{Slot, Standing},
+    wants::Want,
 };
 use crate::{
     hub::{Hub, members::Effects},
@@ -19,7 +20,6 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     sync::{Arc, Weak},
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -48,9 +48,15 @@ impl PastReads {
 }
 
 impl Hub {
-    /// Has the entries behind an offset read that are older than the copy; followers that wait for them are woken.
-    pub(super) fn read_past(self: &Arc<Self>, feed: &Arc<FeedState>, after: u64) {
-        if feed.replica.as_ref().is_some_and(|replica| replica.want_past(after)) {
+    /// Has the entries read that are older than the copy and for which a follower waits; it is woken then.
+    pub(super) fn read_past(self: &Arc<Self>, feed: &Arc<FeedState>) {
+        let Some(replica) = &feed.replica else { return };
+        let must_read = {
+            let mut reader = replica.lock();
+            reader.wants.note_follower();
+            reader.queue_for_past()
+        };
+        if must_read {
             self.read_soon(feed);
         }
     }
@@ -62,27 +68,11 @@ impl Hub {
         if !feed.lacks_past(after) {
             return;
         }
-        self.read_past(feed, after.offset);
-        poll_fn(|cx| replica.poll_past(after.offset, cx)).await;
-    }
-}
-
-impl Replica {
-    /// Notes that the entries behind an offset are wanted. Returns true if somebody has to read.
-    fn want_past(&self, after: u64) -> bool {
-        let mut reader = self.lock();
-        reader.past.insert(after);
-        !std::mem::replace(&mut reader.is_queued, true)
-    }
-
-    /// Ready when the entries behind an offset have been read, or are no more.
-    fn poll_past(&self, after: u64, cx: &Context<'_>) -> Poll<()> {
-        let reader = self.lock();
-        if !reader.past.contains(&after) {
-            return Poll::Ready(());
+        let (want, must_read) = Want::new(replica, after.offset);
+        if must_read {
+            self.read_soon(feed);
         }
-        self.wait(reader, cx);
-        Poll::Pending
+        poll_fn(|cx| want.poll(cx)).await;
     }
 }
 
@@ -125,8 +115,7 @@ impl FeedState {
             part.into_iter().for_each(|part| tail.add_past(part, &self.ledger));
             tail.note_trimmed(trimmed);
             // Others may want what is before this page, since it was asked for.
-            reader.past.remove(&after);
-            reader.past.retain(|want| tail.lacks_behind(*want));
+            reader.wants.serve(after, |offset| tail.lacks_behind(offset));
         });
         // Those who want what is not there are served too: with a gap.
         let served = (after + 1).max(last).max(trimmed.saturating_sub(1));

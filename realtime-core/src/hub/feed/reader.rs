@@ -1,16 +1,13 @@
 //! The state of a copy of a log: the place up to which it goes, and what is to be read.
 
-use super::replica::Means;
+use super::{replica::Means, wants::Wants};
 use crate::{
     ledger::{Account, Class, Ledger},
     seams::{Proof, Record},
     util::Wakers,
 };
 use realtime_protocol::{Error, Position};
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, mem, sync::Arc};
 
 /// The state of a copy. Changed under the order lock of its feed.
 #[derive(Debug, Default)]
@@ -32,10 +29,9 @@ pub(super) struct Reader {
     pub(super) done: u64,
     /// The number of the read under way, if there is one.
     pub(super) under_way: Option<u64>,
-    /// The offsets behind which entries before the copy are wanted.
-    pub(super) past: BTreeSet<u64>,
-    /// It is read, or waits for that.
-    pub(super) is_queued: bool,
+    /// The entries before the copy that are wanted.
+    pub(super) wants: Wants,
+    pub(super) turn: Turn,
     /// The tick at which the copy was last known to be up to date.
     pub(super) heard: u32,
     /// The offset of the newest entry that this node has appended, as far as it is known.
@@ -55,6 +51,17 @@ pub(super) enum Stage {
     /// Something may be missing behind the end.
     Catching,
     Live,
+}
+
+/// The place of a feed among those that are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Turn {
+    #[default]
+    Idle,
+    /// It is read, or waits for that.
+    Queued,
+    /// Its past waits for room, and nothing else is to be read.
+    Parked,
 }
 
 /// The newest part of a log, as far as it is read.
@@ -107,6 +114,30 @@ const WAITING: usize = 256;
 const WAITING_BYTES: usize = 256 * 1024;
 
 impl Reader {
+    /// Returns true if somebody has to read.
+    pub(super) fn queue(&mut self) -> bool {
+        mem::replace(&mut self.turn, Turn::Queued) != Turn::Queued
+    }
+
+    /// The same for what is before the copy, which is read later if there is no room for it now.
+    pub(super) fn queue_for_past(&mut self) -> bool {
+        self.turn == Turn::Idle && self.queue()
+    }
+
+    /// Notes that its past waits for room. Returns false if something else is to be read.
+    pub(super) fn park(&mut self) -> bool {
+        let may_wait = self.stage == Stage::Live && self.done >= self.asked;
+        if may_wait {
+            self.turn = Turn::Parked;
+        }
+        may_wait
+    }
+
+    /// Returns true if its past may be read again.
+    pub(super) fn unpark(&mut self) -> bool {
+        self.turn == Turn::Parked && self.queue()
+    }
+
     pub(super) fn begin_read(&mut self) {
         if self.under_way.is_none() {
             self.under_way = Some(self.asked);

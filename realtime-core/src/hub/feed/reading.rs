@@ -13,12 +13,13 @@ use crate::{
         members::Effects,
     },
     seams::{Page, Record, Runtime, Source, check_top},
-    util::{TICK, sync::Mutex},
+    util::sync::Mutex,
 };
 use realtime_protocol::{Error, Position, Result};
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     future::poll_fn,
+    mem,
     sync::{Arc, Weak},
 };
 
@@ -35,6 +36,8 @@ pub(super) struct Reads(Mutex<Queue>);
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Arc<FeedState>>,
+    /// Those whose past waits for room, by name.
+    parked: HashMap<Arc<str>, Arc<FeedState>>,
     readers: usize,
 }
 
@@ -60,6 +63,25 @@ impl Reads {
                 return next;
             }
         }
+    }
+
+    /// Has the rest of its past read once there may be room, and others meanwhile.
+    fn park(&self, feed: Arc<FeedState>) {
+        let is_parked = feed.replica.as_ref().is_some_and(|replica| replica.lock().park());
+        let mut queue = self.0.lock();
+        if is_parked {
+            queue.parked.insert(Arc::clone(&feed.name), feed);
+        } else {
+            queue.waiting.push_back(feed);
+        }
+    }
+
+    /// Returns those whose past has waited for room, and that nobody reads since.
+    fn unpark(&self) -> impl Iterator<Item = Arc<FeedState>> {
+        let parked = mem::take(&mut self.0.lock().parked);
+        let must_read =
+            |feed: &Arc<FeedState>| feed.replica.as_ref().is_some_and(|replica| replica.lock().unpark());
+        parked.into_values().filter(must_read)
     }
 
     fn take(&self) -> Option<Arc<FeedState>> {
@@ -162,6 +184,11 @@ impl Hub {
         }
     }
 
+    /// Reads the past of feeds for which there was no room.
+    pub(super) fn read_parked(self: &Arc<Self>) {
+        self.feeds.reads.unpark().for_each(|feed| self.read_soon(&feed));
+    }
+
     fn spawn_reader(self: &Arc<Self>) {
         let (Some(link), Some(runtime)) = (&self.link, self.runtime()) else {
             return self.feeds.reads.0.lock().readers -= 1;
@@ -214,9 +241,13 @@ async fn read(mut place: Place, shared: Arc<Shared>, runtime: Arc<dyn Runtime>) 
             runtime.sleep(PAUSE).await;
         }
         place.feed = None;
-        // Others first: what this one needs may be down, or be much.
-        if let (Err(_) | Ok(Left::More), Some(hub)) = (read, place.hub.upgrade()) {
-            hub.feeds.reads.0.lock().waiting.push_back(feed);
+        let Some(reads) = place.hub.upgrade() else { continue };
+        let reads = &reads.feeds.reads;
+        match read {
+            // Others first: what this one needs may be down, or be much.
+            Err(_) | Ok(Left::More) => reads.0.lock().waiting.push_back(feed),
+            Ok(Left::WithoutRoom) => reads.park(feed),
+            Ok(Left::Nothing) => {}
         }
     }
 }
@@ -226,6 +257,8 @@ enum Left {
     Nothing,
     /// There may be more of its past.
     More,
+    /// There is no room for its past.
+    WithoutRoom,
 }
 
 /// Reads a feed until it is up to date, and then a page of its past.
@@ -244,6 +277,7 @@ async fn read_one(
                 read_top(shared, feed, runtime).await?;
             }
             Ask::Page(after) => read_page(hub, shared, feed, after, runtime).await?,
+            Ask::Past(_) if !has_room(hub, feed) => return Ok(Left::WithoutRoom),
             Ask::Past(after) => {
                 read_past(hub, shared, feed, after, runtime).await?;
                 return Ok(Left::More);
@@ -282,6 +316,11 @@ async fn read_page(
     Ok(())
 }
 
+/// Returns true if a page of the past may be read. Where it may not, that is looked at again with the next tick.
+fn has_room(hub: &Weak<Hub>, feed: &FeedState) -> bool {
+    hub.upgrade().is_none_or(|hub| hub.means().may_wait && !feed.is_full_of_past(hub.clock.now()))
+}
+
 async fn read_past(
     hub: &Weak<Hub>,
     shared: &Shared,
@@ -289,10 +328,6 @@ async fn read_past(
     after: u64,
     runtime: &Arc<dyn Runtime>,
 ) -> Result {
-    let may_read = |hub: Arc<Hub>| hub.means().may_wait && !feed.is_full_of_past(hub.clock.now());
-    while hub.upgrade().is_some_and(|hub| !may_read(hub)) {
-        runtime.sleep(TICK).await;
-    }
     let page = page(shared, feed, after, runtime).await?;
     let Some(hub) = hub.upgrade() else { return Ok(()) };
     let mut effects = Effects::take();
@@ -322,7 +357,7 @@ mod tests {
     use super::*;
     use crate::{
         Realtime,
-        hub::Log,
+        hub::{Log, feed::reader::Stage},
         ledger::Ledger,
         seams::{BoxFuture, MemoryBroker},
     };
@@ -347,8 +382,19 @@ mod tests {
         hub.start(|| Arc::new(Ended));
         let asked = Asked { name: "t", log: Log::last(10), within: 100, now: 1 };
         hub.read_soon(&Arc::new(FeedState::copy("t".into(), &asked, &hub.ledger)));
-        let queue = hub.feeds.reads.0.lock();
-        assert_eq!((queue.readers, queue.waiting.len()), (0, 1));
+        let queued = || {
+            let queue = hub.feeds.reads.0.lock();
+            (queue.readers, queue.waiting.len(), queue.parked.len())
+        };
+        assert_eq!(queued(), (0, 1, 0));
+        let parked = Arc::new(FeedState::copy("p".into(), &asked, &hub.ledger));
+        let replica = parked.replica.as_ref().unwrap();
+        replica.lock().stage = Stage::Live;
+        hub.feeds.reads.park(Arc::clone(&parked));
+        hub.feeds.reads.park(parked);
+        assert_eq!(queued(), (0, 1, 1));
+        hub.tick();
+        assert_eq!(queued(), (0, 2, 0));
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Replica {
         }
         reader.stage = Stage::Loading;
         reader.asked += 1;
-        !std::mem::replace(&mut reader.is_queued, true)
+        reader.queue()
     }
 
     /// Asks for a read that begins from now on. Returns its number, and true if somebody has to do it.
@@ -106,8 +106,8 @@ impl Replica {
             reader.asked += 1;
         }
         // Before it is followed nothing is read.
-        let is_new = reader.stage == Stage::New || std::mem::replace(&mut reader.is_queued, true);
-        (reader.asked, !is_new)
+        let must_read = reader.stage != Stage::New && reader.queue();
+        (reader.asked, must_read)
     }
 
     /// Ready when the read is done.
@@ -196,9 +196,9 @@ impl Drop for Held {
 
 impl Means<'_> {
     /// Returns the tick of a time by the clocks of nodes, which may differ: none is later than now.
-    pub(super) fn tick_of(&self, time: u64) -> u32 {
+    pub(super) fn tick_of(&self, time: u64) -> i64 {
         let age = self.time.saturating_sub(time) / TICK.as_millis() as u64;
-        self.now.saturating_sub(u32::try_from(age).unwrap_or(u32::MAX))
+        i64::from(self.now) - i64::try_from(age).unwrap_or(i64::MAX)
     }
 }
 

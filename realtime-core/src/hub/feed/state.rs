@@ -109,7 +109,7 @@ impl FeedState {
         let position = Position::new(&*self.epoch, offset);
         // The value is encoded already: no code of an application runs from here on.
         let frame = frame_of(limits.protocols, &self.name, &mut value, &position)?;
-        let entry = Arc::new(Entry { position: position.clone(), value, key, time: asked.now });
+        let entry = Arc::new(Entry { position: position.clone(), value, key, time: asked.now.into() });
         limits.check(&entry, &frame)?;
         let is_pushed = self.push(entry, frame, limits.protocols, &mut effects);
         drop(order);
@@ -169,7 +169,7 @@ impl FeedState {
         };
         let follower = Arc::new(Follower::new(self, to, since, keeping, begin));
         self.followers.insert(&follower);
-        let whole = !begin.diverged && self.lock_trimmed(now).has_behind(begin.cursor);
+        let whole = !begin.diverged && self.lock_trimmed(now).has_kept_behind(begin.cursor, now);
         let beginning = Beginning { position, resumed: after.map(|_| whole) };
         Some((Following(follower), beginning))
     }
@@ -219,13 +219,13 @@ impl FeedState {
             (*cursor, *restarts) = (restart.offset, times);
             return Behind::Restarted(restart.clone());
         }
-        tail.behind(cursor, keeping, form)
+        tail.behind(cursor, keeping, form, now)
     }
 
     /// Returns true if what stands behind a cursor is before the copy of the log, and not here.
     pub(super) fn is_past(&self, mut cursor: u64, restarts: u32, keeping: Keeping, now: u32) -> bool {
         let tail = self.lock_trimmed(now);
-        tail.restarts() == restarts && matches!(tail.behind(&mut cursor, keeping, None), Behind::Past)
+        tail.restarts() == restarts && matches!(tail.behind(&mut cursor, keeping, None, now), Behind::Past)
     }
 
     pub(super) fn keep_form(&self, offset: u64, form: Form, frame: &Frame) {
@@ -237,7 +237,7 @@ impl FeedState {
     pub(super) fn expire(&self, now: u32) -> Option<u32> {
         let mut tail = self.lock_trimmed(now);
         if let Some(due) = tail.next_due() {
-            return Some(due);
+            return Some(u32::try_from(due).unwrap_or(u32::MAX));
         }
         // Looked at under this lock: one who begins to wait either finds it ended, or is seen here.
         if tail.followers > 0 || self.is_busy() {
@@ -309,7 +309,7 @@ impl FeedState {
     #[inline]
     fn lock_trimmed(&self, now: u32) -> MutexGuard<'_, Tail> {
         let mut tail = self.tail.lock();
-        if tail.next_due().is_some_and(|due| due <= now) {
+        if tail.next_due().is_some_and(|due| due <= now.into()) {
             self.trim(&mut tail, now);
         }
         tail
@@ -317,7 +317,7 @@ impl FeedState {
 
     #[cold]
     fn trim(&self, tail: &mut Tail, now: u32) {
-        tail.trim(now);
+        tail.trim(now.into());
         self.count(tail);
     }
 

@@ -177,8 +177,14 @@ impl Tail {
         }
     }
 
+    /// Returns true if the entry behind this offset is here, and not too old.
+    pub(super) fn has_kept_behind(&self, offset: u64, now: u32) -> bool {
+        let is_kept = |slot: &Slot| !self.is_too_old(slot, now);
+        self.first <= offset + 1 || self.past().and_then(|past| past.slot(offset + 1)).is_some_and(is_kept)
+    }
+
     /// Returns true if the entry behind this offset is here.
-    pub(super) fn has_behind(&self, offset: u64) -> bool {
+    fn has_behind(&self, offset: u64) -> bool {
         let next = offset + 1;
         next >= self.first || self.past().is_some_and(|past| past.slot(next).is_some())
     }
@@ -247,8 +253,8 @@ impl Tail {
     }
 
     /// Returns the tick at which the oldest entry is too old.
-    pub(super) fn next_due(&self) -> Option<u32> {
-        self.slots.front().map(|slot| slot.entry.time.saturating_add(self.within))
+    pub(super) fn next_due(&self) -> Option<i64> {
+        self.slots.front().map(|slot| self.due(slot.entry.time))
     }
 
     /// Adds the next entry, and drops those that the log no longer keeps.
@@ -259,7 +265,7 @@ impl Tail {
                 slot.superseded = true;
             }
         }
-        self.used = self.used.max(entry.time);
+        self.used = self.used.max(u32::try_from(entry.time).unwrap_or(0));
         self.set_epoch(&entry.position.epoch);
         let slot = Slot::new(entry, form, frame);
         self.bytes += slot.bytes;
@@ -278,7 +284,7 @@ impl Tail {
     }
 
     /// Drops the entries that are too old.
-    pub(super) fn trim(&mut self, now: u32) {
+    pub(super) fn trim(&mut self, now: i64) {
         while self.next_due().is_some_and(|due| due <= now) {
             self.drop_oldest();
         }
@@ -315,12 +321,12 @@ impl Tail {
 
     /// Returns what stands behind `cursor` for a follower with this policy. The cursor is moved over a gap.
     #[inline]
-    pub(super) fn behind(&self, cursor: &mut u64, keeping: Keeping, form: Option<Form>) -> Behind {
+    pub(super) fn behind(&self, cursor: &mut u64, keeping: Keeping, form: Option<Form>, now: u32) -> Behind {
         let (from, end) = (*cursor + 1, self.end());
         if from > end {
             return Behind::Nothing;
         }
-        let (to, cause) = self.next_for(from, keeping);
+        let (to, cause) = self.next_for(from, keeping, now);
         if to == from && self.lacks_behind(*cursor) {
             return Behind::Past;
         }
@@ -335,7 +341,7 @@ impl Tail {
     }
 
     /// Returns the offset of the next entry to send, and the reason why those before it are not sent.
-    fn next_for(&self, from: u64, keeping: Keeping) -> (u64, &'static str) {
+    fn next_for(&self, from: u64, keeping: Keeping, now: u32) -> (u64, &'static str) {
         if let Keeping::Newest(count) = keeping {
             let newest = (self.end() + 1).saturating_sub(count as u64);
             if newest > from && newest >= self.first {
@@ -343,15 +349,34 @@ impl Tail {
             }
         }
         if self.first > from {
-            let is_there = self.has_behind(from - 1) || self.lacks_behind(from - 1);
-            let trimmed = self.past().map_or(self.first, |past| past.trimmed);
-            return (if is_there { from } else { trimmed.max(from) }, "retention");
+            return (self.next_past(from, now), "retention");
         }
         if keeping == Keeping::NewestOfEach {
             let skipped = self.slots.iter().skip((from - self.first) as usize).take_while(|slot| slot.superseded);
             return (from + skipped.count() as u64, "conflated");
         }
         (from, "")
+    }
+
+    /// Returns the offset of the next entry before those that are kept, from this one on. A log that several nodes share may
+    /// still have entries that are too old.
+    #[cold]
+    fn next_past(&self, from: u64, now: u32) -> u64 {
+        let Some(past) = self.past() else { return self.first };
+        if past.slot(from).is_some() {
+            let too_old = |offset: &u64| past.slot(*offset).is_some_and(|slot| self.is_too_old(slot, now));
+            return from + (from..self.first).take_while(too_old).count() as u64;
+        }
+        if self.lacks_behind(from - 1) { from } else { past.trimmed.max(from) }
+    }
+
+    fn is_too_old(&self, slot: &Slot, now: u32) -> bool {
+        self.due(slot.entry.time) <= now.into()
+    }
+
+    /// Returns the tick at which an entry of this time is too old.
+    pub(super) fn due(&self, time: i64) -> i64 {
+        time + i64::from(self.within)
     }
 
     /// Returns the newest `count` entries, oldest first.

@@ -5,19 +5,21 @@
 //! hub's tick: a node whose broker works and whose tasks do not run is not alive.
 
 mod beat;
+mod obeyed;
 mod others;
 mod own;
 mod places;
 mod principals;
 mod readiness;
 mod revoking;
+mod telling;
 mod wire;
 
 pub(crate) use principals::Letter;
 pub(super) use principals::is_letter;
 pub use readiness::{Readiness, ShardReadiness, ShardState};
 pub(crate) use wire::RevokedFrom;
-pub(super) use wire::is_reserved;
+pub(super) use wire::{check_principal, is_reserved};
 
 use super::{Hub, link::Link, link::caught};
 use crate::{
@@ -38,7 +40,6 @@ use beat::Shard;
 use others::Others;
 use own::Own;
 use realtime_protocol::Error;
-use revoking::Revoking;
 use std::{
     future::poll_fn,
     pin::Pin,
@@ -46,6 +47,7 @@ use std::{
     task::Poll,
     time::{Duration, Instant},
 };
+use telling::Revoking;
 use wire::{Beat, Message, Says};
 
 /// What a hub knows of the nodes of its cluster. There is none without a broker.
@@ -92,7 +94,7 @@ const WARN_INTERVAL: u32 = 60 * TICKS_PER_SECOND;
 /// The key by which a beat replaces one that still waits for the broker.
 const BEAT: &str = "beat";
 
-/// The same for revocations: each time, all are told that are not confirmed.
+/// The same for revocations: each time, the first are told that are not confirmed.
 const REVOKE: &str = "revoke";
 
 impl Nodes {

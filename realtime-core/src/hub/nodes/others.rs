@@ -2,9 +2,9 @@
 
 use super::{
     Nodes, TICKS_PER_SECOND,
+    obeyed::Obeyed,
     places::{Changed, Difference},
-    revoking::Obeyed,
-    wire::{Beat, Change, Changes, Confirmed, Message, Part, Revocation, Says, Summary},
+    wire::{Beat, Change, Changes, Confirmed, Message, Part, Revocation, Revoke, Says, Summary},
 };
 use crate::{
     context::Principal,
@@ -147,14 +147,16 @@ impl Hub {
                         self.hear_part(nodes, node, other, (part, bytes), &mut work);
                     }
                 }
-                Says::Revoke(revocations) => {
+                Says::Revoke(told) => {
                     if others.living(node, life).is_some() {
-                        self.hear_revocations(nodes, &mut others, (node, life), revocations, &mut work);
+                        self.hear_revocations(nodes, &mut others, (node, life), told, &mut work);
                     }
                 }
                 Says::Revoked(confirmed) => {
                     if let Some(other) = others.living(node, life).filter(|_| confirmed.life == nodes.life) {
-                        other.confirmed = other.confirmed.max(confirmed.number);
+                        // No node can have done what was not revoked yet.
+                        let number = confirmed.number.min(nodes.revoking.last());
+                        other.confirmed = other.confirmed.max(number);
                         work.confirmed = true;
                     }
                 }
@@ -198,7 +200,7 @@ impl Hub {
             self.revoke_here(&Principal(principal), from.as_ref());
         }
         if let Some(nodes) = self.nodes.as_ref().filter(|_| work.confirmed) {
-            nodes.revoking.wake();
+            self.go_on_telling(nodes);
         }
         for publication in work.publications {
             self.say(publication);
@@ -315,13 +317,13 @@ impl Hub {
         nodes: &Nodes,
         others: &mut Others,
         (node, life): (u64, u64),
-        revocations: Vec<Revocation>,
+        told: Revoke,
         work: &mut Work,
     ) {
         let age =
             (*nodes.start.lock()).map_or(Duration::MAX, |start| self.instant().saturating_duration_since(start));
         let now = (self.clock.now(), age);
-        let number = others.obeyed.obey((node, life), revocations, now, &mut work.revocations);
+        let number = others.obeyed.obey((node, life), told, now, &mut work.revocations);
         let says = Says::Revoked(Confirmed { life, number });
         let confirmation = Message { life: nodes.life, says };
         work.publications.extend(confirmation.to(self.node, &super::inbox_of(node), None));

@@ -29,8 +29,8 @@ pub(super) enum Says {
     Part(Part),
     /// It is drained, and says nothing more.
     Gone,
-    /// Principals were revoked on it: all that some node has not confirmed, in order.
-    Revoke(Vec<Revocation>),
+    /// Principals were revoked on it: the first that some node has not confirmed.
+    Revoke(Revoke),
     /// It has done what was revoked on the node to which this is addressed.
     Revoked(Confirmed),
 }
@@ -109,6 +109,14 @@ pub(in crate::hub) struct User {
     pub(in crate::hub) version: u64,
 }
 
+/// Revocations, in order and without a gap.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Revoke {
+    /// The number of the oldest that the node still tells.
+    pub(super) oldest: u64,
+    pub(super) revocations: Vec<Revocation>,
+}
+
 /// A principal was revoked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Revocation {
@@ -166,7 +174,7 @@ impl Message {
     /// `INVALID_ARGUMENT` if it is none, or has something that no node writes.
     pub(super) fn decode(json: &[u8]) -> Result<Self> {
         let message: Self = serde_json::from_slice(json)
-            .map_err(|error| Error::invalid_argument(format!("a message between nodes: {error}")))?;
+            .map_err(|error| Error::invalid_argument(unreadable(json.len(), &error)))?;
         match &message.says {
             Says::Beat(Beat { list: Summary { number, .. }, .. }) => check_number(*number)?,
             Says::Changes(Changes { number, changes }) => check_number(*number).and_then(|()| check(changes))?,
@@ -174,8 +182,9 @@ impl Message {
                 return Err(Error::invalid_argument(format!("part {part} of {parts} of a list")));
             }
             Says::Part(Part { number, entries, .. }) => check_number(*number).and_then(|()| check(entries))?,
-            Says::Revoke(revocations) => {
-                revocations.iter().try_for_each(|revocation| check_number(revocation.number))?;
+            Says::Revoke(Revoke { oldest, revocations }) => {
+                check_number(*oldest)?;
+                revocations.iter().try_for_each(Revocation::check)?;
             }
             Says::Revoked(confirmed) => check_number(confirmed.number)?,
             Says::Ask | Says::Gone => {}
@@ -183,6 +192,43 @@ impl Message {
         Ok(message)
     }
 }
+
+impl RevokedFrom {
+    pub(super) fn name(&self) -> &str {
+        let (Self::Topic(name) | Self::Feed(name)) = self;
+        name
+    }
+}
+
+impl Revocation {
+    fn check(&self) -> Result {
+        check_number(self.number)?;
+        check_principal(&self.principal)?;
+        self.from.as_ref().map_or(Ok(()), |from| Name::Topic(from.name()).check())
+    }
+}
+
+/// The most bytes of a principal that other nodes are told of: as many as servers take in a header.
+const PRINCIPAL_BYTES: usize = 8 * 1024;
+
+/// Checks that other nodes can be told of a principal.
+pub(in crate::hub) fn check_principal(name: &str) -> Result {
+    let bytes = name.len();
+    if bytes > PRINCIPAL_BYTES {
+        let text = format!("a principal of {bytes} bytes: other nodes are told of up to {PRINCIPAL_BYTES}");
+        return Err(Error::invalid_argument(text));
+    }
+    Ok(())
+}
+
+/// Says why a message is not read: errors may have parts of it, of any length.
+fn unreadable(bytes: usize, error: &serde_json::Error) -> String {
+    let reason: String = error.to_string().chars().take(REASON).collect();
+    format!("a message between nodes, of {bytes} bytes: {reason}")
+}
+
+/// Characters of an error that are logged.
+const REASON: usize = 200;
 
 /// The highest number of a change, revocation or version: one more fits, and no node gets there.
 const NUMBER: u64 = u64::MAX / 2;
@@ -201,7 +247,9 @@ fn check(changes: &[Change]) -> Result {
         if entry.tag == 0 {
             return Err(Error::invalid_argument("an entry with the tag 0"));
         }
-        entry.user.as_ref().map_or(Ok(()), |user| check_number(user.version))
+        let Some(user) = &entry.user else { return Ok(()) };
+        check_number(user.version)?;
+        check_principal(&user.name)
     })
 }
 
@@ -227,21 +275,24 @@ mod tests {
             Says::Ask,
             Says::Part(Part { number: 2, part: 0, parts: 1, entries: Vec::new() }),
             Says::Gone,
-            Says::Revoke(vec![
-                Revocation { number: 1, principal: "ann".into(), from: None, age: 0 },
-                Revocation {
-                    number: 2,
-                    principal: "\n".into(),
-                    from: Some(RevokedFrom::Topic("a".into())),
-                    age: 1,
-                },
-                Revocation {
-                    number: NUMBER,
-                    principal: "".into(),
-                    from: Some(RevokedFrom::Feed("a".into())),
-                    age: u64::MAX,
-                },
-            ]),
+            Says::Revoke(Revoke {
+                oldest: 1,
+                revocations: vec![
+                    Revocation { number: 1, principal: "ann".into(), from: None, age: 0 },
+                    Revocation {
+                        number: 2,
+                        principal: "\n".into(),
+                        from: Some(RevokedFrom::Topic("a".into())),
+                        age: 1,
+                    },
+                    Revocation {
+                        number: NUMBER,
+                        principal: "".into(),
+                        from: Some(RevokedFrom::Feed("a".into())),
+                        age: u64::MAX,
+                    },
+                ],
+            }),
             Says::Revoked(Confirmed { life: 7, number: 2 }),
         ];
         for says in says {
@@ -257,6 +308,7 @@ mod tests {
         let changes = |change| json!({ "changes": { "number": 1, "changes": [change] } });
         let list = |number: u64| json!({ "number": number, "count": 0, "tags": 0 });
         let beat = |number| json!({ "beat": { "number": 1, "list": list(number), "carries": true } });
+        let revoke = |one| json!({ "revoke": { "oldest": 1, "revocations": [one] } });
         let user = json!({ "name": "ann", "version": u64::MAX });
         let of_user = json!({ "place": "room", "id": 1, "entry": { "tag": 1, "data": 1, "user": user } });
         let numbered = [
@@ -266,7 +318,8 @@ mod tests {
             beat(NUMBER + 1),
             json!({ "changes": { "number": u64::MAX, "changes": [] } }),
             json!({ "part": { "number": u64::MAX, "part": 0, "parts": 1, "entries": [] } }),
-            json!({ "revoke": [{ "number": u64::MAX, "principal": "ann" }] }),
+            revoke(json!({ "number": u64::MAX, "principal": "ann" })),
+            json!({ "revoke": { "oldest": u64::MAX, "revocations": [] } }),
             json!({ "revoked": { "life": 1, "number": u64::MAX } }),
         ];
         for says in numbered {
@@ -274,6 +327,22 @@ mod tests {
             assert!(error.message().contains("to which no node counts"), "{error:?}");
         }
         assert!(Message::decode(json!({ "life": 1, "says": beat(NUMBER) }).to_string().as_bytes()).is_ok());
+        let long = "x".repeat(PRINCIPAL_BYTES + 1);
+        let topic = "t".repeat(257);
+        let user = json!({ "name": long, "version": 1 });
+        let of_user = json!({ "place": "room", "id": 1, "entry": { "tag": 1, "data": 1, "user": user } });
+        for (says, what) in [
+            (revoke(json!({ "number": 1, "principal": long })), "a principal of 8193 bytes"),
+            (changes(of_user), "a principal of 8193 bytes"),
+            (
+                revoke(json!({ "number": 1, "principal": "ann", "from": { "topic": topic } })),
+                "a topic name of 257 bytes",
+            ),
+            (revoke(json!({ "number": 1, "principal": "ann", "from": { "feed": "\n" } })), "a control character"),
+        ] {
+            let error = Message::decode(json!({ "life": 1, "says": says }).to_string().as_bytes()).unwrap_err();
+            assert!(error.message().contains(what), "{error:?}");
+        }
         let cases = [
             json!({ "says": "gone" }),
             json!({ "life": 1, "says": "something_later" }),
@@ -287,6 +356,10 @@ mod tests {
             assert!(Message::decode(case.to_string().as_bytes()).is_err(), "{case}");
         }
         assert!(Message::decode(b"\xff").is_err());
+        let unknown = json!({ "life": 1, "says": "x".repeat(100_000) }).to_string();
+        let error = Message::decode(unknown.as_bytes()).unwrap_err();
+        let (says, bytes) = (error.message(), unknown.len());
+        assert!(says.contains(&format!("of {bytes} bytes: unknown variant")) && says.len() < 300, "{says}");
         assert!(
             Message::decode(json!({ "life": 1, "says": changes(entry("room", 1)) }).to_string().as_bytes())
                 .is_ok()

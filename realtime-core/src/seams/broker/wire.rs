@@ -29,6 +29,9 @@ pub(super) fn read_body(bytes: &Bytes) -> Result<Body> {
     let writer = Writer { node: from.u64()?, number: from.u64()? };
     let time = from.u64()?;
     let count = from.u32()?;
+    if count > ENTRIES {
+        return Err(invalid(&format!("{count} entries in a record, which has up to {ENTRIES}")));
+    }
     let mut entries = Vec::with_capacity(from.at_most(count, ENTRY_BYTES)?);
     for _ in 0..count {
         entries.push(Logged { json: from.bytes()?, whole: from.whole()?, key: from.text()? });
@@ -75,6 +78,9 @@ pub(super) fn read_publication(bytes: &Bytes) -> Result<Publication> {
     from.end()?;
     Ok(Publication { node, topic, json, msgpack, whole, event, key, except })
 }
+
+/// The most entries of a record: many times those that a node writes. Each takes more memory than bytes of the message.
+const ENTRIES: u32 = 1024;
 
 /// The fewest bytes of an entry: a length and two absent fields.
 const ENTRY_BYTES: usize = 6;
@@ -203,6 +209,17 @@ mod tests {
             key,
         });
         proptest::collection::vec(entry, 1..5)
+    }
+
+    #[test]
+    fn a_record_of_more_entries_than_a_node_writes_is_refused() {
+        let body = |count| {
+            let entries = vec![Logged { json: Bytes::new(), whole: None, key: None }; count];
+            Body { writer: Writer { node: 1, number: 1 }, time: 0, entries }
+        };
+        assert!(Body::decode(&body(1024).encode()).is_ok());
+        let error = Body::decode(&body(1025).encode()).unwrap_err();
+        assert!(error.message().contains("1025 entries in a record"), "{error}");
     }
 
     proptest! {
