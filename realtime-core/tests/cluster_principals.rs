@@ -427,6 +427,25 @@ fn more_revocations_than_one_message_holds_are_done_everywhere() {
     });
 }
 
+#[test]
+fn a_node_that_hears_nothing_keeps_no_revocation_from_the_others() {
+    block_on(async {
+        let [one, two] = two().await;
+        let three = Node::new(3, one.broker.join());
+        let (_page, handle) = three.connect("api", "user-9999").await;
+        advance(&[&one, &two, &three], 3 * SECOND).await;
+        two.broker.deafen();
+        for (users, limit) in [(10_000, 8), (1, 1)] {
+            let (_page, latest) = three.connect("api", "user-0").await;
+            revoke_users(&one, users);
+            advance(&[&one, &two, &three], limit * SECOND).await;
+            assert!(latest.is_closed(), "{users}");
+        }
+        assert!(handle.is_closed());
+        assert_eq!(one.realtime().stats().nodes, 2, "it is still heard");
+    });
+}
+
 /// It is done here in any case.
 #[test]
 fn a_principal_that_is_too_long_for_other_nodes_is_named() {

@@ -94,9 +94,6 @@ const WARN_INTERVAL: u32 = 60 * TICKS_PER_SECOND;
 /// The key by which a beat replaces one that still waits for the broker.
 const BEAT: &str = "beat";
 
-/// The same for revocations: each time, the first are told that are not confirmed.
-const REVOKE: &str = "revoke";
-
 impl Nodes {
     pub(super) fn new(node: u64, link: &Link) -> Self {
         // Without randomness, two lives of a node that has a number of its own are one.
@@ -226,7 +223,7 @@ impl Hub {
             return;
         }
         self.publish_changes(nodes);
-        self.say_on_carrier(nodes, &Message { life: nodes.life, says: Says::Gone });
+        self.say_on_carrier(nodes, &Message { life: nodes.life, says: Says::Gone }, None);
         let mut late = std::pin::pin!(self.wheel.sleep_until(end));
         poll_fn(|cx| match link.poll_idle(cx) {
             Poll::Ready(()) => Poll::Ready(()),
@@ -257,7 +254,7 @@ impl Hub {
 
     fn publish_changes(&self, nodes: &Nodes) {
         for message in nodes.own.take_changes(self) {
-            self.say_on_carrier(nodes, &message);
+            self.say_on_carrier(nodes, &message, None);
         }
     }
 
@@ -340,10 +337,9 @@ impl Hub {
         }
     }
 
-    fn say_on_carrier(&self, nodes: &Nodes, message: &Message) {
+    fn say_on_carrier(&self, nodes: &Nodes, message: &Message, key: Option<&str>) {
         let topic = nodes.shards.lock().get(nodes.carrier).map(|shard| Arc::clone(&shard.topic));
         let Some(topic) = topic else { return };
-        let key = matches!(message.says, Says::Revoke(_)).then_some(REVOKE);
         match message.to(self.node, &topic, key) {
             Ok(publication) => self.say(publication),
             Err(error) => tracing::error!(?error, "a message to the other nodes was not encoded"),

@@ -109,7 +109,8 @@ pub(super) struct Work {
     pub(super) effects: Effects,
     revocations: Vec<Revocation>,
     publications: Vec<Publication>,
-    confirmed: bool,
+    /// The number up to which a node has confirmed.
+    confirmed: Option<u64>,
 }
 
 impl Others {
@@ -157,7 +158,7 @@ impl Hub {
                         // No node can have done what was not revoked yet.
                         let number = confirmed.number.min(nodes.revoking.last());
                         other.confirmed = other.confirmed.max(number);
-                        work.confirmed = true;
+                        work.confirmed = Some(number);
                     }
                 }
             }
@@ -199,8 +200,8 @@ impl Hub {
         for Revocation { principal, from, .. } in work.revocations {
             self.revoke_here(&Principal(principal), from.as_ref());
         }
-        if let Some(nodes) = self.nodes.as_ref().filter(|_| work.confirmed) {
-            self.go_on_telling(nodes);
+        if let (Some(nodes), Some(confirmed)) = (&self.nodes, work.confirmed) {
+            self.go_on_telling(nodes, confirmed);
         }
         for publication in work.publications {
             self.say(publication);

@@ -14,6 +14,12 @@ use crate::{
 use realtime_protocol::{Error, Result};
 use std::{future::poll_fn, ops::Range, task::Poll, time::Duration};
 
+/// The key by which a message replaces one that still waits for the broker: each time, the first are told that are not confirmed.
+const REVOKE: &str = "revoke";
+
+/// The most messages at a time. Nodes between them are told once others have confirmed more.
+const MESSAGES: usize = 8;
+
 /// The time that the other nodes have to confirm.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -21,6 +27,17 @@ impl Others {
     /// Returns the number up to which all other nodes have confirmed; `None` if there are none.
     fn confirmed(&self) -> Option<u64> {
         self.iter().map(|(_, other)| other.confirmed).min()
+    }
+
+    /// Returns the numbers up to which other nodes have confirmed, in order: the lowest ones and the highest of many.
+    fn confirmed_by_each(&self) -> Vec<u64> {
+        let mut confirmed: Vec<_> = self.iter().map(|(_, other)| other.confirmed).collect();
+        confirmed.sort_unstable();
+        confirmed.dedup();
+        if confirmed.len() > MESSAGES {
+            confirmed.drain(MESSAGES - 1..confirmed.len() - 1);
+        }
+        confirmed
     }
 
     /// Returns how many of these some node has not confirmed that was heard when they were revoked.
@@ -90,21 +107,20 @@ impl Hub {
         let now = self.clock.now();
         let expired = nodes.revoking.expire(now);
         self.note_untold(nodes, &expired);
-        let confirmed = nodes.others.lock().confirmed();
-        if let Some(told) = nodes.revoking.tell(confirmed, (now, self.instant())) {
-            self.say_on_carrier(nodes, &Message { life: nodes.life, says: Says::Revoke(told) });
+        let confirmed = nodes.others.lock().confirmed_by_each();
+        for (place, told) in nodes.revoking.tell(&confirmed, (now, self.instant())).into_iter().enumerate() {
+            let key = format!("{REVOKE}-{place}");
+            self.say_on_carrier(nodes, &Message { life: nodes.life, says: Says::Revoke(told) }, Some(&key));
         }
         nodes.revoking.wake();
     }
 
-    /// Tells the other nodes the next ones, once they have confirmed a whole message, and those who wait to look again.
-    pub(super) fn go_on_telling(&self, nodes: &Nodes) {
-        let confirmed = nodes.others.lock().confirmed();
-        if nodes.revoking.goes_on(confirmed) {
-            self.tell_revoked(nodes);
-        } else {
-            nodes.revoking.wake();
+    /// Tells the next ones to a node that has confirmed a number, and those who wait to look again.
+    pub(super) fn go_on_telling(&self, nodes: &Nodes, confirmed: u64) {
+        if let Some(told) = nodes.revoking.tell_on(confirmed, (self.clock.now(), self.instant())) {
+            self.say_on_carrier(nodes, &Message { life: nodes.life, says: Says::Revoke(told) }, None);
         }
+        nodes.revoking.wake();
     }
 
     /// Waits until the other nodes have done what was revoked on this one so far.

@@ -24,8 +24,8 @@ struct State {
     /// The number of the last one that was told, and the tick at which some were told last.
     told: u64,
     told_at: u32,
-    /// The number of the last one that had room in the last message, if there are more: they are told once it is confirmed.
-    cut: Option<u64>,
+    /// The last numbers of messages that had no room for more: these are told once a node has confirmed that far.
+    cuts: Vec<u64>,
     /// Those that were dropped although a node that is heard had not confirmed them.
     untold: Option<Untold>,
     /// The tick since which the broker brings without a break what this node publishes.
@@ -74,36 +74,35 @@ impl Revoking {
     /// others of the tick together.
     pub(super) fn is_due(&self, now: u32) -> bool {
         let state = self.0.lock();
-        state.cut.is_none() && state.told < state.last && state.told_at != now
+        state.told < state.last && state.told_at != now && !state.cuts.contains(&state.told)
     }
 
-    /// Returns true if the next ones can be told: all other nodes have confirmed a message that had no room for them.
-    pub(super) fn goes_on(&self, confirmed: Option<u64>) -> bool {
-        let cut = self.0.lock().cut;
-        cut.is_some_and(|cut| confirmed.is_none_or(|confirmed| confirmed >= cut))
-    }
-
-    /// Returns the first of those to tell, behind the number up to which all other nodes have confirmed; `None` if there are
-    /// none.
-    pub(super) fn tell(&self, confirmed: Option<u64>, (now, instant): (u32, Instant)) -> Option<Revoke> {
+    /// Returns the messages to tell, one behind each of the numbers up to which other nodes have confirmed, in order.
+    pub(super) fn tell(&self, confirmed: &[u64], at: (u32, Instant)) -> Vec<Revoke> {
         let mut state = self.0.lock();
-        (state.told, state.cut) = (state.last, None);
-        let oldest = state.first();
-        let confirmed = (confirmed? + 1).saturating_sub(oldest) as usize;
-        let mut left = MESSAGE_BYTES;
-        let mut revocations = Vec::new();
-        for (_, at, revocation) in state.recent.range(confirmed.min(state.recent.len())..) {
-            if left == 0 {
-                break;
-            }
-            left = left.saturating_sub(revocation.size());
-            let age = instant.saturating_duration_since(*at).as_millis() as u64;
-            revocations.push(Revocation { age, ..revocation.clone() });
+        state.cuts.clear();
+        if confirmed.is_empty() {
+            state.told = state.last;
         }
-        let last = revocations.last()?.number;
-        state.told_at = now;
-        state.cut = (last < state.last).then_some(last);
-        Some(Revoke { oldest, revocations })
+        let (mut messages, mut told) = (Vec::new(), 0);
+        for &confirmed in confirmed {
+            // Who is within the message before takes the rest of that.
+            if confirmed >= told
+                && let Some(message) = state.tell_behind(confirmed, at)
+            {
+                told = message.last();
+                messages.push(message);
+            }
+        }
+        messages
+    }
+
+    /// Returns the next message for a node that has confirmed a whole one, if there was no room for more in that.
+    pub(super) fn tell_on(&self, confirmed: u64, at: (u32, Instant)) -> Option<Revoke> {
+        let mut state = self.0.lock();
+        let cut = state.cuts.iter().position(|cut| *cut == confirmed)?;
+        state.cuts.swap_remove(cut);
+        state.tell_behind(confirmed, at)
     }
 
     /// Returns the number of the last one.
@@ -160,6 +159,27 @@ impl Revoking {
 }
 
 impl State {
+    fn tell_behind(&mut self, confirmed: u64, (now, instant): (u32, Instant)) -> Option<Revoke> {
+        let oldest = self.first();
+        let from = (confirmed + 1).saturating_sub(oldest) as usize;
+        let mut left = MESSAGE_BYTES;
+        let mut revocations = Vec::new();
+        for (_, at, revocation) in self.recent.range(from.min(self.recent.len())..) {
+            if left == 0 {
+                break;
+            }
+            left = left.saturating_sub(revocation.size());
+            let age = instant.saturating_duration_since(*at).as_millis() as u64;
+            revocations.push(Revocation { age, ..revocation.clone() });
+        }
+        let last = revocations.last()?.number;
+        (self.told, self.told_at) = (self.told.max(last), now);
+        if last < self.last {
+            self.cuts.push(last);
+        }
+        Some(Revoke { oldest, revocations })
+    }
+
     /// Returns the number of the oldest that is kept, or of the next one.
     fn first(&self) -> u64 {
         self.recent.front().map_or(self.last + 1, |(.., oldest)| oldest.number)
@@ -176,6 +196,12 @@ impl State {
     }
 }
 
+impl Revoke {
+    fn last(&self) -> u64 {
+        self.revocations.last().map_or(0, |revocation| revocation.number)
+    }
+}
+
 impl Revocation {
     fn size(&self) -> usize {
         64 + self.principal.len() + self.from.as_ref().map_or(0, |from| from.name().len())
@@ -186,8 +212,8 @@ impl Revocation {
 mod tests {
     use super::*;
 
-    fn numbers(told: Option<Revoke>) -> Vec<u64> {
-        told.map_or_else(Vec::new, |told| told.revocations.iter().map(|revocation| revocation.number).collect())
+    fn numbers(told: impl IntoIterator<Item = Revoke>) -> Vec<u64> {
+        told.into_iter().flat_map(|told| told.revocations).map(|revocation| revocation.number).collect()
     }
 
     #[test]
@@ -198,12 +224,13 @@ mod tests {
         let at = |tick| (tick, instant);
         revoking.add(&ann, None, at(5));
         assert!(revoking.is_due(5));
-        assert_eq!(numbers(revoking.tell(Some(0), at(5))), [1]);
+        assert_eq!(numbers(revoking.tell(&[0], at(5))), [1]);
         assert!(!revoking.is_due(5) && !revoking.is_due(6));
         revoking.add(&ann, None, at(5));
         assert!(!revoking.is_due(5) && revoking.is_due(6));
-        assert!(revoking.tell(Some(2), at(6)).is_none());
-        // Nothing was told within this tick.
+        assert!(revoking.tell(&[2], at(6)).is_empty());
+        // Nobody is there, and nothing was told within this tick.
+        assert!(revoking.tell(&[], at(6)).is_empty());
         revoking.add(&ann, None, at(6));
         assert!(revoking.is_due(6));
     }
@@ -214,17 +241,34 @@ mod tests {
         for _ in 0..5 {
             revoking.add(&Principal("a".repeat(MESSAGE_BYTES / 2 - 64)), None, at);
         }
-        assert_eq!(numbers(revoking.tell(Some(0), at)), [1, 2]);
+        assert_eq!(numbers(revoking.tell(&[0], at)), [1, 2]);
         // Until then, more of them are no reason to tell the first ones again.
         revoking.add(&Principal("ann".into()), None, at);
-        assert!(!revoking.is_due(2) && !revoking.goes_on(Some(1)) && revoking.goes_on(Some(2)));
-        assert_eq!(numbers(revoking.tell(Some(2), at)), [3, 4]);
-        assert_eq!(numbers(revoking.tell(Some(3), at)), [4, 5]);
-        assert_eq!(numbers(revoking.tell(Some(5), at)), [6]);
-        assert!(!revoking.goes_on(Some(6)));
-        // Nobody is left who could confirm.
-        revoking.tell(Some(0), at);
-        assert!(revoking.goes_on(None) && revoking.tell(None, at).is_none() && !revoking.goes_on(None));
+        assert!(!revoking.is_due(2) && revoking.tell_on(1, at).is_none());
+        assert_eq!(numbers(revoking.tell_on(2, at)), [3, 4]);
+        assert!(revoking.tell_on(2, at).is_none());
+        assert_eq!(numbers(revoking.tell_on(4, at)), [5, 6]);
+        assert!(revoking.tell_on(6, at).is_none() && !revoking.is_due(2));
+        revoking.add(&Principal("bob".into()), None, at);
+        assert!(revoking.is_due(2));
+    }
+
+    /// One that does not confirm keeps nothing from the others.
+    #[test]
+    fn nodes_are_told_from_where_each_of_them_is() {
+        let (revoking, at) = (Revoking::default(), (1, Instant::now()));
+        for _ in 0..6 {
+            revoking.add(&Principal("a".repeat(MESSAGE_BYTES / 2 - 64)), None, at);
+        }
+        let told = revoking.tell(&[0, 1, 3, 5], at);
+        assert_eq!(
+            told.into_iter().map(|told| numbers([told])).collect::<Vec<_>>(),
+            [vec![1, 2], vec![4, 5], vec![6]]
+        );
+        assert_eq!(numbers(revoking.tell_on(5, at)), [6]);
+        assert_eq!(numbers(revoking.tell_on(2, at)), [3, 4]);
+        revoking.add(&Principal("ann".into()), None, at);
+        assert!(revoking.is_due(2));
     }
 
     #[test]
@@ -236,11 +280,11 @@ mod tests {
             assert!(revoking.add(&ann, None, (1, instant)).is_empty());
         }
         assert_eq!(revoking.add(&ann, None, (2, instant)), 1..2);
-        let told = |confirmed| revoking.tell(confirmed, (2, instant));
-        assert_eq!(told(Some(0)).map(|told| told.oldest), Some(2));
-        assert_eq!((numbers(told(None)), numbers(told(Some(1024)))), (vec![], vec![1025]));
+        let told = |confirmed| revoking.tell(&[confirmed], (2, instant));
+        assert_eq!(told(0)[0].oldest, 2);
+        assert_eq!(numbers(told(1024)), [1025]);
         assert_eq!(revoking.expire(1 + KEPT), 2..1025);
-        assert_eq!((numbers(told(Some(0))), revoking.awaited()), (vec![1025], 1025));
+        assert_eq!((numbers(told(0)), revoking.awaited()), (vec![1025], 1025));
         assert_eq!(revoking.expire(2 + KEPT), 1025..1026);
         assert_eq!(revoking.awaited(), 0);
         let state = revoking.0.lock();
