@@ -256,7 +256,7 @@ impl AnyConnection {
     ///
     /// The errors of [`subscribe`](Self::subscribe), since each place counts as one topic; `RESOURCE_EXHAUSTED` if the
     /// list does not fit into the outbox; `FAILED_PRECONDITION` in a place by principal if the client has none, or if
-    /// others are present in the place by connection.
+    /// others are present in the place by connection; `INVALID_ARGUMENT` if the principal has more than 8 KiB.
     pub fn enter<P: Serialize>(&self, presence: &Presence<P>, data: &P) -> Result {
         let data = serde_json::to_value(data).map_err(Error::internal)?;
         self.0.hub.enter(&self.0, presence.name(), presence.is_by_principal(), data)
