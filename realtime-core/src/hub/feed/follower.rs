@@ -319,6 +319,7 @@ impl Follower {
         }
     }
 
+    #[inline(always)]
     fn handle_level(&self, frames: &mut Frames<'_>, effects: &mut Effects) {
         let offset = frames.entry.position.offset;
         if self.cursor.load(Relaxed) + 1 != offset {
