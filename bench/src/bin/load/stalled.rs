@@ -36,7 +36,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// The server's memory for a connection, for each waiting frame, and once for its thread, in bytes.
-const CONNECTION: usize = 2048;
+const CONNECTION: usize = 2560;
 const QUEUED_FRAME: usize = 32;
 const THREAD: usize = 256 * 1024;
 
