@@ -56,7 +56,7 @@ impl Context {
             return None;
         }
         let mut headers = self.0.headers.only(|name| name != b"authorization");
-        headers.push("authorization", format!("Bearer {token}").as_bytes());
+        headers.push(b"authorization", format!("Bearer {token}").as_bytes());
         Some(Self(Box::new(Head {
             method: self.0.method.clone(),
             uri: self.0.uri.clone(),

@@ -3,7 +3,6 @@ use std::{fmt, iter};
 /// The headers of a request in one buffer, in the order received, with names in lower case.
 ///
 /// Each is its two lengths, the name and the value: one that is looked for is found without a look at the bytes of others.
-#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Headers(Box<[u8]>);
 
 /// A buffer of headers that grows.
@@ -32,18 +31,14 @@ impl Headers {
     /// Returns those of which the name fulfils a condition, with room for more.
     pub(super) fn only(&self, keep: impl Fn(&[u8]) -> bool) -> NewHeaders {
         let mut kept = NewHeaders(Vec::with_capacity(self.0.len()));
-        self.iter().filter(|(name, _)| keep(name)).for_each(|(name, value)| kept.push_lower(name, value));
+        self.iter().filter(|(name, _)| keep(name)).for_each(|(name, value)| kept.push(name, value));
         kept
     }
 }
 
 impl NewHeaders {
     /// Adds a header; the name becomes lower case.
-    pub(super) fn push(&mut self, name: &str, value: &[u8]) {
-        self.push_lower(name.to_ascii_lowercase().as_bytes(), value);
-    }
-
-    fn push_lower(&mut self, name: &[u8], value: &[u8]) {
+    pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
         // No HTTP library takes longer ones.
         let (Ok(name_length), Ok(long)) = (u16::try_from(name.len()), u32::try_from(value.len())) else { return };
         let short = u16::try_from(value.len()).unwrap_or(LONG);
@@ -52,7 +47,9 @@ impl NewHeaders {
         if short == LONG {
             self.0.extend(long.to_le_bytes());
         }
+        let begin = self.0.len();
         self.0.extend_from_slice(name);
+        self.0[begin..].make_ascii_lowercase();
         self.0.extend_from_slice(value);
     }
 }
@@ -97,7 +94,7 @@ mod tests {
         let all: [(&str, &[u8]); 6] =
             [("a", b"1"), ("b", b"\n:\0\xff"), ("", b""), ("a", b""), ("c", &long), ("d", &long[1..])];
         let mut headers = NewHeaders::default();
-        all.iter().for_each(|(name, value)| headers.push(&name.to_ascii_uppercase(), value));
+        all.iter().for_each(|(name, value)| headers.push(name.to_ascii_uppercase().as_bytes(), value));
         let headers = Headers::from(headers);
         let found: Vec<_> =
             headers.iter().map(|(name, value)| (std::str::from_utf8(name).unwrap(), value)).collect();

@@ -225,11 +225,10 @@ const HANDSHAKE: [&[u8]; 5] =
 /// Omits values: headers and queries may hold secrets.
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let headers: Vec<_> = self.headers().map(|(name, _)| name).collect();
         f.debug_struct("Context")
             .field("method", self.method())
             .field("path", &self.path())
-            .field("headers", &headers)
+            .field("headers", &self.0.headers)
             .field("peer", &self.peer())
             .finish_non_exhaustive()
     }
@@ -267,15 +266,15 @@ impl<'a, H: Iterator<Item = (&'a str, &'a [u8])>> From<RequestHead<'a, H>> for C
             } else if name.eq_ignore_ascii_case("host") {
                 // The authority replaces the first. A second one stays, and is refused by the check of the head.
                 let (name, value) = host.take().unwrap_or((name, value));
-                headers.push(name, value);
+                headers.push(name.as_bytes(), value);
             } else {
-                headers.push(name, value);
+                headers.push(name.as_bytes(), value);
             }
         }
-        host.into_iter().for_each(|(name, value)| headers.push(name, value));
+        host.into_iter().for_each(|(name, value)| headers.push(name.as_bytes(), value));
         if !cookies.is_empty() {
             // RFC 9113, section 8.2.3.
-            headers.push("cookie", &cookies.join(&b"; "[..]));
+            headers.push(b"cookie", &cookies.join(&b"; "[..]));
         }
         Self(Box::new(Head {
             method: head.method,

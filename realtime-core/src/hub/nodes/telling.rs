@@ -188,6 +188,8 @@ impl State {
     fn drop_oldest(&mut self) {
         if let Some((.., oldest)) = self.recent.pop_front() {
             self.bytes -= oldest.size();
+            // It is told to nobody any more, and no reason to look at each tick.
+            self.told = self.told.max(oldest.number);
         }
     }
 
@@ -285,7 +287,10 @@ mod tests {
         assert_eq!(numbers(told(1024)), [1025]);
         assert_eq!(revoking.expire(1 + KEPT), 2..1025);
         assert_eq!((numbers(told(0)), revoking.awaited()), (vec![1025], 1025));
-        assert_eq!(revoking.expire(2 + KEPT), 1025..1026);
+        revoking.add(&ann, None, (2, instant));
+        assert!(revoking.is_due(3));
+        assert_eq!(revoking.expire(2 + KEPT), 1025..1027);
+        assert!(!revoking.is_due(3 + KEPT));
         assert_eq!(revoking.awaited(), 0);
         let state = revoking.0.lock();
         assert_eq!((state.recent.len(), state.bytes), (0, 0));
